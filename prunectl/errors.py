@@ -1,0 +1,64 @@
+"""What can go wrong, as one drawn tree; the command line turns each into one line and an exit code.
+
+PrunectlError
+├── UnknownName        a name that no table knows
+├── OptionError        a value or option that cannot work
+├── FileError          a file that cannot be read or written
+│   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
+├── DataError          a dataset that is missing, unreadable or does not fit the network
+├── DeviceError        a device asked for and absent
+├── StructureError     a network whose structure cannot be followed
+├── ProofError         a shrunk network that does not equal the masked one
+├── Interrupted        Ctrl-C; what was done is on disk
+└── ThresholdMissed    a measured value below the one asked for
+"""
+
+
+class PrunectlError(Exception):
+    """A failure that the user can act on: what was expected, what was found, what to do next, in one line."""
+
+    exit_code = 1
+
+
+class UnknownName(PrunectlError):
+    """A name that no table knows; the message offers the nearest match."""
+
+
+class OptionError(PrunectlError):
+    """A value or an option that cannot work."""
+
+
+class FileError(PrunectlError):
+    """A file that cannot be read or written."""
+
+
+class CheckpointError(FileError):
+    """A file that is not a prunectl checkpoint, or a damaged one."""
+
+
+class DataError(PrunectlError):
+    """A dataset that is missing, unreadable, or that does not fit the network."""
+
+
+class DeviceError(PrunectlError):
+    """A device that was asked for and is absent."""
+
+
+class StructureError(PrunectlError):
+    """A network whose structure cannot be followed."""
+
+
+class ProofError(PrunectlError):
+    """A shrunk network that does not compute what the masked one computes."""
+
+
+class Interrupted(PrunectlError):
+    """Ctrl-C; what was done is on disk."""
+
+    exit_code = 130
+
+
+class ThresholdMissed(PrunectlError):
+    """A measured value that is below the one asked for."""
+
+    exit_code = 3

@@ -1,0 +1,163 @@
+"""Names are data: every plug-in is one line in a table, `name -> "module:attribute"`, imported when it is used."""
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import OptionError, UnknownName
+
+TABLES: dict[str, dict[str, str]] = {
+    "criterion": {
+        "snip": "prunectl.criteria.snip:snip",
+        "snipit": "prunectl.criteria.snip:snipit",
+        "magnitude": "prunectl.criteria.magnitude:magnitude",
+        "random": "prunectl.criteria.random:random",
+    },
+    "schedule": {
+        "one-shot": "prunectl.schedule:one_shot",
+        "snipit": "prunectl.schedule:snipit",
+    },
+    "model": {
+        "logistic-regression": "prunectl.models.linear:logistic_regression",
+        "mlp5": "prunectl.models.mlp:mlp5",
+        "lenet300": "prunectl.models.mlp:lenet300",
+        "lenet5": "prunectl.models.lenet:lenet5",
+        "conv6": "prunectl.models.conv:conv6",
+        "conv-only": "prunectl.models.conv:conv_only",
+        "alexnet": "prunectl.models.alexnet:alexnet",
+        "vgg16": "prunectl.models.vgg:vgg16",
+        "resnet18": "prunectl.models.resnet:resnet18",
+        "resnet34": "prunectl.models.resnet:resnet34",
+    },
+    "data": {
+        "digits": "prunectl.data.digits:digits",
+        "mnist": "prunectl.data.idx:mnist",
+        "fashionmnist": "prunectl.data.idx:fashionmnist",
+        "kmnist": "prunectl.data.idx:kmnist",
+        "cifar10": "prunectl.data.cifar:cifar10",
+        "cifar100": "prunectl.data.cifar:cifar100",
+        "svhn": "prunectl.data.svhn:svhn",
+        "omniglot": "prunectl.data.omniglot:omniglot",
+        "imagenette": "prunectl.data.imagenette:imagenette",
+        "imagefolder": "prunectl.data.imagefolder:imagefolder",
+        "synthetic": "prunectl.data.synthetic:synthetic",
+    },
+    "attack": {
+        "fgsm": "foolbox.attacks:LinfFastGradientAttack",
+        "pgd": "foolbox.attacks:LinfProjectedGradientDescentAttack",
+    },
+    "optimizer": {
+        "adam": "torch.optim:Adam",
+        "adamw": "torch.optim:AdamW",
+        "sgd": "torch.optim:SGD",
+        "rmsprop": "torch.optim:RMSprop",
+    },
+    "regularizer": {
+        "l1": "prunectl.losses.lp:l1",
+        "lp": "prunectl.losses.lp:lp",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """Every name of a kind: the built-in ones, then those that installed packages add."""
+    return [*TABLES[kind], *(point.name for point in importlib.metadata.entry_points(group=f"prunectl.{kind}"))]
+
+
+def resolve(kind: str, spec: str) -> Any:
+    """Bring what `spec` names.
+
+    `spec` is a built-in name, else `path/to/file.py:name` or `package.module:name`, else the name of an entry point in
+    the group `prunectl.<kind>`.
+
+    Raises:
+        UnknownName: nothing has that name; the nearest match is offered.
+    """
+    if spec in TABLES[kind]:
+        return _attribute(kind, TABLES[kind][spec])
+    if ":" in spec:
+        return _attribute(kind, spec)
+    for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
+        return point.load()
+    raise UnknownName(f"no {kind} named '{spec}'; {_nearest(spec, names(kind))}")
+
+
+def check(kind: str, spec: str) -> None:
+    """Refuse an unknown name without importing what a known one stands for.
+
+    Raises:
+        UnknownName: as `resolve`.
+    """
+    if ":" not in spec and spec not in names(kind):
+        raise UnknownName(f"no {kind} named '{spec}'; {_nearest(spec, names(kind))}")
+
+
+def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
+    """Turn `-O key=value` texts into the keyword-only arguments of a plug-in, each read as its default's type.
+
+    Raises:
+        OptionError: an unknown key (the known ones are listed) or a value that does not read as the type.
+    """
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(plugin).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    unknown = next((key for key in given if key not in known), None)
+    if unknown is not None:
+        listing = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
+        raise OptionError(f"{what} has no option '{unknown}'; its options: {listing}")
+    return {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
+
+
+def _read(text: str, default: Any, what: str) -> Any:
+    """Read a text as the type of a default value."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        if isinstance(default, bool):
+            return words[text.lower()]
+        return type(default)(text) if default is not None else text
+    except (ValueError, KeyError):
+        raise OptionError(f"{what} wants a {type(default).__name__} like {default}, got '{text}'") from None
+
+
+def _attribute(kind: str, address: str) -> Any:
+    """Import `module:attribute`, where the module may be a file ending in `.py`."""
+    place, _, attribute = address.rpartition(":")
+    try:
+        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, attribute)
+    except (ImportError, AttributeError, OSError) as error:
+        raise UnknownName(
+            f"no {kind} at '{address}' ({error}); give a name ({', '.join(TABLES[kind])}), "
+            "file.py:name or package.module:name"
+        ) from error
+
+
+def _import_file(path: Path) -> Any:
+    """Import a Python file that lies anywhere, once."""
+    key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
+    if key in sys.modules:
+        return sys.modules[key]
+    spec = importlib.util.spec_from_file_location(key, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module
+
+
+def _nearest(spec: str, known: list[str]) -> str:
+    """Say what the user may have meant."""
+    close = difflib.get_close_matches(spec, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
