@@ -126,6 +126,18 @@ class ImageData:
         """(C, H, W) of one image."""
         return self.train.shape
 
+    def check_fits(self, shape: tuple[int, int, int], classes: int, network: str) -> None:
+        """Refuse a network made for other images.
+
+        Raises:
+            DataError: another shape or number of classes.
+        """
+        if (self.shape, len(self.classes)) != (shape, classes):
+            raise DataError(
+                f"network {network} takes {_words(shape)} images of {classes} classes, {self.name} has "
+                f"{_words(self.shape)} of {len(self.classes)}; give the --data it was made for, or --image-size"
+            )
+
     def to(self, device: torch.device) -> "ImageData":
         """Place the images on a device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
@@ -147,6 +159,10 @@ class ImageData:
         labels = self.train.labels
         shuffled_labels = labels[_permutation(len(labels), mixed(seed, 1)).to(labels.device)]
         return replace(self, train=self.train.relabel(shuffled_labels))
+
+
+def _words(shape: tuple[int, int, int]) -> str:
+    return "x".join(str(size) for size in shape)
 
 
 def mixed(seed: int, i: int) -> int:

@@ -1,0 +1,188 @@
+"""A network with its masks and its story, and the two files that hold them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from prunectl import files, header, shapes
+from prunectl.errors import CheckpointError, DeviceError, OptionError
+from prunectl.header import DenseCounts, Header, ModelSpec
+from prunectl.images import Preprocessing
+from prunectl.masks import Masks, pack, unpack
+from prunectl.registry import keyword_options, resolve
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network, its masks, and what its file says of it. Operations take one and return a new one."""
+
+    model: nn.Module
+    masks: Masks
+    spec: ModelSpec
+    data: str
+    preprocessing: Preprocessing
+    dense: DenseCounts
+    edits: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    sha256: str | None = None
+    """Of the file that this was read from; None for a network that no file holds yet."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device) -> "Checkpoint":
+        """Place network (in place) and masks on a device."""
+        return replace(self, model=self.model.to(device), masks=self.masks.to(device))
+
+    def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
+        """The checkpoint that `command` makes of this one, with its line in the history."""
+        entry = {"command": command, "options": dict(options), "versions": versions(), "parent": self.sha256}
+        return replace(self, history=(*self.history, entry), sha256=None, **changes)
+
+    def noting(self, result: Mapping[str, Any]) -> "Checkpoint":
+        """The same, with what came out written to the last line of the history."""
+        *earlier, last = self.history
+        return replace(self, history=(*earlier, {**last, "result": dict(result)}))
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Build the dense network of a spec, with fresh weights on torch's current default device."""
+    builder = resolve("model", spec.name)
+    options = keyword_options(builder, {k: str(v) for k, v in spec.options.items()}, f"model {spec.name}")
+    module: nn.Module = builder(spec.input, spec.classes, **options)
+    return module
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """Load a network from a prunectl checkpoint, dense, masked or shrunk, in eval mode. The one-liner for users."""
+    return read(Path(path), torch.device(device)).model.eval()
+
+
+def read(path: Path, device: torch.device | None = None) -> Checkpoint:
+    """Read a checkpoint and its mask file.
+
+    Raises:
+        FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
+    """
+    device = device or torch.device("cpu")
+    head, _ = header.read_header(path)
+    masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
+    with torch.device("meta"):
+        model = build(head.model)
+    shapes.apply_edits_(model, head.edits)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    shapes.load_state_(model, state, str(path))
+    masks.check(model)
+    masks.apply_(model)
+    return Checkpoint(
+        model=model,
+        masks=masks,
+        spec=head.model,
+        data=head.data,
+        preprocessing=Preprocessing(head.mean, head.std),
+        dense=head.dense,
+        edits=head.edits,
+        history=head.history,
+        sha256=files.sha256(path),
+    ).to(device)
+
+
+def write(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint and its mask file; the same checkpoint gives the same bytes.
+
+    Raises:
+        FileError: it cannot be written; earlier files at that place stay whole.
+    """
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
+    for name, mask in checkpoint.masks.items():
+        state[name].masked_fill_(~mask.cpu(), 0)
+    bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
+    pair = _digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}}) if bits else None
+    head = Header(
+        model=checkpoint.spec,
+        data=checkpoint.data,
+        mean=checkpoint.preprocessing.mean,
+        std=checkpoint.preprocessing.std,
+        dense=checkpoint.dense,
+        edits=checkpoint.edits,
+        history=checkpoint.history,
+        pair=pair,
+    )
+    sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
+    mask_head = json.dumps({"schema": header.SCHEMA, "pair": pair, "shapes": sizes}, sort_keys=True)
+    files.write_pair(
+        path,
+        save(state, {header.KEY: head.to_json()}),
+        header.mask_path(path),
+        save(bits, {header.KEY: mask_head}) if bits else None,
+        pair,
+    )
+
+
+def device_named(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` stands for.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"no device named '{name}'; take auto, cpu, cuda or mps") from error
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device.type, False):
+        raise DeviceError(f"device '{name}' was asked for and is not here; take --device cpu or auto")
+    return device
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    from prunectl import __version__  # noqa: PLC0415
+
+    return {"prunectl": __version__, "torch": str(torch.__version__)}
+
+
+def _read_masks(path: Path, pair: str) -> Masks:
+    """Read the mask file that carries this pair id, also where a kill left it under its pending name."""
+    final = header.mask_path(path)
+    found = [p for p in (final, files.pending_sidecar(final, pair)) if p.exists()]
+    if not found:
+        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
+    for candidate in found:
+        toc = header.read_toc(candidate)
+        try:
+            head = json.loads(toc.metadata[header.KEY])
+            if head["pair"] == pair:
+                bits = load_file(candidate)
+                return Masks({name: unpack(bits[name], tuple(size)) for name, size in head["shapes"].items()})
+        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
+    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """A short hash over names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

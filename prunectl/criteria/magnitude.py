@@ -1,0 +1,22 @@
+"""Magnitude: keep the largest weights (Han et al. 2015)."""
+
+from torch import nn
+
+from prunectl.criterion import Batches, Criterion
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+
+
+def absolute(model: nn.Module, data: Batches) -> Scores:
+    """|θ| of every prunable weight. Source: Han et al. 2015, arXiv:1506.02626, section 3.1."""
+    return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
+
+
+magnitude = Criterion(
+    absolute,
+    schedule="one-shot",
+    scope="global",
+    source="Han et al. 2015, arXiv:1506.02626",
+    when="after",
+    needs_data=False,
+)

@@ -1,0 +1,63 @@
+"""SNIP: connection sensitivity, once (Lee et al. 2019) or in small steps (Verdenius et al. 2020)."""
+
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from prunectl.criterion import Batches, Criterion
+from prunectl.errors import OptionError
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+
+
+def elasticity(
+    model: nn.Module, data: Batches, *, batches: int = 5, bn: str = "running", loss: str = "cross-entropy"
+) -> Scores:
+    """|dL/dθ · θ / L| of every prunable weight θ, the gradient and the loss L taken over `batches` batches.
+
+    Source: the elasticity of Verdenius, Stol & Forré 2020 (arXiv:2006.00896); without the division by L, one factor for
+    all weights, it ranks as the connection sensitivity of SNIP (Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 5).
+
+    `bn` says which statistics BatchNorm uses: `running`, or those of the `batch`; `loss` is `cross-entropy` or
+    `nll-logits`, the mean of minus the target's logit that the authors' code takes. Dropout is off. The model is left
+    as it was: parameters, buffers, gradients and mode.
+    """
+    weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
+    state = {**{name: b.clone() for name, b in model.named_buffers()}, **weights}
+    sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights.values()]
+    total = torch.zeros((), device=sums[0].device)
+    modes = _enter_scoring_mode(model, bn)
+    try:
+        for inputs, labels in islice(data, batches):
+            value = _loss(loss, functional_call(model, state, inputs), labels)
+            torch._foreach_add_(sums, torch.autograd.grad(value, list(weights.values())))
+            total += value.detach()
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    scores = [(s * w.detach() / total).abs() for s, w in zip(sums, weights.values(), strict=True)]
+    return Scores(dict(zip(weights, scores, strict=True)))
+
+
+def _loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
+    if name == "cross-entropy":
+        return nn.functional.cross_entropy(logits, labels)
+    if name == "nll-logits":
+        return nn.functional.nll_loss(logits, labels)
+    raise OptionError(f"no scoring loss named '{name}'; take cross-entropy or nll-logits")
+
+
+def _enter_scoring_mode(model: nn.Module, bn: str) -> dict[nn.Module, bool]:
+    """Put the model in eval mode, its BatchNorm in train mode if `bn` is `batch`; return the modes that were."""
+    if bn not in ("running", "batch"):
+        raise OptionError(f"no BatchNorm mode named '{bn}'; take running or batch")
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        module.training = bn == "batch" and isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return modes
+
+
+snip = Criterion(elasticity, schedule="one-shot", scope="global", source="Lee et al. 2019, arXiv:1810.02340, eq. 5")
+snipit = Criterion(elasticity, schedule="snipit", scope="global", source="Verdenius et al. 2020, arXiv:2006.00896")

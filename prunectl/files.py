@@ -1,0 +1,130 @@
+"""Files that are whole or not there: written beside their target, synced, then renamed onto it."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from prunectl.errors import FileError
+
+
+def check_target(path: Path, *, force: bool) -> None:
+    """Refuse a target that cannot or must not be written, before any work is done for it.
+
+    Raises:
+        FileError: it exists and `force` is False, it is not a regular file, or its folder cannot be written.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}; choose another output with -o") from error
+    else:
+        if not stat.S_ISREG(mode):
+            raise FileError(f"cannot write {path}: it is not a regular file; choose another output with -o")
+        if not force:
+            raise FileError(f"{path} exists; choose another output with -o, or replace it with --force")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileError(f"cannot write {path}: no folder {folder}; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"cannot write {path}: folder {folder} is not writable; choose another output with -o")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step: at every moment, a kill included, the earlier file or the new one is whole.
+
+    Raises:
+        FileError: it cannot be written (disk full, no permission); an earlier file is untouched.
+    """
+    temporary = None
+    try:
+        temporary = _write_beside(path, data)
+        temporary.replace(path)
+        _sync_folder(path)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was changed there") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_pair(path: Path, data: bytes, sidecar: Path, sidecar_data: bytes | None, pair: str | None) -> None:
+    """Put a file and its sidecar in place such that a reader always finds two that belong together.
+
+    The new sidecar waits, complete, under `pending_sidecar(sidecar, pair)`; the rename of the file decides; only then
+    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead.
+
+    Raises:
+        FileError: as `write`.
+    """
+    pending = None
+    try:
+        if sidecar_data is not None and pair is not None:
+            pending = pending_sidecar(sidecar, pair)
+            write(pending, sidecar_data)
+        try:
+            write(path, data)
+        except FileError:
+            if pending is not None:
+                pending.unlink(missing_ok=True)
+            raise
+        if pending is not None:
+            pending.replace(sidecar)
+        else:
+            sidecar.unlink(missing_ok=True)
+        _sync_folder(path)
+    except OSError as error:
+        raise FileError(f"cannot write {sidecar}: {error.strerror or error}") from error
+
+
+def pending_sidecar(sidecar: Path, pair: str) -> Path:
+    """Where a sidecar waits until the file that it belongs to is in place."""
+    return sidecar.with_name(f"{sidecar.name}.{pair}")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log in one write.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
+    """Write and sync a temporary file in the folder of `path`, with the permissions that the umask gives."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename durable, where the file system lets a folder be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path.absolute().parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,41 @@
+"""fresh: a new dense network for a dataset, as a checkpoint that no file holds yet."""
+
+from collections.abc import Mapping
+
+import torch
+
+from prunectl.checkpoint import Checkpoint, build
+from prunectl.header import DenseCounts, ModelSpec
+from prunectl.images import ImageData
+from prunectl.masks import Masks
+from prunectl.measure import cost
+from prunectl.registry import keyword_options, resolve
+from prunectl.structure.nodes import count_nodes
+
+
+def fresh(
+    model: str, data: ImageData, *, source: str, options: Mapping[str, str] | None = None, seed: int = 0
+) -> Checkpoint:
+    """Build network `model` for the images of `data`, with seeded fresh weights, on the cpu.
+
+    `source` is what names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
+
+    Raises:
+        UnknownName, OptionError: no such network or option.
+        DataError: the images are too small for it.
+    """
+    keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
+    spec = ModelSpec(name=model, input=data.shape, classes=len(data.classes), options=keywords)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(spec)
+    counted = cost(network, Masks.dense(), spec.input)
+    dense = DenseCounts(
+        parameters=counted.parameters,
+        weights=counted.weights,
+        nodes=count_nodes(network, spec.input),
+        flops=counted.flops,
+    )
+    return Checkpoint(
+        model=network, masks=Masks.dense(), spec=spec, data=source, preprocessing=data.preprocessing, dense=dense
+    )

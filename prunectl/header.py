@@ -1,0 +1,166 @@
+"""What a checkpoint says of itself, read without its tensors and without torch."""
+
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import CheckpointError, FileError
+
+SCHEMA = 1
+KEY = "prunectl"
+MASK_SUFFIX = ".mask.safetensors"
+SUFFIXES = (".safetensors", ".st")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How to build the dense network: name (as `registry.resolve` reads it), options, input (C, H, W), classes."""
+
+    name: str
+    input: tuple[int, int, int]
+    classes: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DenseCounts:
+    """Counts of the original dense network, which sparsities refer to. `nodes` is None where they cannot be told."""
+
+    parameters: int
+    weights: int
+    nodes: int | None
+    flops: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """The JSON under the metadata key `prunectl` of a checkpoint; `pair` names the mask file, None = dense."""
+
+    model: ModelSpec
+    data: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dense: DenseCounts
+    edits: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    pair: str | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys, the same for equal headers."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str, path: Path) -> "Header":
+        """Read what `to_json` wrote.
+
+        Raises:
+            CheckpointError: another schema, or fields that are missing or unknown.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            schema = values.pop("schema")
+            if schema != SCHEMA:
+                raise CheckpointError(
+                    f"{path} has header schema {schema}, this prunectl reads {SCHEMA}; update prunectl"
+                )
+            model, dense = values.pop("model"), values.pop("dense")
+            spec = ModelSpec(**{**model, "input": tuple(model["input"])})
+            rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return Header(model=spec, dense=DenseCounts(**dense), **rest)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The table of contents of a safetensors file: per tensor dtype, shape and byte range in the file."""
+
+    path: Path
+    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    metadata: dict[str, str]
+    size: int
+
+    def bytes_of(self, name: str) -> bytes:
+        """The raw bytes of one tensor."""
+        _, _, begin, end = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+
+def read_toc(path: Path) -> TensorFile:
+    """Read and check the table of contents of a safetensors file.
+
+    Raises:
+        FileError: no such file, or it cannot be read.
+        CheckpointError: empty, truncated, or not safetensors.
+    """
+    try:
+        if path.is_dir():
+            raise FileError(f"{path} is a folder; give a checkpoint file (*.safetensors)")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if not start:
+                raise CheckpointError(f"{path} is empty; the step that should have written it failed")
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length > size - 8:
+                raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
+            text = file.read(length)
+    except OSError as error:
+        hint = "; check the path" if isinstance(error, FileNotFoundError) else ""
+        raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}{hint}") from error
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop("__metadata__", {})
+        tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
+    expected = max((end for *_, end in tensors.values()), default=8 + length)
+    if expected != size:
+        raise CheckpointError(
+            f"{path} is damaged: its header tells of {expected} bytes, the file has {size}; copy it anew"
+        )
+    return TensorFile(path, tensors, metadata, size)
+
+
+def read_header(path: Path) -> tuple[Header, TensorFile]:
+    """Read the header of a checkpoint without its tensors.
+
+    Raises:
+        FileError, CheckpointError: as `read_toc`, or the file has no prunectl header.
+    """
+    toc = read_toc(path)
+    if KEY not in toc.metadata:
+        what = (
+            "is a mask file; give the checkpoint beside it"
+            if path.name.endswith(MASK_SUFFIX)
+            else (f"has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`")
+        )
+        raise CheckpointError(f"{path} {what}")
+    text = toc.metadata[KEY]
+    if '"model"' not in text:
+        raise CheckpointError(f"{path} is a prunectl file but no checkpoint; give the NAME.safetensors beside it")
+    return Header.from_json(text, path), toc
+
+
+def mask_path(path: Path) -> Path:
+    """Where the mask file of a checkpoint lies."""
+    return path.with_name(base_name(path) + MASK_SUFFIX)
+
+
+def base_name(path: Path) -> str:
+    """The file's name without .safetensors or .st."""
+    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file NAME + suffix beside checkpoint NAME.safetensors, such as `.results.jsonl`."""
+    return path.with_name(base_name(path) + suffix)
+
+
+def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:
+    begin, end = entry["data_offsets"]
+    return entry["dtype"], tuple(entry["shape"]), start + begin, start + end

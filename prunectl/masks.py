@@ -1,0 +1,107 @@
+"""Which entries of which parameters are kept."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import CheckpointError, PrunectlError
+
+_BITS = (1, 2, 4, 8, 16, 32, 64, 128)
+PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+@dataclass(frozen=True, eq=False)
+class Masks(Mapping[str, Tensor]):
+    """Parameter name -> bool tensor of its shape, True = kept; a parameter without an entry is kept whole."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for name, mask in self.tensors.items():
+            if mask.dtype != torch.bool:
+                raise PrunectlError(f"the mask of {name} must be bool, got {mask.dtype}")
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    @staticmethod
+    def dense() -> "Masks":
+        """Nothing is pruned."""
+        return Masks({})
+
+    def to(self, device: torch.device) -> "Masks":
+        """Place every mask on a device."""
+        return Masks({name: mask.to(device) for name, mask in self.items()})
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse masks of parameters that the network does not have in that shape.
+
+        Raises:
+            CheckpointError: a name or shape does not fit.
+        """
+        parameters = dict(model.named_parameters())
+        for name, mask in self.items():
+            if name not in parameters or parameters[name].shape != mask.shape:
+                found = tuple(parameters[name].shape) if name in parameters else "no such parameter"
+                raise CheckpointError(f"the mask of {name} has shape {tuple(mask.shape)}, the network has {found}")
+
+    def apply_(self, model: nn.Module) -> None:
+        """Set every pruned entry of the network's parameters to zero."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in self.tensors:
+                    parameter.masked_fill_(~self[name], 0)
+
+    def kept(self, model: nn.Module) -> int:
+        """How many prunable weights of the network are kept."""
+        return sum(int(self[n].sum()) if n in self else w.numel() for n, w in prunable(model).items())
+
+
+class Enforcer:
+    """Holds pruned entries at zero while an optimiser runs: one fused call per step."""
+
+    def __init__(self, masks: Masks, model: nn.Module) -> None:
+        chosen = [(p, masks[name]) for name, p in model.named_parameters() if name in masks]
+        self.parameters = [parameter for parameter, _ in chosen]
+        self.factors = [mask.to(parameter.dtype) for parameter, mask in chosen]
+
+    def weights_(self) -> None:
+        """Zero the pruned weights, whatever momentum, decay or noise made of them."""
+        if self.parameters:
+            torch._foreach_mul_([parameter.detach() for parameter in self.parameters], self.factors)
+
+    def gradients_(self) -> None:
+        """Zero the gradients of pruned weights, so that they do not count in the norm that is clipped."""
+        pairs = [(p.grad, f) for p, f in zip(self.parameters, self.factors, strict=True) if p.grad is not None]
+        if pairs:
+            torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])
+
+
+def prunable(model: nn.Module) -> dict[str, Tensor]:
+    """The prunable weights by name: those of every convolution and linear layer, in the model's order."""
+    return {
+        f"{name}.weight" if name else "weight": module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, PRUNABLE)
+    }
+
+
+def pack(mask: Tensor) -> Tensor:
+    """Pack a bool tensor into U8 bits, row-major, the first entry in the lowest bit."""
+    flat = mask.flatten().to(torch.uint8)
+    padded = torch.nn.functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    return (padded * torch.tensor(_BITS, dtype=torch.uint8, device=mask.device)).sum(1, dtype=torch.uint8)
+
+
+def unpack(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo `pack`."""
+    spread = (bits[:, None] & torch.tensor(_BITS, dtype=torch.uint8, device=bits.device)) != 0
+    return spread.flatten()[: torch.Size(shape).numel()].view(shape)

@@ -1,0 +1,123 @@
+"""What a network costs: weights, multiply-accumulates, bytes, time, memory."""
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from prunectl.masks import Masks, prunable
+
+LATENCY_BATCHES = (1, 64)
+_TIMING_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One prunable layer: its weights, how many of them are kept, how often each is used per image."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    uses: int
+
+    @property
+    def weights(self) -> int:
+        """Weights in the layer, pruned ones counted."""
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs per image (2 x multiply-accumulates), all of them and without those of pruned weights."""
+
+    parameters: int
+    flops: int
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def weights(self) -> int:
+        """Prunable weights that exist in memory."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def kept(self) -> int:
+        """Prunable weights that are not pruned."""
+        return sum(layer.kept for layer in self.layers)
+
+    @property
+    def nonzero_flops(self) -> int:
+        """What hardware that skips every pruned weight would do: the theoretical speed-up, not a measured one."""
+        return self.flops - 2 * sum((layer.weights - layer.kept) * layer.uses for layer in self.layers)
+
+
+def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
+    """Count on the meta device, where nothing is computed (torch's own counter misses attention on a cpu)."""
+    state = {name: t.detach().to("meta") for name, t in [*model.named_parameters(), *model.named_buffers()]}
+    uses: dict[nn.Module, int] = {}
+
+    def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        positions = inputs[0] if isinstance(module, nn.modules.conv._ConvTransposeNd) else output
+        width = module.weight.shape[0]
+        uses[module] = uses.get(module, 0) + positions.numel() // int(width)
+
+    layers = {name: model.get_submodule(name.removesuffix("weight").rstrip(".")) for name in prunable(model)}
+    hooks = [layer.register_forward_hook(record) for layer in layers.values()]
+    was_training = model.training
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter, torch.no_grad():
+            functional_call(model.eval(), state, torch.empty(1, *shape, device="meta"))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return Cost(
+        parameters=sum(p.numel() for p in model.parameters()),
+        flops=counter.get_total_flops(),
+        layers=tuple(
+            LayerCost(
+                name=name,
+                shape=tuple(weight.shape),
+                kept=int(masks[name].sum()) if name in masks else weight.numel(),
+                uses=uses.get(layers[name], 0),
+            )
+            for name, weight in prunable(model).items()
+        ),
+    )
+
+
+def stored_bytes(model: nn.Module, masks: Masks) -> tuple[int, int]:
+    """Bytes of all tensors: stored whole, and with pruned entries left out (one bit each, and the kept values)."""
+    whole = packed = 0
+    for name, tensor in model.state_dict().items():
+        size = tensor.numel() * tensor.element_size()
+        whole += size
+        packed += int(masks[name].sum()) * tensor.element_size() + -(-tensor.numel() // 8) if name in masks else size
+    return whole, packed
+
+
+def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, Any]:
+    """Seconds per batch on the model's device, one cpu thread: median and interquartile range."""
+    from torch.utils.benchmark import Timer  # noqa: PLC0415
+
+    inputs = torch.randn(batch, *shape, device=next(model.parameters()).device)
+    with torch.inference_mode():
+        timer = Timer("model(inputs)", globals={"model": model.eval(), "inputs": inputs}, num_threads=1)
+        taken = timer.blocked_autorange(min_run_time=_TIMING_SECONDS)
+    return {"batch": batch, "median_s": taken.median, "iqr_s": taken.iqr, "runs": len(taken.times)}
+
+
+def peak_memory(device: torch.device, work: Callable[[], Any]) -> tuple[Any, int]:
+    """Run `work`; return its value and the peak bytes: allocated on the gpu, or resident in the process on a cpu."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return work(), torch.cuda.max_memory_allocated(device)
+    value = work()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return value, peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,33 @@
+"""How much each prunable weight matters: higher = kept."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunectl.errors import PrunectlError
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Mapping[str, Tensor]):
+    """Parameter name -> float32 tensor of its shape; every entry is finite."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for name, score in self.tensors.items():
+            if not torch.isfinite(score).all():
+                raise PrunectlError(
+                    f"the scores of {name} are not all finite: the network's loss or gradients overflow; "
+                    "lower the learning rate it was trained with, or prune before training"
+                )
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)

@@ -1,0 +1,67 @@
+"""Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import CheckpointError
+
+_WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
+    nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
+    nn.modules.conv._ConvNd: (("out_channels", "weight", 0), ("in_channels", "weight", 1)),
+    nn.modules.batchnorm._NormBase: (("num_features", "running_mean", 0),),
+}
+
+
+def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Make `state` the network's parameters and buffers, resizing the modules to it; the state's shapes are the truth.
+
+    The tensors themselves become the parameters, they are not copied.
+
+    Raises:
+        CheckpointError: keys that are missing or that the network does not have, or another number of axes.
+    """
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    expected = set(model.state_dict())
+    if expected != set(state):
+        missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
+        raise CheckpointError(
+            f"{where} does not fit the network that its header names: "
+            f"missing {missing[:3] or 'nothing'}, unknown {extra[:3] or 'nothing'}"
+        )
+    for name, tensor in state.items():
+        if own[name].ndim != tensor.ndim:
+            raise CheckpointError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {own[name].ndim} axes")
+        if own[name].shape != tensor.shape:
+            _set(model, name, torch.empty_like(tensor, device="meta"))
+    model.load_state_dict(state, assign=True)
+    for module in model.modules():
+        _set_widths(module)
+
+
+def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
+    """Set the recorded attributes `{"module": name, "attribute": name, "value": number}` on the network's modules."""
+    for edit in edits:
+        setattr(model.get_submodule(edit["module"]), edit["attribute"], edit["value"])
+
+
+def _set(model: nn.Module, name: str, value: Tensor) -> None:
+    """Replace one parameter or buffer by name."""
+    owner, _, leaf = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in module._parameters:
+        module._parameters[leaf] = nn.Parameter(value, requires_grad=value.is_floating_point())
+    else:
+        module._buffers[leaf] = value
+
+
+def _set_widths(module: nn.Module) -> None:
+    """Let the width attributes of a layer say what its tensors are."""
+    for kind, widths in _WIDTHS.items():
+        if isinstance(module, kind):
+            for attribute, tensor, axis in widths:
+                value = getattr(module, tensor, None)
+                if value is not None:
+                    setattr(module, attribute, value.shape[axis])

@@ -1,0 +1,24 @@
+"""The proof: a smaller network is compared with the masked one that it came from."""
+
+import torch
+from torch import nn
+
+BATCHES = (1, 2, 8)
+
+
+def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], seed: int = 0) -> float:
+    """The largest difference of two networks' outputs, relative to the largest output, over several random batches.
+
+    Both are compared in eval mode, in the type of their parameters.
+    """
+    weight = next(one.parameters())
+    generator = torch.Generator().manual_seed(seed)
+    worst = torch.zeros((), dtype=torch.float64)
+    one.eval(), other.eval()
+    with torch.no_grad():
+        for size in BATCHES:
+            images = torch.randn(size, *shape, generator=generator).to(weight)
+            expected, found = one(images).double().cpu(), other(images).double().cpu()
+            scale = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+            worst = torch.maximum(worst, (expected - found).abs().max() / scale)
+    return float(worst)
