@@ -77,9 +77,7 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     device = device or torch.device("cpu")
     head, _ = header.read_header(path)
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
-    with torch.device("meta"):
-        model = build(head.model)
-    shapes.apply_edits_(model, head.edits)
+    model = empty_network(head)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -87,6 +85,25 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     shapes.load_state_(model, state, str(path))
     masks.check(model)
     masks.apply_(model)
+    return from_header(head, model, masks, files.sha256(path)).to(device)
+
+
+def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
+    """What the file of a checkpoint says of it."""
+    return Header(
+        model=checkpoint.spec,
+        data=checkpoint.data,
+        mean=checkpoint.preprocessing.mean,
+        std=checkpoint.preprocessing.std,
+        dense=checkpoint.dense,
+        edits=checkpoint.edits,
+        history=checkpoint.history,
+        pair=pair,
+    )
+
+
+def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None) -> Checkpoint:
+    """Undo `to_header`, with the network and masks that stand beside it."""
     return Checkpoint(
         model=model,
         masks=masks,
@@ -96,8 +113,16 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
         dense=head.dense,
         edits=head.edits,
         history=head.history,
-        sha256=files.sha256(path),
-    ).to(device)
+        sha256=sha256,
+    )
+
+
+def empty_network(head: Header) -> nn.Module:
+    """The network of a header on the meta device, its edits applied, ready for the tensors of the file."""
+    with torch.device("meta"):
+        model = build(head.model)
+    shapes.apply_edits_(model, head.edits)
+    return model
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
@@ -111,21 +136,11 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
         state[name].masked_fill_(~mask.cpu(), 0)
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
     pair = _digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}}) if bits else None
-    head = Header(
-        model=checkpoint.spec,
-        data=checkpoint.data,
-        mean=checkpoint.preprocessing.mean,
-        std=checkpoint.preprocessing.std,
-        dense=checkpoint.dense,
-        edits=checkpoint.edits,
-        history=checkpoint.history,
-        pair=pair,
-    )
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
     mask_head = json.dumps({"schema": header.SCHEMA, "pair": pair, "shapes": sizes}, sort_keys=True)
     files.write_pair(
         path,
-        save(state, {header.KEY: head.to_json()}),
+        save(state, {header.KEY: to_header(checkpoint, pair).to_json()}),
         header.mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,

@@ -69,6 +69,8 @@ class Images:
             raise DataError(f"images must be uint8 (N, C, H, W), got {self.pixels.dtype} {tuple(self.pixels.shape)}")
         if self.labels.shape != self.pixels.shape[:1]:
             raise DataError(f"{len(self.pixels)} images have {len(self.labels)} labels; the data files do not match")
+        if self.labels.dtype != torch.int64:
+            raise DataError(f"labels must be int64 (N,), got {self.labels.dtype}; convert them with .long()")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -118,6 +118,12 @@ def peak_memory(device: torch.device, work: Callable[[], Any]) -> tuple[Any, int
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return work(), torch.cuda.max_memory_allocated(device)
-    value = work()
+    return work(), memory_in_use(device)
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Peak bytes so far: allocated on the gpu, or resident in the process on a cpu."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return value, peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024

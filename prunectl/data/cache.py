@@ -1,0 +1,102 @@
+"""Decoded images, kept in the user's cache folder: a tree of files is decoded once."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from prunectl.data.decode import Decoder
+from prunectl.data.source import Progress, cache_folder
+from prunectl.data.workers import decoded_batches
+from prunectl.errors import DataError
+
+_VERSION = 1  # of the decoder: a change of what it makes of a file must change this
+_CHUNK = 128
+
+
+def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Tensor:
+    """The pixels (N, C, H, W) of the image files `paths` below `root`, read from the cache when no file changed.
+
+    They are mapped from the cache file, so that the system may drop pages of them and read them again.
+
+    Raises:
+        DataError: an image cannot be read, or the cache folder cannot be written.
+    """
+    place = hashlib.sha256(f"{root.resolve()}\0{decoder}".encode()).hexdigest()[:16]
+    target = cache_folder() / "images" / f"{root.resolve().name}-{place}.safetensors"
+    fingerprint = _fingerprint(paths, decoder)
+    pixels = _read(target, fingerprint)
+    if pixels is None:
+        _write(target, fingerprint, (len(paths), *decoder.shape), _chunks(paths, decoder, progress))
+        pixels = _read(target, fingerprint)
+    if pixels is None:
+        raise DataError(f"{target}: expected what was just written, found another file; run again")
+    return pixels
+
+
+def _fingerprint(paths: Sequence[str], decoder: Decoder) -> str:
+    """A hash that changes with the decoder, and with the name, size or time of any file."""
+    digest = hashlib.sha256(f"{_VERSION} {decoder}".encode())
+    for path in paths:
+        try:
+            status = os.stat(path)  # noqa: PTH116  (a million times: Path costs twice as much)
+        except OSError as error:
+            raise DataError(f"{path}: expected an image, found: {error.strerror}; replace it") from error
+        digest.update(os.fsencode(f"\0{path}\0{status.st_size} {status.st_mtime_ns}"))
+    return digest.hexdigest()
+
+
+def _chunks(paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
+    """Decode some images at a time, and say how many are done."""
+    chunks = [range(first, min(first + _CHUNK, len(paths))) for first in range(0, len(paths), _CHUNK)]
+    for chunk, pixels in zip(chunks, decoded_batches(paths, decoder, chunks), strict=True):
+        yield pixels  # (n, C, H, W)
+        if progress is not None:
+            progress(chunk.stop, len(paths))
+
+
+def _read(target: Path, fingerprint: str) -> Tensor | None:
+    """The cached pixels, unless there are none, damaged ones or those of other files."""
+    try:
+        with safe_open(target, "pt") as file:
+            if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                return None
+            pixels: Tensor = file.get_tensor("pixels")
+            return pixels
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(target: Path, fingerprint: str, shape: tuple[int, ...], chunks: Iterator[NDArray[np.uint8]]) -> None:
+    """Write a safetensors file chunk by chunk, since twice the pixels may not fit in memory."""
+    size = int(torch.Size(shape).numel())
+    tensor = {"dtype": "U8", "shape": shape, "data_offsets": (0, size)}
+    header = json.dumps({"__metadata__": {"fingerprint": fingerprint}, "pixels": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(len(header).to_bytes(8, "little") + header)
+            for chunk in chunks:
+                file.write(chunk.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise DataError(
+            f"{target}: expected room to cache {size:,} bytes of decoded images, found: {error.strerror}; "
+            "set XDG_CACHE_HOME to a folder that has it"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""Where data lies, and what to say when it is not there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from prunectl.errors import DataError
+from prunectl.images import ImageData
+
+Progress = Callable[[int, int], None]
+"""Called now and then with (done, total)."""
+
+
+class Loader(Protocol):
+    """A dataset plug-in: brings the data that lies below `root`, or downloads it to there where `download` allows."""
+
+    def __call__(  # noqa: D102
+        self, root: Path, *, image_size: int | None, download: bool, progress: Progress | None
+    ) -> ImageData: ...
+
+
+def cache_folder() -> Path:
+    """The user's own cache folder: $XDG_CACHE_HOME/prunectl or ~/.cache/prunectl."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "prunectl"
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder that holds datasets: the given one, else $PRUNECTL_DATA_DIR, else the user's cache folder."""
+    if given is not None:
+        return given.expanduser()
+    named = os.environ.get("PRUNECTL_DATA_DIR")
+    return Path(named).expanduser() if named else cache_folder()
+
+
+def missing(name: str, root: Path, looked_for: str) -> DataError:
+    """The error for a dataset that is not below `root`, with the command that brings it."""
+    return DataError(
+        f"no {name} in {root} (looked for {looked_for}); "
+        f"run `prunectl train --data {name} --download`, or point --data-dir at it"
+    )

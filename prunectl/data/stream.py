@@ -1,0 +1,65 @@
+"""Labelled images that do not fit in memory, decoded by worker processes as they are needed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from prunectl.data.decode import Decoder
+from prunectl.data.workers import decoded_batches
+from prunectl.errors import DataError
+from prunectl.images import augmented, mixed, shuffled, slices
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The `prunectl.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` lie on its device."""
+
+    paths: Sequence[str]
+    positions: Tensor
+    labels: Tensor
+    decoder: Decoder
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.positions.shape:
+            raise DataError(f"{len(self.positions)} images have {len(self.labels)} labels; the files do not match")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.decoder.shape
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def to(self, device: torch.device) -> "Stream":
+        """Let batches come out on a device."""
+        return replace(self, labels=self.labels.to(device))
+
+    def take(self, index: Tensor) -> "Stream":
+        """The images at these positions."""
+        return replace(self, positions=self.positions[index.cpu()], labels=self.labels[index.to(self.labels.device)])
+
+    def relabel(self, labels: Tensor) -> "Stream":
+        """The same images under other labels."""
+        return replace(self, labels=labels)
+
+    def batches(
+        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `prunectl.images.Images.batches` of the same images would yield.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        order = shuffled(len(self), seed, torch.device("cpu"))
+        order = torch.arange(len(self)) if order is None else order
+        chosen = [order[part] for part in slices(len(self), size, drop_single=seed is not None)][start:]
+        device = self.labels.device
+        read = decoded_batches(self.paths, self.decoder, [self.positions[index].tolist() for index in chosen])
+        for i, (index, array) in enumerate(zip(chosen, read, strict=True), start):
+            pixels = torch.from_numpy(array).to(device)
+            if seed is not None:
+                pixels = augmented(pixels, augment, mixed(seed, i))
+            yield pixels, self.labels[index.to(device)]

@@ -1,0 +1,57 @@
+"""Image files decoded by worker processes, some batches ahead of their use."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from prunectl.data.decode import Decoder, processors
+from prunectl.errors import DataError
+
+_WORKERS = 4
+
+
+def decoded_batches(
+    paths: Sequence[str], decoder: Decoder, batches: Sequence[Sequence[int]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield for each batch of positions in `paths` the pixels (B, C, H, W), in the order of `batches`.
+
+    Processes, not threads: on files of 32x32 pixels two threads are slower than one, two processes twice as fast.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        _Batches(paths, decoder),
+        batch_size=None,
+        sampler=batches,
+        num_workers=min(_WORKERS, processors(), len(batches)),
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # the loader draws a number; not from the state that dropout draws from
+    )
+    for array in loader:
+        if isinstance(array, DataError):
+            raise array
+        yield array
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[NDArray[np.uint8] | DataError]):
+    """Runs in a worker; brings arrays, not tensors, which would need more of /dev/shm than a container has."""
+
+    paths: Sequence[str]
+    decoder: Decoder
+
+    def __getitem__(self, positions: Sequence[int]) -> NDArray[np.uint8] | DataError:
+        try:
+            return np.stack([self.decoder(self.paths[i]) for i in positions])  # (B, C, H, W)
+        except DataError as error:  # returned: the loader would raise it as ten lines of traceback
+            return error
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,89 @@
+"""Recipe: everything that decides how a network is trained, but the network and the data."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunectl.errors import OptionError
+from prunectl.registry import resolve
+
+SCHEDULES = ("constant", "cosine", "onecycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    `wd` is the optimiser's own weight decay, `clip` the largest gradient norm, `noise` the standard deviation of
+    Gaussian noise on gradients, `ema` the decay of the averaged weights that become the result; `reg_weight` times the
+    regulariser is added to the loss. `augment` None takes what the dataset suggests.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    opt: str = "adam"
+    lr: float = 2e-3
+    wd: float = 5e-5
+    momentum: float = 0.9
+    sched: str = "constant"
+    clip: float | None = None
+    noise: float = 0.0
+    reg: str | None = None
+    reg_weight: float = 1e-5
+    reg_options: dict[str, str] = field(default_factory=dict)
+    label_smoothing: float = 0.0
+    ema: float | None = None
+    amp: bool = False
+    compile: bool = False
+    augment: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bounds: dict[str, tuple[float, float]] = {
+            "epochs": (0, 1e6),
+            "batch_size": (1, 1e9),
+            "lr": (0, 1e3),
+            "wd": (0, 1e3),
+            "momentum": (0, 1),
+            "noise": (0, 1e3),
+            "label_smoothing": (0, 1),
+            "ema": (0, 1),
+            "clip": (0, 1e9),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
+        if self.sched not in SCHEDULES:
+            raise OptionError(f"no learning-rate schedule named '{self.sched}'; known: {', '.join(SCHEDULES)}")
+        unknown = set(self.augment or ()) - {"flip", "crop"}
+        if unknown:
+            raise OptionError(f"no augmentation named '{min(unknown)}'; known: flip, crop, none")
+
+
+def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a recipe; the fused implementation where torch has one for the device."""
+    device = next(model.parameters()).device
+    keywords: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.wd}
+    if recipe.opt == "sgd":
+        keywords |= {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
+    if recipe.opt == "rmsprop":
+        keywords |= {"momentum": recipe.momentum}
+    elif device.type in ("cpu", "cuda"):
+        keywords |= {"fused": True}
+    made: torch.optim.Optimizer = resolve("optimizer", recipe.opt)(model.parameters(), **keywords)
+    return made
+
+
+def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate of every step: constant, cosine to zero, or one cycle up and down (Smith & Topin 2019)."""
+    if recipe.sched == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
+    if recipe.sched == "onecycle":
+        cycle = recipe.opt in ("adam", "adamw") or recipe.momentum > 0
+        return torch.optim.lr_scheduler.OneCycleLR(
+            opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=cycle
+        )
+    return torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)

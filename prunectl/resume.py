@@ -1,0 +1,83 @@
+"""A training that was interrupted, in one file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from prunectl import files, header, shapes
+from prunectl.checkpoint import Checkpoint, empty_network, from_header, to_header
+from prunectl.errors import CheckpointError
+from prunectl.header import Header
+from prunectl.masks import Masks, pack, unpack
+from prunectl.recipe import Recipe
+
+SUFFIX = ".resume.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a training stands: all that its next step depends on, as tensors and as plain JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Paused:
+    """A training to go on with; `run` holds what the command line needs to find data and output again."""
+
+    checkpoint: Checkpoint
+    recipe: Recipe
+    state: State
+    run: dict[str, Any]
+
+
+def write(paused: Paused, path: Path) -> None:
+    """Put a paused training into a file, in one step.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    masks = paused.checkpoint.masks
+    content = {
+        "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
+        "sha256": paused.checkpoint.sha256,
+        "masks": {name: list(mask.shape) for name, mask in masks.items()},
+        "recipe": asdict(paused.recipe),
+        "values": paused.state.values,
+        "run": paused.run,
+    }
+    tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
+    files.write(path, save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)}))
+
+
+def read(path: Path, device: torch.device) -> Paused:
+    """Read what `write` wrote.
+
+    Raises:
+        FileError, CheckpointError: missing, damaged, or not a paused training.
+    """
+    toc = header.read_toc(path)
+    try:
+        content = json.loads(toc.metadata[header.KEY])["training"]
+        tensors = load_file(path)
+        head = Header.from_json(json.dumps(content["start"]), path)
+        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
+        recipe = Recipe(**{**content["recipe"], "augment": _tuple(content["recipe"]["augment"])})
+    except (KeyError, ValueError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
+    model = empty_network(head)
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    shapes.load_state_(model, weights, str(path))
+    start = from_header(head, model, Masks(masks), content["sha256"]).to(device)
+    return Paused(start, recipe, State(tensors, content["values"]), content["run"])
+
+
+def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)

@@ -1,0 +1,235 @@
+"""train: fit a network to labelled images, its pruned weights held at zero."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from prunectl.accuracy import accuracy
+from prunectl.checkpoint import Checkpoint
+from prunectl.errors import OptionError
+from prunectl.images import ImageData, mixed
+from prunectl.masks import Enforcer
+from prunectl.measure import cost, memory_in_use
+from prunectl.recipe import Recipe, optimizer, scheduler
+from prunectl.registry import keyword_options, resolve
+from prunectl.resume import State
+
+_LOGS = 100
+_BACKWARD = 2  # a backward pass costs two forward passes: one for the inputs' gradients, one for the weights'
+
+
+def train(checkpoint: Checkpoint, data: ImageData, recipe: Recipe | None = None) -> Checkpoint:
+    """Train to the end of the recipe; the checkpoint that comes in is not changed.
+
+    Raises:
+        DataError: the images do not fit the network.
+        OptionError: the recipe cannot work.
+    """
+    trainer = Trainer(checkpoint, data, recipe or Recipe())
+    for _ in trainer.steps():
+        pass
+    return trainer.result()
+
+
+class Trainer:
+    """A training that yields after every step, so that whoever runs it can watch, stop and save it."""
+
+    def __init__(self, checkpoint: Checkpoint, data: ImageData, recipe: Recipe, state: State | None = None) -> None:
+        spec = checkpoint.spec
+        data.check_fits(spec.input, spec.classes, spec.name)
+        self.start, self.recipe = checkpoint, recipe
+        self.data = data.to(checkpoint.device)
+        self.device = checkpoint.device
+        self.augment = data.augment if recipe.augment is None else recipe.augment
+        self.model = copy.deepcopy(checkpoint.model).train()
+        self.enforcer = Enforcer(checkpoint.masks, self.model)
+        if self.device.type == "cuda":  # measured: no gain on a cpu
+            self.model.to(memory_format=torch.channels_last)
+        self.network = torch.compile(self.model) if recipe.compile else self.model
+        self.optimizer = optimizer(recipe, self.model)
+        count = len(self.data.train)
+        self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
+        self.total_steps = self.steps_per_epoch * recipe.epochs
+        self.scheduler = scheduler(recipe, self.optimizer, self.total_steps)
+        self.average = _average(self.model, recipe.ema)
+        self.penalty = _penalty(recipe)
+        counted = cost(self.model, checkpoint.masks, spec.input)
+        self.flops, self.sparsity = counted.flops, 1 - counted.kept / checkpoint.dense.weights
+        self.step = self.images = 0
+        self.seconds = 0.0
+        self.loss = torch.zeros((), device=self.device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.seen = 0
+        with _random_state(self.device):
+            torch.manual_seed(mixed(recipe.seed, -1))
+            self._random = _get_random(self.device)
+        if state is not None:
+            self._restore(state)
+
+    def steps(self) -> Iterator[dict[str, Any] | None]:
+        """Train step by step from where it stands; yields a log record when one is due, else None."""
+        with _random_state(self.device):
+            _set_random(self.device, self._random)
+            started = time.perf_counter() - self.seconds
+            every = max(1, self.total_steps // _LOGS)
+            while self.step < self.total_steps:
+                epoch, first = divmod(self.step, self.steps_per_epoch)
+                batches = self.data.train.batches(
+                    self.recipe.batch_size, seed=mixed(self.recipe.seed, epoch), start=first, augment=self.augment
+                )
+                for pixels, labels in batches:
+                    self._fit(pixels.to(self.device), labels.to(self.device))
+                    self.seconds = time.perf_counter() - started
+                    at_end = self.step % self.steps_per_epoch == 0
+                    record = self._record(at_end) if at_end or self.step % every == 0 else None
+                    self._random = _get_random(self.device)
+                    yield record
+                    _set_random(self.device, self._random)
+
+    def result(self) -> Checkpoint:
+        """The trained network: the averaged one if the recipe has an average."""
+        model = copy.deepcopy(self.model if self.average is None else self.average.module)
+        self.start.masks.apply_(model)
+        chosen = {**asdict(self.recipe), "augment": list(self.augment), "steps": self.step}
+        return self.start.after("train", chosen, model=model.train(self.start.model.training))
+
+    def state(self) -> State:
+        """Everything that `Trainer(checkpoint, data, recipe, state)` needs to go on from here, on the cpu."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"random/{i}": tensor for i, tensor in enumerate(self._random)}
+        tensors |= {"sums/loss": self.loss, "sums/correct": self.correct}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
+        saved = self.optimizer.state_dict()
+        for index, slots in saved["state"].items():
+            tensors |= {f"optimizer/{index}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
+        return State(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+            {
+                "step": self.step,
+                "images": self.images,
+                "seen": self.seen,
+                "seconds": self.seconds,
+                "groups": saved["param_groups"],
+                "scheduler": self.scheduler.state_dict(),
+            },
+        )
+
+    def _restore(self, state: State) -> None:
+        """Stand where `state` was taken."""
+        kinds: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            kind, _, rest = name.partition("/")
+            kinds.setdefault(kind, {})[rest] = tensor
+        self.model.load_state_dict(kinds["model"])
+        self._random = [kinds["random"][key] for key in sorted(kinds["random"])]
+        self.loss, self.correct = (kinds["sums"][name].to(self.device) for name in ("loss", "correct"))
+        if self.average is not None:
+            self.average.load_state_dict(kinds["average"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in kinds.get("optimizer", {}).items():
+            index, _, slot = name.partition("/")
+            slots.setdefault(int(index), {})[slot] = tensor
+        groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in state.values["groups"]]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.scheduler.load_state_dict(state.values["scheduler"])
+        for name in ("step", "images", "seen", "seconds"):
+            setattr(self, name, state.values[name])
+
+    def _fit(self, pixels: Tensor, labels: Tensor) -> None:
+        """One step of the optimiser."""
+        recipe = self.recipe
+        inputs = self.start.preprocessing(pixels)
+        if self.device.type == "cuda":
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
+            logits = self.network(inputs)
+            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self._change_gradients()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.enforcer.weights_()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.loss += loss.detach() * len(labels)
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+        self.seen += len(labels)
+        self.images += len(labels)
+        self.step += 1
+
+    def _change_gradients(self) -> None:
+        """Add noise, then clip the norm, in which pruned weights do not count."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if self.recipe.noise:
+            noises = [self.recipe.noise * torch.randn_like(gradient) for gradient in gradients]
+            torch._foreach_add_(gradients, noises)
+        if self.recipe.clip is not None:
+            self.enforcer.gradients_()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+
+    def _record(self, at_end: bool) -> dict[str, Any]:
+        """What the log says after this step; loss and accuracy are means over the images since the last record."""
+        record = {
+            "step": self.step,
+            "epoch": self.step / self.steps_per_epoch,
+            "loss": float(self.loss) / self.seen,
+            "accuracy": int(self.correct) / self.seen,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "weight_sparsity": self.sparsity,
+            "flops_per_sample": self.flops,
+            "training_flops": self.flops * (1 + _BACKWARD) * self.images,
+            "seconds": self.seconds,
+            "memory_bytes": memory_in_use(self.device),
+        }
+        self.loss.zero_(), self.correct.zero_()
+        self.seen = 0
+        if at_end and len(self.data.test):
+            network = self.model if self.average is None else self.average.module
+            spec = self.start.spec
+            found = accuracy(network, self.data.test, self.start.preprocessing, classes=spec.classes)
+            record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
+        return record
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """An exponential moving average of weights and buffers; that of a pruned weight stays zero."""
+    if decay is None:
+        return None
+    step = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=step, use_buffers=True)
+
+
+def _penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
+    """The regulariser of a recipe with its options filled in."""
+    if recipe.reg is None:
+        if recipe.reg_options:
+            raise OptionError("options for a regulariser were given without one; name it with --reg")
+        return None
+    function = resolve("regularizer", recipe.reg)
+    keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")
+    return lambda model: function(model, **keywords)
+
+
+def _random_state(device: torch.device) -> Any:
+    """Leave torch's random state as it was."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _get_random(device: torch.device) -> list[Tensor]:
+    """Torch's random state: the cpu's, and the gpu's where the network is there."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
