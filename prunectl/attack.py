@@ -79,7 +79,7 @@ def attack(
     return {
         "attack": attack,
         "options": dict(options or {}),
-        "data": data.name,
+        "data": data.described,
         "images": done,
         "seed": seed,
         "clean_accuracy": int(clean) / done,

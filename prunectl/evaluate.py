@@ -33,7 +33,7 @@ def evaluate(
         ),
     )
     record: dict[str, Any] = {
-        "data": data.name,
+        "data": data.described,
         "images": len(images),
         "accuracy": result.top1,
         "top5": result.top5,

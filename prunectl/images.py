@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -122,6 +122,13 @@ class ImageData:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     augment: tuple[str, ...] = ()
+    changes: tuple[tuple[str, Any], ...] = ()
+    """What was done to the dataset as it lies on disk, such as ("tuning", True)."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name and changes, for histories and records."""
+        return {"name": self.name, **dict(self.changes)}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -148,19 +155,22 @@ class ImageData:
         """Hold out a fixed fifth of the training images for evaluation; the test images are left alone."""
         order = _permutation(len(self.train), _SPLIT_SEED)
         held = int(len(self.train) * HELD_OUT)
-        return replace(self, train=self.train.take(order[held:]), test=self.train.take(order[:held]))
+        train, test = self.train.take(order[held:]), self.train.take(order[:held])
+        return replace(self, train=train, test=test, changes=(*self.changes, ("tuning", True)))
 
     def subset(self, count: int, seed: int) -> "ImageData":
         """Train on `count` images drawn at random."""
         if not 2 <= count <= len(self.train):
             raise DataError(f"--subset {count}: {self.name} has {len(self.train)} training images; take 2 to that many")
-        return replace(self, train=self.train.take(_permutation(len(self.train), seed)[:count].sort().values))
+        chosen = _permutation(len(self.train), seed)[:count].sort().values
+        return replace(self, train=self.train.take(chosen), changes=(*self.changes, ("subset", count)))
 
     def random_labels(self, seed: int) -> "ImageData":
         """Shuffle the labels of the training images (Zhang et al. 2017); those of the test images stay."""
         labels = self.train.labels
         shuffled_labels = labels[_permutation(len(labels), mixed(seed, 1)).to(labels.device)]
-        return replace(self, train=self.train.relabel(shuffled_labels))
+        train = self.train.relabel(shuffled_labels)
+        return replace(self, train=train, changes=(*self.changes, ("random_labels", True)))
 
 
 def _words(shape: tuple[int, int, int]) -> str:

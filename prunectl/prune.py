@@ -73,6 +73,8 @@ def prune(
         "scope": scope,
         "options": keywords,
         "batch_size": batch_size,
+        "data": None if data is None else data.described,
+        "device": checkpoint.device.type,
         "seed": seed,
     }
     return checkpoint.after("prune", chosen, model=model, masks=masks)

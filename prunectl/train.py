@@ -66,6 +66,7 @@ class Trainer:
         self.loss = torch.zeros((), device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.seen = 0
+        self.last: dict[str, Any] = {}
         with _random_state(self.device):
             torch.manual_seed(mixed(recipe.seed, -1))
             self._random = _get_random(self.device)
@@ -92,11 +93,23 @@ class Trainer:
                     yield record
                     _set_random(self.device, self._random)
 
+    def latest(self) -> tuple[float, float]:
+        """Mean loss and accuracy on the training images since the last record, or those of that record."""
+        if self.seen:
+            return float(self.loss) / self.seen, int(self.correct) / self.seen
+        return self.last["loss"], self.last["accuracy"]
+
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
         model = copy.deepcopy(self.model if self.average is None else self.average.module)
         self.start.masks.apply_(model)
-        chosen = {**asdict(self.recipe), "augment": list(self.augment), "steps": self.step}
+        chosen = {
+            **asdict(self.recipe),
+            "augment": list(self.augment),
+            "data": self.data.described,
+            "device": self.device.type,
+            "steps": self.step,
+        }
         return self.start.after("train", chosen, model=model.train(self.start.model.training))
 
     def state(self) -> State:
@@ -197,6 +210,7 @@ class Trainer:
             spec = self.start.spec
             found = accuracy(network, self.data.test, self.start.preprocessing, classes=spec.classes)
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
+        self.last = record
         return record
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from prunectl.errors import DataError
 from prunectl.images import ImageData, Images, Preprocessing, augmented, mixed, slices
 
+patient = settings(deadline=None, max_examples=50)  # a busy machine is no failure
 COUNTS = st.integers(1, 40)
 SIZES = st.integers(1, 12)
 SEEDS = st.integers(0, 2**70)
@@ -31,6 +32,7 @@ def dataset(train: int = 10, test: int = 3) -> ImageData:
     return ImageData("numbered", numbered(train), numbered(test), classes, Preprocessing((0.0,), (1.0,)))
 
 
+@patient
 @given(COUNTS, SIZES, SEEDS)
 def test_a_shuffled_epoch_brings_every_image_once_but_a_single_last_one(count: int, size: int, seed: int) -> None:
     seen = [int(label) for _, labels in numbered(count).batches(size, seed=seed) for label in labels]
@@ -39,6 +41,7 @@ def test_a_shuffled_epoch_brings_every_image_once_but_a_single_last_one(count: i
     assert len(set(seen)) == len(seen)
 
 
+@patient
 @given(COUNTS, SIZES)
 def test_without_a_seed_images_come_in_order_and_all_of_them(count: int, size: int) -> None:
     batches = list(numbered(count).batches(size, augment=("flip", "crop")))
@@ -47,6 +50,7 @@ def test_without_a_seed_images_come_in_order_and_all_of_them(count: int, size: i
     assert all(len(labels) == size for _, labels in batches[:-1])
 
 
+@patient
 @given(COUNTS, SIZES, st.none() | SEEDS, AUGMENTS, st.integers(0, 8))
 def test_start_skips_batches(count: int, size: int, seed: int | None, augment: tuple[str, ...], start: int) -> None:
     images = noise(count)
@@ -58,6 +62,7 @@ def test_start_skips_batches(count: int, size: int, seed: int | None, augment: t
         assert labels.equal(expected_labels)
 
 
+@patient
 @given(COUNTS, SIZES, SEEDS)
 def test_order_and_augmentation_do_not_depend_on_what_the_images_show(count: int, size: int, seed: int) -> None:
     images = noise(count)
@@ -91,6 +96,7 @@ def test_slices(count: int, size: int, drop_single: bool, expected: list[tuple[i
     assert [(part.start, part.stop) for part in slices(count, size, drop_single=drop_single)] == expected
 
 
+@patient
 @given(st.integers(0, 2**40), st.integers(0, 2**20))
 def test_mixed_seeds_fit_a_generator(seed: int, i: int) -> None:
     assert 0 <= mixed(seed, i) < 2**63
@@ -112,6 +118,7 @@ def test_a_crop_shifts_by_up_to_four_and_fills_with_zeros() -> None:
     assert moved.flatten(1).sum(1).tolist() == [7] * 400
 
 
+@patient
 @given(COUNTS, SEEDS, AUGMENTS)
 def test_augmentation_moves_pixels_and_makes_none(count: int, seed: int, augment: tuple[str, ...]) -> None:
     pixels = noise(count).pixels
@@ -204,3 +211,12 @@ def test_image_data_moves_as_one() -> None:
     assert data.shape == (1, 1, 1)
     moved = data.to(torch.device("meta"))
     assert {moved.train.labels.device.type, moved.test.labels.device.type} == {"meta"}
+
+
+def test_a_network_fits_images_of_its_shape_and_classes() -> None:
+    data = dataset(train=10)
+    data.check_fits((1, 1, 1), 10, "mlp5")
+    for shape, classes, network in (((3, 1, 1), 10, "3x1x1 images of 10"), ((1, 1, 1), 2, "1x1x1 images of 2")):
+        with pytest.raises(DataError) as error:
+            data.check_fits(shape, classes, "mlp5")
+        assert f"network mlp5 takes {network} classes, numbered has 1x1x1 of 10; " in str(error.value)

@@ -13,6 +13,9 @@ from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData
 from prunectl.registry import names, resolve
 
+RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic"})
+"""Datasets without a size of their own: a checkpoint's images are loaded in the size that its network takes."""
+
 
 def load_data(
     spec: str,

@@ -1,0 +1,5 @@
+"""`python -m prunectl`."""
+
+from prunectl.cli.app import main
+
+main()

@@ -1,0 +1,49 @@
+"""The command `prunectl`: one file per command, registered here."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from prunectl import __version__
+from prunectl.cli import attack, criteria, eval, inspect, prune, report, shrink, train
+from prunectl.errors import PrunectlError
+
+app = typer.Typer(
+    help="Prune PyTorch image classifiers: smaller, proved to compute the same, measured.",
+    epilog="Commands pass a checkpoint's path along a pipe: prunectl train | prunectl eval | prunectl report",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (train, prune, shrink, eval, attack, report, inspect, criteria):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"prunectl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a failure that the user can act on is one line on stderr and an exit code."""
+    try:
+        app(prog_name="prunectl")
+    except PrunectlError as error:
+        print(f"prunectl: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

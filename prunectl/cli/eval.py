@@ -1,0 +1,54 @@
+"""prunectl eval."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import options, output
+from prunectl.errors import ThresholdMissed
+from prunectl.header import beside
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    download: options.Download = False,
+    tuning: options.Tuning = False,
+    batch_size: options.BatchSize = 512,
+    latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
+    min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    config: options.Config = None,
+) -> None:
+    """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.
+
+    The record is appended to NAME.results.jsonl beside the checkpoint, and its path passed on.
+    """
+    source = options.checkpoint_path(checkpoint)
+
+    from prunectl.checkpoint import device_named, read
+    from prunectl.cli.start import images_for
+    from prunectl.evaluate import evaluate
+    from prunectl.files import append_line
+
+    network = read(source, device_named(device))
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+    line = options.record_line("eval", network.sha256, record)
+    append_line(beside(source, ".results.jsonl"), line)
+    output.say(
+        f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
+        f"loss {record['loss']:.4f} on {record['images']:,} images of {images.name}"
+    )
+    output.say(
+        f"      {output.counted(record['weights'])} weights (sparsity {record['weight_sparsity']:.4f}), "
+        f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
+        f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
+    )
+    output.emit(json.dumps(json.loads(line)) if as_json else source)
+    if min_accuracy is not None and record["accuracy"] < min_accuracy:
+        raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

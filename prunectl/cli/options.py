@@ -1,0 +1,185 @@
+"""The options that several commands share, and how their texts are read."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunectl.errors import OptionError
+from prunectl.files import check_target
+from prunectl.header import base_name
+from prunectl.registry import names
+
+if TYPE_CHECKING:
+    from prunectl.images import ImageData
+
+
+def completes(kind: str) -> Callable[[str], list[str]]:
+    """Shell completion of the names of a kind, without importing what they name."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names(kind) if name.startswith(incomplete)]
+
+    return complete
+
+
+def _configure(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
+    known = {str(param.name) for param in ctx.command.params}
+    values = {} if path is None else _table(ctx, path, known)
+    given = {name: os.environ.get(f"PRUNECTL_{name.upper()}") for name in known}
+    ctx.default_map = {**values, **{name: text for name, text in given.items() if text is not None}}
+    return path
+
+
+def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
+    """The options of the running command in a TOML file."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"cannot read --config {path}: {error}") from error
+    command = str(ctx.info_name)
+    commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
+    for table, values in tables.items():
+        if not isinstance(values, dict) or table not in commands:
+            raise OptionError(f"--config {path}: '{table}' is no command; put options in a table such as [{command}]")
+    values = {key.replace("-", "_"): value for key, value in tables.get(command, {}).items()}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise OptionError(f"--config {path}: [{command}] has no option '{unknown[0]}'; see prunectl {command} --help")
+    return values
+
+
+CheckpointArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="CHECKPOINT", help="A NAME.safetensors, or - for the path on stdin (also when piped into)."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Where to write  [default: CHECKPOINT with this command in its name]"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Seed = Annotated[int, typer.Option(help="Of every random draw.", min=0)]
+BatchSize = Annotated[int, typer.Option("-b", "--batch-size", help="Images per batch.", min=1)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON in place of the path.")]
+PluginOptions = Annotated[
+    list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="An option of the plug-in; may be repeated.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Start from a fresh network of this name.", autocompletion=completes("model")),
+]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("-M", metavar="KEY=VALUE", help="An option of the network, such as stem=cifar; may be repeated."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Images: a name, or imagefolder:PATH  [default: the checkpoint's, else digits]",
+        autocompletion=completes("data"),
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
+Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
+Tuning = Annotated[
+    bool,
+    typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
+]
+Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
+RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Options from a TOML file, in a table named as the command.",
+        callback=_configure,
+        is_eager=True,
+    ),
+]
+
+
+def checkpoint_path(argument: str | None) -> Path:
+    """The checkpoint that a command was given: a path, or the first line of stdin.
+
+    Raises:
+        OptionError: none was given, or stdin was empty.
+    """
+    if argument not in (None, "-"):
+        return Path(str(argument))
+    if argument is None and sys.stdin.isatty():
+        raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
+    line = sys.stdin.readline().strip()
+    if not line:
+        raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
+    return Path(line)
+
+
+def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+    """Read `KEY=VALUE` texts.
+
+    Raises:
+        OptionError: a text without '='.
+    """
+    found = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise OptionError(f"{flag} takes KEY=VALUE, got '{text}'")
+        found[key] = value
+    return found
+
+
+def open_data(
+    spec: str,
+    data_dir: Path | None,
+    *,
+    image_size: int | None = None,
+    download: bool = False,
+    tuning: bool = False,
+    subset: int | None = None,
+    random_labels: bool = False,
+    seed: int = 0,
+) -> "ImageData":
+    """Load a dataset and change it as the options say."""
+    from prunectl.cli.output import decoding
+    from prunectl.data import load_data
+
+    with decoding(spec) as progress:
+        data = load_data(spec, data_dir, image_size=image_size, download=download, progress=progress)
+    if tuning:
+        data = data.tuning()
+    if subset is not None:
+        data = data.subset(subset, seed)
+    return data.random_labels(seed) if random_labels else data
+
+
+def target(output: Path | None, source: Path, command: str, *, force: bool) -> Path:
+    """Where a command writes: what the user says, else `x.safetensors` -> `x.COMMAND.safetensors`; checked now."""
+    path = output or source.with_name(f"{base_name(source)}.{command}.safetensors")
+    check_target(path, force=force)
+    return path
+
+
+def fresh_name(model: str, data: str) -> Path:
+    """The name that the files of a fresh network begin with, as a checkpoint in the current folder."""
+    stem = Path(model.rpartition(":")[2] or model).name
+    return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
+
+
+def record_line(command: str, sha256: str | None, record: dict[str, Any]) -> str:
+    """One line of a results file."""
+    import json
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"command": command, "checkpoint": sha256, "time": now, **record})

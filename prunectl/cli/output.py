@@ -1,0 +1,105 @@
+"""What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_EVERY = 10.0
+"""Seconds between two plain lines where stderr is no terminal."""
+_REFRESH = 0.2
+
+
+def emit(text: object) -> None:
+    """Print one line on stdout."""
+    print(text, flush=True)  # noqa: T201
+
+
+def say(text: str) -> None:
+    """Print one line on stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Bar:
+    """A progress bar on a terminal, else one plain line now and then. `fields` is asked only when it is shown."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total = title, total
+        self.shown = time.monotonic()
+        self.bar: Any = None
+        if sys.stderr.isatty():
+            self._start_bar()
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(self.title, total=self.total, text="")
+        self.bar.start()
+
+    def update(self, done: int, fields: Callable[[], str]) -> None:
+        """Show that `done` of the total are done."""
+        now = time.monotonic()
+        if now - self.shown < (_REFRESH if self.bar else _EVERY):
+            return
+        self.shown = now
+        if self.bar:
+            self.bar.update(self.task, completed=done, text=fields())
+        else:
+            say(f"{self.title} {100 * done / max(self.total, 1):.0f}% {fields()}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Bar]:
+    """A bar that goes away when the work ends or fails."""
+    bar = Bar(title, total)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+@contextmanager
+def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for images that are decoded, which appears with the first report."""
+    bars: list[Bar] = []
+
+    def report(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Bar(f"decoding {spec.partition(':')[0]}", total))
+        bars[0].update(done, lambda: f"{done}/{total} images")
+
+    try:
+        yield report
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def counted(number: float | None) -> str:
+    """A count in three digits: 1.20M."""
+    if number is None:
+        return "-"
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent."""
+    return "-" if share is None else f"{100 * share:.2f}%"

@@ -1,0 +1,37 @@
+"""prunectl shrink."""
+
+from prunectl.cli import options, output
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    device: options.Device = "auto",
+    output_path: options.Output = None,
+    force: options.Force = False,
+    config: options.Config = None,
+) -> None:
+    """Remove the nodes that a mask has killed, and prove that the network still computes the same.
+
+    When the proof fails nothing is written and the exit code is 1.
+    """
+    source = options.checkpoint_path(checkpoint)
+    path = options.target(output_path, source, "shrink", force=force)
+
+    from prunectl.checkpoint import device_named, read, write
+    from prunectl.evaluate import costs
+    from prunectl.shrink import shrink
+
+    masked = read(source, device_named(device))
+    small = shrink(masked)
+    write(small, path)
+    before, after, result = costs(masked), costs(small), small.history[-1]["result"]
+    sizes = ", ".join(
+        f"{output.counted(before[key])} -> {output.counted(after[key])} {unit}"
+        for key, unit in (("parameters", "parameters"), ("flops", "FLOPs"), ("bytes", "bytes"))
+    )
+    output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {sizes}")
+    proof = result["proof"]
+    output.say(
+        f"proof: largest relative difference {proof['float64']:.1e} in float64, {proof['float32']:.1e} in float32"
+    )
+    output.emit(path)

@@ -1,0 +1,68 @@
+"""inspect: what a checkpoint holds, told from its headers and mask bits, without torch."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import CheckpointError
+from prunectl.files import pending_sidecar
+from prunectl.header import KEY, TensorFile, mask_path, read_header, read_toc
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """One record of plain values: header, history, and dtype, shape and kept entries of every tensor.
+
+    `weight_sparsity` refers to the original dense network; a tensor without a mask is kept whole.
+
+    Raises:
+        FileError, CheckpointError: missing or damaged files, or a mask file that belongs to other weights.
+    """
+    head, toc = read_header(path)
+    kept = _kept(path, head.pair) if head.pair is not None else {}
+    tensors: list[dict[str, Any]] = []
+    for name, (dtype, shape, begin, end) in toc.tensors.items():
+        entries = math.prod(shape)
+        tensors.append(
+            {"name": name, "dtype": dtype, "shape": list(shape), "kept": kept.get(name, entries), "bytes": end - begin}
+        )
+    prunable = [t for t in tensors if t["name"].endswith("weight") and len(t["shape"]) > 1]
+    return {
+        "path": str(path),
+        "bytes": toc.size,
+        "model": head.model.name,
+        "options": head.model.options,
+        "input": list(head.model.input),
+        "classes": head.model.classes,
+        "data": head.data,
+        "mean": list(head.mean),
+        "std": list(head.std),
+        "masked": head.pair is not None,
+        "weight_sparsity": 1 - sum(t["kept"] for t in prunable) / head.dense.weights,
+        "dense": {
+            "parameters": head.dense.parameters,
+            "weights": head.dense.weights,
+            "nodes": head.dense.nodes,
+            "flops": head.dense.flops,
+        },
+        "edits": list(head.edits),
+        "history": list(head.history),
+        "tensors": tensors,
+    }
+
+
+def _kept(path: Path, pair: str) -> dict[str, int]:
+    """How many entries each mask keeps: the set bits of its bytes."""
+    final = mask_path(path)
+    for candidate in (final, pending_sidecar(final, pair)):
+        if candidate.exists():
+            toc: TensorFile = read_toc(candidate)
+            try:
+                found = json.loads(toc.metadata[KEY])["pair"]
+            except (KeyError, ValueError) as error:
+                raise CheckpointError(f"{candidate} is not a readable mask file; take an intact copy") from error
+            if found == pair:
+                return {name: int.from_bytes(toc.bytes_of(name), "little").bit_count() for name in toc.tensors}
+    if not final.exists():
+        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
+    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
