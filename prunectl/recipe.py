@@ -43,7 +43,7 @@ class Recipe:
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {
             "epochs": (0, 1e6),
-            "batch_size": (1, 1e9),
+            "batch_size": (2, 1e9),  # BatchNorm cannot train on a single image
             "lr": (0, 1e3),
             "wd": (0, 1e3),
             "momentum": (0, 1),

@@ -83,11 +83,21 @@ def _row(path: Path) -> dict[str, Any]:
         "steps": " ".join(_step(entry) for entry in seen["history"]),
         **{key: measured.get(key) for key in ("accuracy", "top5", "loss", "node_sparsity")},
         "weight_sparsity": seen["weight_sparsity"],
-        **{key: measured.get(key) for key in ("weights", "flops", "nonzero_flops", "bytes", "compressed_bytes")},
+        "weights": seen["weights"],
+        "flops": _flops(seen),
+        "nonzero_flops": measured.get("nonzero_flops"),
+        "bytes": sum(tensor["bytes"] for tensor in seen["tensors"]),
+        "compressed_bytes": measured.get("compressed_bytes"),
         "latency_1_s": latency.get(1),
         "latency_64_s": latency.get(64),
         "robust": attacks or None,
     }
+
+
+def _flops(seen: dict[str, Any]) -> int:
+    """FLOPs per image as executed: those of the last shrink, else of the dense network."""
+    shrinks = [entry["result"]["flops"] for entry in seen["history"] if entry["command"] == "shrink"]
+    return int(shrinks[-1] if shrinks else seen["dense"]["flops"])
 
 
 def _records(path: Path, digest: str) -> list[dict[str, Any]]:

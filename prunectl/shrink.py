@@ -7,6 +7,7 @@ from torch import nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import OptionError, ProofError
+from prunectl.measure import cost
 from prunectl.structure.dead import bury_
 from prunectl.structure.surgery import remove
 from prunectl.structure.trace import trace
@@ -38,7 +39,14 @@ def shrink(checkpoint: Checkpoint) -> Checkpoint:
     small = small.float()
     proof["float32"] = _prove(masked.float(), small, shape, torch.float32)
     small.train(checkpoint.model.training)
-    result = {"nodes": structure.nodes - int(removed.sum()), "removed": int(removed.sum()), "proof": proof}
+    counted = cost(small, small_masks, shape)
+    result = {
+        "nodes": structure.nodes - int(removed.sum()),
+        "removed": int(removed.sum()),
+        "parameters": counted.parameters,
+        "flops": counted.flops,
+        "proof": proof,
+    }
     return checkpoint.after("shrink", {}, model=small, masks=small_masks).noting(result).to(device)
 
 

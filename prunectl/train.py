@@ -1,6 +1,7 @@
 """train: fit a network to labelled images, its pruned weights held at zero."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -203,6 +204,8 @@ class Trainer:
             "seconds": self.seconds,
             "memory_bytes": memory_in_use(self.device),
         }
+        if not math.isfinite(record["loss"]):
+            raise OptionError(f"the loss is {record['loss']} after step {self.step}: training diverged; lower --lr")
         self.loss.zero_(), self.correct.zero_()
         self.seen = 0
         if at_end and len(self.data.test):

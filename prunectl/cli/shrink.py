@@ -18,18 +18,14 @@ def command(
     path = options.target(output_path, source, "shrink", force=force)
 
     from prunectl.checkpoint import device_named, read, write
-    from prunectl.evaluate import costs
     from prunectl.shrink import shrink
 
     masked = read(source, device_named(device))
     small = shrink(masked)
     write(small, path)
-    before, after, result = costs(masked), costs(small), small.history[-1]["result"]
-    sizes = ", ".join(
-        f"{output.counted(before[key])} -> {output.counted(after[key])} {unit}"
-        for key, unit in (("parameters", "parameters"), ("flops", "FLOPs"), ("bytes", "bytes"))
-    )
-    output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {sizes}")
+    result = small.history[-1]["result"]
+    was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
+    output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {was:,} -> {now:,} parameters")
     proof = result["proof"]
     output.say(
         f"proof: largest relative difference {proof['float64']:.1e} in float64, {proof['float32']:.1e} in float32"
