@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.images import ImageSource, Preprocessing
+from prunectl.modes import evaluating
 
 _TOP = 5
 
@@ -34,19 +35,14 @@ def accuracy(
     loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
     top5 = torch.zeros((), dtype=torch.int64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for pixels, labels in images.batches(batch_size):
-                here = labels.to(device)
-                logits = model(preprocessing(pixels.to(device))).float()
-                loss += nn.functional.cross_entropy(logits, here, reduction="sum")
-                best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
-                top5 += (best == here[:, None]).any(1).sum()
-                confusion += torch.bincount(here * classes + best[:, 0], minlength=classes * classes)
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        for pixels, labels in images.batches(batch_size):
+            here = labels.to(device)
+            logits = model(preprocessing(pixels.to(device))).float()
+            loss += nn.functional.cross_entropy(logits, here, reduction="sum")
+            best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
+            top5 += (best == here[:, None]).any(1).sum()
+            confusion += torch.bincount(here * classes + best[:, 0], minlength=classes * classes)
     count = len(images)
     table = confusion.view(classes, classes).cpu()
     return Accuracy(float(loss) / count, int(table.diag().sum()) / count, int(top5) / count, table)

@@ -2,15 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData
+from prunectl.modes import evaluating
 from prunectl.registry import resolve
 
 DEFAULT_EPS = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
@@ -50,32 +52,23 @@ def attack(
     if not len(images):
         raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
     started = time.perf_counter()
-    wrapped = _foolbox_model(checkpoint)
     clean = torch.zeros((), dtype=torch.int64)
     standing = torch.zeros(len(levels), dtype=torch.int64)
     done = 0
-    frozen = [parameter for parameter in checkpoint.model.parameters() if parameter.requires_grad]
-    was_training = checkpoint.model.training
-    checkpoint.model.eval()
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(False)  # foolbox would leave gradients on them
-        with torch.random.fork_rng(devices=_cuda_devices(checkpoint.device)):
-            torch.manual_seed(seed)
-            for pixels, labels in images.batches(batch_size):
-                inputs = pixels.to(checkpoint.device).float() / 255
-                targets = labels.to(checkpoint.device)
-                right = _predict(wrapped, inputs) == targets
-                clean += right.sum().cpu()
-                _, _, success = method(wrapped, inputs, targets, epsilons=levels)
-                standing += (~success & right).sum(1).cpu()  # success: (eps, B)
-                done += len(labels)
-                if report is not None:
-                    report(done, len(images), (standing / done).tolist())
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        checkpoint.model.train(was_training)
+    model = checkpoint.model
+    with evaluating(model), _without_gradients(model), torch.random.fork_rng(devices=_cuda_devices(checkpoint.device)):
+        torch.manual_seed(seed)
+        wrapped = _foolbox_model(checkpoint)
+        for pixels, labels in images.batches(batch_size):
+            inputs = pixels.to(checkpoint.device).float() / 255
+            targets = labels.to(checkpoint.device)
+            right = _predict(wrapped, inputs) == targets
+            clean += right.sum().cpu()
+            _, _, success = method(wrapped, inputs, targets, epsilons=levels)
+            standing += (~success & right).sum(1).cpu()  # success: (eps, B)
+            done += len(labels)
+            if report is not None:
+                report(done, len(images), (standing / done).tolist())
     return {
         "attack": attack,
         "options": dict(options or {}),
@@ -126,7 +119,20 @@ def _foolbox_model(checkpoint: Checkpoint) -> Any:
 
     prepare = {"mean": list(checkpoint.preprocessing.mean), "std": list(checkpoint.preprocessing.std), "axis": -3}
     make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
-    return make(checkpoint.model.eval(), bounds=(0, 1), device=checkpoint.device, preprocessing=prepare)
+    return make(checkpoint.model, bounds=(0, 1), device=checkpoint.device, preprocessing=prepare)
+
+
+@contextmanager
+def _without_gradients(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters inside the block: foolbox would leave gradients on them."""
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
 
 
 def _predict(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

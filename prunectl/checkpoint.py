@@ -96,6 +96,7 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
         mean=checkpoint.preprocessing.mean,
         std=checkpoint.preprocessing.std,
         dense=checkpoint.dense,
+        weights=checkpoint.masks.kept(checkpoint.model),
         edits=checkpoint.edits,
         history=checkpoint.history,
         pair=pair,

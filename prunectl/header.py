@@ -36,13 +36,17 @@ class DenseCounts:
 
 @dataclass(frozen=True)
 class Header:
-    """The JSON under the metadata key `prunectl` of a checkpoint; `pair` names the mask file, None = dense."""
+    """The JSON under the metadata key `prunectl` of a checkpoint.
+
+    `weights` counts the prunable weights that are kept; `pair` is the id that the mask file shares, None = no masks.
+    """
 
     model: ModelSpec
     data: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dense: DenseCounts
+    weights: int
     edits: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     pair: str | None = None

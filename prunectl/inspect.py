@@ -26,8 +26,6 @@ def inspect(path: Path) -> dict[str, Any]:
         tensors.append(
             {"name": name, "dtype": dtype, "shape": list(shape), "kept": kept.get(name, entries), "bytes": end - begin}
         )
-    prunable = [t for t in tensors if t["name"].endswith("weight") and len(t["shape"]) > 1]
-    weights = sum(t["kept"] for t in prunable)
     return {
         "path": str(path),
         "bytes": toc.size,
@@ -39,8 +37,8 @@ def inspect(path: Path) -> dict[str, Any]:
         "mean": list(head.mean),
         "std": list(head.std),
         "masked": head.pair is not None,
-        "weights": weights,
-        "weight_sparsity": 1 - weights / head.dense.weights,
+        "weights": head.weights,
+        "weight_sparsity": 1 - head.weights / head.dense.weights,
         "dense": {
             "parameters": head.dense.parameters,
             "weights": head.dense.weights,

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunectl.masks import Masks, prunable
+from prunectl.modes import evaluating
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
@@ -69,13 +70,12 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
 
     layers = {name: model.get_submodule(name.removesuffix("weight").rstrip(".")) for name in prunable(model)}
     hooks = [layer.register_forward_hook(record) for layer in layers.values()]
-    was_training = model.training
+    dtype = next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
     counter = FlopCounterMode(display=False)
     try:
-        with counter, torch.no_grad():
-            functional_call(model.eval(), state, torch.empty(1, *shape, device="meta"))
+        with evaluating(model), counter, torch.no_grad():
+            functional_call(model, state, torch.empty(1, *shape, device="meta", dtype=dtype))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     return Cost(
@@ -110,8 +110,8 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
     from torch.utils.benchmark import Timer  # noqa: PLC0415
 
     inputs = torch.randn(batch, *shape, device=next(model.parameters()).device)
-    with torch.inference_mode():
-        timer = Timer("model(inputs)", globals={"model": model.eval(), "inputs": inputs}, num_threads=1)
+    with evaluating(model), torch.inference_mode():
+        timer = Timer("model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=1)
         taken = timer.blocked_autorange(min_run_time=_TIMING_SECONDS)
     return {"batch": batch, "median_s": taken.median, "iqr_s": taken.iqr, "runs": len(taken.times)}
 

@@ -30,7 +30,7 @@ def shrink(checkpoint: Checkpoint) -> Checkpoint:
         raise OptionError("nothing is pruned, so nothing can go; run `prunectl prune` first")
     shape, device = checkpoint.spec.input, checkpoint.device
     structure = trace(checkpoint.model, shape)
-    masked = copy.deepcopy(checkpoint.model).cpu().double().eval()
+    masked = copy.deepcopy(checkpoint.model).cpu().double()
     working = copy.deepcopy(masked)
     masks = checkpoint.masks.to(torch.device("cpu"))
     removed = bury_(working, structure, masks, shape)
@@ -38,7 +38,6 @@ def shrink(checkpoint: Checkpoint) -> Checkpoint:
     proof = {"float64": _prove(masked, small, shape, torch.float64)}
     small = small.float()
     proof["float32"] = _prove(masked.float(), small, shape, torch.float32)
-    small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
     result = {
         "nodes": structure.nodes - int(removed.sum()),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; a failure that the user can act on is one line on stderr and an exit code."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
     try:
         app(prog_name="prunectl")
     except PrunectlError as error:

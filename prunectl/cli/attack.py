@@ -43,9 +43,10 @@ def command(
     from prunectl.attack import attack as run
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
-    from prunectl.files import append_line
+    from prunectl.files import append_line, check_target
 
-    network = read(source, device_named(device))
+    network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
+    check_target(results, force=True)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
     with output.progress_bar(attack, min(n or len(images.test), len(images.test))) as bar:
         record = run(
@@ -62,7 +63,7 @@ def command(
             ),
         )
     line = options.record_line("attack", network.sha256, record)
-    append_line(beside(source, ".results.jsonl"), line)
+    append_line(results, line)
     output.say(f"{attack}: clean accuracy {output.percent(record['clean_accuracy'])} on {record['images']:,} images")
     for result in record["results"]:
         output.say(f"      eps {result['eps']:.4f}: robust accuracy {output.percent(result['robust_accuracy'])}")

@@ -33,13 +33,14 @@ def command(
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
     from prunectl.evaluate import evaluate
-    from prunectl.files import append_line
+    from prunectl.files import append_line, check_target
 
-    network = read(source, device_named(device))
+    network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
+    check_target(results, force=True)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
     line = options.record_line("eval", network.sha256, record)
-    append_line(beside(source, ".results.jsonl"), line)
+    append_line(results, line)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {record['images']:,} images of {images.name}"

@@ -29,11 +29,20 @@ def completes(kind: str) -> Callable[[str], list[str]]:
 
 def _configure(ctx: typer.Context, path: Path | None) -> Path | None:
     """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
-    known = {str(param.name) for param in ctx.command.params}
-    values = {} if path is None else _table(ctx, path, known)
-    given = {name: os.environ.get(f"PRUNECTL_{name.upper()}") for name in known}
-    ctx.default_map = {**values, **{name: text for name, text in given.items() if text is not None}}
+    settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
+    known = {_key(max(param.opts, key=len)): param for param in settable}
+    values = {} if path is None else _table(ctx, path, set(known))
+    for key, param in known.items():
+        text = os.environ.get(f"PRUNECTL_{key.upper()}")
+        if text is not None:
+            values[key] = text.split() if getattr(param, "multiple", False) else text
+    ctx.default_map = {str(known[key].name): value for key, value in values.items()}
     return path
+
+
+def _key(option: str) -> str:
+    """How an option is called in a file, and in capitals in the environment: --batch-size is batch_size, -O is O."""
+    return option.lstrip("-").replace("-", "_")
 
 
 def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
     for table, values in tables.items():
         if not isinstance(values, dict) or table not in commands:
             raise OptionError(f"--config {path}: '{table}' is no command; put options in a table such as [{command}]")
-    values = {key.replace("-", "_"): value for key, value in tables.get(command, {}).items()}
+    values = {_key(key): value for key, value in tables.get(command, {}).items()}
     unknown = sorted(set(values) - known)
     if unknown:
         raise OptionError(f"--config {path}: [{command}] has no option '{unknown[0]}'; see prunectl {command} --help")
@@ -118,7 +127,12 @@ def checkpoint_path(argument: str | None) -> Path:
         return Path(str(argument))
     if argument is None and sys.stdin.isatty():
         raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
-    line = sys.stdin.readline().strip()
+    try:
+        line = sys.stdin.readline().strip()
+    except UnicodeDecodeError:
+        line = "\0"
+    if "\0" in line:
+        raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
     if not line:
         raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
     return Path(line)

@@ -91,6 +91,11 @@ def command(
         raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "train", force=force)
+    paused = beside(path, ".resume.safetensors")
+    if paused.exists() and not force:
+        raise OptionError(
+            f"{paused} holds an interrupted training; go on with --resume {paused}, or replace by --force"
+        )
 
     from prunectl.checkpoint import device_named
     from prunectl.cli.start import start

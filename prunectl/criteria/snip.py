@@ -9,6 +9,7 @@ from torch.func import functional_call
 from prunectl.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
+from prunectl.modes import evaluating
 from prunectl.scores import Scores
 
 
@@ -28,15 +29,13 @@ def elasticity(
     state = {**{name: b.clone() for name, b in model.named_buffers()}, **weights}
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights.values()]
     total = torch.zeros((), device=sums[0].device)
-    modes = _enter_scoring_mode(model, bn)
-    try:
+    if bn not in ("running", "batch"):
+        raise OptionError(f"no BatchNorm mode named '{bn}'; take running or batch")
+    with evaluating(model, batch_norm_trains=bn == "batch"):
         for inputs, labels in islice(data, batches):
             value = _loss(loss, functional_call(model, state, inputs), labels)
             torch._foreach_add_(sums, torch.autograd.grad(value, list(weights.values())))
             total += value.detach()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     scores = [(s * w.detach() / total).abs() for s, w in zip(sums, weights.values(), strict=True)]
     return Scores(dict(zip(weights, scores, strict=True)))
 
@@ -47,16 +46,6 @@ def _loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
     if name == "nll-logits":
         return nn.functional.nll_loss(logits, labels)
     raise OptionError(f"no scoring loss named '{name}'; take cross-entropy or nll-logits")
-
-
-def _enter_scoring_mode(model: nn.Module, bn: str) -> dict[nn.Module, bool]:
-    """Put the model in eval mode, its BatchNorm in train mode if `bn` is `batch`; return the modes that were."""
-    if bn not in ("running", "batch"):
-        raise OptionError(f"no BatchNorm mode named '{bn}'; take running or batch")
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:
-        module.training = bn == "batch" and isinstance(module, nn.modules.batchnorm._BatchNorm)
-    return modes
 
 
 snip = Criterion(elasticity, schedule="one-shot", scope="global", source="Lee et al. 2019, arXiv:1810.02340, eq. 5")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.masks import Masks
+from prunectl.modes import evaluating
 from prunectl.structure.nodes import FROZEN, Structure, Wiring, connected, wirings
 
 
@@ -88,8 +89,8 @@ def _inputs(model: nn.Module, wires: list[Wiring], shape: tuple[int, int, int]) 
     weight = next(model.parameters())
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad():
-            model.eval()(images.to(weight))
+        with evaluating(model), torch.no_grad():
+            model(images.to(weight))
     finally:
         for hook in hooks:
             hook.remove()

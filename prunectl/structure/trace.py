@@ -75,8 +75,9 @@ def _shapes(graph: fx.GraphModule, shape: tuple[int, int, int]) -> dict[fx.Node,
 
     run = Run()
     state = {name: t.detach().to("meta") for name, t in [*run.named_parameters(), *run.named_buffers()]}
+    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
     with torch.no_grad():
-        functional_call(run, state, torch.empty(2, *shape, device="meta"))
+        functional_call(run, state, torch.empty(2, *shape, device="meta", dtype=dtype))
     return found
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from prunectl.modes import evaluating
+
 BATCHES = (1, 2, 8)
 
 
@@ -14,8 +16,7 @@ def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], se
     weight = next(one.parameters())
     generator = torch.Generator().manual_seed(seed)
     worst = torch.zeros((), dtype=torch.float64)
-    one.eval(), other.eval()
-    with torch.no_grad():
+    with evaluating(one), evaluating(other), torch.no_grad():
         for size in BATCHES:
             images = torch.randn(size, *shape, generator=generator).to(weight)
             expected, found = one(images).double().cpu(), other(images).double().cpu()

@@ -1,0 +1,128 @@
+"""What eval reports is what can be counted by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from prunectl.accuracy import accuracy
+from prunectl.errors import DataError
+from prunectl.evaluate import evaluate
+from prunectl.images import Images, Preprocessing
+from prunectl.masks import Masks
+from prunectl.measure import cost, latency, stored_bytes
+from tests.helpers import checkpoint_of, image_data
+
+SHAPE = (1, 8, 8)
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
+
+
+def half() -> Masks:
+    mask = torch.ones(3, 36, dtype=torch.bool)
+    mask[:, :18] = False
+    return Masks({"3.weight": mask})
+
+
+def test_cost_counts_multiply_accumulates_twice() -> None:
+    counted = cost(network(), half(), SHAPE)
+    assert counted.parameters == 36 + 4 + 108 + 3
+    assert counted.weights == 36 + 108
+    assert counted.kept == 36 + 54
+    assert [(layer.name, layer.uses) for layer in counted.layers] == [("0.weight", 9), ("3.weight", 1)]
+    assert counted.flops == 2 * (36 * 9 + 108)
+    assert counted.nonzero_flops == 2 * (36 * 9 + 54)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "macs"),
+    [
+        (nn.Conv2d(4, 6, 3, padding=1, groups=2), (4, 5, 5), 6 * 2 * 9 * 25),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2), (4, 5, 5), 4 * 6 * 4 * 25),
+    ],
+)
+def test_uses_per_weight_agree_with_the_flops(layer: nn.Module, shape: tuple[int, int, int], macs: int) -> None:
+    counted = cost(nn.Sequential(layer), Masks.dense(), shape)
+    assert counted.flops == 2 * macs
+    assert counted.layers[0].weights * counted.layers[0].uses == macs
+
+
+def test_cost_leaves_mode_and_device_alone() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
+    cost(model, Masks.dense(), SHAPE)
+    assert model.training
+    assert model[1].running_mean.tolist() == [0, 0]
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_stored_bytes() -> None:
+    assert stored_bytes(network(), Masks.dense()) == (4 * 151, 4 * 151)
+    assert stored_bytes(network(), half()) == (4 * 151, 4 * (151 - 108) + 4 * 54 + 14)
+
+
+class Fixed(nn.Module):
+    """Predicts the class that is written in the first pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.one_hot(x[:, 0, 0, 0].round().long(), 7).float() * 4
+
+
+def test_accuracy_counts_over_uneven_batches() -> None:
+    predicted, labels = torch.tensor([0, 1, 1, 2, 6]), torch.tensor([0, 1, 0, 2, 2])
+    images = Images(predicted.view(-1, 1, 1, 1).to(torch.uint8), labels)
+    found = accuracy(Fixed().train(), images, Preprocessing((0.0,), (1 / 255,)), classes=7, batch_size=2)
+    assert found.top1 == 3 / 5
+    assert found.confusion[0, :2].tolist() == [1, 1]
+    assert found.confusion[2].tolist() == [0, 0, 1, 0, 0, 0, 1]
+    assert found.per_class[:4] == [0.5, 1.0, 0.5, None]
+    logits = 4 * nn.functional.one_hot(predicted, 7).float()
+    assert found.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)))
+    assert found.top5 >= found.top1
+
+
+def test_top5_is_top1_where_there_are_fewer_classes() -> None:
+    images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]))
+
+    class Two(Fixed):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[1.0, 0.0]]).expand(len(x), 2)
+
+    found = accuracy(Two(), images, Preprocessing((0.0,), (1.0,)), classes=2)
+    assert (found.top1, found.top5) == (0.5, 1.0)
+
+
+def test_latency_is_measured() -> None:
+    taken = latency(network(), SHAPE, 4)
+    assert taken["batch"] == 4
+    assert 0 < taken["median_s"] < 1
+    assert taken["runs"] >= 2
+
+
+def test_a_record_says_everything_once() -> None:
+    start = checkpoint_of(network(), SHAPE)
+    checkpoint = start.after("prune", {}, masks=half())
+    half().apply_(checkpoint.model)
+    record = evaluate(checkpoint, image_data(), with_latency=False)
+    assert record["weights"] == 90
+    assert record["weight_sparsity"] == pytest.approx(54 / 144)
+    assert record["nodes"] == 2  # half of the features are cut off: channels 0 and 1
+    assert record["node_sparsity"] == 0.5
+    assert record["macs"] == 432
+    assert record["flops"] == record["dense"]["flops"] == 864
+    assert record["nonzero_flops"] == 756
+    assert record["images"] == sum(map(sum, record["confusion"])) == 30
+    assert record["top5"] == 1.0
+    assert record["accuracy"] == pytest.approx(sum(record["per_class"].values()) / 3)
+    assert record["peak_memory_bytes"] > 1e6
+    assert "latency" not in record
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(DataError, match="takes 1x8x8 images of 3 classes, test has 3x8x8 of 3"):
+        evaluate(checkpoint_of(network(), SHAPE), image_data(shape=(3, 8, 8)))

@@ -1,0 +1,252 @@
+"""Nodes are found, dead ones go, and what is left computes the same."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from prunectl.checkpoint import build
+from prunectl.errors import OptionError, ProofError, StructureError
+from prunectl.header import ModelSpec
+from prunectl.masks import Masks, prunable
+from prunectl.shrink import shrink
+from prunectl.structure.nodes import FROZEN, count_nodes, cut_off
+from prunectl.structure.trace import trace
+from prunectl.structure.verify import difference
+from tests.helpers import checkpoint_of, randomise_
+
+SHAPE = (1, 8, 8)
+
+
+def chain(padding: int = 1, bias: bool = True) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=padding, bias=bias),
+        nn.BatchNorm2d(4),
+        nn.LeakyReLU(0.05),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 5, 3, padding=padding),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(20, 6),
+        nn.BatchNorm1d(6),
+        nn.LeakyReLU(0.05),
+        nn.Dropout(0.3),
+        nn.Linear(6, 3),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.inner = nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = x + self.inner(x)
+        return self.head(torch.flatten(self.pool(x), 1))
+
+
+def masked(model: nn.Module, masks: dict[str, torch.Tensor]):
+    checkpoint = checkpoint_of(model, SHAPE)
+    full = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}
+    found = Masks({**full, **masks})
+    found.apply_(model)
+    return checkpoint.after("prune", {}, masks=found)
+
+
+def without(model: nn.Module, name: str, index: object) -> dict[str, torch.Tensor]:
+    mask = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
+    mask[index] = False
+    return {name: mask}
+
+
+def test_axes_of_a_chain() -> None:
+    structure = trace(chain(), SHAPE)
+    axes = {key: value.tolist() for key, value in structure.axes.items()}
+    assert structure.nodes == 4 + 5 + 6
+    assert axes["0.weight", 0] == axes["0.bias", 0] == axes["1.running_var", 0] == axes["4.weight", 1] == [0, 1, 2, 3]
+    assert axes["0.weight", 1] == [FROZEN]
+    assert axes["8.weight", 1] == [n for n in (4, 5, 6, 7, 8) for _ in range(4)]  # 2x2 features for each channel
+    assert axes["12.weight", 0] == [FROZEN] * 3
+
+
+def test_addition_couples_channels() -> None:
+    structure = trace(Residual(), SHAPE)
+    assert structure.nodes == 4
+    assert structure.axes["stem.weight", 0].tolist() == structure.axes["inner.weight", 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "nodes"),
+    [
+        ("logistic-regression", (1, 28, 28), 0),
+        ("mlp5", (1, 28, 28), 2048),
+        ("lenet300", (1, 28, 28), 400),
+        ("lenet5", (1, 28, 28), 226),
+        ("conv6", (3, 32, 32), 1408),
+        ("conv-only", (3, 32, 32), 288),
+        ("alexnet", (3, 32, 32), 9600),
+        ("vgg16", (3, 32, 32), 12928),
+        ("resnet18", (3, 32, 32), 64 + 2 * 64 + 128 * 3 + 256 * 3 + 512 * 3 + 256),
+    ],
+)
+def test_node_counts_of_built_in_networks(name: str, shape: tuple[int, int, int], nodes: int) -> None:
+    with torch.device("meta"):
+        model = build(ModelSpec(name, shape, 10))
+    assert count_nodes(model, shape) == nodes
+
+
+def test_a_node_without_consumers_goes_with_all_that_fed_it_alone() -> None:
+    model = randomise_(chain())
+    checkpoint = masked(model, without(model, "12.weight", (slice(None), [0, 1, 2])))
+    small = shrink(checkpoint)
+    assert small.model[8].weight.shape == (3, 20)
+    assert small.model[9].num_features == 3
+    assert small.model[12].in_features == 3
+    assert small.history[-1]["result"]["removed"] == 3
+
+
+def test_a_constant_is_folded_into_a_linear_layer_with_its_own_value_per_feature() -> None:
+    model = randomise_(chain())
+    checkpoint = masked(model, without(model, "4.weight", 2))  # channel 2 is relu(bias), everywhere
+    with torch.no_grad():
+        model[4].bias[2] = 0.7
+    small = shrink(checkpoint)
+    assert small.model[4].out_channels == 4
+    assert small.model[8].in_features == 16
+    expected = model[8].bias + 0.7 * model[8].weight[:, 8:12].sum(1)
+    assert torch.allclose(small.model[8].bias, expected, atol=1e-6)
+
+
+def test_a_constant_before_zero_padding_stays() -> None:
+    model = randomise_(chain(padding=1))
+    small = shrink(masked(model, without(model, "0.weight", 1)))
+    assert small.model[0].out_channels == 4  # its constant is not one at the border of the padded convolution
+    unpadded = randomise_(chain(padding=0))
+    small = shrink(masked(unpadded, without(unpadded, "0.weight", 1)))
+    assert small.model[0].out_channels == 3
+
+
+def test_a_zero_before_zero_padding_goes() -> None:
+    model = randomise_(chain(padding=1))
+    with torch.no_grad():
+        for tensor in (model[0].bias, model[1].bias, model[1].running_mean):
+            tensor[1] = 0
+    small = shrink(masked(model, without(model, "0.weight", 1)))
+    assert small.model[0].out_channels == 3
+
+
+def test_a_chain_of_constants_folds_to_the_end() -> None:
+    model = randomise_(chain(padding=0))
+    mask = torch.ones_like(model[4].weight, dtype=torch.bool)
+    mask[3] = False
+    mask[3, 1] = True  # channel 3 sees channel 1 alone, which is constant
+    checkpoint = masked(model, {**without(model, "0.weight", 1), "4.weight": mask})
+    small = shrink(checkpoint)
+    assert small.model[0].out_channels == 3
+    assert small.model[4].out_channels == 4
+
+
+def test_every_axis_keeps_a_node_when_the_network_is_cut_through() -> None:
+    model = randomise_(chain())
+    checkpoint = masked(model, {"8.weight": torch.zeros(6, 20, dtype=torch.bool)})
+    small = shrink(checkpoint)
+    assert min(min(w.shape) for w in prunable(small.model).values()) >= 1
+    assert difference(checkpoint.model.double(), small.model.double(), SHAPE) < 1e-6
+
+
+def test_residual_nodes_go_only_when_dead_on_both_sides() -> None:
+    model = randomise_(Residual())
+    consumers = {
+        **without(model, "inner.weight", (slice(None), [0, 1])),
+        **without(model, "head.weight", (slice(None), [0])),
+    }
+    small = shrink(masked(model, consumers))
+    assert small.model.stem.out_channels == small.model.inner.out_channels == small.model.head.in_features == 3
+
+
+def test_masks_are_cut_along_and_full_ones_dropped() -> None:
+    model = randomise_(chain())
+    mask = torch.ones_like(model[8].weight, dtype=torch.bool)
+    mask[0, 3] = False
+    checkpoint = masked(model, {**without(model, "12.weight", (slice(None), [1])), "8.weight": mask})
+    small = shrink(checkpoint)
+    assert set(small.masks) == {"8.weight"}
+    assert small.masks["8.weight"].shape == small.model[8].weight.shape == (5, 20)
+    assert small.masks.kept(small.model) == checkpoint.masks.kept(checkpoint.model) - 20
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), sparsity=st.floats(0.3, 0.98), padding=st.integers(0, 1), residual=st.booleans())
+def test_any_mask_shrinks_exactly(seed: int, sparsity: float, padding: int, residual: bool) -> None:
+    model = randomise_(Residual() if residual else chain(padding), seed)
+    generator = torch.Generator().manual_seed(seed)
+    masks = {n: torch.rand(w.shape, generator=generator) > sparsity for n, w in prunable(model).items()}
+    checkpoint = masked(model, masks)
+    small = shrink(checkpoint)
+    assert difference(checkpoint.model.double(), small.model.double(), SHAPE, seed=seed) < 1e-5
+    proof = small.history[-1]["result"]["proof"]
+    assert proof["float64"] <= 1e-10
+    assert proof["float32"] <= 1e-5
+    assert shrink_again_changes_nothing(small)
+    dead = cut_off(trace(small.model, SHAPE), small.model, small.masks)
+    cut = cut_off(trace(checkpoint.model, SHAPE), checkpoint.model, checkpoint.masks)
+    assert len(dead) - int(dead.sum()) == len(cut) - int(cut.sum())
+
+
+def shrink_again_changes_nothing(small) -> bool:
+    if not small.masks:
+        return True
+    again = shrink(small)
+    return again.history[-1]["result"]["removed"] == 0
+
+
+def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = randomise_(chain())
+    checkpoint = masked(model, without(model, "12.weight", (slice(None), [0])))
+
+    def wrong(model: nn.Module, structure: object, masks: object, shape: object) -> torch.Tensor:
+        return torch.arange(15) == 14  # a node that is alive
+
+    monkeypatch.setattr("prunectl.shrink.bury_", wrong)
+    with pytest.raises(ProofError, match="differs from the masked one by"):
+        shrink(checkpoint)
+
+
+def test_nothing_pruned_is_refused() -> None:
+    with pytest.raises(OptionError, match="nothing is pruned"):
+        shrink(checkpoint_of(chain(), SHAPE))
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) * 2
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Branching(), "cannot be traced"),
+        (Product(), "operation '<built-in function mul>' cannot be followed"),
+        (nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2)), "layer '1': grouped"),
+        (nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4)), r"layer '1' \(GroupNorm\) cannot be followed"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(model: nn.Module, message: str) -> None:
+    with pytest.raises(StructureError, match=message):
+        trace(model, SHAPE)
+    assert count_nodes(model, SHAPE) is None
