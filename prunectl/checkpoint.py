@@ -17,7 +17,7 @@ from prunectl.errors import CheckpointError, DeviceError, OptionError
 from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import Preprocessing
 from prunectl.masks import Masks, pack, unpack
-from prunectl.registry import keyword_options, resolve
+from prunectl.registry import check_trusted, keyword_options, resolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,9 @@ def build(spec: ModelSpec) -> nn.Module:
     """Build the dense network of a spec, with fresh weights on torch's current default device."""
     builder = resolve("model", spec.name)
     options = keyword_options(builder, {k: str(v) for k, v in spec.options.items()}, f"model {spec.name}")
-    module: nn.Module = builder(spec.input, spec.classes, **options)
+    module = builder(spec.input, spec.classes, **options)
+    if not isinstance(module, nn.Module):
+        raise OptionError(f"model {spec.name} makes a {type(module).__name__}, expected a torch.nn.Module")
     return module
 
 
@@ -76,14 +78,15 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     """
     device = device or torch.device("cpu")
     head, _ = header.read_header(path)
+    check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
-    model = empty_network(head)
+    model = empty_network(head, str(path))
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     shapes.load_state_(model, state, str(path))
-    masks.check(model)
+    masks.check(model, str(path))
     masks.apply_(model)
     return from_header(head, model, masks, files.sha256(path)).to(device)
 
@@ -118,11 +121,21 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def empty_network(head: Header) -> nn.Module:
-    """The network of a header on the meta device, its edits applied, ready for the tensors of the file."""
-    with torch.device("meta"):
-        model = build(head.model)
-    shapes.apply_edits_(model, head.edits)
+def empty_network(head: Header, where: str) -> nn.Module:
+    """The network of a header on the meta device, its edits applied, ready for the tensors of the file.
+
+    Raises:
+        CheckpointError: options or edits that do not make a network.
+    """
+    try:
+        with torch.device("meta"):
+            model = build(head.model)
+        shapes.apply_edits_(model, head.edits)
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        what = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{where}: network {head.model.name} cannot be built as the header says ({what})"
+        ) from error
     return model
 
 
@@ -190,8 +203,9 @@ def _read_masks(path: Path, pair: str) -> Masks:
             if head["pair"] == pair:
                 bits = load_file(candidate)
                 return Masks({name: unpack(bits[name], tuple(size)) for name, size in head["shapes"].items()})
-        except (KeyError, ValueError, TypeError, SafetensorError) as error:
-            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+            what = str(error).partition("\n")[0]
+            raise CheckpointError(f"{candidate} is not a readable mask file ({what}); take an intact copy") from error
     raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
 
 

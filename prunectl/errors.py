@@ -2,6 +2,7 @@
 
 PrunectlError
 ├── UnknownName        a name that no table knows
+├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
 ├── FileError          a file that cannot be read or written
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
@@ -22,6 +23,10 @@ class PrunectlError(Exception):
 
 class UnknownName(PrunectlError):
     """A name that no table knows; the message offers the nearest match."""
+
+
+class UntrustedCode(PrunectlError):
+    """Code that a file names, and not the user; it is run on consent only."""
 
 
 class OptionError(PrunectlError):

@@ -61,15 +61,16 @@ def write_pair(path: Path, data: bytes, sidecar: Path, sidecar_data: bytes | Non
     Raises:
         FileError: as `write`.
     """
-    pending = None
+    pending, waits = None, False
     try:
         if sidecar_data is not None and pair is not None:
             pending = pending_sidecar(sidecar, pair)
+            waits = pending.exists()  # since a kill, and may belong to the file that is in place
             write(pending, sidecar_data)
         try:
             write(path, data)
         except FileError:
-            if pending is not None:
+            if pending is not None and not waits:
                 pending.unlink(missing_ok=True)
             raise
         if pending is not None:
@@ -114,7 +115,7 @@ def _write_beside(path: Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
     return temporary

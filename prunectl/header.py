@@ -60,7 +60,7 @@ class Header:
         """Read what `to_json` wrote.
 
         Raises:
-            CheckpointError: another schema, or fields that are missing or unknown.
+            CheckpointError: another schema, or fields that are missing, unknown, or hold another kind of value.
         """
         try:
             values: dict[str, Any] = json.loads(text)
@@ -72,7 +72,9 @@ class Header:
             model, dense = values.pop("model"), values.pop("dense")
             spec = ModelSpec(**{**model, "input": tuple(model["input"])})
             rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return Header(model=spec, dense=DenseCounts(**dense), **rest)
+            head = Header(model=spec, dense=DenseCounts(**dense), **rest)
+            _check(head)
+            return head
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
 
@@ -119,6 +121,8 @@ def read_toc(path: Path) -> TensorFile:
     try:
         entries = json.loads(text)
         metadata = entries.pop("__metadata__", {})
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TypeError("metadata are texts")
         tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
@@ -166,5 +170,37 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:
-    begin, end = entry["data_offsets"]
-    return entry["dtype"], tuple(entry["shape"]), start + begin, start + end
+    dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if not isinstance(dtype, str) or not all(_count(n) for n in (*shape, begin, end)) or begin > end:
+        raise TypeError(f"no tensor: {entry}")
+    return dtype, shape, start + begin, start + end
+
+
+def _check(head: Header) -> None:
+    """Refuse values of another kind than the fields say: a stranger's file must not choose what a builder gets.
+
+    Raises:
+        ValueError: naming the fields.
+    """
+    spec, dense, pair = head.model, head.dense, head.pair
+    fits = {
+        "model.name": isinstance(spec.name, str),
+        "model.input": len(spec.input) == 3 and all(_count(n) and n > 0 for n in spec.input),
+        "model.classes": _count(spec.classes) and spec.classes > 0,
+        "model.options": isinstance(spec.options, dict),
+        "data": isinstance(head.data, str),
+        "mean": all(isinstance(value, int | float) for value in head.mean),
+        "std": all(isinstance(value, int | float) for value in head.std),
+        "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
+        "weights": _count(head.weights),
+        "edits": all(edit.keys() == {"module", "attribute", "value"} for edit in head.edits),
+        "history": all(isinstance(entry, dict) for entry in head.history),
+        "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
+    }
+    wrong = [field for field, fit in fits.items() if not fit]
+    if wrong:
+        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0

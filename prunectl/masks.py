@@ -41,7 +41,7 @@ class Masks(Mapping[str, Tensor]):
         """Place every mask on a device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, where: str) -> None:
         """Refuse masks of parameters that the network does not have in that shape.
 
         Raises:
@@ -51,7 +51,9 @@ class Masks(Mapping[str, Tensor]):
         for name, mask in self.items():
             if name not in parameters or parameters[name].shape != mask.shape:
                 found = tuple(parameters[name].shape) if name in parameters else "no such parameter"
-                raise CheckpointError(f"the mask of {name} has shape {tuple(mask.shape)}, the network has {found}")
+                raise CheckpointError(
+                    f"{where}: the mask of {name} has shape {tuple(mask.shape)}, the network has {found}"
+                )
 
     def apply_(self, model: nn.Module) -> None:
         """Set every pruned entry of the network's parameters to zero."""

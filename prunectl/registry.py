@@ -5,12 +5,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from prunectl.errors import OptionError, UnknownName
+from prunectl.errors import OptionError, UnknownName, UntrustedCode
 
+_REQUIRED = inspect.Parameter.empty
 TABLES: dict[str, dict[str, str]] = {
     "criterion": {
         "snip": "prunectl.criteria.snip:snip",
@@ -97,20 +99,32 @@ def check(kind: str, spec: str) -> None:
         raise UnknownName(f"no {kind} named '{spec}'; {_nearest(spec, names(kind))}")
 
 
+def check_trusted(kind: str, spec: str, where: str) -> None:
+    """Refuse to run code that a file names, and not the user: all but built-in names and installed entry points.
+
+    Raises:
+        UntrustedCode: `spec` is `file.py:name` or `package.module:name`, and PRUNECTL_TRUST is not set to 1.
+    """
+    if ":" in spec and spec.partition(":")[0] not in names(kind) and os.environ.get("PRUNECTL_TRUST") != "1":
+        raise UntrustedCode(
+            f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
+        )
+
+
 def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
     """Turn `-O key=value` texts into the keyword-only arguments of a plug-in, each read as its default's type.
 
     Raises:
-        OptionError: an unknown key (the known ones are listed) or a value that does not read as the type.
+        OptionError: an unknown key (the known ones are listed), a value that does not read as the type, or no function.
     """
-    known = {
-        name: parameter.default
-        for name, parameter in inspect.signature(plugin).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    try:
+        parameters = inspect.signature(plugin).parameters
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{what} is a {type(plugin).__name__}, expected a function") from error
+    known = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     unknown = next((key for key in given if key not in known), None)
     if unknown is not None:
-        listing = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
+        listing = ", ".join(key if value is _REQUIRED else f"{key}={value}" for key, value in known.items()) or "none"
         raise OptionError(f"{what} has no option '{unknown}'; its options: {listing}")
     return {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
 
@@ -121,7 +135,7 @@ def _read(text: str, default: Any, what: str) -> Any:
     try:
         if isinstance(default, bool):
             return words[text.lower()]
-        return type(default)(text) if default is not None else text
+        return text if default is None or default is _REQUIRED else type(default)(text)
     except (ValueError, KeyError):
         raise OptionError(f"{what} wants a {type(default).__name__} like {default}, got '{text}'") from None
 
@@ -130,6 +144,8 @@ def _attribute(kind: str, address: str) -> Any:
     """Import `module:attribute`, where the module may be a file ending in `.py`."""
     place, _, attribute = address.rpartition(":")
     try:
+        if not place or (place.startswith(".") and not place.endswith(".py")):
+            raise ImportError(f"no module '{place}'")
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
     except (ImportError, AttributeError, OSError) as error:
@@ -159,5 +175,5 @@ def _import_file(path: Path) -> Any:
 
 def _nearest(spec: str, known: list[str]) -> str:
     """Say what the user may have meant."""
-    close = difflib.get_close_matches(spec, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(spec.lower(), known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -16,6 +16,7 @@ from prunectl.errors import CheckpointError
 from prunectl.header import Header
 from prunectl.masks import Masks, pack, unpack
 from prunectl.recipe import Recipe
+from prunectl.registry import check_trusted
 
 SUFFIX = ".resume.safetensors"
 
@@ -72,7 +73,9 @@ def read(path: Path, device: torch.device) -> Paused:
         recipe = Recipe(**{**content["recipe"], "augment": _tuple(content["recipe"]["augment"])})
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
-    model = empty_network(head)
+    for kind, name in (("model", head.model.name), ("optimizer", recipe.opt), ("regularizer", recipe.reg or "")):
+        check_trusted(kind, name, str(path))
+    model = empty_network(head, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     shapes.load_state_(model, weights, str(path))
     start = from_header(head, model, Masks(masks), content["sha256"]).to(device)

@@ -81,6 +81,8 @@ def _highest(row: Tensor, keep: int) -> Tensor:
     The same as a stable descending sort, but linear in time: everything above the k-th highest value, then as many of
     its equals as are missing.
     """
+    if keep == 0:  # a layer that is pruned away already
+        return torch.zeros_like(row, dtype=torch.bool)
     threshold = row.kthvalue(len(row) - keep + 1).values
     kept = row > threshold
     ties = torch.nonzero(row == threshold).flatten()

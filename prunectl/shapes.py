@@ -34,6 +34,8 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     for name, tensor in state.items():
         if own[name].ndim != tensor.ndim:
             raise CheckpointError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {own[name].ndim} axes")
+        if own[name].is_floating_point() != tensor.is_floating_point():
+            raise CheckpointError(f"{where}: {name} is {tensor.dtype}, expected {own[name].dtype}")
         if own[name].shape != tensor.shape:
             _set(model, name, torch.empty_like(tensor, device="meta"))
     model.load_state_dict(state, assign=True)

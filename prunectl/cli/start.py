@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import options
+from prunectl.registry import check_trusted
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,8 @@ def images_for(
     """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own."""
     from prunectl.data import RESIZABLE
 
+    if data is None:
+        check_trusted("data", checkpoint.data, "the checkpoint")
     spec = data or checkpoint.data
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:

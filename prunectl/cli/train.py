@@ -14,7 +14,7 @@ from prunectl.cli.options import completes
 from prunectl.errors import Interrupted, OptionError
 from prunectl.files import check_target
 from prunectl.header import beside
-from prunectl.registry import check
+from prunectl.registry import check, check_trusted
 
 if TYPE_CHECKING:
     from prunectl.train import Trainer
@@ -150,6 +150,7 @@ def _resume(
     paused = resume.read(paused_path, device_named(device))
     path = output_path or paused_path.with_name(Path(paused.run["output"]).name)
     check_target(path, force=force)
+    check_trusted("data", paused.run["data"], str(paused_path))
     images = options.open_data(paused.run["data"], data_dir, **paused.run["data_options"])
     trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
     _run(trainer, path, {**paused.run, "output": str(path)}, limit)

@@ -1,0 +1,91 @@
+"""The command line in a folder of the test's own, and small checkpoints that it made once."""
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing, and torch reads this when it is imported
+
+from tests.running import Ran, listing, run_cli
+
+MADE_ONCE = (
+    "train --model lenet300 --data digits --epochs 1 --subset 256 --device cpu -o net.safetensors",
+    "prune net.safetensors --criterion magnitude --sparsity 0.98 --device cpu",
+    "shrink net.prune.safetensors --device cpu",
+    "prune --model logistic-regression --image-size 4 --criterion magnitude -s 0.5 --device cpu -o tiny.safetensors",
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them, and the command line on the cpu."""
+    for name in list(os.environ):
+        if name.startswith("PRUNECTL_") or name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PRUNECTL_DEVICE", "cpu")
+
+
+@pytest.fixture
+def raw(tmp_path) -> Callable[..., Ran]:
+    """`raw("eval", "net.safetensors", stdin="")` runs a command in the test's folder: exit code, stdout, stderr."""
+    return partial(run_cli, tmp_path)
+
+
+@pytest.fixture
+def cli(raw) -> Callable[..., str]:
+    """Run a command that must end well; returns stdout."""
+
+    def run(*arguments: object, stdin: str | bytes | None = "") -> str:
+        ran = raw(*arguments, stdin=stdin)
+        assert ran.code == 0, ran.err
+        return ran.out
+
+    return run
+
+
+@pytest.fixture
+def refused(raw, tmp_path) -> Callable[..., str]:
+    """Run a command that must fail with exit code 1 and one line, and change nothing; returns the line."""
+
+    def run(*arguments: object, stdin: str | bytes | None = "") -> str:
+        before = listing(tmp_path)
+        ran = raw(*arguments, stdin=stdin)
+        assert (ran.code, ran.out) == (1, ""), ran.err
+        assert ran.err.startswith("prunectl: "), ran.err
+        assert ran.err.count("\n") == 1, ran.err
+        assert listing(tmp_path) == before
+        return ran.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory) -> Path:
+    """A folder with a trained, a pruned and a shrunk LeNet-300-100, and a tiny pruned logistic regression."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for line in MADE_ONCE:
+        ran = run_cli(folder, *line.split())
+        assert ran.code == 0, ran.err
+    return folder
+
+
+def _copied(shelf: Path, name: str, folder: Path) -> Path:
+    for file in shelf.glob(f"{name}.*safetensors"):
+        shutil.copy(file, folder)
+    return folder / f"{name}.safetensors"
+
+
+@pytest.fixture
+def net(shelf, tmp_path) -> Path:
+    """In the test's folder: net.safetensors, net.prune.safetensors (98 %), net.prune.shrink.safetensors."""
+    return _copied(shelf, "net", tmp_path)
+
+
+@pytest.fixture
+def tiny(shelf, tmp_path) -> Path:
+    """In the test's folder: tiny.safetensors, 10 x 16 weights of which 80 are kept."""
+    return _copied(shelf, "tiny", tmp_path)

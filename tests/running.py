@@ -1,0 +1,85 @@
+"""Running the command line: in this process where it can be, in a program of its own where it must."""
+
+import contextlib
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from prunectl.cli.app import main
+
+PROGRAM = [sys.executable, "-m", "prunectl"]
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from prunectl.cli.app import main; main()"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run_cli(folder: Path, *arguments: object, stdin: str | bytes | None = "") -> Ran:
+    """Run `prunectl ARGUMENTS` in `folder`, as the program would; `stdin` None is a terminal, a bug comes through."""
+    out, err = io.StringIO(), io.StringIO()
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as exited,
+    ):
+        patch.setattr(sys, "argv", ["prunectl", *map(str, arguments)])
+        piped = _Terminal() if given is None else io.TextIOWrapper(io.BytesIO(given), encoding="utf-8")
+        patch.setattr(sys, "stdin", piped)
+        main()
+    return Ran(int(exited.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def run_without_torch(folder: Path, *arguments: str, **environment: str) -> Ran:
+    """Run `prunectl ARGUMENTS` as a program in which every import of torch fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run_shell(folder: Path, script: str) -> Ran:
+    """Run a bash script in which `prunectl` is this one, with pipefail."""
+    function = f'prunectl() {{ "{sys.executable}" -m prunectl "$@"; }}; set -o pipefail\n'
+    done = subprocess.run(
+        ["bash", "-c", function + script],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """Every file and folder below `folder`, with the hash of its bytes."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in sorted(folder.rglob("*"))
+    }

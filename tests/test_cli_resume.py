@@ -1,0 +1,113 @@
+"""A training that is interrupted goes on to the very bytes that it would have ended in."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.running import PROGRAM, listing, run_cli
+
+PATIENCE = 120.0
+"""Seconds after which a program that says nothing has failed."""
+
+
+def checkpoints(folder) -> dict[str, str]:
+    """The checkpoints and mask files in a folder, with the hashes of their bytes."""
+    return {name: digest for name, digest in listing(folder).items() if name.endswith(".safetensors")}
+
+
+def logged(path) -> list[dict]:
+    """The records of a log without what differs from run to run."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k not in ("seconds", "memory_bytes")} for record in records]
+
+
+def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    start = "train --model mlp5 -M hidden=32 --epochs 0 -o mlp.safetensors"
+    for folder in (whole, broken):
+        folder.mkdir()
+        assert run_cli(folder, *start.split()).code == 0
+    line = ["train", "mlp.safetensors", "--epochs", "40", "-b", "64"]
+    running = subprocess.Popen([*PROGRAM, *line], cwd=broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log, begun = broken / "mlp.train.log.jsonl", time.monotonic()
+    while not log.exists() or log.read_bytes().count(b"\n") < 3:
+        assert running.poll() is None and time.monotonic() - begun < PATIENCE
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, out) == (130, b"")
+    told = err.decode().splitlines()[-1]
+    assert told.startswith("prunectl: interrupted at step ")
+    assert told.endswith("; go on with: prunectl train --resume mlp.train.resume.safetensors")
+    assert set(listing(broken)) == {"mlp.safetensors", log.name, "mlp.train.resume.safetensors"}
+
+    ran = run_cli(broken, "train", "--resume", "mlp.train.resume.safetensors")
+    assert (ran.code, ran.out) == (0, "mlp.train.safetensors\n"), ran.err
+    assert set(listing(broken)) == {"mlp.safetensors", log.name, "mlp.train.safetensors"}
+    assert run_cli(whole, *line).code == 0
+    assert checkpoints(broken) == checkpoints(whole)
+    assert logged(log) == logged(whole / log.name)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "--model lenet300 --opt sgd --sched cosine --augment flip,crop",
+        "--model lenet300 --opt rmsprop --sched onecycle --clip 1 --noise 0.01",
+        "--model mlp5 -M hidden=8 --opt adamw --ema 0.9 --label-smoothing 0.1 --reg lp -O p=0.5",
+        "--model lenet300 --tuning --random-labels",
+        "net.prune.safetensors --sched cosine",
+    ],
+)
+def test_a_time_limit_keeps_what_was_learnt_and_can_be_resumed(recipe, net, cli, raw, tmp_path):
+    line = ["train", *recipe.split(), "--epochs", 2, "--subset", 300]
+    ran = raw(*line, "--max-minutes", 0, "-o", "half.safetensors")
+    assert (ran.code, ran.out) == (0, "half.safetensors\n")
+    assert ran.err.startswith("stopped by --max-minutes at step 1; more: prunectl train --resume half.resume.safeten")
+    assert json.loads(cli("inspect", "half.safetensors", "--json"))["history"][-1]["options"]["steps"] == 1
+    assert cli("train", "--resume", "half.resume.safetensors", "-o", "resumed.safetensors") == "resumed.safetensors\n"
+    assert not (tmp_path / "half.resume.safetensors").exists()
+    cli(*line, "-o", "whole.safetensors")
+    made = checkpoints(tmp_path)
+    assert made["resumed.safetensors"] == made["whole.safetensors"] != made["half.safetensors"]
+    assert made.get("resumed.mask.safetensors") == made.get("whole.mask.safetensors")
+    assert ("whole.mask.safetensors" in made) == ("net.prune" in recipe)
+
+
+def test_a_resumed_training_can_be_stopped_again(cli, tmp_path):
+    line = ["train", "--model", "lenet300", "--epochs", 2, "--subset", 300]
+    cli(*line, "--max-minutes", 0, "-o", "a.safetensors")
+    cli("train", "--resume", "a.resume.safetensors", "--max-minutes", 0, "-o", "b.safetensors")
+    assert set(checkpoints(tmp_path)) == {"a.safetensors", "b.safetensors", "b.resume.safetensors"}
+    cli("train", "--resume", "b.resume.safetensors", "--force")
+    cli(*line, "-o", "whole.safetensors")
+    made = checkpoints(tmp_path)
+    assert set(made) == {"a.safetensors", "b.safetensors", "whole.safetensors"}
+    assert made["b.safetensors"] == made["whole.safetensors"]
+
+
+def test_a_new_training_does_not_replace_an_interrupted_one(cli, refused, tmp_path):
+    line = ["train", "--model", "lenet300", "--subset", 300]
+    cli(*line, "--max-minutes", 0)
+    (tmp_path / "lenet300-digits.train.safetensors").unlink()
+    assert refused(*line) == (
+        "prunectl: lenet300-digits.train.resume.safetensors holds an interrupted training; "
+        "go on with --resume lenet300-digits.train.resume.safetensors, or replace by --force\n"
+    )
+    cli(*line, "--epochs", 0, "--force")
+    assert set(checkpoints(tmp_path)) == {"lenet300-digits.train.safetensors"}
+
+
+def test_what_cannot_be_resumed_is_one_line(net, cli, refused, tmp_path):
+    for name in ("net.safetensors", "net.prune.mask.safetensors"):
+        assert "is not an interrupted training; give a NAME.resume.safetensors" in refused("train", "--resume", name)
+    (tmp_path / "text.txt").write_text("no tensors in here, only words")
+    assert "is not a safetensors file" in refused("train", "--resume", "text.txt")
+    assert "no such file" in refused("train", "--resume", "missing.resume.safetensors")
+    assert "give neither CHECKPOINT nor --model" in refused("train", "net.safetensors", "--resume", "net.safetensors")
+    cli("train", "net.safetensors", "--subset", 300, "--max-minutes", 0)
+    assert "net.train.safetensors exists" in refused("train", "--resume", "net.train.resume.safetensors")
+    assert "net.train.resume.safetensors" in refused("eval", "net.train.resume.safetensors")

@@ -1,0 +1,44 @@
+"""What the README shows is run, and what the program offers stands in it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prunectl.registry import TABLES
+from tests.running import run_shell
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"block{i}" for i in range(len(BLOCKS))])
+def test_console_blocks_run_and_print_what_they_show(block: str, tmp_path: Path) -> None:
+    for part in block.removeprefix("$ ").split("\n$ "):
+        command, _, shown = part.partition("\n")
+        ran = run_shell(tmp_path, command)
+        assert ran.code == 0, ran.err
+        if shown:
+            assert ran.out.rstrip("\n") == shown.rstrip("\n")
+        else:
+            assert ran.out.strip()
+
+
+def test_it_opens_with_exactly_two_commands_to_paste() -> None:
+    opening = README[: README.index("## Pipelines")]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", opening, flags=re.MULTILINE | re.DOTALL)
+    assert [block.count("\n") for block in blocks] == [1, 1]
+    assert blocks[0].startswith("pip install . && ")
+    assert blocks[1] == "pip install -e '.[test]' && python -m pytest\n"
+    assert "```console" not in opening
+
+
+@pytest.mark.parametrize("kind", ["model", "data"])
+def test_every_name_is_documented(kind: str) -> None:
+    assert [name for name in TABLES[kind] if name not in README] == []
+
+
+def test_every_command_is_documented() -> None:
+    from prunectl.cli.app import app
+
+    assert [info.name for info in app.registered_commands if f"| `{info.name}` |" not in README] == []

@@ -1,0 +1,282 @@
+"""Names: each stands for something, a wrong one is one line that helps, and looking one up imports nothing."""
+
+import importlib
+import inspect
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from prunectl import registry
+from prunectl.criterion import Criterion
+from prunectl.errors import OptionError, PrunectlError, UnknownName
+from prunectl.registry import TABLES, check, keyword_options, names, resolve
+from prunectl.select import SCOPES
+
+ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
+
+
+def refusal(kind: type[PrunectlError], call: Callable[[], object]) -> str:
+    """The one line that a refused call gives."""
+    with pytest.raises(kind) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- the tables
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_every_name_stands_for_something(kind, name, monkeypatch):
+    monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
+    found = resolve(kind, name)
+    check(kind, name)
+    if kind == "criterion":
+        assert isinstance(found, Criterion)
+        assert found.schedule in TABLES["schedule"]
+        assert found.scope in SCOPES
+    elif kind == "optimizer":
+        assert issubclass(found, torch.optim.Optimizer)
+    elif kind == "attack":
+        from foolbox.attacks.base import Attack
+
+        assert issubclass(found, Attack)
+    else:
+        positional = {
+            "model": ["input_shape", "classes"],
+            "data": ["root"],
+            "schedule": ["target", "steps"],
+            "regularizer": ["model"],
+        }
+        parameters = inspect.signature(found).parameters.values()
+        assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == positional[kind]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_kind_has_names(kind):
+    assert names(kind)[: len(TABLES[kind])] == list(TABLES[kind])
+    assert len(TABLES[kind]) > 0
+
+
+# --- wrong names
+
+
+@pytest.mark.parametrize("look_up", [resolve, check])
+@pytest.mark.parametrize(
+    ("kind", "spec", "message"),
+    [
+        ("criterion", "sinp", "no criterion named 'sinp'; did you mean 'snip'?"),
+        ("criterion", "SNIP-it", "no criterion named 'SNIP-it'; did you mean 'snipit'?"),
+        ("model", "resnet-18", "no model named 'resnet-18'; did you mean 'resnet18'?"),
+        ("model", "vgg", "no model named 'vgg'; did you mean 'vgg16'?"),
+        ("data", "fashion-mnist", "no data named 'fashion-mnist'; did you mean 'fashionmnist'?"),
+        ("optimizer", "adamW", "no optimizer named 'adamW'; did you mean 'adamw'?"),
+        ("schedule", "zzz", "no schedule named 'zzz'; known: one-shot, snipit"),
+        ("attack", "", "no attack named ''; known: fgsm, pgd"),
+    ],
+)
+def test_a_wrong_name(look_up, kind, spec, message):
+    assert refusal(UnknownName, lambda: look_up(kind, spec)) == message
+
+
+def test_check_imports_nothing(monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise AssertionError(f"imported {arguments}")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    monkeypatch.setattr(registry, "_import_file", fail)
+    for kind, name in ENTRIES:
+        check(kind, name)
+        check(kind, "nowhere.py:thing")
+        check(kind, "no_such_package.module:thing")
+    with pytest.raises(AssertionError, match="imported"):
+        resolve("schedule", "snipit")
+
+
+# --- what the user brings
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    path = tmp_path / "my plug-ins.py"
+    path.write_text("class Thing:\n    pass\n\nclass Other:\n    thing = Thing()\n")
+    return path
+
+
+def test_a_name_in_a_file(code, monkeypatch):
+    thing = resolve("criterion", f"{code}:Thing")
+    assert thing.__name__ == "Thing"
+    assert resolve("criterion", f"{code}:Thing") is thing  # the file is imported once
+    assert resolve("model", f"{code}:Other").__name__ == "Other"
+    monkeypatch.chdir(code.parent)
+    for relative in ("my plug-ins.py", "./my plug-ins.py", f"../{code.parent.name}/my plug-ins.py"):
+        assert resolve("data", f"{relative}:Thing") is thing
+
+
+def test_files_of_one_name_in_two_folders_are_two(tmp_path):
+    for i in (1, 2):
+        (tmp_path / f"{i}").mkdir()
+        (tmp_path / f"{i}" / "mine.py").write_text(f"value = {i}")
+    assert [resolve("data", f"{tmp_path / str(i) / 'mine.py'}:value") for i in (1, 2)] == [1, 2]
+
+
+def test_a_name_in_a_package():
+    assert resolve("model", "collections:OrderedDict") is OrderedDict
+    assert resolve("criterion", "prunectl.criteria.snip:snip") is resolve("criterion", "snip")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("nowhere.py:thing", "no file nowhere.py"),
+        ("{code}:nothing", "has no attribute 'nothing'"),
+        ("{code}:", "has no attribute ''"),
+        ("no_such_package.module:thing", "No module named 'no_such_package'"),
+        ("collections:nothing", "module 'collections' has no attribute 'nothing'"),
+        ("collections.nothing:x", "No module named 'collections.nothing'"),
+        (":thing", "no module ''"),
+        (".nothing:thing", "no module '.nothing'"),
+        ("..:thing", "no module '..'"),
+        (".py:thing", "no file .py"),
+        (":", "no module ''"),
+    ],
+)
+def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
+    spec = spec.format(code=code)
+    found = refusal(UnknownName, lambda: resolve("schedule", spec))
+    assert found.startswith(f"no schedule at '{spec}' (")
+    assert reason in found
+    assert found.endswith("); give a name (one-shot, snipit), file.py:name or package.module:name")
+
+
+def test_a_bug_in_a_users_file_keeps_its_traceback(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("1 / 0")
+    modules = set(sys.modules)
+    with pytest.raises(ZeroDivisionError) as error:
+        resolve("criterion", f"{path}:thing")
+    assert error.traceback[-1].path == path
+    assert not [name for name in set(sys.modules) - modules if "mine" in name]
+    path.write_text("thing = 5  # repaired, and longer than it was")
+    assert resolve("criterion", f"{path}:thing") == 5
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that adds the criterion `mine`, and a `snip` that must not hide the built-in one."""
+    points = EntryPoints(
+        [
+            EntryPoint("mine", "collections:OrderedDict", "prunectl.criterion"),
+            EntryPoint("snip", "collections:OrderedDict", "prunectl.criterion"),
+            EntryPoint("mine", "collections:deque", "another.group"),
+        ]
+    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", points.select)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_name_that_a_package_adds():
+    assert resolve("criterion", "mine") is OrderedDict
+    check("criterion", "mine")
+    assert "mine" in names("criterion")
+    assert isinstance(resolve("criterion", "snip"), Criterion)
+    assert refusal(UnknownName, lambda: check("criterion", "mime")).endswith("; did you mean 'mine'?")
+    for look_up in (resolve, check):
+        assert refusal(UnknownName, lambda use=look_up: use("schedule", "mine")).startswith("no schedule named 'mine'")
+    assert "mine" not in names("schedule")
+
+
+# --- options
+
+
+def plugin(
+    model: object,
+    steps: int = 3,
+    *,
+    batches: int = 5,
+    rate: float = 0.5,
+    on: bool = True,
+    mode: str = "fast",
+    path: str | None = None,
+) -> None:
+    """A function with an option of every kind."""
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("batches", "8", 8),
+        ("batches", "-1", -1),
+        ("rate", "0.25", 0.25),
+        ("rate", "1e-3", 0.001),
+        ("rate", "2", 2.0),
+        ("on", "true", True),
+        ("on", "Yes", True),
+        ("on", "1", True),
+        ("on", "False", False),
+        ("on", "no", False),
+        ("on", "0", False),
+        ("mode", "slow", "slow"),
+        ("mode", "", ""),
+        ("mode", "1", "1"),
+        ("path", "x", "x"),
+    ],
+)
+def test_an_option_is_read_as_its_defaults_type(key, text, value):
+    found = keyword_options(plugin, {key: text}, "criterion x")
+    assert found == {key: value}
+    assert type(found[key]) is type(value)
+
+
+def test_only_what_is_given_comes_back():
+    assert keyword_options(plugin, {}, "criterion x") == {}
+    assert keyword_options(plugin, {"mode": "a", "batches": "2"}, "x") == {"mode": "a", "batches": 2}
+
+
+@pytest.mark.parametrize("key", ["batch", "model", "steps", "self", ""])  # what is not keyword-only is no option
+def test_an_unknown_option_lists_the_known(key):
+    expected = f"criterion x has no option '{key}'; its options: batches=5, rate=0.5, on=True, mode=fast, path=None"
+    assert refusal(OptionError, lambda: keyword_options(plugin, {key: "1"}, "criterion x")) == expected
+
+
+def test_an_option_of_what_has_none():
+    expected = "criterion magnitude has no option 'batches'; its options: none"
+    scorer = resolve("criterion", "magnitude").scorer
+    assert refusal(OptionError, lambda: keyword_options(scorer, {"batches": "1"}, "criterion magnitude")) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "wants"),
+    [
+        ("batches", "many", "a int like 5"),
+        ("batches", "2.5", "a int like 5"),
+        ("batches", "", "a int like 5"),
+        ("rate", "fast", "a float like 0.5"),
+        ("on", "maybe", "a bool like True"),
+        ("on", "2", "a bool like True"),
+    ],
+)
+def test_a_value_that_does_not_read(key, text, wants):
+    expected = f"option '{key}' of criterion x wants {wants}, got '{text}'"
+    assert refusal(OptionError, lambda: keyword_options(plugin, {key: text}, "criterion x")) == expected
+
+
+def test_an_option_without_a_default_is_a_text():
+    def needs(*, place: str) -> None: ...
+
+    assert keyword_options(needs, {"place": "here"}, "data x") == {"place": "here"}
+    found = refusal(OptionError, lambda: keyword_options(needs, {"x": "1"}, "data x"))
+    assert found == "data x has no option 'x'; its options: place"
+
+
+@pytest.mark.parametrize("thing", [5, "text", None, inspect])
+def test_what_cannot_be_called_is_no_plugin(thing: Any):
+    found = refusal(OptionError, lambda: keyword_options(thing, {}, "model m.py:x"))
+    assert re.fullmatch(r"model m\.py:x is a \w+, expected a function", found)
