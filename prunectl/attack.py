@@ -13,7 +13,7 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData
 from prunectl.modes import evaluating
-from prunectl.registry import resolve
+from prunectl.registry import keyword_options, resolve
 
 DEFAULT_EPS = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
 Report = Callable[[int, int, list[float]], None]
@@ -89,19 +89,7 @@ def _build(name: str, options: dict[str, str]) -> Any:
     """Make a foolbox attack; its options are the arguments of its class."""
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
     make = resolve("attack", name)
-    try:
-        return make(**{key: _number(value) for key, value in options.items()})
-    except TypeError as error:
-        raise OptionError(f"attack {name}: {error}") from None
-
-
-def _number(text: str) -> int | float | bool | str:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
+    return make(**keyword_options(make, options, f"attack {name}"))
 
 
 def _levels(name: str, eps: Sequence[float]) -> list[float]:

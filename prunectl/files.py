@@ -2,10 +2,14 @@
 
 import contextlib
 import hashlib
+import json
+import math
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prunectl.errors import FileError
 
@@ -87,17 +91,32 @@ def pending_sidecar(sidecar: Path, pair: str) -> Path:
     return sidecar.with_name(f"{sidecar.name}.{pair}")
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line to a log in one write.
+def append_record(path: Path, record: Mapping[str, Any]) -> str:
+    """Append one JSON record to a log, and return its line; a number that is not finite becomes null.
+
+    A line that a kill cut off is ended first, so that the new one stands alone.
 
     Raises:
         FileError: it cannot be written.
     """
+    line = json.dumps(_finite(record), allow_nan=False)
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            file.seek(max(file.tell() - 1, 0))
+            cut_off = file.read() not in (b"", b"\n")
+            file.write((b"\n" if cut_off else b"") + line.encode() + b"\n")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
+    return line
+
+
+def _finite(value: Any) -> Any:
+    """The same value, with None for numbers that JSON does not know."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def sha256(path: Path) -> str:

@@ -142,15 +142,14 @@ def read_header(path: Path) -> tuple[Header, TensorFile]:
     """
     toc = read_toc(path)
     if KEY not in toc.metadata:
-        what = (
-            "is a mask file; give the checkpoint beside it"
-            if path.name.endswith(MASK_SUFFIX)
-            else (f"has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`")
+        raise CheckpointError(
+            f"{path} has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
         )
-        raise CheckpointError(f"{path} {what}")
     text = toc.metadata[KEY]
+    if text.startswith('{"training":'):
+        raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
     if '"model"' not in text:
-        raise CheckpointError(f"{path} is a prunectl file but no checkpoint; give the NAME.safetensors beside it")
+        raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
     return Header.from_json(text, path), toc
 
 

@@ -21,7 +21,7 @@ def inspect(path: Path) -> dict[str, Any]:
     head, toc = read_header(path)
     kept = _kept(path, head.pair) if head.pair is not None else {}
     tensors: list[dict[str, Any]] = []
-    for name, (dtype, shape, begin, end) in toc.tensors.items():
+    for name, (dtype, shape, begin, end) in sorted(toc.tensors.items(), key=lambda item: _natural(item[0])):
         entries = math.prod(shape)
         tensors.append(
             {"name": name, "dtype": dtype, "shape": list(shape), "kept": kept.get(name, entries), "bytes": end - begin}
@@ -49,6 +49,11 @@ def inspect(path: Path) -> dict[str, Any]:
         "history": list(head.history),
         "tensors": tensors,
     }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which layer 2 stands before layer 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _kept(path: Path, pair: str) -> dict[str, int]:

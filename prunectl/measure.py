@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
+from prunectl.shadow import like_parameters, on_meta
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
@@ -60,24 +60,22 @@ class Cost:
 
 def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
     """Count on the meta device, where nothing is computed (torch's own counter misses attention on a cpu)."""
-    state = {name: t.detach().to("meta") for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    uses: dict[nn.Module, int] = {}
+    image = like_parameters(model, 1, *shape)
+    empty = on_meta(model).eval()
+    uses: dict[str, int] = {}
 
-    def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        positions = inputs[0] if isinstance(module, nn.modules.conv._ConvTransposeNd) else output
-        width = module.weight.shape[0]
-        uses[module] = uses.get(module, 0) + positions.numel() // int(width)
+    def recorder(name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
+        def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            positions = inputs[0] if isinstance(module, nn.modules.conv._ConvTransposeNd) else output
+            uses[name] = uses.get(name, 0) + positions.numel() // int(module.weight.shape[0])
 
-    layers = {name: model.get_submodule(name.removesuffix("weight").rstrip(".")) for name in prunable(model)}
-    hooks = [layer.register_forward_hook(record) for layer in layers.values()]
-    dtype = next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
-    counter = FlopCounterMode(display=False)
-    try:
-        with evaluating(model), counter, torch.no_grad():
-            functional_call(model, state, torch.empty(1, *shape, device="meta", dtype=dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return record
+
+    weights = prunable(empty)
+    for name in weights:
+        empty.get_submodule(name.removesuffix("weight").rstrip(".")).register_forward_hook(recorder(name))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        empty(image)
     return Cost(
         parameters=sum(p.numel() for p in model.parameters()),
         flops=counter.get_total_flops(),
@@ -86,9 +84,9 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
                 name=name,
                 shape=tuple(weight.shape),
                 kept=int(masks[name].sum()) if name in masks else weight.numel(),
-                uses=uses.get(layers[name], 0),
+                uses=uses.get(name, 0),
             )
-            for name, weight in prunable(model).items()
+            for name, weight in weights.items()
         ),
     )
 

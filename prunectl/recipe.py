@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from prunectl.errors import OptionError
-from prunectl.registry import resolve
+from prunectl.registry import resolve, unknown
 
 SCHEDULES = ("constant", "cosine", "onecycle")
+AUGMENTATIONS = ("flip", "crop")
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Recipe:
             if value is not None and not low <= value <= high:
                 raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
         if self.sched not in SCHEDULES:
-            raise OptionError(f"no learning-rate schedule named '{self.sched}'; known: {', '.join(SCHEDULES)}")
-        unknown = set(self.augment or ()) - {"flip", "crop"}
-        if unknown:
-            raise OptionError(f"no augmentation named '{min(unknown)}'; known: flip, crop, none")
+            raise unknown("learning-rate schedule", self.sched, SCHEDULES)
+        for name in self.augment or ():
+            if name not in AUGMENTATIONS:
+                raise unknown("augmentation", name, ("none", *AUGMENTATIONS))
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

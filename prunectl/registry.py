@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,15 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, spec)
     for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
         return point.load()
-    raise UnknownName(f"no {kind} named '{spec}'; {_nearest(spec, names(kind))}")
+    raise unknown(kind, spec, names(kind))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
+    """The error for a name that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    return UnknownName(f"no {what} named '{name}'; {hint}")
 
 
 def check(kind: str, spec: str) -> None:
@@ -96,7 +105,7 @@ def check(kind: str, spec: str) -> None:
         UnknownName: as `resolve`.
     """
     if ":" not in spec and spec not in names(kind):
-        raise UnknownName(f"no {kind} named '{spec}'; {_nearest(spec, names(kind))}")
+        raise unknown(kind, spec, names(kind))
 
 
 def check_trusted(kind: str, spec: str, where: str) -> None:
@@ -105,7 +114,8 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     Raises:
         UntrustedCode: `spec` is `file.py:name` or `package.module:name`, and PRUNECTL_TRUST is not set to 1.
     """
-    if ":" in spec and spec.partition(":")[0] not in names(kind) and os.environ.get("PRUNECTL_TRUST") != "1":
+    folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
+    if ":" in spec and not folder and os.environ.get("PRUNECTL_TRUST") != "1":
         raise UntrustedCode(
             f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
         )
@@ -122,10 +132,10 @@ def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, 
     except (TypeError, ValueError) as error:
         raise OptionError(f"{what} is a {type(plugin).__name__}, expected a function") from error
     known = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    unknown = next((key for key in given if key not in known), None)
-    if unknown is not None:
+    stray = next((key for key in given if key not in known), None)
+    if stray is not None:
         listing = ", ".join(key if value is _REQUIRED else f"{key}={value}" for key, value in known.items()) or "none"
-        raise OptionError(f"{what} has no option '{unknown}'; its options: {listing}")
+        raise OptionError(f"{what} has no option '{stray}'; its options: {listing}")
     return {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
 
 
@@ -135,9 +145,21 @@ def _read(text: str, default: Any, what: str) -> Any:
     try:
         if isinstance(default, bool):
             return words[text.lower()]
-        return text if default is None or default is _REQUIRED else type(default)(text)
+        if default is _REQUIRED:
+            return text
+        return _number(text) if default is None else type(default)(text)
     except (ValueError, KeyError):
-        raise OptionError(f"{what} wants a {type(default).__name__} like {default}, got '{text}'") from None
+        raise OptionError(f"{what} is of type {type(default).__name__}, as {default} is; got '{text}'") from None
+
+
+def _number(text: str) -> int | float | str:
+    """A number if it reads as one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _attribute(kind: str, address: str) -> Any:
@@ -171,9 +193,3 @@ def _import_file(path: Path) -> Any:
         del sys.modules[key]
         raise
     return module
-
-
-def _nearest(spec: str, known: list[str]) -> str:
-    """Say what the user may have meant."""
-    close = difflib.get_close_matches(spec.lower(), known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
+from prunectl.registry import unknown
 from prunectl.scores import Scores
 
 Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
@@ -22,7 +23,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str = "global") -> Ma
         OptionError: fewer weights than layers would stay, or more than are alive.
     """
     if scope not in SCOPES:
-        raise OptionError(f"no scope named '{scope}'; known: {', '.join(SCOPES)}")
+        raise unknown("scope", scope, SCOPES)
     left = sum(int(alive[name].sum()) if name in alive else score.numel() for name, score in scores.items())
     if keep < len(scores):
         raise OptionError(

@@ -72,7 +72,8 @@ def test_the_network_is_left_alone_and_the_seed_decides() -> None:
         ({"eps": []}, OptionError, "got none"),
         ({"eps": [float("nan")]}, OptionError, "got nan"),
         ({"eps": [2.0]}, OptionError, "got 2"),
-        ({"options": {"stepz": "4"}}, OptionError, "attack pgd: .*stepz"),
+        ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: .*steps=40"),
+        ({"options": {"steps": "many"}}, OptionError, "option 'steps' of attack pgd is of type int, as 40 is"),
         ({"n": 0}, DataError, "no test images to attack"),
     ],
 )

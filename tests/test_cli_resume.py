@@ -1,6 +1,7 @@
 """A training that is interrupted goes on to the very bytes that it would have ended in."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -33,7 +34,8 @@ def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(tmp_p
     line = ["train", "mlp.safetensors", "--epochs", "40", "-b", "64"]
     running = subprocess.Popen([*PROGRAM, *line], cwd=broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     log, begun = broken / "mlp.train.log.jsonl", time.monotonic()
-    while not log.exists() or log.read_bytes().count(b"\n") < 3:
+    so_far = log.with_name(log.name + ".part")
+    while not so_far.exists() or so_far.read_bytes().count(b"\n") < 3:
         assert running.poll() is None and time.monotonic() - begun < PATIENCE
         time.sleep(0.005)
     running.send_signal(signal.SIGINT)
@@ -42,7 +44,7 @@ def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(tmp_p
     told = err.decode().splitlines()[-1]
     assert told.startswith("prunectl: interrupted at step ")
     assert told.endswith("; go on with: prunectl train --resume mlp.train.resume.safetensors")
-    assert set(listing(broken)) == {"mlp.safetensors", log.name, "mlp.train.resume.safetensors"}
+    assert set(listing(broken)) == {"mlp.safetensors", so_far.name, "mlp.train.resume.safetensors"}
 
     ran = run_cli(broken, "train", "--resume", "mlp.train.resume.safetensors")
     assert (ran.code, ran.out) == (0, "mlp.train.safetensors\n"), ran.err
@@ -66,7 +68,7 @@ def test_a_time_limit_keeps_what_was_learnt_and_can_be_resumed(recipe, net, cli,
     line = ["train", *recipe.split(), "--epochs", 2, "--subset", 300]
     ran = raw(*line, "--max-minutes", 0, "-o", "half.safetensors")
     assert (ran.code, ran.out) == (0, "half.safetensors\n")
-    assert ran.err.startswith("stopped by --max-minutes at step 1; more: prunectl train --resume half.resume.safeten")
+    assert ran.err.startswith("stopped by --max-minutes at step 1; go on with: prunectl train --resume half.resume")
     assert json.loads(cli("inspect", "half.safetensors", "--json"))["history"][-1]["options"]["steps"] == 1
     assert cli("train", "--resume", "half.resume.safetensors", "-o", "resumed.safetensors") == "resumed.safetensors\n"
     assert not (tmp_path / "half.resume.safetensors").exists()
@@ -107,7 +109,18 @@ def test_what_cannot_be_resumed_is_one_line(net, cli, refused, tmp_path):
     (tmp_path / "text.txt").write_text("no tensors in here, only words")
     assert "is not a safetensors file" in refused("train", "--resume", "text.txt")
     assert "no such file" in refused("train", "--resume", "missing.resume.safetensors")
-    assert "give neither CHECKPOINT nor --model" in refused("train", "net.safetensors", "--resume", "net.safetensors")
+    assert "leave out CHECKPOINT" in refused("train", "net.safetensors", "--resume", "net.safetensors")
+    assert "leave out --epochs" in refused("train", "--resume", "net.resume.safetensors", "--epochs", 50)
     cli("train", "net.safetensors", "--subset", 300, "--max-minutes", 0)
+    told = refused("eval", "net.train.resume.safetensors")
+    assert "is an interrupted training; go on with `prunectl train --resume net.train.resume.safetensors`" in told
+    shutil.copy(tmp_path / "net.safetensors", tmp_path / "net.train.safetensors")  # not what the training left there
     assert "net.train.safetensors exists" in refused("train", "--resume", "net.train.resume.safetensors")
-    assert "net.train.resume.safetensors" in refused("eval", "net.train.resume.safetensors")
+
+
+def test_what_a_time_limit_left_is_replaced_by_its_resumed_training(net, cli, tmp_path):
+    cli("train", "net.safetensors", "--subset", 300, "--epochs", 2, "--max-minutes", 0)
+    assert len(logged(tmp_path / "net.train.log.jsonl")) == 1
+    assert cli("train", "--resume", "net.train.resume.safetensors") == "net.train.safetensors\n"
+    assert [record["step"] for record in logged(tmp_path / "net.train.log.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert not (tmp_path / "net.train.log.jsonl.part").exists()

@@ -10,7 +10,7 @@ from torch import nn
 from prunectl.criteria.magnitude import absolute
 from prunectl.criteria.random import uniform
 from prunectl.criteria.snip import elasticity
-from prunectl.errors import OptionError, PrunectlError
+from prunectl.errors import OptionError, PrunectlError, UnknownName
 from prunectl.masks import prunable
 from prunectl.prune import prune
 from prunectl.registry import TABLES
@@ -100,9 +100,9 @@ def test_bn_modes_differ_and_unknown_ones_are_refused() -> None:
     model = randomise_(network())
     running, within = (elasticity(model, repeat(batch()), bn=bn)["0.weight"] for bn in ("running", "batch"))
     assert not torch.allclose(running, within)
-    with pytest.raises(OptionError, match="no BatchNorm mode named 'train'"):
+    with pytest.raises(UnknownName, match="no BatchNorm mode named 'train'"):
         elasticity(model, repeat(batch()), bn="train")
-    with pytest.raises(OptionError, match="no scoring loss named 'mse'"):
+    with pytest.raises(UnknownName, match="no scoring loss named 'mse'"):
         elasticity(model, repeat(batch()), loss="mse")
 
 

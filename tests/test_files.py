@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prunectl.errors import FileError
-from prunectl.files import append_line, check_target, pending_sidecar, sha256, write, write_pair
+from prunectl.files import append_record, check_target, pending_sidecar, sha256, write, write_pair
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -389,12 +389,19 @@ def test_a_disk_that_fills_up_leaves_the_earlier_pair_and_nothing_else(tmp_path)
 # --- the rest
 
 
-def test_append_line(tmp_path):
+def test_append_record(tmp_path):
     path = tmp_path / "log"
-    append_line(path, "één")
-    append_line(path, "two")
-    assert path.read_text(encoding="utf-8") == "één\ntwo\n"
-    assert refusal(lambda: append_line(tmp_path, "x")) == f"cannot write {tmp_path}: Is a directory"
+    assert append_record(path, {"a": 1}) == '{"a": 1}'
+    append_record(path, {"loss": float("nan"), "all": (float("inf"), {"x": 0.5})})
+    assert path.read_text() == '{"a": 1}\n{"loss": null, "all": [null, {"x": 0.5}]}\n'
+    assert refusal(lambda: append_record(tmp_path, {})) == f"cannot write {tmp_path}: Is a directory"
+
+
+def test_a_record_after_a_line_that_was_cut_off_stands_alone(tmp_path):
+    path = tmp_path / "log"
+    path.write_text('{"a": 1}\n{"b":')
+    append_record(path, {"c": 3})
+    assert path.read_text() == '{"a": 1}\n{"b":\n{"c": 3}\n'
 
 
 def test_sha256(tmp_path):

@@ -169,6 +169,23 @@ def test_a_mask_may_cover_any_parameter(dense, tmp_path):
     assert back.masks.kept(back.model) == dense.dense.weights
 
 
+def test_masks_that_differ_where_weights_are_zero_have_different_ids(dense, tmp_path):
+    assert not dense.model.features[1].bias.any()
+    for name, kept in (("x", 2), ("y", 3)):
+        masks = Masks({"features.1.bias": torch.arange(8) < kept})
+        write(replace(dense, masks=masks), tmp_path / f"{name}.safetensors")
+    (tmp_path / "y.mask.safetensors").replace(tmp_path / "x.mask.safetensors")
+    assert "belongs to other weights" in refusal(tmp_path / "x.safetensors")
+
+
+def test_what_the_masks_prune_is_zero_whatever_the_file_says(folder, dense, masked):
+    path = folder / "masked.safetensors"
+    path.write_bytes(save(dict(dense.model.state_dict()), {"prunectl": read_toc(path).metadata["prunectl"]}))
+    state = read(path).model.state_dict()
+    for name, mask in masked.masks.items():
+        assert not state[name][~mask].any()
+
+
 def test_a_mask_that_waits_for_its_name_since_a_kill_is_found(folder, masked):
     path = folder / "masked.safetensors"
     pair = read_header(path)[0].pair
@@ -180,7 +197,8 @@ def test_a_mask_that_waits_for_its_name_since_a_kill_is_found(folder, masked):
     assert same(dict(read(path).masks), dict(masked.masks))
 
 
-def test_a_network_of_the_users_own_file_comes_back(dense, tmp_path):
+def test_a_network_of_the_users_own_file_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
     code = tmp_path / "mine.py"
     code.write_text(
         "from torch import nn\n"
@@ -292,6 +310,32 @@ def test_table_of_contents(tmp_path):
     assert toc.size == path.stat().st_size == end
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        5,
+        {},
+        {"dtype": "U8", "shape": [3]},
+        {"dtype": 8, "shape": [3], "data_offsets": [0, 3]},
+        {"dtype": "U8", "shape": 3, "data_offsets": [0, 3]},
+        {"dtype": "U8", "shape": ["3"], "data_offsets": [0, 3]},
+        {"dtype": "U8", "shape": [-3], "data_offsets": [0, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": [0.0, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": [-1, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": [0, 3, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": [4, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": [10**30, 3]},
+        {"dtype": "U8", "shape": [3], "data_offsets": "03"},
+    ],
+)
+def test_a_table_of_contents_that_makes_no_sense(tmp_path, entry):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(joined({"__metadata__": {}, "a": entry}, b"abc"))
+    with pytest.raises(CheckpointError) as error:
+        read_toc(path)
+    assert str(error.value) == f"{path} is not a safetensors file: its header does not read"
+
+
 def test_a_file_without_tensors(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(save({}))
@@ -361,14 +405,8 @@ def test_random_bytes_are_no_checkpoint(tmp_path_factory, data):
 @pytest.mark.parametrize("name", ["masked.mask.safetensors", "renamed.safetensors"])
 def test_a_mask_file_is_no_checkpoint(folder, name):
     path = (folder / "masked.mask.safetensors").rename(folder / name)
-    expected = f"{path} is a prunectl file but no checkpoint; give the NAME.safetensors beside it"
+    expected = f"{path} is a mask file; give the NAME.safetensors beside it"
     assert refusal(path) == expected
-
-
-def test_a_mask_file_of_another_program_is_no_checkpoint(tmp_path):
-    path = tmp_path / "x.mask.safetensors"
-    save_file({"a": torch.ones(2)}, path)
-    assert refusal(path) == f"{path} is a mask file; give the checkpoint beside it"
 
 
 # --- damage
@@ -380,6 +418,8 @@ def test_a_checkpoint_cut_off_anywhere(folder, name):
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
         assert str(path) in refusal(path)
+        with pytest.raises(CheckpointError):  # seen without reading the tensors
+            read_header(path)
 
 
 def test_a_mask_file_cut_off_anywhere(folder):
@@ -533,7 +573,8 @@ def test_edits_that_do_not_fit(folder, edit):
         ("os:getcwd", {}, "takes no arguments"),
     ],
 )
-def test_a_network_that_cannot_be_built(folder, name, options, message):
+def test_a_network_that_cannot_be_built(folder, monkeypatch, name, options, message):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path = folder / "dense.safetensors"
     change(path, put("model", "name", name))
     change(path, put("model", "options", options))
@@ -542,7 +583,8 @@ def test_a_network_that_cannot_be_built(folder, name, options, message):
     assert message in found
 
 
-def test_a_header_never_calls_a_program(folder, tmp_path):
+def test_a_header_never_calls_a_program(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path, proof = folder / "dense.safetensors", tmp_path / "proof"
     spec = {"name": "subprocess:Popen", "input": ["touch", str(proof), "x"], "classes": 10, "options": {}}
     change(path, put("model", spec))
@@ -556,7 +598,8 @@ def test_an_unknown_network(folder):
     assert refusal(path, UnknownName) == "no model named 'mlp4'; did you mean 'mlp5'?"
 
 
-def test_a_network_that_is_none(folder):
+def test_a_network_that_is_none(folder, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path = folder / "dense.safetensors"
     change(path, put("model", {"name": "builtins:print", "input": [1, 8, 8], "classes": 10, "options": {}}))
     assert refusal(path, OptionError) == "model builtins:print makes a NoneType, expected a torch.nn.Module"
@@ -670,3 +713,5 @@ def test_headers_of_equal_content_are_equal_text(written):
     head, _ = read_header(written / "masked.safetensors")
     assert header.Header.from_json(head.to_json(), Path("x")) == head
     assert head.to_json() == read_toc(written / "masked.safetensors").metadata["prunectl"]
+    texts = {replace(head, history=({"a": 1, "b": 2},)).to_json(), replace(head, history=({"b": 2, "a": 1},)).to_json()}
+    assert len(texts) == 1

@@ -15,8 +15,8 @@ import torch
 
 from prunectl import registry
 from prunectl.criterion import Criterion
-from prunectl.errors import OptionError, PrunectlError, UnknownName
-from prunectl.registry import TABLES, check, keyword_options, names, resolve
+from prunectl.errors import OptionError, PrunectlError, UnknownName, UntrustedCode
+from prunectl.registry import TABLES, check, check_trusted, keyword_options, names, resolve
 from prunectl.select import SCOPES
 
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
@@ -168,6 +168,30 @@ def test_a_bug_in_a_users_file_keeps_its_traceback(tmp_path):
     assert resolve("criterion", f"{path}:thing") == 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "trusted"),
+    [
+        ("model", "resnet18", True),
+        ("data", "imagefolder:some/folder", True),  # a place, no code
+        ("data", "mine.py:loader", False),
+        ("model", "mine.py:net", False),
+        ("model", "resnet18:net", False),  # a module that has the name of a network
+        ("model", "resnet18:mine.py:net", False),
+        ("optimizer", "sgd:make", False),
+        ("model", ":net", False),
+    ],
+)
+def test_what_a_file_may_name(monkeypatch, kind, spec, trusted):
+    monkeypatch.delenv("PRUNECTL_TRUST", raising=False)
+    if trusted:
+        check_trusted(kind, spec, "x.safetensors")
+    else:
+        found = refusal(UntrustedCode, lambda: check_trusted(kind, spec, "x.safetensors"))
+        assert found.startswith(f"x.safetensors names {kind} '{spec}', whose code would run; ")
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    check_trusted(kind, spec, "x.safetensors")
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that adds the criterion `mine`, and a `snip` that must not hide the built-in one."""
@@ -187,6 +211,7 @@ def test_a_name_that_a_package_adds():
     check("criterion", "mine")
     assert "mine" in names("criterion")
     assert isinstance(resolve("criterion", "snip"), Criterion)
+    assert refusal(UnknownName, lambda: resolve("criterion", "another")).startswith("no criterion named 'another'")
     assert refusal(UnknownName, lambda: check("criterion", "mime")).endswith("; did you mean 'mine'?")
     for look_up in (resolve, check):
         assert refusal(UnknownName, lambda use=look_up: use("schedule", "mine")).startswith("no schedule named 'mine'")
@@ -255,16 +280,16 @@ def test_an_option_of_what_has_none():
 @pytest.mark.parametrize(
     ("key", "text", "wants"),
     [
-        ("batches", "many", "a int like 5"),
-        ("batches", "2.5", "a int like 5"),
-        ("batches", "", "a int like 5"),
-        ("rate", "fast", "a float like 0.5"),
-        ("on", "maybe", "a bool like True"),
-        ("on", "2", "a bool like True"),
+        ("batches", "many", "of type int, as 5 is"),
+        ("batches", "2.5", "of type int, as 5 is"),
+        ("batches", "", "of type int, as 5 is"),
+        ("rate", "fast", "of type float, as 0.5 is"),
+        ("on", "maybe", "of type bool, as True is"),
+        ("on", "2", "of type bool, as True is"),
     ],
 )
 def test_a_value_that_does_not_read(key, text, wants):
-    expected = f"option '{key}' of criterion x wants {wants}, got '{text}'"
+    expected = f"option '{key}' of criterion x is {wants}; got '{text}'"
     assert refusal(OptionError, lambda: keyword_options(plugin, {key: text}, "criterion x")) == expected
 
 

@@ -164,7 +164,7 @@ def test_the_table_in_a_pipe_is_plain_and_fits_in_100_columns(tiny, raw, monkeyp
 def test_the_table_says_how_to_fill_its_gaps(tiny, raw):
     shown = raw("report", tiny.name)
     assert shown.err == "- = not measured; run `prunectl eval CHECKPOINT`\n"
-    assert shown.out.splitlines()[-1].split() == ["tiny.safetensors", "-", "0.5000", "-", "320", "680", "-"]
+    assert shown.out.splitlines()[-1].split() == ["tiny", "-", "0.5000", "-", "320", "680", "-"]
 
 
 def test_a_report_needs_no_torch(tiny, cli, tmp_path):

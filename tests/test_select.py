@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from prunectl.errors import OptionError
+from prunectl.errors import PrunectlError
 from prunectl.masks import Masks
 from prunectl.scores import Scores
 from prunectl.select import SCOPES, apportion, select
@@ -142,7 +142,7 @@ def test_what_goes_in_is_left_alone():
 )
 def test_what_cannot_be_selected(keep, scope, message):
     scores = Scores({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([1.0, 2.0])})
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(PrunectlError) as error:
         select(scores, Masks({"a": torch.tensor([True, False])}), keep, scope)
     assert str(error.value) == message
 

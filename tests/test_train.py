@@ -8,7 +8,7 @@ from torch import nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.data import load_data
-from prunectl.errors import DataError, OptionError
+from prunectl.errors import DataError, OptionError, PrunectlError
 from prunectl.fresh import fresh
 from prunectl.prune import prune
 from prunectl.recipe import Recipe, optimizer, scheduler
@@ -216,7 +216,7 @@ def test_amp_trains_in_bfloat16() -> None:
     ],
 )
 def test_recipes_that_cannot_work(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(PrunectlError, match=message):
         Recipe(**changes)
 
 

@@ -43,7 +43,7 @@ def command(
     from prunectl.attack import attack as run
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
-    from prunectl.files import append_line, check_target
+    from prunectl.files import check_target
 
     network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
     check_target(results, force=True)
@@ -62,8 +62,7 @@ def command(
                 done, lambda: "robust " + " ".join(output.percent(share) for share in robust)
             ),
         )
-    line = options.record_line("attack", network.sha256, record)
-    append_line(results, line)
+    line = options.note(results, "attack", network.sha256, record)
     output.say(f"{attack}: clean accuracy {output.percent(record['clean_accuracy'])} on {record['images']:,} images")
     for result in record["results"]:
         output.say(f"      eps {result['eps']:.4f}: robust accuracy {output.percent(result['robust_accuracy'])}")

@@ -1,6 +1,5 @@
 """prunectl eval."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -33,14 +32,13 @@ def command(
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
     from prunectl.evaluate import evaluate
-    from prunectl.files import append_line, check_target
+    from prunectl.files import check_target
 
     network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
     check_target(results, force=True)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
-    line = options.record_line("eval", network.sha256, record)
-    append_line(results, line)
+    line = options.note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {record['images']:,} images of {images.name}"
@@ -50,6 +48,6 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
-    output.emit(json.dumps(json.loads(line)) if as_json else source)
+    output.emit(line if as_json else source)
     if min_accuracy is not None and record["accuracy"] < min_accuracy:
         raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.errors import OptionError
-from prunectl.files import check_target
+from prunectl.files import append_record, check_target
 from prunectl.header import base_name
 from prunectl.registry import names
 
@@ -190,10 +190,9 @@ def fresh_name(model: str, data: str) -> Path:
     return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
 
 
-def record_line(command: str, sha256: str | None, record: dict[str, Any]) -> str:
-    """One line of a results file."""
-    import json
+def note(path: Path, command: str, sha256: str | None, record: dict[str, Any]) -> str:
+    """Append what a command measured to a results file, and return the line."""
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"command": command, "checkpoint": sha256, "time": now, **record})
+    return append_record(path, {"command": command, "checkpoint": sha256, "time": now, **record})

@@ -9,6 +9,7 @@ import typer
 
 from prunectl.cli import options, output
 from prunectl.errors import OptionError
+from prunectl.header import base_name
 
 
 def command(
@@ -55,7 +56,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         latency = row["latency_1_s"]
         table.add_row(
-            Path(row["checkpoint"]).name,
+            base_name(Path(row["checkpoint"])),
             output.percent(row["accuracy"]),
             f"{row['weight_sparsity']:.4f}",
             "-" if row["node_sparsity"] is None else f"{row['node_sparsity']:.4f}",
@@ -72,7 +73,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         for row in attacked:
             for name, results in row["robust"].items():
                 levels = "  ".join(f"{r['eps']:.4f}: {output.percent(r['robust_accuracy'])}" for r in results)
-                robust.add_row(Path(row["checkpoint"]).name, name, levels)
+                robust.add_row(base_name(Path(row["checkpoint"])), name, levels)
         console.print(robust)
     if any(row["accuracy"] is None for row in rows):
         output.say("- = not measured; run `prunectl eval CHECKPOINT`")

@@ -1,5 +1,6 @@
 """prunectl train."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,18 +13,21 @@ import typer
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import Interrupted, OptionError
-from prunectl.files import check_target
+from prunectl.files import check_target, sha256
 from prunectl.header import beside
 from prunectl.registry import check, check_trusted
 
 if TYPE_CHECKING:
     from prunectl.train import Trainer
 
+_LOG_SO_FAR = ".log.jsonl.part"
+"""An earlier log stays in place, beside the earlier checkpoint, until the training that replaces both is done."""
 _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, from which --resume goes on after a crash."""
 
 
 def command(
+    ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
@@ -81,8 +85,7 @@ def command(
         "seed": seed,
     }
     if resume is not None:
-        if checkpoint or model:
-            raise OptionError("--resume goes on with one training; give neither CHECKPOINT nor --model with it")
+        _refuse_others(ctx)
         return _resume(resume, data_dir, device, output_path, max_minutes, force)
     for kind, name in (("model", model), ("optimizer", opt), ("regularizer", reg)):
         if name is not None:
@@ -134,9 +137,19 @@ def command(
         seed=seed,
     )
     trainer = Trainer(begun, images, recipe)
-    beside(path, ".log.jsonl").unlink(missing_ok=True)
+    beside(path, _LOG_SO_FAR).unlink(missing_ok=True)
     _run(trainer, path, {"data": data or begun.data, "data_options": data_options, "output": str(path)}, max_minutes)
     return None
+
+
+def _refuse_others(ctx: typer.Context) -> None:
+    """Refuse options that --resume would have to ignore: an interrupted training brings its own."""
+    free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(str(param.name))
+        if param.name not in free and source is not None and source.name == "COMMANDLINE":
+            flag = max(param.opts, key=len) if param.opts[0].startswith("-") else "CHECKPOINT"
+            raise OptionError(f"--resume goes on as the training began; leave out {flag}")
 
 
 def _resume(
@@ -149,10 +162,14 @@ def _resume(
 
     paused = resume.read(paused_path, device_named(device))
     path = output_path or paused_path.with_name(Path(paused.run["output"]).name)
-    check_target(path, force=force)
+    ours = path.exists() and sha256(path) == paused.run.get("written")  # left by --max-minutes
+    check_target(path, force=force or ours)
     check_trusted("data", paused.run["data"], str(paused_path))
     images = options.open_data(paused.run["data"], data_dir, **paused.run["data_options"])
     trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
+    begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + _LOG_SO_FAR)
+    if begun.exists() and begun != beside(path, _LOG_SO_FAR):
+        shutil.move(begun, beside(path, _LOG_SO_FAR))
     _run(trainer, path, {**paused.run, "output": str(path)}, limit)
     if paused_path != beside(path, resume.SUFFIX):
         paused_path.unlink(missing_ok=True)
@@ -160,11 +177,9 @@ def _resume(
 
 def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None) -> None:
     """Train to the end, or to Ctrl-C or the time limit; write what came of it."""
-    import json
-
     from prunectl import checkpoint, files, resume
 
-    log, paused = beside(path, ".log.jsonl"), beside(path, resume.SUFFIX)
+    log, final, paused = (beside(path, suffix) for suffix in (_LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
 
     def save() -> None:
         resume.write(resume.Paused(trainer.start, trainer.recipe, trainer.state(), run), paused)
@@ -173,10 +188,10 @@ def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float
     saved = begun = time.monotonic()
     first, last, finished = trainer.images, None, True
     with _signals() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
-        for record in trainer.steps():
+        for record in _steps(trainer, log):
             now = time.monotonic()
             if record is not None:
-                files.append_line(log, json.dumps(record))
+                files.append_record(log, record)
                 last = record
             bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
             if stopped:
@@ -188,15 +203,29 @@ def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float
             if now - saved > _SAVE_EVERY:
                 save()
                 saved = now
+    checkpoint.write(trainer.result(), path)
     if finished:
         paused.unlink(missing_ok=True)
+        final.unlink(missing_ok=True)
+        if log.exists():
+            log.replace(final)
     else:
+        files.write(final, log.read_bytes() if log.exists() else b"")
+        run["written"] = files.sha256(path)
         save()
-        output.say(f"stopped by --max-minutes at step {trainer.step}; more: prunectl train --resume {paused} -o NEW")
-    checkpoint.write(trainer.result(), path)
+        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
     if last is not None:
         output.say(_summary(last))
     output.emit(path)
+
+
+def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
+    """The steps of a training; one that diverges leaves no log."""
+    try:
+        yield from trainer.steps()
+    except OptionError:
+        log.unlink(missing_ok=True)
+        raise
 
 
 def _status(trainer: "Trainer", rate: float) -> str:

@@ -4,13 +4,15 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from prunectl.criterion import Batches, Criterion
-from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.modes import evaluating
+from prunectl.registry import unknown
 from prunectl.scores import Scores
+from prunectl.shadow import shadow
+
+LOSSES = {"cross-entropy": nn.functional.cross_entropy, "nll-logits": nn.functional.nll_loss}
 
 
 def elasticity(
@@ -25,27 +27,30 @@ def elasticity(
     `nll-logits`, the mean of minus the target's logit that the authors' code takes. Dropout is off. The model is left
     as it was: parameters, buffers, gradients and mode.
     """
-    weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
-    state = {**{name: b.clone() for name, b in model.named_buffers()}, **weights}
+    if bn not in ("running", "batch"):
+        raise unknown("BatchNorm mode", bn, ("running", "batch"))
+    network = shadow(model, _own)
+    weights = prunable(network)
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights.values()]
     total = torch.zeros((), device=sums[0].device)
-    if bn not in ("running", "batch"):
-        raise OptionError(f"no BatchNorm mode named '{bn}'; take running or batch")
-    with evaluating(model, batch_norm_trains=bn == "batch"):
+    with evaluating(network, batch_norm_trains=bn == "batch"):
         for inputs, labels in islice(data, batches):
-            value = _loss(loss, functional_call(model, state, inputs), labels)
+            value = _loss(loss, network(inputs), labels)
             torch._foreach_add_(sums, torch.autograd.grad(value, list(weights.values())))
             total += value.detach()
     scores = [(s * w.detach() / total).abs() for s, w in zip(sums, weights.values(), strict=True)]
     return Scores(dict(zip(weights, scores, strict=True)))
 
 
+def _own(tensor: Tensor) -> Tensor:
+    """The same values: a parameter with a gradient of its own, or a copy of a buffer, which BatchNorm may change."""
+    return tensor.detach().requires_grad_() if isinstance(tensor, nn.Parameter) else tensor.clone()
+
+
 def _loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
-    if name == "cross-entropy":
-        return nn.functional.cross_entropy(logits, labels)
-    if name == "nll-logits":
-        return nn.functional.nll_loss(logits, labels)
-    raise OptionError(f"no scoring loss named '{name}'; take cross-entropy or nll-logits")
+    if name not in LOSSES:
+        raise unknown("scoring loss", name, LOSSES)
+    return LOSSES[name](logits, labels)
 
 
 snip = Criterion(elasticity, schedule="one-shot", scope="global", source="Lee et al. 2019, arXiv:1810.02340, eq. 5")

@@ -10,9 +10,9 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 
 from prunectl.errors import StructureError
+from prunectl.shadow import like_parameters, on_meta
 from prunectl.structure.nodes import FROZEN, Structure
 
 _STAYS = 0  # the label of what must not be removed
@@ -44,18 +44,18 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Structure:
         StructureError: the network, or an operation of it, cannot be followed; names it.
     """
     try:
-        graph = fx.symbolic_trace(model)
+        graph = fx.symbolic_trace(on_meta(model))
     except Exception as error:  # the model's own code runs under the tracer, and may raise anything
         raise StructureError(f"the network's structure cannot be traced: {' '.join(str(error).split())}") from error
-    labels = Labels(_shapes(graph, shape))
+    labels = Labels(_shapes(graph, like_parameters(model, 2, *shape)))
     values: dict[fx.Node, Tensor] = {}
     for node in graph.graph.nodes:
         values[node] = _label(node, dict(graph.named_modules()), labels, values)
     return _classes(labels)
 
 
-def _shapes(graph: fx.GraphModule, shape: tuple[int, int, int]) -> dict[fx.Node, torch.Size]:
-    """The shape of every tensor in the graph, for a batch of two images."""
+def _shapes(graph: fx.GraphModule, images: Tensor) -> dict[fx.Node, torch.Size]:
+    """The shape of every tensor in the graph."""
     found: dict[fx.Node, torch.Size] = {}
 
     class Recorder(fx.Interpreter):
@@ -65,19 +65,8 @@ def _shapes(graph: fx.GraphModule, shape: tuple[int, int, int]) -> dict[fx.Node,
                 found[n] = value.shape
             return value
 
-    class Run(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.graph = graph
-
-        def forward(self, x: Tensor) -> Any:
-            return Recorder(self.graph).run(x)
-
-    run = Run()
-    state = {name: t.detach().to("meta") for name, t in [*run.named_parameters(), *run.named_buffers()]}
-    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
     with torch.no_grad():
-        functional_call(run, state, torch.empty(2, *shape, device="meta", dtype=dtype))
+        Recorder(graph).run(images)
     return found
 
 
