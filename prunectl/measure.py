@@ -1,6 +1,5 @@
 """What a network costs: weights, multiply-accumulates, bytes, time, memory."""
 
-import logging
 import resource
 import sys
 from collections.abc import Callable
@@ -103,8 +102,6 @@ def stored_bytes(model: nn.Module, masks: Masks) -> tuple[int, int]:
 
 def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, Any]:
     """Seconds per batch on the model's device, one cpu thread: median and interquartile range."""
-    # its import looks for a CUDA toolkit, and warns where there is one but no gpu
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils.benchmark import Timer  # noqa: PLC0415
 
     inputs = torch.randn(batch, *shape, device=next(model.parameters()).device)

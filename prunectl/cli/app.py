@@ -1,5 +1,6 @@
 """The command `prunectl`: one file per command, registered here."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; a failure that the user can act on is one line on stderr and an exit code."""
+    # torch looks for a CUDA toolkit when it times or compiles, and warns of one without a gpu
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
     try:
