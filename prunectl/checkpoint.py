@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from prunectl import files, header, shapes
-from prunectl.errors import CheckpointError, DeviceError, OptionError
+from prunectl.errors import CheckpointError, DeviceError, OptionError, PrunectlError
 from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import Preprocessing
 from prunectl.masks import Masks, pack, unpack
@@ -86,6 +86,8 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     shapes.load_state_(model, state, str(path))
+    if any(buffer.is_meta for buffer in model.buffers()):
+        shapes.fill_buffers_(model, build(head.model))
     masks.check(model, str(path))
     masks.apply_(model)
     return from_header(head, model, masks, files.sha256(path)).to(device)
@@ -131,6 +133,8 @@ def empty_network(head: Header, where: str) -> nn.Module:
         with torch.device("meta"):
             model = build(head.model)
         shapes.apply_edits_(model, head.edits)
+    except PrunectlError as error:
+        raise type(error)(f"{where}: {error}") from error
     except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(

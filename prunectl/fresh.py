@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 
 from prunectl.checkpoint import Checkpoint, build
+from prunectl.errors import OptionError
 from prunectl.header import DenseCounts, ModelSpec
 from prunectl.images import ImageData
-from prunectl.masks import Masks
+from prunectl.masks import Masks, prunable
 from prunectl.measure import cost
 from prunectl.registry import keyword_options, resolve
 from prunectl.structure.nodes import count_nodes
@@ -29,6 +30,8 @@ def fresh(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(spec)
+    if not prunable(network):
+        raise OptionError(f"network {model} has no convolution or linear layer, so nothing to prune; take another")
     counted = cost(network, Masks.dense(), spec.input)
     dense = DenseCounts(
         parameters=counted.parameters,

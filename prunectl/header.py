@@ -154,8 +154,9 @@ def read_header(path: Path) -> tuple[Header, TensorFile]:
 
 
 def mask_path(path: Path) -> Path:
-    """Where the mask file of a checkpoint lies."""
-    return path.with_name(base_name(path) + MASK_SUFFIX)
+    """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
+    suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
+    return path.with_name(base_name(path) + suffix)
 
 
 def base_name(path: Path) -> str:
@@ -191,6 +192,7 @@ def _check(head: Header) -> None:
         "mean": all(isinstance(value, int | float) for value in head.mean),
         "std": all(isinstance(value, int | float) for value in head.std),
         "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
+        "dense.weights": dense.weights != 0,
         "weights": _count(head.weights),
         "edits": all(edit.keys() == {"module", "attribute", "value"} for edit in head.edits),
         "history": all(isinstance(entry, dict) for entry in head.history),

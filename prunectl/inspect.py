@@ -53,7 +53,7 @@ def inspect(path: Path) -> dict[str, Any]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which layer 2 stands before layer 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
 
 
 def _kept(path: Path, pair: str) -> dict[str, int]:
@@ -64,7 +64,7 @@ def _kept(path: Path, pair: str) -> dict[str, int]:
             toc: TensorFile = read_toc(candidate)
             try:
                 found = json.loads(toc.metadata[KEY])["pair"]
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, TypeError) as error:
                 raise CheckpointError(f"{candidate} is not a readable mask file; take an intact copy") from error
             if found == pair:
                 return {name: int.from_bytes(toc.bytes_of(name), "little").bit_count() for name in toc.tensors}

@@ -76,7 +76,7 @@ class Enforcer:
         self.factors = [mask.to(parameter.dtype) for parameter, mask in chosen]
 
     def weights_(self) -> None:
-        """Zero the pruned weights, whatever momentum, decay or noise made of them."""
+        """Zero the pruned weights, whatever finite value momentum, decay or noise made of them."""
         if self.parameters:
             torch._foreach_mul_([parameter.detach() for parameter in self.parameters], self.factors)
 
@@ -88,12 +88,10 @@ class Enforcer:
 
 
 def prunable(model: nn.Module) -> dict[str, Tensor]:
-    """The prunable weights by name: those of every convolution and linear layer, in the model's order."""
-    return {
-        f"{name}.weight" if name else "weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, PRUNABLE)
-    }
+    """The prunable weights by name: those of every conv and linear layer, in the model's order, tied ones once."""
+    named = dict(model.named_parameters())
+    layers = {f"{name}.weight" if name else "weight" for name, m in model.named_modules() if isinstance(m, PRUNABLE)}
+    return {name: parameter for name, parameter in named.items() if name in layers}
 
 
 def pack(mask: Tensor) -> Tensor:

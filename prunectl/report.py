@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.files import sha256
-from prunectl.header import MASK_SUFFIX, SUFFIXES, beside, read_header
+from prunectl.header import SUFFIXES, beside, read_header
 from prunectl.inspect import inspect
 
 COLUMNS = (
@@ -119,9 +119,7 @@ def _lineage(path: Path) -> list[Path]:
     wanted = {entry.get("parent") for entry in read_header(path)[0].history} - {None}
     if not wanted:
         return [path]
-    files = [
-        f for f in path.absolute().parent.iterdir() if f.name.endswith(SUFFIXES) and not f.name.endswith(MASK_SUFFIX)
-    ]
+    files = [f for f in path.absolute().parent.iterdir() if f.name.endswith(SUFFIXES) and ".mask." not in f.name]
     by_hash = {digest: path.parent / file.name for file in files if (digest := sha256(file)) in wanted}
     order = [entry.get("parent") for entry in read_header(path)[0].history]
     return [*(by_hash[parent] for parent in order if parent in by_hash), path]

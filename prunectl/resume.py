@@ -71,7 +71,7 @@ def read(path: Path, device: torch.device) -> Paused:
         head = Header.from_json(json.dumps(content["start"]), path)
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe = Recipe(**{**content["recipe"], "augment": _tuple(content["recipe"]["augment"])})
-    except (KeyError, ValueError, TypeError, SafetensorError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
     for kind, name in (("model", head.model.name), ("optimizer", recipe.opt), ("regularizer", recipe.reg or "")):
         check_trusted(kind, name, str(path))

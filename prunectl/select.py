@@ -58,15 +58,24 @@ SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer}
 
 
 def apportion(sizes: list[int], room: list[int], total: int) -> list[int]:
-    """Split `total` in proportion to `sizes`, exactly, with at least 1 and at most `room` for each."""
-    exact = [total * size / sum(sizes) for size in sizes]
-    shares = [min(max(int(part), 1), limit) for part, limit in zip(exact, room, strict=True)]
-    while (missing := total - sum(shares)) != 0:
-        step = 1 if missing > 0 else -1
-        open_ = [i for i in range(len(sizes)) if (shares[i] < room[i] if step > 0 else shares[i] > 1)]
-        open_.sort(key=lambda i: (step * (shares[i] - exact[i]), i))
-        for i in open_[: abs(missing)]:
-            shares[i] += step
+    """Split `total` in proportion to `sizes`, exactly, with at least 1 and at most `room` for each.
+
+    `total` lies between the number of sizes with room and the sum of the room.
+    """
+
+    def shares_of(factor: float) -> list[float]:
+        return [min(max(factor * size, 1), limit) for size, limit in zip(sizes, room, strict=True)]
+
+    low, high = 0.0, float(max(room))
+    for _ in range(100):  # until the interval is below the spacing of floats
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(shares_of(middle)) <= total else (low, middle)
+    exact = shares_of(low)
+    shares = [int(share) for share in exact]
+    order = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))  # largest remainder first
+    while (missing := total - sum(shares)) > 0:
+        for i in [i for i in order if shares[i] < room[i]][:missing]:
+            shares[i] += 1
     return shares
 
 

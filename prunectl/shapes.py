@@ -1,6 +1,6 @@
 """Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,8 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     Raises:
         CheckpointError: keys that are missing or that the network does not have, or another number of axes.
     """
-    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    own = dict(_named_tensors(model))
+    tied = _tied(model)
     expected = set(model.state_dict())
     if expected != set(state):
         missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
@@ -39,8 +40,17 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         if own[name].shape != tensor.shape:
             _set(model, name, torch.empty_like(tensor, device="meta"))
     model.load_state_dict(state, assign=True)
+    for name, first in tied.items():
+        _set(model, name, model.get_parameter(first))
     for module in model.modules():
         _set_widths(module)
+
+
+def fill_buffers_(model: nn.Module, other: nn.Module) -> None:
+    """Take the buffers that no file holds, and that are still on the meta device, from another build of the network."""
+    for name, buffer in model.named_buffers():
+        if buffer.is_meta:
+            _set(model, name, other.get_buffer(name))
 
 
 def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
@@ -49,12 +59,26 @@ def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
         setattr(model.get_submodule(edit["module"]), edit["attribute"], edit["value"])
 
 
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers under every name that they have."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Further names of parameters that have several, each with the first name."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in named if first.setdefault(id(p), name) != name}
+
+
 def _set(model: nn.Module, name: str, value: Tensor) -> None:
     """Replace one parameter or buffer by name."""
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)
     if leaf in module._parameters:
-        module._parameters[leaf] = nn.Parameter(value, requires_grad=value.is_floating_point())
+        parameter = value if isinstance(value, nn.Parameter) else nn.Parameter(value, value.is_floating_point())
+        module._parameters[leaf] = parameter
     else:
         module._buffers[leaf] = value
 

@@ -241,3 +241,14 @@ def test_a_bug_keeps_its_traceback(net, monkeypatch, raw):
     monkeypatch.setattr("prunectl.checkpoint.read", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         raw("eval", net.name)
+
+
+def test_a_mask_file_in_the_way_is_not_replaced(net, cli, refused, tmp_path):
+    (tmp_path / "new.mask.safetensors").write_text("mine")
+    line = ["prune", net.name, "--criterion", "random", "-s", 0.5, "-o", "new.safetensors"]
+    assert "new.mask.safetensors exists" in refused(*line)
+    assert cli(*line, "--force") == "new.safetensors\n"
+
+
+def test_an_output_is_a_safetensors_file(net, refused):
+    assert "an output's name ends in .safetensors or .st, got new.pt" in refused("train", net.name, "-o", "new.pt")

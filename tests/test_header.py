@@ -283,7 +283,7 @@ def test_what_must_start_fast_does_not_import_torch():
     ("name", "base", "mask"),
     [
         ("x.safetensors", "x", "x.mask.safetensors"),
-        ("x.st", "x", "x.mask.safetensors"),
+        ("x.st", "x", "x.mask.st"),
         ("x.prune.safetensors", "x.prune", "x.prune.mask.safetensors"),
         ("x", "x", "x.mask.safetensors"),
         ("x.pt", "x.pt", "x.pt.mask.safetensors"),
@@ -595,20 +595,20 @@ def test_a_header_never_calls_a_program(folder, tmp_path, monkeypatch):
 def test_an_unknown_network(folder):
     path = folder / "dense.safetensors"
     change(path, put("model", "name", "mlp4"))
-    assert refusal(path, UnknownName) == "no model named 'mlp4'; did you mean 'mlp5'?"
+    assert refusal(path, UnknownName) == f"{path}: no model named 'mlp4'; did you mean 'mlp5'?"
 
 
 def test_a_network_that_is_none(folder, monkeypatch):
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path = folder / "dense.safetensors"
     change(path, put("model", {"name": "builtins:print", "input": [1, 8, 8], "classes": 10, "options": {}}))
-    assert refusal(path, OptionError) == "model builtins:print makes a NoneType, expected a torch.nn.Module"
+    assert refusal(path, OptionError) == f"{path}: model builtins:print makes a NoneType, expected a torch.nn.Module"
 
 
 def test_an_unknown_option_of_the_network(folder):
     path = folder / "dense.safetensors"
     change(path, put("model", "options", {"width": 8}))
-    assert refusal(path, OptionError) == "model mlp5 has no option 'width'; its options: hidden=512"
+    assert refusal(path, OptionError) == f"{path}: model mlp5 has no option 'width'; its options: hidden=512"
 
 
 def test_state_that_does_not_fit_the_network(folder):
@@ -715,3 +715,46 @@ def test_headers_of_equal_content_are_equal_text(written):
     assert head.to_json() == read_toc(written / "masked.safetensors").metadata["prunectl"]
     texts = {replace(head, history=({"a": 1, "b": 2},)).to_json(), replace(head, history=({"b": 2, "a": 1},)).to_json()}
     assert len(texts) == 1
+
+
+# --- networks of one's own
+
+OWN = """
+import torch
+from torch import nn
+
+class Own(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.one = nn.Linear(4, 4, bias=False)
+        self.two = nn.Linear(4, 4, bias=False)
+        self.two.weight = self.one.weight
+        self.head = nn.Linear(4, classes)
+        self.register_buffer("scale", torch.full((4,), 3.0), persistent=False)
+
+    def forward(self, x):
+        return self.head(self.two(self.one(x.flatten(1) * self.scale)))
+
+def own(shape, classes):
+    return Own(classes)
+"""
+
+
+def test_tied_weights_stay_tied_and_buffers_without_a_file_are_built(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    Path("own.py").write_text(OWN)
+    made = fresh("own.py:own", load_data("synthetic", image_size=2), source="synthetic")
+    assert made.dense.weights == 16 + 40
+    write(made, Path("x.safetensors"))
+    back = read(Path("x.safetensors")).model
+    assert back.two.weight is back.one.weight
+    assert back.scale.tolist() == [3.0] * 4
+    images = torch.rand(2, 1, 2, 2)
+    assert torch.equal(back(images), made.model(images))
+
+
+def test_two_checkpoints_that_differ_in_suffix_alone_keep_their_masks(folder):
+    masked = read(folder / "masked.safetensors")
+    write(masked, folder / "masked.st")
+    assert read(folder / "masked.safetensors").masks.keys() == read(folder / "masked.st").masks.keys()

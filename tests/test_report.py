@@ -113,7 +113,7 @@ def test_parents_stand_before_their_children_oldest_first(net, cli, tmp_path):
     assert shown(*reversed(chain), "--parents") == chain
     assert shown(*reversed(chain)) == chain[::-1]
     (tmp_path / chain[1]).rename(tmp_path / "zzz.st")
-    (tmp_path / "net.prune.mask.safetensors").rename(tmp_path / "zzz.mask.safetensors")
+    (tmp_path / "net.prune.mask.safetensors").rename(tmp_path / "zzz.mask.st")
     assert shown(chain[2], "--parents") == [chain[0], "zzz.st", chain[2]]
     (tmp_path / chain[0]).unlink()
     assert shown(chain[2], "--parents") == ["zzz.st", chain[2]]

@@ -11,7 +11,7 @@ import typer
 
 from prunectl.errors import OptionError
 from prunectl.files import append_record, check_target
-from prunectl.header import base_name
+from prunectl.header import SUFFIXES, base_name, mask_path
 from prunectl.registry import names
 
 if TYPE_CHECKING:
@@ -181,6 +181,9 @@ def target(output: Path | None, source: Path, command: str, *, force: bool) -> P
     """Where a command writes: what the user says, else `x.safetensors` -> `x.COMMAND.safetensors`; checked now."""
     path = output or source.with_name(f"{base_name(source)}.{command}.safetensors")
     check_target(path, force=force)
+    if not path.name.endswith(SUFFIXES):
+        raise OptionError(f"an output's name ends in .safetensors or .st, got {path}")
+    check_target(mask_path(path), force=force)
     return path
 
 
