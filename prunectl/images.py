@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -24,9 +25,16 @@ class Preprocessing:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalise uint8 pixels (B, C, H, W) to float32 of the same shape."""
-        scale = torch.tensor(self.std, device=pixels.device).mul(255).reciprocal().view(-1, 1, 1)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        return torch.addcmul(shift.view(-1, 1, 1), pixels.float(), scale)
+        scale, shift = _affine(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift, pixels.float(), scale)
+
+
+@lru_cache(maxsize=64)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C, 1, 1), made once for a device: making them anew for every batch would wait for the gpu."""
+    scale = [1 / (255 * s) for s in std]
+    shift = [-m / s for m, s in zip(mean, std, strict=True)]
+    return torch.tensor(scale, device=device).view(-1, 1, 1), torch.tensor(shift, device=device).view(-1, 1, 1)
 
 
 class ImageSource(Protocol):
@@ -204,17 +212,18 @@ def augmented(pixels: Tensor, augment: tuple[str, ...], seed: int) -> Tensor:
         return pixels
     generator = torch.Generator().manual_seed(seed)
     count, _, height, width = pixels.shape
-    rows = torch.arange(height).expand(count, height)
-    columns = torch.arange(width).expand(count, width)
+    device = pixels.device
+    rows = torch.arange(height, device=device).expand(count, height)
+    columns = torch.arange(width, device=device).expand(count, width)
     if "crop" in augment:
         shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (2, count, 1), generator=generator)
+        shift = shift.to(device, non_blocking=True)
         rows, columns = rows + shift[0], columns + shift[1]
     if "flip" in augment:
         flip = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(flip, columns.flip(1), columns)
+        columns = torch.where(flip.to(device, non_blocking=True), columns.flip(1), columns)
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     source = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]  # (B, H, W)
-    source, inside = source.to(pixels.device), inside.to(pixels.device)
     moved = pixels.flatten(2).gather(2, source.flatten(1)[:, None, :].expand(-1, pixels.shape[1], -1))
     return moved.view_as(pixels) * inside[:, None]
 

@@ -73,7 +73,8 @@ class Enforcer:
     def __init__(self, masks: Masks, model: nn.Module) -> None:
         chosen = [(p, masks[name]) for name, p in model.named_parameters() if name in masks]
         self.parameters = [parameter for parameter, _ in chosen]
-        self.factors = [mask.to(parameter.dtype) for parameter, mask in chosen]
+        # in the parameter's own memory format, or the fused call falls back to a slow one
+        self.factors = [torch.ones_like(parameter).detach().masked_fill_(~mask, 0) for parameter, mask in chosen]
 
     def weights_(self) -> None:
         """Zero the pruned weights, whatever finite value momentum, decay or noise made of them."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from prunectl.checkpoint import Checkpoint
 from prunectl.criterion import Criterion
 from prunectl.errors import OptionError
-from prunectl.images import ImageData, Preprocessing, mixed
+from prunectl.images import ImageData, ImageSource, Preprocessing, mixed
 from prunectl.masks import Masks
 from prunectl.registry import keyword_options, resolve
 from prunectl.schedule import DEFAULT_STEPS, check_sparsity
@@ -56,7 +56,10 @@ def prune(
     _check_reachable(total, masks.kept(model), sparsity)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        batches = _endless(data, checkpoint.preprocessing, batch_size, seed) if data is not None else iter(())
+        batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+        if data is not None:
+            images = data.train.to(checkpoint.device)
+            batches = _endless(images, checkpoint.preprocessing, checkpoint.device, batch_size, seed)
         for i, target in enumerate(rounds):
             keep = total - round(target * total)
             if keep < masks.kept(model):
@@ -89,8 +92,10 @@ def _check_reachable(total: int, kept: int, sparsity: float) -> None:
         )
 
 
-def _endless(data: ImageData, preprocessing: Preprocessing, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised training batches, reshuffled when they run out."""
+def _endless(
+    images: ImageSource, preprocessing: Preprocessing, device: torch.device, size: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Normalised batches on the device, reshuffled when they run out."""
     for epoch in count():
-        for pixels, labels in data.train.batches(size, seed=mixed(seed, epoch)):
-            yield preprocessing(pixels), labels
+        for pixels, labels in images.batches(size, seed=mixed(seed, epoch)):
+            yield preprocessing(pixels.to(device)), labels.to(device)
