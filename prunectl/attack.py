@@ -48,7 +48,8 @@ def attack(
     levels = _levels(attack, eps)
     images = data.test
     if n is not None:
-        images = images.take(torch.arange(min(n, len(images))))
+        n = min(n, len(images))
+        images = images.take(torch.arange(n) * len(images) // max(n, 1))  # spread evenly: a folder is sorted by class
     if not len(images):
         raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
     started = time.perf_counter()

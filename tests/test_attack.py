@@ -41,8 +41,10 @@ def test_batches_and_n_change_nothing_but_the_images() -> None:
     checkpoint = checkpoint_of(threshold(), SHAPE, 2)
     whole = attack(checkpoint, pixels(), attack="fgsm", eps=[0.15])
     assert attack(checkpoint, pixels(), attack="fgsm", eps=[0.15], batch_size=1)["results"] == whole["results"]
-    first = attack(checkpoint, pixels(), attack="fgsm", eps=[0.15], n=2)
-    assert (first["images"], first["clean_accuracy"]) == (2, 1.0)
+    # images 0 and 2, whose distances from the threshold are .4 and .1
+    spread = attack(checkpoint, pixels(), attack="fgsm", eps=[0.15], n=2)
+    assert (spread["images"], spread["clean_accuracy"], spread["results"][0]["robust_accuracy"]) == (2, 1.0, 0.5)
+    assert attack(checkpoint, pixels(), attack="fgsm", eps=[0.15], n=99)["results"] == whole["results"]
 
 
 def test_the_network_is_left_alone_and_the_seed_decides() -> None:

@@ -158,3 +158,9 @@ def test_names_are_refused_before_torch_is_imported(tmp_path):
     for line in ("train --model lenet30", "prune --criterion snipti", "attack --attack pgdd"):
         ran = run_without_torch(tmp_path, *line.split())
         assert (ran.code, ran.err.partition("; ")[2][:12]) == (1, "did you mean")
+
+
+def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tmp_path):
+    empty = ("--data", "cifar10", "--data-dir", tmp_path)
+    assert cli("prune", net.name, "--criterion", "magnitude", "-o", "new.safetensors", *empty) == "new.safetensors\n"
+    assert "no cifar10 in" in refused("prune", net.name, "--criterion", "snip", "--force", *empty)

@@ -20,7 +20,9 @@ def command(
         str, typer.Option(metavar="EPS[,EPS...]", help="Sizes of the perturbation, for images in [0, 1].")
     ] = "1/255,2/255,4/255,8/255",
     plugin_options: options.PluginOptions = None,
-    n: Annotated[int | None, typer.Option("-n", help="Attack the first N test images only.", min=1)] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Attack N test images only, spread evenly over the set.", min=1)
+    ] = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,

@@ -7,7 +7,7 @@ import typer
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
-from prunectl.registry import check
+from prunectl.registry import check, resolve
 from prunectl.schedule import check_sparsity
 
 
@@ -51,21 +51,31 @@ def command(
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "prune", force=force)
 
-    from prunectl.checkpoint import device_named, write
+    from prunectl.checkpoint import device_named, read, write
     from prunectl.cli.start import start
     from prunectl.prune import prune
 
-    begun, images = start(
-        None if model else source,
-        model=model,
-        model_options=options.pairs(model_options, "-M"),
-        data=data,
-        data_dir=data_dir,
-        data_options={"image_size": image_size, "download": download, "tuning": tuning, "subset": subset, "seed": seed},
-        device=device_named(device),
-        seed=seed,
-    )
-    with output.progress_bar(criterion, 1) as bar:
+    where, images = device_named(device), None
+    if model is None and not resolve("criterion", criterion).needs_data:
+        begun = read(source, where)
+    else:
+        begun, images = start(
+            None if model else source,
+            model=model,
+            model_options=options.pairs(model_options, "-M"),
+            data=data,
+            data_dir=data_dir,
+            data_options={
+                "image_size": image_size,
+                "download": download,
+                "tuning": tuning,
+                "subset": subset,
+                "seed": seed,
+            },
+            device=where,
+            seed=seed,
+        )
+    with output.progress_bar(criterion, 100) as bar:
         pruned = prune(
             begun,
             images,
@@ -77,7 +87,9 @@ def command(
             options=options.pairs(plugin_options, "-O"),
             batch_size=batch_size,
             seed=seed,
-            report=lambda i, rounds, now: bar.update(i, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"),
+            report=lambda i, rounds, now: bar.update(
+                100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
+            ),
         )
     write(pruned, path)
     kept = pruned.masks.kept(pruned.model)
