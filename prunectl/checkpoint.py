@@ -195,22 +195,14 @@ def versions() -> dict[str, str]:
 
 
 def _read_masks(path: Path, pair: str) -> Masks:
-    """Read the mask file that carries this pair id, also where a kill left it under its pending name."""
-    final = header.mask_path(path)
-    found = [p for p in (final, files.pending_sidecar(final, pair)) if p.exists()]
-    if not found:
-        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
-    for candidate in found:
-        toc = header.read_toc(candidate)
-        try:
-            head = json.loads(toc.metadata[header.KEY])
-            if head["pair"] == pair:
-                bits = load_file(candidate)
-                return Masks({name: unpack(bits[name], tuple(size)) for name, size in head["shapes"].items()})
-        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            what = str(error).partition("\n")[0]
-            raise CheckpointError(f"{candidate} is not a readable mask file ({what}); take an intact copy") from error
-    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
+    """Read the mask file that carries this pair id."""
+    toc, sizes = header.read_mask_header(path, pair)
+    try:
+        bits = load_file(toc.path)
+        return Masks({name: unpack(bits[name], size) for name, size in sizes.items()})
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
+        raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); take an intact copy") from error
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

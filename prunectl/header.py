@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.errors import CheckpointError, FileError
+from prunectl.files import pending_sidecar
 
 SCHEMA = 1
 KEY = "prunectl"
@@ -157,6 +158,29 @@ def mask_path(path: Path) -> Path:
     """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
     suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
     return path.with_name(base_name(path) + suffix)
+
+
+def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple[int, ...]]]:
+    """Find the mask file of checkpoint `path` by its pair id, also under the name where a kill left it waiting.
+
+    Returns its table of contents, and the shape of every mask by name.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or belongs to other weights.
+    """
+    final = mask_path(path)
+    found = [candidate for candidate in (final, pending_sidecar(final, pair)) if candidate.exists()]
+    if not found:
+        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
+    for candidate in found:
+        toc = read_toc(candidate)
+        try:
+            head = json.loads(toc.metadata[KEY])
+            if head["pair"] == pair:
+                return toc, {name: tuple(size) for name, size in head["shapes"].items()}
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
+    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
 
 
 def base_name(path: Path) -> str:

@@ -1,13 +1,10 @@
 """inspect: what a checkpoint holds, told from its headers and mask bits, without torch."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from prunectl.errors import CheckpointError
-from prunectl.files import pending_sidecar
-from prunectl.header import KEY, TensorFile, mask_path, read_header, read_toc
+from prunectl.header import read_header, read_mask_header
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -58,16 +55,5 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _kept(path: Path, pair: str) -> dict[str, int]:
     """How many entries each mask keeps: the set bits of its bytes."""
-    final = mask_path(path)
-    for candidate in (final, pending_sidecar(final, pair)):
-        if candidate.exists():
-            toc: TensorFile = read_toc(candidate)
-            try:
-                found = json.loads(toc.metadata[KEY])["pair"]
-            except (KeyError, ValueError, TypeError) as error:
-                raise CheckpointError(f"{candidate} is not a readable mask file; take an intact copy") from error
-            if found == pair:
-                return {name: int.from_bytes(toc.bytes_of(name), "little").bit_count() for name in toc.tensors}
-    if not final.exists():
-        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
-    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
+    toc, _ = read_mask_header(path, pair)
+    return {name: int.from_bytes(toc.bytes_of(name), "little").bit_count() for name in toc.tensors}
