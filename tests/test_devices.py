@@ -1,0 +1,54 @@
+"""The library runs end to end on every device; with `-m gpu` on cuda too."""
+
+import pytest
+import torch
+
+from prunectl.attack import attack
+from prunectl.data import load_data
+from prunectl.evaluate import evaluate
+from prunectl.fresh import fresh
+from prunectl.prune import prune
+from prunectl.recipe import Recipe
+from prunectl.shrink import shrink
+from prunectl.train import Trainer, train
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random"])
+def test_the_whole_way(device: str, criterion: str) -> None:
+    where, data = torch.device(device), load_data("digits")
+    begun = fresh("lenet5", data, source="digits").to(where)
+    pruned = prune(begun, data, criterion=criterion, sparsity=0.8)
+    recipe = Recipe(epochs=2, sched="cosine", clip=5.0, ema=0.9, augment=("flip", "crop"), amp=device == "cuda")
+    trained = train(pruned, data, recipe)
+    assert trained.masks.kept(trained.model) == trained.dense.weights - round(0.8 * trained.dense.weights)
+    small = shrink(trained)
+    before, after = (evaluate(c, data, with_latency=criterion == "snipit") for c in (trained, small))
+    assert before["confusion"] == after["confusion"]
+    assert before["device"].startswith(device)
+    for checkpoint in (trained, small):
+        record = attack(checkpoint, data, attack="fgsm", eps=[8 / 255], n=64)
+        assert 0 <= record["results"][0]["robust_accuracy"] <= record["clean_accuracy"]
+
+
+@pytest.mark.gpu
+def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
+    data = load_data("digits")
+    begun = fresh("lenet300", data, source="digits")
+    on_cpu = prune(begun, data, criterion="random", sparsity=0.9)
+    on_gpu = prune(begun.to(torch.device("cuda")), data, criterion="random", sparsity=0.9)
+    assert all(torch.equal(on_gpu.masks[name].cpu(), mask) for name, mask in on_cpu.masks.items())
+    trainer = Trainer(on_gpu, data, Recipe(epochs=2))
+    steps = trainer.steps()
+    next(steps)
+    resumed = Trainer(on_gpu, data, Recipe(epochs=2), trainer.state())
+    assert sum(1 for _ in resumed.steps()) == trainer.total_steps - 1
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns() -> None:
+    data = load_data("digits")
+    trained = train(fresh("lenet300", data, source="digits"), data, Recipe(epochs=2, compile=True))
+    assert evaluate(trained, data, with_latency=False)["accuracy"] > 0.8
