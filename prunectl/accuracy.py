@@ -42,7 +42,7 @@ def accuracy(
             loss += nn.functional.cross_entropy(logits, here, reduction="sum")
             best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
             top5 += (best == here[:, None]).any(1).sum()
-            confusion += torch.bincount(here * classes + best[:, 0], minlength=classes * classes)
+            confusion.index_add_(0, here * classes + best[:, 0], torch.ones_like(here))
     count = len(images)
     table = confusion.view(classes, classes).cpu()
     return Accuracy(float(loss) / count, int(table.diag().sum()) / count, int(top5) / count, table)

@@ -1,5 +1,6 @@
 """attack: how a network holds against adversarial images."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData
 from prunectl.modes import evaluating
 from prunectl.registry import keyword_options, resolve
+from prunectl.seeds import seed_for
 
 DEFAULT_EPS = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
 Report = Callable[[int, int, list[float]], None]
@@ -44,8 +46,9 @@ def attack(
     """
     spec = checkpoint.spec
     data.check_fits(spec.input, spec.classes, spec.name)
+    checkpoint.check_held_out(data)
     method = _build(attack, dict(options or {}))
-    levels = _levels(attack, eps)
+    levels = _levels(attack, method, eps)
     images = data.test
     if n is not None:
         n = min(n, len(images))
@@ -53,20 +56,20 @@ def attack(
     if not len(images):
         raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
     started = time.perf_counter()
-    clean = torch.zeros((), dtype=torch.int64)
-    standing = torch.zeros(len(levels), dtype=torch.int64)
+    clean = torch.zeros((), dtype=torch.int64, device=checkpoint.device)
+    standing = torch.zeros(len(levels), dtype=torch.int64, device=checkpoint.device)
     done = 0
     model = checkpoint.model
     with evaluating(model), _without_gradients(model), torch.random.fork_rng(devices=_cuda_devices(checkpoint.device)):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_for("attack", seed))
         wrapped = _foolbox_model(checkpoint)
         for pixels, labels in images.batches(batch_size):
             inputs = pixels.to(checkpoint.device).float() / 255
             targets = labels.to(checkpoint.device)
             right = _predict(wrapped, inputs) == targets
-            clean += right.sum().cpu()
+            clean += right.sum()
             _, _, success = method(wrapped, inputs, targets, epsilons=levels)
-            standing += (~success & right).sum(1).cpu()  # success: (eps, B)
+            standing += (~success & right).sum(1)  # success: (eps, B)
             done += len(labels)
             if report is not None:
                 report(done, len(images), (standing / done).tolist())
@@ -75,6 +78,7 @@ def attack(
         "options": dict(options or {}),
         "data": data.described,
         "images": done,
+        "test_images": len(data.test),
         "seed": seed,
         "clean_accuracy": int(clean) / done,
         "results": [
@@ -90,15 +94,20 @@ def _build(name: str, options: dict[str, str]) -> Any:
     """Make a foolbox attack; its options are the arguments of its class."""
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
     make = resolve("attack", name)
-    return make(**keyword_options(make, options, f"attack {name}"))
+    try:
+        return make(**keyword_options(make, options, f"attack {name}"))
+    except ImportError as error:
+        raise OptionError(f"attack {name} needs {error.name}; install it: pip install {error.name}") from error
 
 
-def _levels(name: str, eps: Sequence[float]) -> list[float]:
-    """The eps in increasing order, refused where they make no sense."""
-    if not eps or not all(0 < e <= 1 for e in eps):
-        raise OptionError(
-            f"eps of {name} lie in (0, 1], as images do, got {', '.join(f'{e:g}' for e in eps) or 'none'}"
-        )
+def _levels(name: str, method: Any, eps: Sequence[float]) -> list[float]:
+    """The eps in increasing order; those of a max-norm attack end at 1, as images do."""
+    from foolbox.distances import linf  # noqa: PLC0415
+
+    most = 1 if getattr(method, "distance", None) is linf else math.inf
+    if not eps or not all(0 < e <= most and math.isfinite(e) for e in eps):
+        given = ", ".join(f"{e:g}" for e in eps) or "none"
+        raise OptionError(f"eps of {name} lie above 0{f' and up to {most}' if most == 1 else ''}, got {given}")
     return sorted(set(eps))
 
 

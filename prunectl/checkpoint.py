@@ -1,5 +1,6 @@
 """A network with its masks and its story, and the two files that hold them."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from prunectl import files, header, shapes
 from prunectl.errors import CheckpointError, DeviceError, OptionError, PrunectlError
 from prunectl.header import DenseCounts, Header, ModelSpec
-from prunectl.images import Preprocessing
+from prunectl.images import ImageData, Preprocessing
 from prunectl.masks import Masks, pack, unpack
 from prunectl.registry import check_trusted, keyword_options, resolve
 
@@ -41,8 +42,24 @@ class Checkpoint:
         return next(self.model.parameters()).device
 
     def to(self, device: torch.device) -> "Checkpoint":
-        """Place network (in place) and masks on a device."""
-        return replace(self, model=self.model.to(device), masks=self.masks.to(device))
+        """Place network and masks on a device; the network is copied when that is another one."""
+        model = self.model if device == self.device else copy.deepcopy(self.model).to(device)
+        return replace(self, model=model, masks=self.masks.to(device))
+
+    def check_held_out(self, data: ImageData) -> None:
+        """Refuse to measure on held-out training images (--tuning) that a training of this network saw.
+
+        Raises:
+            OptionError: some training of its history, on this dataset, held nothing out.
+        """
+        for entry in self.history if dict(data.changes).get("tuning") else ():
+            seen = entry["options"].get("data") or {}
+            trained = entry["command"] == "train" and entry["options"].get("steps", 0) > 0
+            if trained and seen.get("name") == data.name and not seen.get("tuning"):
+                raise OptionError(
+                    "--tuning measures on training images, which this network was trained on (`train` without "
+                    "--tuning); leave it out to measure on the test images"
+                )
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
         """The checkpoint that `command` makes of this one, with its line in the history."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from prunectl.errors import OptionError
+from prunectl.registry import resolve
 from prunectl.scores import Scores
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -26,3 +28,16 @@ class Criterion:
     unit: str = "weights"
     when: str = "before"
     needs_data: bool = True
+
+
+def criterion_named(name: str) -> Criterion:
+    """The criterion that `name` stands for.
+
+    Raises:
+        UnknownName: nothing has that name.
+        OptionError: what has it is no Criterion.
+    """
+    found = resolve("criterion", name)
+    if not isinstance(found, Criterion):
+        raise OptionError(f"criterion {name} is a {type(found).__name__}, expected a prunectl.criterion.Criterion")
+    return found

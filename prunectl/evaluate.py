@@ -23,6 +23,7 @@ def evaluate(
     """
     spec = checkpoint.spec
     data.check_fits(spec.input, spec.classes, spec.name)
+    checkpoint.check_held_out(data)
     if not len(data.test):
         raise DataError(f"{data.name} has no test images; give another --data")
     images = data.test.to(checkpoint.device)
@@ -60,6 +61,7 @@ def costs(checkpoint: Checkpoint) -> dict[str, Any]:
         "weights": counted.kept,
         "weight_sparsity": 1 - counted.kept / dense.weights,
         "nodes": nodes,
+        "nodes_present": count_nodes(checkpoint.model, checkpoint.spec.input),
         "node_sparsity": None if nodes is None or not dense.nodes else 1 - nodes / dense.nodes,
         "macs": counted.flops // 2,
         "flops": counted.flops,

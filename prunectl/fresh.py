@@ -11,6 +11,7 @@ from prunectl.images import ImageData
 from prunectl.masks import Masks, prunable
 from prunectl.measure import cost
 from prunectl.registry import keyword_options, resolve
+from prunectl.seeds import seed_for
 from prunectl.structure.nodes import count_nodes
 
 
@@ -28,7 +29,7 @@ def fresh(
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
     spec = ModelSpec(name=model, input=data.shape, classes=len(data.classes), options=keywords)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_for("weights", seed))
         network = build(spec)
     if not prunable(network):
         raise OptionError(f"network {model} has no convolution or linear layer, so nothing to prune; take another")

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import Criterion
+from prunectl.criterion import criterion_named
 from prunectl.errors import OptionError
 from prunectl.images import ImageData, ImageSource, Preprocessing, mixed
 from prunectl.masks import Masks
 from prunectl.registry import keyword_options, resolve
 from prunectl.schedule import DEFAULT_STEPS, check_sparsity
+from prunectl.seeds import seed_for
 from prunectl.select import select
 
 Report = Callable[[int, int, float], None]
@@ -30,7 +31,7 @@ def prune(
     steps: int = DEFAULT_STEPS,
     scope: str | None = None,
     options: Mapping[str, str] | None = None,
-    batch_size: int = 512,
+    batch_size: int = 128,
     seed: int = 0,
     report: Report | None = None,
 ) -> Checkpoint:
@@ -44,7 +45,9 @@ def prune(
         UnknownName: no such criterion or schedule.
     """
     check_sparsity(sparsity)
-    method: Criterion = resolve("criterion", criterion)
+    if batch_size < 2:
+        raise OptionError(f"scores need batches of 2 images or more (BatchNorm), got --batch-size {batch_size}")
+    method = criterion_named(criterion)
     keywords = keyword_options(method.scorer, dict(options or {}), f"criterion {criterion}")
     rounds = resolve("schedule", schedule or method.schedule)(sparsity, steps)
     scope = scope or method.scope
@@ -55,7 +58,7 @@ def prune(
     total = checkpoint.dense.weights
     _check_reachable(total, masks.kept(model), sparsity)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed_for("prune", seed))
         batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         if data is not None:
             images = data.train.to(checkpoint.device)

@@ -72,7 +72,7 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         keywords |= {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
     if recipe.opt == "rmsprop":
         keywords |= {"momentum": recipe.momentum}
-    elif device.type in ("cpu", "cuda"):
+    if recipe.opt in ("adam", "adamw", "sgd") and device.type in ("cpu", "cuda"):
         keywords |= {"fused": True}
     made: torch.optim.Optimizer = resolve("optimizer", recipe.opt)(model.parameters(), **keywords)
     return made
@@ -83,8 +83,7 @@ def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.o
     if recipe.sched == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
     if recipe.sched == "onecycle":
-        cycle = recipe.opt in ("adam", "adamw") or recipe.momentum > 0
         return torch.optim.lr_scheduler.OneCycleLR(
-            opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=cycle
+            opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=False
         )
     return torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)

@@ -71,15 +71,15 @@ def _row(path: Path) -> dict[str, Any]:
     seen = inspect(path)
     records = _records(path, sha256(path))
     measured: dict[str, Any] = next((r for r in reversed(records) if r["command"] == "eval"), {})
-    attacks: dict[str, list[dict[str, Any]]] = {}
+    attacks: dict[str, dict[float, dict[str, Any]]] = {}
     for record in records:
         if record["command"] == "attack":
-            attacks[record["attack"]] = record["results"]
+            attacks.setdefault(_attack_name(record), {}).update({r["eps"]: r for r in record["results"]})
     latency = {entry["batch"]: entry["median_s"] for entry in measured.get("latency", [])}
     return {
         "checkpoint": str(path),
         "model": seen["model"],
-        "data": seen["data"] if not measured else measured["data"]["name"],
+        "data": _data_name(measured["data"]) if measured else seen["data"],
         "steps": " ".join(_step(entry) for entry in seen["history"]),
         **{key: measured.get(key) for key in ("accuracy", "top5", "loss", "node_sparsity")},
         "weight_sparsity": seen["weight_sparsity"],
@@ -90,8 +90,21 @@ def _row(path: Path) -> dict[str, Any]:
         "compressed_bytes": measured.get("compressed_bytes"),
         "latency_1_s": latency.get(1),
         "latency_64_s": latency.get(64),
-        "robust": attacks or None,
+        "robust": {name: [found[e] for e in sorted(found)] for name, found in attacks.items()} or None,
     }
+
+
+def _attack_name(record: dict[str, Any]) -> str:
+    """An attack with what makes its numbers differ from those under its defaults: options, fewer images, held out."""
+    options = "".join(f" {key}={value}" for key, value in sorted(record.get("options", {}).items()))
+    done, there = record.get("images"), record.get("test_images")
+    fewer = f" on {done} of {there} images" if done != there else ""
+    return f"{record['attack']}{options}{fewer}" + (" held out" if record.get("data", {}).get("tuning") else "")
+
+
+def _data_name(described: dict[str, Any]) -> str:
+    """A dataset's name, and whether held-out training images stood for the test set."""
+    return str(described["name"]) + (" (held out)" if described.get("tuning") else "")
 
 
 def _flops(seen: dict[str, Any]) -> int:
@@ -120,6 +133,7 @@ def _lineage(path: Path) -> list[Path]:
     if not wanted:
         return [path]
     files = [f for f in path.absolute().parent.iterdir() if f.name.endswith(SUFFIXES) and ".mask." not in f.name]
+    files = [f for f in files if f.is_file()]
     by_hash = {digest: path.parent / file.name for file in files if (digest := sha256(file)) in wanted}
     order = [entry.get("parent") for entry in read_header(path)[0].history]
     return [*(by_hash[parent] for parent in order if parent in by_hash), path]
@@ -131,7 +145,8 @@ def _step(entry: dict[str, Any]) -> str:
     if entry["command"] == "prune":
         return f"prune({options.get('criterion')} {options.get('sparsity')})"
     if entry["command"] == "train":
-        return f"train({options.get('epochs')})"
+        steps, total, epochs = options.get("steps", 0), options.get("total_steps", 0), options.get("epochs", 0)
+        return f"train({epochs})" if steps == total else f"train({epochs * steps / total:.1f} of {epochs})"
     return str(entry["command"])
 
 

@@ -20,6 +20,7 @@ from prunectl.measure import cost, memory_in_use
 from prunectl.recipe import Recipe, optimizer, scheduler
 from prunectl.registry import keyword_options, resolve
 from prunectl.resume import State
+from prunectl.seeds import seed_for
 
 _LOGS = 100
 _BACKWARD = 2  # a backward pass costs two forward passes: one for the inputs' gradients, one for the weights'
@@ -69,7 +70,7 @@ class Trainer:
         self.seen = 0
         self.last: dict[str, Any] = {}
         with _random_state(self.device):
-            torch.manual_seed(mixed(recipe.seed, -1))
+            torch.manual_seed(seed_for("train", recipe.seed))
             self._random = _get_random(self.device)
         if state is not None:
             self._restore(state)
@@ -110,6 +111,7 @@ class Trainer:
             "data": self.data.described,
             "device": self.device.type,
             "steps": self.step,
+            "total_steps": self.total_steps,
         }
         return self.start.after("train", chosen, model=model.train(self.start.model.training))
 
@@ -150,6 +152,10 @@ class Trainer:
         for name, tensor in kinds.get("optimizer", {}).items():
             index, _, slot = name.partition("/")
             slots.setdefault(int(index), {})[slot] = tensor
+        for number, parameter in enumerate(self.model.parameters()):
+            for slot, value in slots.get(number, {}).items():
+                if value.shape == parameter.shape:  # a fused step wants the parameter's own memory format
+                    slots[number][slot] = torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)
         groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in state.values["groups"]]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.scheduler.load_state_dict(state.values["scheduler"])
@@ -194,6 +200,7 @@ class Trainer:
         """What the log says after this step; loss and accuracy are means over the images since the last record."""
         record = {
             "step": self.step,
+            "images": self.seen,
             "epoch": self.step / self.steps_per_epoch,
             "loss": float(self.loss) / self.seen,
             "accuracy": int(self.correct) / self.seen,

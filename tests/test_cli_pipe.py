@@ -72,17 +72,25 @@ def test_eval_and_attack_append_a_line_each_and_change_nothing(net, cli, tmp_pat
     before = listing(tmp_path)
     cli("eval", net.name, "--no-latency")
     cli("attack", net.name, "-a", "fgsm", "-n", 8, "--eps", "0.1,8/255")
-    cli("eval", net.name, "--no-latency", "--tuning")
+    cli("eval", net.name, "--no-latency")
     results = tmp_path / "net.results.jsonl"
     first, second, third = (json.loads(line) for line in results.read_text().splitlines())
     assert [first["command"], second["command"], third["command"]] == ["eval", "attack", "eval"]
     assert {first["checkpoint"], second["checkpoint"], third["checkpoint"]} == {before["net.safetensors"]}
     assert (first["images"], first["data"]) == (355, {"name": "digits"})
     assert (second["images"], [r["eps"] for r in second["results"]]) == (8, [8 / 255, 0.1])
-    assert (third["images"], third["data"]) == (288, {"name": "digits", "tuning": True})
+    assert {**third, "time": 0, "peak_memory_bytes": 0} == {**first, "time": 0, "peak_memory_bytes": 0}
     after = listing(tmp_path)
     after.pop("net.results.jsonl")
     assert after == before
+
+
+def test_held_out_images_are_for_networks_that_were_not_trained_on_them(net, cli, refused):
+    assert "--tuning measures on training images" in refused("eval", net.name, "--no-latency", "--tuning")
+    cli("train", "--model", "lenet300", "--tuning", "--epochs", 1, "-o", "tuned.safetensors")
+    record = json.loads(cli("eval", "tuned.safetensors", "--no-latency", "--tuning", "--json"))
+    assert (record["images"], record["data"]) == (288, {"name": "digits", "tuning": True})
+    assert json.loads(cli("report", "tuned.safetensors", "--json"))[0]["data"] == "digits (held out)"
 
 
 def test_json_prints_the_record_in_place_of_the_path(net, cli, tmp_path):
@@ -150,7 +158,7 @@ def test_a_shell_pipe_from_training_to_the_report(tmp_path):
     assert int(small["flops"]) < int(trained["flops"]) == 532_400
     assert float(small["weight_sparsity"]) >= 0.98
     assert dense["accuracy"] and small["accuracy"] and not pruned["accuracy"]
-    assert small["robust"].startswith("fgsm@0.03137=")
+    assert small["robust"].startswith("fgsm on 32 of 355 images@0.03137=")
 
 
 def test_a_failing_first_step_leaves_nothing_behind(tmp_path):

@@ -124,3 +124,22 @@ def test_what_a_time_limit_left_is_replaced_by_its_resumed_training(net, cli, tm
     assert cli("train", "--resume", "net.train.resume.safetensors") == "net.train.safetensors\n"
     assert [record["step"] for record in logged(tmp_path / "net.train.log.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "net.train.log.jsonl.part").exists()
+
+
+def test_a_training_of_images_in_the_size_of_its_network_is_resumed(cli, tmp_path):
+    """The size came from the checkpoint, not from the command line."""
+    cli("train", "--model", "mlp5", "-M", "hidden=8", "--image-size", 16, "--epochs", 0, "-o", "a.safetensors")
+    line = ["train", "a.safetensors", "--subset", 300, "--epochs", 2]
+    cli(*line, "--max-minutes", 0, "-o", "b.safetensors")
+    log = tmp_path / "b.log.jsonl.part"
+    log.write_text(log.read_text() + json.dumps({"step": 5}) + "\n")  # a step that a kill undid
+    assert cli("train", "--resume", "b.resume.safetensors") == "b.safetensors\n"
+    assert [record["step"] for record in logged(tmp_path / "b.log.jsonl")] == [1, 2, 3, 4, 5, 6]
+    cli(*line, "-o", "whole.safetensors")
+    made = checkpoints(tmp_path)
+    assert made["b.safetensors"] == made["whole.safetensors"]
+
+
+def test_a_resumed_training_writes_a_safetensors_file(cli, refused):
+    cli("train", "--model", "lenet300", "--subset", 300, "--max-minutes", 0, "-o", "a.safetensors")
+    assert "ends in .safetensors" in refused("train", "--resume", "a.resume.safetensors", "-o", "out.pt")

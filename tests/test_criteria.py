@@ -2,6 +2,7 @@
 
 import copy
 from itertools import islice, repeat
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 from prunectl.criteria.magnitude import absolute
 from prunectl.criteria.random import uniform
 from prunectl.criteria.snip import elasticity
+from prunectl.data import load_data
 from prunectl.errors import OptionError, PrunectlError, UnknownName
+from prunectl.fresh import fresh
 from prunectl.masks import prunable
 from prunectl.prune import prune
 from prunectl.registry import TABLES
@@ -182,3 +185,25 @@ def test_rounds_take_fresh_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snip, "snipit", Criterion(spy, schedule="snipit", scope="global", source="test"))
     prune(checkpoint_of(network(), SHAPE), image_data(64), criterion="snipit", sparsity=0.9, steps=1, batch_size=16)
     assert len(seen) == len(set(seen)) == 6
+
+
+def test_random_masks_do_not_follow_the_initial_weights_of_the_same_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's default initialisation and the random scores are both uniform draws."""
+    monkeypatch.chdir(tmp_path)
+    head = "from torch import nn\ndef net(shape, classes):\n    "
+    Path("net.py").write_text(head + "return nn.Sequential(nn.Flatten(), nn.Linear(784, classes))")
+    begun = fresh("net.py:net", load_data("synthetic"), source="synthetic", seed=0)
+    pruned = prune(begun, None, criterion="random", sparsity=0.9, seed=0)
+    weight, kept = begun.model[1].weight.detach(), pruned.masks["1.weight"]
+    assert abs(float(weight[kept].mean() / weight.std())) < 0.15
+    assert float(weight[kept].abs().mean() / weight.abs().mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_a_scorer_in_place_of_a_criterion_is_refused() -> None:
+    start = checkpoint_of(network(), SHAPE)
+    with pytest.raises(OptionError, match="is a function, expected a prunectl"):
+        prune(start, image_data(), criterion="prunectl.criteria.snip:elasticity", sparsity=0.5)
+    with pytest.raises(OptionError, match="batches of 2 images or more"):
+        prune(start, image_data(), criterion="snip", sparsity=0.5, batch_size=1)

@@ -36,7 +36,7 @@ def test_the_whole_way(device: str, criterion: str) -> None:
 @pytest.mark.gpu
 def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
     data = load_data("digits")
-    begun = fresh("lenet300", data, source="digits")
+    begun = fresh("lenet5", data, source="digits")
     on_cpu = prune(begun, data, criterion="random", sparsity=0.9)
     on_gpu = prune(begun.to(torch.device("cuda")), data, criterion="random", sparsity=0.9)
     assert all(torch.equal(on_gpu.masks[name].cpu(), mask) for name, mask in on_cpu.masks.items())

@@ -98,7 +98,7 @@ def test_real_measurements_reach_the_report(net, cli):
         "compressed_bytes",
     ):
         assert row[key] == record[key], key
-    assert [result["eps"] for result in row["robust"]["fgsm"]] == [0.1]
+    assert [result["eps"] for result in row["robust"]["fgsm on 16 of 355 images"]] == [0.1]
     assert row["steps"] == "train(1) prune(magnitude 0.98) shrink"
 
 
@@ -172,3 +172,15 @@ def test_a_report_needs_no_torch(tiny, cli, tmp_path):
     ran = run_without_torch(tmp_path, "report", "tiny.safetensors")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == cli("report", "tiny.safetensors")
+
+
+def test_attacks_of_different_strength_stand_apart_and_eps_of_one_come_together(tiny, cli):
+    level = {"robust_accuracy": 0.5, "success": 0.5}
+    weak = {**ATTACK, "attack": "pgd", "options": {"steps": "1"}, "results": [{"eps": 0.2, **level}]}
+    strong = [{**ATTACK, "attack": "pgd", "results": [{"eps": e, **level}]} for e in (0.2, 0.1)]
+    note(tiny, EVAL, weak, *strong)
+    (row,) = json.loads(cli("report", tiny.name, "--json"))
+    assert {name: [r["eps"] for r in found] for name, found in row["robust"].items()} == {
+        "pgd steps=1": [0.2],
+        "pgd": [0.1, 0.2],
+    }

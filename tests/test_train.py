@@ -230,3 +230,25 @@ def test_trainings_that_cannot_work() -> None:
         train(start(), data, Recipe(reg="lp", reg_options={"q": "1"}))
     with pytest.raises(OptionError, match="training diverged; lower --lr"):
         train(start(), data, Recipe(epochs=30, opt="sgd", lr=1e3, batch_size=16, wd=1e3))
+
+
+def test_restored_momentum_has_the_memory_format_of_its_weights() -> None:
+    """Fused steps on a gpu, where convolutions are channels_last, refuse anything else."""
+    begun, data = start(), image_data(shape=(1, 8, 8))
+    trainer = Trainer(begun, data, Recipe(epochs=1, batch_size=16))
+    next(trainer.steps())
+    saved = trainer.state()
+    resumed = Trainer(begun, data, Recipe(epochs=1, batch_size=16))
+    resumed.model.to(memory_format=torch.channels_last)
+    resumed._restore(saved)
+    for parameter, slots in resumed.optimizer.state.items():
+        assert slots["exp_avg"].stride() == parameter.stride()
+    assert torch.equal(
+        resumed.optimizer.state[resumed.model[0].weight]["exp_avg"],
+        trainer.optimizer.state[trainer.model[0].weight]["exp_avg"],
+    )
+
+
+def test_an_optimiser_without_a_fused_step_works() -> None:
+    trained = train(start(), image_data(), Recipe(epochs=1, batch_size=16, opt="torch.optim:NAdam"))
+    assert trained.history[-1]["options"]["opt"] == "torch.optim:NAdam"

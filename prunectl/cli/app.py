@@ -54,6 +54,11 @@ def main() -> None:
     except PrunectlError as error:
         print(f"prunectl: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own, named without importing torch
+            raise
+        print("prunectl: out of memory on the device; take a smaller -b, or --device cpu", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

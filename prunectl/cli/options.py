@@ -32,10 +32,13 @@ def _configure(ctx: typer.Context, path: Path | None) -> Path | None:
     settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
     known = {_key(max(param.opts, key=len)): param for param in settable}
     values = {} if path is None else _table(ctx, path, set(known))
-    for key, param in known.items():
+    for key in known:
         text = os.environ.get(f"PRUNECTL_{key.upper()}")
         if text is not None:
-            values[key] = text.split() if getattr(param, "multiple", False) else text
+            values[key] = text
+    for key, value in values.items():
+        if getattr(known[key], "multiple", False) and isinstance(value, str):
+            values[key] = value.split()
     ctx.default_map = {str(known[key].name): value for key, value in values.items()}
     return path
 
@@ -73,7 +76,7 @@ Output = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Seed = Annotated[int, typer.Option(help="Of every random draw.", min=0)]
+Seed = Annotated[int, typer.Option(help="Of every random draw.", min=0, max=2**32 - 1)]
 BatchSize = Annotated[int, typer.Option("-b", "--batch-size", help="Images per batch.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON in place of the path.")]
 PluginOptions = Annotated[

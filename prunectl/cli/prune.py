@@ -7,7 +7,7 @@ import typer
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
-from prunectl.registry import check, resolve
+from prunectl.registry import check
 from prunectl.schedule import check_sparsity
 
 
@@ -53,10 +53,11 @@ def command(
 
     from prunectl.checkpoint import device_named, read, write
     from prunectl.cli.start import start
+    from prunectl.criterion import criterion_named
     from prunectl.prune import prune
 
     where, images = device_named(device), None
-    if model is None and not resolve("criterion", criterion).needs_data:
+    if model is None and not criterion_named(criterion).needs_data:
         begun = read(source, where)
     else:
         begun, images = start(

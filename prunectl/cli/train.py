@@ -1,5 +1,6 @@
 """prunectl train."""
 
+import json
 import shutil
 import signal
 import time
@@ -13,7 +14,7 @@ import typer
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import Interrupted, OptionError
-from prunectl.files import check_target, sha256
+from prunectl.files import sha256, write
 from prunectl.header import beside
 from prunectl.registry import check, check_trusted
 
@@ -158,21 +159,38 @@ def _resume(
     """Go on with an interrupted training; its options come from its file."""
     from prunectl import resume
     from prunectl.checkpoint import device_named
+    from prunectl.cli.start import images_for
     from prunectl.train import Trainer
 
     paused = resume.read(paused_path, device_named(device))
     path = output_path or paused_path.with_name(Path(paused.run["output"]).name)
     ours = path.exists() and sha256(path) == paused.run.get("written")  # left by --max-minutes
-    check_target(path, force=force or ours)
+    options.target(path, path, "train", force=force or ours)
     check_trusted("data", paused.run["data"], str(paused_path))
-    images = options.open_data(paused.run["data"], data_dir, **paused.run["data_options"])
+    images = images_for(paused.checkpoint, paused.run["data"], data_dir, **paused.run["data_options"])
     trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
     begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + _LOG_SO_FAR)
     if begun.exists() and begun != beside(path, _LOG_SO_FAR):
         shutil.move(begun, beside(path, _LOG_SO_FAR))
+    _forget(beside(path, _LOG_SO_FAR), paused.state.values["step"])
     _run(trainer, path, {**paused.run, "output": str(path)}, limit)
     if paused_path != beside(path, resume.SUFFIX):
         paused_path.unlink(missing_ok=True)
+
+
+def _forget(log: Path, step: int) -> None:
+    """Drop what a log says of later steps, which a kill undid."""
+    if log.exists():
+        kept = [line for line in log.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        write(log, "".join(line + "\n" for line in kept).encode())
+
+
+def _step_of(line: str) -> float:
+    """The step of a log line; one that was cut off comes last."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None) -> None:
@@ -242,7 +260,7 @@ def _summary(record: dict[str, Any]) -> str:
     evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
     return (
         f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
-        f"training accuracy {output.percent(record['accuracy'])}{evaluated}"
+        f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
     )
 
 
