@@ -49,9 +49,10 @@ class Recipe:
             "wd": (0, 1e3),
             "momentum": (0, 1),
             "noise": (0, 1e3),
+            "reg_weight": (0, 1e3),
             "label_smoothing": (0, 1),
             "ema": (0, 1),
-            "clip": (0, 1e9),
+            "clip": (1e-9, 1e9),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

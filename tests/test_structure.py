@@ -250,3 +250,10 @@ def test_what_cannot_be_followed_is_named(model: nn.Module, message: str) -> Non
     with pytest.raises(StructureError, match=message):
         trace(model, SHAPE)
     assert count_nodes(model, SHAPE) is None
+
+
+def test_a_linear_layer_on_images_is_not_followed() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    assert count_nodes(model, SHAPE) is None
+    with pytest.raises(StructureError, match="layer '0' on inputs that are not"):
+        trace(model, SHAPE)

@@ -85,6 +85,8 @@ def command(
         "random_labels": random_labels,
         "seed": seed,
     }
+    if max_minutes is not None and not 0 <= max_minutes < float("inf"):
+        raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
         _refuse_others(ctx)
         return _resume(resume, data_dir, device, output_path, max_minutes, force)
@@ -218,7 +220,7 @@ def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float
             if now > deadline and trainer.step < trainer.total_steps:
                 finished = False
                 break
-            if now - saved > _SAVE_EVERY:
+            if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
                 save()
                 saved = now
     checkpoint.write(trainer.result(), path)

@@ -38,6 +38,7 @@ def elasticity(
             value = _loss(loss, network(inputs), labels)
             torch._foreach_add_(sums, torch.autograd.grad(value, list(weights.values())))
             total += value.detach()
+    total = total.where(total != 0, 1)  # a loss of exactly 0 ranks as any other: it is one factor for all
     scores = [(s * w.detach() / total).abs() for s, w in zip(sums, weights.values(), strict=True)]
     return Scores(dict(zip(weights, scores, strict=True)))
 

@@ -97,6 +97,8 @@ def _weighted(labels: Labels, node: fx.Node, name: str, module: Any, inputs: lis
         raise StructureError(f"layer '{name}': grouped and transposed convolutions cannot be followed yet")
     if (name + ".weight", 0) in labels.axes:
         raise StructureError(f"layer '{name}' is used more than once, which cannot be followed yet")
+    if len(inputs[0]) != module.weight.shape[1] or (isinstance(module, nn.Linear) and len(labels.shapes[node]) != 2):
+        raise StructureError(f"layer '{name}' on inputs that are not (B, features) cannot be followed yet")
     outputs = labels.fresh(module.weight.shape[0])
     labels.axes[name + ".weight", 0] = outputs
     labels.axes[name + ".weight", 1] = inputs[0]
