@@ -1,9 +1,14 @@
 """Nodes: which slices of which tensors belong together, and which of them a mask has cut off."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from prunectl.errors import StructureError
@@ -23,6 +28,52 @@ class Structure:
 
     axes: Mapping[tuple[str, int], Tensor]
     nodes: int
+    consumers: frozenset[tuple[str, int]] = frozenset()
+    """The axes through which weights read a node: the columns of a linear layer, the input channels of a convolution.
+
+    All other axes of parameters make a node, or change it on its way (norms, depthwise convolutions).
+    """
+    products: tuple["Product", ...] = ()
+    """Every multiplication of matrices or convolution that runs for one image."""
+    image: Tensor = field(default_factory=lambda: torch.tensor([FROZEN]))
+    """The class of every channel of the image, int64 (C,): FROZEN, but where outer layers may be pruned."""
+
+    @cached_property
+    def groups(self) -> Tensor:
+        """The group of every node, int64 (nodes,): nodes that lie on a common axis are of one group."""
+        starts, others = [], []
+        for classes in self.axes.values():
+            free = classes[classes != FROZEN]
+            starts.append(free[:1].expand_as(free))
+            others.append(free)
+        rows, columns = (torch.cat([torch.empty(0, dtype=torch.int64), *part]).numpy() for part in (starts, others))
+        links = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(self.nodes, self.nodes))
+        return torch.from_numpy(connected_components(links, directed=False)[1]).long()
+
+    def gone(self, removed: Tensor) -> Tensor:
+        """`removed` (bool, (nodes,)) with an entry False for FROZEN at the end, so that it can be indexed by class."""
+        return torch.cat([removed.cpu(), torch.tensor([False])])
+
+    def flops(self, removed: Tensor) -> int:
+        """FLOPs per image (2 x multiply-accumulates) without the `removed` nodes (bool, (nodes,))."""
+        gone = self.gone(removed)
+        return sum(product.flops(gone) for product in self.products)
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A multiplication of matrices or a convolution: `factor` x the product of the lengths of `axes` MACs per image.
+
+    `axes` hold the classes of the indices that carry nodes; `name` is the weight's, "" where two activations meet.
+    """
+
+    name: str
+    factor: int
+    axes: tuple[Tensor, ...]
+
+    def flops(self, gone: Tensor) -> int:
+        """FLOPs (2 x multiply-accumulates) without the classes that are True in `gone`, (nodes + 1,)."""
+        return 2 * self.factor * prod(int((~gone[classes]).sum()) for classes in self.axes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from prunectl.errors import StructureError
 from prunectl.shadow import like_parameters, on_meta
-from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.nodes import FROZEN, Product, Structure
 
 _STAYS = 0  # the label of what must not be removed
 
@@ -26,6 +26,7 @@ class Labels:
     used: int = 1
     axes: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     pairs: list[Tensor] = field(default_factory=list)
+    products: list[tuple[str, int]] = field(default_factory=list)
 
     def fresh(self, count: int) -> Tensor:
         """New labels, int64 (count,)."""
@@ -102,6 +103,8 @@ def _weighted(labels: Labels, node: fx.Node, name: str, module: Any, inputs: lis
     outputs = labels.fresh(module.weight.shape[0])
     labels.axes[name + ".weight", 0] = outputs
     labels.axes[name + ".weight", 1] = inputs[0]
+    kernel = module.weight[0, 0].numel()
+    labels.products.append((name + ".weight", kernel * labels.shapes[node][2:].numel()))
     if module.bias is not None:
         labels.axes[name + ".bias", 0] = outputs
     return outputs
@@ -165,4 +168,10 @@ def _classes(labels: Labels) -> Structure:
     order = torch.full((int(component.max()) + 1,), FROZEN)
     seen = [c for c in dict.fromkeys(component.tolist()) if c != int(component[_STAYS])]
     order[torch.tensor(seen, dtype=torch.int64)] = torch.arange(len(seen))
-    return Structure({key: order[component[value]] for key, value in labels.axes.items()}, len(seen))
+    axes = {key: order[component[value]] for key, value in labels.axes.items()}
+    return Structure(
+        axes,
+        len(seen),
+        consumers=frozenset((name, 1) for name, _ in labels.products),
+        products=tuple(Product(name, factor, (axes[name, 0], axes[name, 1])) for name, factor in labels.products),
+    )
