@@ -37,6 +37,8 @@ class Structure:
     """Every multiplication of matrices or convolution that runs for one image."""
     image: Tensor = field(default_factory=lambda: torch.tensor([FROZEN]))
     """The class of every channel of the image, int64 (C,): FROZEN, but where outer layers may be pruned."""
+    reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Why an axis, or some of its indices, must stay."""
 
     @cached_property
     def groups(self) -> Tensor:

@@ -1,0 +1,83 @@
+"""Normalisations. Over an axis that can shrink, statistics are those of the original width: what is removed is zero."""
+
+from torch import fx
+
+from prunectl.structure.flow import Arguments, Flow, Result, join, rule
+from prunectl.structure.labels import Row, Value
+
+
+@rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm", "instance_norm")
+def batch_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Every channel (axis 1) on its own; instances too."""
+    x = flow.value(a["input"])
+    given = {k: flow.value(a[k]) for k in ("weight", "bias", "running_mean", "running_var") if a.get(k) is not None}
+    row = join(flow, node, [x.rows[1], *(v.rows[0] for v in given.values())]) if x.shape[1] > 1 else None
+    batch = bool(a.get("training")) or bool(a.get("use_input_stats"))
+    affine = all(key in given and given[key].zero[0] for key in ("weight", "bias"))
+    rows: list[Row | None] = [x.rows[0], row]
+    for axis in range(2, len(x.shape)):
+        rows.append(_statistics_over(flow, node, x, axis) if batch else x.rows[axis])
+    if batch and x.rows[0] is not None:
+        rows[0] = _statistics_over(flow, node, x, 0)
+    zero = affine or ("weight" not in given and batch and x.zero[1])
+    return Value(x.shape, tuple(rows), (False, zero, *(False,) * (len(x.shape) - 2)), x.image)
+
+
+def _statistics_over(flow: Flow, node: fx.Node, x: Value, axis: int) -> Row | None:
+    """An axis over which a mean and a variance are taken."""
+    row = x.rows[axis]
+    if row is None:
+        return None
+    if not x.zero[axis]:
+        flow.freeze(row, node, "statistics are taken over it, and what is removed would not be zero")
+        return None
+    flow.wide.add(node)
+    return row
+
+
+@rule("layer_norm", "rms_norm")
+def layer_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Statistics over the last axes."""
+    x, count = flow.value(a["input"]), len(flow.number(a["normalized_shape"]))
+    given = [flow.value(a[key]) for key in ("weight", "bias") if a.get(key) is not None]
+    rows, zero = list(x.rows), list(x.zero)
+    for i in range(count):
+        axis = len(x.shape) - count + i
+        row = _statistics_over(flow, node, x, axis)
+        if x.shape[axis] > 1 and given:
+            row = join(flow, node, [row, *(v.rows[i] for v in given)])
+        rows[axis] = row
+        if given:
+            zero[axis] = all(v.zero[i] for v in given)
+        elif "rms" not in str(node.target):
+            zero[axis] = False
+    for axis in range(len(x.shape) - count):
+        zero[axis] = zero[axis] and "rms" in str(node.target)
+    return Value(x.shape, tuple(rows), tuple(zero), x.image)
+
+
+@rule("group_norm", "native_group_norm")
+def group_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Statistics over the channels of each group: whole groups go, or the same channels of every group."""
+    x = flow.value(a["input"])
+    groups = flow.number(a["num_groups"] if "num_groups" in a else a["group"])
+    given = [flow.value(a[key]) for key in ("weight", "bias") if a.get(key) is not None]
+    row, each = x.rows[1], x.shape[1] // groups
+    for axis in range(2, len(x.shape)):
+        flow.freeze(x.rows[axis], node, "statistics are taken over it")
+    if row is not None and groups > 1 and each > 1:
+        if groups > each or not x.zero[1]:
+            flow.labels.tie(row.reshape(groups, each))
+            flow.whole_groups.add(node)
+        else:
+            flow.labels.tie(row.reshape(groups, each).T)
+            row = _statistics_over(flow, node, x, 1)
+    elif row is not None and each > 1:
+        row = _statistics_over(flow, node, x, 1)
+    elif row is not None:
+        flow.whole_groups.add(node)
+    if given:
+        row = join(flow, node, [row, *(v.rows[0] for v in given)])
+    zero = bool(given) and all(v.zero[0] for v in given)
+    rest = len(x.shape) - 2
+    return Value(x.shape, (None, row, *(None,) * rest), (False, zero, *(False,) * rest), x.image)

@@ -1,0 +1,57 @@
+"""LSTM and GRU: a hidden unit whose weights are all zero stays at zero, so it can go."""
+
+from math import prod
+
+import numpy as np
+from torch import fx
+
+from prunectl.structure.flow import Arguments, Flow, Result, join, rule
+from prunectl.structure.graph import BATCH
+from prunectl.structure.labels import Row, Value
+
+_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+@rule("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """(B, T, I) with weights (gates H, I) and (gates H, H): the gates of a unit are one node."""
+    kind = next(name for name in _GATES if f"aten.{name}." in str(node.target))
+    x = flow.value(a["input"])
+    directions = 2 if a["bidirectional"] else 1
+    parameters = [flow.value(p) for p in a["params"]]
+    each = 4 if a["has_biases"] else 2
+    states = a["hx"] if isinstance(a["hx"], list | tuple) else [a["hx"]]
+    if x.labelled not in ([], [len(x.shape) - 1]) or len(parameters) != each * directions * a["num_layers"]:
+        return flow.stop(node, "a recurrent layer over another axis, or with projections")
+    if any(s not in flow.known or bool(flow.known[s].any()) for s in states):
+        return flow.stop(node, "a recurrent layer whose first state is not zero")
+    row, steps = x.rows[-1], prod(x.shape[:-1]) // BATCH
+    units: list[Row] = []
+    for layer in range(a["num_layers"]):
+        made: list[Row] = []
+        for direction in range(directions):
+            start = (layer * directions + direction) * each
+            made.append(_cell(flow, node, row, parameters[start : start + each], _GATES[kind], steps))
+            units.append(made[-1])
+        row = np.concatenate(made)
+    for other in units[1:]:  # torch has one width for all layers and directions
+        flow.labels.unify(units[0], other)
+    rows = (*(None,) * (len(x.shape) - 1), row)
+    out = [Value(flow.shapes(node)[0], rows, (*(False,) * (len(x.shape) - 1), True), x.image)]
+    return out + [Value.plain(shape) for shape in flow.shapes(node)[1:]]
+
+
+def _cell(flow: Flow, node: fx.Node, row: Row | None, parameters: list[Value], gates: int, steps: int) -> Row:
+    """One layer in one direction; returns the labels of its hidden units."""
+    into, again, *biases = parameters
+    units = again.shape[1]
+    tied = [flow.labels.tie(v.rows[0].reshape(gates, units).T) for v in parameters if v.rows[0] is not None]
+    hidden = again.rows[1]
+    assert hidden is not None
+    for other in tied:
+        flow.labels.unify(hidden, other)
+    join(flow, node, [row, into.rows[1]])
+    flow.reads += [r for r in (into.rows[1], hidden) if r is not None]
+    for v in (into, again):
+        flow.products.append(("", steps, [r for r in v.rows if r is not None]))
+    return hidden
