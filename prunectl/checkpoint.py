@@ -19,6 +19,8 @@ from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import ImageData, Preprocessing
 from prunectl.masks import Masks, pack, unpack
 from prunectl.registry import check_trusted, keyword_options, resolve
+from prunectl.structure.plan import Plan
+from prunectl.structure.surgery import cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +99,11 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     head, _ = header.read_header(path)
     check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
-    model = empty_network(head, str(path))
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
-    shapes.load_state_(model, state, str(path))
-    if any(buffer.is_meta for buffer in model.buffers()):
-        shapes.fill_buffers_(model, build(head.model))
+    model = network(head, state, str(path))
     masks.check(model, str(path))
     masks.apply_(model)
     return from_header(head, model, masks, files.sha256(path)).to(device)
@@ -140,24 +139,36 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def empty_network(head: Header, where: str) -> nn.Module:
-    """The network of a header on the meta device, its edits applied, ready for the tensors of the file.
+def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
+    """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
 
     Raises:
-        CheckpointError: options or edits that do not make a network.
+        CheckpointError: options, edits or tensors that do not make a network.
     """
     try:
+        plan = Plan.of(head.edits)
         with torch.device("meta"):
             model = build(head.model)
-        shapes.apply_edits_(model, head.edits)
+        plan.apply_(model)
     except PrunectlError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        what = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{where}: network {head.model.name} cannot be built as the header says ({what})"
-        ) from error
-    return model
+    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+        raise _damaged(head, where, error) from error
+    shapes.load_state_(model, state, where)
+    if not plan.graph and not any(buffer.is_meta for buffer in model.buffers()):
+        return model
+    with torch.random.fork_rng(devices=[]):
+        dense = build(head.model)
+    try:
+        shapes.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
+        return plan.finish_(model, dense, head.model.input)
+    except (IndexError, RuntimeError, KeyError, ValueError) as error:
+        raise _damaged(head, where, error) from error
+
+
+def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
+    what = str(error).partition("\n")[0]
+    return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 
 from prunectl.accuracy import accuracy
 from prunectl.checkpoint import Checkpoint
-from prunectl.errors import DataError
+from prunectl.errors import DataError, OptionError
+from prunectl.expand import expanded, removed_nodes
 from prunectl.images import ImageData
 from prunectl.measure import LATENCY_BATCHES, cost, latency, peak_memory, stored_bytes
-from prunectl.structure.nodes import count_nodes
+from prunectl.structure.count import count_nodes
 
 
 def evaluate(
@@ -53,7 +54,7 @@ def evaluate(
 def costs(checkpoint: Checkpoint) -> dict[str, Any]:
     """Weights, nodes, sparsities, FLOPs and bytes of a network, beside those of its dense original."""
     counted = cost(checkpoint.model, checkpoint.masks, checkpoint.spec.input)
-    nodes = count_nodes(checkpoint.model, checkpoint.spec.input, checkpoint.masks)
+    nodes, present = _nodes(checkpoint)
     dense = checkpoint.dense
     whole, packed = stored_bytes(checkpoint.model, checkpoint.masks)
     return {
@@ -61,7 +62,7 @@ def costs(checkpoint: Checkpoint) -> dict[str, Any]:
         "weights": counted.kept,
         "weight_sparsity": 1 - counted.kept / dense.weights,
         "nodes": nodes,
-        "nodes_present": count_nodes(checkpoint.model, checkpoint.spec.input),
+        "nodes_present": present,
         "node_sparsity": None if nodes is None or not dense.nodes else 1 - nodes / dense.nodes,
         "macs": counted.flops // 2,
         "flops": counted.flops,
@@ -75,3 +76,17 @@ def costs(checkpoint: Checkpoint) -> dict[str, Any]:
             "flops": dense.flops,
         },
     }
+
+
+def _nodes(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
+    """How many nodes some path of kept weights reaches, and how many are in memory."""
+    if checkpoint.dense.nodes is None:
+        return None, None
+    if not checkpoint.masks and not checkpoint.edits:
+        return checkpoint.dense.nodes, checkpoint.dense.nodes
+    try:
+        whole = expanded(checkpoint)
+    except OptionError:  # shrunk with --norm alive: it has no masks, and so no nodes that are cut off
+        present = checkpoint.dense.nodes - removed_nodes(checkpoint)
+        return present, present
+    return count_nodes(whole.model, checkpoint.spec.input, whole.masks), whole.nodes_present

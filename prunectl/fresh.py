@@ -12,7 +12,7 @@ from prunectl.masks import Masks, prunable
 from prunectl.measure import cost
 from prunectl.registry import keyword_options, resolve
 from prunectl.seeds import seed_for
-from prunectl.structure.nodes import count_nodes
+from prunectl.structure.count import count_nodes
 
 
 def fresh(

@@ -218,7 +218,7 @@ def _check(head: Header) -> None:
         "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
         "dense.weights": dense.weights != 0,
         "weights": _count(head.weights),
-        "edits": all(edit.keys() == {"module", "attribute", "value"} for edit in head.edits),
+        "edits": all(_is_edit(edit) for edit in head.edits),
         "history": all(isinstance(entry, dict) for entry in head.history),
         "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
     }
@@ -229,3 +229,16 @@ def _check(head: Header) -> None:
 
 def _count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _is_edit(edit: Any) -> bool:
+    """An attribute that is set, a module that is swapped, or what is left on the axes of the dense network."""
+    if not isinstance(edit, dict):
+        return False
+    if "kept" in edit:
+        axes, rows = edit["kept"], edit.get("rows")
+        if not isinstance(axes, dict) or not isinstance(rows, list):
+            return False
+        known = edit.keys() == {"kept", "rows", "graph", "alive"}
+        return known and all(type(row) is int and 0 <= row < len(rows) for row in axes.values())
+    return isinstance(edit.get("module"), str) and ("swap" in edit or edit.keys() == {"module", "attribute", "value"})

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from prunectl import files, header, shapes
-from prunectl.checkpoint import Checkpoint, empty_network, from_header, to_header
+from prunectl import files, header
+from prunectl.checkpoint import Checkpoint, from_header, network, to_header
 from prunectl.errors import CheckpointError
 from prunectl.header import Header
 from prunectl.masks import Masks, pack, unpack
@@ -75,9 +75,8 @@ def read(path: Path, device: torch.device) -> Paused:
         raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
     for kind, name in (("model", head.model.name), ("optimizer", recipe.opt), ("regularizer", recipe.reg or "")):
         check_trusted(kind, name, str(path))
-    model = empty_network(head, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    shapes.load_state_(model, weights, str(path))
+    model = network(head, weights, str(path))
     start = from_header(head, model, Masks(masks), content["sha256"]).to(device)
     return Paused(start, recipe, State(tensors, content["values"]), content["run"])
 

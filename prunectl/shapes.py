@@ -1,7 +1,6 @@
 """Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,25 +37,19 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         if own[name].is_floating_point() != tensor.is_floating_point():
             raise CheckpointError(f"{where}: {name} is {tensor.dtype}, expected {own[name].dtype}")
         if own[name].shape != tensor.shape:
-            _set(model, name, torch.empty_like(tensor, device="meta"))
+            set_tensor_(model, name, torch.empty_like(tensor, device="meta"))
     model.load_state_dict(state, assign=True)
     for name, first in tied.items():
-        _set(model, name, model.get_parameter(first))
+        set_tensor_(model, name, model.get_parameter(first))
     for module in model.modules():
         _set_widths(module)
 
 
-def fill_buffers_(model: nn.Module, other: nn.Module) -> None:
-    """Take the buffers that no file holds, and that are still on the meta device, from another build of the network."""
+def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Take the buffers that no file holds, and that are still on the meta device, from `buffers`."""
     for name, buffer in model.named_buffers():
         if buffer.is_meta:
-            _set(model, name, other.get_buffer(name))
-
-
-def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
-    """Set the recorded attributes `{"module": name, "attribute": name, "value": number}` on the network's modules."""
-    for edit in edits:
-        setattr(model.get_submodule(edit["module"]), edit["attribute"], edit["value"])
+            set_tensor_(model, name, buffers[name])
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -72,7 +65,7 @@ def _tied(model: nn.Module) -> dict[str, str]:
     return {name: first[id(p)] for name, p in named if first.setdefault(id(p), name) != name}
 
 
-def _set(model: nn.Module, name: str, value: Tensor) -> None:
+def set_tensor_(model: nn.Module, name: str, value: Tensor) -> None:
     """Replace one parameter or buffer by name."""
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)

@@ -8,7 +8,7 @@ from prunectl.header import DenseCounts, ModelSpec
 from prunectl.images import ImageData, Images, Preprocessing
 from prunectl.masks import Masks
 from prunectl.measure import cost
-from prunectl.structure.nodes import count_nodes
+from prunectl.structure.count import count_nodes
 
 
 def checkpoint_of(model: nn.Module, shape: tuple[int, int, int], classes: int = 3) -> Checkpoint:

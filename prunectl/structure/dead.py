@@ -1,101 +1,144 @@
-"""Nodes that a mask has killed, and the constants that they leave behind."""
+"""Nodes that masks have killed, and the constants that they leave behind."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
-from prunectl.modes import evaluating
-from prunectl.structure.nodes import FROZEN, Structure, Wiring, connected, wirings
+from prunectl.structure.alive import Link, Paths, fully_masked, leave_one
+from prunectl.structure.graph import BATCH, bind, packet
+from prunectl.structure.trace import Analysis, named_tensors
 
 
-def bury_(model: nn.Module, structure: Structure, masks: Masks, shape: tuple[int, int, int]) -> Tensor:
+def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
     """Find the nodes that can go without a change of the function: bool (nodes,).
 
-    A node that feeds nothing goes. A node that nothing feeds is a constant: it goes when every consumer can take the
-    constant into its bias, which changes the model in place. At the zero padding of a convolution a constant other than
-    zero is not constant, so such a node stays. On every axis at least one node stays. `model` is best in float64.
+    A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
+    reach is a constant: it goes when it is zero wherever it is used, or when every consumer can take the constant into
+    its bias, which changes the model in place. At the zero padding of a convolution a constant other than zero is not
+    constant, so such a node stays. On every axis at least one node stays. `model` is best in float64.
     """
-    wires = wirings(structure, model, masks)
-    removed = torch.zeros(structure.nodes + 1, dtype=torch.bool)
+    axes = analysis.structure.axes
+    removed = torch.cat([fully_masked(analysis, masks), torch.tensor([False])])
+    removed = leave_one(axes, torch.zeros_like(removed), removed)
     while True:
-        fed, feeds = connected(wires, removed)
-        useless = ~feeds & ~removed
-        constant = ~fed & feeds & ~removed
-        useless[FROZEN] = constant[FROZEN] = False
-        folded = _fold_(model, wires, constant, shape) if constant.any() else constant
-        now = _leave_one(structure, removed, removed | useless | folded)
+        paths = Paths(analysis, masks, removed[:-1])
+        useless = torch.cat([paths.useless(), torch.tensor([False])])
+        folded = _fold_(model, paths, removed | useless)
+        now = leave_one(axes, removed, removed | useless | folded)
         if torch.equal(now, removed):
             return removed[:-1]
         removed = now
 
 
-def _leave_one(structure: Structure, before: Tensor, after: Tensor) -> Tensor:
-    """Take back one removal on every axis that would become empty."""
-    after = after.clone()
-    for classes in structure.axes.values():
-        if after[classes].all():
-            after[classes[~before[classes]][0]] = False
-    return after
+def _fold_(model: nn.Module, paths: Paths, removed: Tensor) -> Tensor:
+    """Move constants into the biases of their consumers, where every use of a node allows it; say of which nodes."""
+    uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
+    candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
+    for _, source in uses:
+        candidates |= paths.lying(source)
+        live |= paths.lying(source) & paths.live[source]
+    candidates &= ~live
+    candidates[-1] = False
+    candidates &= ~removed
+    if not candidates.any():
+        return candidates
+    seen = _Recorder(paths, {source for _, source in uses}).values(model)
+    for node, source in uses:
+        candidates &= _accepts(model, paths, node, source, seen[source], candidates)
+    for link in paths.links.values():
+        if not link.own and candidates[link.inputs].any():
+            _shift_bias_(model, paths, link, candidates, seen[bind(link.node)["input"]])
+    return candidates
 
 
-def _fold_(model: nn.Module, wires: list[Wiring], constant: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Move constants into the biases of their consumers, where all consumers of a node allow it; say of which."""
-    inputs = _inputs(model, wires, shape)
-    foldable = constant.clone()
-    for wire in wires:
-        chosen = torch.nonzero(constant[wire.inputs]).flatten()
-        values = inputs[wire.name][:, chosen]  # (B, chosen, positions)
-        steady = (values - values[:1, :, :1]).abs().amax((0, 2)) <= 1e-12 * (1 + values.abs().amax((0, 2)))
-        zero = (values == 0).all(2).all(0)
-        takes = zero | (steady & _takes_constants(_layer(model, wire.name)))
-        foldable[wire.inputs[chosen[~takes.cpu()]]] = False
-    for wire in wires:
-        chosen = torch.nonzero(foldable[wire.inputs]).flatten()
-        if len(chosen):
-            _shift_bias_(_layer(model, wire.name), chosen, inputs[wire.name][0, chosen, 0])
-    return foldable
+def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
+    """The tensors in which an operation multiplies or mixes channels."""
+    link = paths.links.get(node)
+    if link is not None:
+        return [] if link.own else [bind(node)["input"]]
+    return paths.sources(node) if paths.mixes(node) else []
 
 
-def _takes_constants(layer: Any) -> bool:
+def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, value: Tensor, wanted: Tensor) -> Tensor:
+    """For which classes an operation is content with the constant that it reads: bool (nodes + 1,)."""
+    fine = torch.ones_like(wanted)
+    link = paths.links.get(node)
+    for axis, row in paths.rows(source):
+        classes = paths.number[row]
+        chosen = torch.nonzero(wanted[classes]).flatten()
+        if not len(chosen):
+            continue
+        entries = value.index_select(axis, chosen).movedim(axis, 0).flatten(1)
+        takes = (entries == 0).all(1)
+        if link is not None and axis == _channels(node, value):
+            spread = (entries - entries[:, :1]).abs().amax(1)
+            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, node)
+        fine[classes[chosen[~takes]]] = False
+    return fine
+
+
+def _channels(node: fx.Node, value: Tensor) -> int:
+    return value.ndim - 1 if packet(node) == "linear" else 1
+
+
+def _takes_constants(model: nn.Module, node: fx.Node) -> bool:
     """Whether a constant input channel is nothing but a shift of the layer's bias."""
-    if layer.bias is None:
+    a = bind(node)
+    if a.get("bias") is None or a.get("groups", 1) != 1 or "transpose" in packet(node):
         return False
-    return isinstance(layer, nn.Linear) or layer.padding in ("valid", (0,) * len(layer.weight.shape[2:]))
+    padding = a.get("padding", "valid")
+    return padding == "valid" or (padding != "same" and not any(padding))
 
 
-def _shift_bias_(layer: Any, chosen: Tensor, values: Tensor) -> None:
-    """Add what the chosen inputs contribute at these values to the bias, and cut them off."""
+def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, value: Tensor) -> None:
+    """Add what the folded inputs contribute at their values to the bias, and cut them off."""
+    chosen = torch.nonzero(folded[link.inputs]).flatten()
+    constants = value.index_select(_channels(link.node, value), chosen).movedim(_channels(link.node, value), 0)
+    constants = constants.flatten(1)[:, 0]
+    a, tensors = bind(link.node), named_tensors(model)
+    weight, axis = tensors[link.weight], 0 if "transpose" in packet(link.node) else 1
     with torch.no_grad():
-        weight = layer.weight[:, chosen].flatten(2).sum(2) if layer.weight.ndim > 2 else layer.weight[:, chosen]
-        if layer.bias is not None:
-            layer.bias += weight @ values
-        layer.weight[:, chosen] = 0
+        if constants.any():  # none that is not zero was accepted where there is no bias to take it
+            columns = weight.index_select(1, chosen)
+            columns = columns.flatten(2).sum(2) if columns.ndim > 2 else columns
+            tensors[paths.flow.graph.names[a["bias"]]].add_(columns @ constants)
+        weight.index_fill_(axis, chosen, 0)
 
 
-def _inputs(model: nn.Module, wires: list[Wiring], shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """What arrives at every prunable layer for two random images: (B, channels, positions)."""
-    arrived: dict[str, Tensor] = {}
+class _Recorder(fx.Interpreter):
+    """Runs a graph on random images, and keeps the tensors that are asked for."""
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def record(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            arrived[name] = args[0].flatten(2) if args[0].ndim > 2 else args[0][:, :, None]
+    def __init__(self, paths: Paths, wanted: set[fx.Node]) -> None:
+        super().__init__(paths.flow.graph.module)
+        self.graph_of, self.wanted = paths.flow.graph, wanted
+        self.seen: dict[fx.Node, Tensor] = {}
 
-        return record
+    def values(self, model: nn.Module) -> dict[fx.Node, Tensor]:
+        """The tensors, with the parameters of `model`."""
+        tensors, images = named_tensors(model), self.graph_of.images
+        weight = next(model.parameters())
+        generator = torch.Generator().manual_seed(0)
+        given = []
+        for node in self.graph_of.nodes:
+            if node.op != "placeholder":
+                continue
+            if node in images:
+                shape = (BATCH, *node.meta["val"].shape[1:])
+                given.append(torch.randn(shape, generator=generator).to(weight))
+            else:
+                constant = self.graph_of.constants.get(node)
+                given.append(tensors[self.graph_of.names[node]] if constant is None else constant)
+        with torch.no_grad():
+            self.run(*given, enable_io_processing=False)
+        return self.seen
 
-    hooks = [_layer(model, wire.name).register_forward_pre_hook(recorder(wire.name)) for wire in wires]
-    weight = next(model.parameters())
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    try:
-        with evaluating(model), torch.no_grad():
-            model(images.to(weight))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return arrived
-
-
-def _layer(model: nn.Module, weight: str) -> nn.Module:
-    return model.get_submodule(weight.rpartition(".")[0])
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one step; what only asserts the type of a tensor is left out, for it may be another here."""
+        if n.op == "call_function" and packet(n).startswith("_assert"):
+            return None
+        value = super().run_node(n)
+        if n in self.wanted:
+            self.seen[n] = value.clone()  # later steps may write into it
+        return value

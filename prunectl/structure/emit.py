@@ -39,11 +39,12 @@ class Emitter:
         self.flow, self.gone, self.alive = flow, gone, alive
         self.graph = fx.Graph()
         self.new: dict[fx.Node, Any] = {}
-        self.constants: dict[str, Tensor] = {}
-        self.image: fx.Node | None = None
+        self.constants: list[Tensor] = []
+        self.image: Any = None
 
     def run(self) -> fx.Graph:
         """Write the whole graph: one input, one output, parameters and buffers as attributes."""
+        self.image = self.graph.placeholder("x")
         for node in self.flow.graph.nodes:
             if node.op == "placeholder":
                 self.new[node] = self._placeholder(node)
@@ -76,35 +77,41 @@ class Emitter:
         return fx.node.map_arg(argument, lambda node: self.new.get(node, node))
 
     def constant(self, tensor: Tensor) -> fx.Node:
-        """A tensor that the graph needs, as a buffer of the network that no file holds."""
-        name = f"_constant{len(self.constants)}"
-        self.constants[name] = tensor
-        return self.graph.get_attr(name)
+        """A tensor that the graph needs, on the device of the image."""
+        self.constants.append(tensor)
+        shelf, device = self.graph.get_attr("constants"), self.graph.call_function(getattr, (self.image, "device"))
+        return self.graph.call_method("on", (shelf, len(self.constants) - 1, device))
 
-    def _placeholder(self, node: fx.Node) -> fx.Node:
+    def _placeholder(self, node: fx.Node) -> Any:
         if node in self.flow.graph.images:
-            self.image = self.graph.placeholder("x")
             left = self.kept(self.flow.value(node).rows[1])
             if left is None:
                 return self.image
-            return self.graph.call_function(aten.index_select.default, (self.image, 1, self.constant(torch.tensor(left))))
+            return self.graph.call_function(
+                aten.index_select.default, (self.image, 1, self.constant(torch.tensor(left)))
+            )
         if node in self.flow.graph.constants:
             return self.constant(self.flow.graph.constants[node])
         return self.graph.get_attr(self.flow.graph.names[node])
 
     def _operation(self, node: fx.Node) -> Any:
         writer = WRITERS.get(packet(node))
-        written = writer(self, node, bind(node)) if writer and self._touched(node) else None
+        written = writer(self, node, bind(node)) if writer and self.touched(node) else None
         made = self.call(node.target, *node.args, **node.kwargs) if written is None else written
-        if isinstance(made.kwargs.get("device"), torch.device) and self.image is not None:
-            made.kwargs = {**made.kwargs, "device": self.graph.call_function(getattr, (self.image, "device"))}
-            made.prepend(made.kwargs["device"])
+        if isinstance(made, fx.Node) and isinstance(made.kwargs.get("device"), torch.device):
+            with self.graph.inserting_before(made):
+                device = self.graph.call_function(getattr, (self.image, "device"))
+            made.kwargs = {**made.kwargs, "device": device}
         return made
 
-    def _touched(self, node: fx.Node) -> bool:
+    def touched(self, node: fx.Node) -> bool:
         """Whether anything that goes in or comes out is smaller than it was."""
         values = self.flow.tensors_of([*node.all_input_nodes, node])
         return any(self.kept(row) is not None for value in values for row in value.rows)
+
+    def shrinks(self, node: fx.Node) -> bool:
+        """Whether an axis of what comes in is smaller than it was."""
+        return any(self.kept(row) is not None for v in self.flow.tensors_of(node.args[0]) for row in v.rows)
 
 
 def _writes(node: fx.Node) -> bool:
@@ -177,13 +184,6 @@ def _split(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
     if em.kept(x.rows[axis]) is None:
         return None
     sizes = [em.size(piece, axis) for piece in em.flow.values[node]]
-    left, start, at = em.kept(x.rows[axis]), 0, 0
-    sizes = []
-    for piece in em.flow.values[node]:
-        end = start + piece.shape[axis]
-        now = int(((left >= start) & (left < end)).sum())
-        sizes.append(now)
-        start, at = end, at + now
     return em.call(aten.split_with_sizes.default, a["self"], sizes, axis)
 
 

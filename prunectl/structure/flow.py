@@ -167,7 +167,7 @@ class Flow:
             self._fold(node)
             return
         chosen = RULES.get(name)
-        if chosen is None and _is_pointwise(node):
+        if chosen is None and is_pointwise(node):
             chosen = RULES["add"]
         result = chosen(self, node, bind(node)) if chosen is not None else self.stop(node)
         if result is not None:
@@ -220,13 +220,15 @@ class Flow:
             elif not all(result.zero[d] for d in result.labelled):
                 self.values[target] = Value(old.shape, old.rows, (False,) * len(old.shape), old.image or result.image)
             first = False
-            target = target.args[0] if target.op == "call_function" and packet(target) in VIEWS and target.args else None
+            target = (
+                target.args[0] if target.op == "call_function" and packet(target) in VIEWS and target.args else None
+            )
 
 
 VIEWS = {"view", "slice", "select", "alias", "reshape", "transpose", "permute", "detach", "unsqueeze", "squeeze"}
 
 
-def _is_pointwise(node: fx.Node) -> bool:
+def is_pointwise(node: fx.Node) -> bool:
     return torch.Tag.pointwise in getattr(node.target, "tags", ())
 
 

@@ -1,11 +1,10 @@
 """A network as a graph of torch's own operations, by torch.export."""
 
 import contextlib
-import inspect
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -161,8 +160,6 @@ def _inline_(module: fx.GraphModule) -> None:
             if body is None:
                 continue
             inner, arguments = body
-            if any("val" not in n.meta and n.op == "call_function" for n in inner.graph.nodes):
-                pass
             values: dict[fx.Node, Any] = dict(
                 zip((n for n in inner.graph.nodes if n.op == "placeholder"), arguments, strict=True)
             )
@@ -170,6 +167,9 @@ def _inline_(module: fx.GraphModule) -> None:
                 result = module.graph.graph_copy(inner.graph, values)
             _replace_(module, node, result)
             changed = True
+    for node in list(module.graph.nodes):
+        if node.op == "get_attr" and not node.users:
+            module.graph.erase_node(node)
 
 
 def _body(module: fx.GraphModule, node: fx.Node) -> tuple[fx.GraphModule, tuple[Any, ...]] | None:
@@ -203,7 +203,7 @@ def sizes(value: Any) -> tuple[int, ...]:
 
 def hint(size: Any) -> int:
     """The number behind a size that may depend on the batch."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+    return cast(int, size.node.hint) if isinstance(size, torch.SymInt) else int(size)
 
 
 def line_of(node: fx.Node) -> str:
@@ -257,4 +257,4 @@ def in_place(node: fx.Node) -> bool:
     return isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_") and target._schema.is_mutable
 
 
-__all__ = ["Graph", "bind", "export", "hint", "in_place", "inspect", "line_of", "owner_of", "packet", "sizes"]
+__all__ = ["Graph", "bind", "export", "hint", "in_place", "line_of", "owner_of", "packet", "sizes"]

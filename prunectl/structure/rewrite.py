@@ -1,32 +1,55 @@
 """A network that runs a rewritten graph in place of its own code, with its own modules as the owners of its tensors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from prunectl.errors import StructureError
+from prunectl.shadow import shadow
 from prunectl.structure.emit import Emitter
-from prunectl.structure.flow import Flow
 from prunectl.structure.graph import export
 from prunectl.structure.labels import Labels, Row
+from prunectl.structure.surgery import Kept
 from prunectl.structure.trace import follow, named_tensors
 
-Kept = dict[tuple[str, int], Tensor]
-"""The indices that are left on an axis of a parameter or buffer, int64."""
+Forward = Callable[[nn.Module, Tensor], Any]
+
+
+class Constants:
+    """Tensors that a graph needs, on every device that asks for them."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+        self.placed: dict[tuple[int, torch.device], Tensor] = {}
+
+    def on(self, number: int, device: torch.device) -> Tensor:
+        """One of the tensors, on a device."""
+        if (number, device) not in self.placed:
+            self.placed[number, device] = self.tensors[number].to(device)
+        return self.placed[number, device]
 
 
 class Rewritten(nn.Module):
-    """What `rewritten_` makes of a network: one forward for inference, one for training."""
+    """What `rewritten_` makes of a network: one forward function for inference, one for training.
 
-    graphs: dict[bool, Any]
+    That for training is written when it is first asked for.
+    """
+
+    forwards: dict[bool, tuple[Forward, Constants]]
+    write: Callable[[bool], tuple[Forward, Constants]]
+
+    @property
+    def constants(self) -> Constants:
+        """The constants of the mode that the network is in."""
+        return self.forwards[self.training][1]
 
     def forward(self, x: Tensor) -> Any:
         """Map images (B, C, H, W) of the original number of channels to what the network's own code would."""
-        if self.training not in self.graphs:
-            raise StructureError("this network was rewritten for inference alone; its training could not be traced")
-        return self.graphs[self.training](self, x)
+        if self.training not in self.forwards:
+            self.forwards[self.training] = type(self).write(self.training)
+        return self.forwards[self.training][0](self, x)
 
 
 def rewritten_(
@@ -34,51 +57,51 @@ def rewritten_(
 ) -> nn.Module:
     """Let `small`, which has the modules of `dense` and smaller tensors, run the graph of `dense` for what is left.
 
-    The class of `small` becomes one that derives from its own, so that it stays what it was in all else.
+    The class of `small` becomes one that derives from its own, so that it stays what it was in all else. `alive` takes
+    statistics over what is left, in place of those of the original width.
 
     Raises:
         StructureError: the network cannot be traced or written.
     """
-    graphs = {}
-    for training in (False, True):
-        try:
-            graphs[training] = _compiled(small, dense, shape, kept, training=training, alive=alive)
-        except StructureError:
-            if not training:
-                raise
+    hollow = shadow(dense, _hollow)
+
+    def write(training: bool) -> tuple[Forward, Constants]:
+        return _written(hollow, shape, kept, training=training, alive=alive)
+
     own = type(small)
-    small.__class__ = type(own.__name__, (Rewritten, own), {"graphs": graphs, "__module__": own.__module__})
+    members = {"forwards": {False: write(False)}, "write": staticmethod(write), "__module__": own.__module__}
+    small.__class__ = type(own.__name__, (Rewritten, own), members)
     return small
 
 
-def _compiled(
-    small: nn.Module, dense: nn.Module, shape: tuple[int, int, int], kept: Kept, *, training: bool, alive: bool
-) -> Any:
-    """The forward function for one mode."""
+def _hollow(tensor: Tensor) -> Tensor:
+    """A parameter of the same shape that holds a single number; a buffer as it is."""
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), tensor.requires_grad)
+    return tensor.detach().cpu()
+
+
+def _written(
+    dense: nn.Module, shape: tuple[int, int, int], kept: Kept, *, training: bool, alive: bool
+) -> tuple[Forward, Constants]:
+    """The forward function for one mode, and its constants."""
     labels, axes = Labels(), dict[tuple[str, int], Row]()
-    outer = ("", 1) in kept
-    flow = follow(export(dense, shape, training=training), named_tensors(dense), labels, axes, outer=outer)
-    emitter = Emitter(flow, _gone(labels, axes, kept), alive=alive)
-    graph = emitter.run()
-    names = {}
-    for name, tensor in emitter.constants.items():
-        names[name] = f"{name}_{'train' if training else 'eval'}"
-        small.register_buffer(names[name], tensor, persistent=False)
-    for node in graph.nodes:
-        if node.op == "get_attr":
-            node.target = names.get(node.target, node.target)
-    return _function(graph)
+    graph = export(dense, shape, training=training)
+    flow = follow(graph, named_tensors(dense), labels, axes, outer=("", 1) in kept)
+    emitter = Emitter(flow, gone_labels(labels, axes, kept), alive=alive)
+    return _function(emitter.run()), Constants(emitter.constants)
 
 
-def _function(graph: fx.Graph) -> Any:
+def _function(graph: fx.Graph) -> Forward:
     """Python code of a graph, as a function (network, x)."""
     code = graph.python_code(root_module="self")
     scope = dict(code.globals)
-    exec(compile(code.src, "<rewritten graph>", "exec"), scope)  # noqa: S102  (written by torch.fx from our own graph)
-    return scope["forward"]
+    exec(compile(code.src, "<rewritten graph>", "exec"), scope)  # written by torch.fx from our own graph
+    forward: Forward = scope["forward"]
+    return forward
 
 
-def _gone(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
+def gone_labels(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
     """Which labels are removed, from the indices that are left on the axes."""
     gone = np.zeros(labels.used, dtype=bool)
     for key, left in kept.items():
@@ -88,13 +111,3 @@ def _gone(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.nd
             lost[left.numpy()] = False
             gone[labels.find(row[lost])] = True
     return np.asarray(gone[labels.find(np.arange(labels.used, dtype=np.int64))])
-
-
-def kept_indices(axes: dict[tuple[str, int], Tensor], gone: Tensor) -> Kept:
-    """What is left on every axis from which something goes; `gone` is bool by class, FROZEN last."""
-    found = {}
-    for key, classes in axes.items():
-        lost = gone[classes]
-        if bool(lost.any()):
-            found[key] = torch.nonzero(~lost).flatten()
-    return found

@@ -90,12 +90,12 @@ def _grouped(flow: Flow, node: fx.Node, x: Value, weight: Value, groups: int, tr
     zero = weight.zero[1] if transposed else weight.zero[0]
     rest = len(x.shape) - 2
     _note(flow, node, weight, row, groups, transposed)
-    return Value(flow.shape(node), (None, row, *(None,) * rest), (False, zero, *(False,) * rest), x.image or weight.image)
+    return Value(
+        flow.shape(node), (None, row, *(None,) * rest), (False, zero, *(False,) * rest), x.image or weight.image
+    )
 
 
-def _by_group(
-    flow: Flow, node: fx.Node, read: Row, weight: Value, groups: int, outputs: int, transposed: bool
-) -> Row:
+def _by_group(flow: Flow, node: fx.Node, read: Row, weight: Value, groups: int, outputs: int, transposed: bool) -> Row:
     """One class for each group: its input channels, its output channels and its part of the weight."""
     first = flow.labels.tie(read.reshape(groups, -1))
     if weight.rows[0] is not None:

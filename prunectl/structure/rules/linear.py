@@ -22,7 +22,11 @@ def _add_row(flow: Flow, node: fx.Node, out: Value, bias: fx.Node | None) -> Val
         return out
     b = flow.value(bias)
     row = join(flow, node, [out.rows[-1], b.rows[0]]) if b.shape[0] > 1 else None
-    return Value(out.shape, (*out.rows[:-1], row), (*out.zero[:-1], out.zero[-1] and b.zero[0]), out.image)
+    zero = (
+        *(False,) * (len(out.shape) - 1),
+        out.zero[-1] and b.zero[0],
+    )  # along other axes the bias is added everywhere
+    return Value(out.shape, (*out.rows[:-1], row), zero, out.image)
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot")

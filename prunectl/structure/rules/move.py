@@ -14,10 +14,10 @@ from prunectl.structure.labels import Row, Value
 
 
 @rule("view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "swapaxes", "movedim", "unsqueeze")
-@rule("squeeze", "slice", "select", "narrow", "expand", "repeat", "tile", "flip", "unfold", "col2im")
+@rule("squeeze", "slice", "select", "narrow", "repeat", "tile", "flip", "unfold", "col2im")
 @rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "split", "split_with_sizes", "chunk", "unbind")
 @rule("tensor_split", "_unsafe_view", "_reshape_alias", "unsafe_split", "unsafe_chunk", "swapdims", "view_as", "mT")
-@rule("reshape_as", "expand_as", "im2col", "numpy_T", "matrix_H", "adjoint", "diagonal", "moveaxis", "hsplit", "vsplit")
+@rule("reshape_as", "im2col", "numpy_T", "matrix_H", "adjoint", "diagonal", "moveaxis", "hsplit", "vsplit")
 def move(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """Where positions along one axis end up along one axis, their labels go along; where along several, one is kept."""
     source = flow.value(node.args[0])
@@ -30,6 +30,20 @@ def move(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     if packet(node) in ("chunk", "split", "tensor_split") or _is_even(results, node):
         _tie_pieces(flow, results)
     return results[0] if isinstance(node.meta["val"], Tensor) else results
+
+
+@rule("expand", "expand_as")
+def expand(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """An axis that repeats one entry may have any length: it gets labels, which become those of what it meets."""
+    source = flow.value(node.args[0])
+    found = move(flow, node, a)
+    assert isinstance(found, Value)
+    rows = list(found.rows)
+    for axis, size in enumerate(found.shape):
+        before = axis - len(found.shape) + len(source.shape)
+        if size > 1 and (before < 0 or source.shape[before] == 1):
+            rows[axis] = flow.labels.fresh(size)
+    return Value(found.shape, tuple(rows), found.zero, found.image)
 
 
 @rule("roll", "repeat_interleave")
@@ -154,7 +168,8 @@ def index(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 def _indexed_axes(flow: Flow, indices: list[Any]) -> list[int]:
     """The axes that index tensors pick from; a boolean one spans several."""
-    axes, axis = [], 0
+    axes: list[int] = []
+    axis = 0
     for entry in indices:
         tensor = flow.known[entry] if isinstance(entry, fx.Node) else None
         span = tensor.ndim if isinstance(tensor, Tensor) and tensor.dtype == torch.bool else 1

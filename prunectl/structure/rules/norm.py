@@ -15,8 +15,8 @@ def batch_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     batch = bool(a.get("training")) or bool(a.get("use_input_stats"))
     affine = all(key in given and given[key].zero[0] for key in ("weight", "bias"))
     rows: list[Row | None] = [x.rows[0], row]
-    for axis in range(2, len(x.shape)):
-        rows.append(_statistics_over(flow, node, x, axis) if batch else x.rows[axis])
+    sides = range(2, len(x.shape))
+    rows += [_statistics_over(flow, node, x, axis) if batch else x.rows[axis] for axis in sides]
     if batch and x.rows[0] is not None:
         rows[0] = _statistics_over(flow, node, x, 0)
     zero = affine or ("weight" not in given and batch and x.zero[1])

@@ -11,17 +11,18 @@ KEEP_ZERO = {
     *("relu", "relu6", "gelu", "silu", "mish", "hardswish", "leaky_relu", "rrelu", "elu", "selu", "celu", "tanh"),
     *("hardtanh", "hardshrink", "softshrink", "prelu", "abs", "neg", "negative", "sqrt", "square", "sign", "round"),
     *("sin", "tan", "atan", "asin", "sinh", "asinh", "erf", "expm1", "log1p", "floor", "ceil", "trunc", "pow"),
-    *("dropout", "feature_dropout", "alpha_dropout", "native_dropout", "to", "type_as", "_to_copy", "clone", "contiguous"),
-    *("detach", "alias", "lift_fresh_copy", "positive", "float", "zeros_like", "zero", "softsign", "tanhshrink", "relu_"),
+    *("dropout", "feature_dropout", "alpha_dropout", "native_dropout", "to", "type_as", "_to_copy", "clone"),
+    *("contiguous", "detach", "alias", "lift_fresh_copy", "positive", "zeros_like", "zero", "softsign"),
+    *("tanhshrink",),
 }
 """0 stays 0."""
 DIVIDES = {"rsqrt", "reciprocal", "log", "log2", "log10"}
 """0 becomes infinite."""
 
 
-@rule("add", "prelu", "hardswish", "dropout", "feature_dropout", "alpha_dropout", "to", "type_as", "clone", "contiguous")
-@rule("detach", "alias", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "zero")
-@rule("fill", "masked_fill", "where", "rrelu", "copy", "bernoulli", "_to_copy", "randn_like", "native_dropout")
+@rule("add", "prelu", "hardswish", "dropout", "feature_dropout", "alpha_dropout", "native_dropout", "to", "_to_copy")
+@rule("type_as", "clone", "contiguous", "detach", "alias", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like")
+@rule("full_like", "rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli")
 def pointwise(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """Axes that meet become one; an axis of size 1 meets none."""
     shape, name = flow.shape(node), packet(node)
@@ -55,7 +56,9 @@ def _divides(flow: Flow, a: Arguments, axis: int, size: int) -> bool:
     return len(below.shape) >= -axis and below.shape[axis] == size and below.zero[axis] and below.rows[axis] is not None
 
 
-def _stays_zero(name: str, a: Arguments, operands: list[Value], met: list[tuple[Value, int]]) -> bool:
+def _stays_zero(  # noqa: PLR0911  (a table of cases)
+    name: str, a: Arguments, operands: list[Value], met: list[tuple[Value, int]]
+) -> bool:
     """Whether the result is zero at what is removed along an axis, where `met` are the operands that have it."""
     zeros = [v.zero[d] for v, d in met]
     if not zeros:
@@ -90,6 +93,6 @@ def _summands(name: str, operands: list[Value]) -> list[Value]:
 def factory(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """A constant whose type is that of a tensor."""
     sizes = flow.number(a["size"])
-    value = {"new_ones": 1, "new_full": a.get("fill_value")}.get(packet(node), 0)
+    value = {"new_ones": 1, "new_full": a.get("fill_value") or 0}.get(packet(node), 0)
     flow.known[node] = torch.full(sizes, value, dtype=node.meta["val"].dtype)
     return Value.plain(sizes, image=False)

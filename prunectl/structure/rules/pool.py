@@ -10,8 +10,16 @@ _SIDES = {"1d": 1, "2d": 2, "3d": 3}
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d")
 @rule("adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
-@rule("max_pool2d_with_indices", "upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d")
-@rule("upsample_linear1d", "upsample_trilinear3d", "upsample_nearest3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
+@rule(
+    "max_pool2d_with_indices", "upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"
+)
+@rule(
+    "upsample_linear1d",
+    "upsample_trilinear3d",
+    "upsample_nearest3d",
+    "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
+)
 @rule("_upsample_nearest_exact2d", "grid_sampler_2d", "grid_sampler", "lp_pool2d", "_adaptive_avg_pool2d")
 def pool(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """(..., C, H, W) to (..., C, H', W')."""

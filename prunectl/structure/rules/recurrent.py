@@ -38,12 +38,15 @@ def recurrent(flow: Flow, node: fx.Node, a: Arguments) -> Result:
         flow.labels.unify(units[0], other)
     rows = (*(None,) * (len(x.shape) - 1), row)
     out = [Value(flow.shapes(node)[0], rows, (*(False,) * (len(x.shape) - 1), True), x.image)]
-    return out + [Value.plain(shape) for shape in flow.shapes(node)[1:]]
+    last = (None, None, units[0])  # (layers x directions, B, H), also of the cells of an LSTM
+    return out + [
+        Value(shape, last[-len(shape) :], (False, False, True)[-len(shape) :]) for shape in flow.shapes(node)[1:]
+    ]
 
 
 def _cell(flow: Flow, node: fx.Node, row: Row | None, parameters: list[Value], gates: int, steps: int) -> Row:
     """One layer in one direction; returns the labels of its hidden units."""
-    into, again, *biases = parameters
+    into, again = parameters[:2]
     units = again.shape[1]
     tied = [flow.labels.tie(v.rows[0].reshape(gates, units).T) for v in parameters if v.rows[0] is not None]
     hidden = again.rows[1]

@@ -11,7 +11,9 @@ _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_
 _KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "cumsum", "sort", "logcumsumexp"}
 
 
-@rule("sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm", "prod", "any")
+@rule(
+    "sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm", "prod", "any"
+)
 @rule("all", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "_softmax", "cumsum", "frobenius_norm", "topk")
 def reduce(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """An axis that is reduced may shrink where zeros change nothing; all others pass."""
