@@ -120,10 +120,18 @@ def test_options_pass_through():
     assert build("timm/resnet10t", **options).drop_rate == 0.25
 
 
-@pytest.mark.parametrize("name", ["torchvision/mobilenet_v3_small", "timm/resnet10t"])
-def test_from_fresh_to_file_and_back(name, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torchvision/mobilenet_v3_small", {"dropout": "0.1"}),
+        ("torchvision/mnasnet0_5", {}),  # looks at the version in a state_dict
+        ("timm/resnet10t", {"drop_rate": "0.1"}),
+        ("timm/test_vit", {}),
+    ],
+)
+def test_from_fresh_to_file_and_back(name, options, tmp_path: Path):
     data = image_data(16, (3, 32, 32))
-    begun = fresh(name, data, source="test", options={"dropout" if "torch" in name else "drop_rate": "0.1"})
+    begun = fresh(name, data, source="test", options=options)
     trained = train(begun, data, Recipe(epochs=1, batch_size=16))
     write(trained, tmp_path / "x.safetensors")
     back = read(tmp_path / "x.safetensors")
