@@ -6,8 +6,8 @@ Each network and side has a process of its own, with a limit on time and memory.
 
 Columns: *runs*: the pruned network's forward works. *error*: the largest difference to the masked dense network (all
 slices of what was removed at zero, on all axes), over the largest logit, in float64; *alive*: the same, with LayerNorms
-of the masked network over what is left. *seconds* and *MB* (peak of the process above what it held before): the pruning
-step, its trace included. *kept*: the share of the parameters.
+of the masked network over what is left. *seconds* and *mb* (the most that the process held, above what it held before):
+the pruning step, its trace included. *kept*: the share of the parameters.
 """
 
 import argparse
@@ -35,6 +35,21 @@ COLUMNS = ("runs", "error", "alive", "seconds", "mb", "kept", "failed")
 Record = dict[str, Any]
 
 
+class Memory:
+    """The most that the process holds from here on, above what it holds here, in MB (Linux)."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, which ru_maxrss cannot
+        self.before = self._read("VmRSS")
+
+    def peak(self) -> float:
+        return self._read("VmHWM") - self.before
+
+    def _read(self, key: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
 def prunectl_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
     """Prune and shrink with prunectl; the keys are COLUMNS."""
     raise NotImplementedError("not filled in")
@@ -44,8 +59,7 @@ def torch_pruning_side(model: nn.Module, shape: Shape, sparsity: float) -> Recor
     """Prune a copy that holds positions in place of values, which tells what went; then put the values back."""
     import torch_pruning as tp
 
-    small, began = copy.deepcopy(model), time.perf_counter()
-    before = _peak_mb()
+    small, memory, began = copy.deepcopy(model), Memory(), time.perf_counter()
     pruner = tp.pruner.BasePruner(
         small,
         torch.randn(1, *shape, dtype=torch.float64),
@@ -59,7 +73,7 @@ def torch_pruning_side(model: nn.Module, shape: Shape, sparsity: float) -> Recor
     torch.manual_seed(0)
     began = time.perf_counter()
     pruner.step()
-    cost = {"seconds": traced + time.perf_counter() - began, "mb": _peak_mb() - before}
+    cost = {"seconds": traced + time.perf_counter() - began, "mb": memory.peak()}
     where = {name: tensor.detach().long() for name, tensor in _floats(small)}
     _fill_(small, model, where)
     _mend_(small)
@@ -155,10 +169,6 @@ def _norms_over(alive: dict[int, Tensor]) -> Iterator[None]:
         yield
     finally:
         F.layer_norm = plain
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def one(side: str, name: str, sparsity: float) -> Record:
