@@ -65,6 +65,14 @@ TABLES: dict[str, dict[str, str]] = {
         "lp": "prunectl.losses.lp:lp",
     },
 }
+LIBRARIES: dict[str, dict[str, str]] = {
+    "model": {
+        "torchvision": "prunectl.models.torchvision:network",
+        "timm": "prunectl.models.timm:network",
+    },
+}
+"""Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""
+_LISTED = 40
 
 
 def names(kind: str) -> list[str]:
@@ -75,8 +83,8 @@ def names(kind: str) -> list[str]:
 def resolve(kind: str, spec: str) -> Any:
     """Bring what `spec` names.
 
-    `spec` is a built-in name, else `path/to/file.py:name` or `package.module:name`, else the name of an entry point in
-    the group `prunectl.<kind>`.
+    `spec` is a built-in name, else `path/to/file.py:name` or `package.module:name`, else `library/name` of a known
+    library, else the name of an entry point in the group `prunectl.<kind>`.
 
     Raises:
         UnknownName: nothing has that name; the nearest match is offered.
@@ -85,6 +93,8 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, TABLES[kind][spec])
     if ":" in spec:
         return _attribute(kind, spec)
+    if library := _library(kind, spec):
+        return _attribute(kind, library)(spec.partition("/")[2])
     for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
         return point.load()
     raise unknown(kind, spec, names(kind))
@@ -94,17 +104,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     """The error for a name that is none of the known ones, with the nearest of them."""
     known = list(known)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_LISTED])}{more}"
     return UnknownName(f"no {what} named '{name}'; {hint}")
 
 
 def check(kind: str, spec: str) -> None:
-    """Refuse an unknown name without importing what a known one stands for.
+    """Refuse an unknown name without importing what a known one stands for; a library's names are not looked up.
 
     Raises:
         UnknownName: as `resolve`.
     """
-    if ":" not in spec and spec not in names(kind):
+    if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
         raise unknown(kind, spec, names(kind))
 
 
@@ -124,6 +135,9 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
 def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
     """Turn `-O key=value` texts into the keyword-only arguments of a plug-in, each read as its default's type.
 
+    A plug-in that takes any keyword (`**options`) gets what its signature does not name as a number or a truth value
+    where the text reads as one.
+
     Raises:
         OptionError: an unknown key (the known ones are listed), a value that does not read as the type, or no function.
     """
@@ -133,7 +147,9 @@ def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, 
         raise OptionError(f"{what} is a {type(plugin).__name__}, expected a function") from error
     known = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     stray = next((key for key in given if key not in known), None)
-    if stray is not None:
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        known = {**dict.fromkeys(given, None), **known}
+    elif stray is not None:
         listing = ", ".join(key if value is _REQUIRED else f"{key}={value}" for key, value in known.items()) or "none"
         raise OptionError(f"{what} has no option '{stray}'; its options: {listing}")
     return {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
@@ -147,19 +163,27 @@ def _read(text: str, default: Any, what: str) -> Any:
             return words[text.lower()]
         if default is _REQUIRED:
             return text
-        return _number(text) if default is None else type(default)(text)
+        return _value(text) if default is None else type(default)(text)
     except (ValueError, KeyError):
         raise OptionError(f"{what} is of type {type(default).__name__}, as {default} is; got '{text}'") from None
 
 
-def _number(text: str) -> int | float | str:
-    """A number if it reads as one, else the text."""
+def _value(text: str) -> bool | int | float | str:
+    """A truth value or a number if it reads as one, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _library(kind: str, spec: str) -> str | None:
+    """Where the library of a `library/name` is found, None for any other spec."""
+    library, slash, _ = spec.partition("/")
+    return LIBRARIES.get(kind, {}).get(library) if slash else None
 
 
 def _attribute(kind: str, address: str) -> Any:

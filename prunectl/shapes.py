@@ -1,5 +1,6 @@
 """Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -38,7 +39,9 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
             raise CheckpointError(f"{where}: {name} is {tensor.dtype}, expected {own[name].dtype}")
         if own[name].shape != tensor.shape:
             set_tensor_(model, name, torch.empty_like(tensor, device="meta"))
-    model.load_state_dict(state, assign=True)
+    versioned = OrderedDict(state)
+    versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, assign=True)
     for name, first in tied.items():
         set_tensor_(model, name, model.get_parameter(first))
     for module in model.modules():

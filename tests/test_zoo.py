@@ -18,7 +18,7 @@ def test_the_lists_are_those_of_the_libraries() -> None:
     assert set(zoo.SEGMENTATION) == set(models.list_models(module=models.segmentation))
     assert set(zoo.VIDEO) == set(models.list_models(module=models.video))
     assert set(zoo.DETECTION) == set(models.list_models(module=models.detection))
-    assert set(zoo.TIMM) == set(timm.list_modules())
+    assert set(zoo.TIMM) <= set(timm.list_modules())  # later versions add some
     assert all(timm.models.is_model_in_modules(name, [module]) for module, (name, _) in zoo.TIMM.items())
     assert all(timm.is_model(name) for name in zoo.TIMM_MORE)
 

@@ -1,0 +1,247 @@
+"""Side by side with torch-pruning: the same networks, the same request, the same questions asked of what comes out.
+
+Run as `python -m tests.benchmarks.peers [NAME ...] [--all] [--timm] [--sparsity S] [--out FILE.json]` after
+`pip install '.[peers]'`. Every free group loses the share S of its nodes, drawn at random; the head keeps its outputs.
+Each network and side has a process of its own, with a limit on time and memory.
+
+Columns: *runs*: the pruned network's forward works. *error*: the largest difference to the masked dense network (all
+slices of what was removed at zero, on all axes), over the largest logit, in float64; *alive*: the same, with LayerNorms
+of the masked network over what is left. *seconds* and *mb* (the most that the process held, above what it held before):
+the pruning step, its trace included. *kept*: the share of the parameters.
+"""
+
+import argparse
+import copy
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.randomise import randomise_
+from tests.zoo import CLASSES, TIMM, TORCHVISION, TORCHVISION_SMALLEST, Shape, build_timm, build_torchvision
+
+SECONDS = 120
+BYTES = 8 << 30
+COLUMNS = ("runs", "error", "alive", "seconds", "mb", "kept", "failed")
+Record = dict[str, Any]
+
+
+class Memory:
+    """The most that the process holds from here on, above what it holds here, in MB (Linux)."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, which ru_maxrss cannot
+        self.before = self._read("VmRSS")
+
+    def peak(self) -> float:
+        return self._read("VmHWM") - self.before
+
+    def _read(self, key: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def prunectl_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
+    """Prune and shrink with prunectl; the keys are COLUMNS."""
+    raise NotImplementedError("not filled in")
+
+
+def torch_pruning_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
+    """Prune a copy that holds positions in place of values, which tells what went; then put the values back."""
+    import torch_pruning as tp
+
+    small, memory, began = copy.deepcopy(model), Memory(), time.perf_counter()
+    pruner = tp.pruner.BasePruner(
+        small,
+        torch.randn(1, *shape, dtype=torch.float64),
+        importance=tp.importance.RandomImportance(),
+        pruning_ratio=sparsity,
+        ignored_layers=_heads(small),
+        num_heads=_attention_heads(small),
+    )
+    traced = time.perf_counter() - began
+    _number_(small)
+    torch.manual_seed(0)
+    began = time.perf_counter()
+    pruner.step()
+    cost = {"seconds": traced + time.perf_counter() - began, "mb": memory.peak()}
+    where = {name: tensor.detach().long() for name, tensor in _floats(small)}
+    _fill_(small, model, where)
+    _mend_(small)
+    return {**cost, **_compared(model, small, where, shape)}
+
+
+SIDES: dict[str, Callable[[nn.Module, Shape, float], Record]] = {
+    "prunectl": prunectl_side,
+    "torch-pruning": torch_pruning_side,
+}
+
+
+def _heads(model: nn.Module) -> list[nn.Module]:
+    """The layers that give the classes."""
+    widths = ("out_features", "out_channels")
+    return [module for module in model.modules() if any(getattr(module, w, None) == CLASSES for w in widths)]
+
+
+def _attention_heads(model: nn.Module) -> dict[nn.Module, int]:
+    """The hint that torch-pruning's own examples give for vision transformers."""
+    found = {module: module.num_heads for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
+    fused = [module for module in model.modules() if isinstance(getattr(module, "qkv", None), nn.Linear)]
+    return {**found, **{module.qkv: module.num_heads for module in fused if hasattr(module, "num_heads")}}
+
+
+def _floats(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point():
+            yield name, tensor
+
+
+def _number_(model: nn.Module) -> None:
+    """Let each entry of each tensor say where it stands in it; float64 tells 2^53 apart."""
+    for _, tensor in _floats(model):
+        tensor.data = torch.arange(tensor.numel(), dtype=tensor.dtype).view(tensor.shape)
+
+
+def _fill_(small: nn.Module, model: nn.Module, where: dict[str, Tensor]) -> None:
+    full = dict(_floats(model))
+    for name, tensor in _floats(small):
+        tensor.data = full[name].detach().flatten()[where[name]]
+
+
+def _mend_(small: nn.Module) -> None:
+    """Set by hand what torch-pruning's own examples set by hand in vision transformers."""
+    if hasattr(small, "conv_proj"):
+        small.hidden_dim = small.conv_proj.out_channels
+    for module in small.modules():
+        if isinstance(getattr(module, "qkv", None), nn.Linear) and hasattr(module, "head_dim"):
+            module.head_dim = module.qkv.out_features // (3 * module.num_heads)
+            module.attn_dim = module.qkv.out_features // 3
+
+
+@torch.no_grad()
+def _compared(model: nn.Module, small: nn.Module, where: dict[str, Tensor], shape: Shape) -> Record:
+    """Does it run, and does it compute what the masked network computes?"""
+    sizes = [sum(p.numel() for p in each.parameters()) for each in (small, model)]
+    record: Record = {"kept": sizes[0] / sizes[1]}
+    images = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    try:
+        found = small(images)
+    except Exception as error:
+        return {**record, "runs": False, "failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
+    masked = copy.deepcopy(model)
+    for name, tensor in _floats(masked):
+        kept = torch.zeros(tensor.numel(), dtype=torch.bool)
+        kept[where[name].flatten()] = True
+        tensor.data = tensor.data.masked_fill(~kept.view(tensor.shape), 0)
+    record |= {"runs": True, "error": _error(found, masked(images))}
+    norms = {id(tensor): where[name] for name, tensor in _floats(masked) if tensor.ndim == 1}
+    with _norms_over(norms):
+        return {**record, "alive": _error(found, masked(images))}
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@contextmanager
+def _norms_over(alive: dict[int, Tensor]) -> Iterator[None]:
+    """LayerNorm with statistics over the entries that its weight keeps."""
+    plain = F.layer_norm
+
+    def layer_norm(x: Tensor, size: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+        index = alive.get(id(weight))
+        if index is None or len(index) == x.shape[-1]:
+            return plain(x, size, weight, bias, eps)
+        out = plain(x[..., index], (len(index),), weight[index], None if bias is None else bias[index], eps)
+        return torch.zeros_like(x).index_copy(-1, index, out)
+
+    F.layer_norm = layer_norm
+    try:
+        yield
+    finally:
+        F.layer_norm = plain
+
+
+def one(side: str, name: str, sparsity: float) -> Record:
+    """Measure in this process."""
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    torch.set_num_threads(1)
+    library, _, bare = name.partition("/")
+    model, shape = build_timm(bare) if library == "timm" else build_torchvision(bare)
+    model = randomise_(model, 0, shape).double()
+    try:
+        return SIDES[side](model, shape, sparsity)
+    except Exception as error:
+        return {"runs": False, "failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
+
+
+def apart(side: str, name: str, sparsity: float) -> Record:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.peers", "--side", side]
+    try:
+        ran = subprocess.run(
+            [*command, name, "--sparsity", str(sparsity)], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        found: Record = json.loads(ran.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        found = {"runs": False, "failed": f"more than {SECONDS} s"}
+    except (IndexError, ValueError):
+        last = ran.stderr.strip().splitlines()[-1:] or ["nothing said"]
+        found = {"runs": False, "failed": f"exit {ran.returncode}: {last[0]}"}
+    return {"network": name, "side": side, **found}
+
+
+def row(record: Record) -> str:
+    """A line of the table."""
+    forms = {"error": "{:.0e}", "alive": "{:.0e}", "seconds": "{:.1f}", "mb": "{:.0f}", "kept": "{:.2f}"}
+    cells = [record["network"], record["side"]]
+    for column in COLUMNS:
+        value = record.get(column, "")
+        value = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+        cells.append(value if isinstance(value, str) else forms[column].format(value))
+    return f"| {' | '.join(cell[:90].replace('|', '/') for cell in cells)} |"
+
+
+def listed(args: argparse.Namespace) -> list[str]:
+    """The networks asked for; by default the smallest of each family of torchvision."""
+    if args.names:
+        return list(args.names)
+    if args.timm:
+        return [f"timm/{name}" for name, _ in TIMM.values()]
+    every = [name for members in TORCHVISION.values() for name in members]
+    return [f"torchvision/{name}" for name in (every if args.all else TORCHVISION_SMALLEST.values())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="prunectl and torch-pruning side by side")
+    parser.add_argument("names", nargs="*", help="torchvision/NAME or timm/NAME")
+    parser.add_argument("--all", action="store_true", help="all of torchvision")
+    parser.add_argument("--timm", action="store_true", help="one network for each module of timm")
+    parser.add_argument("--sparsity", type=float, default=0.3)
+    parser.add_argument("--side", choices=SIDES, help="measure one network here, print JSON")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(one(args.side, args.names[0], args.sparsity)))
+        return
+    print(f"| network | side | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 2)}")
+    records = []
+    for name in listed(args):
+        for side in SIDES:
+            records.append(apart(side, name, args.sparsity))
+            print(row(records[-1]), flush=True)
+    if args.out:
+        args.out.write_text(json.dumps({"sparsity": args.sparsity, "records": records}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
