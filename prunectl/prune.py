@@ -92,7 +92,7 @@ def prune(
         "device": checkpoint.device.type,
         "seed": seed,
     }
-    return checkpoint.after("prune", chosen, model=unit.model, masks=unit.masks).noting(unit.result())
+    return checkpoint.after("prune", chosen, model=unit.model, masks=unit.masks).noting(unit.result(budget))
 
 
 def _endless(

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint, build
-from prunectl.criterion import Criterion
+from prunectl.criterion import Criterion, criterion_named
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
+from prunectl.registry import TABLES
 from prunectl.scores import Scores
 from prunectl.select import select
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.joint import select_both
-from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.nodes import FROZEN, Structure, cut_off
 from prunectl.structure.ranking import Ranking, rank
 from prunectl.structure.removal import dead_nodes, merged, node_masks
 from prunectl.structure.surgery import remove
@@ -85,8 +86,8 @@ class Unit(ABC):
         """Refuse a target that is reached already, or that this unit does not take."""
         if budget is not None:
             raise OptionError(
-                f"--{budget.kind} is a target for criteria that prune nodes, such as snapit (`prunectl criteria` lists "
-                "them); this one prunes weights: give --sparsity"
+                f"--{budget.kind} is a target for criteria that prune nodes ({_for_nodes()}); this one prunes weights: "
+                "give --sparsity"
             )
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
@@ -111,8 +112,8 @@ class Unit(ABC):
         """The rules that were followed, for the history."""
         return {}
 
-    def result(self) -> dict[str, Any]:
-        """What is reached, for the history."""
+    def result(self, budget: Budget | None) -> dict[str, Any]:
+        """What is reached, for the history; latency where that was the budget."""
         return {"weight_sparsity": 1 - self.masks.kept(self.model) / self.checkpoint.dense.weights}
 
 
@@ -132,6 +133,11 @@ class _WithNodes(Unit):
         super().__init__(checkpoint, model, scope, rules)
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
         self.nodes = max(checkpoint.dense.nodes or 0, self.structure.nodes - image) + image
+        if not self.structure.nodes:
+            raise OptionError(
+                f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such "
+                "as snipit"
+            )
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -161,22 +167,36 @@ class _WithNodes(Unit):
             multiple_of=rules.multiple_of,
         )
 
-    def result(self) -> dict[str, Any]:
-        """Sparsities, and the costs of the network when it is shrunk."""
+    def result(self, budget: Budget | None) -> dict[str, Any]:
+        """Sparsities, and the costs of the network without the nodes that are removed."""
         return {
-            "node_sparsity": 1 - int((~self.gone).sum()) / self.nodes,
-            **super().result(),
+            "node_sparsity": 1 - int((~self.unreached).sum()) / self.nodes,
+            **super().result(budget),
             **asdict(costs_without(self.structure, self.model, self.gone)),
         }
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that count as pruned, bool (nodes,)."""
+        return self.gone
 
 
 class Both(_WithNodes):
     """Weights and nodes go, ranked together; the sparsity is that of weights."""
 
+    def check(self, sparsity: float | None, budget: Budget | None) -> None:
+        """Refuse a scope other than the global one, too."""
+        if self.scope != "global":
+            raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+        super().check(sparsity, budget)
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that are removed, and those that no path of kept weights reaches."""
+        return self.gone | cut_off(self.structure, self.model, self.masks)
+
     def selected(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
-        if self.scope != "global":
-            raise OptionError(f"weights and nodes are ranked together, in scope global; got --scope {self.scope}")
         keep = self.keep(sparsity)
         return select_both(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
 
@@ -237,6 +257,11 @@ class Nodes(_WithNodes):
             )
         return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
 
+    def result(self, budget: Budget | None) -> dict[str, Any]:
+        """Sparsities, costs, and the latency relative to the dense network, measured once more."""
+        latency = {"latency": self._cost(budget, self.gone)} if budget and budget.kind == "latency" else {}
+        return {**super().result(budget), **latency}
+
     @property
     def _limits(self) -> str:
         """Why no more can go."""
@@ -280,8 +305,8 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, scope: 
         raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
     if method.unit == "weights" and rules != EVERY_NODE:
         raise OptionError(
-            "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes, such as snapit; "
-            "this one prunes the weights of all layers"
+            f"--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes ({_for_nodes()}); this "
+            "one prunes the weights of all layers"
         )
     return UNITS[method.unit](checkpoint, model, scope, rules)
 
@@ -306,6 +331,11 @@ def _follow(model: nn.Module, shape: tuple[int, int, int], rules: NodeRules) -> 
     if rules.outer_layers and (structure.image == FROZEN).all():
         raise OptionError("--outer-layers: no channel of this network's images can be removed; leave it out")
     return structure
+
+
+def _for_nodes() -> str:
+    """The built-in criteria that prune nodes alone."""
+    return ", ".join(name for name in TABLES["criterion"] if criterion_named(name).unit == "nodes")
 
 
 def _told(budget: Budget, amount: float) -> str:

@@ -157,7 +157,9 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
     )
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
+        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
         output.say(
-            f"node sparsity {reached['node_sparsity']:.6f}; shrunk: {reached['parameters']:,} parameters, "
+            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
             f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
+            + latency
         )

@@ -22,7 +22,8 @@ def elasticity(
 ) -> Scores:
     """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `sensitivity`.
 
-    The authors' code has the gate in front of the BatchNorm, and divides by the loss of raw logits (`loss=nll-logits`).
+    The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
+    eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).
     """
     values = sensitivity(model, data, gated(structure, model), batches=batches, bn=bn, loss=loss)
     return Scores(nodes=at_gates(structure, model, values).abs())
