@@ -35,7 +35,7 @@ class Budget:
         number, unit = (float(found[1]), found[2]) if found else (0.0, "")
         if number > 0 and unit == "x":
             return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
-        if number > 0 and unit in UNITS[kind]:
+        if unit in UNITS[kind] and number * UNITS[kind][unit] >= 1:
             return Budget(kind, text, number * UNITS[kind][unit], relative=False)
         known = f"--{kind} takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
         raise OptionError(f"{known}, got '{text}'")
