@@ -22,7 +22,7 @@ from prunectl.prune import prune
 from prunectl.registry import TABLES
 from prunectl.shrink import shrink
 from prunectl.structure.nodes import FROZEN, Structure
-from prunectl.structure.removal import dead_nodes
+from prunectl.structure.removal import dead_nodes, node_masks
 from prunectl.structure.trace import trace
 from prunectl.units import NodeRules
 from tests.helpers import checkpoint_of, image_data, randomise_
@@ -353,6 +353,59 @@ def test_built_in_networks_shrink_exactly(model: str, size: int) -> None:
     assert proof["float64"] < 1e-10 and proof["float32"] < 1e-5
     assert sum(p.numel() for p in small.model.parameters()) == result["parameters"] < 0.2 * start.dense.parameters
     assert not small.masks
+
+
+def with_image(model: nn.Module, shape: tuple[int, int, int]) -> Structure:
+    """The structure with the channels of the image as nodes, as an analysis of outer layers gives it."""
+    inner = trace(model, shape)
+    image = torch.arange(inner.nodes, inner.nodes + shape[0])
+    axes = {**inner.axes, ("conv1.weight", 1): image}
+    return Structure(axes, inner.nodes + shape[0], inner.consumers, image=image)
+
+
+def test_outer_layers_let_channels_of_the_image_go_but_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunectl.units.trace", lambda model, shape, **_: with_image(model, shape))
+    model, shape = Chain(), (4, 8, 8)
+    model.conv1 = nn.Conv2d(4, 6, 3, padding=1)
+    start = checkpoint_of(model, shape)
+    with torch.no_grad():
+        model.conv1.weight[:, 1:] = 0  # three channels are not read
+    rules = NodeRules(outer_layers=True)
+    data = image_data(shape=shape)
+    pruned = prune(start, data, criterion="snap", sparsity=3 / 28, rules=rules, batch_size=16)
+    assert pruned.masks["conv1.weight"].flatten(2).any(2).any(0).tolist() == [True, False, False, False]
+    assert pruned.history[-1]["result"]["node_sparsity"] == pytest.approx(3 / 28)
+    most = prune(start, data, criterion="snap", sparsity=24 / 28, rules=rules, batch_size=16)
+    assert int(dead_nodes(with_image(model, shape), most.masks, most.model)[24:].sum()) == 3
+
+
+def transposed() -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(1, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+
+
+def test_axes_of_any_number_are_read_where_the_structure_says() -> None:
+    """A transposed convolution makes nodes along axis 1 and reads them along axis 0."""
+    model, nodes, frozen = randomise_(transposed()).double(), torch.arange(4), torch.full((3,), FROZEN)
+    axes = {("0.weight", 0): frozen[:1], ("0.weight", 1): nodes, ("0.bias", 0): nodes}
+    axes |= {("2.weight", 0): nodes, ("2.weight", 1): frozen, ("2.bias", 0): frozen}
+    structure = Structure(axes, 4, frozenset({("0.weight", 0), ("2.weight", 0)}))
+    assert torch.allclose(filter_norm(model, iter(()), structure).nodes, model[0].weight.abs().sum((0, 2, 3)).float())
+    inputs, labels = batch()
+
+    def value(factor: float) -> float:
+        probe = copy.deepcopy(model)
+        probe[1] = nn.Sequential(nn.ReLU(), Gate(4).double())
+        probe[1][1].factor[2] = factor
+        return float(nn.functional.cross_entropy(probe(inputs.double()), labels).detach())
+
+    expected = abs((value(1 + 1e-6) - value(1 - 1e-6)) / 2e-6 / value(1))
+    scores = elasticity(model, repeat((inputs.double(), labels)), structure).nodes
+    assert float(scores[2]) == pytest.approx(expected, rel=1e-4)
+    masks = node_masks(structure, nodes == 2, model)
+    assert sorted(masks) == ["0.bias", "0.weight", "2.weight"]
+    assert masks["0.weight"][0].flatten(1).any(1).tolist() == [True, True, False, True]
 
 
 def test_scores_of_nodes_that_overflow_are_refused() -> None:
