@@ -15,7 +15,8 @@ from prunectl.images import ImageData, ImageSource, Preprocessing, mixed
 from prunectl.registry import keyword_options, resolve
 from prunectl.schedule import DEFAULT_STEPS, check_sparsity
 from prunectl.seeds import seed_for
-from prunectl.units import EVERY_NODE, NodeRules, unit_of
+from prunectl.unit import EVERY_NODE, NodeRules
+from prunectl.units import unit_of
 
 Report = Callable[[int, int, float], None]
 """Called after each round with (round, rounds, sparsity)."""
@@ -60,8 +61,9 @@ def prune(
     planned = resolve("schedule", schedule or method.schedule)
     if method.needs_data and data is None:
         raise OptionError(f"criterion {criterion} scores on images; give --data")
-    unit = unit_of(method, checkpoint, copy.deepcopy(checkpoint.model), scope or method.scope, rules)
-    unit.check(sparsity, budget)
+    model = copy.deepcopy(checkpoint.model)
+    unit = unit_of(method, checkpoint, model, scope=scope or method.scope, rules=rules, budget=budget)
+    unit.check(sparsity)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("prune", seed))
@@ -70,11 +72,11 @@ def prune(
             images = data.train.to(checkpoint.device)
             batches = _endless(images, checkpoint.preprocessing, checkpoint.device, batch_size, seed)
         rounds, i = planned(sparsity, steps) if sparsity is not None else (1.0,), 0
-        while i < len(rounds) and not (i and budget is not None and unit.within(budget)):
+        while i < len(rounds) and not (i and unit.within_budget()):
             if unit.keep(rounds[i]) < unit.kept:
-                scores = method.scorer(unit.model, batches, *unit.inputs, **keywords)
+                scores = method.scorer(model, batches, *unit.inputs, **keywords)
                 if budget is not None:
-                    rounds = planned(unit.sparsity_for(scores, budget), steps)
+                    rounds = planned(unit.sparsity_in_budget(scores), steps)
                 unit.take(unit.selected(scores, rounds[min(i, len(rounds) - 1)]))
             i += 1
             if report is not None:
@@ -92,7 +94,7 @@ def prune(
         "device": checkpoint.device.type,
         "seed": seed,
     }
-    return checkpoint.after("prune", chosen, model=unit.model, masks=unit.masks).noting(unit.result(budget))
+    return checkpoint.after("prune", chosen, model=model, masks=unit.masks).noting(unit.result())
 
 
 def _endless(

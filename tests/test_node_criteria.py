@@ -24,7 +24,7 @@ from prunectl.shrink import shrink
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.removal import dead_nodes, node_masks
 from prunectl.structure.trace import trace
-from prunectl.units import NodeRules
+from prunectl.unit import NodeRules
 from tests.helpers import checkpoint_of, image_data, randomise_
 
 SHAPE = (1, 8, 8)

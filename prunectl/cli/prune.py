@@ -88,7 +88,7 @@ def command(
     from prunectl.cli.start import start
     from prunectl.criterion import criterion_named
     from prunectl.prune import prune
-    from prunectl.units import NodeRules
+    from prunectl.unit import NodeRules
 
     where, images = device_named(device), None
     if model is None and not criterion_named(criterion).needs_data:

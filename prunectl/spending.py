@@ -1,0 +1,50 @@
+"""What a network without some of its nodes costs, in the terms of a budget."""
+
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from prunectl.budget import Budget
+from prunectl.checkpoint import Checkpoint, build
+from prunectl.masks import Masks
+from prunectl.structure.costs import costs_without, float32_bytes
+from prunectl.structure.nodes import Structure
+from prunectl.structure.surgery import remove
+from prunectl.timing import relative_latency
+
+_NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
+
+
+class Spending:
+    """The costs of a checkpoint's network, `model`, under a budget; a latency is relative to the dense network's."""
+
+    def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, structure: Structure) -> None:
+        self.budget, self.checkpoint, self.model, self.structure = budget, checkpoint, model, structure
+
+    def without(self, gone: Tensor) -> float:
+        """The cost when nodes (bool, (nodes,)) are gone."""
+        if self.budget.kind == "latency":
+            small, _ = remove(self.model, Masks.dense(), self.structure, gone)
+            return relative_latency(small, self.original, self.checkpoint.spec.input)
+        costs = costs_without(self.structure, self.model, gone)
+        return {"params": costs.parameters, "flops": costs.flops, "size": costs.bytes}[self.budget.kind]
+
+    @cached_property
+    def limit(self) -> float:
+        """The most that the budget allows."""
+        dense = self.checkpoint.dense
+        size = sum(float32_bytes(tensor, tensor.numel()) for tensor in self.original.state_dict().values())
+        whole = {"params": dense.parameters, "flops": dense.flops, "size": size, "latency": 1}
+        return self.budget.limit(whole[self.budget.kind])
+
+    @cached_property
+    def original(self) -> nn.Module:
+        """A network as large as the original dense one."""
+        if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
+            return self.model
+        return build(self.checkpoint.spec).to(self.checkpoint.device)
+
+    def told(self, amount: float) -> str:
+        """A cost in words."""
+        number = f"{amount:.3g}" if self.budget.kind == "latency" else f"{int(amount):,}"
+        return f"{number} {_NAMES[self.budget.kind]}"
