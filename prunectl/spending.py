@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from prunectl.budget import Budget
@@ -13,6 +14,8 @@ from prunectl.structure.surgery import remove
 from prunectl.timing import relative_latency
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
+_ANY = 0.01
+"""A value with which no arithmetic is slower than with others."""
 
 
 class Spending:
@@ -39,10 +42,16 @@ class Spending:
 
     @cached_property
     def original(self) -> nn.Module:
-        """A network as large as the original dense one."""
+        """A network as large as the original dense one; its values mean nothing."""
         if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
             return self.model
-        return build(self.checkpoint.spec).to(self.checkpoint.device)
+        with torch.device("meta"):
+            network = build(self.checkpoint.spec)
+        network.to_empty(device=self.checkpoint.device)
+        with torch.no_grad():
+            for tensor in (*network.parameters(), *network.buffers()):
+                tensor.fill_(_ANY if tensor.is_floating_point() else 0)
+        return network
 
     def told(self, amount: float) -> str:
         """A cost in words."""

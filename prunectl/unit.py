@@ -74,8 +74,8 @@ class Unit(ABC):
         """Refuse a sparsity, or the budget, that is reached already or that this unit does not take."""
         if self.budget is not None:
             raise OptionError(
-                f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this one prunes "
-                "weights: give --sparsity"
+                f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
+                "one prunes weights: give --sparsity"
             )
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(

@@ -174,8 +174,10 @@ class Nodes(_WithNodes):
 
     def result(self) -> dict[str, Any]:
         """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
-        timed = self.spending is not None and self.spending.budget.kind == "latency"
-        return {**super().result(), **({"latency": self.spending.without(self.gone)} if timed else {})}
+        result = super().result()
+        if self.spending is not None and self.spending.budget.kind == "latency":
+            result["latency"] = self.spending.without(self.gone)
+        return result
 
 
 UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
@@ -200,8 +202,8 @@ def unit_of(
         raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
     if method.unit == "weights" and rules != EVERY_NODE:
         raise OptionError(
-            f"--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes ({criteria_for_nodes()}); this "
-            "one prunes the weights of all layers"
+            "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes "
+            f"({criteria_for_nodes()}); this one prunes the weights of all layers"
         )
     return UNITS[method.unit](checkpoint, model, scope, rules, budget)
 

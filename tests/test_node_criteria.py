@@ -15,7 +15,9 @@ from prunectl.criteria.snap import elasticity
 from prunectl.criteria.snip import elasticity as weight_elasticity
 from prunectl.criteria.structured_random import uniform
 from prunectl.criterion import criterion_named
+from prunectl.data import load_data
 from prunectl.errors import OptionError, PrunectlError
+from prunectl.fresh import fresh
 from prunectl.header import ModelSpec
 from prunectl.measure import cost, stored_bytes
 from prunectl.prune import prune
@@ -290,6 +292,24 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
     assert 0.02 < pruned.history[-1]["result"]["latency"] < 0.8
     with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
+
+
+def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
+    data = load_data("digits")
+    start = fresh("lenet300", data, source="digits")
+    once = shrink(prune(start, None, criterion="structured-random", sparsity=0.5))
+    state = torch.get_rng_state()
+    for text, nodes in [("size", "4x"), ("params", "0.25x"), ("flops", "4x")]:
+        more = prune(once, None, criterion="efficient-convnets", budget=Budget.read(text, nodes))
+        result = more.history[-1]["result"]
+        share = {"size": result["bytes"] / 4, "params": result["parameters"], "flops": result["flops"] / 2}[text]
+        assert share <= 267_410 / 4
+        assert result["node_sparsity"] > 0.5
+    with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
+        prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, --params 2x asks for 133,705 parameters"):
+        prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
 
 
 @pytest.mark.parametrize(
