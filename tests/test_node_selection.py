@@ -126,6 +126,12 @@ def test_orders(axes, scores, options, order):
     assert rank(structure, torch.tensor(scores), alive, **options).order.tolist() == order
 
 
+def test_shares_of_layers_are_rounded_to_the_nearest():
+    ranking = rank(axes_of(list(range(10)), list(range(10, 25))), torch.rand(25), torch.ones(25) > 0, scope="layer")
+    removed = ranking.removed(25 - 6)
+    assert (10 - int(removed[:10].sum()), 15 - int(removed[10:].sum())) == (2, 4)  # 2.4 and 3.6
+
+
 def test_multiples_round_up_what_stays_and_leave_small_groups_alone():
     structure = axes_of(list(range(10)), [10, 11, 12])
     ranking = rank(structure, torch.arange(13.0), torch.ones(13, dtype=torch.bool), multiple_of=4)
