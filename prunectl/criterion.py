@@ -17,8 +17,9 @@ Scorer = Callable[..., Scores]
 class Criterion:
     """A scorer `(model, batches, *, options) -> Scores` and the defaults that make it a named method.
 
-    `batches` yields (inputs (B, C, H, W), labels (B,)) without end, fresh ones in every round. `source` is paper and
-    equation.
+    `batches` yields (inputs (B, C, H, W), labels (B,)) without end, fresh ones in every round. `unit` says what is
+    scored: `weights`, `nodes` or `both`; a scorer of nodes takes the network's `Structure` as a third argument.
+    `source` is paper and equation.
     """
 
     scorer: Scorer

@@ -5,10 +5,10 @@ from typing import Any
 from prunectl.accuracy import accuracy
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import DataError, OptionError
-from prunectl.expand import expanded, removed_nodes
+from prunectl.expand import expanded, nodes_present
 from prunectl.images import ImageData
 from prunectl.measure import LATENCY_BATCHES, cost, latency, peak_memory, stored_bytes
-from prunectl.structure.count import count_nodes
+from prunectl.structure.count import count_cut_off
 
 
 def evaluate(
@@ -87,6 +87,7 @@ def _nodes(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
     try:
         whole = expanded(checkpoint)
     except OptionError:  # shrunk with --norm alive: it has no masks, and so no nodes that are cut off
-        present = checkpoint.dense.nodes - removed_nodes(checkpoint)
+        present = nodes_present(checkpoint)
         return present, present
-    return count_nodes(whole.model, checkpoint.spec.input, whole.masks), whole.nodes_present
+    cut = count_cut_off(whole.model, checkpoint.spec.input, whole.masks)
+    return None if cut is None else whole.nodes - cut, whole.nodes_present

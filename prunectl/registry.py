@@ -20,6 +20,12 @@ TABLES: dict[str, dict[str, str]] = {
         "snipit": "prunectl.criteria.snip:snipit",
         "magnitude": "prunectl.criteria.magnitude:magnitude",
         "random": "prunectl.criteria.random:random",
+        "snap": "prunectl.criteria.snap:snap",
+        "snapit": "prunectl.criteria.snap:snapit",
+        "cnip": "prunectl.criteria.cnip:cnip",
+        "cnipit": "prunectl.criteria.cnip:cnipit",
+        "structured-random": "prunectl.criteria.structured_random:structured_random",
+        "efficient-convnets": "prunectl.criteria.efficient_convnets:efficient_convnets",
     },
     "schedule": {
         "one-shot": "prunectl.schedule:one_shot",

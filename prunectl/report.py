@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prunectl.budget import UNITS as BUDGETS
 from prunectl.files import sha256
 from prunectl.header import SUFFIXES, beside, read_header
 from prunectl.inspect import inspect
@@ -143,7 +144,8 @@ def _step(entry: dict[str, Any]) -> str:
     """One command of a history in a word or two."""
     options = entry.get("options", {})
     if entry["command"] == "prune":
-        return f"prune({options.get('criterion')} {options.get('sparsity')})"
+        budgets = [f"{kind} {options[kind]}" for kind in BUDGETS if kind in options]
+        return f"prune({options.get('criterion')} {budgets[0] if budgets else options.get('sparsity')})"
     if entry["command"] == "train":
         steps, total, epochs = options.get("steps", 0), options.get("total_steps", 0), options.get("epochs", 0)
         return f"train({epochs})" if steps == total else f"train({epochs * steps / total:.1f} of {epochs})"

@@ -1,7 +1,7 @@
-"""How much each prunable weight matters: higher = kept."""
+"""How much each prunable weight, or each node, matters: higher = kept."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from prunectl.errors import PrunectlError
 
 @dataclass(frozen=True, eq=False)
 class Scores(Mapping[str, Tensor]):
-    """Parameter name -> float32 tensor of its shape; every entry is finite."""
+    """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    nodes: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name, score in self.tensors.items():
+        scored = {**self.tensors, **({} if self.nodes is None else {"the nodes": self.nodes})}
+        for name, score in scored.items():
             if not torch.isfinite(score).all():
                 raise PrunectlError(
                     f"the scores of {name} are not all finite: the network's loss or gradients overflow; "

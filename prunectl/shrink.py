@@ -1,23 +1,20 @@
 """shrink: remove what a mask has killed, and prove that the function stays."""
 
 import copy
-from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import OptionError, ProofError
 from prunectl.expand import expanded
-from prunectl.masks import Masks
 from prunectl.measure import cost
 from prunectl.registry import unknown
 from prunectl.structure.dead import bury_
-from prunectl.structure.edits import Impossible, edits_for
-from prunectl.structure.plan import Plan
-from prunectl.structure.surgery import cut_masks, cut_model, kept_indices
-from prunectl.structure.trace import Analysis, analyse
+from prunectl.structure.nodes import FROZEN
+from prunectl.structure.small import made, planned, planned_alive
+from prunectl.structure.surgery import cut_masks
+from prunectl.structure.trace import analyse
 from prunectl.structure.verify import difference
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -46,70 +43,33 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact") -> Checkpoint:
     analysis = analyse(masked, shape, outer=whole.outer)
     working = copy.deepcopy(masked)
     removed = bury_(working, analysis, whole.masks)
-    plan, proof = _proved(masked, working, analysis, removed, shape)
-    small = _made(working.float(), plan, shape)
+    plan = planned(masked, working, analysis, removed, shape, TOLERANCES[torch.float64])
+    proof = {"float64": _prove(masked, made(working, plan, shape), shape, torch.float64)}
+    small = made(working.float(), plan, shape)
     proof["float32"] = _prove(masked.float(), small, shape, torch.float32)
     result: dict[str, object] = {"proof": proof}
     if norm == "alive":
-        plan = _proved_alive(plan, working, analysis, removed)
-        small = _made(working, plan, shape)
+        plan = planned_alive(plan, working, analysis, removed)
+        small = made(working, plan, shape)
         result["change"] = difference(masked, small, shape)
     small_masks = cut_masks(whole.masks, plan.kept)
     small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
-    gone = int(removed.sum()) - int(removed[analysis.structure.image[analysis.structure.image >= 0]].sum())
-    earlier = (checkpoint.dense.nodes or 0) - whole.nodes_present
+    image = analysis.structure.image
+    gone = int(removed.sum()) - int(removed[image[image != FROZEN]].sum())
+    nodes = whole.nodes - gone
     result |= {
-        "nodes": (checkpoint.dense.nodes or analysis.structure.nodes) - gone,
-        "removed": gone - earlier,
+        "nodes": nodes,
+        "removed": whole.nodes_present - nodes,
         "parameters": counted.parameters,
         "flops": counted.flops,
         "runs": "graph" if plan.graph else "modules",
     }
     options = {} if norm == "exact" else {"norm": norm}
-    made = checkpoint.after("shrink", options, model=small, masks=small_masks, edits=plan.to_edits())
-    return made.noting(result).to(checkpoint.device)
-
-
-def _proved(
-    masked: nn.Module, working: nn.Module, analysis: Analysis, removed: Tensor, shape: tuple[int, int, int]
-) -> tuple[Plan, dict[str, float]]:
-    """The plan under which the smaller network equals the masked one: its own code where that works, else its graph."""
-    kept = kept_indices(analysis.structure, removed)
-    try:
-        edits = edits_for(masked, analysis.flow, _gone(analysis, removed), alive=False)
-        plan = Plan(kept, edits, graph=("", 1) in kept)
-        found = difference(masked, _made(working, plan, shape), shape)
-        if found <= TOLERANCES[torch.float64]:
-            return plan, {"float64": found}
-    except (Impossible, RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
-        pass  # the network's own code does not fit the smaller tensors
-    plan = Plan(kept, graph=True)
-    return plan, {"float64": _prove(masked, _made(working, plan, shape), shape, torch.float64)}
-
-
-def _proved_alive(plan: Plan, working: nn.Module, analysis: Analysis, removed: Tensor) -> Plan:
-    """The same plan with statistics over what is left."""
-    if plan.graph:
-        return replace(plan, alive=True)
-    try:
-        return Plan(plan.kept, edits_for(working, analysis.flow, _gone(analysis, removed), alive=True), alive=True)
-    except Impossible:
-        return Plan(plan.kept, graph=True, alive=True)
-
-
-def _made(whole: nn.Module, plan: Plan, shape: tuple[int, int, int]) -> nn.Module:
-    """The smaller network of a plan, from the dense one with its constants folded."""
-    small = cut_model(whole, plan.kept)
-    if not plan.graph:
-        plan.apply_(small)
-    return plan.finish_(small, whole, shape)
-
-
-def _gone(analysis: Analysis, removed: Tensor) -> np.ndarray:
-    """Which labels are removed."""
-    gone: np.ndarray = analysis.structure.gone(removed)[analysis.number].numpy()
-    return gone
+    shrunk = checkpoint.after(
+        "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
+    )
+    return shrunk.noting(result).to(checkpoint.device)
 
 
 def _prove(masked: nn.Module, small: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> float:
@@ -121,6 +81,3 @@ def _prove(masked: nn.Module, small: nn.Module, shape: tuple[int, int, int], dty
             "nothing was written: please report the network and this line"
         )
     return found
-
-
-__all__ = ["NORMS", "TOLERANCES", "Masks", "shrink"]

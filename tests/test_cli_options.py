@@ -160,6 +160,30 @@ def test_names_are_refused_before_torch_is_imported(tmp_path):
         assert (ran.code, ran.err.partition("; ")[2][:12]) == (1, "did you mean")
 
 
+def test_a_budget_is_told_with_what_is_reached(net, raw, cli):
+    ran = raw("prune", net.name, "-c", "snap", "--flops", "4x", "--multiple-of", 4, "-o", "new.safetensors")
+    assert (ran.code, ran.out) == (0, "new.safetensors\n")
+    (entry,) = [
+        e for e in json.loads(cli("inspect", "new.safetensors", "--json"))["history"] if e["command"] == "prune"
+    ]
+    asked, reached = entry["options"], entry["result"]
+    assert (asked["flops"], asked["multiple_of"], "sparsity" in asked) == ("4x", 4, False)
+    assert reached["flops"] <= 266_200 * 2 / 4
+    first, second = ran.err.splitlines()
+    assert first.startswith("snap: asked for flops 4x; kept ")
+    assert first.endswith(f" of 266,200 weights, sparsity {reached['weight_sparsity']:.6f}")
+    assert second.startswith(
+        f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,}"
+    )
+    assert " prune(snap flops 4x)" in cli("report", "new.safetensors", "--csv")
+    assert cli("shrink", "new.safetensors", "-o", "small.safetensors")
+    small = json.loads(cli("inspect", "small.safetensors", "--json"))
+    assert small["history"][-1]["result"]["parameters"] == reached["parameters"]
+    assert all(
+        tensor["shape"][0] % 4 == 0 for tensor in small["tensors"] if tensor["shape"] and tensor["shape"][0] > 10
+    )
+
+
 def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tmp_path):
     empty = ("--data", "cifar10", "--data-dir", tmp_path)
     assert cli("prune", net.name, "--criterion", "magnitude", "-o", "new.safetensors", *empty) == "new.safetensors\n"

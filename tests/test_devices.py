@@ -4,29 +4,37 @@ import pytest
 import torch
 
 from prunectl.attack import attack
+from prunectl.criterion import criterion_named
 from prunectl.data import load_data
 from prunectl.evaluate import evaluate
 from prunectl.fresh import fresh
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.shrink import shrink
+from prunectl.structure.nodes import count_nodes
 from prunectl.train import Trainer, train
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random"])
+@pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random", "snapit", "cnipit", "efficient-convnets"])
 def test_the_whole_way(device: str, criterion: str) -> None:
     where, data = torch.device(device), load_data("digits")
     begun = fresh("lenet5", data, source="digits").to(where)
     pruned = prune(begun, data, criterion=criterion, sparsity=0.8)
     recipe = Recipe(epochs=2, sched="cosine", clip=5.0, ema=0.9, augment=("flip", "crop"), amp=device == "cuda")
     trained = train(pruned, data, recipe)
-    assert trained.masks.kept(trained.model) == trained.dense.weights - round(0.8 * trained.dense.weights)
+    counts = trained.dense
+    if criterion_named(criterion).unit == "nodes":
+        assert count_nodes(trained.model, begun.spec.input, trained.masks) == counts.nodes - round(0.8 * counts.nodes)
+    else:
+        assert trained.masks.kept(trained.model) == counts.weights - round(0.8 * counts.weights)
     small = shrink(trained)
     before, after = (evaluate(c, data, with_latency=criterion == "snipit") for c in (trained, small))
     assert before["confusion"] == after["confusion"]
+    if criterion_named(criterion).unit == "nodes":
+        assert after["parameters"] == pruned.history[-1]["result"]["parameters"] < 0.2 * counts.parameters
     assert before["device"].startswith(device)
     for checkpoint in (trained, small):
         record = attack(checkpoint, data, attack="fgsm", eps=[8 / 255], n=64)

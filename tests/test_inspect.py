@@ -33,6 +33,7 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
             "seed": 0,
         },
         "parent": None,
+        "result": {"weight_sparsity": 0.5},
     }
     assert seen == {
         "path": "tiny.safetensors",

@@ -1,14 +1,20 @@
 """prunectl prune."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunectl.budget import UNITS, Budget
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
 from prunectl.registry import check
 from prunectl.schedule import check_sparsity
+
+if TYPE_CHECKING:
+    from prunectl.checkpoint import Checkpoint
+
+DEFAULT_SPARSITY = 0.9
 
 
 def command(
@@ -17,14 +23,38 @@ def command(
         str, typer.Option("-c", "--criterion", help="What ranks the weights.", autocompletion=completes("criterion"))
     ] = "snipit",
     sparsity: Annotated[
-        float, typer.Option("-s", "--sparsity", help="Share of the dense network's weights to prune, in (0, 1).")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            "-s",
+            "--sparsity",
+            help="Share of the dense network's weights, or nodes where these are pruned, in (0, 1)  [default: 0.9]",
+        ),
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
+    ] = None,
+    flops: Annotated[
+        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x."),
+    ] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
+    ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="one-shot or snipit  [default: the criterion's]", autocompletion=completes("schedule")),
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of an iterative schedule (s of the paper).", min=1)] = 5,
     scope: Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (layer).")] = None,
+    min_nodes: Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)] = 1,
+    multiple_of: Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)] = 1,
+    outer_layers: Annotated[
+        bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
+    ] = False,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
@@ -41,9 +71,12 @@ def command(
     force: options.Force = False,
     config: options.Config = None,
 ) -> None:
-    """Prune weights to a sparsity, exactly: of a checkpoint, or of a fresh network (--model), before training."""
+    """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
+
+    One target is given: a sparsity, reached exactly, or a budget of the shrunk network.
+    """
     check("criterion", criterion)
-    check_sparsity(sparsity)
+    sparsity, budget = _target(sparsity, {"params": params, "flops": flops, "size": size, "latency": latency})
     if model is not None:
         check("model", model)
         if checkpoint not in (None, "-"):
@@ -55,6 +88,7 @@ def command(
     from prunectl.cli.start import start
     from prunectl.criterion import criterion_named
     from prunectl.prune import prune
+    from prunectl.unit import NodeRules
 
     where, images = device_named(device), None
     if model is None and not criterion_named(criterion).needs_data:
@@ -82,10 +116,12 @@ def command(
             images,
             criterion=criterion,
             sparsity=sparsity,
+            budget=budget,
             schedule=schedule,
             steps=steps,
             scope=scope,
             options=options.pairs(plugin_options, "-O"),
+            rules=NodeRules(min_nodes=min_nodes, multiple_of=multiple_of, outer_layers=outer_layers),
             batch_size=batch_size,
             seed=seed,
             report=lambda i, rounds, now: bar.update(
@@ -93,7 +129,37 @@ def command(
             ),
         )
     write(pruned, path)
-    kept = pruned.masks.kept(pruned.model)
-    reached = 1 - kept / pruned.dense.weights
-    output.say(f"{criterion}: kept {kept:,} of {pruned.dense.weights:,} weights, sparsity {reached:.6f}")
+    _tell(criterion, pruned)
     output.emit(path)
+
+
+def _target(sparsity: float | None, budgets: dict[str, str | None]) -> tuple[float | None, Budget | None]:
+    """The one target that was given; sparsity 0.9 when none was."""
+    given = {kind: text for kind, text in budgets.items() if text is not None}
+    named = [*(["sparsity"] if sparsity is not None else []), *given]
+    if len(named) > 1:
+        raise OptionError(f"give one target, got {' and '.join('--' + kind for kind in named)}")
+    for kind, text in given.items():
+        return None, Budget.read(kind, text)
+    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
+    check_sparsity(sparsity)
+    return sparsity, None
+
+
+def _tell(criterion: str, pruned: "Checkpoint") -> None:
+    """What was asked and what was reached."""
+    chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
+    asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS) if kind in chosen)
+    kept = pruned.masks.kept(pruned.model)
+    output.say(
+        f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
+        f"sparsity {reached['weight_sparsity']:.6f}"
+    )
+    if "node_sparsity" in reached:
+        times = dense.flops / max(reached["flops"], 1)
+        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
+        output.say(
+            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
+            f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
+            + latency
+        )

@@ -5,13 +5,20 @@ from torch import nn
 from prunectl.errors import StructureError
 from prunectl.masks import Masks
 from prunectl.structure.alive import cut_off
-from prunectl.structure.trace import analyse
+from prunectl.structure.trace import analyse, trace
 
 
-def count_nodes(model: nn.Module, shape: tuple[int, int, int], masks: Masks | None = None) -> int | None:
-    """How many nodes the network has, those left out that a mask cuts off; None if its structure cannot be followed."""
+def count_nodes(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
+    """How many nodes a network has; None if its structure cannot be followed."""
     try:
-        analysis = analyse(model, shape)
+        return trace(model, shape).nodes
     except StructureError:
         return None
-    return analysis.structure.nodes - (int(cut_off(analysis, masks).sum()) if masks else 0)
+
+
+def count_cut_off(model: nn.Module, shape: tuple[int, int, int], masks: Masks) -> int | None:
+    """How many nodes a mask cuts off from the image or from the outputs; None if they cannot be followed."""
+    try:
+        return int(cut_off(analyse(model, shape), masks).sum())
+    except StructureError:
+        return None

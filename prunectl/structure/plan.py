@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.structure.rewrite import rewritten_
-from prunectl.structure.surgery import Kept
+from prunectl.structure.surgery import Kept, composed
 from prunectl.structure.swaps import apply_edits_
 
 
@@ -46,6 +46,11 @@ class Plan:
         rows = [_unpacked(text) for text in plan["rows"]]
         kept = {(key.rpartition(":")[0], int(key.rpartition(":")[2])): rows[row] for key, row in plan["kept"].items()}
         return Plan(kept, tuple(edit for edit in edits if edit is not plan), plan["graph"], plan["alive"])
+
+    def after(self, kept: Kept, edits: tuple[dict[str, Any], ...]) -> "Plan":
+        """The plan of two shrinks, of which the first one, with these, left a network that runs its own code."""
+        named = {(edit["module"], edit.get("attribute", "swap")): edit for edit in (*edits, *self.edits)}
+        return Plan(composed(kept, self.kept), tuple(named.values()), self.graph, self.alive)
 
     def apply_(self, small: nn.Module) -> None:
         """Change the modules of a network; its tensors may still be those of the dense one."""

@@ -22,6 +22,12 @@ def kept_indices(structure: Structure, removed: Tensor) -> Kept:
     return {key: left for key, left in found.items() if len(left) < len(axes[key])}
 
 
+def composed(before: Kept, after: Kept) -> Kept:
+    """What two removals, one after the other, leave of the first network."""
+    both = {key: left[after[key]] if key in after else left for key, left in before.items()}
+    return {**after, **both}
+
+
 def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
     """The same tensors without what is gone; those that are not touched are the same objects."""
     small = dict(tensors)

@@ -1,0 +1,41 @@
+"""What a pruned network may cost: parameters, FLOPs, bytes or latency."""
+
+import re
+from dataclasses import dataclass
+
+from prunectl.errors import OptionError
+
+_COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
+_EXAMPLES = {"params": "or a count (1.2M)", "flops": "or a count (300M)", "size": "or bytes (200KB)", "latency": ""}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`kind` is params, flops, size or latency; `amount` an absolute number, or a share of the dense network's."""
+
+    kind: str
+    text: str
+    amount: float
+    relative: bool
+
+    def limit(self, dense: float) -> float:
+        """The most that the network may cost when the dense one costs `dense`."""
+        return self.amount * dense if self.relative else self.amount
+
+    @staticmethod
+    def read(kind: str, text: str) -> "Budget":
+        """Read `0.125x` (the share that remains), `8x` (from 1 on: that many times less), or `1.2M`, `200KB`.
+
+        Raises:
+            OptionError: another text, or nothing that remains.
+        """
+        found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", text)
+        number, unit = (float(found[1]), found[2]) if found else (0.0, "")
+        if number > 0 and unit == "x":
+            return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
+        if unit in UNITS[kind] and number * UNITS[kind][unit] >= 1:
+            return Budget(kind, text, number * UNITS[kind][unit], relative=False)
+        known = f"--{kind} takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
+        raise OptionError(f"{known}, got '{text}'")

@@ -1,0 +1,36 @@
+"""CNIP: weights and nodes in one ranking, once or in small steps (Verdenius et al. 2020)."""
+
+from torch import nn
+
+from prunectl.criterion import Batches, Criterion
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+from prunectl.sensitivity import sensitivity
+from prunectl.structure.gates import at_gates, gated
+from prunectl.structure.nodes import Structure
+
+SOURCE = "Verdenius et al. 2020, arXiv:2006.00896"
+
+
+def elasticities(
+    model: nn.Module,
+    data: Batches,
+    structure: Structure,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    loss: str = "cross-entropy",
+) -> Scores:
+    """|dL/dθ · θ / L| of every prunable weight and |dL/dc · c / L| of every node's gate, from one pass.
+
+    All share the same batches and the same loss L, so that they compare. The authors' code scores weights and nodes in
+    two passes over different batches, whose losses differ, and its iterations never reach their target; here the weight
+    sparsity, in which the weights of removed nodes count, is exactly the one asked for (`structure.joint`).
+    """
+    weights = prunable(model)
+    values = sensitivity(model, data, {*weights, *gated(structure, model)}, batches=batches, bn=bn, loss=loss)
+    return Scores({name: values[name].abs() for name in weights}, at_gates(structure, model, values).abs())
+
+
+cnip = Criterion(elasticities, schedule="one-shot", scope="global", source=SOURCE, unit="both")
+cnipit = Criterion(elasticities, schedule="snipit", scope="global", source=SOURCE, unit="both")

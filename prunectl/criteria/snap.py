@@ -1,0 +1,33 @@
+"""SNAP: node sensitivity, once or in small steps (Verdenius et al. 2020)."""
+
+from torch import nn
+
+from prunectl.criterion import Batches, Criterion
+from prunectl.scores import Scores
+from prunectl.sensitivity import sensitivity
+from prunectl.structure.gates import at_gates, gated
+from prunectl.structure.nodes import Structure
+
+SOURCE = "Verdenius et al. 2020, arXiv:2006.00896"
+
+
+def elasticity(
+    model: nn.Module,
+    data: Batches,
+    structure: Structure,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    loss: str = "cross-entropy",
+) -> Scores:
+    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `sensitivity`.
+
+    The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
+    eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).
+    """
+    values = sensitivity(model, data, gated(structure, model), batches=batches, bn=bn, loss=loss)
+    return Scores(nodes=at_gates(structure, model, values).abs())
+
+
+snap = Criterion(elasticity, schedule="one-shot", scope="global", source=SOURCE, unit="nodes")
+snapit = Criterion(elasticity, schedule="snipit", scope="global", source=SOURCE, unit="nodes")

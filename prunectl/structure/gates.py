@@ -1,0 +1,64 @@
+"""Gates: a factor c = 1 on every node, and what of the weights is multiplied by it."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.structure.nodes import FROZEN, Structure
+
+Axis = tuple[str, int]
+
+
+def gated(structure: Structure, model: nn.Module) -> set[str]:
+    """The names of the parameters that `at_gates` reads."""
+    unread = ~_present(structure, _consumers(structure, model))
+    made = [key for key in producers(structure, model) if unread[structure.axes[key]].any()]
+    return {name for name, _ in [*_consumers(structure, model), *made]}
+
+
+def at_gates(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
+    """Sum dL/dθ · θ to dL/dc · c for every node, float32 (nodes,), on the cpu.
+
+    The gate sits where weights read the node: what they multiply is multiplied by c, so the sum over the node's slices
+    of all readers is the gate's. A node that no weight reads (the queries and keys of attention) has its gate behind
+    the weights and biases that make it. `values` holds the parameters that `gated` names.
+    """
+    readers = _consumers(structure, model)
+    read = _sums(structure, readers, values)
+    made = _sums(structure, [key for key in producers(structure, model) if key[0] in values], values)
+    return torch.where(_present(structure, readers), read, made)[:FROZEN].float()
+
+
+def producers(structure: Structure, model: nn.Module) -> list[Axis]:
+    """The axes along which weights (2 dims or more) make nodes or pass them on, and those of the biases beside them."""
+    parameters = dict(model.named_parameters())
+    made = [key for key in structure.axes if key[0] in parameters and key not in structure.consumers]
+    weights = [key for key in made if parameters[key[0]].ndim > 1]
+    owners = {name.rpartition(".")[0] for name, _ in weights}
+    biases = [key for key in made if parameters[key[0]].ndim == 1 and key[0].rpartition(".")[0] in owners]
+    return [*weights, *biases]
+
+
+def _consumers(structure: Structure, model: nn.Module) -> list[Axis]:
+    """The axes through which parameters read nodes, in a fixed order."""
+    names = {name for name, _ in model.named_parameters()}
+    return sorted(key for key in structure.consumers if key[0] in names and key in structure.axes)
+
+
+def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
+    """Which classes lie on any of the axes: bool (nodes + 1,), the last entry stands for FROZEN."""
+    found = torch.zeros(structure.nodes + 1, dtype=torch.bool)
+    for key in axes:
+        found[structure.axes[key]] = True
+    return found
+
+
+def _sums(structure: Structure, axes: Iterable[Axis], values: Mapping[str, Tensor]) -> Tensor:
+    """The sum of `values` over the slices of every class, float64 (nodes + 1,)."""
+    total = torch.zeros(structure.nodes + 1, dtype=torch.float64)
+    for name, axis in axes:
+        slices = values[name].movedim(axis, 0).reshape(values[name].shape[axis], -1).sum(1)
+        classes = structure.axes[name, axis]
+        total.index_add_(0, classes % len(total), slices.cpu().double())  # FROZEN, -1, is the last
+    return total

@@ -1,0 +1,39 @@
+"""How much faster one network is than another, on this machine."""
+
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.modes import evaluating
+
+_SECONDS = 0.3
+_WARM_UP = 3
+
+
+def relative_latency(one: nn.Module, other: nn.Module, shape: tuple[int, int, int]) -> float:
+    """The latency of `one` divided by that of `other`: medians for one image, in turns, one cpu thread."""
+    image = torch.full((1, *shape), 0.5, device=next(one.parameters()).device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with evaluating(one), evaluating(other), torch.inference_mode():
+            for _ in range(_WARM_UP):
+                _seconds(one, image), _seconds(other, image)
+            taken = [(_seconds(one, image), _seconds(other, image)) for _ in range(_WARM_UP)]
+            while sum(map(sum, taken)) < _SECONDS:
+                taken.append((_seconds(one, image), _seconds(other, image)))
+    finally:
+        torch.set_num_threads(threads)
+    ours, theirs = zip(*taken, strict=True)
+    return float(median(ours) / median(theirs))
+
+
+def _seconds(model: nn.Module, image: Tensor) -> float:
+    """The time of one forward pass."""
+    begun = perf_counter()
+    model(image)
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)
+    return perf_counter() - begun

@@ -1,0 +1,238 @@
+"""Weights, nodes and both: how one round of pruning changes the masks."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.budget import Budget
+from prunectl.checkpoint import Checkpoint
+from prunectl.criterion import Criterion
+from prunectl.errors import OptionError
+from prunectl.masks import Masks
+from prunectl.scores import Scores
+from prunectl.select import select
+from prunectl.spending import Spending
+from prunectl.structure.alive import cut_off
+from prunectl.structure.costs import costs_without
+from prunectl.structure.joint import select_both
+from prunectl.structure.nodes import FROZEN
+from prunectl.structure.ranking import Ranking, rank
+from prunectl.structure.removal import dead_nodes, merged, node_masks
+from prunectl.structure.trace import Analysis, analyse
+from prunectl.unit import EVERY_NODE, NodeRules, Unit, criteria_for_nodes
+
+_LATENCY_CANDIDATES = 8
+
+
+class Weights(Unit):
+    """Single weights go."""
+
+    def selected(self, scores: Scores, sparsity: float) -> Masks:
+        """Keep an exact count of weights."""
+        return Masks({**self.masks, **select(scores, self.masks, self.keep(sparsity), self.scope)})
+
+
+class _WithNodes(Unit):
+    """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, model: nn.Module, scope: str, rules: NodeRules, budget: Budget | None
+    ) -> None:
+        self.analysis = _follow(checkpoint, model, rules)
+        self.structure = self.analysis.structure
+        super().__init__(checkpoint, model, scope, rules, budget)
+        image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
+        self.nodes = max(checkpoint.dense.nodes or 0, self.structure.nodes - image) + image
+        self.spending = None if budget is None else Spending(budget, checkpoint, model, self.analysis)
+
+    def take(self, masks: Masks) -> None:
+        """Find the nodes that the masks remove."""
+        super().take(masks)
+        self.gone = dead_nodes(self.structure, masks, self.model)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The structure."""
+        return (self.structure,)
+
+    def ranking(self, scores: Scores) -> Ranking:
+        """The nodes in the order in which they go."""
+        if scores.nodes is None:
+            raise OptionError(f"a criterion whose unit is nodes or both has to score {self.structure.nodes} nodes")
+        return rank(
+            self.structure,
+            scores.nodes,
+            ~self.gone,
+            scope=self.scope,
+            min_nodes=self.rules.min_nodes,
+            multiple_of=self.rules.multiple_of,
+        )
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that count as pruned, bool (nodes,)."""
+        return self.gone
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """All rules."""
+        return asdict(self.rules)
+
+    def result(self) -> dict[str, Any]:
+        """Sparsities, and the costs of the network without the nodes that are removed."""
+        return {
+            "node_sparsity": 1 - int((~self.unreached).sum()) / self.nodes,
+            **super().result(),
+            **asdict(costs_without(self.structure, self.model, self.gone)),
+        }
+
+
+class Both(_WithNodes):
+    """Weights and nodes go, ranked together; the sparsity is that of weights."""
+
+    def check(self, sparsity: float | None) -> None:
+        """Refuse a scope other than the global one, too."""
+        if self.scope != "global":
+            raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+        super().check(sparsity)
+
+    def selected(self, scores: Scores, sparsity: float) -> Masks:
+        """Keep an exact count of weights."""
+        keep = self.keep(sparsity)
+        return select_both(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that are removed, and those that no path of kept weights reaches."""
+        return self.gone | cut_off(self.analysis, self.masks)
+
+
+class Nodes(_WithNodes):
+    """Nodes go."""
+
+    word = "node"
+
+    @property
+    def total(self) -> int:
+        """How many nodes the original dense network has."""
+        return self.nodes
+
+    @property
+    def kept(self) -> int:
+        """How many nodes are alive."""
+        return int((~self.gone).sum())
+
+    def check(self, sparsity: float | None) -> None:
+        """Refuse a target that is reached already."""
+        if self.spending is None:
+            super().check(sparsity)
+        elif self.within_budget():
+            now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
+            limit = self.spending.told(self.spending.limit)
+            raise OptionError(
+                f"the network has {now} already, --{budget.kind} {budget.text} asks for {limit}; ask for less"
+            )
+
+    def selected(self, scores: Scores, sparsity: float) -> Masks:
+        """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
+        ranking, excess = self.ranking(scores), self.kept - self.keep(sparsity)
+        count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
+        if count is None:
+            most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
+            raise OptionError(f"node sparsity {sparsity:.4g} was asked, {most:.4g} is the most {self._limits}")
+        return merged(self.masks, node_masks(self.structure, ranking.removed(count), self.model))
+
+    def within_budget(self) -> bool:
+        """Whether there is a budget, and the network is within it."""
+        return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
+
+    def sparsity_in_budget(self, scores: Scores) -> float:
+        """The node sparsity when the fewest nodes that have to go for the budget are gone."""
+        assert self.spending is not None
+        ranking, gone, spending = self.ranking(scores), self.gone, self.spending
+
+        def fits(count: int) -> bool:
+            return spending.without(gone | ranking.removed(count)) <= spending.limit
+
+        tries = _LATENCY_CANDIDATES if spending.budget.kind == "latency" else None
+        count = fewest(len(ranking.order), fits, tries)
+        if count is None:
+            least = spending.without(gone | ranking.removed(len(ranking.order)))
+            raise OptionError(
+                f"--{spending.budget.kind} {spending.budget.text} asks for {spending.told(spending.limit)}, "
+                f"{spending.told(least)} is the least {self._limits}"
+            )
+        return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
+
+    @property
+    def _limits(self) -> str:
+        """Why no more can go."""
+        rules = self.rules
+        multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
+        return f"with {rules.min_nodes} or more nodes left on every axis{multiples}; ask for less pruning"
+
+    def result(self) -> dict[str, Any]:
+        """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
+        result = super().result()
+        if self.spending is not None and self.spending.budget.kind == "latency":
+            result["latency"] = self.spending.without(self.gone)
+        return result
+
+
+UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
+
+
+def unit_of(
+    method: Criterion,
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    *,
+    scope: str,
+    rules: NodeRules,
+    budget: Budget | None,
+) -> Unit:
+    """What a criterion prunes of a network, which is a copy of the checkpoint's.
+
+    Raises:
+        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes.
+        StructureError: nodes are to be pruned, and the network cannot be followed.
+    """
+    if method.unit not in UNITS:
+        raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
+    if method.unit == "weights" and rules != EVERY_NODE:
+        raise OptionError(
+            "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes "
+            f"({criteria_for_nodes()}); this one prunes the weights of all layers"
+        )
+    return UNITS[method.unit](checkpoint, model, scope, rules, budget)
+
+
+def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> int | None:
+    """The least count up to `most` that fits, None if `most` does not; every count above one that fits, fits too.
+
+    With `tries`, so many counts are tried at most, and the least of those that fit is taken.
+    """
+    if not fits(most):
+        return None
+    low, high, tried = -1, most, 1
+    while high - low > 1 and (tries is None or tried < tries):
+        middle, tried = (low + high) // 2, tried + 1
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analysis:
+    """Trace a network, with the channels of the image as nodes where outer layers may go."""
+    analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
+    structure = analysis.structure
+    if rules.outer_layers and (structure.image == FROZEN).all():
+        raise OptionError("--outer-layers: no channel of this network's images can be removed; leave it out")
+    if not structure.nodes:
+        raise OptionError(
+            f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such as "
+            "snipit"
+        )
+    return analysis
