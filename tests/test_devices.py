@@ -11,7 +11,7 @@ from prunectl.fresh import fresh
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.shrink import shrink
-from prunectl.structure.nodes import count_nodes
+from prunectl.structure.count import count_nodes
 from prunectl.train import Trainer, train
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
