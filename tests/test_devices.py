@@ -11,7 +11,7 @@ from prunectl.fresh import fresh
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.shrink import shrink
-from prunectl.structure.count import count_nodes
+from prunectl.structure.count import count_cut_off
 from prunectl.train import Trainer, train
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -27,7 +27,7 @@ def test_the_whole_way(device: str, criterion: str) -> None:
     trained = train(pruned, data, recipe)
     counts = trained.dense
     if criterion_named(criterion).unit == "nodes":
-        assert count_nodes(trained.model, begun.spec.input, trained.masks) == counts.nodes - round(0.8 * counts.nodes)
+        assert count_cut_off(trained.model, begun.spec.input, trained.masks) == round(0.8 * counts.nodes)
     else:
         assert trained.masks.kept(trained.model) == counts.weights - round(0.8 * counts.weights)
     small = shrink(trained)
