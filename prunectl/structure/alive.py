@@ -82,6 +82,9 @@ class Paths:
         for node in self.order:
             if any(v.image for v in self.flow.tensors_of(node)):
                 used |= self.lying(node) & self.used[node]
+                if node not in self.links and self.mixes(node) and self.used[node].any():
+                    for source in self.sources(node):  # what is inside a recurrent layer is read there
+                        used |= self.lying(source)
         return ~used[:-1] & ~self.gone[:-1]
 
     def _link(self, node: fx.Node) -> Link | None:
