@@ -2,13 +2,14 @@
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
@@ -61,20 +62,9 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
     """Count on the meta device, where nothing is computed (torch's own counter misses attention on a cpu)."""
     image = like_parameters(model, 1, *shape)
     empty = on_meta(model).eval()
-    uses: dict[str, int] = {}
-
-    def recorder(name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
-        def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            positions = inputs[0] if isinstance(module, nn.modules.conv._ConvTransposeNd) else output
-            uses[name] = uses.get(name, 0) + positions.numel() // int(module.weight.shape[0])
-
-        return record
-
     weights = prunable(empty)
-    for name in weights:
-        empty.get_submodule(name.removesuffix("weight").rstrip(".")).register_forward_hook(recorder(name))
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        empty(image)
+    with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
+        empty(image)  # the counter takes operations apart, and hands on what is left of them
     return Cost(
         parameters=sum(p.numel() for p in model.parameters()),
         flops=counter.get_total_flops(),
@@ -83,11 +73,34 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
                 name=name,
                 shape=tuple(weight.shape),
                 kept=int(masks[name].sum()) if name in masks else weight.numel(),
-                uses=uses.get(name, 0),
+                uses=by_weight.flops.get(name, 0) // (2 * weight.numel()),
             )
             for name, weight in weights.items()
         ),
     )
+
+
+class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the FLOPs of the operations that multiply by each weight.
+
+    A weight is known by its storage, which its views share, so it does not matter whether a module or a graph uses it.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = {weight.untyped_storage()._cdata: name for name, weight in weights.items()}
+        self.flops: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and count it if torch has a formula for it."""
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            storages = [part.untyped_storage()._cdata for part in args if isinstance(part, Tensor)]
+            name = next((self.names[storage] for storage in storages if storage in self.names), None)
+            if name is not None:
+                self.flops[name] = self.flops.get(name, 0) + int(formula(*args, **(kwargs or {}), out_val=out))
+        return out
 
 
 def stored_bytes(model: nn.Module, masks: Masks) -> tuple[int, int]:

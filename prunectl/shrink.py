@@ -12,10 +12,10 @@ from prunectl.measure import cost
 from prunectl.registry import unknown
 from prunectl.structure.dead import bury_
 from prunectl.structure.nodes import FROZEN
-from prunectl.structure.small import made, planned, planned_alive
+from prunectl.structure.small import Shape, made, planned, planned_alive
 from prunectl.structure.surgery import cut_masks
 from prunectl.structure.trace import analyse
-from prunectl.structure.verify import difference
+from prunectl.structure.verify import BATCHES, FEW_BATCHES, LARGE, difference
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
@@ -42,11 +42,12 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact") -> Checkpoint:
     masked = copy.deepcopy(whole.model).double()
     analysis = analyse(masked, shape, outer=whole.outer)
     working = copy.deepcopy(masked)
+    large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
     removed = bury_(working, analysis, whole.masks)
     plan = planned(masked, working, analysis, removed, shape, TOLERANCES[torch.float64])
-    proof = {"float64": _prove(masked, made(working, plan, shape), shape, torch.float64)}
+    proof = {"float64": _prove(masked, made(working, plan, shape), shape, torch.float64, large=large)}
     small = made(working.float(), plan, shape)
-    proof["float32"] = _prove(masked.float(), small, shape, torch.float32)
+    proof["float32"] = _prove(masked.float(), small, shape, torch.float32, large=large)
     result: dict[str, object] = {"proof": proof}
     if norm == "alive":
         plan = planned_alive(plan, working, analysis, removed)
@@ -72,9 +73,10 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact") -> Checkpoint:
     return shrunk.noting(result).to(checkpoint.device)
 
 
-def _prove(masked: nn.Module, small: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> float:
+def _prove(masked: nn.Module, small: nn.Module, shape: Shape, dtype: torch.dtype, *, large: bool) -> float:
     """Compare, and refuse a difference above the tolerance of the type."""
-    found, allowed = difference(masked, small, shape), TOLERANCES[dtype]
+    batches = FEW_BATCHES if large else BATCHES
+    found, allowed = difference(masked, small, shape, batches=batches), TOLERANCES[dtype]
     if not found <= allowed:  # also when it is nan
         raise ProofError(
             f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, allowed is {allowed:.0e}; "

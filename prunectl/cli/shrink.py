@@ -1,10 +1,20 @@
 """prunectl shrink."""
 
+from typing import Annotated
+
+import typer
+
 from prunectl.cli import options, output
 
 
 def command(
     checkpoint: options.CheckpointArgument = None,
+    norm: Annotated[
+        str,
+        typer.Option(
+            help="exact: norms keep the statistics of their original width; alive: plain norms over what is left."
+        ),
+    ] = "exact",
     device: options.Device = "auto",
     output_path: options.Output = None,
     force: options.Force = False,
@@ -21,7 +31,7 @@ def command(
     from prunectl.shrink import shrink
 
     masked = read(source, device_named(device))
-    small = shrink(masked)
+    small = shrink(masked, norm=norm)
     write(small, path)
     result = small.history[-1]["result"]
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
@@ -30,4 +40,8 @@ def command(
     output.say(
         f"proof: largest relative difference {proof['float64']:.1e} in float64, {proof['float32']:.1e} in float32"
     )
+    if result["runs"] == "graph":
+        output.say("       it runs a rewritten graph: the network's own code does not fit the smaller tensors")
+    if "change" in result:
+        output.say(f"       --norm alive changes the outputs by up to {result['change']:.2g} of the largest")
     output.emit(path)

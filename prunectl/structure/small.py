@@ -10,7 +10,7 @@ from prunectl.structure.edits import Impossible, edits_for
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut_model, kept_indices
 from prunectl.structure.trace import Analysis
-from prunectl.structure.verify import difference
+from prunectl.structure.verify import FEW_BATCHES, difference
 
 Shape = tuple[int, int, int]
 
@@ -26,7 +26,7 @@ def planned(
     if ("", 1) not in kept:
         try:
             plan = Plan(kept, edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False))
-            if difference(masked, made(working, plan, shape), shape) <= tolerance:
+            if difference(masked, made(working, plan, shape), shape, batches=FEW_BATCHES) <= tolerance:
                 return plan
         except Exception:
             pass

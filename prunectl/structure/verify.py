@@ -6,9 +6,15 @@ from torch import nn
 from prunectl.modes import evaluating
 
 BATCHES = (1, 2, 8)
+FEW_BATCHES = (1, 3)
+"""For large networks, where the proof would take minutes."""
+LARGE = 10**10
+"""FLOPs per image."""
 
 
-def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], seed: int = 0) -> float:
+def difference(
+    one: nn.Module, other: nn.Module, shape: tuple[int, int, int], seed: int = 0, batches: tuple[int, ...] = BATCHES
+) -> float:
     """The largest difference of two networks' outputs, relative to the largest output, over several random batches.
 
     Both are compared in eval mode, in the type of their parameters.
@@ -17,7 +23,7 @@ def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], se
     generator = torch.Generator().manual_seed(seed)
     worst = torch.zeros((), dtype=torch.float64)
     with evaluating(one), evaluating(other), torch.no_grad():
-        for size in BATCHES:
+        for size in batches:
             images = torch.randn(size, *shape, generator=generator).to(weight)
             expected, found = one(images).double().cpu(), other(images).double().cpu()
             scale = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
