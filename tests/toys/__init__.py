@@ -3,6 +3,8 @@
 Each takes a batch of at least 2 and gives 3 logits, in eval and in train mode.
 """
 
+from torch import nn
+
 from tests.toys import attention, convs, gates, joins, moves, norms, sequences
 from tests.toys.parts import Toys
 
@@ -15,3 +17,8 @@ TOYS: Toys = {
     **attention.TOYS,
     **sequences.TOYS,
 }
+
+
+def built(input_shape: tuple[int, ...], classes: int, *, name: str) -> nn.Module:
+    """A toy as `--model tests.toys:built -M name=NAME` builds it."""
+    return TOYS[name][0]()

@@ -1,0 +1,120 @@
+"""Shrinks of any network: by masks of weights and of nodes, one after the other, through files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from prunectl.checkpoint import Checkpoint, read, write
+from prunectl.errors import OptionError, ProofError
+from prunectl.header import ModelSpec
+from prunectl.masks import Masks, prunable
+from prunectl.prune import prune
+from prunectl.shrink import shrink
+from prunectl.structure.plan import Plan
+from prunectl.structure.verify import difference
+from tests.helpers import checkpoint_of, randomise_
+from tests.toys import TOYS
+
+RUNS = {
+    "residual": "modules",
+    "grouped-4": "modules",
+    "unequal-split": "modules",
+    "layer-norm-2d": "modules",
+    "encoder-layer": "modules",
+    "group-norm-4": "modules",
+    "rms-norm": "modules",
+    "windows": "modules",
+    "attention-fused-sdpa": "graph",
+    "weight-standardised-gain": "graph",
+    "response-norm": "graph",
+    "lstm-bidirectional": "graph",
+}
+"""A toy for each way to run what is left: own code, swapped norms and attention, rewritten graph."""
+
+
+def toy(name: str) -> Checkpoint:
+    """A toy with random values everywhere, that can be read from a file again."""
+    build, shape = TOYS[name]
+    torch.manual_seed(0)
+    made = checkpoint_of(randomise_(build()).eval(), shape)
+    return replace(made, spec=ModelSpec("tests.toys:built", shape, 3, {"name": name}))
+
+
+def weight_masked(start: Checkpoint, sparsity: float) -> Checkpoint:
+    """Masks that hit every weight alike."""
+    generator = torch.Generator().manual_seed(1)
+    named = prunable(start.model).items()
+    masks = Masks({name: torch.rand(weight.shape, generator=generator) > sparsity for name, weight in named})
+    masks.apply_(start.model)
+    return start.after("prune", {}, masks=masks)
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    return difference(one.model, other.model, one.spec.input, seed=7) < 1e-5
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_shrinks_follow_each_other_through_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    start = toy(name)
+    nodes, path = start.dense.nodes or 0, tmp_path / "small.safetensors"
+    seen = []
+    for sparsity in (0.3, 0.5):
+        masked = prune(start, None, criterion="structured-random", sparsity=sparsity)
+        small = shrink(masked)
+        result = small.history[-1]["result"]
+        assert result["nodes"] == nodes - round(sparsity * nodes)
+        write(small, path)
+        start = read(path)
+        assert same(start, masked)
+        assert not start.masks
+        assert sum(p.numel() for p in start.model.parameters()) == result["parameters"] < masked.dense.parameters
+        assert start.model.train()(torch.randn(3, *start.spec.input)).shape == (3, 3)
+        start.model.eval()
+        seen.append(result["runs"])
+    assert RUNS[name] in seen
+    assert Plan.of(start.edits).graph == (seen[-1] == "graph")
+
+
+@pytest.mark.parametrize("name", ["encoder-layer", "convnext", "prelu", "squeeze-excite", "depth-multiplier", "gru"])
+def test_weight_masks_shrink_networks_of_any_kind(name: str) -> None:
+    masked = weight_masked(toy(name), 0.85)
+    small = shrink(masked)
+    assert same(small, masked)
+    assert small.history[-1]["result"]["removed"] > 0 or name == "gru"
+    assert small.masks.kept(small.model) <= masked.masks.kept(masked.model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("sparsity", [0.6, 0.85, 0.95])
+def test_every_toy_shrinks_by_weight_masks(name: str, sparsity: float) -> None:
+    masked = weight_masked(toy(name), sparsity)
+    assert same(shrink(masked), masked)
+
+
+def test_norms_over_what_is_left_change_the_function_by_what_is_told() -> None:
+    masked = prune(toy("encoder-layer"), None, criterion="structured-random", sparsity=0.4)
+    exact, alive = shrink(masked), shrink(masked, norm="alive")
+    assert same(exact, masked)
+    change = difference(masked.model, alive.model, masked.spec.input)
+    assert change == pytest.approx(alive.history[-1]["result"]["change"], rel=1e-3)
+    assert change > 1e-3
+    assert not any(isinstance(m, nn.LayerNorm) for m in exact.model.modules())
+    assert any(isinstance(m, nn.LayerNorm) for m in alive.model.modules())
+    with pytest.raises(OptionError, match="shrunk with --norm alive equals no masked one"):
+        prune(alive, None, criterion="structured-random", sparsity=0.6)
+
+
+def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked = prune(toy("residual"), None, criterion="structured-random", sparsity=0.3)
+
+    def wrong(model: nn.Module, analysis: object, masks: object) -> torch.Tensor:
+        return torch.arange(40) % 2 == 0  # nodes that are alive
+
+    monkeypatch.setattr("prunectl.shrink.bury_", wrong)
+    with pytest.raises(ProofError, match="differs from the masked one"):
+        shrink(masked)
