@@ -46,16 +46,22 @@ def explain_network(model: nn.Module, shape: tuple[int, int, int], *, outer: boo
     analysis = analyse(model, shape, outer=outer)
     structure, parameters = analysis.structure, dict(model.named_parameters())
     total = sum(parameter.numel() for parameter in parameters.values())
-    untouchable = sum(_untouchable(structure, name, parameter) for name, parameter in parameters.items())
+    stay = untouchable(structure, model)
     return {
         "nodes": structure.nodes,
         "parameters": total,
         "flops": structure.flops(torch.zeros(structure.nodes, dtype=torch.bool)),
         "groups": _groups(structure, parameters, total),
         "frozen": _frozen(structure, parameters, _first_readers(analysis.flow.graph, parameters)),
-        "untouchable": untouchable,
-        "prunable_share": 1 - untouchable / max(total, 1),
+        "untouchable": stay,
+        "prunable_share": 1 - stay / max(total, 1),
     }
+
+
+def untouchable(structure: Structure, model: nn.Module) -> int:
+    """How many entries of parameters have no index that can go."""
+    rows = (_rows(structure, name, parameter) for name, parameter in model.named_parameters())
+    return sum(torch.Size(int((classes == FROZEN).sum()) for classes in row).numel() for row in rows)
 
 
 def _groups(structure: Structure, parameters: dict[str, nn.Parameter], total: int) -> list[Record]:
@@ -110,11 +116,6 @@ def _share(rows: Iterable[Tensor], group: Tensor, count: int) -> Tensor:
     for classes in rows:
         left *= 1 - torch.bincount(group[classes[classes != FROZEN]], minlength=count) / len(classes)
     return 1 - left
-
-
-def _untouchable(structure: Structure, name: str, parameter: Tensor) -> int:
-    """How many entries have no index that can go."""
-    return torch.Size(int((row == FROZEN).sum()) for row in _rows(structure, name, parameter)).numel()
 
 
 def _frozen(structure: Structure, parameters: Collection[str], readers: Collection[Place]) -> list[Record]:
