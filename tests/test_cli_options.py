@@ -8,7 +8,7 @@ import pytest
 import prunectl
 from tests.running import run_without_torch
 
-COMMANDS = ("train", "prune", "shrink", "eval", "attack", "report", "inspect", "criteria")
+COMMANDS = ("train", "prune", "shrink", "eval", "attack", "report", "inspect", "explain", "criteria")
 
 
 @pytest.fixture
@@ -155,7 +155,8 @@ def test_the_program_lists_its_commands_and_version(raw):
 
 
 def test_names_are_refused_before_torch_is_imported(tmp_path):
-    for line in ("train --model lenet30", "prune --criterion snipti", "attack --attack pgdd"):
+    lines = ("train --model lenet30", "explain --model lenet30", "prune -c snipti", "attack --attack pgdd")
+    for line in lines:
         ran = run_without_torch(tmp_path, *line.split())
         assert (ran.code, ran.err.partition("; ")[2][:12]) == (1, "did you mean")
 

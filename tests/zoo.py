@@ -292,12 +292,12 @@ class Joined(nn.Module):
         return torch.cat([each.mean((2, 3)) for each in maps], 1)
 
 
-def build_torchvision(name: str, classes: int = CLASSES) -> tuple[nn.Module, Shape]:
+def build_torchvision(name: str, classes: int = CLASSES, **options: int) -> tuple[nn.Module, Shape]:
     """A classifier of torchvision in eval mode, and the shape of an image that it is quick on."""
     from torchvision import models
 
     auxiliary = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    model = models.get_model(name, weights=None, num_classes=classes, **auxiliary)
+    model = models.get_model(name, weights=None, num_classes=classes, **auxiliary, **options)
     side = 224 if name.startswith(("vit", "maxvit")) else 96
     return model.eval(), (3, side, side)
 

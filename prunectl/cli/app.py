@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prunectl import __version__
-from prunectl.cli import attack, criteria, eval, inspect, prune, report, shrink, train
+from prunectl.cli import attack, criteria, eval, explain, inspect, prune, report, shrink, train
 from prunectl.errors import PrunectlError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, prune, shrink, eval, attack, report, inspect, criteria):
+for module in (train, prune, shrink, eval, attack, report, inspect, explain, criteria):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

@@ -1,6 +1,8 @@
 """A network as a graph of torch's own operations, by torch.export."""
 
 import contextlib
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,10 +88,15 @@ def _exported(model: nn.Module, images: Tensor) -> ExportedProgram:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without torch's warnings about what a tracer sees in networks of others."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without torch's warnings about what a tracer sees in networks of others, and without the graphs it prints."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 @contextlib.contextmanager

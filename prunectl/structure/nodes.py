@@ -11,6 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from prunectl.structure.labels import Reason
+
 FROZEN = -1
 
 
@@ -34,7 +36,7 @@ class Structure:
     """Every multiplication of matrices or convolution that runs for one image."""
     image: Tensor = field(default_factory=lambda: torch.tensor([FROZEN]))
     """The class of every channel of the image, int64 (C,): FROZEN, but where outer layers may be pruned."""
-    reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    reasons: Mapping[tuple[str, int], Reason] = field(default_factory=dict)
     """Why an axis, or some of its indices, must stay."""
 
     @cached_property

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import prunectl.structure.rules  # noqa: F401  (fills the table)
 from prunectl.structure.flow import Flow
 from prunectl.structure.graph import Graph, export
-from prunectl.structure.labels import Labels, Row
+from prunectl.structure.labels import Labels, Reason, Row
 from prunectl.structure.nodes import FROZEN, Product, Structure
 
 
@@ -110,11 +110,11 @@ def _axis_of(flow: Flow, row: Row) -> tuple[str, int]:
     return name, axis
 
 
-def _reasons(labels: Labels, axes: dict[tuple[str, int], Row]) -> dict[tuple[str, int], str]:
+def _reasons(labels: Labels, axes: dict[tuple[str, int], Row]) -> dict[tuple[str, int], Reason]:
     """Why an axis, or a part of it, stays."""
     found = {}
     for key, row in axes.items():
         told = labels.reason_of[labels.find(row)]
         if told.any():
-            found[key] = str(labels.reasons[int(told[told > 0][0]) - 1])
+            found[key] = labels.reasons[int(told[told > 0][0]) - 1]
     return found

@@ -1,0 +1,241 @@
+"""Removal at random from the networks of torchvision and timm: does the smaller one compute what the masked one does?
+
+Run as `python -m tests.benchmarks.zoo SET [--sparsity S] [--only NAME,..] [--part I/K] [--out FILE.jsonl]` with SET one
+of torchvision, timm, segmentation, video, backbones; a run with the same FILE goes on where it stopped. Each network
+has a process of its own, with a limit on time. `python -m tests.benchmarks.zoo --markdown FILE.jsonl ...` prints what
+stands in RESULTS.md.
+
+Every group of nodes loses the share S, at least one node stays on every axis. *64*, *32*: the largest difference to the
+masked network (all parameters zero at what is removed, on all axes) over its largest output, in float64 and float32, on
+batches of 1 and 2 images; networks of more than 130 M parameters or 30 GFLOPs on one image, those of more than 400 M
+in float32 only. *touchable*: the share of the parameters that some removal reaches. *kept*: the share that is left.
+*runs*: the network's own modules, or its rewritten graph. *seconds*: export, labels and the plan, without the proof.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.explain import untouchable
+from prunectl.structure import verify
+from prunectl.structure.costs import costs_without
+from prunectl.structure.edits import Impossible, edits_for
+from prunectl.structure.nodes import Structure
+from prunectl.structure.plan import Plan
+from prunectl.structure.ranking import rank
+from prunectl.structure.small import gone_labels, made, planned, zero_out
+from prunectl.structure.trace import analyse
+from prunectl.structure.verify import difference
+from tests import zoo
+from tests.randomise import randomise_
+
+SECONDS = 300
+TOLERANCES = {"diff64": 1e-10, "diff32": 1e-5}
+BIG = {"parameters": 130_000_000, "flops": 30_000_000_000}
+TOO_BIG_FOR_FLOAT64 = 400_000_000
+Record = dict[str, Any]
+Build = Callable[[], tuple[nn.Module, zoo.Shape]]
+
+
+def removal(structure: Structure, sparsity: float, seed: int = 0) -> Tensor:
+    """Nodes drawn at random: the same share of every group, but the last one of every axis stays; bool (nodes,)."""
+    scores = torch.rand(structure.nodes, generator=torch.Generator().manual_seed(seed))
+    ranking = rank(structure, scores, torch.ones(structure.nodes, dtype=torch.bool), scope="layer")
+    return ranking.removed(min(max(1, round(sparsity * structure.nodes)), len(ranking.order)))
+
+
+def checked(model: nn.Module, shape: zoo.Shape, sparsity: float) -> Record:
+    """Remove nodes of a network and compare; the keys are those of the table, and `small`, the smaller network."""
+    began = time.perf_counter()
+    analysis = analyse(model, shape)
+    analysed = time.perf_counter() - began
+    structure = analysis.structure
+    total = sum(parameter.numel() for parameter in model.parameters())
+    told = {"nodes": structure.nodes, "share": 1 - untouchable(structure, model) / total}
+    if not structure.nodes:
+        return told
+    removed = removal(structure, sparsity)
+    whole, left = (costs_without(structure, model, gone) for gone in (torch.zeros_like(removed), removed))
+    big = whole.parameters > BIG["parameters"] or whole.flops > BIG["flops"]
+    double = whole.parameters <= TOO_BIG_FOR_FLOAT64
+    masked = zero_out(model.double() if double else model, analysis, removed)
+    del model
+    began = time.perf_counter()
+    with contextlib.suppress(Impossible):
+        edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False)
+    planning = time.perf_counter() - began
+    with batches(1) if big else batches(1, 2):
+        tolerance = TOLERANCES["diff64" if double else "diff32"]
+        plan = planned(masked, masked, analysis, removed, shape, tolerance)
+        compared = differences(masked, plan, shape)
+    return {
+        **told,
+        **compared,
+        "removed": int(removed.sum()),
+        "parameters": whole.parameters,
+        "kept": left.parameters / whole.parameters,
+        "flops": left.flops / whole.flops,
+        "seconds_graph": analysed + planning,
+        "runs": "graph" if plan.graph else "modules",
+    }
+
+
+def batches(*sizes: int) -> Any:
+    """Compare on batches of these sizes."""
+    return patch.object(verify, "BATCHES", sizes)
+
+
+def differences(masked: nn.Module, plan: Plan, shape: zoo.Shape) -> Record:
+    """The differences of a plan's network to the masked one, in float64 where this one is, then in float32."""
+    double = next(masked.parameters()).dtype == torch.float64
+    diff64 = difference(masked, made(masked, plan, shape), shape) if double else None
+    masked = masked.float()
+    small = made(masked, plan, shape)
+    return {"diff64": diff64, "diff32": difference(masked, small, shape), "small": small}
+
+
+def exact(record: Record) -> bool:
+    """Whether every difference that was taken is within its tolerance."""
+    taken = [(record[key], allowed) for key, allowed in TOLERANCES.items() if record.get(key) is not None]
+    return bool(taken) and all(found <= allowed for found, allowed in taken)
+
+
+def trains(small: nn.Module, shape: zoo.Shape) -> list[str]:
+    """Run a step of training on noise; the names of the parameters that no gradient reaches."""
+    small.train().zero_grad()
+    small(torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))).square().sum().backward()
+    return [name for name, parameter in small.named_parameters() if parameter.grad is None]
+
+
+def _torchvision(name: str) -> tuple[nn.Module, zoo.Shape]:
+    side = 299 if name == "inception_v3" else 224
+    return zoo.build_torchvision(name)[0], (3, side, side)
+
+
+def _smallest_first() -> list[str]:
+    rest = [name for members in zoo.TORCHVISION.values() for name in members[1:]]
+    return [*zoo.TORCHVISION_SMALLEST.values(), *rest]
+
+
+SETS: dict[str, tuple[list[str], Callable[[str], tuple[nn.Module, zoo.Shape]]]] = {
+    "torchvision": (_smallest_first(), _torchvision),
+    "timm": ([*(name for name, _ in zoo.TIMM.values()), *zoo.TIMM_MORE], zoo.build_timm),
+    "segmentation": (list(zoo.SEGMENTATION), zoo.build_segmentation),
+    "video": (list(zoo.VIDEO), zoo.build_video),
+    "backbones": (list(zoo.DETECTION), zoo.build_backbone),
+}
+
+
+def one(kind: str, name: str, sparsity: float) -> Record:
+    """Check a network in this process."""
+    torch.set_num_threads(1)
+    try:
+        model, shape = SETS[kind][1](name)
+        record = checked(randomise_(model, 0, shape), shape, sparsity)
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
+    record.pop("small", None)
+    return record
+
+
+def apart(kind: str, name: str, sparsity: float) -> Record:
+    """Check a network in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.zoo", kind, "--one", name]
+    began = time.perf_counter()
+    try:
+        ran = subprocess.run(
+            [*command, "--sparsity", str(sparsity)], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        found: Record = json.loads(ran.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        found = {"failed": f"more than {SECONDS} s"}
+    except (IndexError, ValueError):
+        last = ran.stderr.strip().splitlines()[-1:] or ["nothing said"]
+        found = {"failed": f"exit {ran.returncode}: {last[0]}"}
+    versions = {library: _version(library) for library in ("torch", "torchvision", "timm")}
+    seconds = round(time.perf_counter() - began, 1)
+    return {"set": kind, "network": name, "sparsity": sparsity, **found, "seconds_all": seconds, "versions": versions}
+
+
+def _version(library: str) -> str:
+    from importlib.metadata import version
+
+    return version(library)
+
+
+HEAD = (
+    "| network | nodes | touchable | kept | 64 | 32 | runs | seconds | failed |\n|---|--:|--:|--:|--:|--:|---|--:|---|"
+)
+
+
+def row(record: Record) -> str:
+    """A line of the table."""
+    forms = {"nodes": "{:,}", "share": "{:.3f}", "kept": "{:.2f}", "diff64": "{:.0e}", "diff32": "{:.0e}"}
+    cells = [record["network"]]
+    for key in (*forms, "runs", "seconds_graph", "failed"):
+        value = record.get(key)
+        cells.append("" if value is None else {**forms, "seconds_graph": "{:.1f}"}.get(key, "{}").format(value))
+    failed = "" if exact(record) or cells[-1] or not record.get("nodes") else "not exact"
+    cells[-1] = (cells[-1] or failed or ("" if record.get("nodes") else "no node can go"))[:100].replace("|", "/")
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(files: list[Path]) -> Iterator[str]:
+    """The tables of several runs, each network as it was checked last."""
+    records: dict[tuple[str, float], dict[str, Record]] = {}
+    for record in (json.loads(line) for file in files for line in file.read_text().splitlines()):
+        records.setdefault((record["set"], record["sparsity"]), {})[record["network"]] = record
+    yield "# Removal at random, checked\n"
+    yield (__doc__ or "").split("\n\n", 2)[2].rstrip()
+    for (kind, sparsity), found in records.items():
+        rows = list(found.values())
+        libraries = ", ".join(f"{name} {number}" for name, number in rows[-1]["versions"].items())
+        good = sum(exact(record) for record in rows)
+        own = sum(record.get("runs") == "modules" for record in rows)
+        yield f"\n## {kind}, {sparsity} of the nodes removed\n"
+        yield f"{good} of {len(rows)} exact, {own} of them by their own modules ({libraries}).\n\n{HEAD}"
+        yield from (row(record) for record in sorted(rows, key=lambda record: record["network"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="removal at random, checked")
+    parser.add_argument("set", nargs="?", choices=SETS)
+    parser.add_argument("--sparsity", type=float, default=0.5)
+    parser.add_argument("--only", help="NAME,NAME")
+    parser.add_argument("--part", default="1/1", help="I/K: every Kth network, from the Ith")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help="check one network here, print JSON")
+    parser.add_argument("--markdown", type=Path, nargs="+", help="print the tables of these files")
+    args = parser.parse_args()
+    if args.markdown:
+        print("\n".join(markdown(args.markdown)))
+        return
+    if args.one:
+        print(json.dumps(one(args.set, args.one, args.sparsity)))
+        return
+    first, of = map(int, args.part.split("/"))
+    names = (args.only.split(",") if args.only else SETS[args.set][0])[first - 1 :: of]
+    known = args.out.read_text().splitlines() if args.out and args.out.exists() else []
+    done = {(r["set"], r["network"], r["sparsity"]) for r in map(json.loads, known)}
+    print(HEAD, flush=True)
+    for name in names:
+        if (args.set, name, args.sparsity) not in done:
+            record = apart(args.set, name, args.sparsity)
+            print(row(record), flush=True)
+            if args.out:
+                with args.out.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""A network without some of its nodes computes what the masked one does: toys, and the libraries' networks."""
+
+import pytest
+
+from prunectl.structure.plan import Plan
+from prunectl.structure.small import made, planned, zero_out
+from prunectl.structure.surgery import kept_indices
+from prunectl.structure.trace import analyse
+from prunectl.structure.verify import difference
+from tests import zoo
+from tests.benchmarks.zoo import SETS, TOLERANCES, apart, checked, differences, exact, removal, trains
+from tests.randomise import randomise_
+from tests.toys import TOYS
+
+WITHOUT_NODES = {"eca", "spatial-attention", "gru-cell"}
+SIDE = {"inception_v3": 75, "maxvit_t": 224}
+"""Of images that a network of torchvision takes, where it is not 64."""
+GRAPHS = {"swin_t"}
+"""The smallest networks of torchvision that cannot run what is left by their own modules."""
+SLOW = [
+    *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),
+    *(("timm", sparsity) for sparsity in (0.3, 0.5)),
+    *((kind, 0.5) for kind in ("segmentation", "video", "backbones")),
+]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of torch's recurrent layers, and of timm
+
+
+@pytest.mark.parametrize("name", [name for name in TOYS if name not in WITHOUT_NODES])
+def test_a_toy_is_exact_by_its_modules_and_by_its_graph(name: str) -> None:
+    build, shape = TOYS[name]
+    model = randomise_(build(), 0, shape).eval().double()
+    analysis = analyse(model, shape)
+    removed = removal(analysis.structure, 0.4)
+    assert removed.any()
+    masked = zero_out(model, analysis, removed)
+    plan = planned(masked, masked, analysis, removed, shape, TOLERANCES["diff64"])
+    graph = Plan(kept_indices(analysis.structure, removed), graph=True)
+    rewritten = None if plan.graph else made(masked, graph, shape)
+    diff64 = None if rewritten is None else difference(masked, rewritten, shape)
+    found = differences(masked, plan, shape)
+    assert exact(found), found
+    assert trains(found["small"], shape) == []
+    if rewritten is not None:
+        found = {"diff64": diff64, "diff32": difference(masked, rewritten.float(), shape)}  # masked is in float32 now
+        assert exact(found), found
+        assert trains(rewritten, shape) == []
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_NODES))
+def test_toys_without_nodes(name: str) -> None:
+    build, shape = TOYS[name]
+    assert analyse(build(), shape).structure.nodes == 0
+
+
+@pytest.mark.parametrize("name", zoo.TORCHVISION_SMALLEST.values())
+def test_the_smallest_of_each_family_is_exact(name: str) -> None:
+    side = SIDE.get(name, 64)
+    model, _ = zoo.build_torchvision(name, **({"image_size": 64} if name.startswith("vit") else {}))
+    found = checked(randomise_(model, 0, (3, side, side)), (3, side, side), 0.5)
+    assert exact(found), found
+    assert found["runs"] == ("graph" if name in GRAPHS else "modules")
+    assert found["share"] > 0.99
+    assert 0.2 < found["kept"] < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "sparsity", "name"), [(kind, sparsity, name) for kind, sparsity in SLOW for name in SETS[kind][0]]
+)
+def test_every_network_is_exact(kind: str, sparsity: float, name: str) -> None:
+    found = apart(kind, name, sparsity)
+    assert exact(found), found
