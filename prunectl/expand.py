@@ -31,9 +31,9 @@ class Whole:
 
 
 def nodes_present(checkpoint: Checkpoint) -> int:
-    """How many nodes are in memory."""
+    """How many nodes are in memory: what the last command that removed some says in its result."""
     if Plan.of(checkpoint.edits).kept:
-        return int(next(e["result"]["nodes"] for e in reversed(checkpoint.history) if e["command"] == "shrink"))
+        return int(next(e["result"]["nodes"] for e in reversed(checkpoint.history) if "nodes" in e.get("result", {})))
     return checkpoint.dense.nodes or 0
 
 

@@ -73,7 +73,7 @@ def prune(
         batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         if data is not None:
             images = data.train.to(checkpoint.device)
-            batches = _endless(images, checkpoint.preprocessing, checkpoint.device, batch_size, seed)
+            batches = endless(images, checkpoint.preprocessing, checkpoint.device, batch_size, seed)
         rounds, i = planned(sparsity, steps) if sparsity is not None else (1.0,), 0
         while i < len(rounds) and not (i and unit.within_budget()):
             if unit.keep(rounds[i]) < unit.kept:
@@ -100,10 +100,10 @@ def prune(
     return checkpoint.after("prune", chosen, model=model, masks=unit.masks).noting(unit.result())
 
 
-def _endless(
+def endless(
     images: ImageSource, preprocessing: Preprocessing, device: torch.device, size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised batches on the device, reshuffled when they run out."""
+    """Normalised batches on a device, reshuffled when they run out."""
     for epoch in count():
         for pixels, labels in images.batches(size, seed=mixed(seed, epoch)):
             yield preprocessing(pixels.to(device)), labels.to(device)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunectl.during import During
 from prunectl.errors import OptionError
 from prunectl.registry import resolve, unknown
 
@@ -19,7 +20,7 @@ class Recipe:
 
     `wd` is the optimiser's own weight decay, `clip` the largest gradient norm, `noise` the standard deviation of
     Gaussian noise on gradients, `ema` the decay of the averaged weights that become the result; `reg_weight` times the
-    regulariser is added to the loss. `augment` None takes what the dataset suggests.
+    regulariser is added to the loss. `augment` None takes what the dataset suggests. `prune` prunes between epochs.
     """
 
     epochs: int = 10
@@ -40,6 +41,7 @@ class Recipe:
     compile: bool = False
     augment: tuple[str, ...] | None = None
     seed: int = 0
+    prune: During | None = None
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {

@@ -109,9 +109,9 @@ def _data_name(described: dict[str, Any]) -> str:
 
 
 def _flops(seen: dict[str, Any]) -> int:
-    """FLOPs per image as executed: those of the last shrink, else of the dense network."""
-    shrinks = [entry["result"]["flops"] for entry in seen["history"] if entry["command"] == "shrink"]
-    return int(shrinks[-1] if shrinks else seen["dense"]["flops"])
+    """FLOPs per image as executed: those of what last removed nodes, else of the dense network."""
+    results = [entry.get("result", {}) for entry in seen["history"]]
+    return int(next((r["flops"] for r in reversed(results) if "nodes" in r), seen["dense"]["flops"]))
 
 
 def _records(path: Path, digest: str) -> list[dict[str, Any]]:
@@ -148,7 +148,8 @@ def _step(entry: dict[str, Any]) -> str:
         return f"prune({options.get('criterion')} {budgets[0] if budgets else options.get('sparsity')})"
     if entry["command"] == "train":
         steps, total, epochs = options.get("steps", 0), options.get("total_steps", 0), options.get("epochs", 0)
-        return f"train({epochs})" if steps == total else f"train({epochs * steps / total:.1f} of {epochs})"
+        pruning = f" {options['criterion']} {options['sparsity']}" if "criterion" in options else ""
+        return f"train({epochs if steps == total else f'{epochs * steps / total:.1f} of {epochs}'}{pruning})"
     return str(entry["command"])
 
 

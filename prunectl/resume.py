@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prunectl import files, header
 from prunectl.checkpoint import Checkpoint, from_header, network, to_header
+from prunectl.during import During
 from prunectl.errors import CheckpointError
 from prunectl.header import Header
 from prunectl.masks import Masks, pack, unpack
@@ -31,7 +32,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Paused:
-    """A training to go on with; `run` holds what the command line needs to find data and output again."""
+    """A training to go on with, its network as it is now; `run` tells the command line where data and output are."""
 
     checkpoint: Checkpoint
     recipe: Recipe
@@ -70,10 +71,13 @@ def read(path: Path, device: torch.device) -> Paused:
         tensors = load_file(path)
         head = Header.from_json(json.dumps(content["start"]), path)
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
-        recipe = Recipe(**{**content["recipe"], "augment": _tuple(content["recipe"]["augment"])})
+        recipe = _recipe(**content["recipe"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
-    for kind, name in (("model", head.model.name), ("optimizer", recipe.opt), ("regularizer", recipe.reg or "")):
+    named = {"model": head.model.name, "optimizer": recipe.opt, "regularizer": recipe.reg or ""}
+    if recipe.prune is not None:
+        named |= {"criterion": recipe.prune.criterion, "schedule": recipe.prune.schedule or ""}
+    for kind, name in named.items():
         check_trusted(kind, name, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     model = network(head, weights, str(path))
@@ -81,5 +85,8 @@ def read(path: Path, device: torch.device) -> Paused:
     return Paused(start, recipe, State(tensors, content["values"]), content["run"])
 
 
-def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: Any) -> Recipe:
+    """Undo `asdict` and JSON."""
+    return Recipe(
+        augment=None if augment is None else tuple(augment), prune=None if prune is None else During(**prune), **values
+    )

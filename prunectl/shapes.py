@@ -73,8 +73,9 @@ def set_tensor_(model: nn.Module, name: str, value: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)
     if leaf in module._parameters:
-        parameter = value if isinstance(value, nn.Parameter) else nn.Parameter(value, value.is_floating_point())
-        module._parameters[leaf] = parameter
+        before = module._parameters[leaf]
+        trained = value.is_floating_point() and (before is None or before.requires_grad)
+        module._parameters[leaf] = value if isinstance(value, nn.Parameter) else nn.Parameter(value, trained)
     else:
         module._buffers[leaf] = value
 

@@ -10,7 +10,7 @@ from prunectl.errors import OptionError, ProofError
 from prunectl.expand import expanded
 from prunectl.measure import cost
 from prunectl.registry import unknown
-from prunectl.structure.dead import bury_
+from prunectl.structure.dead import bury_, masked_nodes
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.small import Shape, made, planned, planned_alive
 from prunectl.structure.surgery import cut_masks
@@ -21,13 +21,14 @@ TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
 
 
-def shrink(checkpoint: Checkpoint, *, norm: str = "exact") -> Checkpoint:
+def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = True) -> Checkpoint:
     """A physically smaller network that computes what the masked one computes, with the masks that still prune.
 
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
     largest relative differences stand in the history under `proof`. Normalisations over channels of which some are gone
     keep the statistics of the original width; with `norm` "alive" they take those of what is left, which changes the
-    function: by how much stands under `change`.
+    function: by how much stands under `change`. Without `constants`, only nodes go that are masked on all their
+    parameters, so that a training goes on as that of the masked network would, where constants are trained on.
 
     Raises:
         StructureError: the network cannot be followed.
@@ -43,7 +44,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact") -> Checkpoint:
     analysis = analyse(masked, shape, outer=whole.outer)
     working = copy.deepcopy(masked)
     large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
-    removed = bury_(working, analysis, whole.masks)
+    removed = bury_(working, analysis, whole.masks) if constants else masked_nodes(analysis, whole.masks, whole.model)
     plan = planned(masked, working, analysis, removed, shape, TOLERANCES[torch.float64])
     proof = {"float64": _prove(masked, made(working, plan, shape), shape, torch.float64, large=large)}
     small = made(working.float(), plan, shape)

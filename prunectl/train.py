@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,11 @@ from prunectl.measure import cost, memory_in_use
 from prunectl.recipe import Recipe, optimizer, scheduler
 from prunectl.registry import keyword_options, resolve
 from prunectl.resume import State
+from prunectl.rounds import Rounds
 from prunectl.seeds import seed_for
+from prunectl.structure.optimizer import carry_, laid_out
+from prunectl.structure.plan import Plan
+from prunectl.structure.surgery import cut, since
 
 _LOGS = 100
 _BACKWARD = 2  # a backward pass costs two forward passes: one for the inputs' gradients, one for the weights'
@@ -49,11 +53,8 @@ class Trainer:
         self.data = data.to(checkpoint.device)
         self.device = checkpoint.device
         self.augment = data.augment if recipe.augment is None else recipe.augment
-        self.model = copy.deepcopy(checkpoint.model).train()
-        if self.device.type == "cuda":  # on a cpu it takes 0.9 to 1.07 of the time, by network
-            self.model.to(memory_format=torch.channels_last)
-        self.enforcer = Enforcer(checkpoint.masks, self.model)
-        self.network = torch.compile(self.model) if recipe.compile else self.model
+        self.rounds = _rounds(recipe, checkpoint, self.data, state)
+        self._take(replace(checkpoint, model=copy.deepcopy(checkpoint.model).train()))
         self.optimizer = optimizer(recipe, self.model)
         count = len(self.data.train)
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
@@ -61,9 +62,7 @@ class Trainer:
         self.scheduler = scheduler(recipe, self.optimizer, self.total_steps)
         self.average = _average(self.model, recipe.ema)
         self.penalty = _penalty(recipe)
-        counted = cost(self.model, checkpoint.masks, spec.input)
-        self.flops, self.sparsity = counted.flops, 1 - counted.kept / checkpoint.dense.weights
-        self.step = self.images = 0
+        self.step = self.images = self.spent = 0
         self.seconds = 0.0
         self.loss = torch.zeros((), device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -91,6 +90,9 @@ class Trainer:
                     self.seconds = time.perf_counter() - started
                     at_end = self.step % self.steps_per_epoch == 0
                     record = self._record(at_end) if at_end or self.step % every == 0 else None
+                    if record is not None and self.rounds is not None and at_end and self.rounds.due(epoch + 1):
+                        self._prune(self.rounds)
+                        record["pruned"] = self.rounds.now
                     self._random = _get_random(self.device)
                     yield record
                     _set_random(self.device, self._random)
@@ -104,27 +106,33 @@ class Trainer:
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
         model = copy.deepcopy(self.model if self.average is None else self.average.module)
-        self.start.masks.apply_(model)
+        now = self.current
+        now.masks.apply_(model)
+        recipe = asdict(self.recipe)
+        del recipe["prune"]
         chosen = {
-            **asdict(self.recipe),
+            **recipe,
+            **({} if self.rounds is None else self.rounds.chosen),
             "augment": list(self.augment),
             "data": self.data.described,
             "device": self.device.type,
             "steps": self.step,
             "total_steps": self.total_steps,
         }
-        return self.start.after("train", chosen, model=model.train(self.start.model.training))
+        model.train(self.start.model.training)
+        trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
+        return trained if self.rounds is None else trained.noting(self.rounds.result())
 
     def state(self) -> State:
-        """Everything that `Trainer(checkpoint, data, recipe, state)` needs to go on from here, on the cpu."""
+        """Everything that `Trainer(self.current, data, recipe, state)` needs to go on from here, on the cpu."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"random/{i}": tensor for i, tensor in enumerate(self._random)}
         tensors |= {"sums/loss": self.loss, "sums/correct": self.correct}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
-        saved = self.optimizer.state_dict()
-        for index, slots in saved["state"].items():
-            tensors |= {f"optimizer/{index}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
+        for name, parameter in self.model.named_parameters():
+            slots = self.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer/{name}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
         return State(
             {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             {
@@ -132,8 +140,11 @@ class Trainer:
                 "images": self.images,
                 "seen": self.seen,
                 "seconds": self.seconds,
-                "groups": saved["param_groups"],
+                "spent": self.spent,
+                "groups": self.optimizer.state_dict()["param_groups"],
                 "scheduler": self.scheduler.state_dict(),
+                "entries": len(self.start.history),
+                "events": [] if self.rounds is None else list(self.rounds.events),
             },
         )
 
@@ -148,19 +159,51 @@ class Trainer:
         self.loss, self.correct = (kinds["sums"][name].to(self.device) for name in ("loss", "correct"))
         if self.average is not None:
             self.average.load_state_dict(kinds["average"])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in kinds.get("optimizer", {}).items():
-            index, _, slot = name.partition("/")
-            slots.setdefault(int(index), {})[slot] = tensor
-        for number, parameter in enumerate(self.model.parameters()):
-            for slot, value in slots.get(number, {}).items():
-                if value.shape == parameter.shape:  # a fused step wants the parameter's own memory format
-                    slots[number][slot] = torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)
+        slots: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in kinds.get("optimizer", {}).items():
+            name, _, slot = key.rpartition("/")
+            slots.setdefault(name, {})[slot] = tensor
+        saved = {
+            number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
+            for number, (name, parameter) in enumerate(self.model.named_parameters())
+            if name in slots
+        }
         groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in state.values["groups"]]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.scheduler.load_state_dict(state.values["scheduler"])
-        for name in ("step", "images", "seen", "seconds"):
+        for name in ("step", "images", "seen", "seconds", "spent"):
             setattr(self, name, state.values[name])
+        self.start = replace(self.start, history=self.start.history[: state.values["entries"]])
+
+    def _take(self, checkpoint: Checkpoint) -> None:
+        """Let this checkpoint's network be the one that is trained."""
+        self.current, self.model = checkpoint, checkpoint.model
+        if self.device.type == "cuda":  # on a cpu it takes 0.9 to 1.07 of the time, by network
+            self.model.to(memory_format=torch.channels_last)
+        self.enforcer = Enforcer(checkpoint.masks, self.model)
+        self.network = torch.compile(self.model) if self.recipe.compile else self.model
+        counted = cost(self.model, checkpoint.masks, checkpoint.spec.input)
+        self.flops = counted.flops
+        self.sparsity = {"weight_sparsity": 1 - counted.kept / checkpoint.dense.weights}
+        if self.rounds is not None and "node_sparsity" in self.rounds.now:
+            self.sparsity["node_sparsity"] = self.rounds.now["node_sparsity"]
+
+    def _prune(self, rounds: Rounds) -> None:
+        """Do the round that is due, and go on with what it leaves: optimiser and average follow."""
+        self.optimizer.zero_grad(set_to_none=True)
+        before = self.current
+        with _random_state(self.device):
+            pruned = rounds.run(before)
+        self._take(replace(pruned, sha256=self.start.sha256))
+        kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
+        carry_(self.optimizer, before.model, self.model, kept)
+        if self.average is not None:
+            averaged = cut(self.average.module.state_dict(), kept)
+            count, self.average = self.average.n_averaged, _average(self.model, self.recipe.ema)
+            assert self.average is not None
+            self.average.module.load_state_dict(averaged)
+            self.average.n_averaged.copy_(count)
+            pruned.masks.apply_(self.average.module)
 
     def _fit(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser."""
@@ -184,6 +227,7 @@ class Trainer:
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.seen += len(labels)
         self.images += len(labels)
+        self.spent += self.flops * (1 + _BACKWARD) * len(labels)
         self.step += 1
 
     def _change_gradients(self) -> None:
@@ -205,9 +249,9 @@ class Trainer:
             "loss": float(self.loss) / self.seen,
             "accuracy": int(self.correct) / self.seen,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "weight_sparsity": self.sparsity,
+            **self.sparsity,
             "flops_per_sample": self.flops,
-            "training_flops": self.flops * (1 + _BACKWARD) * self.images,
+            "training_flops": self.spent,
             "seconds": self.seconds,
             "memory_bytes": memory_in_use(self.device),
         }
@@ -222,6 +266,13 @@ class Trainer:
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
         self.last = record
         return record
+
+
+def _rounds(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, state: State | None) -> Rounds | None:
+    """The pruning of a recipe, as far as it got."""
+    if recipe.prune is None:
+        return None
+    return Rounds(recipe.prune, recipe, checkpoint, data, [] if state is None else state.values["events"])
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -107,4 +107,5 @@ class Unit(ABC):
 
 def criteria_for_nodes() -> str:
     """The built-in criteria that prune nodes alone."""
-    return ", ".join(name for name in TABLES["criterion"] if criterion_named(name).unit == "nodes")
+    methods = {name: criterion_named(name) for name in TABLES["criterion"]}
+    return ", ".join(name for name, method in methods.items() if method.unit == "nodes" and method.when == "before")

@@ -36,7 +36,7 @@ class Weights(Unit):
         return Masks({**self.masks, **select(scores, self.masks, self.keep(sparsity), self.scope)})
 
 
-class _WithNodes(Unit):
+class WithNodes(Unit):
     """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
 
     def __init__(
@@ -93,7 +93,7 @@ class _WithNodes(Unit):
         }
 
 
-class Both(_WithNodes):
+class Both(WithNodes):
     """Weights and nodes go, ranked together; the sparsity is that of weights."""
 
     def check(self, sparsity: float | None) -> None:
@@ -113,7 +113,7 @@ class Both(_WithNodes):
         return self.gone | cut_off(self.analysis, self.masks)
 
 
-class Nodes(_WithNodes):
+class Nodes(WithNodes):
     """Nodes go."""
 
     word = "node"

@@ -202,7 +202,7 @@ def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float
     log, final, paused = (beside(path, suffix) for suffix in (_LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
 
     def save() -> None:
-        resume.write(resume.Paused(trainer.start, trainer.recipe, trainer.state(), run), paused)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), run), paused)
 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()

@@ -1,5 +1,7 @@
 """CNIP: weights and nodes in one ranking, once or in small steps (Verdenius et al. 2020)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from prunectl.criterion import Batches, Criterion
@@ -34,3 +36,4 @@ def elasticities(
 
 cnip = Criterion(elasticities, schedule="one-shot", scope="global", source=SOURCE, unit="both")
 cnipit = Criterion(elasticities, schedule="snipit", scope="global", source=SOURCE, unit="both")
+cnipit_during = replace(cnipit, when="during")

@@ -1,5 +1,7 @@
 """SNAP: node sensitivity, once or in small steps (Verdenius et al. 2020)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from prunectl.criterion import Batches, Criterion
@@ -31,3 +33,4 @@ def elasticity(
 
 snap = Criterion(elasticity, schedule="one-shot", scope="global", source=SOURCE, unit="nodes")
 snapit = Criterion(elasticity, schedule="snipit", scope="global", source=SOURCE, unit="nodes")
+snapit_during = replace(snapit, when="during")

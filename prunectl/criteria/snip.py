@@ -1,5 +1,7 @@
 """SNIP: connection sensitivity, once (Lee et al. 2019) or in small steps (Verdenius et al. 2020)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from prunectl.criterion import Batches, Criterion
@@ -22,3 +24,4 @@ def elasticity(
 
 snip = Criterion(elasticity, schedule="one-shot", scope="global", source="Lee et al. 2019, arXiv:1810.02340, eq. 5")
 snipit = Criterion(elasticity, schedule="snipit", scope="global", source="Verdenius et al. 2020, arXiv:2006.00896")
+snipit_during = replace(snipit, when="during")

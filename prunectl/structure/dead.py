@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 from prunectl.masks import Masks
 from prunectl.structure.alive import Link, Paths, fully_masked, leave_one
 from prunectl.structure.graph import BATCH, bind, packet
+from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis, named_tensors
 
 
@@ -30,6 +31,12 @@ def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
         if torch.equal(now, removed):
             return removed[:-1]
         removed = now
+
+
+def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
+    """The nodes that are masked on all their parameters, but for one on every axis: bool (nodes,)."""
+    dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
+    return leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
 
 def _fold_(model: nn.Module, paths: Paths, removed: Tensor) -> Tensor:

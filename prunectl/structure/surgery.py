@@ -28,6 +28,12 @@ def composed(before: Kept, after: Kept) -> Kept:
     return {**after, **both}
 
 
+def since(before: Kept, after: Kept) -> Kept:
+    """What is left of the network that `before` left, when `after` is left of the first: undo `composed`."""
+    found = {key: torch.searchsorted(before[key], left) if key in before else left for key, left in after.items()}
+    return {key: left for key, left in found.items() if key not in before or len(left) < len(before[key])}
+
+
 def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
     """The same tensors without what is gone; those that are not touched are the same objects."""
     small = dict(tensors)
