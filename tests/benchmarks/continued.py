@@ -4,9 +4,8 @@ Run as `python -m tests.benchmarks.continued DATA [BEFORE]`; DATA such as `image
 images of 10 classes. A network is pruned, trained masked for BEFORE steps (30) on 2,000 images, and shrunk, its
 optimiser carried along; then both sides train on for 20 steps on the same batches, without dropout, whose draws depend
 on the width. The table shows the largest difference of their losses, and whether every parameter moved in the first
-step after the shrink. Everything runs in
-float64 too: in float32 a sum over fewer channels
-rounds otherwise, and a difference of 1e-7 may flip a max pool, after which two trainings drift apart.
+step after the shrink. Everything runs in float64 too: in float32 a sum over fewer channels rounds otherwise, and a
+difference of 1e-7 may flip a max pool, after which two trainings drift apart.
 """
 
 import copy
@@ -83,16 +82,15 @@ def compare(name: str, sparsity: float, recipe: Recipe, data: ImageData, before:
     found += fit(new, theirs, small.masks, ahead[1:])
     expected = fit(model, opt, masked.masks, ahead)
     apart = [abs(a - b) for a, b in zip(expected, found, strict=True)]
-    count = sum(p.numel() for p in new.parameters())
-    return f"{count:,} | {expected[0]:.3f} -> {expected[-1]:.3f} | {max(apart[:10]):.1e} | {max(apart):.1e} | {'yes' if moved else 'NO'} |"
+    count, moves = sum(p.numel() for p in new.parameters()), "yes" if moved else "NO"
+    first, last = expected[0], expected[-1]
+    return f"{count:,} | {first:.3f} -> {last:.3f} | {max(apart[:10]):.1e} | {max(apart):.1e} | {moves} |"
 
 
 def main(data: str, before: int) -> None:
     """Print the table."""
     images = load_data(data).subset(2000, seed=0)
-    print(
-        "| network | nodes pruned | optimiser | type | parameters left | loss | difference, 10 steps | 20 steps | all move |"
-    )
+    print("| network | nodes pruned | optimiser | type | parameters | loss | apart, 10 steps | 20 steps | all move |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in ("resnet18", "resnet34"):
         for sparsity in (0.5, 0.75, 0.93):
