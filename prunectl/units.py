@@ -110,7 +110,7 @@ class Both(WithNodes):
     @property
     def unreached(self) -> Tensor:
         """The nodes that are removed, and those that no path of kept weights reaches."""
-        return self.gone | cut_off(self.analysis, self.masks)
+        return self.gone | cut_off(self.model, self.analysis, self.masks)
 
 
 class Nodes(WithNodes):

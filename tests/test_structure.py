@@ -196,8 +196,8 @@ def test_any_mask_shrinks_exactly(seed: int, sparsity: float, padding: int, resi
     assert proof["float64"] <= 1e-10
     assert proof["float32"] <= 1e-5
     assert shrink_again_changes_nothing(small)
-    dead = cut_off(analyse(small.model, SHAPE), small.masks)
-    cut = cut_off(analyse(checkpoint.model, SHAPE), checkpoint.masks)
+    dead = cut_off(small.model, analyse(small.model, SHAPE), small.masks)
+    cut = cut_off(checkpoint.model, analyse(checkpoint.model, SHAPE), checkpoint.masks)
     assert small.history[-1]["result"]["nodes"] - int(dead.sum()) == len(cut) - int(cut.sum())
 
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.flow import index_rows, is_pointwise
 from prunectl.structure.graph import bind, packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis
 
 _PASSES = {
@@ -96,7 +97,7 @@ class Paths:
         x, w, out = self.flow.value(a["input"]), self.flow.value(a["weight"]), self.flow.value(node)
         if weight is None or not x.image:
             return None
-        mask = self.masks[weight] if weight in self.masks else torch.ones(w.shape[:2], dtype=torch.bool)
+        mask = self.masks[weight].cpu() if weight in self.masks else torch.ones(w.shape[:2], dtype=torch.bool)
         linked = mask.flatten(2).any(2) if mask.ndim > 2 else mask
         axis = 1 if packet(node) != "linear" else -1
         groups = a.get("groups", 1)
@@ -203,29 +204,14 @@ class Paths:
         return found
 
 
-def cut_off(analysis: Analysis, masks: Masks) -> Tensor:
+def cut_off(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
     """The nodes on no path of kept weights from the image to an output: bool (nodes,)."""
-    removed = fully_masked(analysis, masks)
+    removed = dead_nodes(analysis.structure, masks, model)
     while True:
         reached = Paths(analysis, masks, removed).reached()
         if torch.equal(~reached, removed):
             return removed
         removed = ~reached | removed
-
-
-def fully_masked(analysis: Analysis, masks: Masks) -> Tensor:
-    """The nodes of which every parameter's part is masked away: bool (nodes,)."""
-    structure = analysis.structure
-    kept = torch.zeros(structure.nodes + 1, dtype=torch.bool)
-    buffers = {name for name, tensor in analysis.flow.tensors.items() if not isinstance(tensor, torch.nn.Parameter)}
-    for (name, axis), classes in structure.axes.items():
-        if name in masks:
-            others = [d for d in range(masks[name].ndim) if d != axis]
-            there = masks[name].cpu().any(others) if others else masks[name].cpu()
-            kept[classes[there]] = True
-        elif name not in buffers:
-            kept[classes] = True
-    return ~kept[:-1]
 
 
 def leave_one(axes: Any, before: Tensor, after: Tensor) -> Tensor:

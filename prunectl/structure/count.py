@@ -19,6 +19,6 @@ def count_nodes(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
 def count_cut_off(model: nn.Module, shape: tuple[int, int, int], masks: Masks) -> int | None:
     """How many nodes a mask cuts off from the image or from the outputs; None if they cannot be followed."""
     try:
-        return int(cut_off(analyse(model, shape), masks).sum())
+        return int(cut_off(model, analyse(model, shape), masks).sum())
     except StructureError:
         return None

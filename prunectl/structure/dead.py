@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
-from prunectl.structure.alive import Link, Paths, fully_masked, leave_one
+from prunectl.structure.alive import Link, Paths, leave_one
 from prunectl.structure.graph import BATCH, bind, packet
 from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis, named_tensors
@@ -21,8 +21,7 @@ def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
     constant, so such a node stays. On every axis at least one node stays. `model` is best in float64.
     """
     axes = analysis.structure.axes
-    removed = torch.cat([fully_masked(analysis, masks), torch.tensor([False])])
-    removed = leave_one(axes, torch.zeros_like(removed), removed)
+    removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
     while True:
         paths = Paths(analysis, masks, removed[:-1])
         useless = torch.cat([paths.useless(), torch.tensor([False])])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from prunectl.errors import StructureError
-from prunectl.structure.graph import BATCH, Graph, bind, hint, in_place, line_of, owner_of, packet, sizes
+from prunectl.structure.graph import BATCH, Graph, bind, hint, in_place, line_of, on_cpu, owner_of, packet, sizes
 from prunectl.structure.labels import Labels, Reason, Row, Value
 
 Arguments = dict[str, Any]
@@ -149,7 +149,7 @@ class Flow:
         return Value(tuple(tensor.shape), tuple(rows), (masked,) * tensor.ndim, image=False)
 
     def _constant(self, node: fx.Node, tensor: Tensor) -> None:
-        self.known[node] = tensor.clone()  # a write in place must not reach the network
+        self.known[node] = on_cpu(tensor).clone()  # a write in place must not reach the network
         self.values[node] = Value.plain(tensor.shape, image=False)
 
     def _operation(self, node: fx.Node) -> None:

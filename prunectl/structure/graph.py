@@ -69,10 +69,16 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, training: bool = Fa
 
 
 def _shared(tensor: Tensor) -> Tensor:
-    """The same values in a tensor object of its own."""
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(tensor.detach(), tensor.requires_grad)
-    return tensor.detach()
+    """The same values in a tensor object of its own, on the cpu: nothing of the tracing belongs on a gpu."""
+    values = on_cpu(tensor)
+    return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    """A tensor on the cpu; one of the meta device, which has no values, as zeros that take no memory."""
+    if tensor.is_meta:
+        return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    return tensor.detach().cpu()
 
 
 def _images(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from prunectl.shadow import shadow
 from prunectl.structure.emit import Emitter
-from prunectl.structure.graph import export
+from prunectl.structure.graph import export, on_cpu
 from prunectl.structure.labels import Labels, Row
 from prunectl.structure.surgery import Kept
 from prunectl.structure.trace import follow, named_tensors
@@ -78,7 +78,7 @@ def _hollow(tensor: Tensor) -> Tensor:
     """A parameter of the same shape that holds a single number; a buffer as it is."""
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), tensor.requires_grad)
-    return tensor.detach().cpu()
+    return on_cpu(tensor)
 
 
 def _written(
