@@ -11,6 +11,7 @@ from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint
 from prunectl.criterion import Criterion
 from prunectl.errors import OptionError
+from prunectl.expand import nodes_present
 from prunectl.masks import Masks
 from prunectl.scores import Scores
 from prunectl.select import select
@@ -45,7 +46,9 @@ class WithNodes(Unit):
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, scope, rules, budget)
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
-        self.nodes = max(checkpoint.dense.nodes or 0, self.structure.nodes - image) + image
+        own = self.structure.nodes - image
+        self.nodes = max(checkpoint.dense.nodes or 0, own) + image
+        self.last = max(nodes_present(checkpoint) - own, 0)  # where one is left on an axis it stays, and is not traced
         self.spending = None if budget is None else Spending(budget, checkpoint, model, self.analysis)
 
     def take(self, masks: Masks) -> None:
@@ -84,7 +87,7 @@ class WithNodes(Unit):
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
         return {
-            "node_sparsity": 1 - int((~self.unreached).sum()) / self.nodes,
+            "node_sparsity": 1 - (int((~self.unreached).sum()) + self.last) / self.nodes,
             **super().result(),
             **asdict(costs_without(self.structure, self.model, self.gone)),
         }
@@ -123,7 +126,7 @@ class Nodes(WithNodes):
     @property
     def kept(self) -> int:
         """How many nodes are alive."""
-        return int((~self.gone).sum())
+        return int((~self.gone).sum()) + self.last
 
     def check(self, sparsity: float | None) -> None:
         """Refuse a target that is reached already."""
