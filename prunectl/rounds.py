@@ -10,7 +10,7 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.criterion import criterion_named
 from prunectl.during import During
 from prunectl.errors import OptionError
-from prunectl.expand import retraceable
+from prunectl.expand import nodes_present, retraceable
 from prunectl.images import ImageData, mixed
 from prunectl.masks import prunable
 from prunectl.prune import endless
@@ -68,9 +68,11 @@ class Rounds:
             unit.take(unit.selected(scores, self.sparsities[i]))
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).noting(found)
-        if isinstance(unit, WithNodes) and unit.gone.any():
-            pruned = shrink(pruned, constants=False)
-            found |= {key: value for key, value in pruned.history[-1]["result"].items() if key != "removed"}
+        if isinstance(unit, WithNodes):
+            if unit.gone.any():
+                pruned = shrink(pruned, constants=False)
+                found |= {key: value for key, value in pruned.history[-1]["result"].items() if key != "removed"}
+            found["nodes"] = nodes_present(pruned)
         self.events.append({"epoch": self.epochs[i], **found})
         self.now = self.events[-1]
         return pruned
@@ -82,9 +84,7 @@ class Rounds:
 
     def result(self) -> dict[str, Any]:
         """What is reached, and every event on the way, for the history."""
-        reached = {key: value for event in self.events or [self.now] for key, value in event.items()}
-        reached.pop("epoch", None)
-        return {**reached, "events": self.events}
+        return {**{key: value for key, value in self.now.items() if key != "epoch"}, "events": self.events}
 
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)

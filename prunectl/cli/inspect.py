@@ -31,6 +31,8 @@ def command(
     for entry in seen["history"]:
         values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
         output.emit(f"  {entry['command']} {values}".rstrip())
+        for event in entry.get("result", {}).get("events", []):
+            output.emit(f"    {output.pruned(event)}")
     width = max((len(t["name"]) for t in seen["tensors"]), default=0)
     for tensor in seen["tensors"]:
         entries = 1

@@ -109,6 +109,17 @@ Tuning = Annotated[
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
+Scope = Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (layer).")]
+Schedule = Annotated[
+    str | None,
+    typer.Option(help="one-shot or snipit  [default: the criterion's]", autocompletion=completes("schedule")),
+]
+Steps = Annotated[int, typer.Option(help="Steps of an iterative schedule (s of the paper).", min=1)]
+MinNodes = Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)]
+MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
+OuterLayers = Annotated[
+    bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
+]
 Config = Annotated[
     Path | None,
     typer.Option(

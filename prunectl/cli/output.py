@@ -103,3 +103,10 @@ def counted(number: float | None) -> str:
 def percent(share: float | None) -> str:
     """A share in percent."""
     return "-" if share is None else f"{100 * share:.2f}%"
+
+
+def pruned(event: dict[str, Any]) -> str:
+    """What one round of pruning during training reached."""
+    nodes = f"node sparsity {event['node_sparsity']:.4f}, " if "node_sparsity" in event else ""
+    flops = f", {counted(event['flops'])} FLOPs" if "flops" in event else ""
+    return f"after epoch {event['epoch']}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}"

@@ -44,17 +44,12 @@ def command(
         str | None,
         typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
     ] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(help="one-shot or snipit  [default: the criterion's]", autocompletion=completes("schedule")),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of an iterative schedule (s of the paper).", min=1)] = 5,
-    scope: Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (layer).")] = None,
-    min_nodes: Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)] = 1,
-    multiple_of: Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)] = 1,
-    outer_layers: Annotated[
-        bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
-    ] = False,
+    schedule: options.Schedule = None,
+    steps: options.Steps = 5,
+    scope: options.Scope = None,
+    min_nodes: options.MinNodes = 1,
+    multiple_of: options.MultipleOf = 1,
+    outer_layers: options.OuterLayers = False,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,

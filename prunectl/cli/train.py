@@ -2,29 +2,31 @@
 
 import json
 import shutil
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, training
 from prunectl.cli.options import completes
-from prunectl.errors import Interrupted, OptionError
+from prunectl.cli.prune import DEFAULT_SPARSITY
+from prunectl.errors import OptionError
 from prunectl.files import sha256, write
 from prunectl.header import beside
 from prunectl.registry import check, check_trusted
 
-if TYPE_CHECKING:
-    from prunectl.train import Trainer
-
-_LOG_SO_FAR = ".log.jsonl.part"
-"""An earlier log stays in place, beside the earlier checkpoint, until the training that replaces both is done."""
-_SAVE_EVERY = 600.0
-"""Seconds between two saves of a running training, from which --resume goes on after a crash."""
+PRUNING = {
+    "sparsity",
+    "prune_delay",
+    "prune_every",
+    "schedule",
+    "steps",
+    "scope",
+    "min_nodes",
+    "multiple_of",
+    "outer_layers",
+}
+"""Options of the pruning, which mean nothing without a criterion."""
 
 
 def command(
@@ -52,7 +54,36 @@ def command(
         str | None, typer.Option(help="Regulariser: l1 or lp (-O p=0.5).", autocompletion=completes("regularizer"))
     ] = None,
     reg_weight: Annotated[float, typer.Option(help="Its factor in the loss.")] = 1e-5,
-    plugin_options: options.PluginOptions = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            "-c",
+            "--criterion",
+            help="Prune during training by this criterion, such as snapit-during.",
+            autocompletion=completes("criterion"),
+        ),
+    ] = None,
+    sparsity: Annotated[
+        float, typer.Option("-s", "--sparsity", help="Share of the dense network's weights or nodes, in (0, 1).")
+    ] = DEFAULT_SPARSITY,
+    prune_delay: Annotated[
+        int, typer.Option(help="Rounds come after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
+    ] = 4,
+    prune_every: Annotated[int, typer.Option(help="Epochs between two rounds of pruning.", metavar="EVERY", min=1)] = 4,
+    schedule: options.Schedule = None,
+    steps: options.Steps = 5,
+    scope: options.Scope = None,
+    min_nodes: options.MinNodes = 1,
+    multiple_of: options.MultipleOf = 1,
+    outer_layers: options.OuterLayers = False,
+    plugin_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-O",
+            metavar="KEY=VALUE",
+            help="An option of --criterion or --reg (of both: criterion.KEY or reg.KEY); may be repeated.",
+        ),
+    ] = None,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
     ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
     augment: Annotated[
@@ -74,6 +105,9 @@ def command(
 ) -> None:
     """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
 
+    With --criterion it is pruned on the way, one round of the schedule after each of some epochs; where nodes go, the
+    network gets smaller at once.
+
     Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
     NAME.resume.safetensors and exits 130.
     """
@@ -90,11 +124,14 @@ def command(
     if resume is not None:
         _refuse_others(ctx)
         return _resume(resume, data_dir, device, output_path, max_minutes, force)
-    for kind, name in (("model", model), ("optimizer", opt), ("regularizer", reg)):
+    _refuse_without_criterion(ctx, criterion)
+    named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
+    for kind, name in named.items():
         if name is not None:
             check(kind, name)
     if model is not None and checkpoint not in (None, "-"):
         raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+    reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "train", force=force)
     paused = beside(path, ".resume.safetensors")
@@ -105,6 +142,7 @@ def command(
 
     from prunectl.checkpoint import device_named
     from prunectl.cli.start import start
+    from prunectl.during import During
     from prunectl.recipe import Recipe
     from prunectl.train import Trainer
 
@@ -121,13 +159,28 @@ def command(
         noise=noise,
         reg=reg,
         reg_weight=reg_weight,
-        reg_options=options.pairs(plugin_options, "-O"),
+        reg_options=reg_options,
         label_smoothing=label_smoothing,
         ema=ema,
         amp=where.type == "cuda" if amp is None else amp,
         compile=compile,
         augment=None if augment is None else tuple(part for part in augment.split(",") if part != "none"),
         seed=seed,
+        prune=None
+        if criterion is None
+        else During(
+            criterion=criterion,
+            sparsity=sparsity,
+            prune_delay=prune_delay,
+            prune_every=prune_every,
+            prune_steps=steps,
+            schedule=schedule,
+            scope=scope,
+            options=criterion_options,
+            min_nodes=min_nodes,
+            multiple_of=multiple_of,
+            outer_layers=outer_layers,
+        ),
     )
     begun, images = start(
         None if model else source,
@@ -140,9 +193,38 @@ def command(
         seed=seed,
     )
     trainer = Trainer(begun, images, recipe)
-    beside(path, _LOG_SO_FAR).unlink(missing_ok=True)
-    _run(trainer, path, {"data": data or begun.data, "data_options": data_options, "output": str(path)}, max_minutes)
+    beside(path, training.LOG_SO_FAR).unlink(missing_ok=True)
+    training.run(
+        trainer, path, {"data": data or begun.data, "data_options": data_options, "output": str(path)}, max_minutes
+    )
     return None
+
+
+def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
+    """Refuse options that say how to prune where nothing is pruned."""
+    for param in ctx.command.params if criterion is None else ():
+        source = ctx.get_parameter_source(str(param.name))
+        if param.name in PRUNING and source is not None and source.name == "COMMANDLINE":
+            raise OptionError(
+                f"{max(param.opts, key=len)} says how to prune during training; name a --criterion too, such as "
+                "snapit-during"
+            )
+
+
+def _plugin_options(
+    texts: list[str] | None, reg: str | None, criterion: str | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What -O says to the regulariser, and what to the criterion."""
+    given = options.pairs(texts, "-O")
+    if reg is None or criterion is None:
+        return (given, {}) if criterion is None else ({}, given)
+    split: dict[str, dict[str, str]] = {"reg": {}, "criterion": {}}
+    for key, value in given.items():
+        owner, _, name = key.partition(".")
+        if owner not in split or not name:
+            raise OptionError(f"-O goes to --reg and --criterion: give reg.{key}={value} or criterion.{key}={value}")
+        split[owner][name] = value
+    return split["reg"], split["criterion"]
 
 
 def _refuse_others(ctx: typer.Context) -> None:
@@ -171,11 +253,11 @@ def _resume(
     check_trusted("data", paused.run["data"], str(paused_path))
     images = images_for(paused.checkpoint, paused.run["data"], data_dir, **paused.run["data_options"])
     trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
-    begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + _LOG_SO_FAR)
-    if begun.exists() and begun != beside(path, _LOG_SO_FAR):
-        shutil.move(begun, beside(path, _LOG_SO_FAR))
-    _forget(beside(path, _LOG_SO_FAR), paused.state.values["step"])
-    _run(trainer, path, {**paused.run, "output": str(path)}, limit)
+    begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + training.LOG_SO_FAR)
+    if begun.exists() and begun != beside(path, training.LOG_SO_FAR):
+        shutil.move(begun, beside(path, training.LOG_SO_FAR))
+    _forget(beside(path, training.LOG_SO_FAR), paused.state.values["step"])
+    training.run(trainer, path, {**paused.run, "output": str(path)}, limit)
     if paused_path != beside(path, resume.SUFFIX):
         paused_path.unlink(missing_ok=True)
 
@@ -193,92 +275,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def _run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None) -> None:
-    """Train to the end, or to Ctrl-C or the time limit; write what came of it."""
-    from prunectl import checkpoint, files, resume
-
-    log, final, paused = (beside(path, suffix) for suffix in (_LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
-
-    def save() -> None:
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), run), paused)
-
-    deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
-    saved = begun = time.monotonic()
-    first, last, finished = trainer.images, None, True
-    with _signals() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
-        for record in _steps(trainer, log):
-            now = time.monotonic()
-            if record is not None:
-                files.append_record(log, record)
-                last = record
-            bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
-            if stopped:
-                save()
-                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
-            if now > deadline and trainer.step < trainer.total_steps:
-                finished = False
-                break
-            if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
-                save()
-                saved = now
-    checkpoint.write(trainer.result(), path)
-    if finished:
-        paused.unlink(missing_ok=True)
-        final.unlink(missing_ok=True)
-        if log.exists():
-            log.replace(final)
-    else:
-        files.write(final, log.read_bytes() if log.exists() else b"")
-        run["written"] = files.sha256(path)
-        save()
-        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
-    if last is not None:
-        output.say(_summary(last))
-    output.emit(path)
-
-
-def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
-    """The steps of a training; one that diverges leaves no log."""
-    try:
-        yield from trainer.steps()
-    except OptionError:
-        log.unlink(missing_ok=True)
-        raise
-
-
-def _status(trainer: "Trainer", rate: float) -> str:
-    """What stands beside a running bar."""
-    loss, right = trainer.latest()
-    epoch = 1 + (trainer.step - 1) // trainer.steps_per_epoch
-    return (
-        f"epoch {epoch}/{trainer.recipe.epochs} loss {loss:.3f} accuracy {output.percent(right)} {rate:,.0f} images/s"
-    )
-
-
-def _summary(record: dict[str, Any]) -> str:
-    """The last line of the log for a person."""
-    evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
-    return (
-        f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
-        f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
-    )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM in a list; a second one ends the program at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,111 @@
+"""A training on the command line: watched, logged, stopped by Ctrl-C or the clock, written."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.cli import output
+from prunectl.errors import Interrupted, OptionError
+from prunectl.header import beside
+
+if TYPE_CHECKING:
+    from prunectl.train import Trainer
+
+LOG_SO_FAR = ".log.jsonl.part"
+"""An earlier log stays in place, beside the earlier checkpoint, until the training that replaces both is done."""
+_SAVE_EVERY = 600.0
+"""Seconds between two saves of a running training, from which --resume goes on after a crash."""
+
+
+def run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None) -> None:
+    """Train to the end, or to Ctrl-C or the time limit; write what came of it."""
+    from prunectl import checkpoint, files, resume
+
+    log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
+
+    def save() -> None:
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), run), paused)
+
+    deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
+    saved = begun = time.monotonic()
+    first, last, finished = trainer.images, None, True
+    with _signals() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
+        for record in _steps(trainer, log):
+            now = time.monotonic()
+            if record is not None:
+                files.append_record(log, record)
+                last = record
+                if "pruned" in record:
+                    output.say(f"pruned {output.pruned(record['pruned'])}")
+            bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
+            if stopped:
+                save()
+                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
+            if now > deadline and trainer.step < trainer.total_steps:
+                finished = False
+                break
+            if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
+                save()
+                saved = now
+    checkpoint.write(trainer.result(), path)
+    if finished:
+        paused.unlink(missing_ok=True)
+        final.unlink(missing_ok=True)
+        if log.exists():
+            log.replace(final)
+    else:
+        files.write(final, log.read_bytes() if log.exists() else b"")
+        run["written"] = files.sha256(path)
+        save()
+        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
+    if last is not None:
+        output.say(_summary(last))
+    output.emit(path)
+
+
+def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
+    """The steps of a training; one that diverges leaves no log."""
+    try:
+        yield from trainer.steps()
+    except OptionError:
+        log.unlink(missing_ok=True)
+        raise
+
+
+def _status(trainer: "Trainer", rate: float) -> str:
+    """What stands beside a running bar."""
+    loss, right = trainer.latest()
+    epoch = 1 + (trainer.step - 1) // trainer.steps_per_epoch
+    return (
+        f"epoch {epoch}/{trainer.recipe.epochs} loss {loss:.3f} accuracy {output.percent(right)} {rate:,.0f} images/s"
+    )
+
+
+def _summary(record: dict[str, Any]) -> str:
+    """The last line of the log for a person."""
+    evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
+    return (
+        f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
+        f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C or SIGTERM in a list; a second one ends the program at once."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
