@@ -17,6 +17,7 @@ from prunectl.errors import OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
 from prunectl.measure import cost, memory_in_use
+from prunectl.random_state import forked, random_state, set_random_state_
 from prunectl.recipe import Recipe, optimizer, scheduler
 from prunectl.registry import keyword_options, resolve
 from prunectl.resume import State
@@ -68,16 +69,16 @@ class Trainer:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.seen = 0
         self.last: dict[str, Any] = {}
-        with _random_state(self.device):
+        with forked(self.device):
             torch.manual_seed(seed_for("train", recipe.seed))
-            self._random = _get_random(self.device)
+            self._random = random_state(self.device)
         if state is not None:
             self._restore(state)
 
     def steps(self) -> Iterator[dict[str, Any] | None]:
         """Train step by step from where it stands; yields a log record when one is due, else None."""
-        with _random_state(self.device):
-            _set_random(self.device, self._random)
+        with forked(self.device):
+            set_random_state_(self.device, self._random)
             started = time.perf_counter() - self.seconds
             every = max(1, self.total_steps // _LOGS)
             while self.step < self.total_steps:
@@ -93,9 +94,9 @@ class Trainer:
                     if record is not None and self.rounds is not None and at_end and self.rounds.due(epoch + 1):
                         self._prune(self.rounds)
                         record["pruned"] = self.rounds.now
-                    self._random = _get_random(self.device)
+                    self._random = random_state(self.device)
                     yield record
-                    _set_random(self.device, self._random)
+                    set_random_state_(self.device, self._random)
 
     def latest(self) -> tuple[float, float]:
         """Mean loss and accuracy on the training images since the last record, or those of that record."""
@@ -192,8 +193,10 @@ class Trainer:
         """Do the round that is due, and go on with what it leaves: optimiser and average follow."""
         self.optimizer.zero_grad(set_to_none=True)
         before = self.current
-        with _random_state(self.device):
+        with forked(self.device):
             pruned = rounds.run(before)
+        if self.recipe.compile and pruned.model is not before.model:
+            torch.compiler.reset()  # or the limit of compilations per function is hit after a few rounds
         self._take(replace(pruned, sha256=self.start.sha256))
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
@@ -292,19 +295,3 @@ def _penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
     function = resolve("regularizer", recipe.reg)
     keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")
     return lambda model: function(model, **keywords)
-
-
-def _random_state(device: torch.device) -> Any:
-    """Leave torch's random state as it was."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-
-def _get_random(device: torch.device) -> list[Tensor]:
-    """Torch's random state: the cpu's, and the gpu's where the network is there."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_random(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)

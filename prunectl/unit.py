@@ -108,4 +108,4 @@ class Unit(ABC):
 def criteria_for_nodes() -> str:
     """The built-in criteria that prune nodes alone."""
     methods = {name: criterion_named(name) for name in TABLES["criterion"]}
-    return ", ".join(name for name, method in methods.items() if method.unit == "nodes" and method.when == "before")
+    return ", ".join(name for name, method in methods.items() if method.unit == "nodes" and method.when != "during")

@@ -172,6 +172,15 @@ def test_schedulers_hooks_and_everything_but_shapes_stay() -> None:
     assert fit.opt.param_groups[0]["lr"] == pytest.approx(0.5e-4)
 
 
+def test_state_takes_the_memory_format_of_the_smaller_parameters() -> None:
+    """Fused steps on a gpu, where convolutions are channels_last, refuse anything else."""
+    fit = masked(begun(residual(), "adam"))
+    small = shrink(fit.checkpoint, constants=False)
+    small.model.to(memory_format=torch.channels_last)
+    carry_(fit.opt, fit.model, small.model, Plan.of(small.edits).kept)
+    assert all(slots["exp_avg"].stride() == p.stride() for p, slots in fit.opt.state.items())
+
+
 def test_factored_state_follows_and_any_other_shape_is_refused() -> None:
     old, new, kept = nn.Linear(4, 3), nn.Linear(2, 3), {("weight", 1): torch.tensor([1, 3])}
     opt = torch.optim.Adafactor(old.parameters())
