@@ -17,15 +17,17 @@ def difference(
 ) -> float:
     """The largest difference of two networks' outputs, relative to the largest output, over several random batches.
 
-    Both are compared in eval mode, in the type of their parameters.
+    Both are compared in eval mode, each in the type of its parameters.
     """
-    weight = next(one.parameters())
+    types = [next(network.parameters()) for network in (one, other)]
     generator = torch.Generator().manual_seed(seed)
     worst = torch.zeros((), dtype=torch.float64)
     with evaluating(one), evaluating(other), torch.no_grad():
         for size in batches:
-            images = torch.randn(size, *shape, generator=generator).to(weight)
-            expected, found = one(images).double().cpu(), other(images).double().cpu()
+            images = torch.randn(size, *shape, generator=generator)
+            expected, found = (
+                network(images.to(like)).double().cpu() for network, like in zip((one, other), types, strict=True)
+            )
             scale = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
             worst = torch.maximum(worst, (expected - found).abs().max() / scale)
     return float(worst)

@@ -13,7 +13,7 @@ def batch_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     given = {k: flow.value(a[k]) for k in ("weight", "bias", "running_mean", "running_var") if a.get(k) is not None}
     row = join(flow, node, [x.rows[1], *(v.rows[0] for v in given.values())]) if x.shape[1] > 1 else None
     batch = bool(a.get("training")) or bool(a.get("use_input_stats"))
-    affine = all(key in given and given[key].zero[0] for key in ("weight", "bias"))
+    affine = "weight" in given and all(given[key].zero[0] for key in ("weight", "bias") if key in given)
     rows: list[Row | None] = [x.rows[0], row]
     sides = range(2, len(x.shape))
     rows += [_statistics_over(flow, node, x, axis) if batch else x.rows[axis] for axis in sides]
