@@ -15,7 +15,7 @@ from tests.toys import TOYS
 WITHOUT_NODES = {"eca", "spatial-attention", "gru-cell"}
 SIDE = {"inception_v3": 75, "maxvit_t": 224}
 """Of images that a network of torchvision takes, where it is not 64."""
-GRAPHS = {"swin_t"}
+GRAPHS = {"maxvit_t", "swin_t"}
 """The smallest networks of torchvision that cannot run what is left by their own modules."""
 SLOW = [
     *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),

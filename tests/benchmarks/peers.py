@@ -60,7 +60,7 @@ def prunectl_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
     """Prune and shrink with prunectl, its proof not counted: torch-pruning has none."""
     memory, began = Memory(), time.perf_counter()
     analysis = analyse(model, shape)
-    removed = removal(analysis.structure, sparsity)
+    removed = removal(analysis.structure, sparsity, scope="layer")
     plan = _unproved(model, analysis, removed)
     small = made(model, plan, shape)
     cost = {"seconds": time.perf_counter() - began, "mb": memory.peak()}
