@@ -14,6 +14,7 @@ from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import analyse
 
 _KERNEL, _MEETS = "the kernel's positions", "meets an axis that stays"
+_CONVOLUTION = nn.modules.conv._ConvNd
 Record = dict[str, Any]
 Place = tuple[str, str, str]
 """A parameter, an operation that reads it, and the module in which that happens."""
@@ -52,7 +53,7 @@ def explain_network(model: nn.Module, shape: tuple[int, int, int], *, outer: boo
         "parameters": total,
         "flops": structure.flops(torch.zeros(structure.nodes, dtype=torch.bool)),
         "groups": _groups(structure, parameters, total),
-        "frozen": _frozen(structure, parameters, _first_readers(analysis.flow.graph, parameters)),
+        "frozen": _frozen(structure, model, _first_readers(analysis.flow.graph, parameters)),
         "untouchable": stay,
         "prunable_share": 1 - stay / max(total, 1),
     }
@@ -118,11 +119,13 @@ def _share(rows: Iterable[Tensor], group: Tensor, count: int) -> Tensor:
     return 1 - left
 
 
-def _frozen(structure: Structure, parameters: Collection[str], readers: Collection[Place]) -> list[Record]:
+def _frozen(structure: Structure, model: nn.Module, readers: Collection[Place]) -> list[Record]:
     """The axes that stay, by cause and line of the source, in the order in which they were found."""
     causes: dict[tuple[str, str, str], Record] = {}
+    parameters = {name for name, _ in model.named_parameters()}
+    kernels = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, _CONVOLUTION)}
     for (name, axis), reason in structure.reasons.items():
-        if name not in parameters or reason.why == _KERNEL:
+        if name not in parameters or reason.why == _KERNEL or (name in kernels and axis > 1):
             continue
         why = _why(name, reason, readers)
         classes = structure.axes[name, axis]

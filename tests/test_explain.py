@@ -72,6 +72,13 @@ def test_what_a_softmax_over_channels_freezes() -> None:
     assert [(g["nodes"], g["made_by"]) for g in told["groups"]] == [(8, ["body.out.weight"])]
 
 
+def test_positions_of_kernels_are_left_out() -> None:
+    build, shape = TOYS["weight-standardised"]
+    axes = [axis for cause in explain_network(build(), shape)["frozen"] for axis in cause["axes"]]
+    assert axes
+    assert all(axis < 2 for _, axis, _, _ in axes)
+
+
 def test_a_network_without_nodes() -> None:
     build, shape = TOYS["eca"]
     told = explain_network(build(), shape)

@@ -21,6 +21,16 @@ def test_the_peer_is_measured(monkeypatch: pytest.MonkeyPatch, name: str) -> Non
     assert 0.3 < found["kept"] < 0.8
 
 
+@pytest.mark.parametrize("name", ["residual", "dense-concat", "convnext", "flatten-spatial", "attention-fused-sdpa"])
+def test_prunectl_is_measured(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(peers, "CLASSES", 3)
+    build, shape = TOYS[name]
+    found = peers.prunectl_side(randomise_(build()).double().eval(), shape, 0.3)
+    assert found["runs"]
+    assert found["error"] < 1e-12
+    assert 0.3 < found["kept"] < 0.8
+
+
 def test_wrong_positions_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "CLASSES", 3)
     fill = peers._fill_

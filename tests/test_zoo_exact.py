@@ -15,7 +15,7 @@ from tests.toys import TOYS
 WITHOUT_NODES = {"eca", "spatial-attention", "gru-cell"}
 SIDE = {"inception_v3": 75, "maxvit_t": 224}
 """Of images that a network of torchvision takes, where it is not 64."""
-GRAPHS = {"swin_t"}
+GRAPHS = {"maxvit_t", "swin_t"}
 """The smallest networks of torchvision that cannot run what is left by their own modules."""
 SLOW = [
     *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),
@@ -71,3 +71,16 @@ def test_the_smallest_of_each_family_is_exact(name: str) -> None:
 def test_every_network_is_exact(kind: str, sparsity: float, name: str) -> None:
     found = apart(kind, name, sparsity)
     assert exact(found), found
+
+
+def test_a_wrong_removal_shows() -> None:
+    build, shape = TOYS["residual"]
+    model = randomise_(build(), 0, shape).eval().double()
+    analysis = analyse(model, shape)
+    removed = removal(analysis.structure, 0.4)
+    masked, kept = zero_out(model, analysis, removed), kept_indices(analysis.structure, removed)
+    for (name, axis), left in kept.items():
+        if name.endswith("weight") and axis == 1:
+            size = masked.get_parameter(name).shape[axis]
+            shifted = {**kept, (name, axis): ((left + 1) % size).sort().values}
+            assert difference(masked, made(masked, Plan(shifted), shape), shape) > 1e-4, name

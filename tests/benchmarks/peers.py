@@ -7,7 +7,7 @@ Each network and side has a process of its own, with a limit on time and memory.
 Columns: *runs*: the pruned network's forward works. *error*: the largest difference to the masked dense network (all
 slices of what was removed at zero, on all axes), over the largest logit, in float64; *alive*: the same, with LayerNorms
 of the masked network over what is left. *seconds* and *mb* (the most that the process held, above what it held before):
-the pruning step, its trace included. *kept*: the share of the parameters.
+the pruning step, its trace included, without prunectl's proof. *kept*: the share of the parameters.
 """
 
 import argparse
@@ -26,6 +26,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prunectl.structure.edits import Impossible, edits_for
+from prunectl.structure.plan import Plan
+from prunectl.structure.small import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery import cut, kept_indices
+from prunectl.structure.trace import Analysis, analyse
+from tests.benchmarks.zoo import TOLERANCES, batches, removal
 from tests.randomise import randomise_
 from tests.zoo import CLASSES, TIMM, TORCHVISION, TORCHVISION_SMALLEST, Shape, build_timm, build_torchvision
 
@@ -51,8 +57,31 @@ class Memory:
 
 
 def prunectl_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
-    """Prune and shrink with prunectl; the keys are COLUMNS."""
-    raise NotImplementedError("not filled in")
+    """Prune and shrink with prunectl, its proof not counted: torch-pruning has none."""
+    memory, began = Memory(), time.perf_counter()
+    analysis = analyse(model, shape)
+    removed = removal(analysis.structure, sparsity, scope="layer")
+    plan = _unproved(model, analysis, removed)
+    small = made(model, plan, shape)
+    cost = {"seconds": time.perf_counter() - began, "mb": memory.peak()}
+    masked = zero_out(model, analysis, removed)
+    with batches(1, 2):
+        proved = planned(masked, masked, analysis, removed, shape, TOLERANCES["diff64"])
+    if proved.graph != plan.graph:  # the modules ran, but computed something else
+        began = time.perf_counter()
+        small = made(model, proved, shape)
+        cost["seconds"] += time.perf_counter() - began
+    positions = {name: torch.arange(tensor.numel()).view(tensor.shape) for name, tensor in _floats(model)}
+    return {**cost, **_compared(model, small, cut(positions, plan.kept), shape)}
+
+
+def _unproved(model: nn.Module, analysis: Analysis, removed: Tensor) -> Plan:
+    """The plan that is tried first."""
+    kept = kept_indices(analysis.structure, removed)
+    try:
+        return Plan(kept, edits_for(model, analysis.flow, gone_labels(analysis, removed), alive=False))
+    except Impossible:
+        return Plan(kept, graph=True)
 
 
 def torch_pruning_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:

@@ -5,11 +5,12 @@ of torchvision, timm, segmentation, video, backbones; a run with the same FILE g
 has a process of its own, with a limit on time. `python -m tests.benchmarks.zoo --markdown FILE.jsonl ...` prints what
 stands in RESULTS.md.
 
-Every group of nodes loses the share S, at least one node stays on every axis. *64*, *32*: the largest difference to the
-masked network (all parameters zero at what is removed, on all axes) over its largest output, in float64 and float32, on
-batches of 1 and 2 images; networks of more than 130 M parameters or 30 GFLOPs on one image, those of more than 400 M
-in float32 only. *touchable*: the share of the parameters that some removal reaches. *kept*: the share that is left.
-*runs*: the network's own modules, or its rewritten graph. *seconds*: export, labels and the plan, without the proof.
+The share S of all nodes goes, drawn at random; at least one node stays on every axis. *64*, *32*: the largest
+difference to the masked network (all parameters zero at what is removed, on all axes) over its largest output, in
+float64 and float32, on batches of 1 and 2 images; networks of more than 130 M parameters or 30 GFLOPs on one image,
+those of more than 400 M in float32 only. *touchable*: the share of the parameters that some removal reaches. *kept*:
+the share that is left. *runs*: the network's own modules, or its rewritten graph. *seconds*: export, labels and the
+plan, without the proof.
 """
 
 import argparse
@@ -47,10 +48,14 @@ Record = dict[str, Any]
 Build = Callable[[], tuple[nn.Module, zoo.Shape]]
 
 
-def removal(structure: Structure, sparsity: float, seed: int = 0) -> Tensor:
-    """Nodes drawn at random: the same share of every group, but the last one of every axis stays; bool (nodes,)."""
-    scores = torch.rand(structure.nodes, generator=torch.Generator().manual_seed(seed))
-    ranking = rank(structure, scores, torch.ones(structure.nodes, dtype=torch.bool), scope="layer")
+def removal(structure: Structure, sparsity: float, *, scope: str = "global") -> Tensor:
+    """Nodes drawn at random, but the last one of every axis stays: bool (nodes,).
+
+    With scope `layer` every group loses the same share, which code that divides a width by a number of heads survives
+    by luck.
+    """
+    scores = torch.rand(structure.nodes, generator=torch.Generator().manual_seed(0))
+    ranking = rank(structure, scores, torch.ones(structure.nodes, dtype=torch.bool), scope=scope)
     return ranking.removed(min(max(1, round(sparsity * structure.nodes)), len(ranking.order)))
 
 
