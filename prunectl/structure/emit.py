@@ -98,11 +98,19 @@ class Emitter:
         writer = WRITERS.get(packet(node))
         written = writer(self, node, bind(node)) if writer and self.touched(node) else None
         made = self.call(node.target, *node.args, **node.kwargs) if written is None else written
-        if isinstance(made, fx.Node) and isinstance(made.kwargs.get("device"), torch.device):
-            with self.graph.inserting_before(made):
-                device = self.graph.call_function(getattr, (self.image, "device"))
-            made.kwargs = {**made.kwargs, "device": device}
+        if isinstance(made, fx.Node):
+            self._like_image_(made, typed=not self.flow.tensors_of(list(node.all_input_nodes)))
         return made
+
+    def _like_image_(self, made: fx.Node, *, typed: bool) -> None:
+        """Let a new tensor be where the image is; `typed`, where it is made from nothing, of its type where it was."""
+        own = self.flow.graph.images[0].meta["val"]
+        given = {"device": made.kwargs.get("device"), "dtype": made.kwargs.get("dtype")}
+        for key, value in given.items():
+            if isinstance(value, torch.device) or (typed and value is not None and value == own.dtype):
+                with self.graph.inserting_before(made):
+                    read = self.graph.call_function(getattr, (self.image, key))
+                made.kwargs = {**made.kwargs, key: read}
 
     def touched(self, node: fx.Node) -> bool:
         """Whether anything that goes in or comes out is smaller than it was."""
