@@ -33,8 +33,8 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
 
     Raises:
         StructureError: the network cannot be followed.
-        ProofError: a difference is above the tolerance: 1e-10 in float64; in float32 1e-5, or four times by what the
-            masked network's own outputs in float32 differ from those in float64, if that is more.
+        ProofError: a difference is above the tolerance: 1e-10 in float64, where the network's own code computes in it;
+            in float32 1e-5, or four times the difference of the masked network in float32 to itself in float64.
     """
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
@@ -47,9 +47,11 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     working = copy.deepcopy(masked)
     large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
     removed = bury_(working, analysis, whole.masks) if constants else masked_nodes(analysis, whole.masks, whole.model)
-    plan = planned(masked, working, analysis, removed, shape, TOLERANCES[torch.float64])
+    # a network whose own code casts to float32 is no more exact than that
+    tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
+    plan = planned(masked, working, analysis, removed, shape, tolerance)
     batches = FEW_BATCHES if large else BATCHES
-    proof = {"float64": _prove(masked, made(working, plan, shape), shape, TOLERANCES[torch.float64], batches)}
+    proof = {"float64": _prove(masked, made(working, plan, shape), shape, tolerance, batches)}
     small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * difference(masked, single, shape, batches=batches))

@@ -118,3 +118,23 @@ def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("prunectl.shrink.bury_", wrong)
     with pytest.raises(ProofError, match="differs from the masked one"):
         shrink(masked)
+
+
+class Casting(nn.Module):
+    """Computes a part in float32, whatever the type of its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.norm, self.head = nn.Conv2d(1, 8, 3), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x).flatten(2).transpose(1, 2)
+        x = nn.functional.layer_norm(x.float(), (8,), self.norm.weight.float(), self.norm.bias.float()).to(x)
+        return self.head(torch.relu(x).mean(1))
+
+
+def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
+    masked = prune(checkpoint_of(randomise_(Casting()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
+    small = shrink(masked)
+    assert same(small, masked)
+    assert 1e-10 < small.history[-1]["result"]["proof"]["float64"] < 1e-5

@@ -111,6 +111,10 @@ class Emitter:
                 with self.graph.inserting_before(made):
                     read = self.graph.call_function(getattr, (self.image, key))
                 made.kwargs = {**made.kwargs, key: read}
+        for i, argument in enumerate(made.args):
+            if isinstance(argument, torch.device):
+                with self.graph.inserting_before(made):
+                    made.update_arg(i, self.graph.call_function(getattr, (self.image, "device")))
 
     def touched(self, node: fx.Node) -> bool:
         """Whether anything that goes in or comes out is smaller than it was."""

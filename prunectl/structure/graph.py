@@ -36,6 +36,13 @@ class Graph:
     program: ExportedProgram
 
     @property
+    def casts(self) -> bool:
+        """Whether the network computes something in another floating-point type than that of its images."""
+        made = (node.meta.get("val") for node in self.nodes)
+        types = {value.dtype for value in made if isinstance(value, Tensor) and value.is_floating_point()}
+        return len(types) > 1
+
+    @property
     def nodes(self) -> list[fx.Node]:
         """Every node, in order."""
         return list(self.module.graph.nodes)
