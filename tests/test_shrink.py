@@ -120,6 +120,57 @@ def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyP
         shrink(masked)
 
 
+class Twice(nn.Module):
+    """One layer reads what two others make: its bias can take the constants of neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.both = nn.Conv2d(1, 6, 1), nn.Conv2d(1, 6, 1), nn.Conv2d(6, 6, 1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.both(self.a(x)).relu() + self.both(self.b(x)).relu()).mean((2, 3)))
+
+
+class Tokens(nn.Module):
+    """Layers along an axis that carries no nodes, between others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.mix, self.back = nn.Conv2d(1, 6, 1), nn.Linear(64, 5), nn.Linear(5, 64)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x).flatten(2)
+        return self.head((x + self.back(self.mix(x).relu())).mean(2))
+
+
+class Written(nn.Module):
+    """A branch is written into a part of a tensor, and a buffer is filled part by part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.c1, self.c2, self.c3 = (nn.Conv2d(n, m, 1) for n, m in ((1, 8), (8, 6), (6, 4), (8, 4)))
+        self.last, self.head = nn.Conv2d(8, 8, 1), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        filled = x.new_zeros(x.shape)
+        filled[:, :4] = self.c3(x)
+        filled[:, 4:] += self.c2(self.c1(x).relu())
+        return self.head(self.last(filled).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("network", [Twice, Tokens, Written])
+@pytest.mark.parametrize("sparsity", [0.5, 0.7, 0.85])
+def test_networks_that_once_lost_what_they_need(network: type[nn.Module], sparsity: float) -> None:
+    for seed in range(2):
+        masked = weight_masked(checkpoint_of(randomise_(network(), seed), (1, 8, 8)), sparsity)
+        assert same(shrink(masked), masked)
+    pruned = prune(checkpoint_of(randomise_(network()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
+    assert same(shrink(pruned), pruned)
+
+
 class Casting(nn.Module):
     """Computes a part in float32, whatever the type of its parameters."""
 

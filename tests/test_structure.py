@@ -198,7 +198,9 @@ def test_any_mask_shrinks_exactly(seed: int, sparsity: float, padding: int, resi
     assert shrink_again_changes_nothing(small)
     dead = cut_off(small.model, analyse(small.model, SHAPE), small.masks)
     cut = cut_off(checkpoint.model, analyse(checkpoint.model, SHAPE), checkpoint.masks)
-    assert small.history[-1]["result"]["nodes"] - int(dead.sum()) == len(cut) - int(cut.sum())
+    left = small.history[-1]["result"]["nodes"] - int(dead.sum())
+    alone = sum(size == 1 for weight in prunable(small.model).values() for size in weight.shape[:2])
+    assert 0 <= left - (len(cut) - int(cut.sum())) <= alone  # the last node on its axis cannot be cut off
 
 
 def shrink_again_changes_nothing(small) -> bool:

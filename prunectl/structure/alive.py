@@ -8,10 +8,11 @@ from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.flow import index_rows, is_pointwise
-from prunectl.structure.graph import bind, packet
+from prunectl.structure.graph import bind, packet, written_by
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.nodes import FROZEN
 from prunectl.structure.removal import dead_nodes
-from prunectl.structure.trace import Analysis
+from prunectl.structure.trace import Analysis, named_tensors
 
 _PASSES = {
     *("batch_norm", "instance_norm", "cat", "stack", "pad", "constant_pad_nd", "index", "expand", "expand_as"),
@@ -64,6 +65,12 @@ class Paths:
         for _, row in self.rows(node):
             here[self.number[row]] = True
         return here
+
+    def readers(self, model: nn.Module, node: fx.Node) -> int:
+        """How many operations use a parameter, under any of its names; 0 for what is computed."""
+        names, tensors = self.flow.graph.names, named_tensors(model)
+        own = tensors.get(names.get(node, ""))
+        return sum(len(n.users) for n, name in names.items() if own is not None and tensors[name] is own)
 
     def rows(self, node: fx.Node) -> list[tuple[int, Row]]:
         """The labelled axes of the tensor that a node makes."""
@@ -141,10 +148,15 @@ class Paths:
                 self.live[node] = ~self.gone if any_live else nothing
             else:
                 self.live[node] = self._passed(node, sources)
+            for written in written_by(node):
+                self.live[written] = self.live[written] | self.live[node]
 
     def _linked_forward(self, link: Link) -> Tensor:
         source = bind(link.node)["input"]
-        incoming = self.live[source][link.inputs]
+        there = self.live[source]
+        incoming = there[link.inputs] | (
+            (link.inputs == FROZEN) & there.any()
+        )  # any channel is live in what has no nodes
         outgoing = (link.linked & incoming) if link.own else (link.linked & incoming[None, :]).any(1)
         outgoing = outgoing & ~self.gone[link.outputs]
         live = torch.zeros(self.count, dtype=torch.bool)
@@ -171,6 +183,8 @@ class Paths:
             self.used[output] = ~self.gone
         for node in reversed(self.order):
             used = self.used[node]
+            for written in written_by(node):  # those who read it later have been passed already
+                used |= self.used[written]
             if not used.any():
                 continue
             link = self.links.get(node)

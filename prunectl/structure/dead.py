@@ -10,6 +10,7 @@ from prunectl.structure.alive import Link, Paths, leave_one
 from prunectl.structure.graph import BATCH, bind, packet
 from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis, named_tensors
+from prunectl.structure.verify import like_images
 
 
 def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
@@ -80,7 +81,7 @@ def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, val
         takes = (entries == 0).all(1)
         if link is not None and axis == _channels(node, value):
             spread = (entries - entries[:, :1]).abs().amax(1)
-            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, node)
+            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, paths, node)
         fine[classes[chosen[~takes]]] = False
     return fine
 
@@ -89,10 +90,12 @@ def _channels(node: fx.Node, value: Tensor) -> int:
     return value.ndim - 1 if packet(node) == "linear" else 1
 
 
-def _takes_constants(model: nn.Module, node: fx.Node) -> bool:
-    """Whether a constant input channel is nothing but a shift of the layer's bias."""
+def _takes_constants(model: nn.Module, paths: Paths, node: fx.Node) -> bool:
+    """Whether a constant input channel is nothing but a shift of the layer's bias, which nothing else uses."""
     a = bind(node)
     if a.get("bias") is None or a.get("groups", 1) != 1 or "transpose" in packet(node):
+        return False
+    if any(paths.readers(model, a[key]) != 1 for key in ("weight", "bias")):
         return False
     padding = a.get("padding", "valid")
     return padding == "valid" or (padding != "same" and not any(padding))
@@ -124,7 +127,7 @@ class _Recorder(fx.Interpreter):
     def values(self, model: nn.Module) -> dict[fx.Node, Tensor]:
         """The tensors, with the parameters of `model`."""
         tensors, images = named_tensors(model), self.graph_of.images
-        weight = next(model.parameters())
+        weight = like_images(model)
         generator = torch.Generator().manual_seed(0)
         given = []
         for node in self.graph_of.nodes:

@@ -9,7 +9,20 @@ import torch
 from torch import Tensor, fx
 
 from prunectl.errors import StructureError
-from prunectl.structure.graph import BATCH, Graph, bind, hint, in_place, line_of, on_cpu, owner_of, packet, sizes
+from prunectl.structure.graph import (
+    BATCH,
+    VIEWS,
+    Graph,
+    bind,
+    hint,
+    in_place,
+    line_of,
+    on_cpu,
+    owner_of,
+    packet,
+    sizes,
+    written_by,
+)
 from prunectl.structure.labels import Labels, Reason, Row, Value
 
 Arguments = dict[str, Any]
@@ -206,26 +219,32 @@ class Flow:
         return argument
 
     def _write_through(self, node: fx.Node) -> None:
-        """After a write in place, what the written tensor and its views promise holds no more than the result does."""
+        """After a write in place, the written tensor is the result, and its views promise no more than that does.
+
+        A write through a view reaches a part of another tensor: that tensor stays, unless the part is set to zero.
+        """
         result, target = self.values[node], node.args[0]
-        if not isinstance(result, Value):
+        if not isinstance(result, Value) or not isinstance(target, fx.Node):
             return
-        first = True
-        while isinstance(target, fx.Node) and isinstance(self.values.get(target), Value):
-            self.known.pop(target, None)
-            old: Value = self.values[target]
-            same = old.shape == result.shape
-            if first and same:
-                self.values[target] = result
-            elif not all(result.zero[d] for d in result.labelled):
-                self.values[target] = Value(old.shape, old.rows, (False,) * len(old.shape), old.image or result.image)
-            first = False
-            target = (
-                target.args[0] if target.op == "call_function" and packet(target) in VIEWS and target.args else None
-            )
+        chain = written_by(node)
+        if packet(node) == "zero":
+            return
+        through = [*chain, *(user for base in chain for user in base.users if packet(user) in VIEWS)]
+        for other in through:
+            self.known.pop(other, None)
+            if (len(chain) > 1 or other is not target) and isinstance(self.values.get(other), Value):
+                self._settle(other, node, result)
+        if len(chain) > 1:
+            self.values[node] = self._settle(node, node, result)
+        else:
+            self.values[target] = result
 
-
-VIEWS = {"view", "slice", "select", "alias", "reshape", "transpose", "permute", "detach", "unsqueeze", "squeeze"}
+    def _settle(self, other: fx.Node, node: fx.Node, result: Value) -> Value:
+        """Let a tensor stay that is written to through another."""
+        value = self.value(other)
+        self.freeze(value, node, "written to through a view")
+        self.values[other] = Value.plain(value.shape, value.image or result.image)
+        return self.value(other)
 
 
 def is_pointwise(node: fx.Node) -> bool:

@@ -165,8 +165,10 @@ def _read(program: ExportedProgram) -> Graph:
         else:
             raise StructureError(f"the network's structure cannot be traced: input '{spec.arg.name}' is {spec.kind}")
     results = [s for s in program.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
-    outputs = [by_name[s.arg.name] for s in results if getattr(s.arg, "name", None) in by_name]
+    wanted = [i for i, spec in enumerate(program.graph_signature.output_specs) if spec in results]
     _inline_(module)
+    ends = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
+    outputs = [ends[i] for i in wanted if isinstance(ends[i], fx.Node)]
     return Graph(module, names, constants, images, outputs, program)
 
 
@@ -277,4 +279,15 @@ def in_place(node: fx.Node) -> bool:
     return isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_") and target._schema.is_mutable
 
 
-__all__ = ["Graph", "bind", "export", "hint", "in_place", "line_of", "owner_of", "packet", "sizes"]
+VIEWS = {"view", "slice", "select", "alias", "reshape", "transpose", "permute", "detach", "unsqueeze", "squeeze"}
+"""Operations whose result shares memory with what they are given."""
+
+
+def written_by(node: fx.Node) -> list[fx.Node]:
+    """The tensor that an operation writes into, and those of which that is a view; none if it does not write."""
+    if not in_place(node) or not isinstance(node.args[0], fx.Node):
+        return []
+    chain = [node.args[0]]
+    while chain[-1].op == "call_function" and packet(chain[-1]) in VIEWS and isinstance(chain[-1].args[0], fx.Node):
+        chain.append(chain[-1].args[0])
+    return chain

@@ -14,7 +14,7 @@ from prunectl.structure.labels import Row, Value
 
 
 @rule("view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "swapaxes", "movedim", "unsqueeze")
-@rule("squeeze", "slice", "select", "narrow", "repeat", "tile", "flip", "unfold", "col2im")
+@rule("squeeze", "slice", "select", "narrow", "repeat", "tile", "flip", "unfold")
 @rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "split", "split_with_sizes", "chunk", "unbind")
 @rule("tensor_split", "_unsafe_view", "_reshape_alias", "unsafe_split", "unsafe_chunk", "swapdims", "view_as", "mT")
 @rule("reshape_as", "im2col", "numpy_T", "matrix_H", "adjoint", "diagonal", "moveaxis", "hsplit", "vsplit")

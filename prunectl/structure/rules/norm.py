@@ -2,7 +2,7 @@
 
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, join, rule
+from prunectl.structure.flow import Arguments, Flow, Result, index_rows, join, rule
 from prunectl.structure.labels import Row, Value
 
 
@@ -54,6 +54,19 @@ def layer_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     for axis in range(len(x.shape) - count):
         zero[axis] = zero[axis] and "rms" in str(node.target)
     return Value(x.shape, tuple(rows), tuple(zero), x.image)
+
+
+@rule("_weight_norm")
+def weight_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """A direction over its length: the axes that the length runs over may shrink, for zeros add nothing to it."""
+    v, kept = flow.value(a["v"]), a["dim"]
+    flow.freeze(v.rows[kept], node, "what is removed would be 0 / 0")
+    flow.freeze(flow.value(a["g"]), node, "what is removed would be 0 / 0")
+    for axis, row in index_rows(v):
+        if axis != kept and not v.zero[axis]:
+            flow.freeze(row, node, "summed over, and what is removed would not be zero")
+    rows = tuple(None if axis == kept else row for axis, row in enumerate(v.rows))
+    return Value(v.shape, rows, v.zero, v.image)
 
 
 @rule("group_norm", "native_group_norm")

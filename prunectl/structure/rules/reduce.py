@@ -8,13 +8,25 @@ from prunectl.structure.labels import Row, Value
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}
 """Zeros do not change these; a mean is taken over the original number of entries."""
-_KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "cumsum", "sort", "logcumsumexp"}
+_KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "cumsum", "sort", "topk", "logcumsumexp"}
 
 
 @rule(
     "sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm", "prod", "any"
 )
-@rule("all", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "_softmax", "cumsum", "frobenius_norm", "topk")
+@rule(
+    "all",
+    "argmax",
+    "argmin",
+    "logsumexp",
+    "softmax",
+    "log_softmax",
+    "_softmax",
+    "cumsum",
+    "frobenius_norm",
+    "topk",
+    "sort",
+)
 def reduce(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """An axis that is reduced may shrink where zeros change nothing; all others pass."""
     x, name = flow.value(node.args[0]), packet(node)
