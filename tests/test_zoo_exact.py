@@ -42,7 +42,7 @@ def test_a_toy_is_exact_by_its_modules_and_by_its_graph(name: str) -> None:
     assert exact(found), found
     assert trains(found["small"], shape) == []
     if rewritten is not None:
-        found = {"diff64": diff64, "diff32": difference(masked, rewritten.float(), shape)}  # masked is in float32 now
+        found = {"diff64": diff64, "diff32": difference(masked.float(), rewritten.float(), shape)}
         assert exact(found), found
         assert trains(rewritten, shape) == []
 
