@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -318,11 +317,6 @@ def join(flow: Flow, node: fx.Node, rows: list[Row | None]) -> Row | None:
     return labelled[0]
 
 
-def same(value: Value, shape: tuple[int, ...] | None = None) -> Value:
-    """The same labels."""
-    return value if shape is None else Value(shape, value.rows, value.zero, value.image)
-
-
 def index_rows(value: Value) -> Iterator[tuple[int, Row]]:
     """The labelled axes of a tensor with their labels."""
     for axis in value.labelled:
@@ -331,9 +325,4 @@ def index_rows(value: Value) -> Iterator[tuple[int, Row]]:
         yield axis, row
 
 
-def numbers(row: Row) -> Row:
-    """The positions of a row."""
-    return np.arange(len(row), dtype=np.int64)
-
-
-__all__ = ["RULES", "Arguments", "Flow", "Result", "Rule", "contract", "hint", "index_rows", "join", "rule", "same"]
+__all__ = ["RULES", "Arguments", "Flow", "Result", "Rule", "contract", "hint", "index_rows", "join", "rule"]
