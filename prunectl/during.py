@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from prunectl.errors import OptionError
-from prunectl.schedule import DEFAULT_STEPS, check_sparsity
+from prunectl.schedule import check_sparsity
 
 
 @dataclass(frozen=True)
@@ -16,21 +16,26 @@ class During:
     """
 
     criterion: str = "snapit-during"
-    sparsity: float = 0.9
+    sparsity: float | None = 0.9
     prune_delay: int = 4
     prune_every: int = 4
-    prune_steps: int = DEFAULT_STEPS
+    prune_steps: int | None = None
     schedule: str | None = None
     scope: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     min_nodes: int = 1
     multiple_of: int = 1
     outer_layers: bool = False
+    threshold: float | None = None
+    rewind_to: int | None = None
 
     def __post_init__(self) -> None:
-        check_sparsity(self.sparsity)
-        for name, least in {"prune_delay": 0, "prune_every": 1, "prune_steps": 1}.items():
-            if getattr(self, name) < least:
+        if (self.sparsity is None) == (self.threshold is None):
+            raise OptionError("give one target: a sparsity or a threshold")
+        if self.sparsity is not None:
+            check_sparsity(self.sparsity)
+        for name, least in {"prune_delay": 0, "prune_every": 1, "prune_steps": 1, "rewind_to": 0}.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise OptionError(f"{name} is {least} or more, got {getattr(self, name)}")
 
     def epochs(self, rounds: int) -> tuple[int, ...]:

@@ -62,6 +62,11 @@ class Masks(Mapping[str, Tensor]):
                 if name in self.tensors:
                     parameter.masked_fill_(~self[name], 0)
 
+    def beyond(self, other: "Masks") -> dict[str, Tensor]:
+        """What these keep and `other` does not, for the parameters of both where that is anything."""
+        more = {n: m & ~other[n] for n, m in self.items() if n in other and m.shape == other[n].shape}
+        return {name: mask for name, mask in more.items() if mask.any()}
+
     def kept(self, model: nn.Module) -> int:
         """How many prunable weights of the network are kept."""
         return sum(int(self[n].sum()) if n in self else w.numel() for n, w in prunable(model).items())

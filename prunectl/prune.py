@@ -1,26 +1,31 @@
 """prune: score, select, mask; once or in rounds."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import criterion_named
+from prunectl.controls import CONTROLS
+from prunectl.criterion import Batches, Criterion, criterion_named
 from prunectl.errors import OptionError
 from prunectl.expand import retraceable
-from prunectl.images import ImageData, ImageSource, Preprocessing, mixed
-from prunectl.registry import keyword_options, resolve
-from prunectl.schedule import DEFAULT_STEPS, check_sparsity
+from prunectl.images import ImageData
+from prunectl.registry import resolve, unknown
+from prunectl.sampling import scoring_batches
+from prunectl.schedule import check_sparsity
+from prunectl.scores import Scores
 from prunectl.seeds import seed_for
-from prunectl.unit import EVERY_NODE, NodeRules
+from prunectl.select import pattern_of
+from prunectl.unit import EVERY_NODE, How, NodeRules, Unit
 from prunectl.units import unit_of
 
 Report = Callable[[int, int, float], None]
 """Called after each round with (round, rounds, sparsity)."""
+_SOME = 0.9
+"""Stands for a sparsity that the first scores will tell."""
 
 
 def prune(
@@ -30,69 +35,80 @@ def prune(
     criterion: str = "snipit",
     sparsity: float | None = None,
     budget: Budget | None = None,
+    threshold: float | None = None,
     schedule: str | None = None,
-    steps: int = DEFAULT_STEPS,
+    steps: int | None = None,
     scope: str | None = None,
     options: Mapping[str, str] | None = None,
     rules: NodeRules = EVERY_NODE,
     batch_size: int = 128,
+    balanced: bool = True,
+    amp: bool = False,
+    controls: Sequence[str] = (),
     seed: int = 0,
     report: Report | None = None,
 ) -> Checkpoint:
-    """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, or to a budget; one of both is given.
+    """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, to a budget, or what scores up to a threshold.
 
     The sparsity is of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight (unless
-    `rules` ask for multiples). A budget is solved in every round by the ranking of that round. Every round scores the
-    network with its masks applied, on fresh batches, and never revives what is pruned. The checkpoint that comes in is
-    not changed. `data` may be None for a criterion that needs none.
+    `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as 2:4 is a
+    target of its own. Every round scores the network with its masks applied, on fresh batches, with all classes
+    `balanced`, and never revives what is pruned, unless the criterion regrows. `controls` names sanity checks that
+    follow (`controls.CONTROLS`). The checkpoint that comes in is not changed. `data` may be None for a criterion that
+    needs none.
 
     Raises:
         OptionError: a target that cannot be reached, or that is reached already; unknown options.
-        UnknownName: no such criterion or schedule.
+        UnknownName: no such criterion, schedule or control.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
-    if (sparsity is None) == (budget is None):
-        raise OptionError("give one target: a sparsity or a budget")
-    if sparsity is not None:
-        check_sparsity(sparsity)
-    if batch_size < 2:
-        raise OptionError(f"scores need batches of 2 images or more (BatchNorm), got --batch-size {batch_size}")
     method = criterion_named(criterion)
-    keywords = keyword_options(method.scorer, dict(options or {}), f"criterion {criterion}")
-    planned = resolve("schedule", schedule or method.schedule)
+    how = How(scope or method.scope, rules, budget, threshold, method.regrows)
+    _check(how, sparsity, batch_size, controls)
+    if method.needs_training:
+        raise OptionError(
+            f"{criterion} prunes while a network trains: prunectl train --criterion {criterion}"
+        )
+    keywords, _ = method.options(dict(options or {}), f"criterion {criterion}")
+    planned, steps = resolve("schedule", schedule or method.schedule), steps or method.steps
     if method.needs_data and data is None:
         raise OptionError(f"criterion {criterion} scores on images; give --data")
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
     model = copy.deepcopy(checkpoint.model)
-    unit = unit_of(method, checkpoint, model, scope=scope or method.scope, rules=rules, budget=budget)
+    unit = unit_of(method, checkpoint, model, how)
     unit.check(sparsity)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("prune", seed))
-        batches: Iterator[tuple[Tensor, Tensor]] = iter(())
-        if data is not None:
-            images = data.train.to(checkpoint.device)
-            batches = endless(images, checkpoint.preprocessing, checkpoint.device, batch_size, seed)
-        rounds, i = planned(sparsity, steps) if sparsity is not None else (1.0,), 0
+        batches = batches_for(checkpoint, data, batch_size, balanced, seed)
+        rounds, i = planned(sparsity or _SOME, steps), 0
         while i < len(rounds) and not (i and unit.within_budget()):
-            if unit.keep(rounds[i]) < unit.kept:
-                scores = method.scorer(model, batches, *unit.inputs, **keywords)
-                if budget is not None:
-                    rounds = planned(unit.sparsity_in_budget(scores), steps)
+            if sparsity is None or method.regrows or unit.keep(rounds[i]) < unit.kept:
+                unit.progress = i / len(rounds)
+                scores = scored(method, unit, batches, keywords, amp)
+                if sparsity is None:
+                    rounds = planned(unit.sought(scores), steps)
                 unit.take(unit.selected(scores, rounds[min(i, len(rounds) - 1)]))
             i += 1
             if report is not None:
                 report(i, len(rounds), unit.sparsity)
+        for control in controls:
+            unit.take(CONTROLS[control](checkpoint, unit.model, unit.masks, seed))
     chosen = {
         "criterion": criterion,
-        **({"sparsity": sparsity} if budget is None else {budget.kind: budget.text}),
+        **({} if sparsity is None else {"sparsity": sparsity}),
+        **({} if budget is None else {budget.kind: budget.text}),
+        **({} if threshold is None else {"threshold": threshold}),
         "schedule": schedule or method.schedule,
         "steps": steps,
-        "scope": scope or method.scope,
+        "scope": how.scope,
         **unit.chosen,
         "options": keywords,
         "batch_size": batch_size,
+        "balanced": balanced,
+        "amp": amp,
+        **({"controls": list(controls)} if controls else {}),
         "data": None if data is None else data.described,
         "device": checkpoint.device.type,
         "seed": seed,
@@ -100,10 +116,32 @@ def prune(
     return checkpoint.after("prune", chosen, model=model, masks=unit.masks).noting(unit.result())
 
 
-def endless(
-    images: ImageSource, preprocessing: Preprocessing, device: torch.device, size: int, seed: int
+def _check(how: How, sparsity: float | None, batch_size: int, controls: Sequence[str]) -> None:
+    """Refuse none or several targets, and values that cannot be."""
+    targets = [t for t in (sparsity, how.budget, how.threshold, pattern_of(how.scope)) if t is not None]
+    if len(targets) != 1:
+        raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
+    if sparsity is not None:
+        check_sparsity(sparsity)
+    if batch_size < 2:
+        raise OptionError(f"scores need batches of 2 images or more (BatchNorm), got --batch-size {batch_size}")
+    for control in controls:
+        if control not in CONTROLS:
+            raise unknown("control", control, CONTROLS)
+
+
+def batches_for(
+    checkpoint: Checkpoint, data: ImageData | None, size: int, balanced: bool, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised batches on a device, reshuffled when they run out."""
-    for epoch in count():
-        for pixels, labels in images.batches(size, seed=mixed(seed, epoch)):
-            yield preprocessing(pixels.to(device)), labels.to(device)
+    """What a scorer draws from: images, or without data blank ones of the network's shape."""
+    device = checkpoint.device
+    if data is not None:
+        return scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
+    blank = torch.zeros(1, *checkpoint.spec.input, device=device), torch.zeros(1, dtype=torch.int64, device=device)
+    return iter(lambda: blank, None)
+
+
+def scored(method: Criterion, unit: Unit, batches: Batches, keywords: Mapping[str, object], amp: bool) -> Scores:
+    """The scores of a round; with `amp` the network runs in bfloat16 where that is safe, and sums stay in float32."""
+    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp):
+        return method.scorer(unit.model, batches, *unit.inputs, **keywords)

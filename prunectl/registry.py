@@ -19,20 +19,41 @@ TABLES: dict[str, dict[str, str]] = {
         "snip": "prunectl.criteria.snip:snip",
         "snipit": "prunectl.criteria.snip:snipit",
         "snipit-during": "prunectl.criteria.snip:snipit_during",
+        "grasp": "prunectl.criteria.grasp:grasp",
+        "iterative-grasp": "prunectl.criteria.grasp:iterative_grasp",
+        "synflow": "prunectl.criteria.synflow:synflow",
+        "force": "prunectl.criteria.force:force",
         "magnitude": "prunectl.criteria.magnitude:magnitude",
+        "lamp": "prunectl.criteria.magnitude:lamp",
+        "n:m": "prunectl.criteria.magnitude:n_m",
+        "gmp": "prunectl.criteria.magnitude:gmp",
+        "imp": "prunectl.criteria.magnitude:imp",
+        "rigl": "prunectl.criteria.drop_grow:rigl",
+        "set": "prunectl.criteria.drop_grow:set_",
+        "hoyer-square": "prunectl.criteria.hoyer:hoyer_square",
         "random": "prunectl.criteria.random:random",
+        "erk": "prunectl.criteria.random:erk",
         "snap": "prunectl.criteria.snap:snap",
         "snapit": "prunectl.criteria.snap:snapit",
         "snapit-during": "prunectl.criteria.snap:snapit_during",
         "cnip": "prunectl.criteria.cnip:cnip",
         "cnipit": "prunectl.criteria.cnip:cnipit",
         "cnipit-during": "prunectl.criteria.cnip:cnipit_during",
+        "structured-grasp": "prunectl.criteria.grasp:structured_grasp",
+        "group-hoyer-square": "prunectl.criteria.hoyer:group_hoyer_square",
+        "gate-decorators": "prunectl.criteria.gate_decorators:gate_decorators",
+        "l0": "prunectl.criteria.l0:l0",
+        "network-slimming": "prunectl.criteria.network_slimming:network_slimming",
+        "taylor": "prunectl.criteria.taylor:taylor",
         "structured-random": "prunectl.criteria.structured_random:structured_random",
         "efficient-convnets": "prunectl.criteria.efficient_convnets:efficient_convnets",
     },
     "schedule": {
         "one-shot": "prunectl.schedule:one_shot",
         "snipit": "prunectl.schedule:snipit",
+        "exponential": "prunectl.schedule:exponential",
+        "cubic": "prunectl.schedule:cubic",
+        "constant": "prunectl.schedule:constant",
     },
     "model": {
         "logistic-regression": "prunectl.models.linear:logistic_regression",
@@ -72,6 +93,9 @@ TABLES: dict[str, dict[str, str]] = {
     "regularizer": {
         "l1": "prunectl.losses.lp:l1",
         "lp": "prunectl.losses.lp:lp",
+        "bn-l1": "prunectl.losses.hoyer:bn_scales",
+        "hoyer-square": "prunectl.losses.hoyer:hoyer_square",
+        "group-hoyer-square": "prunectl.losses.hoyer:group_hoyer_square",
     },
 }
 LIBRARIES: dict[str, dict[str, str]] = {
@@ -124,6 +148,8 @@ def check(kind: str, spec: str) -> None:
     Raises:
         UnknownName: as `resolve`.
     """
+    if spec in TABLES[kind]:
+        return
     if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
         raise unknown(kind, spec, names(kind))
 
@@ -134,6 +160,8 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     Raises:
         UntrustedCode: `spec` is `file.py:name` or `package.module:name`, and PRUNECTL_TRUST is not set to 1.
     """
+    if spec in TABLES[kind]:
+        return
     folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
     if ":" in spec and not folder and os.environ.get("PRUNECTL_TRUST") != "1":
         raise UntrustedCode(
@@ -150,18 +178,34 @@ def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, 
     Raises:
         OptionError: an unknown key (the known ones are listed), a value that does not read as the type, or no function.
     """
+    return shared_options((plugin,), given, what)[0]
+
+
+def shared_options(plugins: Iterable[Any], given: dict[str, str], what: str) -> list[dict[str, Any]]:
+    """The same for plug-ins that share one list of options: each gets those that it takes.
+
+    Raises:
+        OptionError: as `keyword_options`.
+    """
+    takes = [_keywords(plugin, given, what) for plugin in plugins]
+    known = {key: value for each in takes for key, value in each.items()}
+    stray = next((key for key in given if key not in known), None)
+    if stray is not None:
+        listing = ", ".join(key if value is _REQUIRED else f"{key}={value}" for key, value in known.items()) or "none"
+        raise OptionError(f"{what} has no option '{stray}'; its options: {listing}")
+    read = {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
+    return [{key: value for key, value in read.items() if key in each} for each in takes]
+
+
+def _keywords(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
+    """The keyword-only arguments of a plug-in and their defaults; whatever is given where it takes any."""
     try:
         parameters = inspect.signature(plugin).parameters
     except (TypeError, ValueError) as error:
         raise OptionError(f"{what} is a {type(plugin).__name__}, expected a function") from error
     known = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    stray = next((key for key in given if key not in known), None)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        known = {**dict.fromkeys(given, None), **known}
-    elif stray is not None:
-        listing = ", ".join(key if value is _REQUIRED else f"{key}={value}" for key, value in known.items()) or "none"
-        raise OptionError(f"{what} has no option '{stray}'; its options: {listing}")
-    return {key: _read(text, known[key], f"option '{key}' of {what}") for key, text in given.items()}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {**dict.fromkeys(given, None), **known} if takes_any else known
 
 
 def _read(text: str, default: Any, what: str) -> Any:

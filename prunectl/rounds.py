@@ -1,5 +1,6 @@
 """Rounds of pruning between the epochs of a training."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -7,20 +8,26 @@ from typing import Any
 import torch
 
 from prunectl.checkpoint import Checkpoint
+from prunectl.companion import Companion
 from prunectl.criterion import criterion_named
 from prunectl.during import During
 from prunectl.errors import OptionError
 from prunectl.expand import nodes_present, retraceable
 from prunectl.images import ImageData, mixed
 from prunectl.masks import prunable
-from prunectl.prune import endless
+from prunectl.prune import batches_for, scored
 from prunectl.recipe import Recipe
-from prunectl.registry import keyword_options, resolve
+from prunectl.registry import resolve
 from prunectl.scores import Scores
 from prunectl.seeds import seed_for
+from prunectl.select import pattern_of
 from prunectl.shrink import shrink
-from prunectl.unit import NodeRules, Unit
+from prunectl.structure.trace import trace
+from prunectl.unit import How, NodeRules
 from prunectl.units import WithNodes, unit_of
+
+_GROWS_UNTIL = 0.75
+"""The share of a training in which weights drop and grow, as RigL has it (Evci et al. 2020, section 4)."""
 
 
 class Rounds:
@@ -35,37 +42,76 @@ class Rounds:
         events: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Refuse what cannot be reached now rather than after hours; `events` are those of rounds that are done."""
-        self.during, self.recipe, self.images = during, recipe, data.train
+        self.during, self.recipe, self.data = during, recipe, data
         self.method = criterion_named(during.criterion)
-        self.rules = NodeRules(during.min_nodes, during.multiple_of, during.outer_layers)
-        self.keywords = keyword_options(self.method.scorer, during.options, f"criterion {during.criterion}")
-        self.schedule, self.scope = during.schedule or self.method.schedule, during.scope or self.method.scope
-        self.sparsities: tuple[float, ...] = resolve("schedule", self.schedule)(during.sparsity, during.prune_steps)
-        self.epochs = during.epochs(len(self.sparsities))
-        if recipe.epochs <= self.epochs[-1]:
-            raise OptionError(
-                f"the last of {len(self.epochs)} rounds of pruning comes after epoch {self.epochs[-1]}, which needs "
-                f"--epochs {self.epochs[-1] + 1} or more, got {recipe.epochs}; or give a smaller --prune-delay, "
-                "--prune-every or --steps"
-            )
+        self.schedule = during.schedule or self.method.schedule
+        self.how = How(
+            during.scope or self.method.scope,
+            NodeRules(during.min_nodes, during.multiple_of, during.outer_layers),
+            threshold=during.threshold,
+            regrows=self.method.regrows,
+        )
+        if pattern_of(self.how.scope) is not None:
+            raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
+        what = f"criterion {during.criterion}"
+        self.keywords, self.companion_keywords = self.method.options(during.options, what)
+        self.epochs = during.epochs(self._count())
+        self._check_epochs()
         self.events = list(events)
         self.now = self.events[-1] if events else self._begun(checkpoint)
+        if self.method.begins is not None and (self.events[0]["epoch"] == 0 if events else self._is_dense(checkpoint)):
+            self.epochs = (0, *self.epochs)
 
     def due(self, epoch: int) -> bool:
-        """Whether a round comes after this epoch; 1 is the first."""
+        """Whether a round comes after this epoch; 1 is the first, 0 the start."""
         return len(self.events) < len(self.epochs) and epoch == self.epochs[len(self.events)]
 
-    def run(self, checkpoint: Checkpoint) -> Checkpoint:
+    def rewinds_after(self, epoch: int) -> bool:
+        """Whether this is the epoch to whose end the training goes back after its rounds."""
+        return self.method.rewinds and epoch == (self.during.rewind_to or 0)
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """The epochs that the learning rate's schedule takes: less than are run where the training goes back."""
+        if not self.method.rewinds:
+            return self.recipe.epochs
+        to = self.during.rewind_to or 0
+        return max(to + self.recipe.epochs - self.epochs[-1], to + self.during.prune_every, self.epochs[0])
+
+    def companion(self, checkpoint: Checkpoint) -> Companion | None:
+        """What takes part in the training of this network up to the next round."""
+        if self.method.companion is None or len(self.events) == len(self.epochs):
+            return None
+        structure = None
+        if self.method.unit != "weights":
+            if self._followed(checkpoint).model is not checkpoint.model:
+                raise OptionError(
+                    f"{self.during.criterion} takes part in every step, which a network on swapped modules or a "
+                    "rewritten graph does not allow; start from the network before it was shrunk"
+                )
+            structure = trace(checkpoint.model, checkpoint.spec.input, outer=self.how.rules.outer_layers)
+        images = len(self.data.train)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
+            made: Companion = self.method.companion(checkpoint.model, structure, images, **self.companion_keywords)
+        return made.to(checkpoint.device)
+
+    def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
         """Prune the network, in place, by the round that is due; where nodes go, a smaller network comes back."""
         i = len(self.events)
+        first = criterion_named(self.method.begins) if self.method.begins and not self.epochs[i] else None
+        method = first or self.method
         whole = self._followed(checkpoint)
-        unit = self._unit(whole)
-        if unit.keep(self.sparsities[i]) < unit.kept:
-            seed = mixed(self.recipe.seed, i)
-            torch.manual_seed(seed_for("prune", seed))
-            batches = endless(self.images, whole.preprocessing, whole.device, self.recipe.batch_size, seed)
-            scores = self.method.scorer(whole.model, batches, *unit.inputs, **self.keywords)
-            unit.take(unit.selected(scores, self.sparsities[i]))
+        unit = unit_of(method, whole, whole.model, How(method.scope) if first else self.how)
+        seed = mixed(self.recipe.seed, i)
+        torch.manual_seed(seed_for("prune", seed))
+        fixed = None if self.during.sparsity is None else self._sparsity(i, self.during.sparsity)
+        if fixed is None or method.regrows or unit.keep(fixed) < unit.kept:
+            unit.progress = i / len(self.epochs)
+            if scores is None:
+                batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
+                scores = scored(method, unit, batches, {} if first else self.keywords, self.recipe.amp)
+            unit.take(unit.selected(scores, self._sparsity(i, unit.sought(scores)) if fixed is None else fixed))
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).noting(found)
         if isinstance(unit, WithNodes):
@@ -80,24 +126,68 @@ class Rounds:
     @property
     def chosen(self) -> dict[str, Any]:
         """How it is pruned, for the history."""
-        return {**asdict(self.during), "schedule": self.schedule, "scope": self.scope, "options": self.keywords}
+        options = {**self.keywords, **self.companion_keywords}
+        return {**asdict(self.during), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:
         """What is reached, and every event on the way, for the history."""
         return {**{key: value for key, value in self.now.items() if key != "epoch"}, "events": self.events}
 
+    def _count(self) -> int:
+        """How many rounds there are; what drops and grows does so for most of the training."""
+        during = self.during
+        if self.method.begins is None:
+            return len(self._schedule(during.sparsity or 0.9))
+        if during.sparsity is None:
+            raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
+        most = (math.floor(_GROWS_UNTIL * self.recipe.epochs) - during.prune_delay) // during.prune_every
+        return during.prune_steps or max(most, 1)
+
+    def _schedule(self, target: float) -> tuple[float, ...]:
+        """The sparsities on the way to a target."""
+        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(
+            target, self.during.prune_steps or self.method.steps
+        )
+        return rounds
+
+    def _sparsity(self, i: int, target: float) -> float:
+        """The sparsity of a round on the way to a target."""
+        if self.method.begins is not None:
+            return target
+        rounds = self._schedule(target)
+        return rounds[min(i, len(rounds) - 1)]
+
+    def _check_epochs(self) -> None:
+        """Refuse a training that is too short, and to go back to what is not behind."""
+        last, to = self.epochs[-1], self.during.rewind_to
+        if self.recipe.epochs <= last:
+            raise OptionError(
+                f"the last of {len(self.epochs)} rounds of pruning comes after epoch {last}, which needs "
+                f"--epochs {last + 1} or more, got {self.recipe.epochs}; or give a smaller --prune-delay, "
+                "--prune-every or --steps"
+            )
+        if to is not None and not self.method.rewinds:
+            raise OptionError(f"--rewind-to is for criteria that rewind, such as imp; {self.during.criterion} does not")
+        if self.method.rewinds and (to or 0) >= self.epochs[0]:
+            raise OptionError(
+                f"--rewind-to {to} is not before the first round of pruning, which comes after epoch {self.epochs[0]}"
+            )
+
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
 
-    def _unit(self, whole: Checkpoint) -> Unit:
-        return unit_of(self.method, whole, whole.model, scope=self.scope, rules=self.rules, budget=None)
+    def _is_dense(self, checkpoint: Checkpoint) -> bool:
+        """Whether a network that drops and grows is still to be pruned to the target."""
+        unit = unit_of(self.method, checkpoint, checkpoint.model, self.how)
+        return unit.keep(self.during.sparsity or 0.0) < unit.kept
 
     def _begun(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Where the network stands before the first round."""
-        unit = self._unit(self._followed(checkpoint))
-        target = self.sparsities[-1]
-        unit.check(target)
-        scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
-        nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
-        unit.selected(Scores(scores, nodes), target)
+        whole = self._followed(checkpoint)
+        unit = unit_of(self.method, whole, whole.model, self.how)
+        unit.check(self.during.sparsity)
+        if self.during.sparsity is not None:
+            scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
+            nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
+            unit.selected(Scores(scores, nodes), self.during.sparsity)
         return unit.result()

@@ -1,5 +1,7 @@
 """Sparsities to pass on the way to a target: (target, steps) -> one sparsity per round, increasing."""
 
+import math
+
 from prunectl.errors import OptionError
 
 DEFAULT_STEPS = 5
@@ -18,8 +20,34 @@ def snipit(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     would change nothing is left out.
     """
     start = _START if target >= _START else 0.0
-    rounds = [target - (target - start) * 0.5**i for i in range(steps + 1)] + [target]
-    return tuple(k for k, before in zip(rounds, [0.0, *rounds], strict=False) if k > before)
+    return _rising([target - (target - start) * 0.5**i for i in range(steps + 1)], target)
+
+
+def exponential(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
+    """Every round prunes the same share of what is left: 1 - (1 - κ)^(i/n) for i = 1..n.
+
+    Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1; de Jorge et al. 2021, arXiv:2006.09081, eq. 8.
+    """
+    return _rising([-math.expm1(math.log1p(-target) * i / steps) for i in range(1, steps)], target)
+
+
+def cubic(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
+    """κ (1 - (1 - i/n)^3) for i = 1..n: fast at first, slower as less is left.
+
+    Source: Zhu & Gupta 2017, arXiv:1710.01878, eq. 1, from a sparsity of 0.
+    """
+    return _rising([target * (1 - (1 - i / steps) ** 3) for i in range(1, steps)], target)
+
+
+def constant(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
+    """The target in every round: for criteria that drop and grow at one sparsity."""
+    return (target,) * max(steps, 1)
+
+
+def _rising(rounds: list[float], target: float) -> tuple[float, ...]:
+    """The rounds up to the target, and the target, without those that would change nothing."""
+    kept = [k for k, before in zip(rounds, [0.0, *rounds], strict=False) if before < k < target]
+    return (*kept, target)
 
 
 def check_sparsity(sparsity: float) -> None:

@@ -1,5 +1,6 @@
 """Which weights stay: an exact count, the highest scores first, never one that is already pruned."""
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -11,19 +12,20 @@ from prunectl.registry import unknown
 from prunectl.scores import Scores
 
 Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
+_PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
 
 def select(scores: Scores, alive: Masks, keep: int, scope: str = "global") -> Masks:
     """Keep exactly `keep` of the weights that are alive.
 
-    Scope `global` ranks all weights together, `layer` gives every layer the same share. Ties go to the earlier index.
-    Every layer keeps at least one weight, so that no layer is cut through.
+    Scope `global` ranks all weights together, `layer` gives every layer the same share, `erk` shares that fall with the
+    layer's size, `lamp` ranks all weights by their part of what is left of their layer. Ties go to the earlier index.
+    Every layer keeps at least one weight, so that no layer is cut through. A pattern `N:M` is for `select_pattern`.
 
     Raises:
         OptionError: fewer weights than layers would stay, or more than are alive.
     """
-    if scope not in SCOPES:
-        raise unknown("scope", scope, SCOPES)
+    check_scope(scope)
     left = sum(int(alive[name].sum()) if name in alive else score.numel() for name, score in scores.items())
     if keep < len(scores):
         raise OptionError(
@@ -48,13 +50,85 @@ def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
 def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
     """Give every layer the same share of its weights, and rank within the layer."""
+    return _shared(scores, alive, keep, [score.numel() for score in scores.values()])
+
+
+def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Give a layer weights in proportion to the sum of its dimensions (n_in + n_out + height + width), all at most.
+
+    Source: Erdős-Rényi-Kernel of Evci et al. 2020, arXiv:1911.11134, section 3.
+    """
+    return _shared(scores, alive, keep, [max(sum(score.shape), 1) for score in scores.values()])
+
+
+def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[str, Tensor]:
+    """Share `keep` in proportion to `sizes`, and rank within the layer."""
     rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
     room = [int((row > -torch.inf).sum()) for row in rows.values()]
-    shares = apportion([len(row) for row in rows.values()], room, keep)
+    shares = apportion(sizes, room, keep)
     return {name: _highest(row, share) for (name, row), share in zip(rows.items(), shares, strict=True)}
 
 
-SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer}
+def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Rank by s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
+
+    Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611, eq. 2.
+    """
+    adapted = {}
+    for name, score in scores.items():
+        row = _ranked(name, score, alive).double()
+        order = torch.argsort(row, descending=True, stable=True)
+        squares = torch.where(row > -torch.inf, row, 0)[order].square()
+        left = squares.cumsum(0)
+        adapted[name] = torch.empty_like(row).index_copy_(0, order, squares / left.where(left > 0, 1)).view_as(score)
+    return _global(Scores(adapted), alive, keep)
+
+
+SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "erk": _erk, "lamp": _lamp}
+
+
+def check_scope(scope: str) -> None:
+    """Refuse a scope for weights that is none, or a pattern.
+
+    Raises:
+        UnknownName: not in `SCOPES`.
+    """
+    if scope not in SCOPES:
+        raise unknown("scope", scope, [*SCOPES, "2:4"])
+
+
+def pattern_of(scope: str) -> tuple[int, int] | None:
+    """(N, M) of a scope `N:M`, None of any other.
+
+    Raises:
+        OptionError: N is not less than M.
+    """
+    found = _PATTERN.fullmatch(scope)
+    if found is None:
+        return None
+    n, m = int(found[1]), int(found[2])
+    if n >= m:
+        raise OptionError(f"a pattern N:M keeps N of every M weights, N < M, such as 2:4; got {scope}")
+    return n, m
+
+
+def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int]) -> Masks:
+    """Keep the N best of every M weights that follow each other along the input axis (dim 1), of those alive.
+
+    A layer whose inputs are no multiple of M stays as it is. Ties go to the earlier index.
+    """
+    n, m = pattern
+    kept = {}
+    for name, score in scores.items():
+        row = _ranked(name, score, alive).view_as(score)
+        living = row > -torch.inf
+        if score.ndim > 1 and score.shape[1] % m == 0:
+            groups = torch.unflatten(row.movedim(1, -1), -1, (-1, m))  # (..., inputs / M, M)
+            best = torch.argsort(groups, dim=-1, descending=True, stable=True)[..., :n]
+            chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True)
+            living = living & chosen.flatten(-2).movedim(-1, 1)
+        kept[name] = living
+    return Masks(kept)
 
 
 def apportion(sizes: list[int], room: list[int], total: int) -> list[int]:

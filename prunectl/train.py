@@ -17,13 +17,15 @@ from prunectl.errors import OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
 from prunectl.measure import cost, memory_in_use
+from prunectl.moment import Moment
+from prunectl.pause import paused, restore_
 from prunectl.random_state import forked, random_state, set_random_state_
 from prunectl.recipe import Recipe, optimizer, scheduler
 from prunectl.registry import keyword_options, resolve
 from prunectl.resume import State
 from prunectl.rounds import Rounds
 from prunectl.seeds import seed_for
-from prunectl.structure.optimizer import carry_, laid_out
+from prunectl.structure.optimizer import carry_, restart_
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut, since
 
@@ -57,11 +59,14 @@ class Trainer:
         self.rounds = _rounds(recipe, checkpoint, self.data, state)
         self._take(replace(checkpoint, model=copy.deepcopy(checkpoint.model).train()))
         self.optimizer = optimizer(recipe, self.model)
+        self._accompany(1 if state is None else len(state.values["groups"]))
         count = len(self.data.train)
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        self.scheduler = scheduler(recipe, self.optimizer, self.total_steps)
+        scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
+        self.scheduler = scheduler(recipe, self.optimizer, self.steps_per_epoch * scheduled)
         self.average = _average(self.model, recipe.ema)
+        self.moment: Moment | None = None
         self.penalty = _penalty(recipe)
         self.step = self.images = self.spent = 0
         self.seconds = 0.0
@@ -71,18 +76,22 @@ class Trainer:
         self.last: dict[str, Any] = {}
         with forked(self.device):
             torch.manual_seed(seed_for("train", recipe.seed))
-            self._random = random_state(self.device)
+            self.random = random_state(self.device)
         if state is not None:
-            self._restore(state)
+            restore_(self, state)
 
     def steps(self) -> Iterator[dict[str, Any] | None]:
         """Train step by step from where it stands; yields a log record when one is due, else None."""
         with forked(self.device):
-            set_random_state_(self.device, self._random)
+            set_random_state_(self.device, self.random)
             started = time.perf_counter() - self.seconds
             every = max(1, self.total_steps // _LOGS)
+            if self.rounds is not None and self.step == 0:
+                self._between(self.rounds, 0)
             while self.step < self.total_steps:
                 epoch, first = divmod(self.step, self.steps_per_epoch)
+                if self.companion is not None and self.rounds is not None:
+                    self.companion.begin_(self.model, self.rounds.due(epoch + 1))
                 batches = self.data.train.batches(
                     self.recipe.batch_size, seed=mixed(self.recipe.seed, epoch), start=first, augment=self.augment
                 )
@@ -91,12 +100,11 @@ class Trainer:
                     self.seconds = time.perf_counter() - started
                     at_end = self.step % self.steps_per_epoch == 0
                     record = self._record(at_end) if at_end or self.step % every == 0 else None
-                    if record is not None and self.rounds is not None and at_end and self.rounds.due(epoch + 1):
-                        self._prune(self.rounds)
+                    if record and at_end and self.rounds is not None and self._between(self.rounds, epoch + 1):
                         record["pruned"] = self.rounds.now
-                    self._random = random_state(self.device)
+                    self.random = random_state(self.device)
                     yield record
-                    set_random_state_(self.device, self._random)
+                    set_random_state_(self.device, self.random)
 
     def latest(self) -> tuple[float, float]:
         """Mean loss and accuracy on the training images since the last record, or those of that record."""
@@ -106,8 +114,7 @@ class Trainer:
 
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
-        model = copy.deepcopy(self.model if self.average is None else self.average.module)
-        now = self.current
+        model, now = copy.deepcopy(self._evaluated()), self.current
         now.masks.apply_(model)
         recipe = asdict(self.recipe)
         del recipe["prune"]
@@ -124,57 +131,15 @@ class Trainer:
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
         return trained if self.rounds is None else trained.noting(self.rounds.result())
 
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters of the optimiser, in its order."""
+        yield from self.model.named_parameters()
+        if self.companion is not None:
+            yield from ((f"companion/{name}", p) for name, p in self.companion.named_parameters())
+
     def state(self) -> State:
         """Everything that `Trainer(self.current, data, recipe, state)` needs to go on from here, on the cpu."""
-        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"random/{i}": tensor for i, tensor in enumerate(self._random)}
-        tensors |= {"sums/loss": self.loss, "sums/correct": self.correct}
-        if self.average is not None:
-            tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            slots = self.optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer/{name}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
-        return State(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-            {
-                "step": self.step,
-                "images": self.images,
-                "seen": self.seen,
-                "seconds": self.seconds,
-                "spent": self.spent,
-                "groups": self.optimizer.state_dict()["param_groups"],
-                "scheduler": self.scheduler.state_dict(),
-                "entries": len(self.start.history),
-                "events": [] if self.rounds is None else list(self.rounds.events),
-            },
-        )
-
-    def _restore(self, state: State) -> None:
-        """Stand where `state` was taken."""
-        kinds: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
-            kind, _, rest = name.partition("/")
-            kinds.setdefault(kind, {})[rest] = tensor
-        self.model.load_state_dict(kinds["model"])
-        self._random = [kinds["random"][key] for key in sorted(kinds["random"])]
-        self.loss, self.correct = (kinds["sums"][name].to(self.device) for name in ("loss", "correct"))
-        if self.average is not None:
-            self.average.load_state_dict(kinds["average"])
-        slots: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in kinds.get("optimizer", {}).items():
-            name, _, slot = key.rpartition("/")
-            slots.setdefault(name, {})[slot] = tensor
-        saved = {
-            number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
-            for number, (name, parameter) in enumerate(self.model.named_parameters())
-            if name in slots
-        }
-        groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in state.values["groups"]]
-        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-        self.scheduler.load_state_dict(state.values["scheduler"])
-        for name in ("step", "images", "seen", "seconds", "spent"):
-            setattr(self, name, state.values[name])
-        self.start = replace(self.start, history=self.start.history[: state.values["entries"]])
+        return paused(self)
 
     def _take(self, checkpoint: Checkpoint) -> None:
         """Let this checkpoint's network be the one that is trained."""
@@ -183,30 +148,83 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)
         self.enforcer = Enforcer(checkpoint.masks, self.model)
         self.network = torch.compile(self.model) if self.recipe.compile else self.model
+        self.companion = None if self.rounds is None else self.rounds.companion(checkpoint)
         counted = cost(self.model, checkpoint.masks, checkpoint.spec.input)
         self.flops = counted.flops
         self.sparsity = {"weight_sparsity": 1 - counted.kept / checkpoint.dense.weights}
         if self.rounds is not None and "node_sparsity" in self.rounds.now:
             self.sparsity["node_sparsity"] = self.rounds.now["node_sparsity"]
 
+    def _accompany(self, groups: int) -> None:
+        """Let the optimiser train the companion's own parameters, without decay, in a second group of its own."""
+        own = [] if self.companion is None else list(self.companion.parameters())
+        if own or groups > 1:
+            self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
+
+    def _between(self, rounds: Rounds, epoch: int) -> bool:
+        """After an epoch: keep the moment to go back to, or do the round that is due; says whether one was."""
+        if self.companion is not None:
+            self.companion.end_(self.model)
+        if rounds.rewinds_after(epoch):
+            self.moment = Moment.of(self.model, self.optimizer, self.scheduler)
+        if not rounds.due(epoch):
+            return False
+        self._prune(rounds)
+        if self.moment is not None:
+            self.moment.back_(self.model, self.optimizer, self.scheduler)
+            self.enforcer.weights_()
+        return True
+
     def _prune(self, rounds: Rounds) -> None:
-        """Do the round that is due, and go on with what it leaves: optimiser and average follow."""
+        """Do a round, and go on with what it leaves: optimiser, average and companion follow."""
         self.optimizer.zero_grad(set_to_none=True)
-        before = self.current
+        before, companion, scores = self.current, self.companion, None
+        if companion is not None:
+            scores = companion.scores(self.model)
+            for network in [self.model] if self.average is None else [self.model, self.average.module]:
+                companion.fold_(network)
         with forked(self.device):
-            pruned = rounds.run(before)
+            pruned = rounds.run(before, scores)
         if self.recipe.compile and pruned.model is not before.model:
             torch.compiler.reset()  # or the limit of compilations per function is hit after a few rounds
         self._take(replace(pruned, sha256=self.start.sha256))
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
+        grown = pruned.masks.beyond(before.masks)
+        restart_(self.optimizer, self.model, grown)
+        if companion is not None:
+            for parameter in companion.parameters():
+                self.optimizer.state.pop(parameter, None)
+            if len(self.optimizer.param_groups) > 1:
+                self.optimizer.param_groups[1]["params"] = (
+                    [] if self.companion is None else [*self.companion.parameters()]
+                )
         if self.average is not None:
             averaged = cut(self.average.module.state_dict(), kept)
             count, self.average = self.average.n_averaged, _average(self.model, self.recipe.ema)
             assert self.average is not None
+            now = {name: tensor.detach() for name, tensor in self.model.named_parameters()}
+            averaged |= {name: torch.where(mask, now[name], averaged[name]) for name, mask in grown.items()}
             self.average.module.load_state_dict(averaged)
             self.average.n_averaged.copy_(count)
             pruned.masks.apply_(self.average.module)
+
+    def _evaluated(self) -> nn.Module:
+        """The network that is evaluated: the average if there is one, with what a companion puts into it."""
+        network: nn.Module = self.model if self.average is None else self.average.module
+        if self.companion is None:
+            return network
+        folded = copy.deepcopy(network)
+        self.companion.end_(folded)
+        self.companion.fold_(folded)
+        return folded
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """The network's outputs (B, classes), with what a companion puts in place of parameters."""
+        replaced = {} if self.companion is None else self.companion.replaced(self.model)
+        if not replaced:
+            return self.network(inputs)  # type: ignore[no-any-return]
+        return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
 
     def _fit(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser."""
@@ -215,11 +233,15 @@ class Trainer:
         if self.device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
-            logits = self.network(inputs)
+            logits = self._logits(inputs)
             loss = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
+        more = None if self.companion is None else self.companion.penalty(self.model)
+        total = total if more is None else total + more
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        if self.companion is not None:
+            self.companion.watch(self.model)
         self._change_gradients()
         self.optimizer.step()
         self.scheduler.step()
@@ -263,10 +285,11 @@ class Trainer:
         self.loss.zero_(), self.correct.zero_()
         self.seen = 0
         if at_end and len(self.data.test):
-            network = self.model if self.average is None else self.average.module
             spec = self.start.spec
-            found = accuracy(network, self.data.test, self.start.preprocessing, classes=spec.classes)
+            found = accuracy(self._evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
+        if self.companion is not None:
+            record |= self.companion.facts(self.model)
         self.last = record
         return record
 

@@ -30,15 +30,27 @@ class NodeRules:
 EVERY_NODE = NodeRules()
 
 
+@dataclass(frozen=True)
+class How:
+    """How a unit is pruned. A budget or a threshold (what scores no more goes) stands in place of a sparsity."""
+
+    scope: str
+    rules: NodeRules = EVERY_NODE
+    budget: Budget | None = None
+    threshold: float | None = None
+    regrows: str | None = None
+    """As in `Criterion`."""
+
+
 class Unit(ABC):
     """A copy of a checkpoint's network, `model`, that is pruned, and its `masks` as they stand."""
 
     word = "weight"
 
-    def __init__(
-        self, checkpoint: Checkpoint, model: nn.Module, scope: str, rules: NodeRules, budget: Budget | None
-    ) -> None:
-        self.checkpoint, self.model, self.scope, self.rules, self.budget = checkpoint, model, scope, rules, budget
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+        self.checkpoint, self.model, self.how = checkpoint, model, how
+        self.scope, self.rules, self.budget, self.threshold = how.scope, how.rules, how.budget, how.threshold
+        self.progress = 0.0
         self.take(checkpoint.masks)
 
     def take(self, masks: Masks) -> None:
@@ -77,6 +89,8 @@ class Unit(ABC):
                 f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
                 "one prunes weights: give --sparsity"
             )
+        if self.threshold is not None and self.scope != "global":
+            raise OptionError(f"--threshold compares all scores with one number: --scope is global, got '{self.scope}'")
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
                 f"the network is at {self.word} sparsity {self.sparsity:.4g} already, {sparsity:.4g} was asked; "
@@ -91,9 +105,9 @@ class Unit(ABC):
         """Whether there is a budget, and the network is within it."""
         return False
 
-    def sparsity_in_budget(self, scores: Scores) -> float:
-        """The least sparsity that is within the budget."""
-        raise NotImplementedError
+    @abstractmethod
+    def sought(self, scores: Scores) -> float:
+        """The sparsity that a budget, a threshold or a pattern means for these scores."""
 
     @property
     def chosen(self) -> dict[str, Any]:

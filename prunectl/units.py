@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import Criterion
+from prunectl.criterion import Criterion, Round
 from prunectl.errors import OptionError
 from prunectl.expand import nodes_present
-from prunectl.masks import Masks
+from prunectl.masks import Masks, prunable
 from prunectl.scores import Scores
-from prunectl.select import select
+from prunectl.select import pattern_of, select, select_pattern
 from prunectl.spending import Spending
 from prunectl.structure.alive import cut_off
 from prunectl.structure.costs import costs_without
@@ -23,33 +22,86 @@ from prunectl.structure.nodes import FROZEN
 from prunectl.structure.ranking import Ranking, rank
 from prunectl.structure.removal import dead_nodes, merged, node_masks
 from prunectl.structure.trace import Analysis, analyse
-from prunectl.unit import EVERY_NODE, NodeRules, Unit, criteria_for_nodes
+from prunectl.unit import EVERY_NODE, How, NodeRules, Unit, criteria_for_nodes
 
 _LATENCY_CANDIDATES = 8
 
 
 class Weights(Unit):
-    """Single weights go."""
+    """Single weights go; where the criterion regrows, others return."""
+
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+        self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrows else {}
+        super().__init__(checkpoint, model, how)
+
+    def take(self, masks: Masks) -> None:
+        """Prune, and give the weights that return their values."""
+        for name, weight in prunable(self.model).items() if self.how.regrows and hasattr(self, "masks") else ():
+            with torch.no_grad():
+                weight.copy_(torch.where(masks[name] & ~self._kept(name), self._value(name, weight), weight))
+        super().take(masks)
+
+    def check(self, sparsity: float | None) -> None:
+        """Refuse a sparsity beside a pattern, and nodes that are pruned where weights would return."""
+        if pattern_of(self.scope) is not None:
+            if sparsity is not None or self.budget is not None or self.threshold is not None:
+                raise OptionError(f"--scope {self.scope} says how many weights go; leave out other targets")
+            return
+        if self.how.regrows in ("zero", "random") and any(name not in self.original for name in self.masks):
+            raise OptionError("this criterion regrows weights, and nodes of the network are masked; shrink it first")
+        if self.how.regrows and sparsity is not None and self.keep(sparsity) == self.kept:
+            return
+        super().check(sparsity)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Where it stands, for a criterion that regrows."""
+        return (Round(self.masks, self.original, self.progress),) if self.how.regrows else ()
 
     def selected(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
-        return Masks({**self.masks, **select(scores, self.masks, self.keep(sparsity), self.scope)})
+        pattern = pattern_of(self.scope)
+        if pattern is not None:
+            return Masks({**self.masks, **select_pattern(scores, self.masks, pattern)})
+        alive = Masks.dense() if self.how.regrows else self.masks
+        return Masks({**self.masks, **select(scores, alive, self.keep(sparsity), self.scope)})
+
+    def sought(self, scores: Scores) -> float:
+        """The sparsity of the pattern, or of what scores above the threshold, with a weight left in every layer."""
+        pattern = pattern_of(self.scope)
+        if pattern is not None:
+            return 1 - Masks(select_pattern(scores, self.masks, pattern)).kept(self.model) / self.total
+        assert self.threshold is not None
+        above = [(score > self.threshold) & self._kept(name) for name, score in scores.items()]
+        return 1 - sum(max(int(high.sum()), 1) for high in above) / self.total
+
+    def _kept(self, name: str) -> Tensor:
+        """The mask of a weight as it stands."""
+        weight = self.model.get_parameter(name)
+        return self.masks[name] if name in self.masks else torch.ones_like(weight, dtype=torch.bool)
+
+    def _value(self, name: str, weight: Tensor) -> Tensor:
+        """What weights are that return: random ones are spread as those that are kept."""
+        if self.how.regrows == "original":
+            return self.original[name]
+        if self.how.regrows == "zero":
+            return torch.zeros_like(weight)
+        spread = weight[self._kept(name)].square().mean().sqrt()
+        return torch.randn(weight.shape).to(weight) * spread
 
 
 class WithNodes(Unit):
     """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, model: nn.Module, scope: str, rules: NodeRules, budget: Budget | None
-    ) -> None:
-        self.analysis = _follow(checkpoint, model, rules)
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+        self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
-        super().__init__(checkpoint, model, scope, rules, budget)
+        super().__init__(checkpoint, model, how)
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
         inner = self.structure.nodes - image
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which cannot go
-        self.spending = None if budget is None else Spending(budget, checkpoint, model, self.analysis)
+        self.spending = None if how.budget is None else Spending(how.budget, checkpoint, model, self.analysis)
 
     def take(self, masks: Masks) -> None:
         """Find the nodes that the masks remove."""
@@ -63,11 +115,9 @@ class WithNodes(Unit):
 
     def ranking(self, scores: Scores) -> Ranking:
         """The nodes in the order in which they go."""
-        if scores.nodes is None:
-            raise OptionError(f"a criterion whose unit is nodes or both has to score {self.structure.nodes} nodes")
         return rank(
             self.structure,
-            scores.nodes,
+            _of_nodes(scores),
             ~self.gone,
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
@@ -97,10 +147,16 @@ class Both(WithNodes):
     """Weights and nodes go, ranked together; the sparsity is that of weights."""
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a scope other than the global one, too."""
+        """Refuse a scope other than the global one, and a threshold, too."""
         if self.scope != "global":
             raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+        if self.threshold is not None:
+            raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
         super().check(sparsity)
+
+    def sought(self, scores: Scores) -> float:
+        """Never asked, for `check` refuses what would ask."""
+        raise NotImplementedError
 
     def selected(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
@@ -152,9 +208,13 @@ class Nodes(WithNodes):
         """Whether there is a budget, and the network is within it."""
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
-    def sparsity_in_budget(self, scores: Scores) -> float:
-        """The node sparsity when the fewest nodes that have to go for the budget are gone."""
-        assert self.spending is not None
+    def sought(self, scores: Scores) -> float:
+        """The node sparsity without what scores no more than the threshold, or with the fewest gone for the budget."""
+        if self.spending is None:
+            assert self.threshold is not None
+            ranking = self.ranking(scores)
+            low = int((_of_nodes(scores)[ranking.order] <= self.threshold).sum())
+            return (self.total - self.kept + int(ranking.removed(low).sum())) / self.total
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
 
         def fits(count: int) -> bool:
@@ -188,15 +248,7 @@ class Nodes(WithNodes):
 UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
 
 
-def unit_of(
-    method: Criterion,
-    checkpoint: Checkpoint,
-    model: nn.Module,
-    *,
-    scope: str,
-    rules: NodeRules,
-    budget: Budget | None,
-) -> Unit:
+def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: How) -> Unit:
     """What a criterion prunes of a network, which is a copy of the checkpoint's.
 
     Raises:
@@ -205,12 +257,12 @@ def unit_of(
     """
     if method.unit not in UNITS:
         raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
-    if method.unit == "weights" and rules != EVERY_NODE:
+    if method.unit == "weights" and how.rules != EVERY_NODE:
         raise OptionError(
             "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes "
             f"({criteria_for_nodes()}); this one prunes the weights of all layers"
         )
-    return UNITS[method.unit](checkpoint, model, scope, rules, budget)
+    return UNITS[method.unit](checkpoint, model, how)
 
 
 def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> int | None:
@@ -225,6 +277,13 @@ def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> 
         middle, tried = (low + high) // 2, tried + 1
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
+
+
+def _of_nodes(scores: Scores) -> Tensor:
+    """The scores of the nodes, on the cpu."""
+    if scores.nodes is None:
+        raise OptionError("a criterion whose unit is nodes or both has to score the nodes")
+    return scores.nodes.cpu()
 
 
 def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analysis:

@@ -17,7 +17,7 @@ from prunectl import registry
 from prunectl.criterion import Criterion
 from prunectl.errors import OptionError, PrunectlError, UnknownName, UntrustedCode
 from prunectl.registry import TABLES, check, check_trusted, keyword_options, names, resolve
-from prunectl.select import SCOPES
+from prunectl.select import SCOPES, pattern_of
 
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 
@@ -41,7 +41,7 @@ def test_every_name_stands_for_something(kind, name, monkeypatch):
     if kind == "criterion":
         assert isinstance(found, Criterion)
         assert found.schedule in TABLES["schedule"]
-        assert found.scope in SCOPES
+        assert found.scope in SCOPES or pattern_of(found.scope)
     elif kind == "optimizer":
         assert issubclass(found, torch.optim.Optimizer)
     elif kind == "attack":
@@ -78,7 +78,7 @@ def test_every_kind_has_names(kind):
         ("model", "vgg", "no model named 'vgg'; did you mean 'vgg16'?"),
         ("data", "fashion-mnist", "no data named 'fashion-mnist'; did you mean 'fashionmnist'?"),
         ("optimizer", "adamW", "no optimizer named 'adamW'; did you mean 'adamw'?"),
-        ("schedule", "zzz", "no schedule named 'zzz'; known: one-shot, snipit"),
+        ("schedule", "zzz", "no schedule named 'zzz'; known: one-shot, snipit, exponential, cubic, constant"),
         ("attack", "", "no attack named ''; known: fgsm, pgd"),
     ],
 )
@@ -153,7 +153,9 @@ def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
     found = refusal(UnknownName, lambda: resolve("schedule", spec))
     assert found.startswith(f"no schedule at '{spec}' (")
     assert reason in found
-    assert found.endswith("); give a name (one-shot, snipit), file.py:name or package.module:name")
+    assert found.endswith(
+        "); give a name (one-shot, snipit, exponential, cubic, constant), file.py:name or package.module:name"
+    )
 
 
 def test_a_bug_in_a_users_file_keeps_its_traceback(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prunectl.errors import OptionError
 from prunectl.registry import TABLES, resolve
-from prunectl.schedule import check_sparsity, one_shot, snipit
+from prunectl.schedule import check_sparsity, constant, cubic, exponential, one_shot, snipit
 
 TARGETS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 
@@ -36,12 +36,27 @@ def test_a_target_below_one_half_is_never_passed():
     assert max(rounds) == rounds[-1] == 0.3
 
 
-@given(TARGETS, st.integers(0, 60), st.sampled_from(sorted(TABLES["schedule"])))
+@given(TARGETS, st.integers(0, 60), st.sampled_from(sorted({*TABLES["schedule"]} - {"constant"})))
 def test_every_schedule_increases_and_ends_at_the_target(target, steps, name):
     rounds = resolve("schedule", name)(target, steps)
     assert rounds[-1] == target
     assert rounds[0] > 0
     assert all(before < after for before, after in pairwise(rounds))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "target", "steps", "expected"),
+    [
+        (exponential, 0.99, 2, [0.9, 0.99]),  # a tenth of what is left stays in every round
+        (exponential, 0.936, 3, [0.6, 0.84, 0.936]),  # 0.4, 0.16, 0.064 are kept
+        (exponential, 0.7, 1, [0.7]),
+        (cubic, 0.8, 2, [0.7, 0.8]),
+        (cubic, 0.875, 4, [0.875 * 37 / 64, 0.875 * 56 / 64, 0.875 * 63 / 64, 0.875]),
+        (constant, 0.8, 3, [0.8, 0.8, 0.8]),
+    ],
+)
+def test_the_rounds_of_other_schedules(schedule, target, steps, expected):
+    assert list(schedule(target, steps)) == pytest.approx(expected, rel=1e-12)
 
 
 @given(TARGETS, st.integers(0, 60))

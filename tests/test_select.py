@@ -137,7 +137,7 @@ def test_what_goes_in_is_left_alone():
         (1, "layer", "1 weights would stay for 2 layers, at least one each; ask for less sparsity"),
         (4, "global", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
         (4, "layer", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
-        (2, "world", "no scope named 'world'; known: global, layer"),
+        (2, "world", "no scope named 'world'; known: global, layer, erk, lamp, 2:4"),
     ],
 )
 def test_what_cannot_be_selected(keep, scope, message):

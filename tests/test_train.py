@@ -10,6 +10,7 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.data import load_data
 from prunectl.errors import DataError, OptionError, PrunectlError
 from prunectl.fresh import fresh
+from prunectl.pause import restore_
 from prunectl.prune import prune
 from prunectl.recipe import Recipe, optimizer, scheduler
 from prunectl.registry import TABLES
@@ -240,7 +241,7 @@ def test_restored_momentum_has_the_memory_format_of_its_weights() -> None:
     saved = trainer.state()
     resumed = Trainer(begun, data, Recipe(epochs=1, batch_size=16))
     resumed.model.to(memory_format=torch.channels_last)
-    resumed._restore(saved)
+    restore_(resumed, saved)
     for parameter, slots in resumed.optimizer.state.items():
         assert slots["exp_avg"].stride() == parameter.stride()
     assert torch.equal(

@@ -1,6 +1,9 @@
 """prunectl criteria."""
 
 import json
+import shutil
+import sys
+import textwrap
 from typing import Annotated
 
 import typer
@@ -8,19 +11,30 @@ import typer
 from prunectl.cli import output
 from prunectl.registry import names, resolve
 
+_NARROW = 24
+"""Columns that a source takes at least, on a narrow terminal."""
+
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
-    """List the criteria: name, unit, when, schedule, scope, source."""
+    """List the criteria: name, what they prune and when, schedule with its steps, scope, source."""
     from prunectl.criterion import Criterion
 
-    rows = []
+    rows, fields = [], ("unit", "when", "schedule", "steps", "scope", "source")
     for name in names("criterion"):
         method: Criterion = resolve("criterion", name)
-        fields = ("unit", "when", "schedule", "scope", "source")
         rows.append({"name": name, **{field: getattr(method, field) for field in fields}})
     if as_json:
         output.emit(json.dumps(rows))
         return
-    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
-    for row in [{key: key for key in widths}, *rows]:
-        output.emit("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+    for row in rows:
+        steps = row.pop("steps")
+        row["schedule"] += "" if row["schedule"] in ("one-shot", "constant") else f" {steps}"
+    table = [{key: key for key in rows[0]}, *rows]
+    widths = {key: max(len(row[key]) for row in table) for key in rows[0] if key != "source"}
+    room = max(shutil.get_terminal_size().columns - sum(widths.values()) - 2 * len(widths), _NARROW)
+    for row in table:
+        start = "  ".join(row[key].ljust(width) for key, width in widths.items())
+        first, *more = textwrap.wrap(row["source"], room if sys.stdout.isatty() else len(row["source"]))
+        output.emit(f"{start}  {first}")
+        for line in more:
+            output.emit(" " * (len(start) + 2) + line)

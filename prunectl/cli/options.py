@@ -109,12 +109,35 @@ Tuning = Annotated[
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
-Scope = Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (layer).")]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        help="Rank all layers together (global), each alone (layer), or for weights erk, lamp or a pattern "
+        "such as 2:4  [default: the criterion's]",
+        show_default=False,
+    ),
+]
 Schedule = Annotated[
     str | None,
-    typer.Option(help="one-shot or snipit  [default: the criterion's]", autocompletion=completes("schedule")),
+    typer.Option(
+        help="one-shot, snipit, exponential or cubic  [default: the criterion's]",
+        show_default=False,
+        autocompletion=completes("schedule"),
+    ),
 ]
-Steps = Annotated[int, typer.Option(help="Steps of an iterative schedule (s of the paper).", min=1)]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        "--rounds",
+        help="Rounds of an iterative schedule; snipit takes two more, it is s of the paper  [default: the criterion's]",
+        show_default=False,
+        min=1,
+    ),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Prune what scores no more than this, in place of a sparsity.", show_default=False)
+]
 MinNodes = Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)]
 MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
 OuterLayers = Annotated[

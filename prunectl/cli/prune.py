@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from prunectl.checkpoint import Checkpoint
 
 DEFAULT_SPARSITY = 0.9
+DEFAULT_SCOPES = {"n:m": "2:4"}
+"""Criteria whose own scope is a target, known before torch is imported."""
 
 
 def command(
@@ -44,8 +46,9 @@ def command(
         str | None,
         typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
     ] = None,
+    threshold: options.Threshold = None,
     schedule: options.Schedule = None,
-    steps: options.Steps = 5,
+    steps: options.Steps = None,
     scope: options.Scope = None,
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
@@ -60,6 +63,16 @@ def command(
     tuning: options.Tuning = False,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
+    balanced: Annotated[
+        bool, typer.Option("--balanced/--shuffled", help="Score on batches with all classes balanced, or as they come.")
+    ] = True,
+    amp: Annotated[bool, typer.Option("--amp", help="Score in bfloat16 where that is safe; sums are float32.")] = False,
+    shuffle_layerwise: Annotated[
+        bool, typer.Option("--shuffle-layerwise", help="Sanity check: then shuffle the mask within every layer.")
+    ] = False,
+    reinit: Annotated[
+        bool, typer.Option("--reinit", help="Sanity check: then draw all parameters anew under the mask.")
+    ] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -68,10 +81,11 @@ def command(
 ) -> None:
     """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
 
-    One target is given: a sparsity, reached exactly, or a budget of the shrunk network.
+    One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
     """
     check("criterion", criterion)
-    sparsity, budget = _target(sparsity, {"params": params, "flops": flops, "size": size, "latency": latency})
+    budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
+    sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
         if checkpoint not in (None, "-"):
@@ -112,12 +126,16 @@ def command(
             criterion=criterion,
             sparsity=sparsity,
             budget=budget,
+            threshold=threshold,
             schedule=schedule,
             steps=steps,
             scope=scope,
             options=options.pairs(plugin_options, "-O"),
             rules=NodeRules(min_nodes=min_nodes, multiple_of=multiple_of, outer_layers=outer_layers),
             batch_size=batch_size,
+            balanced=balanced,
+            amp=amp,
+            controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
             seed=seed,
             report=lambda i, rounds, now: bar.update(
                 100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
@@ -128,14 +146,20 @@ def command(
     output.emit(path)
 
 
-def _target(sparsity: float | None, budgets: dict[str, str | None]) -> tuple[float | None, Budget | None]:
-    """The one target that was given; sparsity 0.9 when none was."""
+def _target(
+    sparsity: float | None, threshold: float | None, scope: str | None, budgets: dict[str, str | None]
+) -> tuple[float | None, Budget | None]:
+    """The one target that was given; sparsity 0.9 when none was, none where a threshold or a pattern N:M is one."""
     given = {kind: text for kind, text in budgets.items() if text is not None}
-    named = [*(["sparsity"] if sparsity is not None else []), *given]
+    flags = {"--sparsity": sparsity, "--threshold": threshold, **{f"--{kind}": text for kind, text in given.items()}}
+    named = [flag for flag, value in flags.items() if value is not None]
+    named += [f"--scope {scope}"] if scope is not None and ":" in scope else []
     if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join('--' + kind for kind in named)}")
+        raise OptionError(f"give one target, got {' and '.join(named)}")
     for kind, text in given.items():
         return None, Budget.read(kind, text)
+    if named and sparsity is None:
+        return None, None
     sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
     check_sparsity(sparsity)
     return sparsity, None
@@ -144,7 +168,7 @@ def _target(sparsity: float | None, budgets: dict[str, str | None]) -> tuple[flo
 def _tell(criterion: str, pruned: "Checkpoint") -> None:
     """What was asked and what was reached."""
     chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
-    asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS) if kind in chosen)
+    asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS, "threshold", "scope") if kind in chosen)
     kept = pruned.masks.kept(pruned.model)
     output.say(
         f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "

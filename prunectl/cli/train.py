@@ -25,6 +25,8 @@ PRUNING = {
     "min_nodes",
     "multiple_of",
     "outer_layers",
+    "threshold",
+    "rewind_to",
 }
 """Options of the pruning, which mean nothing without a criterion."""
 
@@ -64,14 +66,30 @@ def command(
         ),
     ] = None,
     sparsity: Annotated[
-        float, typer.Option("-s", "--sparsity", help="Share of the dense network's weights or nodes, in (0, 1).")
-    ] = DEFAULT_SPARSITY,
+        float | None,
+        typer.Option(
+            "-s",
+            "--sparsity",
+            help=f"Share of the dense network's weights or nodes, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: options.Threshold = None,
     prune_delay: Annotated[
         int, typer.Option(help="Rounds come after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
     ] = 4,
     prune_every: Annotated[int, typer.Option(help="Epochs between two rounds of pruning.", metavar="EVERY", min=1)] = 4,
+    rewind_to: Annotated[
+        int | None,
+        typer.Option(
+            help="After a round of a criterion that rewinds (imp), go back to the end of this epoch  [default: 0]",
+            metavar="EPOCH",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
     schedule: options.Schedule = None,
-    steps: options.Steps = 5,
+    steps: options.Steps = None,
     scope: options.Scope = None,
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
@@ -170,7 +188,9 @@ def command(
         if criterion is None
         else During(
             criterion=criterion,
-            sparsity=sparsity,
+            sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
+            threshold=threshold,
+            rewind_to=rewind_to,
             prune_delay=prune_delay,
             prune_every=prune_every,
             prune_steps=steps,

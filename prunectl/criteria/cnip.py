@@ -7,7 +7,7 @@ from torch import nn
 from prunectl.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
-from prunectl.sensitivity import sensitivity
+from prunectl.sensitivity import Draw, sensitivity
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 
@@ -22,6 +22,7 @@ def elasticities(
     batches: int = 5,
     bn: str = "running",
     loss: str = "cross-entropy",
+    chunk: int = 0,
 ) -> Scores:
     """|dL/dθ · θ / L| of every prunable weight and |dL/dc · c / L| of every node's gate, from one pass.
 
@@ -30,7 +31,7 @@ def elasticities(
     sparsity, in which the weights of removed nodes count, is exactly the one asked for (`structure.joint`).
     """
     weights = prunable(model)
-    values = sensitivity(model, data, {*weights, *gated(structure, model)}, batches=batches, bn=bn, loss=loss)
+    values = sensitivity(model, data, {*weights, *gated(structure, model)}, Draw(batches, bn, loss, chunk))
     return Scores({name: values[name].abs() for name in weights}, at_gates(structure, model, values).abs())
 
 

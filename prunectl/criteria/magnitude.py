@@ -1,4 +1,6 @@
-"""Magnitude: keep the largest weights (Han et al. 2015)."""
+"""Magnitude: keep the largest weights (Han et al. 2015), in the schemes that are built on it."""
+
+from dataclasses import replace
 
 from torch import nn
 
@@ -19,4 +21,21 @@ magnitude = Criterion(
     source="Han et al. 2015, arXiv:1506.02626",
     when="after",
     needs_data=False,
+)
+lamp = replace(magnitude, scope="lamp", source="Lee et al. 2021, arXiv:2010.07611, eq. 2")
+n_m = replace(magnitude, scope="2:4", source="Mishra et al. 2021, arXiv:2104.08378, section 4")
+gmp = replace(
+    magnitude,
+    schedule="cubic",
+    scope="layer",
+    source="Zhu & Gupta 2017, arXiv:1710.01878, eq. 1",
+    when="during",
+    steps=10,
+)
+imp = replace(
+    magnitude,
+    schedule="exponential",
+    source="Frankle et al. 2020, arXiv:1912.05671, algorithm 2",
+    when="during",
+    rewinds=True,
 )

@@ -1,5 +1,7 @@
 """Random: the control that every criterion has to beat."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -20,3 +22,4 @@ random = Criterion(
     source="control; Gale et al. 2019, arXiv:1902.09574",
     needs_data=False,
 )
+erk = replace(random, scope="erk", source="Evci et al. 2020, arXiv:1911.11134, section 3")

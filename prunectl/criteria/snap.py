@@ -6,7 +6,7 @@ from torch import nn
 
 from prunectl.criterion import Batches, Criterion
 from prunectl.scores import Scores
-from prunectl.sensitivity import sensitivity
+from prunectl.sensitivity import Draw, sensitivity
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 
@@ -21,13 +21,14 @@ def elasticity(
     batches: int = 5,
     bn: str = "running",
     loss: str = "cross-entropy",
+    chunk: int = 0,
 ) -> Scores:
-    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `sensitivity`.
+    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `Draw`.
 
     The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
     eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).
     """
-    values = sensitivity(model, data, gated(structure, model), batches=batches, bn=bn, loss=loss)
+    values = sensitivity(model, data, gated(structure, model), Draw(batches, bn, loss, chunk))
     return Scores(nodes=at_gates(structure, model, values).abs())
 
 

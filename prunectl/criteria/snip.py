@@ -7,18 +7,24 @@ from torch import nn
 from prunectl.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
-from prunectl.sensitivity import sensitivity
+from prunectl.sensitivity import Draw, sensitivity
 
 
 def elasticity(
-    model: nn.Module, data: Batches, *, batches: int = 5, bn: str = "running", loss: str = "cross-entropy"
+    model: nn.Module,
+    data: Batches,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    loss: str = "cross-entropy",
+    chunk: int = 0,
 ) -> Scores:
-    """|dL/dθ · θ / L| of every prunable weight θ; the options are those of `sensitivity`.
+    """|dL/dθ · θ / L| of every prunable weight θ; the options are those of `Draw`.
 
     Source: the elasticity of Verdenius, Stol & Forré 2020 (arXiv:2006.00896); without the division by L, one factor for
     all weights, it ranks as the connection sensitivity of SNIP (Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 5).
     """
-    values = sensitivity(model, data, prunable(model), batches=batches, bn=bn, loss=loss)
+    values = sensitivity(model, data, prunable(model), Draw(batches, bn, loss, chunk))
     return Scores({name: value.abs() for name, value in values.items()})
 
 

@@ -30,6 +30,18 @@ def at_gates(structure: Structure, model: nn.Module, values: Mapping[str, Tensor
     return torch.where(_present(structure, readers), read, made)[:FROZEN].float()
 
 
+def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
+    """Where gates multiply, as `at_gates` has it: the class of every index on an axis, FROZEN where no gate acts."""
+    read = _present(structure, _consumers(structure, model))
+    read[FROZEN] = True
+    axes = {key: structure.axes[key] for key in _consumers(structure, model)}
+    for key in producers(structure, model):
+        classes = structure.axes[key]
+        if not read[classes].all():
+            axes[key] = classes.masked_fill(read[classes], FROZEN)
+    return axes
+
+
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:
     """The axes along which weights (2 dims or more) make nodes or pass them on, and those of the biases beside them."""
     parameters = dict(model.named_parameters())

@@ -1,5 +1,7 @@
 """An optimiser that goes on with a smaller network."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -21,12 +23,22 @@ def carry_(optimizer: Optimizer, old: nn.Module, new: nn.Module, kept: Kept) -> 
     parameters = dict(new.named_parameters())
     for group in optimizer.param_groups:
         for i, before in enumerate(group["params"]):
+            if before not in names:  # not the network's: a companion's
+                continue
             name = names[before]
             after = group["params"][i] = parameters[name]
             places = {axis: left for (n, axis), left in kept.items() if n == name}
             slots = optimizer.state.pop(before, None)
             if slots is not None:
                 optimizer.state[after] = {slot: _cut(v, before, after, places, slot) for slot, v in slots.items()}
+
+
+def restart_(optimizer: Optimizer, model: nn.Module, grown: Mapping[str, Tensor]) -> None:
+    """Forget what an optimiser knows of entries that have just grown: bool masks by parameter name."""
+    for name, mask in grown.items():
+        for value in optimizer.state.get(model.get_parameter(name), {}).values():
+            if isinstance(value, Tensor) and value.shape == mask.shape:
+                value.masked_fill_(mask, 0)
 
 
 def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor], slot: str) -> object:

@@ -1,0 +1,44 @@
+"""Companion: what a criterion does within the training that leads to its last round of pruning."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from prunectl.scores import Scores
+
+
+class Companion(nn.Module):
+    """Does nothing; a criterion overrides what it needs. Its own parameters are trained beside the network's.
+
+    It is made as `companion(model, structure, images, *, options)`, anew after every round, where `structure` is None
+    for a criterion of weights, and `images` counts the images of an epoch. The names of the network's parameters are
+    those of `structure`.
+    """
+
+    def begin_(self, model: nn.Module, due: bool) -> None:
+        """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
+
+    def end_(self, model: nn.Module) -> None:
+        """Undo what `begin_` did, before a round."""
+
+    def replaced(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """Tensors that stand for the parameters of these names in a step of the training."""
+        return {}
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """What is added to the loss: a scalar."""
+        return None
+
+    def watch(self, model: nn.Module) -> None:
+        """After the backward pass of a step: see the gradients."""
+
+    def fold_(self, model: nn.Module) -> None:
+        """Put into a network's parameters what evaluation, and pruning, should see of this companion."""
+
+    def scores(self, model: nn.Module) -> Scores | None:
+        """Scores for the round that is due, None where the criterion's scorer gives them."""
+        return None
+
+    def facts(self, model: nn.Module) -> Mapping[str, float]:
+        """What the log should tell."""
+        return {}

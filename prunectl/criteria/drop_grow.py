@@ -1,0 +1,96 @@
+"""RigL and SET: a network that is sparse from the start drops its smallest weights and grows others."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.criterion import Batches, Criterion, Round
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+from prunectl.sensitivity import Draw, gradients
+
+
+def by_gradient(
+    model: nn.Module,
+    data: Batches,
+    now: Round,
+    *,
+    fraction: float = 0.3,
+    batches: int = 1,
+    bn: str = "batch",
+    loss: str = "cross-entropy",
+) -> Scores:
+    """RigL: in every layer a share of the weights goes, the smallest, and as many come with the largest |dL/dθ|.
+
+    The share is fraction / 2 (1 + cos π p), p = the progress from the first round to the last. What has just gone may
+    come back. 1 = stays or comes, 0 = goes or stays away. Source: Evci et al. 2020 (arXiv:1911.11134), section 3.
+    """
+    names = list(prunable(model))
+    sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in prunable(model).items()}
+    for _, found in gradients(model, data, names, Draw(batches, bn, loss)):
+        for name in names:
+            sums[name] += found[name].abs()
+    share = fraction / 2 * (1 + math.cos(math.pi * now.progress))
+    kept = {name: _survivors(weight, _mask(now, name, weight), share) for name, weight in prunable(model).items()}
+    return Scores({name: _regrown(kept[name], _mask(now, name, kept[name]), sums[name]) for name in names})
+
+
+def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
+    """SET: in every layer the share `fraction` of the weights goes, the closest to zero, and as many come at random.
+
+    1 = stays or comes, 0 = goes or stays away. Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
+    """
+    scores = {}
+    for name, weight in prunable(model).items():
+        mask = _mask(now, name, weight)
+        draws = torch.rand(weight.shape).to(weight.device)
+        scores[name] = _regrown(_survivors(weight, mask, fraction), mask, draws)
+    return Scores(scores)
+
+
+def _mask(now: Round, name: str, like: Tensor) -> Tensor:
+    return now.masks[name] if name in now.masks else torch.ones_like(like, dtype=torch.bool)
+
+
+def _survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The kept weights without the `share` that is closest to zero: bool, of the weight's shape."""
+    kept = int(mask.sum())
+    return _highest(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
+
+
+def _regrown(survivors: Tensor, mask: Tensor, growth: Tensor) -> Tensor:
+    """1 for survivors and, up to the number in the mask, for those others whose growth is highest; else 0."""
+    come = int(mask.sum()) - int(survivors.sum())
+    return (survivors | _highest(growth.masked_fill(survivors, -1), come)).float()
+
+
+def _highest(values: Tensor, count: int) -> Tensor:
+    """True at the `count` highest entries; of equal ones the earlier index wins."""
+    best = torch.argsort(values.flatten(), descending=True, stable=True)[:count]
+    return (
+        torch.zeros(values.numel(), dtype=torch.bool, device=values.device).index_fill_(0, best, True).view_as(values)
+    )
+
+
+rigl = Criterion(
+    by_gradient,
+    schedule="constant",
+    scope="global",
+    source="Evci et al. 2020, arXiv:1911.11134, section 3",
+    when="during",
+    needs_training=True,
+    regrows="zero",
+    begins="erk",
+)
+set_ = Criterion(
+    at_random,
+    schedule="constant",
+    scope="global",
+    source="Mocanu et al. 2018, arXiv:1707.04780, algorithm 1",
+    when="during",
+    needs_data=False,
+    needs_training=True,
+    regrows="random",
+    begins="erk",
+)

@@ -1,0 +1,41 @@
+"""FORCE: foresight connection sensitivity, in rounds in which weights may return (de Jorge et al. 2021)."""
+
+import torch
+from torch import nn
+
+from prunectl.criterion import Batches, Criterion, Round
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+from prunectl.sensitivity import Draw, gradients
+
+
+def foresight(
+    model: nn.Module,
+    data: Batches,
+    now: Round,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    loss: str = "cross-entropy",
+    chunk: int = 0,
+) -> Scores:
+    """|dL/dθ · θ₀| of every prunable weight: the gradient of the pruned network, θ₀ the weight before it was pruned.
+
+    Source: de Jorge et al. 2021 (arXiv:2006.09081), eq. 6 and algorithm 1; the options are those of `Draw`.
+    """
+    names = list(prunable(model))
+    sums = {name: torch.zeros_like(now.original[name], dtype=torch.float32) for name in names}
+    for _, found in gradients(model, data, names, Draw(batches, bn, loss, chunk)):
+        for name in names:
+            sums[name] += found[name]
+    return Scores({name: (total * now.original[name]).abs() for name, total in sums.items()})
+
+
+force = Criterion(
+    foresight,
+    schedule="exponential",
+    scope="global",
+    source="de Jorge et al. 2021, arXiv:2006.09081, eq. 6",
+    steps=60,
+    regrows="original",
+)

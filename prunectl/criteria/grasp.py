@@ -1,0 +1,109 @@
+"""GraSP: keep the weights without which the gradient flow would fall (Wang et al. 2020)."""
+
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from prunectl import distributed
+from prunectl.criterion import Batches, Criterion
+from prunectl.masks import prunable
+from prunectl.modes import evaluating
+from prunectl.scores import Scores
+from prunectl.sensitivity import Draw
+from prunectl.shadow import shadow
+from prunectl.structure.gates import at_gates, gated
+from prunectl.structure.nodes import Structure
+
+SOURCE = "Wang et al. 2020, arXiv:2002.07376, eq. 8"
+T = 200.0
+
+
+def gradient_flow(
+    model: nn.Module,
+    data: Batches,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    temperature: float = T,
+    chunk: int = 0,
+) -> Scores:
+    """θ · Hg of every prunable weight θ: what goes first raises |g|² or lowers it least when it goes.
+
+    g is the gradient of the cross-entropy of logits / T, H its Hessian. Source: Wang, Zhang & Grosse 2020
+    (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the scores of several
+    batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
+    """
+    draw = Draw(batches, bn, "cross-entropy", chunk)
+    return Scores(_removals(model, data, prunable(model), draw, temperature))
+
+
+def node_gradient_flow(
+    model: nn.Module,
+    data: Batches,
+    structure: Structure,
+    *,
+    batches: int = 5,
+    bn: str = "running",
+    temperature: float = T,
+    chunk: int = 0,
+) -> Scores:
+    """θ · Hg summed over the weights that read a node, which go with it; options as `gradient_flow`.
+
+    This is half the derivative of |g|² by a common factor of those weights.
+    """
+    draw = Draw(batches, bn, "cross-entropy", chunk)
+    values = _removals(model, data, gated(structure, model), draw, temperature)
+    return Scores(nodes=at_gates(structure, model, values))
+
+
+def _removals(
+    model: nn.Module, data: Batches, names: Collection[str], draw: Draw, temperature: float
+) -> dict[str, Tensor]:
+    """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
+    network = shadow(model, lambda t: t.detach().requires_grad_() if isinstance(t, nn.Parameter) else t.clone())
+    parameters = {name: p for name, p in network.named_parameters() if name in names}
+    wanted: list[Tensor] = list(parameters.values())
+    total = [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
+    with evaluating(network, batch_norm_trains=draw.bn == "batch"):
+        for inputs, labels in islice(data, draw.batches if wanted else 0):
+            for found in _products(network, wanted, list(draw.parts(inputs, labels)), draw, temperature):
+                torch._foreach_add_(total, [tensor.detach() for tensor in found])
+    distributed.sum_(total)
+    return {name: h * p.detach() for h, (name, p) in zip(total, parameters.items(), strict=True)}
+
+
+def _products(
+    network: nn.Module,
+    wanted: list[Tensor],
+    parts: list[tuple[Tensor, Tensor, float]],
+    draw: Draw,
+    temperature: float,
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the parts of Hg of one batch. One part alone is gone through once, and its graph kept for the Hessian."""
+
+    def gradient(part: tuple[Tensor, Tensor, float], keep: bool) -> tuple[Tensor, ...]:
+        images, labels, share = part
+        value = nn.functional.cross_entropy(network(images) / temperature, labels) * share
+        return torch.autograd.grad(value, wanted, create_graph=keep, allow_unused=True, materialize_grads=True)
+
+    whole = len(parts) == 1 and not distributed.joined()
+    graph = gradient(parts[0], keep=True) if whole else ()
+    g = [tensor.detach().clone() for tensor in graph] or [torch.zeros_like(p) for p in wanted]
+    for part in () if whole else parts:
+        torch._foreach_add_(g, gradient(part, keep=False))
+    distributed.sum_(g)
+    for part in parts:
+        pairs = zip(graph or gradient(part, keep=True), g, strict=True)
+        product = torch.stack([(a * b).sum() for a, b in pairs]).sum()
+        yield torch.autograd.grad(product, wanted, allow_unused=True, materialize_grads=True)
+
+
+grasp = Criterion(gradient_flow, schedule="one-shot", scope="global", source=SOURCE)
+iterative_grasp = Criterion(
+    gradient_flow, schedule="snipit", scope="global", source=f"{SOURCE}; Verdenius et al. 2020, arXiv:2006.00896"
+)
+structured_grasp = Criterion(
+    node_gradient_flow, schedule="one-shot", scope="global", source=f"{SOURCE}, summed over nodes", unit="nodes"
+)

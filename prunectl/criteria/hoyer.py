@@ -1,0 +1,71 @@
+"""HoyerSquare and its groups: train with the penalty, trim, go on without it (Yang et al. 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.companion import Companion
+from prunectl.criterion import Batches, Criterion
+from prunectl.masks import prunable
+from prunectl.registry import resolve
+from prunectl.scores import Scores
+from prunectl.structure.gates import producers
+from prunectl.structure.nodes import FROZEN, Structure
+
+SOURCE = "Yang et al. 2020, arXiv:1908.09979"
+
+
+class Hoyer(Companion):
+    """Adds `strength` times the regulariser HoyerSquare to the loss, up to the round that trims."""
+
+    regulariser = "hoyer-square"
+
+    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """The regulariser, weighted."""
+        value: Tensor = self.strength * resolve("regularizer", self.regulariser)(model)
+        return value
+
+
+class GroupHoyer(Hoyer):
+    """The same with groups: filters, channels, rows and columns."""
+
+    regulariser = "group-hoyer-square"
+
+
+def size(model: nn.Module, data: Batches) -> Scores:
+    """|θ| of every prunable weight. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.3."""
+    return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
+
+
+def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> Scores:
+    """The largest |θ| over the prunable weights that make a node: it goes when all are trimmed. Source: as `size`."""
+    weights, largest = prunable(model), torch.zeros(structure.nodes + 1)  # the last entry stands for FROZEN
+    for name, axis in producers(structure, model):
+        if name in weights:
+            slices = weights[name].detach().movedim(axis, 0).flatten(1).abs().amax(1).float().cpu()
+            largest.index_reduce_(0, structure.axes[name, axis] % (structure.nodes + 1), slices, "amax")
+    return Scores(nodes=largest[:FROZEN])
+
+
+hoyer_square = Criterion(
+    size,
+    schedule="one-shot",
+    scope="global",
+    source=f"{SOURCE}, eq. 3",
+    when="during",
+    needs_data=False,
+    companion=Hoyer,
+)
+group_hoyer_square = Criterion(
+    largest_of_filter,
+    schedule="one-shot",
+    scope="global",
+    source=f"{SOURCE}, eq. 6",
+    unit="nodes",
+    when="during",
+    needs_data=False,
+    companion=GroupHoyer,
+)

@@ -1,0 +1,129 @@
+"""L0: a hard-concrete gate on every node, trained with the expected number of weights (Louizos et al. 2018)."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.companion import Companion
+from prunectl.criterion import Batches, Criterion
+from prunectl.errors import OptionError
+from prunectl.masks import prunable
+from prunectl.scores import Scores
+from prunectl.structure.gates import gate_axes
+from prunectl.structure.nodes import Structure
+
+BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
+SPREAD, LIMIT, EPSILON = 0.01, math.log(100.0), 1e-6
+
+
+class HardConcrete(Companion):
+    """A gate z in [0, 1] on every node, where weights read it; with `strength` / N · the expected L0 norm in the loss.
+
+    `log_alpha` (nodes,) are the locations, started so that a node is dropped with probability `droprate`; N is the
+    number of images, so that the penalty is that of the whole data. `count` is `weights` or `flops`: what the norm
+    counts. Source: Louizos, Welling & Kingma 2018 (arXiv:1712.01312), eq. 10 to 13 and section 3.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        structure: Structure,
+        images: int,
+        *,
+        strength: float = 0.1,
+        droprate: float = 0.5,
+        count: str = "weights",
+    ) -> None:
+        super().__init__()
+        if not 0 < droprate < 1 or count not in ("weights", "flops"):
+            raise OptionError(f"droprate is in (0, 1), count weights or flops; got {droprate} and {count}")
+        self.structure, self.strength, self.count, self.images = structure, strength, count, images
+        self.axes = gate_axes(structure, model)
+        start = math.log(1 - droprate) - math.log(droprate)
+        self.log_alpha = nn.Parameter(start + SPREAD * torch.randn(structure.nodes))
+        self.total = float(self._expected(model, torch.ones(structure.nodes)))
+
+    def replaced(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The weights that read nodes, times gates that are drawn for this step."""
+        with torch.no_grad():
+            self.log_alpha.clamp_(-LIMIT, LIMIT)  # where gates can still open and close
+        noise = torch.rand(self.log_alpha.shape).to(self.log_alpha).clamp(EPSILON, 1 - EPSILON)
+        drawn = torch.sigmoid((noise.log() - (1 - noise).log() + self.log_alpha) / BETA)
+        return self._gated(model, _stretched(drawn).clamp(0, 1))
+
+    def fold_(self, model: nn.Module) -> None:
+        """Multiply the gates of test time into the weights."""
+        with torch.no_grad():
+            for name, value in self._gated(model, _stretched(torch.sigmoid(self.log_alpha)).clamp(0, 1)).items():
+                model.get_parameter(name).copy_(value)
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """The expected count, weighted."""
+        return self.strength / self.images * self._expected(model, self._open())
+
+    def scores(self, model: nn.Module) -> Scores:
+        """The gates of test time before they are cut to [0, 1]: no more than 0 where a gate is closed."""
+        return Scores(nodes=_stretched(torch.sigmoid(self.log_alpha.detach())).cpu())
+
+    def facts(self, model: nn.Module) -> Mapping[str, float]:
+        """The expected share of what is counted."""
+        with torch.no_grad():
+            return {f"expected_{self.count}": float(self._expected(model, self._open())) / max(self.total, 1.0)}
+
+    def _open(self) -> Tensor:
+        """The probability that a gate is not 0, (nodes,)."""
+        return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
+
+    def _gated(self, model: nn.Module, gates: Tensor) -> dict[str, Tensor]:
+        """Parameters times the gates of the nodes on their axes."""
+        padded = torch.cat([gates, gates.new_ones(1)])  # the last entry stands for FROZEN
+        found: dict[str, Tensor] = {}
+        for (name, axis), classes in self.axes.items():
+            parameter = found.get(name, model.get_parameter(name))
+            along = [1] * parameter.ndim
+            along[axis] = -1
+            found[name] = parameter * padded[classes.to(gates.device)].view(along)
+        return found
+
+    def _expected(self, model: nn.Module, present: Tensor) -> Tensor:
+        """The expected number of weights, or of FLOPs per image, where nodes are there with these probabilities."""
+        padded = torch.cat([present, present.new_ones(1)])
+        if self.count == "flops":
+            terms = [
+                2 * product.factor * torch.stack([padded[c.to(present.device)].sum() for c in product.axes]).prod()
+                for product in self.structure.products
+            ]
+            return torch.stack(terms).sum()
+        terms = []
+        for name, weight in prunable(model).items():
+            term = present.new_ones(())
+            for axis, length in enumerate(weight.shape):
+                classes = self.structure.axes.get((name, axis))
+                term = term * (length if classes is None else padded[classes.to(present.device)].sum())
+            terms.append(term)
+        return torch.stack(terms).sum()
+
+
+def _stretched(gates: Tensor) -> Tensor:
+    """From (0, 1) to (γ, ζ)."""
+    return gates * (ZETA - GAMMA) + GAMMA
+
+
+def learnt(model: nn.Module, data: Batches, structure: Structure) -> Scores:
+    """What `HardConcrete.scores` gives; a network that is not trained with gates has all of them open."""
+    return Scores(nodes=torch.ones(structure.nodes))
+
+
+l0 = Criterion(
+    learnt,
+    schedule="one-shot",
+    scope="global",
+    source="Louizos et al. 2018, arXiv:1712.01312, eq. 10-13",
+    unit="nodes",
+    when="during",
+    needs_data=False,
+    needs_training=True,
+    companion=HardConcrete,
+)

@@ -1,0 +1,36 @@
+"""Network slimming: channels with small BatchNorm scales go (Liu et al. 2017)."""
+
+from torch import nn
+
+from prunectl.criterion import Batches, Criterion
+from prunectl.errors import OptionError
+from prunectl.scores import Scores
+from prunectl.structure.nodes import Structure
+from prunectl.structure.norms import at_scales, batch_norm_scales
+
+
+def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
+    """|γ| of the BatchNorm of every node, added up where several norms follow coupled channels.
+
+    Nodes without BatchNorm go last, as the method leaves them alone. Train with `--reg bn-l1` before. Source: Liu et
+    al. 2017 (arXiv:1708.06519), section 3.
+
+    Raises:
+        OptionError: the network has no BatchNorm.
+    """
+    found = {name: scale.abs() for name, scale in batch_norm_scales(model).items()}
+    total, gated = at_scales(structure, found)
+    if not gated.any():
+        raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; take taylor")
+    return Scores(nodes=total.where(gated, 2 * total.max() + 1))
+
+
+network_slimming = Criterion(
+    scales,
+    schedule="one-shot",
+    scope="global",
+    source="Liu et al. 2017, arXiv:1708.06519",
+    unit="nodes",
+    when="after",
+    needs_data=False,
+)

@@ -1,0 +1,30 @@
+"""The scales of BatchNorm as gates of nodes."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.structure.nodes import FROZEN, Structure
+
+
+def batch_norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The scale γ (C,) of every BatchNorm that has one, by its parameter's name."""
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.weight is not None:
+            found[f"{name}.weight" if name else "weight"] = module.weight
+    return found
+
+
+def at_scales(structure: Structure, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Sum values of BatchNorm scales, (C,) each by name, for every node, and say which nodes have any.
+
+    Both are on the cpu: float32 (nodes,) and bool (nodes,).
+    """
+    total = torch.zeros(structure.nodes + 1)
+    gated = torch.zeros(structure.nodes + 1, dtype=torch.bool)  # the last entries stand for FROZEN
+    for name, value in values.items():
+        if (name, 0) in structure.axes:
+            classes = structure.axes[name, 0]
+            total.index_add_(0, classes % (structure.nodes + 1), value.detach().float().cpu())
+            gated[classes] = True
+    return total[:FROZEN], gated[:FROZEN]
