@@ -66,9 +66,7 @@ def prune(
     how = How(scope or method.scope, rules, budget, threshold, method.regrows)
     _check(how, sparsity, batch_size, controls)
     if method.needs_training:
-        raise OptionError(
-            f"{criterion} prunes while a network trains: prunectl train --criterion {criterion}"
-        )
+        raise OptionError(f"{criterion} prunes while a network trains: prunectl train --criterion {criterion}")
     keywords, _ = method.options(dict(options or {}), f"criterion {criterion}")
     planned, steps = resolve("schedule", schedule or method.schedule), steps or method.steps
     if method.needs_data and data is None:

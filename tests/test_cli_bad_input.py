@@ -43,7 +43,7 @@ BAD_VALUES = {
     "prune net.safetensors -c snap -s 0.999": "node sparsity 0.999 was asked, 0.995 is the most with 1 or more",
     "prune net.safetensors -c snap -s 0.9 --min-nodes 60": "0.7 is the most with 60 or more nodes left on every axis",
     "prune net.safetensors -c snap --outer-layers": "no channel of this network's images can be removed",
-    "prune net.safetensors -c snip --flops 2x": "--flops is a target for criteria that prune nodes (snap, snapit, structured-grasp,",
+    "prune net.safetensors -c snip --flops 2x": "--flops is a target for criteria that prune nodes (snap, snapit, ",
     "prune net.safetensors -c cnip --scope layer": "nodes are ranked together: --scope is global, got 'layer'",
     "prune net.safetensors -c snip --multiple-of 8": "--multiple-of and --outer-layers go with criteria that prune",
     "prune net.safetensors -c snap -O gate=1": "criterion snap has no option 'gate'; its options: batches=5,",

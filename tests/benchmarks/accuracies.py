@@ -1,0 +1,157 @@
+"""What every criterion reaches on real images: mean and standard deviation over seeds, at the last epoch.
+
+Run as `python -m tests.benchmarks.accuracies DATA MODEL --out FILE.jsonl [--epochs 10] [--seeds 0,1,2] [--only NAME,..]
+[--sparsities 0.98,..] [--device cpu]`; a run with the same FILE goes on where it stopped. `--markdown FILE..` prints
+the tables. All settings but the epochs are the authors': Adam with a learning rate of 0.002, weight decay 5e-5, batches
+of 512. Before training: prune, then train all epochs. During: rounds spread over the first four tenths of the epochs as
+they are over the authors' 80 (after 8 to 32), imp rewound to 6/80 of them; what trims once does so at 70/80.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunectl.criterion import criterion_named
+from prunectl.data import load_data
+from prunectl.during import During
+from prunectl.evaluate import costs, evaluate
+from prunectl.fresh import fresh
+from prunectl.images import ImageData
+from prunectl.prune import prune
+from prunectl.recipe import Recipe
+from prunectl.shrink import shrink
+from prunectl.train import train
+
+WEIGHTS, NODES = (0.9, 0.95, 0.98, 0.99), (0.5, 0.75, 0.93)
+BEFORE = ["snip", "snipit", "grasp", "iterative-grasp", "synflow", "force", "random", "erk", "magnitude", "cnipit"]
+DURING = ["snipit-during", "imp", "gmp", "rigl", "set", "hoyer-square", "cnipit-during"]
+BEFORE_NODES = ["snap", "snapit", "structured-grasp", "structured-random", "taylor", "efficient-convnets"]
+DURING_NODES = ["snapit-during", "group-hoyer-square", "l0", "gate-decorators"]
+LATE = ("hoyer-square", "group-hoyer-square", "l0")
+AFTER = ("taylor", "efficient-convnets")
+
+
+def during(name: str, sparsity: float, epochs: int) -> During:
+    """The rounds of a criterion in a training of so many epochs."""
+    if name in LATE:
+        return During(name, sparsity, prune_delay=0, prune_every=max(round(epochs * 70 / 80), 1))
+    rewind = round(epochs * 6 / 80) if criterion_named(name).rewinds else None
+    rounds = 7 if criterion_named(name).schedule == "snipit" else 5
+    steps = 5 if rounds == 7 else rounds
+    if criterion_named(name).begins is not None:
+        return During(name, sparsity, prune_delay=0, prune_every=1)
+    every = max(round(0.4 * epochs / rounds), 1)
+    return During(
+        name, sparsity, prune_delay=0 if epochs < 40 else 4, prune_every=every, prune_steps=steps, rewind_to=rewind
+    )
+
+
+def run(name: str, model: str, sparsity: float, data: ImageData, epochs: int, seed: int, device: str) -> dict[str, Any]:
+    """One training."""
+    begun = fresh(model, data, source="benchmark", seed=seed).to(torch.device(device))
+    recipe = Recipe(epochs=epochs, batch_size=512, seed=seed, amp=device == "cuda", augment=None)
+    started = time.perf_counter()
+    if name == "dense":
+        made = train(begun, data, recipe)
+    elif name in [*DURING, *DURING_NODES]:
+        plan = Recipe(**{**recipe.__dict__, "prune": during(name, sparsity, epochs)})
+        made = train(begun, data, plan)
+    else:
+        pruned = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
+        made = train(shrink(pruned) if criterion_named(name).unit == "nodes" else pruned, data, recipe)
+    seconds = time.perf_counter() - started
+    found, counted = evaluate(made, data, with_latency=False), costs(made)
+    keys = ("weight_sparsity", "node_sparsity", "flops", "parameters")
+    return {"accuracy": found["accuracy"], "seconds": seconds, **{key: counted[key] for key in keys}}
+
+
+def jobs(args: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
+    """All runs, the seeds outermost, so that an early stop leaves whole columns."""
+    only = args.only.split(",") if args.only else ["dense", *BEFORE, *DURING, *BEFORE_NODES, *DURING_NODES]
+    for seed in (int(s) for s in args.seeds.split(",")):
+        for name in only:
+            unit = "weights" if name == "dense" else criterion_named(name).unit
+            levels = (0.0,) if name == "dense" else NODES if unit == "nodes" else WEIGHTS
+            for sparsity in levels:
+                if name == "dense" or not args.sparsities or str(sparsity) in args.sparsities.split(","):
+                    yield name, sparsity, seed
+
+
+def table(records: list[dict[str, Any]], levels: tuple[float, ...], unit: str) -> Iterator[str]:
+    """One row for each criterion, a column for each sparsity."""
+    yield f"| {unit} | {' | '.join(str(level) for level in levels)} |\n|---|{'--:|' * len(levels)}"
+    for name in dict.fromkeys(r["criterion"] for r in records):
+        if name == "dense" or (criterion_named(name).unit == "nodes") != (unit == "nodes"):
+            continue
+        cells = [accuracy_cell([r for r in records if (r["criterion"], r["sparsity"]) == (name, s)]) for s in levels]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def accuracy_cell(records: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation in percent, and the number of seeds where it is not 3."""
+    values = [100 * r["accuracy"] for r in records]
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}" + ("" if len(values) == 3 else f" ({len(values)})")
+
+
+def markdown(paths: list[Path]) -> Iterator[str]:
+    """The tables of all runs."""
+    records = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    for key in dict.fromkeys((r["data"], r["model"], r["epochs"]) for r in records):
+        chosen = [r for r in records if (r["data"], r["model"], r["epochs"]) == key]
+        dense = accuracy_cell([r for r in chosen if r["criterion"] == "dense"])
+        yield f"\n### {key[1]} on {key[0]}, {key[2]} epochs\n\nDense: {dense}.\n"
+        yield from table(chosen, WEIGHTS, "weights")
+        yield ""
+        yield from table(chosen, NODES, "nodes")
+
+
+def main() -> None:
+    """Run what is missing, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--sparsities", default="")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--markdown", nargs="*", type=Path)
+    args = parser.parse_args()
+    if args.markdown:
+        print("\n".join(markdown(args.markdown)))
+        return
+    data = load_data(args.data)
+    data = data.to(torch.device(args.device))
+    done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    keys = ("criterion", "sparsity", "seed", "model", "epochs")
+    seen = {tuple(r[key] for key in keys) for r in done}
+    for name, sparsity, seed in jobs(args):
+        if (name, sparsity, seed, args.model, args.epochs) in seen:
+            continue
+        try:
+            found = run(name, args.model, sparsity, data, args.epochs, seed, args.device)
+        except Exception as error:
+            print(f"{name} {sparsity} {seed}: {type(error).__name__}: {error}", flush=True)
+            continue
+        record = {
+            **dict(zip(keys, (name, sparsity, seed, args.model, args.epochs), strict=True)),
+            "data": args.data,
+            **found,
+        }
+        with args.out.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        print(f"{name} {sparsity} seed {seed}: {found['accuracy']:.4f}, {found['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
