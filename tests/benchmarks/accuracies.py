@@ -3,8 +3,9 @@
 Run as `python -m tests.benchmarks.accuracies DATA MODEL --out FILE.jsonl [--epochs 10] [--seeds 0,1,2] [--only NAME,..]
 [--sparsities 0.98,..] [--device cpu]`; a run with the same FILE goes on where it stopped. `--markdown FILE..` prints
 the tables. All settings but the epochs are the authors': Adam with a learning rate of 0.002, weight decay 5e-5, batches
-of 512. Before training: prune, then train all epochs. During: rounds spread over the first four tenths of the epochs as
-they are over the authors' 80 (after 8 to 32), imp rewound to 6/80 of them; what trims once does so at 70/80.
+of 512. Before training: prune, then train all epochs. During: rounds over the first four tenths of the epochs as they
+are over the authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once does so
+at 70/80.
 """
 
 import argparse
@@ -41,14 +42,18 @@ def during(name: str, sparsity: float, epochs: int) -> During:
     """The rounds of a criterion in a training of so many epochs."""
     if name in LATE:
         return During(name, sparsity, prune_delay=0, prune_every=max(round(epochs * 70 / 80), 1))
-    rewind = round(epochs * 6 / 80) if criterion_named(name).rewinds else None
-    rounds = 7 if criterion_named(name).schedule == "snipit" else 5
-    steps = 5 if rounds == 7 else rounds
-    if criterion_named(name).begins is not None:
+    method = criterion_named(name)
+    if method.begins is not None:
         return During(name, sparsity, prune_delay=0, prune_every=1)
-    every = max(round(0.4 * epochs / rounds), 1)
+    rounds = 7 if method.schedule == "snipit" else 5
+    rewind = round(epochs * 6 / 80) if method.rewinds else None
     return During(
-        name, sparsity, prune_delay=0 if epochs < 40 else 4, prune_every=every, prune_steps=steps, rewind_to=rewind
+        name,
+        sparsity,
+        prune_delay=4 if epochs >= 40 else rewind or 0,
+        prune_every=max(round(0.4 * epochs / rounds), 1),
+        prune_steps=5,
+        rewind_to=rewind,
     )
 
 
