@@ -38,12 +38,12 @@ def balanced_indices(labels: Tensor, size: int, seed: int) -> Iterator[Tensor]:
     """
     generator = torch.Generator().manual_seed(seed)
     queues = [_endless(members, generator) for members in _members(labels)]
-    turns = _endless(torch.arange(len(queues)), generator)
     each, more = divmod(size, len(queues))
+    turns = torch.zeros(len(queues))
     while True:
-        wanted = torch.full((len(queues),), each)
-        for _ in range(more):
-            wanted[next(turns)] += 1
+        last = torch.argsort(turns + torch.rand(len(queues), generator=generator))[:more]  # those with fewest turns
+        turns[last] += 1
+        wanted = torch.full((len(queues),), each).index_add_(0, last, torch.ones_like(last))
         picked = torch.tensor([next(queue) for queue, n in zip(queues, wanted.tolist(), strict=True) for _ in range(n)])
         yield picked[torch.randperm(size, generator=generator)]
 

@@ -54,7 +54,7 @@ def node_gradient_flow(
     This is half the derivative of |g|² by a common factor of those weights.
     """
     draw = Draw(batches, bn, "cross-entropy", chunk)
-    values = _removals(model, data, gated(structure, model), draw, temperature)
+    values = _removals(model, data, {*prunable(model), *gated(structure, model)}, draw, temperature)
     return Scores(nodes=at_gates(structure, model, values))
 
 

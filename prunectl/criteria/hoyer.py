@@ -46,7 +46,7 @@ def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> 
     for name, axis in producers(structure, model):
         if name in weights:
             slices = weights[name].detach().movedim(axis, 0).flatten(1).abs().amax(1).float().cpu()
-            largest.index_reduce_(0, structure.axes[name, axis] % (structure.nodes + 1), slices, "amax")
+            largest.scatter_reduce_(0, structure.axes[name, axis] % (structure.nodes + 1), slices, "amax")
     return Scores(nodes=largest[:FROZEN])
 
 

@@ -13,6 +13,7 @@ Axis = tuple[str, int]
 def gated(structure: Structure, model: nn.Module) -> set[str]:
     """The names of the parameters that `at_gates` reads."""
     unread = ~_present(structure, _consumers(structure, model))
+    unread[FROZEN] = False
     made = [key for key in producers(structure, model) if unread[structure.axes[key]].any()]
     return {name for name, _ in [*_consumers(structure, model), *made]}
 
