@@ -1,0 +1,304 @@
+"""The trainings that come with a criterion: gates, penalties, rewinding, dropping and growing."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from prunectl.checkpoint import Checkpoint
+from prunectl.criteria.gate_decorators import TickTock
+from prunectl.criteria.hoyer import Hoyer
+from prunectl.criteria.l0 import HardConcrete
+from prunectl.during import During
+from prunectl.errors import OptionError
+from prunectl.masks import prunable
+from prunectl.prune import prune
+from prunectl.recipe import Recipe
+from prunectl.shrink import shrink
+from prunectl.structure.removal import node_masks
+from prunectl.structure.trace import trace
+from prunectl.train import Trainer, train
+from tests.helpers import checkpoint_of, image_data
+
+SHAPE = (1, 8, 8)
+OPEN = 1 / (1 + 11 ** (-2 / 3))  # the probability of a gate that is not 0 at location 0: σ(-β log(0.1 / 1.1))
+
+
+def network() -> nn.Sequential:
+    """4 + 6 + 8 nodes; 36 + 216 + 192 + 24 weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3)),
+    )
+
+
+def start() -> Checkpoint:
+    return checkpoint_of(network(), SHAPE)
+
+
+def recipe(criterion: str, sparsity: float | None = 0.5, epochs: int = 4, **changes) -> Recipe:
+    timing = {key: changes.pop(key) for key in list(changes) if key in During.__dataclass_fields__}
+    during = During(criterion, sparsity, **{"prune_delay": 0, "prune_every": 1, **timing})
+    return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)
+
+
+# --- l0
+
+
+def gates(location: float = 0.0, **options) -> tuple[nn.Module, HardConcrete]:
+    model = network()
+    made = HardConcrete(model, trace(model, SHAPE), 100, **options)
+    with torch.no_grad():
+        made.log_alpha.fill_(location)
+    return model, made
+
+
+def test_the_expected_number_of_weights_and_flops() -> None:
+    """With every gate open with probability p: inner weights are there with p², those at image and outputs with p."""
+    model, made = gates(strength=50.0)
+    inner, outer = 216 + 192, 36 + 24
+    expected = OPEN * outer + OPEN**2 * inner
+    assert made.penalty(model).item() == pytest.approx(0.5 * expected, rel=1e-5)
+    assert made.facts(model)["expected_weights"] == pytest.approx(expected / (inner + outer), rel=1e-5)
+    model, made = gates(strength=50.0, count="flops")
+    flops = 2 * (64 * (36 * OPEN + 216 * OPEN**2) + 192 * OPEN**2 + 24 * OPEN)
+    assert made.penalty(model).item() == pytest.approx(0.5 * flops, rel=1e-5)
+
+
+def test_gates_of_test_time_and_of_training() -> None:
+    """σ(0) 1.2 - 0.1 = 0.5 at test time; far out they are 0 or 1 exactly; drawn ones are in [0, 1] about the middle."""
+    for location, gate in ((0.0, 0.5), (-4.0, 0.0), (4.0, 1.0)):
+        model, made = gates(location)
+        before = copy.deepcopy(model.state_dict())
+        made.fold_(model)
+        for name in ("3.weight", "8.weight", "10.weight"):
+            assert torch.allclose(model.get_parameter(name), gate * before[name])
+        assert torch.equal(model.get_parameter("0.weight"), before["0.weight"])
+        assert bool((made.scores(model).nodes <= 0).all()) == (gate == 0)
+    model, made = gates(0.0)
+    torch.manual_seed(0)
+    drawn = torch.stack([made.replaced(model)["10.weight"] / model.get_parameter("10.weight") for _ in range(400)])
+    assert drawn.min() == 0
+    assert drawn.max() == 1
+    assert drawn.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (drawn > 0).float().mean().item() == pytest.approx(OPEN, abs=0.03)
+
+
+def test_gates_multiply_every_reader_of_a_node_alike() -> None:
+    """A channel's gate scales the nine columns of its 2 x 2 positions, and all of its filters' slices."""
+    model, made = gates(4.0)
+    with torch.no_grad():
+        made.log_alpha[4] = 0.0  # the first channel of the second convolution
+    factors = made.replaced(model)["8.weight"] / model.get_parameter("8.weight")
+    assert (factors[:, :4] == factors[0, 0]).all()
+    assert (factors[:, 4:] == 1).all()
+
+
+def test_l0_learns_with_its_penalty_and_ends_in_a_mask() -> None:
+    """A strong penalty closes gates, and --threshold 0 prunes just these; what is left is what was evaluated."""
+    plan = recipe("l0", None, epochs=30, lr=0.05, threshold=0.0, prune_delay=25, options={"strength": "3"})
+    trainer = Trainer(start(), image_data(), plan)
+    shares = [r["expected_weights"] for r in trainer.steps() if r and "expected_weights" in r]
+    assert shares[0] > 0.6
+    assert shares[-1] < 0.5 * shares[0]
+    made = trainer.result()
+    assert 0 < made.history[-1]["result"]["node_sparsity"] < 1
+    assert made.history[-1]["result"]["runs"] == "modules"
+
+
+def test_a_closed_gate_is_a_removed_node() -> None:
+    """The folded network without the nodes of closed gates computes what the folded network does."""
+    model, made = gates(1.0)
+    with torch.no_grad():
+        made.log_alpha[[1, 5, 12]] = -4.0
+    begun = checkpoint_of(model, SHAPE)
+    model.eval()
+    made.fold_(model)
+    images = torch.randn(4, *SHAPE)
+    expected = model(images).detach()
+    masks = node_masks(trace(model, SHAPE), made.scores(model).nodes <= 0, model)
+    masks.apply_(model)
+    assert torch.allclose(model(images), expected, atol=1e-6)
+    assert sum(int((~m).sum()) > 0 for m in masks.values()) > 0
+    assert begun.dense.nodes == 18
+
+
+def test_gates_train_beside_the_network_and_leave_with_the_round() -> None:
+    trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=1, sched="onecycle", lr=0.01))
+    first = trainer.companion.log_alpha.detach().clone()
+    for record in trainer.steps():
+        if trainer.companion is not None:
+            assert not torch.equal(trainer.companion.log_alpha, first)
+        if record and "pruned" in record:
+            assert trainer.companion is None
+            assert [len(group["params"]) for group in trainer.optimizer.param_groups][1] == 0
+    assert trainer.companion is None
+
+
+def test_l0_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(OptionError, match="count weights or flops; got"):
+        gates(count="nodes")
+    with pytest.raises(OptionError, match="l0 prunes while a network trains"):
+        prune(start(), image_data(), criterion="l0", sparsity=0.5)
+
+
+# --- tick and tock
+
+
+def test_in_a_tick_norms_alone_train_and_in_a_tock_all() -> None:
+    """With a round after every second epoch: tock, tick, tock, tick."""
+    trainer = Trainer(
+        start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, prune_steps=2, opt="sgd")
+    )
+    before: dict[str, torch.Tensor] = {}
+    for step, _ in enumerate(trainer.steps()):
+        now = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+        moved = {
+            n for n, p in now.items() if n in before and p.shape == before[n].shape and not torch.equal(p, before[n])
+        }
+        if step % 4 in (1, 2) and step < 16:  # the last step of an epoch may be followed by a removal
+            tick = (step // 4) % 2 == 1
+            assert moved == ({"1.weight", "1.bias", "4.weight", "4.bias"} if tick else set(now)), step
+        before = now
+    assert all(p.requires_grad for p in trainer.result().model.parameters())
+
+
+def test_importance_is_that_of_the_loss_without_the_penalty() -> None:
+    model = network()
+    made = TickTock(model, trace(model, SHAPE), 100, strength=0.5)
+    made.begin_(model, due=True)
+    inputs, labels = torch.randn(8, *SHAPE), torch.arange(8) % 3
+    loss = nn.functional.cross_entropy(model(inputs), labels)
+    (expected,) = torch.autograd.grad(loss, [model[1].weight], retain_graph=True)
+    (loss + made.penalty(model)).backward()
+    made.watch(model)
+    assert torch.allclose(made.importance[:4], (expected * model[1].weight).abs(), atol=1e-6)
+    assert made.importance[10:].tolist() == [0] * 8
+    assert made.penalty(model).item() == pytest.approx(0.5 * 10)  # ten scales of 1
+    assert made.scores(model).nodes[10:].min() > made.scores(model).nodes[:10].max()
+
+
+# --- hoyer
+
+
+def test_the_penalty_is_added_until_the_round() -> None:
+    """Without a loss to fit, HoyerSquare alone moves the weights, and only before the trim."""
+    trainer = Trainer(start(), image_data(), recipe("hoyer-square", epochs=3, options={"strength": "0.01"}))
+    assert isinstance(trainer.companion, Hoyer)
+    assert trainer.companion.strength == 0.01
+    for record in trainer.steps():
+        if record and "pruned" in record:
+            assert trainer.companion is None
+
+
+@pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
+def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
+    begun = start()
+    limit = 0.15 if criterion == "hoyer-square" else 0.19
+    pruned = prune(begun, None, criterion=criterion, threshold=limit)
+    weights = prunable(begun.model)
+    if criterion == "hoyer-square":
+        for name, weight in weights.items():
+            assert torch.equal(pruned.masks[name], weight.abs() > limit)
+    else:
+        low = int((weights["8.weight"].abs().amax(1) <= 0.15).sum())
+        assert pruned.history[-1]["result"]["node_sparsity"] == pytest.approx(low / 18)
+    assert pruned.history[-1]["options"]["threshold"] == limit
+
+
+def test_thresholds_that_make_no_sense() -> None:
+    with pytest.raises(OptionError, match="--threshold compares all scores with one number: --scope is global"):
+        prune(start(), None, criterion="magnitude", threshold=0.1, scope="layer")
+    with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
+        prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
+    with pytest.raises(OptionError, match="give one target: a sparsity or a threshold"):
+        During("imp", 0.5, threshold=0.1)
+    with pytest.raises(OptionError, match="rigl holds one sparsity: give --sparsity"):
+        Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
+
+
+# --- rewinding
+
+
+def test_rewinding_goes_back_in_every_respect() -> None:
+    """After each round: weights, statistics, momentum and learning rate are those at the end of epoch 1, masked."""
+    plan = recipe(
+        "imp", 0.8, epochs=7, prune_delay=1, prune_every=2, prune_steps=2, rewind_to=1, sched="cosine", lr=0.01
+    )
+    trainer = Trainer(start(), image_data(), plan)
+    moment: dict[str, torch.Tensor] = {}
+    rates = []
+    for step, record in enumerate(trainer.steps(), 1):
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        state = trainer.model.state_dict()
+        slots = {name: trainer.optimizer.state[p] for name, p in trainer.model.named_parameters()}
+        if step == 4:
+            moment = {name: tensor.clone() for name, tensor in state.items()}
+            averages = {name: slot["exp_avg"].clone() for name, slot in slots.items()}
+        if record and "pruned" in record:
+            for name, tensor in state.items():
+                mask = trainer.current.masks.get(name)
+                assert torch.equal(tensor, moment[name] if mask is None else moment[name] * mask), name
+            assert all(torch.equal(slot["exp_avg"], averages[name]) for name, slot in slots.items())
+            assert rates[-1] == rates[3]
+    assert [e["epoch"] for e in trainer.result().history[-1]["result"]["events"]] == [3, 5]
+    assert rates[-1] == pytest.approx(0.0, abs=1e-6)  # 1 + (7 - 5) epochs of the schedule: it ends with the training
+
+
+def test_what_cannot_be_rewound() -> None:
+    with pytest.raises(OptionError, match="--rewind-to 3 is not before the first round of pruning"):
+        Trainer(start(), image_data(), recipe("imp", 0.8, epochs=9, rewind_to=3))
+    with pytest.raises(OptionError, match="--rewind-to is for criteria that rewind, such as imp; gmp does not"):
+        Trainer(start(), image_data(), recipe("gmp", 0.8, epochs=20, rewind_to=1))
+
+
+# --- drop and grow
+
+
+@pytest.mark.parametrize("criterion", ["rigl", "set"])
+def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(criterion: str) -> None:
+    plan = recipe(criterion, 0.7, epochs=8, opt="sgd", lr=0.05)
+    trainer = Trainer(start(), image_data(), plan)
+    kept = 468 - round(0.7 * 468)
+    masks, moved = {}, 0
+    for record in trainer.steps():
+        assert trainer.current.masks.kept(trainer.model) == kept
+        if record and "pruned" in record:
+            for name, mask in trainer.current.masks.items():
+                assert int(mask.sum()) == int(masks[name].sum())  # as many in every layer
+                grown = mask & ~masks[name]
+                moved += int(grown.sum())
+                weight = trainer.model.get_parameter(name)
+                momentum = trainer.optimizer.state[weight]["momentum_buffer"]
+                assert bool((momentum[grown] == 0).all())
+                assert bool((weight[grown] == 0).all()) == (criterion == "rigl" or not grown.any())
+        masks = {name: mask.clone() for name, mask in trainer.current.masks.items()}
+    events = trainer.result().history[-1]["result"]["events"]
+    assert [event["epoch"] for event in events] == [0, 1, 2, 3, 4, 5, 6]  # up to three quarters of eight epochs
+    assert moved > 50
+
+
+def test_a_sparse_network_is_grown_as_it_is() -> None:
+    """No second pruning at the start of one that is at the target."""
+    sparse = prune(start(), None, criterion="erk", sparsity=0.7)
+    made = train(sparse, image_data(), recipe("rigl", 0.7, epochs=4))
+    assert [event["epoch"] for event in made.history[-1]["result"]["events"]] == [1, 2, 3]
+
+
+def test_masked_nodes_do_not_grow_back() -> None:
+    nodes = prune(start(), image_data(), criterion="snap", sparsity=0.3, batch_size=16)
+    with pytest.raises(OptionError, match="nodes of the network are masked; shrink it first"):
+        Trainer(nodes, image_data(), recipe("rigl", 0.9))
+    small = shrink(nodes)
+    assert train(small, image_data(), recipe("rigl", 0.9)).history[-1]["result"]["weight_sparsity"] > 0.89
+
+
+def test_gmp_follows_the_cubic_schedule() -> None:
+    made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, prune_steps=4))
+    reached = [event["weight_sparsity"] for event in made.history[-1]["result"]["events"]]
+    assert reached == pytest.approx([0.8 * (1 - (1 - i / 4) ** 3) for i in (1, 2, 3, 4)], abs=1 / 468)
+    layers = [float(mask.float().mean()) for mask in made.masks.values()]
+    assert max(layers) - min(layers) < 0.06  # the same share of every layer
