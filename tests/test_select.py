@@ -11,7 +11,7 @@ from torch import Tensor
 from prunectl.errors import PrunectlError
 from prunectl.masks import Masks
 from prunectl.scores import Scores
-from prunectl.select import SCOPES, apportion, select
+from prunectl.select import SCOPES, apportion, pattern_of, select, select_pattern
 
 FEW = st.integers(0, 3).map(float)  # few different scores: most of them are ties
 ANY = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -121,6 +121,62 @@ def test_small_examples(scores, alive, keep, scope, expected):
     rows = Scores({name: torch.tensor(row, dtype=torch.float32) for name, row in scores.items()})
     masks = Masks({name: torch.tensor(row) for name, row in alive.items()})
     assert {name: mask.tolist() for name, mask in select(rows, masks, keep, scope).items()} == expected
+
+
+def test_lamp_by_hand():
+    """Layer a: 1/14, 4/13, 9/9; b: 4/29, 25/25 (each square over those of the layer that are no smaller)."""
+    scores = Scores({"a": torch.tensor([1.0, 3.0, 2.0]), "b": torch.tensor([5.0, 2.0])})
+    kept = [select(scores, Masks.dense(), keep, "lamp") for keep in (4, 3, 2)]
+    assert [mask["a"].tolist() for mask in kept] == [[F, T, T], [F, T, T], [F, T, F]]
+    assert [mask["b"].tolist() for mask in kept] == [[T, T], [T, F], [T, F]]
+
+
+def test_lamp_looks_at_what_is_left():
+    scores = Scores({"a": torch.tensor([9.0, 1.0, 2.0]), "b": torch.tensor([3.0, 2.0])})
+    alive = Masks({"a": torch.tensor([False, True, True])})  # a: 1/5, 4/4; b: 4/13, 9/9
+    assert select(scores, alive, 3, "lamp")["a"].tolist() == [F, F, T]
+
+
+def test_erk_by_hand():
+    """Layers of 128, 144 and 8 weights have 16 + 8, 4 + 4 + 3 + 3 and 4 + 2 shares; the last has room for 8."""
+    scores = Scores({"a": torch.rand(16, 8), "b": torch.rand(4, 4, 3, 3), "c": torch.rand(4, 2)})
+    counts = [[int(m.sum()) for m in select(scores, Masks.dense(), keep, "erk").values()] for keep in (44, 84)]
+    assert counts == [[24, 14, 6], [48, 28, 8]]
+
+
+PATTERN = [[9, 1, 2, 8, 3, 4, 6, 5]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "alive", "expected"),
+    [
+        (PATTERN, None, [[T, F, F, T, F, F, T, T]]),
+        ([[1, 1, 1, 1, 0, 0, 0, 0]], None, [[T, T, F, F, T, T, F, F]]),
+        (PATTERN, [[F, T, T, F, T, F, F, F]], [[F, T, T, F, T, F, F, F]]),  # fewer are alive than may stay
+        ([[1, 2, 3]], None, [[T, T, T]]),  # no multiple of four
+    ],
+)
+def test_two_of_four(scores, alive, expected):
+    masks = Masks({} if alive is None else {"a": torch.tensor(alive)})
+    kept = select_pattern(Scores({"a": torch.tensor(scores, dtype=torch.float32)}), masks, (2, 4))
+    assert kept["a"].tolist() == expected
+
+
+def test_patterns_run_along_the_input_axis_of_convolutions():
+    score = torch.rand(3, 8, 2, 2, generator=torch.Generator().manual_seed(0))
+    kept = select_pattern(Scores({"a": score}), Masks.dense(), (1, 4))["a"]
+    assert (kept.unflatten(1, (2, 4)).sum(2) == 1).all()
+    assert torch.equal(score.unflatten(1, (2, 4)).amax(2), (score * kept).unflatten(1, (2, 4)).sum(2))
+
+
+@pytest.mark.parametrize(("scope", "pattern"), [("2:4", (2, 4)), ("1:16", (1, 16)), ("global", None), ("a:4", None)])
+def test_what_is_a_pattern(scope, pattern):
+    assert pattern_of(scope) == pattern
+
+
+def test_a_pattern_keeps_fewer_than_there_are():
+    with pytest.raises(PrunectlError, match="keeps N of every M weights, N < M, such as 2:4; got 4:4"):
+        pattern_of("4:4")
 
 
 def test_what_goes_in_is_left_alone():

@@ -1,6 +1,7 @@
 """prunectl prune."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from prunectl.schedule import check_sparsity
 
 if TYPE_CHECKING:
     from prunectl.checkpoint import Checkpoint
+    from prunectl.images import ImageData
 
 DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4"}
@@ -93,18 +95,13 @@ def command(
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "prune", force=force)
 
-    from prunectl.checkpoint import device_named, read, write
-    from prunectl.cli.start import start
-    from prunectl.criterion import criterion_named
-    from prunectl.prune import prune
-    from prunectl.unit import NodeRules
+    from prunectl.checkpoint import device_named
+    from prunectl.distributed import leads, together
 
-    where, images = device_named(device), None
-    if model is None and not criterion_named(criterion).needs_data:
-        begun = read(source, where)
-    else:
-        begun, images = start(
-            None if model else source,
+    with together(device_named(device)) as where:
+        begun, images = _begin(
+            source if model is None else None,
+            criterion,
             model=model,
             model_options=options.pairs(model_options, "-M"),
             data=data,
@@ -119,8 +116,7 @@ def command(
             device=where,
             seed=seed,
         )
-    with output.progress_bar(criterion, 100) as bar:
-        pruned = prune(
+        pruned = _watched(
             begun,
             images,
             criterion=criterion,
@@ -131,16 +127,52 @@ def command(
             steps=steps,
             scope=scope,
             options=options.pairs(plugin_options, "-O"),
-            rules=NodeRules(min_nodes=min_nodes, multiple_of=multiple_of, outer_layers=outer_layers),
+            rules={"min_nodes": min_nodes, "multiple_of": multiple_of, "outer_layers": outer_layers},
             batch_size=batch_size,
             balanced=balanced,
             amp=amp,
             controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
             seed=seed,
+        )
+        if leads():
+            _hand_over(criterion, pruned, path)
+
+
+def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
+    """The checkpoint at `source`, alone where the criterion needs no images, or a fresh network, with its images."""
+    from prunectl.checkpoint import read
+    from prunectl.cli.start import start
+    from prunectl.criterion import criterion_named
+
+    if source is not None and not criterion_named(criterion).needs_data:
+        return read(source, where["device"]), None
+    return start(source, **where)
+
+
+def _watched(
+    begun: "Checkpoint", images: "ImageData | None", *, criterion: str, rules: dict[str, Any], **how: Any
+) -> "Checkpoint":
+    """Prune under a progress bar."""
+    from prunectl.prune import prune
+    from prunectl.unit import NodeRules
+
+    with output.progress_bar(criterion, 100) as bar:
+        return prune(
+            begun,
+            images,
+            criterion=criterion,
+            rules=NodeRules(**rules),
             report=lambda i, rounds, now: bar.update(
                 100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
             ),
+            **how,
         )
+
+
+def _hand_over(criterion: str, pruned: "Checkpoint", path: Path) -> None:
+    """Write, tell, and pass the path on."""
+    from prunectl.checkpoint import write
+
     write(pruned, path)
     _tell(criterion, pruned)
     output.emit(path)

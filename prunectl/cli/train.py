@@ -160,10 +160,13 @@ def command(
 
     from prunectl.checkpoint import device_named
     from prunectl.cli.start import start
+    from prunectl.distributed import started_together
     from prunectl.during import During
     from prunectl.recipe import Recipe
     from prunectl.train import Trainer
 
+    if started_together():
+        raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
     recipe = Recipe(
         epochs=epochs,
