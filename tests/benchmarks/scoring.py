@@ -1,17 +1,17 @@
 """What a round of scoring costs beside forward and backward passes over the same batches: time, and peak memory.
 
-Run as `python -m tests.benchmarks.scoring DATA [ROUNDS]`; DATA such as `imagefolder:PATH` or `cifar10` holds 3x32x32
-images. Times are medians of ratios over rounds in which the two take turns, on one thread; memory is measured in
-processes of their own, as the most that was resident less what was before.
+Run as `python -m tests.benchmarks.scoring DATA [ROUNDS [NETWORK ..]]`; DATA such as `imagefolder:PATH` or `cifar10`
+holds 3x32x32 images. Times are medians of ratios over rounds in which the two take turns, on one thread; memory is measured in
+processes of their own (Linux), as the most that was resident less what was before.
 """
 
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from prunectl.structure.trace import trace
 
 NETWORKS = ("conv6", "resnet18", "vgg16")
 CRITERIA = ("snip", "snap", "grasp")
-SIZE, BATCHES = 128, 5
+SIZE, BATCHES = 64, 5
 
 
 def bare(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
@@ -68,15 +68,22 @@ def side(network: str, name: str, data: str) -> None:
     """Print the peak of one side."""
     begun, batches = prepared(network, data)
     both = sides("snip" if name == "bare" else name, begun, batches)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = resident("VmRSS")
     both[name]()
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    print(resident("VmHWM") - before)
 
 
-def main(data: str, rounds: int) -> None:
+def resident(field: str) -> int:
+    """Bytes of a line in Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def main(data: str, rounds: int, networks: tuple[str, ...]) -> None:
     """Print the table."""
     print("| network | criterion | time / bare | MB | MB bare |\n|---|---|--:|--:|--:|")
-    for network in NETWORKS:
+    for network in networks:
         begun, batches = prepared(network, data)
         plain = peak(network, "bare", data)
         for name in CRITERIA:
@@ -100,4 +107,4 @@ if __name__ == "__main__":
     if "--side" in sys.argv:
         side(*sys.argv[3:], sys.argv[1])
     else:
-        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5, tuple(sys.argv[3:]) or NETWORKS)

@@ -2,11 +2,12 @@
 
 Run as `python -m tests.benchmarks.targets DATA [--out FILE.jsonl] [--networks conv6,resnet18]`; DATA such as
 `imagefolder:PATH` or `cifar10` holds 3x32x32 images of 10 classes, of which 64 are taken: what is reached does not
-depend on what is learnt. A run with the same FILE goes on where it stopped; `--markdown FILE` prints the table. *off* is
-the difference in weights, or nodes, between asked and reached.
+depend on what is learnt. A run with the same FILE goes on where it stopped; `--markdown FILE` prints the table. *off*
+is the difference in weights, or nodes, between asked and reached.
 """
 
 import argparse
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,11 @@ ROUNDS = 3
 def reached(name: str, begun: Checkpoint, sparsity: float, data: ImageData) -> dict[str, Any]:
     """What the history says that a criterion reached, in `prune` or, where it is for training, in `train`."""
     method = criterion_named(name)
+    options = {"batches": "1"} if "batches" in inspect.signature(method.scorer).parameters else {}
     if method.when != "during":
-        whole = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=32)
+        whole = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=32, options=options)
     else:
-        plan = During(name, sparsity, prune_delay=0, prune_every=1, prune_steps=ROUNDS)
+        plan = During(name, sparsity, prune_delay=0, prune_every=1, prune_steps=ROUNDS, options=options)
         whole = train(begun, data, Recipe(epochs=ROUNDS + 3, batch_size=32, prune=plan))
     result: dict[str, Any] = whole.history[-1]["result"]
     return result
