@@ -28,6 +28,7 @@ class During:
     outer_layers: bool = False
     threshold: float | None = None
     rewind_to: int | None = None
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         if (self.sparsity is None) == (self.threshold is None):

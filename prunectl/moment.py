@@ -1,7 +1,7 @@
 """A moment of a training to go back to: weights, BatchNorm, optimiser and learning rate (Frankle et al. 2020)."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from prunectl.structure.optimizer import laid_out
+from prunectl.structure.surgery import Kept, cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,14 @@ class Moment:
         for group, saved in zip(optimizer.param_groups, self.groups, strict=True):
             group.update(copy.deepcopy(saved))
         scheduler.load_state_dict(copy.deepcopy(self.schedule))
+
+    def without(self, kept: Kept) -> "Moment":
+        """The same moment of the smaller network that is left of this one."""
+        slots: dict[str, dict[str, Tensor]] = {}
+        for name, each in self.slots.items():
+            whole = self.network[name].shape
+            slots[name] = {s: cut({name: v}, kept)[name] if v.shape == whole else v for s, v in each.items()}
+        return replace(self, network=cut(self.network, kept), slots=slots)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by names of one level more, for a file."""

@@ -14,6 +14,7 @@ from prunectl.errors import OptionError
 from prunectl.expand import retraceable
 from prunectl.images import ImageData
 from prunectl.registry import resolve, unknown
+from prunectl.regroup import for_unit
 from prunectl.sampling import scoring_batches
 from prunectl.schedule import check_sparsity
 from prunectl.scores import Scores
@@ -39,6 +40,7 @@ def prune(
     schedule: str | None = None,
     steps: int | None = None,
     scope: str | None = None,
+    unit: str | None = None,
     options: Mapping[str, str] | None = None,
     rules: NodeRules = EVERY_NODE,
     batch_size: int = 128,
@@ -52,17 +54,17 @@ def prune(
 
     The sparsity is of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight (unless
     `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as 2:4 is a
-    target of its own. Every round scores the network with its masks applied, on fresh batches, with all classes
-    `balanced`, and never revives what is pruned, unless the criterion regrows. `controls` names sanity checks that
-    follow (`controls.CONTROLS`). The checkpoint that comes in is not changed. `data` may be None for a criterion that
-    needs none.
+    target of its own. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the network
+    with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned, unless the
+    criterion regrows. `controls` names sanity checks that follow (`controls.CONTROLS`). The checkpoint that comes in is
+    not changed. `data` may be None for a criterion that needs none.
 
     Raises:
         OptionError: a target that cannot be reached, or that is reached already; unknown options.
         UnknownName: no such criterion, schedule or control.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
-    method = criterion_named(criterion)
+    method = for_unit(criterion_named(criterion), unit, criterion)
     how = How(scope or method.scope, rules, budget, threshold, method.regrows)
     _check(how, sparsity, batch_size, controls)
     if method.needs_training:
@@ -74,34 +76,35 @@ def prune(
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
     model = copy.deepcopy(checkpoint.model)
-    unit = unit_of(method, checkpoint, model, how)
-    unit.check(sparsity)
+    state = unit_of(method, checkpoint, model, how)
+    state.check(sparsity)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("prune", seed))
         batches = batches_for(checkpoint, data, batch_size, balanced, seed)
         rounds, i = planned(sparsity or _SOME, steps), 0
-        while i < len(rounds) and not (i and unit.within_budget()):
-            if sparsity is None or method.regrows or unit.keep(rounds[i]) < unit.kept:
-                unit.progress = i / len(rounds)
-                scores = scored(method, unit, batches, keywords, amp)
+        while i < len(rounds) and not (i and state.within_budget()):
+            if sparsity is None or method.regrows or state.keep(rounds[i]) < state.kept:
+                state.progress = i / len(rounds)
+                scores = scored(method, state, batches, keywords, amp)
                 if sparsity is None:
-                    rounds = planned(unit.sought(scores), steps)
-                unit.take(unit.selected(scores, rounds[min(i, len(rounds) - 1)]))
+                    rounds = planned(state.sought(scores), steps)
+                state.take(state.selected(scores, rounds[min(i, len(rounds) - 1)]))
             i += 1
             if report is not None:
-                report(i, len(rounds), unit.sparsity)
+                report(i, len(rounds), state.sparsity)
         for control in controls:
-            unit.take(CONTROLS[control](checkpoint, unit.model, unit.masks, seed))
+            state.take(CONTROLS[control](checkpoint, state.model, state.masks, seed))
     chosen = {
         "criterion": criterion,
+        **({} if unit is None else {"unit": unit}),
         **({} if sparsity is None else {"sparsity": sparsity}),
         **({} if budget is None else {budget.kind: budget.text}),
         **({} if threshold is None else {"threshold": threshold}),
         "schedule": schedule or method.schedule,
         "steps": steps,
         "scope": how.scope,
-        **unit.chosen,
+        **state.chosen,
         "options": keywords,
         "batch_size": batch_size,
         "balanced": balanced,
@@ -111,7 +114,7 @@ def prune(
         "device": checkpoint.device.type,
         "seed": seed,
     }
-    return checkpoint.after("prune", chosen, model=model, masks=unit.masks).noting(unit.result())
+    return checkpoint.after("prune", chosen, model=model, masks=state.masks).noting(state.result())
 
 
 def _check(how: How, sparsity: float | None, batch_size: int, controls: Sequence[str]) -> None:

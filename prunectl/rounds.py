@@ -18,6 +18,7 @@ from prunectl.masks import prunable
 from prunectl.prune import batches_for, scored
 from prunectl.recipe import Recipe
 from prunectl.registry import resolve
+from prunectl.regroup import for_unit
 from prunectl.scores import Scores
 from prunectl.seeds import seed_for
 from prunectl.select import pattern_of
@@ -43,7 +44,7 @@ class Rounds:
     ) -> None:
         """Refuse what cannot be reached now rather than after hours; `events` are those of rounds that are done."""
         self.during, self.recipe, self.data = during, recipe, data
-        self.method = criterion_named(during.criterion)
+        self.method = for_unit(criterion_named(during.criterion), during.unit, during.criterion)
         self.schedule = during.schedule or self.method.schedule
         self.how = How(
             during.scope or self.method.scope,

@@ -190,6 +190,7 @@ class Trainer:
         self._take(replace(pruned, sha256=self.start.sha256))
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
+        self.moment = None if self.moment is None else self.moment.without(kept)
         grown = pruned.masks.beyond(before.masks)
         restart_(self.optimizer, self.model, grown)
         if companion is not None:

@@ -138,6 +138,13 @@ Steps = Annotated[
 Threshold = Annotated[
     float | None, typer.Option(help="Prune what scores no more than this, in place of a sparsity.", show_default=False)
 ]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        help="nodes: use a criterion of weights for nodes, by the sum over a node's filters.",
+        show_default=False,
+    ),
+]
 MinNodes = Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)]
 MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
 OuterLayers = Annotated[

@@ -27,6 +27,7 @@ PRUNING = {
     "outer_layers",
     "threshold",
     "rewind_to",
+    "unit",
 }
 """Options of the pruning, which mean nothing without a criterion."""
 
@@ -91,6 +92,7 @@ def command(
     schedule: options.Schedule = None,
     steps: options.Steps = None,
     scope: options.Scope = None,
+    unit: options.Unit = None,
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
@@ -199,6 +201,7 @@ def command(
             prune_steps=steps,
             schedule=schedule,
             scope=scope,
+            unit=unit,
             options=criterion_options,
             min_nodes=min_nodes,
             multiple_of=multiple_of,

@@ -1,13 +1,12 @@
 """Pruning filters for efficient convnets: the L1 norm of a filter (Li et al. 2017)."""
 
-import torch
 from torch import nn
 
 from prunectl.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
-from prunectl.structure.gates import producers
-from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.gates import at_filters
+from prunectl.structure.nodes import Structure
 
 
 def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores:
@@ -16,13 +15,8 @@ def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. All layers lose the same share, where the paper chooses the
     share of a layer by hand.
     """
-    weights = prunable(model)
-    norms = torch.zeros(structure.nodes + 1)  # the last entry stands for FROZEN
-    for name, axis in producers(structure, model):
-        if name in weights:
-            slices = weights[name].detach().movedim(axis, 0).flatten(1).abs().sum(1).float().cpu()
-            norms.index_add_(0, structure.axes[name, axis] % (structure.nodes + 1), slices)
-    return Scores(nodes=norms[:FROZEN])
+    sizes = {name: weight.detach().abs() for name, weight in prunable(model).items()}
+    return Scores(nodes=at_filters(structure, model, sizes))
 
 
 efficient_convnets = Criterion(

@@ -43,6 +43,12 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
     return axes
 
 
+def at_filters(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
+    """The sum of `values`, tensors like prunable weights, over the filters that make a node: float32 (nodes,)."""
+    made = [key for key in producers(structure, model) if key[0] in values]
+    return _sums(structure, made, values)[:FROZEN].float()
+
+
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:
     """The axes along which weights (2 dims or more) make nodes or pass them on, and those of the biases beside them."""
     parameters = dict(model.named_parameters())

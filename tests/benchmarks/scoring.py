@@ -1,8 +1,8 @@
 """What a round of scoring costs beside forward and backward passes over the same batches: time, and peak memory.
 
 Run as `python -m tests.benchmarks.scoring DATA [ROUNDS [NETWORK ..]]`; DATA such as `imagefolder:PATH` or `cifar10`
-holds 3x32x32 images. Times are medians of ratios over rounds in which the two take turns, on one thread; memory is measured in
-processes of their own (Linux), as the most that was resident less what was before.
+holds 3x32x32 images. Times are medians of ratios over rounds in which the two take turns, on one thread; memory is
+measured in processes of their own (Linux), as the most that was resident less what was before.
 """
 
 import statistics
