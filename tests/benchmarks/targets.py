@@ -10,8 +10,11 @@ import argparse
 import inspect
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.criterion import criterion_named
@@ -78,6 +81,7 @@ def main() -> None:
         print("\n".join(markdown([json.loads(line) for line in args.markdown.read_text().splitlines()])))
         return
     data = load_data(args.data).subset(64, seed=0)
+    data = replace(data, test=data.test.take(torch.arange(64)))
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     seen = {(r["criterion"], r["network"], r["asked"]) for r in done}
     for network in args.networks.split(","):
