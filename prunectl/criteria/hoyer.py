@@ -19,7 +19,7 @@ class Hoyer(Companion):
 
     regulariser = "hoyer-square"
 
-    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
+    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-6) -> None:
         super().__init__()
         self.strength = strength
 
@@ -30,9 +30,12 @@ class Hoyer(Companion):
 
 
 class GroupHoyer(Hoyer):
-    """The same with groups: filters, channels, rows and columns."""
+    """The same with groups: filters, channels, rows and columns, of which there are less."""
 
     regulariser = "group-hoyer-square"
+
+    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
+        super().__init__(model, structure, images, strength=strength)
 
 
 def size(model: nn.Module, data: Batches) -> Scores:
