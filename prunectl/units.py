@@ -12,6 +12,7 @@ from prunectl.criterion import Criterion, Round
 from prunectl.errors import OptionError
 from prunectl.expand import nodes_present
 from prunectl.masks import Masks, prunable
+from prunectl.registry import unknown
 from prunectl.scores import Scores
 from prunectl.select import pattern_of, select, select_pattern
 from prunectl.spending import Spending
@@ -19,7 +20,7 @@ from prunectl.structure.alive import cut_off
 from prunectl.structure.costs import costs_without
 from prunectl.structure.joint import select_both
 from prunectl.structure.nodes import FROZEN
-from prunectl.structure.ranking import Ranking, rank
+from prunectl.structure.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.structure.removal import dead_nodes, merged, node_masks
 from prunectl.structure.trace import Analysis, analyse
 from prunectl.unit import EVERY_NODE, How, NodeRules, Unit, criteria_for_nodes
@@ -185,7 +186,9 @@ class Nodes(WithNodes):
         return int((~self.gone).sum()) + self.alone
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a target that is reached already."""
+        """Refuse a target that is reached already, and a scope that is for weights."""
+        if self.scope not in NODE_SCOPES:
+            raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)
         elif self.within_budget():

@@ -8,6 +8,8 @@ from torch import Tensor
 from prunectl.registry import unknown
 from prunectl.structure.nodes import FROZEN, Structure
 
+NODE_SCOPES = ("global", "layer")
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -48,8 +50,8 @@ def rank(
     Scope `global` ranks all nodes together, `layer` takes the same share of every group. The best `min_nodes` of every
     axis are left out of the ranking: they stay.
     """
-    if scope not in ("global", "layer"):
-        raise unknown("scope", scope, ("global", "layer"))
+    if scope not in NODE_SCOPES:
+        raise unknown("scope", scope, NODE_SCOPES)
     best = torch.argsort(scores.cpu().double(), descending=True, stable=True)
     best = best[alive[best]]
     stays = _best_of_every_axis(structure, best, min_nodes)
