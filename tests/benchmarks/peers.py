@@ -35,7 +35,7 @@ from tests.benchmarks.zoo import TOLERANCES, batches, removal
 from tests.randomise import randomise_
 from tests.zoo import CLASSES, TIMM, TORCHVISION, TORCHVISION_SMALLEST, Shape, build_timm, build_torchvision
 
-SECONDS = 120
+SECONDS = 300
 BYTES = 8 << 30
 COLUMNS = ("runs", "error", "alive", "seconds", "mb", "kept", "failed")
 Record = dict[str, Any]
@@ -257,19 +257,23 @@ def main() -> None:
     parser.add_argument("--timm", action="store_true", help="one network for each module of timm")
     parser.add_argument("--sparsity", type=float, default=0.3)
     parser.add_argument("--side", choices=SIDES, help="measure one network here, print JSON")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--out", type=Path, help="a file of JSON lines; a run with the same one goes on where it stopped"
+    )
     args = parser.parse_args()
     if args.side:
         print(json.dumps(one(args.side, args.names[0], args.sparsity)))
         return
     print(f"| network | side | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 2)}")
-    records = []
+    lines = args.out.read_text().splitlines() if args.out and args.out.exists() else []
+    done = {(r["network"], r["side"]): r for r in map(json.loads, lines)}
     for name in listed(args):
         for side in SIDES:
-            records.append(apart(side, name, args.sparsity))
-            print(row(records[-1]), flush=True)
-    if args.out:
-        args.out.write_text(json.dumps({"sparsity": args.sparsity, "records": records}, indent=1) + "\n")
+            record = done.get((name, side)) or apart(side, name, args.sparsity)
+            print(row(record), flush=True)
+            if args.out and (name, side) not in done:
+                with args.out.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
 
 
 if __name__ == "__main__":
