@@ -86,7 +86,7 @@ def _written(
 ) -> tuple[Forward, Constants]:
     """The forward function for one mode, and its constants."""
     labels, axes = Labels(), dict[tuple[str, int], Row]()
-    graph = export(dense, shape, training=training)
+    graph = export(dense, shape, training=training, any_batch=True)
     flow = follow(graph, named_tensors(dense), labels, axes, outer=("", 1) in kept)
     emitter = Emitter(flow, gone_labels(labels, axes, kept), alive=alive)
     return _function(emitter.run()), Constants(emitter.constants)
