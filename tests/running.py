@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -47,6 +48,18 @@ def run_cli(folder: Path, *arguments: object, stdin: str | bytes | None = "") ->
         patch.setattr(sys, "stdin", piped)
         main()
     return Ran(int(exited.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def run_line(folder: Path, line: str) -> Ran:
+    """Run `prunectl A | prunectl B` as a shell with pipefail would, but one after the other in this process."""
+    ran = Ran(0, "", "")
+    for command in line.split(" | "):
+        program, *arguments = shlex.split(command)
+        assert program == "prunectl", line
+        ran = run_cli(folder, *arguments, stdin=ran.out)
+        if ran.code:
+            break
+    return ran
 
 
 def run_without_torch(folder: Path, *arguments: str, **environment: str) -> Ran:

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import torch
 
-from tests.running import PROGRAM, listing, run_cli, run_shell
+from tests.running import PROGRAM, listing, run_cli, run_line, run_shell
 
 PATH_LINES = {
     "train --model lenet300 --epochs 0": "lenet300-digits.train.safetensors",
@@ -142,8 +142,19 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     assert not set(made["a"].values()) & set(made["c"].values())
 
 
-def test_a_shell_pipe_from_training_to_the_report(tmp_path):
+def test_a_pipe_of_a_shell(tmp_path):
     ran = run_shell(
+        tmp_path,
+        "prunectl train --model lenet300 --data digits --epochs 1 --subset 256"
+        " | prunectl prune --criterion snipit --sparsity 0.98 | prunectl report --csv --parents",
+    )
+    assert ran.code == 0, ran.err
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert [row["steps"] for row in rows] == ["train(1)", "train(1) prune(snipit 0.98)"]
+
+
+def test_a_pipe_from_training_to_the_report(tmp_path):
+    ran = run_line(
         tmp_path,
         "prunectl train --model lenet300 --data digits --epochs 1 --subset 256 | prunectl eval --no-latency"
         " | prunectl prune --criterion snipit --sparsity 0.98 | prunectl train --epochs 1 --subset 256"

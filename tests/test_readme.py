@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prunectl.registry import TABLES
-from tests.running import run_shell
+from tests.running import run_line
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.
 def test_console_blocks_run_and_print_what_they_show(block: str, tmp_path: Path) -> None:
     for part in block.removeprefix("$ ").split("\n$ "):
         command, _, shown = part.partition("\n")
-        ran = run_shell(tmp_path, command)
+        ran = run_line(tmp_path, command)
         assert ran.code == 0, ran.err
         if shown:
             assert ran.out.rstrip("\n") == shown.rstrip("\n")
