@@ -1,4 +1,4 @@
-"""Every toy builds, runs in both modes and can be traced."""
+"""Every toy builds and runs in both modes; test_zoo_exact traces them."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.toys import TOYS
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # torch warns of its own recurrent layers
 @pytest.mark.parametrize("name", TOYS)
-def test_a_toy_runs_and_exports(name: str) -> None:
+def test_a_toy_runs(name: str) -> None:
     build, shape = TOYS[name]
     model = randomise_(build())
     for batch in (2, 3):
@@ -17,8 +17,6 @@ def test_a_toy_runs_and_exports(name: str) -> None:
         for out in (model.train()(x), model.eval()(x)):
             assert out.shape == (batch, 3)
             assert out.isfinite().all()
-    graph = torch.export.export(model, (x,), strict=False).module()
-    torch.testing.assert_close(graph(x), model(x))
 
 
 @pytest.mark.parametrize("name", TOYS)
