@@ -147,30 +147,29 @@ def named(name: str) -> Checkpoint:
     return replace(begun, spec=ModelSpec(f"tests.test_during:{name.replace('-', '_')}", shape, 3))
 
 
-@pytest.mark.parametrize(
-    ("name", "criterion", "changes"),
+@pytest.mark.parametrize(  # rounds come after steps 3, 6 and 9
+    ("name", "criterion", "stops", "changes"),
     [
-        ("network", "snapit-during", {"ema": 0.9, "sched": "onecycle"}),
-        ("network", "cnipit-during", {"opt": "sgd", "lr": 0.05, "clip": 0.5}),
-        ("network", "snipit-during", {"ema": 0.9, "noise": 0.01}),
-        ("network", "structured-random", {"opt": "rmsprop"}),
-        ("encoder-layer", "snapit-during", {}),
-        ("multihead-attention", "snapit-during", {"opt": "adamw", "ema": 0.9}),
-        ("network", "imp", {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "sched": "cosine"}),
-        ("network", "rigl", {"opt": "sgd", "lr": 0.05}),
-        ("network", "gate-decorators", {"prune_every": 2, "prune_steps": 2, "ema": 0.9}),
-        ("network", "l0", {"prune_every": 3, "ema": 0.9}),
+        ("network", "snapit-during", (2, 3, 4, 9), {"ema": 0.9, "sched": "onecycle"}),
+        ("network", "cnipit-during", (3, 9), {"opt": "sgd", "lr": 0.05, "clip": 0.5}),
+        ("network", "snipit-during", (3, 4), {"ema": 0.9, "noise": 0.01}),
+        ("network", "structured-random", (2, 9), {"opt": "rmsprop"}),
+        ("encoder-layer", "snapit-during", (4,), {}),
+        ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
+        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "sched": "cosine"}),
+        ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
+        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "prune_steps": 2, "ema": 0.9}),
+        ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
     ],
 )
-def test_a_stop_anywhere_changes_nothing(name, criterion, changes, tmp_path, monkeypatch) -> None:
+def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     begun = named(name)
     data = image_data(48, begun.spec.input)
     plan = recipe(criterion, 0.6, epochs=5, **{"prune_every": 1, **changes})
     whole = Trainer(begun, data, plan)
     records = records_of(whole)
-    steps = 3
-    for stop in (2, steps, steps + 1, 3 * steps) if name == "network" else (steps + 1,):  # rounds: after 3, 6, 9
+    for stop in stops:
         broken = Trainer(begun, data, plan)
         running = broken.steps()
         for _ in range(stop):
@@ -188,7 +187,7 @@ def test_a_stop_anywhere_changes_nothing(name, criterion, changes, tmp_path, mon
         assert [[r.get(key) for key in same] for r in rest] == [[r.get(key) for key in same] for r in records[stop:]]
 
 
-@pytest.mark.parametrize("name", ["network", "encoder-layer", "multihead-attention"])
+@pytest.mark.parametrize("name", ["network", "encoder-layer"])
 def test_the_result_loads_and_goes_through_every_other_step(name, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     begun = named(name)

@@ -33,6 +33,7 @@ RUNS = {
     "lstm-bidirectional": "graph",
 }
 """A toy for each way to run what is left: own code, swapped norms and attention, rewritten graph."""
+MORE_GRAPHS = {"weight-standardised-gain", "response-norm"}
 
 
 def toy(name: str) -> Checkpoint:
@@ -56,7 +57,7 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
     return difference(one.model, other.model, one.spec.input, seed=7) < 1e-5
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in MORE_GRAPHS)) for n in RUNS])
 def test_shrinks_follow_each_other_through_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     start = toy(name)
@@ -162,11 +163,12 @@ class Written(nn.Module):
 
 
 @pytest.mark.parametrize("network", [Twice, Tokens, Written])
-@pytest.mark.parametrize("sparsity", [0.5, 0.7, 0.85])
-def test_networks_that_once_lost_what_they_need(network: type[nn.Module], sparsity: float) -> None:
-    for seed in range(2):
-        masked = weight_masked(checkpoint_of(randomise_(network(), seed), (1, 8, 8)), sparsity)
-        assert same(shrink(masked), masked)
+def test_networks_that_once_lost_what_they_need(network: type[nn.Module]) -> None:
+    start = checkpoint_of(network(), (1, 8, 8))
+    for sparsity in (0.5, 0.7, 0.85):
+        for seed in range(2):
+            masked = weight_masked(replace(start, model=randomise_(network(), seed)), sparsity)
+            assert same(shrink(masked), masked)
     pruned = prune(checkpoint_of(randomise_(network()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
     assert same(shrink(pruned), pruned)
 

@@ -11,7 +11,7 @@ from prunectl.structure.small import made, planned, zero_out
 from prunectl.structure.surgery import kept_indices
 from prunectl.structure.trace import analyse
 from prunectl.structure.verify import difference
-from tests import shallow, zoo
+from tests import zoo
 from tests.benchmarks.zoo import SETS, TOLERANCES, apart, checked, differences, exact, removal, trains
 from tests.randomise import randomise_
 from tests.toys import TOYS
@@ -21,8 +21,6 @@ SIDE = {"inception_v3": 75, "maxvit_t": 224}
 """Of images that a network of torchvision takes, where it is not 64."""
 GRAPHS = {"maxvit", "swin_transformer"}
 """The families of torchvision that cannot run what is left by their own modules."""
-REPEATED = {*shallow.SHALLOW, "alexnet", "googlenet"}
-"""Families whose smallest network is, in all that matters here, a shallow one or inception's with more layers."""
 SLOW = [
     *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),
     *(("timm", sparsity) for sparsity in (0.3, 0.5)),
@@ -67,14 +65,7 @@ def test_toys_without_nodes(name: str) -> None:
     assert analyse(build(), shape).structure.nodes == 0
 
 
-@pytest.mark.parametrize("family", shallow.SHALLOW)
-def test_a_family_of_few_layers_is_exact(family: str) -> None:
-    assert_exact(family, shallow.SHALLOW[family]().eval(), shallow.SHAPE)
-
-
-@pytest.mark.parametrize(
-    "family", [pytest.param(f, marks=[pytest.mark.slow] * (f in REPEATED)) for f in zoo.TORCHVISION_SMALLEST]
-)
+@pytest.mark.parametrize("family", zoo.TORCHVISION_SMALLEST)
 def test_the_smallest_of_each_family_is_exact(family: str) -> None:
     name = zoo.TORCHVISION_SMALLEST[family]
     side = SIDE.get(name, 64)
