@@ -16,7 +16,7 @@ from prunectl.structure.surgery import cut
 def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: int) -> Masks:
     """Every layer keeps as many weights, but others, drawn at random from those that it had before; values are theirs.
 
-    Source: Frankle, Dziugaite, Roy & Carbin 2021 (arXiv:2009.08576), section 5.
+    Source: Frankle, Dziugaite, Roy & Carbin 2021 (arXiv:2009.08576).
     """
     weights = prunable(model)
     if any(name not in weights for name in masks):

@@ -28,7 +28,7 @@ from prunectl.unit import How, NodeRules
 from prunectl.units import WithNodes, unit_of
 
 _GROWS_UNTIL = 0.75
-"""The share of a training in which weights drop and grow, as RigL has it (Evci et al. 2020, section 4)."""
+"""The share of a training in which weights drop and grow, as RigL has it (Evci et al. 2020)."""
 
 
 class Rounds:

@@ -26,7 +26,7 @@ def snipit(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
 def exponential(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     """Every round prunes the same share of what is left: 1 - (1 - κ)^(i/n) for i = 1..n.
 
-    Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1; de Jorge et al. 2021, arXiv:2006.09081, eq. 8.
+    Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1; de Jorge et al. 2021, arXiv:2006.09081.
     """
     return _rising([-math.expm1(math.log1p(-target) * i / steps) for i in range(1, steps)], target)
 

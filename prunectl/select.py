@@ -72,7 +72,7 @@ def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[s
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
     """Rank by s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
 
-    Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611, eq. 2.
+    Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
     """
     adapted = {}
     for name, score in scores.items():

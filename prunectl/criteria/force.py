@@ -21,7 +21,7 @@ def foresight(
 ) -> Scores:
     """|dL/dθ · θ₀| of every prunable weight: the gradient of the pruned network, θ₀ the weight before it was pruned.
 
-    Source: de Jorge et al. 2021 (arXiv:2006.09081), eq. 6 and algorithm 1; the options are those of `Draw`.
+    Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1; the options are those of `Draw`.
     """
     names = list(prunable(model))
     sums = {name: torch.zeros_like(now.original[name], dtype=torch.float32) for name in names}
@@ -35,7 +35,7 @@ force = Criterion(
     foresight,
     schedule="exponential",
     scope="global",
-    source="de Jorge et al. 2021, arXiv:2006.09081, eq. 6",
+    source="de Jorge et al. 2021, arXiv:2006.09081, algorithm 1",
     steps=60,
     regrows="original",
 )

@@ -72,7 +72,7 @@ def gate_importance(
 ) -> Scores:
     """Σ |dL/dφ · φ| over batches, φ the BatchNorm scale of a node, summed over coupled channels before |·|.
 
-    Nodes without BatchNorm go last. Source: You et al. 2019 (arXiv:1909.08174), eq. 6 and 7.
+    Nodes without BatchNorm go last. Source: You et al. 2019 (arXiv:1909.08174), section 3.
     """
     scales = batch_norm_scales(model)
     if not scales:
@@ -93,7 +93,7 @@ gate_decorators = Criterion(
     gate_importance,
     schedule="exponential",
     scope="global",
-    source="You et al. 2019, arXiv:1909.08174, eq. 7",
+    source="You et al. 2019, arXiv:1909.08174, section 3",
     unit="nodes",
     when="during",
     steps=10,

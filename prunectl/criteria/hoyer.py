@@ -39,7 +39,7 @@ class GroupHoyer(Hoyer):
 
 
 def size(model: nn.Module, data: Batches) -> Scores:
-    """|θ| of every prunable weight. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.3."""
+    """|θ| of every prunable weight. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3."""
     return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
 
 
@@ -57,7 +57,7 @@ hoyer_square = Criterion(
     size,
     schedule="one-shot",
     scope="global",
-    source=f"{SOURCE}, eq. 3",
+    source=SOURCE,
     when="during",
     needs_data=False,
     companion=Hoyer,
@@ -66,7 +66,7 @@ group_hoyer_square = Criterion(
     largest_of_filter,
     schedule="one-shot",
     scope="global",
-    source=f"{SOURCE}, eq. 6",
+    source=SOURCE,
     unit="nodes",
     when="during",
     needs_data=False,

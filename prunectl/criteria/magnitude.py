@@ -22,8 +22,8 @@ magnitude = Criterion(
     when="after",
     needs_data=False,
 )
-lamp = replace(magnitude, scope="lamp", source="Lee et al. 2021, arXiv:2010.07611, eq. 2")
-n_m = replace(magnitude, scope="2:4", source="Mishra et al. 2021, arXiv:2104.08378, section 4")
+lamp = replace(magnitude, scope="lamp", source="Lee et al. 2021, arXiv:2010.07611")
+n_m = replace(magnitude, scope="2:4", source="Mishra et al. 2021, arXiv:2104.08378")
 gmp = replace(
     magnitude,
     schedule="cubic",

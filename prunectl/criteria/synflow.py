@@ -14,7 +14,7 @@ def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
     """dR/dθ · θ of every prunable weight, R = the sum of the outputs for an image of ones through |θ|, in float64.
 
     Scores are divided by their largest, for R of a deep network leaves the range of float32; buffers are absolute too.
-    Source: Tanaka, Kunin, Yamins & Ganguli 2020 (arXiv:2006.05467), eq. 2 and algorithm 1. Their 100 exponential rounds
+    Source: Tanaka, Kunin, Yamins & Ganguli 2020 (arXiv:2006.05467), algorithm 1. Their 100 exponential rounds
     keep layers from collapsing.
     """
     network = shadow(model, lambda t: _absolute(t, isinstance(t, nn.Parameter)))
@@ -38,7 +38,7 @@ synflow = Criterion(
     synaptic_flow,
     schedule="exponential",
     scope="global",
-    source="Tanaka et al. 2020, arXiv:2006.05467, eq. 2",
+    source="Tanaka et al. 2020, arXiv:2006.05467, algorithm 1",
     needs_data=False,
     steps=100,
 )

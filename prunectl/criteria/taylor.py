@@ -22,8 +22,8 @@ def squared_effect(
 ) -> Scores:
     """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches; the options are those of `Draw`.
 
-    Source: Molchanov et al. 2019 (arXiv:1906.10771), eq. 8 with gates, where the first order of the loss without the
-    node is squared in every batch.
+    Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the change of the loss without the node, to
+    first order, is squared in every batch.
     """
     names, total, taken = gated(structure, model), torch.zeros(structure.nodes), 0
     parameters = dict(model.named_parameters())
@@ -38,7 +38,7 @@ taylor = Criterion(
     squared_effect,
     schedule="one-shot",
     scope="global",
-    source="Molchanov et al. 2019, arXiv:1906.10771, eq. 8",
+    source="Molchanov et al. 2019, arXiv:1906.10771, section 3",
     unit="nodes",
     when="after",
 )

@@ -9,7 +9,7 @@ from prunectl.masks import prunable
 def hoyer_square(model: nn.Module) -> Tensor:
     """Σ (Σ|θ|)² / Σθ² over the prunable weights of every layer: a scalar.
 
-    Source: Yang, Wen & Li 2020 (arXiv:1908.09979), eq. 3.
+    Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.
     """
     return torch.stack([_ratio(weight.abs().flatten()) for weight in prunable(model).values()]).sum()
 
@@ -17,14 +17,14 @@ def hoyer_square(model: nn.Module) -> Tensor:
 def group_hoyer_square(model: nn.Module) -> Tensor:
     """Σ (Σ‖g‖)² / Σ‖g‖² over the outputs, and again over the inputs, of every layer: a scalar.
 
-    The groups g are filters and channels, rows and columns. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), eq. 6.
+    The groups g are filters and channels, rows and columns. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.
     """
     rows = [weight.movedim(axis, 0).flatten(1) for weight in prunable(model).values() for axis in (0, 1)]
     return torch.stack([_ratio(_norms(row)) for row in rows]).sum()
 
 
 def bn_scales(model: nn.Module) -> Tensor:
-    """Σ |γ| over the scales of all BatchNorms: a scalar. Source: Liu et al. 2017 (arXiv:1708.06519), eq. 1."""
+    """Σ |γ| over the scales of all BatchNorms: a scalar. Source: Liu et al. 2017 (arXiv:1708.06519), section 3."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine]
     return torch.stack([torch.zeros(()), *(norm.weight.abs().sum().cpu() for norm in norms)]).sum()
 

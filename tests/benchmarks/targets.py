@@ -3,7 +3,8 @@
 Run as `python -m tests.benchmarks.targets DATA [--out FILE.jsonl] [--networks conv6,resnet18]`; DATA such as
 `imagefolder:PATH` or `cifar10` holds 3x32x32 images of 10 classes, of which 64 are taken: what is reached does not
 depend on what is learnt. A run with the same FILE goes on where it stopped; `--markdown FILE` prints the table. *off*
-is the difference in weights, or nodes, between asked and reached.
+is the difference in weights, or nodes, between asked and reached; n:m takes half of the layers whose inputs come in
+fours.
 """
 
 import argparse
@@ -35,8 +36,9 @@ def reached(name: str, begun: Checkpoint, sparsity: float, data: ImageData) -> d
     """What the history says that a criterion reached, in `prune` or, where it is for training, in `train`."""
     method = criterion_named(name)
     options = {"batches": "1"} if "batches" in inspect.signature(method.scorer).parameters else {}
+    target = None if ":" in method.scope else sparsity  # a pattern is a target of its own
     if method.when != "during":
-        whole = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=32, options=options)
+        whole = prune(begun, data, criterion=name, sparsity=target, batch_size=32, options=options)
     else:
         plan = During(name, sparsity, prune_delay=0, prune_every=1, prune_steps=ROUNDS, options=options)
         whole = train(begun, data, Recipe(epochs=ROUNDS + 3, batch_size=32, prune=plan))
