@@ -6,6 +6,7 @@ import torch
 from prunectl.attack import attack
 from prunectl.criterion import criterion_named
 from prunectl.data import load_data
+from prunectl.during import During
 from prunectl.evaluate import evaluate
 from prunectl.fresh import fresh
 from prunectl.prune import prune
@@ -53,6 +54,30 @@ def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
     next(steps)
     resumed = Trainer(on_gpu, data, Recipe(epochs=2), trainer.state())
     assert sum(1 for _ in resumed.steps()) == trainer.total_steps - 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("criterion", ["imp", "rigl", "set", "l0", "gate-decorators", "group-hoyer-square", "gmp"])
+def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
+    data = load_data("digits").subset(500, 0)
+    begun = fresh("lenet5", data, source="digits").to(torch.device("cuda"))
+    during = During(criterion, 0.6, prune_delay=1, prune_every=1, prune_steps=2)
+    trained = train(begun, data, Recipe(epochs=4, amp=True, ema=0.9, sched="onecycle", prune=during))
+    unit = criterion_named(criterion).unit.removesuffix("s")
+    total = trained.dense.nodes if unit == "node" else trained.dense.weights
+    assert round(trained.history[-1]["result"][f"{unit}_sparsity"] * total) == round(0.6 * total)
+
+
+@pytest.mark.gpu
+def test_two_of_four_is_a_pattern_of_sparse_tensor_cores() -> None:
+    data = load_data("digits")
+    pruned = prune(fresh("mlp5", data, source="digits"), None, criterion="n:m").to(torch.device("cuda"))
+    layers = [m for m in pruned.model.modules() if isinstance(m, torch.nn.Linear) and m.weight.shape == (512, 512)]
+    assert len(layers) == 3
+    for layer in layers:
+        weight = layer.weight.detach().half()
+        packed = torch.sparse.to_sparse_semi_structured(weight)
+        assert torch.equal(packed.to_dense(), weight)
 
 
 @pytest.mark.slow
