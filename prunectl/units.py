@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
+from prunectl.connect import select_connected
 from prunectl.criterion import Criterion, Round
 from prunectl.errors import OptionError
 from prunectl.expand import nodes_present
 from prunectl.masks import Masks, prunable
 from prunectl.registry import unknown
 from prunectl.scores import Scores
-from prunectl.select import pattern_of, select, select_pattern
+from prunectl.select import pattern_of, select_pattern
 from prunectl.spending import Spending
 from prunectl.structure.alive import cut_off
 from prunectl.structure.costs import costs_without
-from prunectl.structure.joint import select_both
+from prunectl.structure.joint import nodes_left
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.structure.removal import dead_nodes, merged, node_masks
@@ -65,7 +66,9 @@ class Weights(Unit):
         if pattern is not None:
             return Masks({**self.masks, **select_pattern(scores, self.masks, pattern)})
         alive = Masks.dense() if self.how.regrows else self.masks
-        return Masks({**self.masks, **select(scores, alive, self.keep(sparsity), self.scope)})
+        shape = self.checkpoint.spec.input
+        kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), self.scope)
+        return Masks({**self.masks, **kept})
 
     def sought(self, scores: Scores) -> float:
         """The sparsity of the pattern, or of what scores above the threshold, with a weight left in every layer."""
@@ -162,7 +165,8 @@ class Both(WithNodes):
     def selected(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
         keep = self.keep(sparsity)
-        return select_both(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
+        left = nodes_left(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
+        return Masks({**left, **select_connected(self.model, self.checkpoint.spec.input, scores, left, keep)})
 
     @property
     def unreached(self) -> Tensor:

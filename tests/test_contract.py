@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
+from prunectl.connect import Flow
 from prunectl.criterion import Criterion, Round, criterion_named
 from prunectl.during import During
 from prunectl.masks import Masks, prunable
@@ -146,7 +147,8 @@ def kept_of(pruned: Checkpoint, unit: str, network: str) -> int:
 
 
 def check_connected(pruned: Checkpoint, network: str) -> None:
-    """Every layer keeps a weight, and every axis with nodes one of them."""
+    """Every layer keeps a weight, every axis with nodes one of them, and something of the image arrives."""
+    assert Flow(pruned.model, SHAPE).reaches(pruned.masks)
     assert all(bool(pruned.masks[name].any()) for name in prunable(pruned.model) if name in pruned.masks)
     structure = structure_of(network)
     gone = structure.gone(dead_nodes(structure, pruned.masks, pruned.model))

@@ -12,8 +12,9 @@ from prunectl.budget import Budget
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
 from prunectl.scores import Scores
+from prunectl.select import select
 from prunectl.structure.costs import costs_without
-from prunectl.structure.joint import select_both
+from prunectl.structure.joint import nodes_left
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.ranking import Ranking, rank
 from prunectl.structure.removal import dead_nodes, merged, node_masks
@@ -221,6 +222,12 @@ def test_costs_in_numbers():
 # --- weights and nodes together
 
 
+def selected_both(structure, model, scores, ranking, keep):
+    """Nodes go, then weights."""
+    left = nodes_left(structure, model, scores, ranking, Masks.dense(), keep)
+    return Masks({**left, **select(scores, left, keep)})
+
+
 PAIR = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
 PAIR_STRUCTURE = trace(PAIR, (1, 1, 2))
 
@@ -238,7 +245,7 @@ def test_weights_and_nodes_fall_below_one_line(data):
     )  # fmt: skip
     keep = data.draw(st.integers(2, 19))
     ranking = rank(structure, scores.nodes, torch.ones(4, dtype=torch.bool))
-    masks = select_both(structure, model, scores, ranking, Masks.dense(), keep)
+    masks = selected_both(structure, model, scores, ranking, keep)
     assert sum(int(masks[name].sum()) for name in prunable(model)) == keep
     gone = [not bool(kept) for kept in masks.get("1.bias", torch.ones(4))]
     assert gone == ranking.removed(sum(gone)).tolist()
@@ -256,7 +263,7 @@ def test_without_nodes_that_can_go_only_weights_do():
     structure = trace(model, (1, 1, 2))
     scores = Scores({"1.weight": torch.ones(1, 2), "3.weight": torch.ones(3, 1)}, torch.zeros(1))
     ranking = Ranking(torch.empty(0, dtype=torch.int64), torch.ones(1, dtype=torch.bool), structure.groups)
-    assert select_both(structure, model, scores, ranking, Masks.dense(), 3)["1.weight"].tolist() == [[T, T]]
+    assert selected_both(structure, model, scores, ranking, 3)["1.weight"].tolist() == [[T, T]]
 
 
 # --- budgets

@@ -7,22 +7,19 @@ from torch import Tensor, nn
 
 from prunectl.masks import Masks, prunable
 from prunectl.scores import Scores
-from prunectl.select import select
 from prunectl.structure.nodes import Structure
 from prunectl.structure.ranking import Ranking
 from prunectl.structure.removal import merged, node_masks
 
 
-def select_both(
+def nodes_left(
     structure: Structure, model: nn.Module, scores: Scores, ranking: Ranking, alive: Masks, keep: int
 ) -> Masks:
-    """Remove the lowest-ranked of all alive weights and nodes, until exactly `keep` prunable weights stay.
+    """Remove nodes as far as they are the lowest-ranked of all alive weights and nodes, if `keep` weights are to stay.
 
     A removed node takes all its weights with it. The cut is behind the last node with which no more than the target
-    goes; the weights that are missing then are the lowest-ranked of those left. `ranking` is that of `scores.nodes`.
-
-    Raises:
-        OptionError: as `select`.
+    goes; the weights that are missing then are the lowest-ranked of those left, for `select` to take. `ranking` is that
+    of `scores.nodes`.
     """
 
     def without(count: int) -> Masks:
@@ -34,8 +31,7 @@ def select_both(
         return _kept_from(threshold, scores, without(count), model) < keep
 
     nodes = bisect_left(range(1, len(ranking.order) + 1), True, key=too_many)
-    left = without(nodes)
-    return Masks({**left, **select(scores, left, keep)})
+    return without(nodes)
 
 
 def _of(scores: Scores) -> Tensor:

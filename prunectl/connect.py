@@ -1,0 +1,88 @@
+"""Selection that leaves a path of kept weights from the image to the outputs."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.masks import Masks, prunable
+from prunectl.modes import evaluating
+from prunectl.scores import Scores
+from prunectl.select import select
+from prunectl.shadow import shadow
+
+Shape = tuple[int, int, int]
+
+
+def select_connected(
+    model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str = "global"
+) -> Masks:
+    """As `select`; but where that would cut all paths through the network, the weights of one path stay first.
+
+    The path is found layer by layer, each time by the highest score that is on a path. A network that is cut already,
+    or whose signal cannot be followed (it is all zero behind a LayerNorm of equal values), is selected from as by
+    `select`.
+
+    Raises:
+        OptionError: as `select`.
+    """
+    kept = select(scores, alive, keep, scope)
+    flow = Flow(model, shape)
+    if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):
+        return kept
+    highest = max(float(score.max()) for score in scores.values())
+    path = _path(flow, scores, alive)
+    first = {name: torch.where(path[name], 2 * abs(highest) + 1, score) for name, score in scores.items()}
+    return select(Scores(first), alive, keep, scope)
+
+
+class Flow:
+    """What an image of ones sends to the outputs through weights of 1, without biases, in float64."""
+
+    def __init__(self, model: nn.Module, shape: Shape) -> None:
+        self.network = shadow(model, lambda tensor: _positive(tensor, isinstance(tensor, nn.Parameter)))
+        with torch.no_grad():
+            for name, tensor in [*self.network.named_parameters(), *self.network.named_buffers()]:
+                if name.rpartition(".")[2] in ("bias", "running_mean"):
+                    tensor.zero_()
+        self.weights = prunable(self.network)
+        self.images = torch.ones(1, *shape, dtype=torch.float64, device=next(model.parameters()).device)
+
+    def reaches(self, masks: Masks) -> bool:
+        """Whether anything arrives through the weights that are kept."""
+        with torch.no_grad():
+            return bool(self._out(masks) > 0)
+
+    def on_paths(self, masks: Masks) -> dict[str, Tensor]:
+        """Which kept weights are on a path: bool by name."""
+        found = torch.autograd.grad(
+            self._out(masks), list(self.weights.values()), allow_unused=True, materialize_grads=True
+        )
+        return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
+
+    def _out(self, masks: Masks) -> Tensor:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                fan_in = max(weight[0].numel(), 1)
+                weight.fill_(1 / fan_in)
+                if name in masks:
+                    weight.masked_fill_(~masks[name], 0)
+        with evaluating(self.network), torch.autocast(self.images.device.type, enabled=False):
+            total: Tensor = self.network(self.images).sum()
+        return total
+
+
+def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:
+    """One weight of every layer, all on one path; a layer that no path needs keeps all."""
+    chosen: dict[str, Tensor] = {}
+    none = {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
+    for name, score in scores.items():
+        on = flow.on_paths(Masks({**alive, **chosen}))[name]
+        if on.any():
+            best = score.masked_fill(~on, -torch.inf).argmax()
+            chosen[name] = none[name].flatten().index_fill(0, best, True).view_as(score)
+    return {**none, **chosen}
+
+
+def _positive(tensor: Tensor, parameter: bool) -> Tensor:
+    """|t| in float64, of its own, with a gradient where it is a parameter; integers as they are."""
+    made = tensor.detach().abs().double() if tensor.is_floating_point() else tensor.detach().clone()
+    return made.requires_grad_() if parameter and made.is_floating_point() else made
