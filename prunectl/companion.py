@@ -11,9 +11,11 @@ class Companion(nn.Module):
     """Does nothing; a criterion overrides what it needs. Its own parameters are trained beside the network's.
 
     It is made as `companion(model, structure, images, *, options)`, anew after every round, where `structure` is None
-    for a criterion of weights, and `images` counts the images of an epoch. The names of the network's parameters are
+    unless it `needs_structure`, and `images` counts the images of an epoch. The names of the network's parameters are
     those of `structure`.
     """
+
+    needs_structure = False
 
     def begin_(self, model: nn.Module, due: bool) -> None:
         """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""

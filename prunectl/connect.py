@@ -35,7 +35,7 @@ def select_connected(
 
 
 class Flow:
-    """What an image of ones sends to the outputs through weights of 1, without biases, in float64."""
+    """What an image of ones sends to the outputs without biases, through weights that average what they keep."""
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
         self.network = shadow(model, lambda tensor: _positive(tensor, isinstance(tensor, nn.Parameter)))
@@ -44,7 +44,8 @@ class Flow:
                 if name.rpartition(".")[2] in ("bias", "running_mean"):
                     tensor.zero_()
         self.weights = prunable(self.network)
-        self.images = torch.ones(1, *shape, dtype=torch.float64, device=next(model.parameters()).device)
+        first = next(model.parameters())
+        self.images = torch.ones(1, *shape, dtype=first.dtype, device=first.device)
 
     def reaches(self, masks: Masks) -> bool:
         """Whether anything arrives through the weights that are kept."""
@@ -61,10 +62,9 @@ class Flow:
     def _out(self, masks: Masks) -> Tensor:
         with torch.no_grad():
             for name, weight in self.weights.items():
-                fan_in = max(weight[0].numel(), 1)
-                weight.fill_(1 / fan_in)
-                if name in masks:
-                    weight.masked_fill_(~masks[name], 0)
+                kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
+                inputs = kept.flatten(1).sum(1).clamp_min(1)
+                weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
         with evaluating(self.network), torch.autocast(self.images.device.type, enabled=False):
             total: Tensor = self.network(self.images).sum()
         return total
@@ -83,6 +83,6 @@ def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:
 
 
 def _positive(tensor: Tensor, parameter: bool) -> Tensor:
-    """|t| in float64, of its own, with a gradient where it is a parameter; integers as they are."""
-    made = tensor.detach().abs().double() if tensor.is_floating_point() else tensor.detach().clone()
+    """|t|, of its own, with a gradient where it is a parameter; integers as they are."""
+    made = tensor.detach().abs() if tensor.is_floating_point() else tensor.detach().clone()
     return made.requires_grad_() if parameter and made.is_floating_point() else made

@@ -19,16 +19,14 @@ def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, se
     Source: Frankle, Dziugaite, Roy & Carbin 2021 (arXiv:2009.08576).
     """
     weights = prunable(model)
-    if any(name not in weights for name in masks):
-        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
     original = prunable(checkpoint.model)
     shuffled = {}
-    for name, mask in masks.items():
+    for name, mask in ((name, mask) for name, mask in masks.items() if name in weights):
         before = checkpoint.masks[name] if name in checkpoint.masks else torch.ones_like(mask)
         shuffled[name] = _some(before, int(mask.sum()))
         with torch.no_grad():
             weights[name].copy_(original[name])
-    return Masks(shuffled)
+    return Masks({**masks, **shuffled})
 
 
 def reinitialise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: int) -> Masks:

@@ -43,8 +43,8 @@ class Criterion:
     """The criterion that prunes to the target before the first epoch of a training that then drops and grows."""
     rewinds: bool = False
     """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
-    companion: Callable[..., Any] | None = None
-    """Makes the `Companion` that takes part in the training up to the last round."""
+    companion: Any = None
+    """The class of the `Companion` that takes part in the training up to the last round."""
 
     def options(self, given: dict[str, str], what: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the companion.

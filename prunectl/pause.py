@@ -25,6 +25,8 @@ def paused(trainer: "Trainer") -> State:
         tensors |= {f"optimizer/{name}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
     if trainer.companion is not None:
         tensors |= {f"companion/{name}": tensor for name, tensor in trainer.companion.state_dict().items()}
+    if trainer.companion_average is not None:
+        tensors |= {f"companion_average/{name}": t for name, t in trainer.companion_average.state_dict().items()}
     if trainer.moment is not None:
         tensors |= {f"moment/{name}": tensor for name, tensor in trainer.moment.tensors().items()}
     return State(
@@ -69,6 +71,8 @@ def restore_(trainer: "Trainer", state: State) -> None:
     trainer.scheduler.load_state_dict(state.values["scheduler"])
     if trainer.companion is not None:
         trainer.companion.load_state_dict(kinds.get("companion", {}))
+    if trainer.companion_average is not None:
+        trainer.companion_average.load_state_dict(kinds["companion_average"])
     if state.values["moment"] is not None:
         placed = {name: tensor.to(trainer.device) for name, tensor in kinds["moment"].items()}
         trainer.moment = Moment.read(placed, state.values["moment"])

@@ -67,6 +67,8 @@ def prune(
     method = for_unit(criterion_named(criterion), unit, criterion)
     how = How(scope or method.scope, rules, budget, threshold, method.regrows)
     _check(how, sparsity, batch_size, controls)
+    if "shuffle-layerwise" in controls and method.unit != "weights":
+        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
     if method.needs_training:
         raise OptionError(f"{criterion} prunes while a network trains: prunectl train --criterion {criterion}")
     keywords, _ = method.options(dict(options or {}), f"criterion {criterion}")
@@ -82,14 +84,16 @@ def prune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("prune", seed))
         batches = batches_for(checkpoint, data, batch_size, balanced, seed)
-        rounds, i = planned(sparsity or _SOME, steps), 0
+        rounds, i, begun = planned(sparsity or _SOME, steps), 0, state.kept
         while i < len(rounds) and not (i and state.within_budget()):
-            if sparsity is None or method.regrows or state.keep(rounds[i]) < state.kept:
+            if sparsity is None or state.keep(rounds[i]) < (begun if method.regrows else state.kept):
                 state.progress = i / len(rounds)
                 scores = scored(method, state, batches, keywords, amp)
                 if sparsity is None:
                     rounds = planned(state.sought(scores), steps)
-                state.take(state.selected(scores, rounds[min(i, len(rounds) - 1)]))
+                aim = rounds[min(i, len(rounds) - 1)]
+                if sparsity is not None or state.keep(aim) < state.kept:
+                    state.take(state.selected(scores, aim))
             i += 1
             if report is not None:
                 report(i, len(rounds), state.sparsity)

@@ -54,6 +54,10 @@ class Rounds:
         )
         if pattern_of(self.how.scope) is not None:
             raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
+        if self.method.regrows == "original":
+            raise OptionError(f"{during.criterion} returns weights to the values before it began: prunectl prune first")
+        if self.method.begins is not None and during.scope is not None:
+            raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
         what = f"criterion {during.criterion}"
         self.keywords, self.companion_keywords = self.method.options(during.options, what)
         self.epochs = during.epochs(self._count())
@@ -84,7 +88,7 @@ class Rounds:
         if self.method.companion is None or len(self.events) == len(self.epochs):
             return None
         structure = None
-        if self.method.unit != "weights":
+        if self._follows_nodes:
             if self._followed(checkpoint).model is not checkpoint.model:
                 raise OptionError(
                     f"{self.during.criterion} takes part in every step, which a network on swapped modules or a "
@@ -112,14 +116,18 @@ class Rounds:
             if scores is None:
                 batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
                 scores = scored(method, unit, batches, {} if first else self.keywords, self.recipe.amp)
-            unit.take(unit.selected(scores, self._sparsity(i, unit.sought(scores)) if fixed is None else fixed))
+            aim = self._sparsity(i, unit.sought(scores)) if fixed is None else fixed
+            if fixed is not None or unit.keep(aim) < unit.kept:
+                unit.take(unit.selected(scores, aim))
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).noting(found)
         if isinstance(unit, WithNodes):
-            if unit.gone.any():
+            # a companion that follows the network's nodes does so in its whole shape, up to the last round
+            if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.epochs)):
                 pruned = shrink(pruned, constants=False)
                 found |= {key: value for key, value in pruned.history[-1]["result"].items() if key != "removed"}
-            found["nodes"] = nodes_present(pruned)
+                found["nodes"] = nodes_present(pruned)
+            found.setdefault("nodes", unit.nodes - round(found["node_sparsity"] * unit.nodes))
         self.events.append({"epoch": self.epochs[i], **found})
         self.now = self.events[-1]
         return pruned
@@ -173,6 +181,11 @@ class Rounds:
             raise OptionError(
                 f"--rewind-to {to} is not before the first round of pruning, which comes after epoch {self.epochs[0]}"
             )
+
+    @property
+    def _follows_nodes(self) -> bool:
+        """Whether a companion needs the network's structure."""
+        return self.method.companion is not None and self.method.companion.needs_structure
 
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)

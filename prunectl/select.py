@@ -74,6 +74,8 @@ def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
     Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
     """
+    if any(bool((score < 0).any()) for score in scores.values()):
+        raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
     adapted = {}
     for name, score in scores.items():
         row = _ranked(name, score, alive).double()
@@ -128,6 +130,10 @@ def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int]) -> Ma
             chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True)
             living = living & chosen.flatten(-2).movedim(-1, 1)
         kept[name] = living
+    if all(score.ndim < 2 or score.shape[1] % m for score in scores.values()):
+        raise OptionError(
+            f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; take another scope"
+        )
     return Masks(kept)
 
 

@@ -41,6 +41,9 @@ class Draw:
         if self.bn == "batch" and self.chunk:
             raise OptionError("bn=batch takes the statistics of whole batches, which chunks do not have; leave out one")
 
+        if self.bn == "batch" and distributed.joined():
+            raise OptionError("bn=batch takes the statistics of whole batches, which several processes share; run one")
+
     def parts(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
         """The images of a batch that this process takes, in chunks, each with its share of the batch."""
         inputs, labels, whole = distributed.share(inputs), distributed.share(labels), len(labels)

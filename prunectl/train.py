@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from prunectl.accuracy import accuracy
 from prunectl.checkpoint import Checkpoint
+from prunectl.companion import Companion
 from prunectl.errors import OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
@@ -66,6 +67,7 @@ class Trainer:
         scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
         self.scheduler = scheduler(recipe, self.optimizer, self.steps_per_epoch * scheduled)
         self.average = _average(self.model, recipe.ema)
+        self.companion_average = None if self.companion is None else _average(self.companion, recipe.ema)
         self.moment: Moment | None = None
         self.penalty = _penalty(recipe)
         self.step = self.images = self.spent = 0
@@ -166,13 +168,14 @@ class Trainer:
         if self.companion is not None:
             self.companion.end_(self.model)
         if rounds.rewinds_after(epoch):
-            self.moment = Moment.of(self.model, self.optimizer, self.scheduler)
+            self.moment = Moment.of(self.model, self.optimizer, self.scheduler, self.average)
         if not rounds.due(epoch):
             return False
         self._prune(rounds)
         if self.moment is not None:
-            self.moment.back_(self.model, self.optimizer, self.scheduler)
-            self.enforcer.weights_()
+            self.moment.back_(self.model, self.optimizer, self.scheduler, self.average)
+            for network in [self.model] if self.average is None else [self.model, self.average.module]:
+                self.current.masks.apply_(network)
         return True
 
     def _prune(self, rounds: Rounds) -> None:
@@ -181,8 +184,9 @@ class Trainer:
         before, companion, scores = self.current, self.companion, None
         if companion is not None:
             scores = companion.scores(self.model)
-            for network in [self.model] if self.average is None else [self.model, self.average.module]:
-                companion.fold_(network)
+            companion.fold_(self.model)
+            if self.average is not None and self.companion_average is not None:
+                cast(Companion, self.companion_average.module).fold_(self.average.module)
         with forked(self.device):
             pruned = rounds.run(before, scores)
         if self.recipe.compile and pruned.model is not before.model:
@@ -200,6 +204,7 @@ class Trainer:
                 self.optimizer.param_groups[1]["params"] = (
                     [] if self.companion is None else [*self.companion.parameters()]
                 )
+        self.companion_average = None if self.companion is None else _average(self.companion, self.recipe.ema)
         if self.average is not None:
             averaged = cut(self.average.module.state_dict(), kept)
             count, self.average = self.average.n_averaged, _average(self.model, self.recipe.ema)
@@ -215,9 +220,9 @@ class Trainer:
         network: nn.Module = self.model if self.average is None else self.average.module
         if self.companion is None:
             return network
-        folded = copy.deepcopy(network)
-        self.companion.end_(folded)
-        self.companion.fold_(folded)
+        folded = copy.deepcopy(network).requires_grad_(True)
+        companion = self.companion if self.companion_average is None else self.companion_average.module
+        cast(Companion, companion).fold_(folded)
         return folded
 
     def _logits(self, inputs: Tensor) -> Tensor:
@@ -249,6 +254,8 @@ class Trainer:
         self.enforcer.weights_()
         if self.average is not None:
             self.average.update_parameters(self.model)
+            if self.companion is not None and self.companion_average is not None:
+                self.companion_average.update_parameters(self.companion)
         self.loss += loss.detach() * len(labels)
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.seen += len(labels)

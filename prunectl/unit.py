@@ -1,5 +1,6 @@
 """A unit of pruning: weights, nodes or both, and where a network stands in it."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,8 @@ class Unit(ABC):
                 f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
                 "one prunes weights: give --sparsity"
             )
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise OptionError(f"--threshold is a number that scores are compared with, got {self.threshold}")
         if self.threshold is not None and self.scope != "global":
             raise OptionError(f"--threshold compares all scores with one number: --scope is global, got '{self.scope}'")
         if sparsity is not None and self.keep(sparsity) >= self.kept:

@@ -65,7 +65,8 @@ class Weights(Unit):
         pattern = pattern_of(self.scope)
         if pattern is not None:
             return Masks({**self.masks, **select_pattern(scores, self.masks, pattern)})
-        alive = Masks.dense() if self.how.regrows else self.masks
+        grows = self.how.regrows in ("zero", "random")  # everywhere, others where the checkpoint has weights
+        alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrows else self.masks
         shape = self.checkpoint.spec.input
         kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), self.scope)
         return Masks({**self.masks, **kept})

@@ -105,7 +105,7 @@ def test_scores(name: str, network: str) -> None:
     method, begun = criterion_named(name), start(network)
     model = begun.model.train()
     modules = list(model.modules())
-    modules[-1].eval()
+    modules[-1].eval().weight.requires_grad_(False)
     first = next(model.parameters())
     first.grad = torch.ones_like(first)
     state, modes = copy.deepcopy(model.state_dict()), [module.training for module in modules]
@@ -124,7 +124,10 @@ def test_scores(name: str, network: str) -> None:
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
     assert [module.training for module in modules] == modes
     assert torch.equal(first.grad, torch.ones_like(first))
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in list(model.parameters())[1:])
+    assert all(parameter.grad is None for parameter in list(model.parameters())[1:])
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == [
+        n for n in state if n.endswith("weight")
+    ][-1:]
 
 
 @pytest.mark.parametrize("name", CRITERIA)

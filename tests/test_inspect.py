@@ -28,6 +28,8 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
             "scope": "global",
             "options": {},
             "batch_size": 128,
+            "balanced": True,
+            "amp": False,
             "data": {"name": "digits"},
             "device": "cpu",
             "seed": 0,

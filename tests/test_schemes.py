@@ -126,6 +126,19 @@ def test_a_closed_gate_is_a_removed_node() -> None:
     assert begun.dense.nodes == 18
 
 
+def test_gates_are_averaged_with_the_network() -> None:
+    """What is evaluated is the averaged network behind averaged gates."""
+    trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=2, ema=0.5, lr=0.05))
+    for step, _ in enumerate(trainer.steps(), 1):
+        if step == 3:
+            gates = trainer.companion_average.module
+            assert not torch.equal(gates.log_alpha, trainer.companion.log_alpha)
+            expected = copy.deepcopy(trainer.average.module)
+            gates.fold_(expected)
+            found = trainer.result().model.state_dict()
+            assert all(torch.equal(tensor, found[name]) for name, tensor in expected.state_dict().items())
+
+
 def test_gates_train_beside_the_network_and_leave_with_the_round() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=1, sched="onecycle", lr=0.01))
     first = trainer.companion.log_alpha.detach().clone()
@@ -204,8 +217,8 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
         for name, weight in weights.items():
             assert torch.equal(pruned.masks[name], weight.abs() > limit)
     else:
-        inner = [weights[name].flatten(1).abs().amax(1) for name in ("0.weight", "3.weight", "8.weight")]
-        low = int((torch.cat(inner) <= limit).sum())
+        inner = [weights[name].flatten(1).abs().amax(1) <= limit for name in ("0.weight", "3.weight", "8.weight")]
+        low = sum(min(int(layer.sum()), len(layer) - 1) for layer in inner)  # the last one of a layer stays
         assert 0 < low < 18
         assert pruned.history[-1]["result"]["node_sparsity"] == pytest.approx(low / 18)
     assert pruned.history[-1]["options"]["threshold"] == limit
@@ -250,6 +263,19 @@ def test_rewinding_goes_back_in_every_respect() -> None:
     assert rates[-1] == pytest.approx(0.0, abs=1e-6)  # 1 + (7 - 5) epochs of the schedule: it ends with the training
 
 
+def test_the_average_rewinds_too() -> None:
+    trainer = Trainer(
+        start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, prune_steps=1, ema=0.9, lr=0.05)
+    )
+    for record in trainer.steps():
+        if record and "pruned" in record:
+            for name, tensor in trainer.average.module.state_dict().items():
+                mask = trainer.current.masks.get(name)
+                first = network().state_dict()[name]
+                assert torch.equal(tensor, first if mask is None else first * mask), name
+            assert trainer.average.n_averaged == 0
+
+
 def test_what_cannot_be_rewound() -> None:
     with pytest.raises(OptionError, match="--rewind-to 3 is not before the first round of pruning"):
         Trainer(start(), image_data(), recipe("imp", 0.8, epochs=9, rewind_to=3))
@@ -281,6 +307,28 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
     events = trainer.result().history[-1]["result"]["events"]
     assert [event["epoch"] for event in events] == [0, 1, 2, 3, 4, 5, 6]  # up to three quarters of eight epochs
     assert moved > 50
+
+
+def test_what_cannot_move_is_refused() -> None:
+    for criterion in ("rigl", "set"):
+        with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out --scope"):
+            Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))
+        with pytest.raises(OptionError, match="the fraction of weights that move lies between 0 and 1"):
+            train(start(), image_data(), recipe(criterion, 0.7, options={"fraction": "2.5"}))
+    with pytest.raises(OptionError, match="force returns weights to the values before it began: prunectl prune first"):
+        Trainer(start(), image_data(), recipe("force", 0.7))
+
+
+def test_force_revives_nothing_of_an_earlier_pruning() -> None:
+    once = prune(start(), None, criterion="random", sparsity=0.6)
+    more = prune(once, image_data(), criterion="force", sparsity=0.62, steps=6, batch_size=16)
+    assert not any(bool((mask & ~once.masks[name]).any()) for name, mask in more.masks.items())
+    assert more.masks.kept(more.model) == 468 - round(0.62 * 468)
+
+
+def test_thresholds_in_rounds_never_ask_for_less() -> None:
+    pruned = prune(start(), None, criterion="synflow", threshold=0.1, steps=20)
+    assert 0 < pruned.history[-1]["result"]["weight_sparsity"] < 1
 
 
 def test_a_sparse_network_is_grown_as_it_is() -> None:

@@ -24,6 +24,7 @@ from prunectl.masks import Masks
 from prunectl.structure.nodes import Structure
 from prunectl.structure.trace import trace
 from tests.helpers import randomise_
+from tests.toys import TOYS
 
 SHAPE = (1, 4, 4)
 
@@ -128,6 +129,38 @@ def test_chunks_change_the_memory_alone(model: nn.Module, scorer) -> None:
 def test_chunks_have_no_batch_statistics(model: nn.Module) -> None:
     with pytest.raises(OptionError, match="bn=batch takes the statistics of whole batches"):
         elasticity(model, iter(batches()), bn="batch", chunk=2)
+
+
+def test_grasp_goes_through_attention() -> None:
+    """The fused kernels of attention have no second derivative."""
+    build, shape = TOYS["multihead-attention"]
+    images = torch.randn(4, *shape), torch.arange(4) % 3
+    scores = gradient_flow(randomise_(build()), iter([images]), batches=1)
+    assert all(bool(score.any()) for score in scores.values())
+
+
+def test_nodes_that_no_filter_makes_go_last() -> None:
+    """The channels of an image."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+    structure = trace(model, (3, 4, 4), outer=True)
+    for scorer in (filter_norm, largest_of_filter):
+        scores = scorer(model, iter(()), structure).nodes
+        lacking = structure.image
+        assert len(lacking) == 3
+        assert scores[lacking].min() > scores[[i for i in range(structure.nodes) if i not in lacking.tolist()]].max()
+
+
+def test_synflow_casts_where_the_network_does() -> None:
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x.flatten(1).float())
+
+    scores = synaptic_flow(Casts(), repeat((torch.zeros(1, 1, 2, 2), torch.zeros(1))))
+    assert float(scores["head.weight"].max()) == 1
 
 
 def test_synflow_sums_over_paths() -> None:

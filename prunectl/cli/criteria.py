@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prunectl.cli import output
-from prunectl.registry import names, resolve
+from prunectl.registry import names
 
 _NARROW = 24
 """Columns that a source takes at least, on a narrow terminal."""
@@ -17,11 +17,11 @@ _NARROW = 24
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
     """List the criteria: name, what they prune and when, schedule with its steps, scope, source."""
-    from prunectl.criterion import Criterion
+    from prunectl.criterion import criterion_named
 
     rows, fields = [], ("unit", "when", "schedule", "steps", "scope", "source")
     for name in names("criterion"):
-        method: Criterion = resolve("criterion", name)
+        method = criterion_named(name)
         rows.append({"name": name, **{field: getattr(method, field) for field in fields}})
     if as_json:
         output.emit(json.dumps(rows))

@@ -174,9 +174,13 @@ def _watched(
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path) -> None:
     """Write, tell, and pass the path on."""
     from prunectl.checkpoint import write
+    from prunectl.criterion import criterion_named
 
     write(pruned, path)
     _tell(criterion, pruned)
+    method = criterion_named(criterion)
+    if method.rewinds or method.companion is not None:
+        output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
 
 
@@ -187,7 +191,7 @@ def _target(
     given = {kind: text for kind, text in budgets.items() if text is not None}
     flags = {"--sparsity": sparsity, "--threshold": threshold, **{f"--{kind}": text for kind, text in given.items()}}
     named = [flag for flag, value in flags.items() if value is not None]
-    named += [f"--scope {scope}"] if scope is not None and ":" in scope else []
+    named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
     if len(named) > 1:
         raise OptionError(f"give one target, got {' and '.join(named)}")
     for kind, text in given.items():

@@ -54,7 +54,11 @@ def command(
     clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
     noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
     reg: Annotated[
-        str | None, typer.Option(help="Regulariser: l1 or lp (-O p=0.5).", autocompletion=completes("regularizer"))
+        str | None,
+        typer.Option(
+            help="Regulariser: l1, lp (-O p=0.5), bn-l1, hoyer-square or group-hoyer-square.",
+            autocompletion=completes("regularizer"),
+        ),
     ] = None,
     reg_weight: Annotated[float, typer.Option(help="Its factor in the loss.")] = 1e-5,
     criterion: Annotated[

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.criterion import Batches, Criterion, Round
+from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 from prunectl.sensitivity import Draw, gradients
@@ -55,6 +56,8 @@ def _mask(now: Round, name: str, like: Tensor) -> Tensor:
 
 def _survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
     """The kept weights without the `share` that is closest to zero: bool, of the weight's shape."""
+    if not 0 <= share <= 1:
+        raise OptionError("the fraction of weights that move lies between 0 and 1")
     kept = int(mask.sum())
     return _highest(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
 

@@ -8,6 +8,7 @@ from prunectl.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.scores import Scores
 from prunectl.sensitivity import Draw, gradients
+from prunectl.structure.gates import above_where
 from prunectl.structure.nodes import Structure
 from prunectl.structure.norms import at_scales, batch_norm_scales
 
@@ -19,6 +20,7 @@ class TickTock(Companion):
     |dL/dφ · φ| is added up over the steps; dL is that of the loss without the penalty.
     """
 
+    needs_structure = True
     importance: Tensor
 
     def __init__(self, model: nn.Module, structure: Structure, images: int, *, strength: float = 1e-3) -> None:
@@ -64,7 +66,7 @@ class TickTock(Companion):
     def scores(self, model: nn.Module) -> Scores | None:
         """What was added up; nodes without a gate go last."""
         gated = at_scales(self.structure, dict(batch_norm_scales(model)))[1]
-        return Scores(nodes=_ungated_last(self.importance.cpu(), gated))
+        return Scores(nodes=above_where(~gated, self.importance.cpu()))
 
 
 def gate_importance(
@@ -81,12 +83,7 @@ def gate_importance(
     gated = at_scales(structure, dict(scales))[1]
     for _, found in gradients(model, data, scales, Draw(batches, "batch", loss)):
         total += at_scales(structure, {name: g * scales[name].detach() for name, g in found.items()})[0].abs()
-    return Scores(nodes=_ungated_last(total, gated))
-
-
-def _ungated_last(importance: Tensor, gated: Tensor) -> Tensor:
-    """Scores above all others for nodes without a gate."""
-    return importance.where(gated, 2 * importance.max() + 1)
+    return Scores(nodes=above_where(~gated, total))
 
 
 gate_decorators = Criterion(

@@ -5,9 +5,11 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunectl import distributed
 from prunectl.criterion import Batches, Criterion
+from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.modes import evaluating
 from prunectl.scores import Scores
@@ -31,12 +33,11 @@ def gradient_flow(
 ) -> Scores:
     """θ · Hg of every prunable weight θ: what goes first raises |g|² or lowers it least when it goes.
 
-    g is the gradient of the cross-entropy of logits / T, H its Hessian. Source: Wang, Zhang & Grosse 2020
-    (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the scores of several
-    batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
+    g is the gradient of the cross-entropy of logits / T by the weights that are left, H its Hessian. Source: Wang,
+    Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the
+    scores of several batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
     """
-    draw = Draw(batches, bn, "cross-entropy", chunk)
-    return Scores(_removals(model, data, prunable(model), draw, temperature))
+    return Scores(_removals(model, data, prunable(model), Draw(batches, bn, chunk=chunk), temperature))
 
 
 def node_gradient_flow(
@@ -53,8 +54,8 @@ def node_gradient_flow(
 
     This is half the derivative of |g|² by a common factor of those weights.
     """
-    draw = Draw(batches, bn, "cross-entropy", chunk)
-    values = _removals(model, data, {*prunable(model), *gated(structure, model)}, draw, temperature)
+    names = {*prunable(model), *gated(structure, model)}
+    values = _removals(model, data, names, Draw(batches, bn, chunk=chunk), temperature)
     return Scores(nodes=at_gates(structure, model, values))
 
 
@@ -62,11 +63,16 @@ def _removals(
     model: nn.Module, data: Batches, names: Collection[str], draw: Draw, temperature: float
 ) -> dict[str, Tensor]:
     """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
+    if not temperature > 0:
+        raise OptionError(f"the temperature is above 0, got {temperature}")
     network = shadow(model, lambda t: t.detach().requires_grad_() if isinstance(t, nn.Parameter) else t.clone())
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted: list[Tensor] = list(parameters.values())
     total = [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
-    with evaluating(network, batch_norm_trains=draw.bn == "batch"):
+    with (
+        evaluating(network, batch_norm_trains=draw.bn == "batch"),
+        sdpa_kernel(SDPBackend.MATH),
+    ):  # others have no Hessian
         for inputs, labels in islice(data, draw.batches if wanted else 0):
             for found in _products(network, wanted, list(draw.parts(inputs, labels)), draw, temperature):
                 torch._foreach_add_(total, [tensor.detach() for tensor in found])
@@ -94,6 +100,7 @@ def _products(
     for part in () if whole else parts:
         torch._foreach_add_(g, gradient(part, keep=False))
     distributed.sum_(g)
+    torch._foreach_mul_(g, [(parameter != 0).to(parameter) for parameter in wanted])  # what is pruned does not train
     for part in parts:
         pairs = zip(graph or gradient(part, keep=True), g, strict=True)
         product = torch.stack([(a * b).sum() for a, b in pairs]).sum()

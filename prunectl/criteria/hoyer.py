@@ -8,7 +8,7 @@ from prunectl.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.registry import resolve
 from prunectl.scores import Scores
-from prunectl.structure.gates import producers
+from prunectl.structure.gates import above_where, producers
 from prunectl.structure.nodes import FROZEN, Structure
 
 SOURCE = "Yang et al. 2020, arXiv:1908.09979"
@@ -45,12 +45,12 @@ def size(model: nn.Module, data: Batches) -> Scores:
 
 def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     """The largest |θ| over the prunable weights that make a node: it goes when all are trimmed. Source: as `size`."""
-    weights, largest = prunable(model), torch.zeros(structure.nodes + 1)  # the last entry stands for FROZEN
+    weights, largest = prunable(model), torch.full((structure.nodes + 1,), -1.0)  # the last entry stands for FROZEN
     for name, axis in producers(structure, model):
         if name in weights:
             slices = weights[name].detach().movedim(axis, 0).flatten(1).abs().amax(1).float().cpu()
             largest.scatter_reduce_(0, structure.axes[name, axis] % (structure.nodes + 1), slices, "amax")
-    return Scores(nodes=largest[:FROZEN])
+    return Scores(nodes=above_where(largest < 0, largest)[:FROZEN])
 
 
 hoyer_square = Criterion(

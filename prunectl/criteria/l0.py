@@ -26,6 +26,8 @@ class HardConcrete(Companion):
     counts. Source: Louizos, Welling & Kingma 2018 (arXiv:1712.01312), eq. 10 to 13 and section 3.
     """
 
+    needs_structure = True
+
     def __init__(
         self,
         model: nn.Module,

@@ -5,6 +5,7 @@ from torch import nn
 from prunectl.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.scores import Scores
+from prunectl.structure.gates import above_where
 from prunectl.structure.nodes import Structure
 from prunectl.structure.norms import at_scales, batch_norm_scales
 
@@ -22,7 +23,7 @@ def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     total, gated = at_scales(structure, found)
     if not gated.any():
         raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; take taylor")
-    return Scores(nodes=total.where(gated, 2 * total.max() + 1))
+    return Scores(nodes=above_where(~gated, total))
 
 
 network_slimming = Criterion(

@@ -1,7 +1,7 @@
 """SynFlow: keep the flow through the absolute weights, without data (Tanaka et al. 2020)."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.criterion import Batches, Criterion
 from prunectl.masks import prunable
@@ -17,20 +17,28 @@ def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
     Source: Tanaka, Kunin, Yamins & Ganguli 2020 (arXiv:2006.05467), algorithm 1. Their 100 exponential rounds
     keep layers from collapsing.
     """
-    network = shadow(model, lambda t: _absolute(t, isinstance(t, nn.Parameter)))
-    weights = prunable(network)
     images = next(data)[0]
+    try:
+        values = _flow(model, images, torch.float64)
+    except RuntimeError:  # the network's own code casts to float32
+        values = _flow(model, images, torch.float32)
+    largest = max((float(value.abs().max()) for value in values.values()), default=1.0) or 1.0
+    return Scores({name: (value / largest).float() for name, value in values.items()})
+
+
+def _flow(model: nn.Module, images: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """dR/dθ · θ by name, computed in a type."""
+    network = shadow(model, lambda t: _absolute(t, isinstance(t, nn.Parameter), dtype))
+    weights = prunable(network)
     with evaluating(network), torch.autocast(images.device.type, enabled=False):
-        flow = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+        flow = network(torch.ones_like(images[:1], dtype=dtype)).sum()
         found = torch.autograd.grad(flow, list(weights.values()), allow_unused=True, materialize_grads=True)
-    values = [gradient * weight.detach() for gradient, weight in zip(found, weights.values(), strict=True)]
-    largest = max((float(value.max()) for value in values), default=1.0) or 1.0
-    return Scores({name: (value / largest).float() for name, value in zip(weights, values, strict=True)})
+    return {name: g * w.detach() for (name, w), g in zip(weights.items(), found, strict=True)}
 
 
-def _absolute(tensor: torch.Tensor, parameter: bool) -> torch.Tensor:
-    """|t| in float64, with a gradient of its own where it is a parameter; integers as they are."""
-    made = tensor.detach().abs().double() if tensor.is_floating_point() else tensor.clone()
+def _absolute(tensor: Tensor, parameter: bool, dtype: torch.dtype) -> Tensor:
+    """|t| in a type, with a gradient of its own where it is a parameter; integers as they are."""
+    made = tensor.detach().abs().to(dtype) if tensor.is_floating_point() else tensor.clone()
     return made.requires_grad_() if parameter and made.is_floating_point() else made
 
 

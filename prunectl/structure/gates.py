@@ -44,9 +44,17 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
 
 
 def at_filters(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
-    """The sum of `values`, tensors like prunable weights, over the filters that make a node: float32 (nodes,)."""
+    """The sum of `values`, tensors like prunable weights, over the filters that make a node: float32 (nodes,).
+
+    Nodes that no filter makes, the channels of an image, come above all others.
+    """
     made = [key for key in producers(structure, model) if key[0] in values]
-    return _sums(structure, made, values)[:FROZEN].float()
+    return above_where(~_present(structure, made), _sums(structure, made, values))[:FROZEN].float()
+
+
+def above_where(lacking: Tensor, scores: Tensor) -> Tensor:
+    """Scores above all others where a criterion has nothing to say: what goes last."""
+    return scores.where(~lacking, 2 * scores.abs().max() + 1)
 
 
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:
