@@ -3,16 +3,12 @@
 import json
 import shutil
 import sys
-import textwrap
 from typing import Annotated
 
 import typer
 
 from prunectl.cli import output
 from prunectl.registry import names
-
-_NARROW = 24
-"""Columns that a source takes at least, on a narrow terminal."""
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
@@ -31,10 +27,10 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON l
         row["schedule"] += "" if row["schedule"] in ("one-shot", "constant") else f" {steps}"
     table = [{key: key for key in rows[0]}, *rows]
     widths = {key: max(len(row[key]) for row in table) for key in rows[0] if key != "source"}
-    room = max(shutil.get_terminal_size().columns - sum(widths.values()) - 2 * len(widths), _NARROW)
+    whole = sum(widths.values()) + 2 * len(widths) + max(len(row["source"]) for row in table)
+    apart = sys.stdout.isatty() and shutil.get_terminal_size().columns < whole
     for row in table:
         start = "  ".join(row[key].ljust(width) for key, width in widths.items())
-        first, *more = textwrap.wrap(row["source"], room if sys.stdout.isatty() else len(row["source"]))
-        output.emit(f"{start}  {first}")
-        for line in more:
-            output.emit(" " * (len(start) + 2) + line)
+        output.emit(start.rstrip() if apart else f"{start}  {row['source']}")
+        if apart:
+            output.emit(f"    {row['source']}")

@@ -109,7 +109,7 @@ def _products(
 
 grasp = Criterion(gradient_flow, schedule="one-shot", scope="global", source=SOURCE)
 iterative_grasp = Criterion(
-    gradient_flow, schedule="snipit", scope="global", source=f"{SOURCE}; Verdenius et al. 2020, arXiv:2006.00896"
+    gradient_flow, schedule="snipit", scope="global", source=f"{SOURCE}, in rounds as arXiv:2006.00896"
 )
 structured_grasp = Criterion(
     node_gradient_flow, schedule="one-shot", scope="global", source=f"{SOURCE}, summed over nodes", unit="nodes"
