@@ -1,14 +1,15 @@
 """Recipe: everything that decides how a network is trained, but the network and the data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.during import During
 from prunectl.errors import OptionError
-from prunectl.registry import resolve, unknown
+from prunectl.registry import keyword_options, resolve, unknown
 
 SCHEDULES = ("constant", "cosine", "onecycle")
 AUGMENTATIONS = ("flip", "crop")
@@ -90,3 +91,14 @@ def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.o
             opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=False
         )
     return torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)
+
+
+def penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
+    """The regulariser of a recipe with its options filled in."""
+    if recipe.reg is None:
+        if recipe.reg_options:
+            raise OptionError("options for a regulariser were given without one; name it with --reg")
+        return None
+    function = resolve("regularizer", recipe.reg)
+    keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")
+    return lambda model: function(model, **keywords)

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -21,8 +21,7 @@ from prunectl.measure import cost, memory_in_use
 from prunectl.moment import Moment
 from prunectl.pause import paused, restore_
 from prunectl.random_state import forked, random_state, set_random_state_
-from prunectl.recipe import Recipe, optimizer, scheduler
-from prunectl.registry import keyword_options, resolve
+from prunectl.recipe import Recipe, optimizer, penalty, scheduler
 from prunectl.resume import State
 from prunectl.rounds import Rounds
 from prunectl.seeds import seed_for
@@ -69,7 +68,7 @@ class Trainer:
         self.average = _average(self.model, recipe.ema)
         self.companion_average = None if self.companion is None else _average(self.companion, recipe.ema)
         self.moment: Moment | None = None
-        self.penalty = _penalty(recipe)
+        self.penalty = penalty(recipe)
         self.step = self.images = self.spent = 0
         self.seconds = 0.0
         self.loss = torch.zeros((), device=self.device)
@@ -315,14 +314,3 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
         return None
     step = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=step, use_buffers=True)
-
-
-def _penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
-    """The regulariser of a recipe with its options filled in."""
-    if recipe.reg is None:
-        if recipe.reg_options:
-            raise OptionError("options for a regulariser were given without one; name it with --reg")
-        return None
-    function = resolve("regularizer", recipe.reg)
-    keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")
-    return lambda model: function(model, **keywords)
