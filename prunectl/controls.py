@@ -9,6 +9,7 @@ from prunectl.checkpoint import Checkpoint, build
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
 from prunectl.seeds import seed_for
+from prunectl.select import highest
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut
 
@@ -45,8 +46,7 @@ def reinitialise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: i
 def _some(alive: Tensor, count: int) -> Tensor:
     """`count` of the entries that are True, drawn at random on the cpu."""
     draws = torch.rand(alive.shape).to(alive.device).masked_fill(~alive, -1).flatten()
-    chosen = torch.argsort(draws, descending=True, stable=True)[:count]
-    return torch.zeros_like(alive).flatten().index_fill_(0, chosen, True).view_as(alive)
+    return highest(draws, count).view_as(alive)
 
 
 CONTROLS: dict[str, Callable[[Checkpoint, nn.Module, Masks, int], Masks]] = {

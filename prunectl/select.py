@@ -44,7 +44,7 @@ def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
         best = row.argmax()
         if row[best] > -torch.inf:
             row[best] = torch.inf
-    kept = _highest(torch.cat(list(rows.values())), keep)
+    kept = highest(torch.cat(list(rows.values())), keep)
     return dict(zip(rows, torch.split(kept, [len(row) for row in rows.values()]), strict=True))
 
 
@@ -66,7 +66,7 @@ def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[s
     rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
     room = [int((row > -torch.inf).sum()) for row in rows.values()]
     shares = apportion(sizes, room, keep)
-    return {name: _highest(row, share) for (name, row), share in zip(rows.items(), shares, strict=True)}
+    return {name: highest(row, share) for (name, row), share in zip(rows.items(), shares, strict=True)}
 
 
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ def _ranked(name: str, score: Tensor, alive: Masks) -> Tensor:
     return row.masked_fill_(~alive[name].flatten(), -torch.inf) if name in alive else row
 
 
-def _highest(row: Tensor, keep: int) -> Tensor:
+def highest(row: Tensor, keep: int) -> Tensor:
     """True at the `keep` highest entries; of equal ones the earlier index wins.
 
     The same as a stable descending sort, but linear in time: everything above the k-th highest value, then as many of

@@ -9,6 +9,7 @@ from prunectl.criterion import Batches, Criterion, Round
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.scores import Scores
+from prunectl.select import highest
 from prunectl.sensitivity import Draw, gradients
 
 
@@ -59,21 +60,18 @@ def _survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
     if not 0 <= share <= 1:
         raise OptionError("the fraction of weights that move lies between 0 and 1")
     kept = int(mask.sum())
-    return _highest(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
+    return _best(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
 
 
 def _regrown(survivors: Tensor, mask: Tensor, growth: Tensor) -> Tensor:
     """1 for survivors and, up to the number in the mask, for those others whose growth is highest; else 0."""
     come = int(mask.sum()) - int(survivors.sum())
-    return (survivors | _highest(growth.masked_fill(survivors, -1), come)).float()
+    return (survivors | _best(growth.masked_fill(survivors, -1), come)).float()
 
 
-def _highest(values: Tensor, count: int) -> Tensor:
-    """True at the `count` highest entries; of equal ones the earlier index wins."""
-    best = torch.argsort(values.flatten(), descending=True, stable=True)[:count]
-    return (
-        torch.zeros(values.numel(), dtype=torch.bool, device=values.device).index_fill_(0, best, True).view_as(values)
-    )
+def _best(values: Tensor, count: int) -> Tensor:
+    """True at the `count` highest entries: bool, of the same shape."""
+    return highest(values.flatten(), count).view_as(values)
 
 
 rigl = Criterion(

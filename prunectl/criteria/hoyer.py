@@ -21,12 +21,12 @@ class Hoyer(Companion):
 
     def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-6) -> None:
         super().__init__()
-        self.strength = strength
+        self.strength, self.value = strength, resolve("regularizer", self.regulariser)
 
     def penalty(self, model: nn.Module) -> Tensor:
         """The regulariser, weighted."""
-        value: Tensor = self.strength * resolve("regularizer", self.regulariser)(model)
-        return value
+        weighted: Tensor = self.strength * self.value(model)
+        return weighted
 
 
 class GroupHoyer(Hoyer):
