@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -95,7 +96,6 @@ class Attacker:
         self.parts: list[Tally] = []
         self.warnings: list[str] = []
         self.examples = Examples(examples)
-        self.seconds = 0.0
 
     def batches(self, done: Sequence[Tally] = ()) -> Generator[Tally]:
         """Attack batch by batch, after those that are done; yields the total so far after each."""
@@ -115,8 +115,7 @@ class Attacker:
                 if i < len(done):
                     continue
                 batch = _Batch(self, i, victim, maker, reference, inputs, here)
-                self.parts.append(batch.tally())
-                self.seconds += time.perf_counter() - started
+                self.parts.append(replace(batch.tally(), seconds=time.perf_counter() - started))
                 yield Tally.total(self.parts)
 
     def record(self) -> dict[str, Any]:
@@ -142,7 +141,7 @@ class Attacker:
             **({"median_norm": medians} if medians else {}),
             "attack_seconds": {name: one.seconds for name, one in total.methods.items()},
             "warnings": [*self.warnings, *doubts.of_results(self.methods, total, self.levels, cascade=self.cascade)],
-            "seconds": self.seconds,
+            "seconds": total.seconds,
             "device": str(self.checkpoint.device),
         }
 

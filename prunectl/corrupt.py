@@ -115,7 +115,7 @@ def corrupted(pixels: Tensor, name: str, strength: float) -> Tensor:
     change = functional.adjust_brightness if name == "brightness" else functional.adjust_contrast
     if pixels.shape[1] in (1, 3):
         return change(pixels, strength)  # type: ignore[no-any-return]
-    return torch.cat([change(channel, strength) for channel in pixels.split(1, 1)], 1)
+    return torch.cat([change(pixels[:, i : i + 1], strength) for i in range(pixels.shape[1])], 1)
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:

@@ -82,6 +82,7 @@ def command(
     Several attacks each try every image; those of a preset go on with what still stands. The record is appended to
     NAME.results.jsonl beside the checkpoint, and its path passed on. Ctrl-C keeps what is done, for --resume.
     """
+    attack = ",".join(name.strip() for name in attack.split(","))
     for name in attack.split(","):
         if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
             check("attack", name)

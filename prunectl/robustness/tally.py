@@ -32,6 +32,7 @@ class Tally:
     """Worst cases that the reference classifies as the network does; None without a reference."""
     clean_agree: int | None
     methods: dict[str, MethodTally]
+    seconds: float = 0.0
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -80,6 +81,7 @@ class Tally:
                 )
                 for name, one in self.methods.items()
             },
+            seconds=self.seconds + other.seconds,
         )
 
     def results(self, levels: Sequence[float]) -> list[dict[str, Any]]:
