@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunectl.attacks.criterion import wanted
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData, mixed
@@ -93,13 +94,17 @@ class Attacker:
         if not len(self.images):
             raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
         self.batch_size, self.seed = batch_size, seed
-        self.parts: list[Tally] = []
+        self.last: Tally | None = None
+        self.total: Tally | None = None
         self.warnings: list[str] = []
         self.examples = Examples(examples)
 
     def batches(self, done: Sequence[Tally] = ()) -> Generator[Tally]:
-        """Attack batch by batch, after those that are done; yields the total so far after each."""
-        self.parts = list(done)
+        """Attack batch by batch, after those that are done; yields the total so far after each.
+
+        Between two batches the networks are in eval mode and without gradients; at the end, or on `close`, as before.
+        """
+        self.total = Tally.sum(done) if done else None
         device = self.checkpoint.device
         others = [network for network in (self.source, self.reference) if network is not None]
         with opened(self.checkpoint, *others) as networks, forked(device):
@@ -108,19 +113,20 @@ class Attacker:
             reference = rest.pop(0) if self.reference is not None else None
             for i, (pixels, labels) in enumerate(self.images.batches(self.batch_size)):
                 started = time.perf_counter()
-                inputs, here = pixels.to(device).float() / 255, labels.to(device)
                 if i == 0:
-                    torch.manual_seed(seed_for("attack doubts", self.seed))
-                    self.warnings = doubts.of_network(victim, maker, self.methods, self.levels, inputs, here)
+                    self.warnings = doubts.of_network(victim, maker, self.methods, self.levels, *self._sample())
                 if i < len(done):
                     continue
+                inputs, here = pixels.to(device).float() / 255, labels.to(device)
                 batch = _Batch(self, i, victim, maker, reference, inputs, here)
-                self.parts.append(replace(batch.tally(), seconds=time.perf_counter() - started))
-                yield Tally.total(self.parts)
+                self.last = replace(batch.tally(), seconds=time.perf_counter() - started)
+                self.total = self.last if self.total is None else self.total.plus(self.last)
+                yield self.total
 
     def record(self) -> dict[str, Any]:
-        """What was measured on the batches so far."""
-        total = Tally.total(self.parts)
+        """What was measured on the batches so far; there is at least one."""
+        total = self.total
+        assert total is not None
         results = total.results(self.levels)
         medians = {} if self.source is not None else total.medians()
         return {
@@ -140,10 +146,22 @@ class Attacker:
             "results": results,
             **({"median_norm": medians} if medians else {}),
             "attack_seconds": {name: one.seconds for name, one in total.methods.items()},
-            "warnings": [*self.warnings, *doubts.of_results(self.methods, total, self.levels, cascade=self.cascade)],
+            "warnings": [
+                *self.warnings,
+                *doubts.of_results(
+                    self.methods, total, self.levels, cascade=self.cascade, transfer=self.source is not None
+                ),
+            ],
             "seconds": total.seconds,
             "device": str(self.checkpoint.device),
         }
+
+    def _sample(self) -> tuple[Tensor, Tensor]:
+        """A few images (B, C, H, W) from all over the set, and their labels (B,)."""
+        count = min(2 * doubts.SAMPLE, len(self.images))
+        spread = self.images.take(torch.arange(count) * len(self.images) // count)
+        pixels, labels = next(iter(spread.batches(count)))
+        return pixels.to(self.checkpoint.device).float() / 255, labels.to(self.checkpoint.device)
 
 
 class _Batch:
@@ -199,8 +217,7 @@ class _Batch:
                 now = tried & self.standing[e] if self.run.cascade else tried
                 self._note(tally, e, now, images[now[tried]])
             if not self.run.cascade:
-                turned = self._turned(predict(self.victim, nearest), tried)
-                norms = torch.where(turned, method.norms(self.images[tried], nearest), torch.inf).tolist()
+                norms = self._least(method, tried, [*found, nearest])
         else:
             for e, eps in enumerate(levels):
                 tried = self.standing[e].clone() if self.run.cascade else self.attacked
@@ -209,21 +226,25 @@ class _Batch:
         tally.norms, tally.seconds = norms, time.perf_counter() - started
         return tally
 
+    def _least(self, method: Method, tried: Tensor, found: Sequence[Tensor]) -> list[float]:
+        """The norm of the nearest of several candidates that reach what they should, infinite where none does."""
+        least = torch.full((int(tried.sum()),), torch.inf, device=self.images.device)
+        for images in found:
+            turned = self._turned(predict(self.victim, images), tried)
+            sizes = method.norms(self.images[tried], images)
+            least = torch.where(turned, torch.minimum(least, sizes), least)
+        return least.tolist()
+
     def _made(self, method: Method, tried: Tensor, levels: Sequence[float]) -> list[Tensor]:
         """Adversarials of some images, with random numbers of this batch's own."""
         images = self.images[tried]
         if not len(images):
             return [images] * (len(levels) + method.minimal)
         torch.manual_seed(mixed(seed_for("attack", self.run.seed), self.index))
-        return method(self.maker, images, self._criterion(tried), levels)
-
-    def _criterion(self, tried: Tensor) -> Any:
-        """What the attack is to reach."""
-        from foolbox.criteria import Misclassification, TargetedMisclassification  # noqa: PLC0415
-
-        if self.aims is None:
-            return Misclassification(self.labels[tried])
-        return TargetedMisclassification(self.aims[tried])
+        aims = None if self.aims is None else self.aims[tried]
+        # what fools the network that it is made on may not be enough for the other one
+        unmet = self.run.source is not None and not method.minimal
+        return method(self.maker, images, wanted(self.labels[tried], aims, unmet=unmet), levels)
 
     def _turned(self, classes: Tensor, tried: Tensor) -> Tensor:
         """Which predictions are what the attack was to reach."""
@@ -231,7 +252,7 @@ class _Batch:
 
     def _note(self, tally: MethodTally, e: int, tried: Tensor, images: Tensor) -> None:
         """Count what an attack reached at a level; in a cascade it holds at all larger ones too."""
-        classes = predict(self.victim, images) if len(images) else self.labels[tried]
+        classes = predict(self.victim, images)
         at = tried.nonzero()[:, 0]
         wrong = at[classes != self.labels[tried]]
         turned = at[self._turned(classes, tried)]

@@ -1,6 +1,7 @@
 """corrupt: how a network holds against common corruptions of its test images."""
 
 import io
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from prunectl.errors import DataError
 from prunectl.images import ImageData, Images, mixed
 from prunectl.random_state import forked
 from prunectl.registry import unknown
+from prunectl.robustness.network import check_finite
 from prunectl.seeds import seed_for
 
 SEVERITIES = {
@@ -46,6 +48,7 @@ def corrupt(
     Raises:
         UnknownName: no such corruption.
         DataError: the images do not fit the network, or there are none.
+        CheckpointError: the network gives NaN.
     """
     for name in corruptions:
         if name not in SEVERITIES:
@@ -69,6 +72,7 @@ def corrupt(
             result = accuracy(
                 checkpoint.model, here, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size
             )
+            check_finite(math.isfinite(result.loss), spec.name)
             right += int(result.confusion.diag().sum())
         return right / count
 
@@ -128,5 +132,5 @@ def _jpeg(image: Tensor, quality: int) -> Tensor:
     pixels = image.movedim(0, -1).numpy()  # (H, W, C)
     Image.fromarray(pixels[..., 0] if image.shape[0] == 1 else pixels).save(stored, "JPEG", quality=quality)
     with Image.open(stored) as read:
-        flat = torch.tensor(list(read.tobytes()), dtype=torch.uint8)
+        flat = torch.frombuffer(bytearray(read.tobytes()), dtype=torch.uint8)
     return flat.view(*image.shape[1:], image.shape[0]).movedim(-1, 0)

@@ -72,6 +72,8 @@ class Recipe:
                 raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
+        if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
+            raise OptionError("--adv-steps, --adv-loss and --adv-beta say how to make adversarials; give --adv-eps too")
         if self.adv_loss not in LOSSES:
             raise unknown("adversarial loss", self.adv_loss, LOSSES)
         for name in self.augment or ():

@@ -104,7 +104,7 @@ TABLES: dict[str, dict[str, str]] = {
         "l2-square": "prunectl.attacks.square:l2_square",
         "l1-fgm": "foolbox.attacks:L1FastGradientAttack",
         "l1-fgsm": "foolbox.attacks:L1FastGradientAttack",
-        "l1-pgd": "foolbox.attacks:SparseL1DescentAttack",
+        "l1-pgd": "prunectl.attacks.pgd:l1_pgd",
         "l1-fmn": "foolbox.attacks:L1FMNAttack",
         "ead": "foolbox.attacks:EADAttack",
         "l0-fmn": "foolbox.attacks:L0FMNAttack",

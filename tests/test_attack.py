@@ -1,6 +1,7 @@
 """Robust accuracy is measured over all images, in the worst case, and the network comes back as it was."""
 
 import inspect
+import json
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.registry import TABLES, resolve
 from prunectl.robustness.methods import largest, methods
+from prunectl.robustness.tally import Tally
 from prunectl.shrink import shrink
 from prunectl.train import train
 from tests.helpers import checkpoint_of, image_data
@@ -127,6 +129,43 @@ def test_transfer_tries_what_was_made_on_another_network() -> None:
     assert attack(blind, data, attack="fgsm", eps=[0.45], source=victim)["clean_accuracy"] == 0.25
 
 
+@pytest.mark.parametrize("name", ["apgd-ce", "apgd-dlr", "square"])
+def test_what_fools_the_source_goes_on_to_the_end(name: str) -> None:
+    """The source's border lies at 0.35: an image that stopped there would not cross that of the victim at 0.5."""
+    data = pixels()
+    three = checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(1, 3)), SHAPE, 3)
+    source = checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(1, 3)), SHAPE, 3)
+    with torch.no_grad():
+        for network, at in ((three, 0.5), (source, 0.35)):
+            network.model[1].weight.copy_(torch.tensor([[0.0], [1.0], [0.0]]))
+            network.model[1].bias.copy_(torch.tensor([0.0, -(at - 0.5) / 0.25, -9.0]))
+    wide = ImageData(data.name, data.train, data.test, ("0", "1", "2"), data.preprocessing)
+    record = attack(
+        three, wide, attack=name, eps=[0.25], source=source, options={"queries": "50"} if name == "square" else {}
+    )
+    assert record["results"][0]["robust_accuracy"] == 0.25  # only the one at 0.1 stands
+
+
+class View(nn.Module):
+    """A network that takes no empty batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = threshold()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Flatten as many networks do."""
+        outputs: torch.Tensor = self.inner(images.view(len(images), -1).view(-1, 1, 1, 1))
+        return outputs
+
+
+@pytest.mark.parametrize("name", ["pgd", "deepfool", "ddn", "standard"])
+def test_a_batch_without_anything_to_attack(name: str) -> None:
+    options = {"queries": "5"} if name == "standard" else {}
+    record = attack(checkpoint_of(View(), SHAPE, 2), pixels(), attack=name, eps=[0.15], batch_size=1, options=options)
+    assert record["results"][0]["robust_accuracy"] == 0.5
+
+
 def test_batches_and_n_change_nothing_but_the_images() -> None:
     checkpoint = checkpoint_of(threshold(), SHAPE, 2)
     whole = attack(checkpoint, pixels(), attack="fgsm", eps=[0.15])
@@ -141,16 +180,17 @@ def test_going_on_after_some_batches_gives_the_same_record(threes: Checkpoint) -
     def attacker() -> Attacker:
         return Attacker(threes, image_data(), attack="pgd,square", eps=[0.1], batch_size=7, options={"queries": "20"})
 
-    whole, again = attacker(), attacker()
+    whole, again, stopped = attacker(), attacker(), attacker()
     for _ in whole.batches():
         pass
-    stopped = attacker()
+    done = []
     batches = stopped.batches()
-    next(batches)
-    next(batches)
+    for _ in range(2):
+        next(batches)
+        done.append(Tally.read(json.loads(json.dumps(stopped.last.plain()))))
     batches.close()
-    assert len(stopped.parts) == 2
-    for _ in again.batches(stopped.parts):
+    assert all(parameter.requires_grad for parameter in threes.model.parameters())
+    for _ in again.batches(done):
         pass
     assert again.record()["results"] == whole.record()["results"]
 
@@ -192,7 +232,7 @@ def test_every_attack_by_name_gives_the_masked_and_the_shrunk_network_the_same_n
     masked = prune(threes, image_data(), criterion="efficient-convnets", sparsity=0.25)
     known = inspect.signature(resolve("attack", name)).parameters
     options = {key: "5" for key in ("steps", "queries", "binary_search_steps") if key in known}
-    eps = largest(methods([name], None, {}, classes=4)[0].norm, (1, 8, 8)) / 10
+    eps = largest(methods([name], None, {}, classes=4)[0].norm, (1, 8, 8)) / 8
     records = [
         attack(network, image_data(), attack=name, n=12, options=options, eps=[eps])
         for network in (threes, masked, shrink(masked))
@@ -233,6 +273,15 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
         ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: steps=40"),
         ({"options": {"steps": "many"}}, OptionError, "option 'steps' of attack pgd is of type int, as 40 is"),
         ({"n": 0}, DataError, "no test images to attack"),
+        ({"options": {"steps": "0"}}, OptionError, "option 'steps' of attack pgd is 1 or more, got 0"),
+        (
+            {"attack": "standard", "norm": "l1"},
+            OptionError,
+            "standard is for linf, l2; for l1 name attacks, such as fmn",
+        ),
+        ({"attack": "fgsm", "target": "next"}, OptionError, "attack fgsm has no targeted form; take pgd or apgd-ce"),
+        ({"attack": "l0-fmn", "eps": [0.5]}, OptionError, "eps of l0 attacks count changed channel values, in whole"),
+        ({"attack": "pgd,linf-pgd"}, OptionError, "an attack is named twice: pgd, linf-pgd"),
     ],
 )
 def test_bad_input(changes: dict[str, object], error: type[Exception], message: str) -> None:

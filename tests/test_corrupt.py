@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prunectl.corrupt import SEVERITIES, corrupt, corrupted
-from prunectl.errors import DataError, UnknownName
+from prunectl.errors import CheckpointError, DataError, UnknownName
 from tests.helpers import checkpoint_of, image_data
 from tests.test_attack import SHAPE, pixels, threshold
 
@@ -51,6 +51,9 @@ def test_the_seed_decides_and_batches_do_not_matter_where_nothing_is_random():
 
 def test_bad_input():
     network = checkpoint_of(threshold(), SHAPE, 2)
+    broken = checkpoint_of(threshold(float("nan")), SHAPE, 2)
+    with pytest.raises(CheckpointError, match="gives NaN or infinite outputs on its images"):
+        corrupt(broken, pixels(), corruptions=["blur"])
     with pytest.raises(UnknownName, match="no corruption named 'blurr'; did you mean 'blur'"):
         corrupt(network, pixels(), corruptions=["blurr"])
     with pytest.raises(DataError, match="no test images to corrupt"):

@@ -1,5 +1,7 @@
 """What speaks against a robust accuracy is said."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,10 @@ from tests.test_attack import SHAPE, pixels, threshold
 
 
 def warnings(model: nn.Module, **how: object) -> list[str]:
-    """Those of an attack on a network of one pixel."""
-    found: list[str] = attack(checkpoint_of(model, SHAPE, 2), pixels(), **{"attack": "pgd", "eps": [0.2], **how})[
+    """Those of an attack on a network of one pixel, on ten images of each kind."""
+    data = pixels()
+    many = replace(data, test=data.test.take(torch.arange(40) % 4))
+    found: list[str] = attack(checkpoint_of(model, SHAPE, 2), many, **{"attack": "pgd", "eps": [0.2], **how})[
         "warnings"
     ]
     return found
@@ -54,13 +58,13 @@ def test_a_stochastic_network():
 
 def test_zero_gradients_and_what_follows_from_them():
     found = warnings(Rounded(), options={"random_start": "false"})
-    assert any("the gradient is zero on 100.0% of the images" in text for text in found)
+    assert any("the gradient is zero on 100.0% of 30 images" in text for text in found)
     assert any("pgd: 100% still stand at eps 1, where an image can become any other one" in text for text in found)
 
 
 def test_too_few_steps():
     found = warnings(threshold(), eps=[0.22], options={"steps": "2", "rel_stepsize": "0.25", "random_start": "false"})
-    assert found[-1].startswith("pgd: twice the steps leave 33% standing at eps 0.22, not 67%: it has not converged")
+    assert found[-1].startswith("pgd: twice the steps leave 10 of 30 images standing at eps 0.22, not 20: it has not")
     assert found[-1].endswith("give -O steps=4")
 
 
@@ -71,13 +75,24 @@ def test_a_network_that_is_never_right():
     data = pixels()
     kept = type(data)(data.name, data.train, data.test.take(torch.arange(3)), data.classes, data.preprocessing)
     record = attack(checkpoint_of(model, SHAPE, 2), kept, attack="pgd", eps=[0.2])
-    assert record["warnings"] == ["no image of the first batch is rightly classified: there is nothing to attack"]
+    assert record["warnings"] == ["no image that could be attacked is rightly classified: there was nothing to attack"]
 
 
 def tally(**robust: list[int]) -> Tally:
     """Of 100 images at two levels."""
     made = {name: MethodTally([100, 100], counts, [100 - c for c in counts]) for name, counts in robust.items()}
     return Tally(100, 100, [0, 0], [100, 100], 100, None, None, made)
+
+
+def test_a_weak_source_says_nothing_against_the_victim():
+    record = attack(
+        checkpoint_of(threshold(0.9), SHAPE, 2),
+        pixels(),
+        attack="quick",
+        eps=[0.3],
+        source=checkpoint_of(threshold(), SHAPE, 2),
+    )
+    assert record["warnings"] == []
 
 
 @pytest.mark.parametrize(

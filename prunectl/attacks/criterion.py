@@ -2,7 +2,33 @@
 
 from typing import Any
 
+from foolbox.criteria import Misclassification, TargetedMisclassification
 from torch import Tensor
+
+
+class UnmetMisclassification(Misclassification):
+    """Away from the labels, and never far enough: an attack goes on to its end."""
+
+    def __call__(self, perturbed: Any, outputs: Any) -> Any:
+        """Says of none that it is adversarial."""
+        found = super().__call__(perturbed, outputs)
+        return found != found  # noqa: PLR0124  all false, in torch and in eagerpy
+
+
+class UnmetTargetedMisclassification(TargetedMisclassification):
+    """Towards the target classes, and never near enough."""
+
+    def __call__(self, perturbed: Any, outputs: Any) -> Any:
+        """Says of none that it is adversarial."""
+        found = super().__call__(perturbed, outputs)
+        return found != found  # noqa: PLR0124  all false, in torch and in eagerpy
+
+
+def wanted(labels: Tensor, aims: Tensor | None = None, *, unmet: bool = False) -> Any:
+    """What an attack is to reach: other classes than the labels (B,), or the classes that it aims at (B,)."""
+    if aims is None:
+        return UnmetMisclassification(labels) if unmet else Misclassification(labels)
+    return UnmetTargetedMisclassification(aims) if unmet else TargetedMisclassification(aims)
 
 
 def target_classes(criterion: Any) -> Tensor | None:

@@ -8,6 +8,7 @@ from foolbox.attacks.projected_gradient_descent import (
     L2ProjectedGradientDescentAttack,
     LinfProjectedGradientDescentAttack,
 )
+from foolbox.attacks.sparse_l1_descent_attack import SparseL1DescentAttack
 
 _CROSSING = 2.5
 
@@ -26,3 +27,11 @@ def l2_pgd(
     """In the L2 norm; `rel_stepsize` is in units of eps."""
     size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
     return L2ProjectedGradientDescentAttack(steps=steps, rel_stepsize=size, random_start=random_start)
+
+
+def l1_pgd(
+    *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True, quantile: float = 0.99
+) -> SparseL1DescentAttack:
+    """In the L1 norm, on the largest entries of the gradient (Tramer & Boneh 2019, arXiv:1904.13000)."""
+    size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
+    return SparseL1DescentAttack(steps=steps, rel_stepsize=size, random_start=random_start, quantile=quantile)

@@ -16,7 +16,23 @@ if TYPE_CHECKING:
     from prunectl.images import ImageData
 
 
+ATTACKING = {
+    "attack",
+    "eps",
+    "norm",
+    "plugin_options",
+    "target",
+    "reference",
+    "transfer_from",
+    "save_examples",
+    "resume",
+    "force",
+}
+"""Options of attacks, which mean nothing for corruptions."""
+
+
 def command(
+    ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     attack: Annotated[
         str,
@@ -32,19 +48,22 @@ def command(
         str | None,
         typer.Option(
             metavar="EPS[,EPS...]",
-            help="Sizes of the perturbation, for images in [0, 1]  [default: those of norm and images]",
+            help="Sizes of the perturbation; pixels are in [0, 1]  [default: those of norm and images]",
             show_default=False,
         ),
     ] = None,
     norm: Annotated[
         str | None, typer.Option(help="linf, l2, l1 or l0  [default: the attack's]", show_default=False)
     ] = None,
-    plugin_options: options.PluginOptions = None,
+    plugin_options: Annotated[
+        list[str] | None,
+        typer.Option("-O", metavar="KEY=VALUE", help="An option of those attacks that have it; may be repeated."),
+    ] = None,
     n: Annotated[
         str, typer.Option("-n", "--n", metavar="N", help="Attack N test images only, spread evenly over the set.")
     ] = "all",
     target: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Aim at this class; next, or random ones.")
+        str | None, typer.Option(metavar="next|random|CLASS", help="Aim at the next class, random ones or this one.")
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Compare predictions with this checkpoint, such as the unpruned parent.")
@@ -82,6 +101,7 @@ def command(
     Several attacks each try every image; those of a preset go on with what still stands. The record is appended to
     NAME.results.jsonl beside the checkpoint, and its path passed on. Ctrl-C keeps what is done, for --resume.
     """
+    _refuse_beside_corruptions(ctx, corruptions)
     attack = ",".join(name.strip() for name in attack.split(","))
     for name in attack.split(","):
         if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
@@ -119,11 +139,19 @@ def command(
     output.emit(line if as_json else source)
 
 
+def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> None:
+    """Refuse options of attacks where nothing is attacked."""
+    for param in ctx.command.params if corruptions is not None else ():
+        source = ctx.get_parameter_source(str(param.name))
+        if param.name in ATTACKING and source is not None and source.name == "COMMANDLINE":
+            raise OptionError(f"--corruptions attacks nothing; leave out {max(param.opts, key=len)}")
+
+
 def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any) -> dict[str, Any]:
     """Measure on corrupted images, and show it."""
     from prunectl.corrupt import SEVERITIES, corrupt
 
-    chosen = tuple(SEVERITIES) if names == "all" else tuple(names.split(","))
+    chosen = tuple(SEVERITIES) if names == "all" else tuple(dict.fromkeys(name.strip() for name in names.split(",")))
     with output.progress_bar("corruptions", 5 * len(chosen)) as bar:
         record = corrupt(
             network,

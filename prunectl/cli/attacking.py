@@ -26,6 +26,8 @@ def run(
     from prunectl.attack import Attacker
     from prunectl.files import append_record, check_target
 
+    if how["examples"] and resume:
+        raise OptionError("--save-examples needs all images, and an interrupted attack kept none; leave out one")
     if how["examples"]:
         for suffix in _PICTURES:
             check_target(beside(path, suffix), force=force)
@@ -41,7 +43,7 @@ def run(
         for total in batches:
             if not part.exists():
                 append_record(part, {"run": identity})
-            append_record(part, {"batch": attacker.parts[-1].plain()})
+            append_record(part, {"batch": attacker.last.plain() if attacker.last else None})
             bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
             if stopped and total.images < len(attacker.images):
                 batches.close()
@@ -67,18 +69,15 @@ def show(record: dict[str, Any]) -> None:
         f"{record['attack']} ({record['norm']}): clean accuracy {output.percent(record['clean_accuracy'])}{agreement} "
         f"on {record['images']:,} images{norms}"
     )
+    results = record["results"]
     each = record["attacks"] if len(record["attacks"]) > 1 else []
-    last = "agreement" if "agreement" in record else "success"
     rows = [
-        [
-            f"{result['eps']:.3g}",
-            *(output.percent(result["attacks"][name]["robust_accuracy"]) for name in each),
-            output.percent(result["robust_accuracy"]),
-            output.percent(result[last]),
-        ]
-        for result in record["results"]
+        *([name, *(output.percent(r["attacks"][name]["robust_accuracy"]) for r in results)] for name in each),
+        ["robust accuracy", *(output.percent(r["robust_accuracy"]) for r in results)],
+        ["success", *(output.percent(r["success"]) for r in results)],
+        *([["as reference", *(output.percent(r["agreement"]) for r in results)]] if "agreement" in record else []),
     ]
-    output.table(["eps", *(name.removeprefix(f"{record['norm']}-") for name in each), "robust", last], rows)
+    output.table(["eps", *(f"{r['eps']:.3g}" for r in results)], rows)
     for warning in record["warnings"]:
         output.say(f"warning: {warning}")
 
@@ -96,6 +95,7 @@ def _identity(attacker: "Attacker") -> dict[str, Any]:
         "attack": attacker.name,
         "attacks": [method.name for method in attacker.methods],
         "options": attacker.options,
+        "norm": attacker.methods[0].norm,
         "eps": attacker.levels,
         "target": attacker.target,
         "images": len(attacker.images),

@@ -19,9 +19,13 @@ PRESETS = {
     "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
 }
 """Several attacks in cascade: each goes on with the images that the ones before left standing."""
+_PRESET_NORMS = {"quick": ("linf", "l2", "l1"), "standard": ("linf", "l2")}
 NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 """How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
+_AIMLESS = ("fgsm", "l2-fgsm", "l1-fgsm", "l1-fgm", "deepfool", "linf-deepfool")
+"""What has no targeted form."""
+_COUNTS = ("steps", "queries", "repeats", "binary_search_steps", "restarts")
 _EPS = {
     "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
     "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
@@ -83,21 +87,35 @@ def methods(
     if norm is not None and norm not in NORMS:
         raise unknown("norm", norm, NORMS)
     if len(chosen) == 1 and chosen[0] in PRESETS:
-        norm = norm or "linf"
-        wanted = [_under(name, norm) for name in PRESETS[chosen[0]]]
-        wanted = [name for name in wanted if classes >= _CLASSES.get(name, 2) and not (targeted and "apgd-t" in name)]
+        wanted = _of_preset(chosen[0], norm or "linf", classes, targeted=targeted)
     else:
         wanted = [_under(name, norm) for name in chosen]
-        few = next((name for name in wanted if classes < _CLASSES.get(name, 2)), None)
-        if few is not None:
-            raise OptionError(f"attack {few} needs at least {_CLASSES[few]} classes, the network has {classes}")
-    if len(set(wanted)) < len(wanted):
-        raise OptionError(f"an attack is named twice: {', '.join(wanted)}")
+        _check_named(wanted, classes, targeted=targeted)
     makers = [_maker(name) for name in wanted]
     keywords = shared_options(makers, dict(options), f"attack {', '.join(wanted)}")
     made = [_built(name, make, keys, norm or "l2") for name, make, keys in zip(wanted, makers, keywords, strict=True)]
     _check_norms(made, norm)
     return made
+
+
+def _of_preset(preset: str, norm: str, classes: int, *, targeted: bool) -> list[str]:
+    """The attacks of a preset that have a form for the norm, for so many classes, and for a target."""
+    if norm not in _PRESET_NORMS[preset]:
+        raise OptionError(f"{preset} is for {', '.join(_PRESET_NORMS[preset])}; for {norm} name attacks, such as fmn")
+    left_out = {*_AIMLESS, "apgd-t", "l2-apgd-t"} if targeted else set()  # apgd-dlr aims at the one target
+    wanted = [_under(name, norm) for name in PRESETS[preset]]
+    return [name for name in wanted if classes >= _CLASSES.get(name, 2) and name not in left_out]
+
+
+def _check_named(wanted: Sequence[str], classes: int, *, targeted: bool) -> None:
+    """Refuse attacks that are the same, or that the network or the target does not allow."""
+    if len({TABLES["attack"].get(name, name) for name in wanted}) < len(wanted):
+        raise OptionError(f"an attack is named twice: {', '.join(wanted)}")
+    for name in wanted:
+        if classes < _CLASSES.get(name, 2):
+            raise OptionError(f"attack {name} needs at least {_CLASSES[name]} classes, the network has {classes}")
+        if targeted and name in _AIMLESS:
+            raise OptionError(f"attack {name} has no targeted form; take pgd or apgd-ce")
 
 
 def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) -> list[float]:
@@ -108,9 +126,10 @@ def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) 
     """
     if eps is None:
         return list(_EPS[norm][shape[0] > 1])
-    most = largest(norm, shape)
+    most, given = largest(norm, shape), ", ".join(f"{e:g}" for e in eps) or "none"
+    if norm == "l0" and not all(e >= 1 and float(e).is_integer() for e in eps):
+        raise OptionError(f"eps of l0 attacks count changed channel values, in whole numbers, got {given}")
     if not eps or not all(0 < e <= most for e in eps):
-        given = ", ".join(f"{e:g}" for e in eps) or "none"
         hint = (
             "; pixels are in [0, 1], write 8/255 for 8 grey levels" if norm == "linf" and eps and max(eps) > 1 else ""
         )
@@ -167,6 +186,9 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     from foolbox import distances  # noqa: PLC0415
     from foolbox.attacks.base import MinimizationAttack  # noqa: PLC0415
 
+    low = next((key for key in _COUNTS if keywords.get(key, 1) < 1), None)
+    if low is not None:
+        raise OptionError(f"option '{low}' of attack {name} is 1 or more, got {keywords[low]}")
     own = {getattr(distances, n): n for n in NORMS}
     if "distance" in inspect.signature(make.func).parameters:
         keywords = {**keywords, "distance": getattr(distances, norm)}
@@ -175,7 +197,7 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     except ImportError as error:
         raise OptionError(f"attack {name} needs {error.name}; install it: pip install {error.name}") from error
     except (TypeError, ValueError) as error:
-        raise OptionError(f"attack {name} takes other options: {error}") from error
+        raise OptionError(f"attack {name} does not take these options: {error}") from error
     try:
         distance = attack.distance
     except (AttributeError, ValueError):

@@ -36,13 +36,24 @@ def logits(network: Any, images: Tensor, name: str) -> Tensor:
     """
     with torch.no_grad():
         found: Tensor = network(images)
-    if not bool(found.isfinite().all()):
-        raise CheckpointError(f"{name} gives NaN or infinite outputs on its images; train it again with a lower --lr")
+    check_finite(bool(found.isfinite().all()), name)
     return found
 
 
+def check_finite(finite: bool, name: str) -> None:
+    """Refuse a network whose outputs say nothing.
+
+    Raises:
+        CheckpointError: they are not finite.
+    """
+    if not finite:
+        raise CheckpointError(f"{name} gives NaN or infinite outputs on its images; train it again with a lower --lr")
+
+
 def predict(network: Any, images: Tensor) -> Tensor:
-    """Classes (B,)."""
+    """Classes (B,); of no images without asking the network, which may not take none."""
+    if not len(images):
+        return torch.empty(0, dtype=torch.int64, device=images.device)
     with torch.no_grad():
         classes: Tensor = network(images).argmax(1)
     return classes

@@ -1,5 +1,6 @@
 """Counts of an attack, batch by batch: plain numbers that add up, and are written as they come."""
 
+import functools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -52,14 +53,11 @@ class Tally:
         return Tally(**{**plain, "methods": methods})
 
     @staticmethod
-    def total(parts: Iterable["Tally"]) -> "Tally":
+    def sum(parts: Iterable["Tally"]) -> "Tally":
         """All parts together; there is at least one."""
-        first, *rest = parts
-        for part in rest:
-            first = first._plus(part)
-        return first
+        return functools.reduce(Tally.plus, parts)
 
-    def _plus(self, other: "Tally") -> "Tally":
+    def plus(self, other: "Tally") -> "Tally":
         """Both together."""
         return Tally(
             images=self.images + other.images,
