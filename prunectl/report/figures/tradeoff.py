@@ -1,0 +1,316 @@
+"""Accuracy against what was saved: one line for every method, with a band over seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from prunectl.report.curves import Point, Row, Series, Setting, Value, pareto
+from prunectl.report.figures.figure import INK, Figure, Hover, Style, drawing, to_svg
+from prunectl.report.formats import share_text, target_text
+from prunectl.report.sources import Sources
+
+Styles = Mapping[str, Style]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What accuracy is drawn against: a value of each operating point.
+
+    `better` says which end is better. The scale `times` is a logarithmic axis of 2x, 4x, ...; `zero` begins at 0.
+    """
+
+    name: str
+    label: str
+    value: Callable[[Point], float | None]
+    scale: str = "linear"
+    better: str = "more"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is drawn upwards: a share, shown in percent."""
+
+    name: str
+    title: str
+    value: Value
+    near: float | None = None
+    """Show only this many points below the dense network."""
+
+
+def _mean(key: str, factor: float = 1.0) -> Callable[[Point], float | None]:
+    def value(point: Point) -> float | None:
+        found = point.stat(key)
+        return None if found is None else found.mean * factor
+
+    return value
+
+
+def _time(point: Point) -> float | None:
+    found = point.median("latency_1_s")
+    return None if found is None else 1e3 * found
+
+
+TOP1 = Measure("top1", "top-1 accuracy", lambda row: row["accuracy"])
+CLOSE = Measure("close", "close to dense: top-1 accuracy", lambda row: row["accuracy"], near=6)
+TOP5 = Measure("top5", "top-5 accuracy", lambda row: row["top5"])
+
+AXES = (
+    Axis(
+        "weights",
+        "fewer weights (dense / kept); above: weight sparsity",
+        _mean("compression"),
+        "times",
+        note="Compression: the prunable weights of the dense network over those kept.",
+    ),
+    Axis(
+        "nodes",
+        "node sparsity (%)",
+        _mean("node_sparsity", 100),
+        note="Channels and neurons that are gone, or that no path of kept weights reaches.",
+    ),
+    Axis(
+        "flops",
+        "fewer FLOPs, pruned weights left out (dense / left)",
+        _mean("speedup"),
+        "times",
+        note="The theoretical speed-up: a bound that only hardware for sparse weights comes near.",
+    ),
+    Axis(
+        "size",
+        "size (KB, smaller to the right), pruned weights left out",
+        _mean("compressed_bytes", 1e-3),
+        "log",
+        "less",
+        "A bit for every entry that can be pruned, and the values of those kept.",
+    ),
+    Axis(
+        "latency",
+        "time for one image (ms)",
+        _time,
+        "zero",
+        "less",
+        "As measured on one thread, the median over seeds. A mask alone saves no time; removed nodes do.",
+    ),
+)
+
+
+def training_axis(setting: Setting) -> Axis:
+    """How many times fewer FLOPs all trainings took that led to a network, beside the dense one's."""
+    dense = setting.dense.stat("training_flops") if setting.dense else None
+
+    def value(point: Point) -> float | None:
+        spent = point.stat("training_flops")
+        return dense.mean / spent.mean if dense and spent else None
+
+    return Axis(
+        "training",
+        "fewer training FLOPs (dense / own)",
+        value,
+        "times",
+        note="All trainings that led to the network, as executed: what is pruned after a training pays for it in full.",
+    )
+
+
+def robust_measures(setting: Setting) -> list[Measure]:
+    """One for every attack and eps that any of the networks stood."""
+    found: dict[tuple[str, float], None] = {}
+    for point in [*([setting.dense] if setting.dense else []), *(point for _, point in setting.points)]:
+        for row in point.rows:
+            for attack, results in (row["robust"] or {}).items():
+                found |= {(attack, result["eps"]): None for result in results}
+    return [
+        Measure(f"robust{i}", f"robust accuracy, {attack} at ε = {eps:.3g}", _robust(attack, eps))
+        for i, (attack, eps) in enumerate(sorted(found))
+    ]
+
+
+def corruption_measure(sources: Sources) -> Measure | None:
+    """Mean accuracy over corruptions and severities, of the last such record of each checkpoint; None without any."""
+    found: dict[str, float] = {}
+    for source in sources.given:
+        records = [record["corruptions"] for record in source.attacks if record.get("corruptions")]
+        if records:
+            found[str(source.path)] = fmean(entry["accuracy"] for entry in records[-1])
+    title = "accuracy on corrupted images, mean over kinds and severities"
+    return Measure("corruptions", title, lambda row: found.get(row["checkpoint"])) if found else None
+
+
+def _robust(attack: str, eps: float) -> Value:
+    def value(row: Row) -> float | None:
+        results = (row["robust"] or {}).get(attack, [])
+        return next((r["robust_accuracy"] for r in results if r["eps"] == eps), None)
+
+    return value
+
+
+def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
+    """The figure of one axis; None where nothing was measured on it, or nothing varies."""
+    lines = {s: _line(s, axis, measure) for s in setting.series}
+    lines = {series: line for series, line in lines.items() if line}
+    every = [entry for line in lines.values() for entry in line]
+    dense = _dense(setting, axis, measure)
+    if measure.near is not None and (dense is None or not _spreads(every, dense, measure.near)):
+        return None
+    if not every or len({round(x, 9) for x, *_ in [*every, *([dense] if dense else [])]}) < 2:
+        return None
+    sign = 1 if axis.better == "less" else -1
+    front = pareto([(sign * x, y.mean) for x, y, _ in every])
+    title = f"{measure.title} against {axis.label.partition(' (')[0].partition(',')[0]}"
+    alt = _alt(title, lines, dense)
+    name = f"{prefix}-{measure.name}-{axis.name}"
+    with drawing() as (figure, axes):
+        hovers = _draw(axes, lines, dense, styles, joined=axis.scale != "zero")
+        best = sorted((every[i][0], 100 * every[i][1].mean) for i in front)
+        axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, alpha=0.35, zorder=1.5, gid="pareto-line")
+        axes.plot(*zip(*best, strict=True), **_RING, gid="pareto")
+        _scale(axes, axis, [x for x, *_ in every] + ([dense[0]] if dense else []))
+        if measure.near is not None and dense is not None:
+            top = max(y.mean + (y.std or 0) for _, y, _ in [*every, dense])
+            axes.set_ylim(100 * dense[1].mean - measure.near, min(100 * top, 100) + 0.2)
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel(f"{measure.title.partition(',')[0].removeprefix('close to dense: ')} (%)")
+        svg = to_svg(figure, name, alt, hovers)
+    columns = ("method", "target", axis.label, f"{measure.title} mean", "std", "seeds", "pareto")
+    numbers = _numbers(lines, dense, {id(every[i]) for i in front})
+    return Figure(name, title[0].upper() + title[1:], axis.note, alt, svg, columns, numbers)
+
+
+_RING: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 9.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.9,
+}
+
+Entry = tuple[float, Any, Point]
+"""x, the `Stat` upwards, the operating point."""
+
+
+def _line(series: Series, axis: Axis, measure: Measure) -> list[Entry]:
+    found = [(axis.value(point), point.stat(measure.value), point) for point in series.points]
+    return [(x, y, point) for x, y, point in found if x is not None and y is not None]
+
+
+def _dense(setting: Setting, axis: Axis, measure: Measure) -> Entry | None:
+    if setting.dense is None:
+        return None
+    x, y = axis.value(setting.dense), setting.dense.stat(measure.value)
+    return None if x is None or y is None else (x, y, setting.dense)
+
+
+def _spreads(every: Sequence[Entry], dense: Entry, near: float) -> bool:
+    """Whether some points are so low that those close to the dense network are not told apart."""
+    return any(dense[1].mean - y.mean > 3 * near / 100 for _, y, _ in every)
+
+
+def _draw(
+    axes: Any, lines: Mapping[Series, list[Entry]], dense: Entry | None, styles: Styles, *, joined: bool
+) -> list[Hover]:
+    """Dense baseline, then a line and a band for every method; points with whiskers where they are not `joined`."""
+    hovers = []
+    if dense:
+        x, y, point = dense
+        axes.axhline(100 * y.mean, color=INK, linewidth=1, linestyle=(0, (6, 3)), gid="dense")
+        if y.std:
+            axes.axhspan(100 * (y.mean - y.std), 100 * (y.mean + y.std), color=INK, alpha=0.08, linewidth=0)
+        axes.plot([x], [100 * y.mean], marker="h", color=INK, markersize=7, gid="dense-point")
+        hovers.append(Hover(axes, x, 100 * y.mean, f"dense: {share_text(y)} % ({len(point.rows)} seeds)"))
+    for series, line in lines.items():
+        style = styles[series.label]
+        xs, means = [x for x, *_ in line], [100 * y.mean for _, y, _ in line]
+        low = [100 * (y.mean - (y.std or 0)) for _, y, _ in line]
+        high = [100 * (y.mean + (y.std or 0)) for _, y, _ in line]
+        if joined:
+            axes.fill_between(
+                xs, low, high, color=style.colour, alpha=0.15, linewidth=0, gid=f"series-{style.number}-band"
+            )
+            axes.plot(xs, means, **style.line, gid=f"series-{style.number}-line")
+        else:
+            axes.vlines(xs, low, high, color=style.colour, linewidth=1, alpha=0.5, gid=f"series-{style.number}-band")
+            axes.plot(xs, means, **{**style.line, "linestyle": "none"}, gid=f"series-{style.number}-line")
+        for (x, y, point), mean in zip(line, means, strict=True):
+            drop = f", {100 * (y.mean - dense[1].mean):+.2f} to dense" if dense else ""
+            text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({y.count} seeds)"
+            hovers.append(Hover(axes, x, mean, text, style.number))
+    return hovers
+
+
+def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:
+    """The scale that the field uses for this axis, with ticks that are read at a glance."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
+
+    if axis.scale in {"times", "log"}:
+        axes.set_xscale("log", base=2 if axis.scale == "times" else 10)
+        ticks = _powers(min(xs), max(xs)) if axis.scale == "times" else _decades(min(xs), max(xs))
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        suffix = "×" if axis.scale == "times" else ""
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: f"{x:,.0f}{suffix}" if x >= 100 else f"{x:.3g}{suffix}")
+        )
+    if axis.scale == "zero":
+        axes.set_xlim(0, 1.08 * max(xs))
+    if axis.scale == "log":
+        axes.invert_xaxis()
+    if axis.name == "weights":
+        above = axes.secondary_xaxis("top")
+        above.set_xscale("log", base=2)
+        above.spines["top"].set_visible(False)
+        above.xaxis.set_major_locator(FixedLocator(_apart([1 / (1 - s) for s in _SPARSITIES], min(xs), max(xs))))
+        above.xaxis.set_minor_locator(NullLocator())
+        above.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - 1 / x):.3g} %"))
+        above.tick_params(length=0, pad=1)
+
+
+_SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+
+def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    """Those of the ticks within the values that leave room for a label each on a logarithmic axis."""
+    room = (max(high, 2) / max(low, 1e-9)) ** 0.115
+    found: list[float] = []
+    for tick in ticks:
+        if tick <= high * 1.1 and (not found or tick / found[-1] >= room):
+            found.append(tick)
+    return found
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of two that span the values, at most eight of them."""
+    exponents = range(-10, 24)
+    inside = [2.0**e for e in exponents if low / 1.2 <= 2.0**e <= high * 1.2]
+    every = -(-len(inside) // 8) or 1
+    return inside[::every]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... within the values."""
+    inside = [m * 10.0**e for e in range(-6, 12) for m in (1, 2, 5) if low / 1.2 <= m * 10.0**e <= high * 1.2]
+    return inside if len(inside) <= 7 else [x for x in inside if f"{x:e}"[0] == "1"]
+
+
+def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -> str:
+    """What the figure shows, in a sentence or two."""
+    parts = [
+        f"{series.label} goes from {share_text(line[0][1])} to {share_text(line[-1][1])} percent"
+        for series, line in lines.items()
+    ]
+    base = f" The dense network has {share_text(dense[1])} percent." if dense else ""
+    return f"Line chart: {title}. " + "; ".join(parts) + "." + base
+
+
+def _numbers(lines: Mapping[Series, list[Entry]], dense: Entry | None, front: set[int]) -> tuple[tuple[Any, ...], ...]:
+    found: list[tuple[Any, ...]] = []
+    if dense:
+        x, y, _ = dense
+        found.append(("dense", None, x, y.mean, y.std, y.count, None))
+    for series, line in lines.items():
+        found += [
+            (series.label, entry[2].target, entry[0], entry[1].mean, entry[1].std, entry[1].count, id(entry) in front)
+            for entry in line
+        ]
+    return tuple(found)

@@ -1,0 +1,81 @@
+"""Where the checkpoints come from: a tree of the commands that made them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prunectl.header import base_name
+from prunectl.report.history import method
+from prunectl.report.sources import Source
+
+_SHOWN = 16
+"""Digits of a hash that are shown."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A checkpoint at the end of its commands."""
+
+    name: str
+    sha256: str
+    command: str
+
+
+@dataclass(eq=False)
+class Step:
+    """A command that was run `count` times on what the step above left, and the checkpoints that it made."""
+
+    label: str
+    count: int = 0
+    members: list[Member] = field(default_factory=list)
+    children: dict[str, "Step"] = field(default_factory=dict)
+
+
+def tree(sources: Sequence[Source]) -> list[Step]:
+    """The first commands, with those that followed as children; equal commands with other seeds and targets are one."""
+    root = Step("")
+    seen: set[tuple[int, str]] = set()
+    for source in sources:
+        at = root
+        for i, entry in enumerate(source.history, 1):
+            at = at.children.setdefault(_label(entry), Step(_label(entry)))
+            until = (id(at), json.dumps(source.history[:i], sort_keys=True))
+            if until not in seen:
+                seen.add(until)
+                at.count += 1
+        if source.history:
+            at.members.append(Member(base_name(source.path), source.sha256 or "", command(source.history[-1])))
+    return list(root.children.values())
+
+
+def command(entry: dict[str, Any]) -> str:
+    """A command with its options, those that are off left out."""
+    given = {k: v for k, v in entry.get("options", {}).items() if v not in (None, False, [], {}, "")}
+    return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
+
+
+def versions(sources: Sequence[Source]) -> list[str]:
+    """Every set of versions that made a checkpoint."""
+    found = [json.dumps(entry.get("versions", {}), sort_keys=True) for one in sources for entry in one.history]
+    return [", ".join(f"{name} {number}" for name, number in json.loads(text).items()) for text in dict.fromkeys(found)]
+
+
+def seeds(sources: Sequence[Source]) -> list[str]:
+    """Every seed, in order."""
+    found = {str(seed) for one in sources if (seed := method(one.history).seed) is not None}
+    return sorted(found, key=lambda text: (len(text), text))
+
+
+def _label(entry: dict[str, Any]) -> str:
+    options = entry.get("options", {})
+    if entry["command"] == "train":
+        during = f", {options['criterion']}" if "criterion" in options else ""
+        return f"train {options.get('epochs', '?')} epochs{during}"
+    if entry["command"] == "prune":
+        return f"prune {options.get('criterion')}"
+    return str(entry["command"])
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)
