@@ -147,7 +147,9 @@ def test_csv_and_markdown_say_what_json_says(net, tiny, cli):
     assert dict(zip(table[0], table[2], strict=True))["weights"] == "266,200"
 
 
-@pytest.mark.parametrize("formats", [["--json", "--csv"], ["--csv", "--markdown"], ["--latex", "--json"], ["--csv", "-o", "x.html"]])
+@pytest.mark.parametrize(
+    "formats", [["--json", "--csv"], ["--csv", "--markdown"], ["--latex", "--json"], ["--csv", "-o", "x.html"]]
+)
 def test_two_formats_at_once_are_refused(formats, tiny, refused):
     assert refused("report", tiny.name, *formats) == "prunectl: give one of --json, --csv, --markdown, --latex and -o\n"
 

@@ -1,5 +1,6 @@
 """Curves: operating points of a method over seeds, with mean and standard deviation."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
@@ -96,8 +97,9 @@ def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
             f"several data sets ({', '.join(dict.fromkeys(data for _, data in found))}): "
             "their accuracies are not compared with each other"
         )
+    notices += _mixed(sources)
     made = [_setting(model, data, ends, notices) for (model, data), ends in found.items()]
-    return made, notices
+    return [setting for setting in made if setting.dense or setting.series], notices
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -108,6 +110,19 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
             best = points[i][1]
             front.append(i)
     return front
+
+
+def _mixed(sources: Sources) -> list[str]:
+    """Lines for versions and devices in which the measured networks differ."""
+    measured = [source for source in sources.given if source.measured]
+    versions = {json.dumps(one.history[-1].get("versions"), sort_keys=True) for one in measured if one.history}
+    devices = {str(one.measured.get("device", "cpu")).partition(":")[0] for one in measured}
+    found = []
+    if len(versions) > 1:
+        found.append(f"the networks were made with {len(versions)} sets of versions; see the provenance")
+    if len(devices) > 1:
+        found.append(f"times were measured on {' and '.join(sorted(devices))}: do not compare them")
+    return found
 
 
 def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:

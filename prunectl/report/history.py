@@ -69,7 +69,10 @@ def differences(recipes: Sequence[str]) -> list[str]:
         return chains
     keys = sorted({key for values in flat for key in values})
     apart = [key for key in keys if len({repr(values.get(key)) for values in flat}) > 1]
-    return [", ".join(f"{key}={values[key]}" for key in apart if key in values) or "defaults" for values in flat]
+    return [
+        ", ".join(f"{key.split(' ', 2)[2]}={values[key]}" for key in apart if key in values) or "defaults"
+        for values in flat
+    ]
 
 
 def _target(options: dict[str, Any]) -> float | str | None:

@@ -119,8 +119,9 @@ def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
     """Results by attack, in the order of their eps; of several at one eps the last one."""
     attacks: dict[str, dict[float, dict[str, Any]]] = {}
     for record in source.attacks:
-        if record["results"]:
-            attacks.setdefault(attack_name(record), {}).update({r["eps"]: r for r in record["results"]})
+        results = {result["eps"]: result for result in record.get("results", [])}
+        if results:
+            attacks.setdefault(attack_name(record), {}).update(results)
     return {name: [found[e] for e in sorted(found)] for name, found in attacks.items()}
 
 

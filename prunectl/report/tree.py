@@ -51,7 +51,7 @@ def tree(sources: Sequence[Source]) -> list[Step]:
 
 def command(entry: dict[str, Any]) -> str:
     """A command with its options, those that are off left out."""
-    given = {k: v for k, v in entry.get("options", {}).items() if v not in (None, False, [], {}, "")}
+    given = {k: v for k, v in entry.get("options", {}).items() if v is not False and v not in (None, [], {}, "")}
     return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
 
 

@@ -109,6 +109,11 @@ class Figure:
     wide: bool = False
 
 
+def plain(text: str) -> str:
+    """A text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
 def require() -> None:
     """Refuse to draw without matplotlib.
 

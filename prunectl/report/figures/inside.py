@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prunectl.report.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, to_svg
+from prunectl.report.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, plain, to_svg
 from prunectl.report.look import Layer, Values
 
 _LINE = 0.23
@@ -138,8 +138,9 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, prefix:
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        axes.set_xticks(range(count), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-        axes.set_yticks(range(count), classes)
+        words = [plain(name) for name in classes]
+        axes.set_xticks(range(count), words, rotation=90 if max(map(len, classes)) > 2 else 0)
+        axes.set_yticks(range(count), words)
         axes.tick_params(length=0)
         axes.set_xlabel("answer")
         axes.set_ylabel("class")
@@ -165,4 +166,4 @@ def _cells(axes: Any, table: Sequence[Sequence[int]]) -> None:
 
 def _short(name: str) -> str:
     """The end of a long name."""
-    return name if len(name) <= 22 else "…" + name[-21:]
+    return plain(name if len(name) <= 22 else "…" + name[-21:])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunectl.report.curves import Setting
-from prunectl.report.figures.figure import INK, SERIES, Figure, Style, drawing, to_svg
+from prunectl.report.figures.figure import INK, SERIES, Figure, Style, drawing, plain, to_svg
 from prunectl.report.sources import Source, Sources
 
 Record = dict[str, Any]
@@ -135,7 +135,7 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
         if events:
             at, what = events[0]
             axes.annotate(
-                f" {what}" if len(events) == 1 else f" {len(events)} prunings",
+                f" {plain(what)}" if len(events) == 1 else f" {len(events)} prunings",
                 (at, 1.0),
                 xycoords=("data", "axes fraction"),
                 va="bottom",

@@ -76,7 +76,7 @@ def _scores(
         return None
     found = read_scores(file, masks)
     if found is None:
-        missing["scores"] = f"{file} does not read, or holds the scores of another network."
+        missing["scores"] = f"{file} does not read, or holds scores of another network."
     return found
 
 

@@ -22,9 +22,7 @@ def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape:
     at = {(t.network, t.runtime, t.batch): t.median_s for t in timings}
     masked = [at[key] / at["dense", *key[1:]] for key in at if key[0] == "masked"]
     if masked and min(masked) > 0.9:
-        found.append(
-            "Masked: as slow as dense, because the kernels multiply by the zeros; only removed nodes save time."
-        )
+        found.append("Masked: no faster than dense, whose kernels multiply by the zeros; only removed nodes save time.")
     small = networks.get("shrunk")
     if small is None:
         return found

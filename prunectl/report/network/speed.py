@@ -1,7 +1,8 @@
 """Honest speed: the dense, the masked and the shrunk network side by side, in torch and in ONNX Runtime."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
@@ -27,6 +28,8 @@ Run = Callable[[], Any]
 def speed(checkpoint: Checkpoint) -> Speed:
     """Time all networks for batches of 1 and 64, on one thread, in turns, so that what disturbs one disturbs all."""
     networks, notes = _networks(checkpoint)
+    sessions = {name: session(model, checkpoint.spec.input) for name, model in networks.items()}
+    notes += [why for why in sessions.values() if isinstance(why, str)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     timings: list[Timing] = []
@@ -34,9 +37,7 @@ def speed(checkpoint: Checkpoint) -> Speed:
         for batch in LATENCY_BATCHES:
             inputs = torch.rand(batch, *checkpoint.spec.input, generator=torch.Generator().manual_seed(0))
             timings += _timed({name: _eager(model, inputs) for name, model in networks.items()}, "torch", batch)
-            sessions = {name: session(model, inputs) for name, model in networks.items()}
-            ready = {name: run for name, run in sessions.items() if not isinstance(run, str)}
-            notes += [why for why in sessions.values() if isinstance(why, str)]
+            ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
             timings += _timed(ready, "ONNX Runtime", batch)
     finally:
         torch.set_num_threads(threads)
@@ -73,7 +74,7 @@ def _eager(model: nn.Module, inputs: Tensor) -> Run:
     return run
 
 
-def _timed(runs: dict[str, Run], runtime: str, batch: int) -> list[Timing]:
+def _timed(runs: Mapping[str, Run], runtime: str, batch: int) -> list[Timing]:
     """Seconds of each, in turns."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():

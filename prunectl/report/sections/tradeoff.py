@@ -43,9 +43,7 @@ def trade_off_section(setting: Setting, styles: Styles, *, prefix: str, suffix: 
         if figure is not None:
             section.figures.append(figure)
         elif measure is TOP1:
-            section.notes.append(
-                f"Nothing to draw against {axis.label.partition(' (')[0]}: not measured, or all alike."
-            )
+            section.notes.append(f"Not drawn against {axis.label.partition(' (')[0]}: not measured, or all alike.")
     section.tables.append(points_table(setting, prefix=prefix))
     return section
 
