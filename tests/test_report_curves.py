@@ -135,10 +135,10 @@ def test_the_headline_is_the_largest_saving_within_a_point(tmp_path):
         log(path, accuracy, flops=1500)
     tiles = headline(setting_of(tmp_path)[0])
     assert [(tile.number, tile.source) for tile in tiles] == [
-        ("90.00 %", "1 seed"),
-        ("4×", "snip 0.75: 89.20 %"),
-        ("4×", "snip 0.75: 89.20 %"),
-        ("2×", "snip 0.75: 89.20 %"),
+        ("90.00\u00a0%", "1 seed"),
+        ("4×", "snip 0.75: 89.20\u00a0%"),
+        ("4×", "snip 0.75: 89.20\u00a0%"),
+        ("2×", "snip 0.75: 89.20\u00a0%"),
         ("none", "no method saves any within 1 point of dense"),
     ]
 

@@ -121,7 +121,7 @@ def test_a_dense_network_has_nothing_to_compare(net, tmp_path, quick):
     (source,) = collect([tmp_path / "net.safetensors"]).given
     found = look(source, images=large_images)
     assert [t.network for t in found.speed.timings] == ["dense", "dense"]
-    assert found.speed.reasons == ("nothing is pruned", HINT)
+    assert found.speed.reasons == ("Nothing is pruned.", HINT)
 
 
 def test_onnx_runtime_runs_any_batch(net):

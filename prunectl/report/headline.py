@@ -26,7 +26,7 @@ def headline(setting: Setting) -> list[Tile]:
     dense = setting.dense.stat("accuracy")
     spent, taken = setting.dense.stat("training_flops"), setting.dense.median("latency_1_s")
     assert dense is not None
-    tiles = [Tile(f"{share_text(dense)} %", "top-1 accuracy of the dense network", _seeds(setting.dense))]
+    tiles = [Tile(f"{share_text(dense)}\u00a0%", "top-1 accuracy of the dense network", _seeds(setting.dense))]
     savings: list[tuple[str, Callable[[Point], float | None]]] = [
         ("fewer weights", lambda point: _mean(point.stat("compression"))),
         ("fewer FLOPs in theory (pruned weights left out)", lambda point: _mean(point.stat("speedup"))),
@@ -41,7 +41,7 @@ def _best(setting: Setting, dense: float, words: str, value: Callable[[Point], f
     for series, point in setting.points:
         accuracy, saving = point.stat("accuracy"), value(point)
         if accuracy and saving and dense - accuracy.mean <= POINTS / 100:
-            near.append((saving, f"{series.label} {target_text(point.target)}: {share_text(accuracy)} %"))
+            near.append((saving, f"{series.label} {target_text(point.target)}: {share_text(accuracy)}\u00a0%"))
     best = max(near, default=None)
     if best is None or best[0] < 1.05:
         return Tile("none", words, f"no method saves any within {POINTS:g} point of dense" if near else _NOTHING)

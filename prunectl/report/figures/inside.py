@@ -26,7 +26,7 @@ def layer_bars(layers: Sequence[Layer], *, nodes: bool, prefix: str) -> Figure:
         axes.barh(places, [100] * len(layers), color=SOFT, height=0.72)
         axes.barh(places, shares, color=SERIES[2 if nodes else 0], height=0.72)
         for place, now, total in zip(places, left, totals, strict=True):
-            axes.text(98.5, place, f"{now:,} of {total:,}", ha="right", va="center", fontsize=7.5)
+            axes.text(102, place, f"{now:,} of {total:,}", ha="left", va="center", fontsize=8)
         axes.set_yticks(places, [_short(layer.name) for layer in layers])
         axes.set_ylim(len(layers) - 0.4, -0.6)
         axes.set_xlim(0, 100)

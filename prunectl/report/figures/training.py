@@ -37,7 +37,8 @@ class _Panel:
     lines: tuple[_Line, ...]
     x: str = "total_step"
     scale: float = 1.0
-    log: bool = False
+    zero: bool = False
+    """Whether the axis begins at 0."""
     caption: str = ""
 
 
@@ -59,13 +60,15 @@ _PANELS = (
             _Line("nodes", "node_sparsity", {"color": SERIES[3], "linestyle": "--"}),
         ),
         scale=100,
+        zero=True,
     ),
-    _Panel("lr", "Learning rate", "learning rate", (_Line("learning rate", "lr", {"color": SERIES[4]}),)),
+    _Panel("lr", "Learning rate", "learning rate", (_Line("learning rate", "lr", {"color": SERIES[4]}),), zero=True),
     _Panel(
         "throughput",
         "Throughput",
         "images per second",
         (_Line("images per second", "rate", {"color": SERIES[5]}),),
+        zero=True,
         caption="Images over the time since the last record; evaluation at the end of an epoch is in it.",
     ),
     _Panel(
@@ -74,6 +77,7 @@ _PANELS = (
         "memory (MB)",
         (_Line("memory", "memory_bytes", {"color": SERIES[6]}),),
         scale=1e-6,
+        zero=True,
         caption="Allocated on the GPU, or resident in the process on a CPU, since the program began.",
     ),
 )
@@ -143,12 +147,14 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
             )
         axes.set_xlabel(unit)
         axes.set_ylabel(panel.unit)
+        if panel.zero:
+            most = max(y for _, points in lines for _, y in points)
+            axes.set_ylim(0, 1.1 * most if most > 0 else 1)
         if len(lines) > 1:
             axes.legend()
         svg = to_svg(figure, name, alt)
     numbers = tuple((line.label, x, y) for line, points in lines for x, y in points)
-    caption = panel.caption or ("The dashed upright lines are prunings." if found.events else "")
-    return Figure(name, panel.title, caption, alt, svg, ("line", panel.x, panel.unit), numbers)
+    return Figure(name, panel.title, panel.caption, alt, svg, ("line", panel.x, panel.unit), numbers)
 
 
 def _points(records: Sequence[Record], panel: _Panel, key: str) -> list[tuple[float, float]]:
@@ -192,7 +198,7 @@ def all_courses(
             xs, ys = zip(*points, strict=True)
             gid = f"series-{number}-run{i}" if number is not None else f"dense-run{i}"
             thin = 1.3 if number is None else 0.8
-            axes.plot([x * factor for x in xs], ys, **style_of(), linewidth=thin, alpha=0.75, gid=gid)
+            axes.plot([x * factor for x in xs], ys, **style_of(), linewidth=thin, alpha=0.65, gid=gid)
         axes.set_xlabel(unit)
         axes.set_ylabel("evaluation accuracy (%)")
         svg = to_svg(figure, name, alt)

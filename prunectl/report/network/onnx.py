@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-HINT = "ONNX Runtime was not tried: pip install onnx onnxscript onnxruntime"
+HINT = "ONNX Runtime was not tried: pip install onnx onnxscript onnxruntime."
 Session = Callable[[Tensor], Any]
 
 
@@ -27,7 +27,7 @@ def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
         ready = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # exporter and runtime raise whatever they meet, and the page goes on
         what = str(error).strip().partition("\n")[0][:120]
-        return f"ONNX Runtime was not tried: the export failed ({type(error).__name__}: {what})"
+        return f"ONNX Runtime was not tried: the export failed ({type(error).__name__}: {what})."
     name = ready.get_inputs()[0].name
     return lambda inputs: ready.run(None, {name: inputs.numpy()})
 

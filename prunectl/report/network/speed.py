@@ -54,14 +54,14 @@ def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
         networks["shrunk"] = checkpoint.model.eval()
         return networks, []
     if not checkpoint.masks:
-        return networks, ["nothing is pruned"]
+        return networks, ["Nothing is pruned."]
     networks["masked"] = checkpoint.model.eval()
     try:
         small = shrink(checkpoint)
     except PrunectlError as error:
-        return networks, [f"it could not be shrunk: {error}"]
+        return networks, [f"It could not be shrunk: {error}."]
     if not small.history[-1]["result"]["removed"]:
-        return networks, ["no node is free of weights, so there is nothing that `shrink` could remove"]
+        return networks, ["No node is free of weights: there is nothing that `prunectl shrink` could remove."]
     networks["shrunk"] = small.model.eval()
     return networks, []
 

@@ -23,7 +23,10 @@ def training_section(
         found = course(focus, sources.lineage.get(focus.path, ()))
         section.figures += panels(found, prefix="focus")
         if found.records:
-            section.lead = f"All runs, then step by step the trainings that led to {base_name(focus.path)}."
+            section.lead = (
+                f"All runs, then step by step the trainings that led to {base_name(focus.path)}. "
+                "Dashed upright lines are prunings."
+            )
         else:
             section.notes.append(f"No log of the training of {base_name(focus.path)} lies beside it.")
     without = [base_name(s.path) for s in sources.given if _trained(s) and not s.log]
