@@ -111,6 +111,15 @@ def test_the_theme_follows_the_system_and_the_button_turns_it(scheme, back, open
     assert tab.evaluate(colour) == other
 
 
+def test_the_navigation_leads_to_its_section(opened):
+    tab = opened(reduced_motion="reduce")
+    for name in ("Robustness", "Provenance", "Trade-off"):
+        tab.locator("nav").get_by_text(name).click()
+        tab.wait_for_timeout(300)
+        top = tab.get_by_role("heading", name=name, exact=True).bounding_box()["y"]
+        assert 0 <= top < WIDE["height"] / 2, name
+
+
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_nothing_is_wider_than_the_window(viewport, opened):
     tab = opened(viewport)

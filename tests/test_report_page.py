@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -9,11 +10,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from prunectl.report import collect
+from prunectl.report import collect, settings
 from prunectl.report.figures import inside
-from prunectl.report.figures.figure import Hover, drawing, to_svg
+from prunectl.report.figures.figure import Hover, Style, drawing, to_svg
+from prunectl.report.figures.training import course
 from prunectl.report.page import page, render
 from prunectl.report.sections.inside import inside_section
+from prunectl.report.sections.tradeoff import robust_section
 from tests.sweeps import TRAIN, checkpoint, measure, sweep
 
 
@@ -103,7 +106,9 @@ def test_what_is_amiss_and_what_is_missing_stands_on_it(elements):
     assert "dense-s0.log.jsonl: line 4 does not read (cut off?); left out" in elements.text
     assert "The network was not looked into." in elements.text
     assert "fewer: magnitude (2), random (2)" in elements.text
-    assert "Not drawn against node sparsity: not measured, or all alike." in elements.text
+    assert (
+        "Not drawn, because it was not measured or does not differ: node sparsity, time for one image." in elements.text
+    )
 
 
 def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
@@ -154,6 +159,57 @@ def test_many_classes_have_no_matrix_but_their_worst_pairs(tmp_path):
     assert inside_section(source, None).notes[1] == (
         "50 classes are too many for a confusion matrix. Most confused: class3 taken for class4 (7)."
     )
+
+
+def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
+    for path in sweep(tmp_path, criteria=("snip",), sparsities=(0.5, 0.9), seeds=(0,)):
+        digest = collect([path]).given[0].sha256
+        worst = {"eps": 0.1, "robust_accuracy": 0.3, "attacks": {"fgsm": {"robust_accuracy": 0.5}}}
+        both = {"attack": "fgsm+pgd", "results": [worst]}
+        blur = {"corruption": "blur", "severity": 1, "accuracy": 0.75}
+        corruptions = {"attack": "corruptions", "results": [], "corruptions": [blur, {**blur, "accuracy": 0.25}]}
+        with path.with_name(path.name.replace(".safetensors", ".results.jsonl")).open("a") as file:
+            for record in (both, corruptions):
+                file.write(json.dumps({"command": "attack", "checkpoint": digest, **record}) + "\n")
+    sources = collect([tmp_path])
+    (setting,), _ = settings(sources)
+    section = robust_section(setting, sources, {"snip": Style(0)}, prefix="x", suffix="")
+    assert [(figure.title, figure.rows[1][3]) for figure in section.figures] == [
+        ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
+        ("Robust accuracy, fgsm+pgd at ε = 0.1 against fewer weights", 0.3),
+        ("Accuracy on corrupted images, mean over kinds and severities against fewer weights", 0.5),
+    ]
+
+
+def test_adversarial_examples_beside_the_checkpoint_are_shown(tmp_path):
+    path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
+    (tmp_path / "net.examples.png").write_bytes(b"\x89PNG")
+    (source,) = collect([path]).given
+    ((title, (picture,)),) = inside_section(source, None).pictures
+    assert title == "Adversarial examples. Test images, and what an attack made of them."
+    assert (picture.source, picture.alt) == ("data:image/png;base64,iVBORw==", "Grid of adversarial examples of net")
+
+
+def test_pruning_while_training_is_marked_where_it_happened(tmp_path):
+    path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "criterion": "snapit-during", "sparsity": 0.5, "seed": 0}))
+    measure(path, 0.5)
+    log = tmp_path / "net.log.jsonl"
+    first, second, third = map(json.loads, log.read_text().splitlines())
+    records = (first, {**second, "pruned": {"epoch": 2, "weight_sparsity": 0.5}}, third)
+    log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    (source,) = collect([path]).given
+    found = course(source, ())
+    assert found.events == ((24, 2000, "snapit-during"),)
+    assert [record["rate"] for record in found.records] == [100.0, 100.0, 100.0]
+
+
+def test_the_course_of_a_network_begins_with_its_ancestors(tmp_path):
+    sweep(tmp_path, criteria=("snip",), sparsities=(0.5,), seeds=(0,))
+    sources = collect([tmp_path / "snip-0.5-s0.safetensors"])
+    found = course(sources.given[0], sources.lineage[sources.given[0].path])
+    assert [record["total_step"] for record in found.records] == [12, 24, 36, 48, 60, 72]
+    assert [record["total_flops"] for record in found.records] == [1000, 2000, 3000, 4000, 5000, 6000]
+    assert found.events == ((36, 3000, "snip"),)
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it(tiny, refused, monkeypatch):

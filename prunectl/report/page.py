@@ -1,5 +1,6 @@
 """The page: one HTML file that holds all it needs, and asks no network for anything."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def _sections(
 
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415
+    from markupsafe import Markup, escape  # noqa: PLC0415
 
     environment = Environment(
         loader=FileSystemLoader(_ASSETS),
@@ -83,6 +85,7 @@ def _template() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
     return environment.get_template("page.html")
 
 

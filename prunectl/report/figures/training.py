@@ -107,7 +107,8 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
             }
             records.append(now)
             if "pruned" in record:
-                events.append((now["total_step"], now["total_flops"], "pruned"))
+                criterion = last.get("options", {}).get("criterion", "pruned")
+                events.append((now["total_step"], now["total_flops"], str(criterion)))
         if one.log:
             step, flops = records[-1]["total_step"], records[-1]["total_flops"]
     return Course(tuple(records), tuple(events))

@@ -24,7 +24,7 @@ def inside_section(focus: Source, look: Look | None) -> Section:
         _seen(section, look)
     examples = beside(focus.path, ".examples.png")
     if examples.exists():
-        words = "Test images, and below them what an attack made of them."
+        words = "Test images, and what an attack made of them."
         picture = Picture(
             image_link(examples.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", ""
         )

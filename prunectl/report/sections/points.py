@@ -49,7 +49,7 @@ def _row(label: str, when: str, point: Point, dense: Point | None) -> tuple[Cell
         Cell("-" if drop is None else f"{drop:+.2f}", drop),
         _share(point.stat("top5")),
         Cell(f"{spent.mean / own.mean:.3g}×", spent.mean / own.mean) if spent and own else Cell("-"),
-        _number(point.stat("compressed_bytes"), "{:.4g}", 1e-3),
+        _number(point.stat("compressed_bytes"), "{:,.1f}", 1e-3),
         Cell("-") if taken is None else Cell(f"{1e3 * taken:.3g}", taken),
     )
 

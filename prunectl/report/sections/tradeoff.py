@@ -38,12 +38,15 @@ def trade_off_section(setting: Setting, styles: Styles, *, prefix: str, suffix: 
         return section
     first, *others = [*AXES, training_axis(setting)]
     wanted = [(first, TOP1), (first, CLOSE), *((axis, TOP1) for axis in others), (first, TOP5)]
+    left_out = []
     for axis, measure in wanted:
         figure = trade_off(setting, axis, measure, styles, prefix=prefix)
         if figure is not None:
             section.figures.append(figure)
         elif measure is TOP1:
-            section.notes.append(f"Not drawn against {axis.label.partition(' (')[0]}: not measured, or all alike.")
+            left_out.append(axis.label.partition(" (")[0].partition(",")[0])
+    if left_out:
+        section.notes.append(f"Not drawn, because it was not measured or does not differ: {', '.join(left_out)}.")
     section.tables.append(points_table(setting, prefix=prefix))
     return section
 
@@ -66,8 +69,8 @@ def robust_section(setting: Setting, sources: Sources, styles: Styles, *, prefix
 
 
 _ROBUST = (
-    "The share of all test images that are still right under an attack that may change every pixel by ε (of 1). "
-    "Images that are wrong without an attack count as wrong."
+    "The share of all test images that are still right under an attack that may change them by ε, in the attack's own "
+    "norm, where a pixel goes from 0 to 1. Images that are wrong without an attack count as wrong."
 )
 
 
