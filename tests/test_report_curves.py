@@ -180,6 +180,7 @@ def test_the_tree_draws_runs_of_other_seeds_and_targets_as_one(folder):
     ]
     (last,) = root.children["prune random"].children.values()
     assert (last.label, last.count, last.children) == ("train 3 epochs", 15, {})
+    assert last.members[0].versions == "prunectl 0.1.0, torch 2.14"
     assert last.members[0].command == "train epochs=3 seed=0 steps=36 total_steps=36"
 
 

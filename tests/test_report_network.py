@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from prunectl.checkpoint import read
+from prunectl.errors import UntrustedCode
 from prunectl.masks import prunable
 from prunectl.report import collect
 from prunectl.report.look import Timing
@@ -145,6 +146,19 @@ def test_reasons_name_what_holds_a_small_network_back():
         "odd widths: 1 of 1 layers have no multiple of 8 outputs (prune --multiple-of 8).",
     ]
     assert reasons([time("dense", 1e-3), time("shrunk", 0.2e-3)], networks, (1, 4, 64)) == []
+
+
+def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, refused, monkeypatch):
+    def fails(path):
+        raise UntrustedCode(f"{path} names code of its own")
+
+    monkeypatch.setattr("prunectl.report.network.look.read", fails)
+    ran = raw("report", "net.safetensors", "-o", "page.html")
+    assert (ran.code, ran.out) == (0, "page.html\n")
+    assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
+    assert "The network was not looked into." in (tmp_path / "page.html").read_text()
+    told = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
+    assert told == "prunectl: net.safetensors names code of its own\n"
 
 
 def test_the_command_writes_the_page_and_prints_its_path(net, tmp_path, cli, quick):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunectl.cli import output
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, PrunectlError
 
 if TYPE_CHECKING:
     from prunectl.checkpoint import Checkpoint
@@ -46,7 +46,12 @@ def write_page(
 
             return images_for(checkpoint, None, data_dir)
 
-        look = look_into(focus, sources.lineage[focus.path], images=images, run=run)
+        try:
+            look = look_into(focus, sources.lineage[focus.path], images=images, run=run)
+        except PrunectlError as error:
+            if inside is not None:
+                raise
+            output.say(f"report: cannot look into {focus.path}: {error}")
     files.write(path, render(sources, focus, look).encode())
     for notice in sources.notices:
         output.say(f"report: {notice}")

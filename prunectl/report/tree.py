@@ -9,9 +9,6 @@ from prunectl.header import base_name
 from prunectl.report.history import method
 from prunectl.report.sources import Source
 
-_SHOWN = 16
-"""Digits of a hash that are shown."""
-
 
 @dataclass(frozen=True)
 class Member:
@@ -20,6 +17,7 @@ class Member:
     name: str
     sha256: str
     command: str
+    versions: str
 
 
 @dataclass(eq=False)
@@ -45,7 +43,8 @@ def tree(sources: Sequence[Source]) -> list[Step]:
                 seen.add(until)
                 at.count += 1
         if source.history:
-            at.members.append(Member(base_name(source.path), source.sha256 or "", command(source.history[-1])))
+            last = source.history[-1]
+            at.members.append(Member(base_name(source.path), source.sha256 or "", command(last), _versions(last)))
     return list(root.children.values())
 
 
@@ -57,8 +56,7 @@ def command(entry: dict[str, Any]) -> str:
 
 def versions(sources: Sequence[Source]) -> list[str]:
     """Every set of versions that made a checkpoint."""
-    found = [json.dumps(entry.get("versions", {}), sort_keys=True) for one in sources for entry in one.history]
-    return [", ".join(f"{name} {number}" for name, number in json.loads(text).items()) for text in dict.fromkeys(found)]
+    return list(dict.fromkeys(text for one in sources for entry in one.history if (text := _versions(entry))))
 
 
 def seeds(sources: Sequence[Source]) -> list[str]:
@@ -75,6 +73,10 @@ def _label(entry: dict[str, Any]) -> str:
     if entry["command"] == "prune":
         return f"prune {options.get('criterion')}"
     return str(entry["command"])
+
+
+def _versions(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in entry.get("versions", {}).items())
 
 
 def _value(value: Any) -> str:

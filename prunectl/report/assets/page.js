@@ -2,6 +2,8 @@
 (() => {
   const root = document.documentElement;
 
+  addEventListener("load", () => setTimeout(() => root.classList.add("settled"), 200));
+
   // light and dark: what the system says, until the button says otherwise
   const stored = () => { try { return localStorage.getItem("prunectl-theme"); } catch { return null; } };
   const store = (theme) => { try { localStorage.setItem("prunectl-theme", theme); } catch { /* a private window */ } };

@@ -50,6 +50,8 @@ _RC: Any = {
     "ytick.color": GRID,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "xtick.bottom": False,
+    "ytick.left": False,
     "xtick.minor.visible": False,
     "legend.frameon": False,
     "lines.linewidth": 1.7,
@@ -155,7 +157,9 @@ def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ())
     svg = re.sub(r'id="(pareto|dense)[^"]*"', r'class="\1"', svg)
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)  # hundredths of a point
-    svg = re.sub(r"\n\s*", "\n", svg)
+    svg = re.sub(r">\s+<", "><", svg)
+    used = set(re.findall(r"(?:url\(|href=\")#([^\")]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", svg)
     svg = re.sub(
         r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>',
         rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '

@@ -97,12 +97,14 @@ def histogram(after: Values | None, before: Values | None, *, what: str, prefix:
     return Figure(name, title, "Counts on a logarithmic axis.", alt, svg, ("of", "from", "to", "count"), rows)
 
 
-def by_rank(found: Values, *, what: str, prefix: str) -> Figure:
-    """The values sorted, the largest first, and where pruning cut."""
+def by_rank(found: Values, *, what: str, prefix: str) -> Figure | None:
+    """The absolute values sorted, the largest first, and where pruning cut; None where all are 0."""
+    positive = [(rank, value) for rank, value in found.ranked if value > 0]
+    if not positive:
+        return None
     alt = f"Curve: {what} sorted from {found.ranked[0][1]:.3g} down to {found.ranked[-1][1]:.3g}; {found.kept:,} kept."
     name = f"{prefix}-ranked"
     with drawing() as (figure, axes):
-        positive = [(rank, value) for rank, value in found.ranked if value > 0]
         axes.plot(*zip(*positive, strict=True), color=SERIES[0])
         axes.axvline(found.kept, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.annotate(
