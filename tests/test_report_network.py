@@ -125,12 +125,12 @@ def test_a_dense_network_has_nothing_to_compare(net, tmp_path, quick):
     assert found.speed.reasons == ("Nothing is pruned.", HINT)
 
 
-def test_onnx_runtime_runs_any_batch(net):
-    model = read(net).model.eval()
-    run = session(model, (1, 28, 28))
-    inputs = torch.rand(3, 1, 28, 28)
+def test_onnx_runtime_runs_any_batch():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    run = session(model, (1, 4, 4))
+    inputs = torch.rand(5, 1, 4, 4)
     (outputs,) = run(inputs)
-    assert torch.allclose(torch.from_numpy(outputs), model(inputs).detach(), atol=1e-4)
+    assert torch.allclose(torch.from_numpy(outputs), model(inputs).detach(), atol=1e-5)
 
 
 def test_reasons_name_what_holds_a_small_network_back():
@@ -163,9 +163,8 @@ def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, 
 
 def test_the_command_writes_the_page_and_prints_its_path(net, tmp_path, cli, quick):
     cli("eval", "net.prune.safetensors", "--no-latency")
-    assert cli("report", "net.safetensors", "net.prune.safetensors", "-o", "page.html") == "page.html\n"
+    given = ("net.prune.safetensors", "net.safetensors", "-o", "page.html", "--inside", "net.prune.safetensors")
+    assert cli("report", *given) == "page.html\n"
     text = (tmp_path / "page.html").read_text()
     assert '<h2 id="inside-title">Inside net.prune</h2>' in text
     assert "Mask of features.1: " in text
-    cli("report", "net.prune.safetensors", "-o", "page.html", "--force", "--inside", "net.safetensors", "--no-run")
-    assert '<h2 id="inside-title">Inside net</h2>' in (tmp_path / "page.html").read_text()

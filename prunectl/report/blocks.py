@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A small picture with its words; `over` is laid beside it."""
+    """A small picture as a link, with its words, and another one that is laid beside it."""
 
     source: str
     alt: str

@@ -108,7 +108,6 @@ class Figure:
     svg: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    wide: bool = False
 
 
 def plain(text: str) -> str:
@@ -167,7 +166,8 @@ def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ())
         svg,
         count=1,
     )
-    marks = "".join(_hover(figure, hover) for hover in hovers)
+    shown = [hover for hover in hovers if min(hover.axes.get_ylim()) <= hover.y <= max(hover.axes.get_ylim())]
+    marks = "".join(_hover(figure, hover) for hover in shown)
     return svg.rstrip().removesuffix("</svg>") + marks + "</svg>"
 
 

@@ -5,18 +5,9 @@ from dataclasses import replace
 
 from prunectl.report.blocks import Section
 from prunectl.report.curves import Setting
+from prunectl.report.figures.axes import AXES, CLOSE, TOP1, TOP5, corruption_measure, robust_measures, training_axis
 from prunectl.report.figures.figure import Figure
-from prunectl.report.figures.tradeoff import (
-    AXES,
-    CLOSE,
-    TOP1,
-    TOP5,
-    Styles,
-    corruption_measure,
-    robust_measures,
-    trade_off,
-    training_axis,
-)
+from prunectl.report.figures.tradeoff import Styles, trade_off
 from prunectl.report.sections.points import points_table
 from prunectl.report.sources import Sources
 
