@@ -20,7 +20,9 @@ from prunectl.report.network.picture import png
 from prunectl.report.network.reasons import reasons
 from prunectl.report.network.saliency import samples
 from prunectl.report.network.values import values
+from prunectl.report.page import focus_of
 from tests.helpers import checkpoint_of, image_data, randomise_
+from tests.sweeps import TRAIN, checkpoint, measure
 
 
 def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
@@ -159,6 +161,19 @@ def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, 
     assert "The network was not looked into." in (tmp_path / "page.html").read_text()
     told = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
     assert told == "prunectl: net.safetensors names code of its own\n"
+
+
+def test_inside_names_a_checkpoint_that_is_there(net, refused):
+    told = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
+    assert told == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
+
+
+def test_the_page_looks_into_the_last_network_that_was_measured(tmp_path):
+    for name in ("a", "b", "c"):
+        checkpoint(tmp_path, name, ("train", {**TRAIN, "seed": ord(name)}))
+    assert focus_of(collect([tmp_path])).path.name == "c.safetensors"
+    measure(tmp_path / "b.safetensors", 0.5)
+    assert focus_of(collect([tmp_path])).path.name == "b.safetensors"
 
 
 def test_the_command_writes_the_page_and_prints_its_path(net, tmp_path, cli, quick):

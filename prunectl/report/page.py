@@ -34,13 +34,13 @@ def page(paths: Sequence[Path], *, parents: bool = False) -> str:
 
 
 def render(sources: Sources, focus: Source | None = None, look: Look | None = None) -> str:
-    """The page of what was read. `look` is what was found inside the network `focus`, the last one by default.
+    """The page of what was read. `look` is what was found inside the network `focus`, that of `focus_of` by default.
 
     Raises:
         OptionError: matplotlib is not installed.
     """
     require()
-    focus = focus or next((source for source in reversed(sources.given) if source.seen is not None), None)
+    focus = focus or focus_of(sources)
     found, mixed = settings(sources)
     labels = dict.fromkeys(series.label for setting in found for series in setting.series)
     styles = {label: Style(i) for i, label in enumerate(labels)}
@@ -58,6 +58,13 @@ def render(sources: Sources, focus: Source | None = None, look: Look | None = No
         script=(_ASSETS / "page.js").read_text(encoding="utf-8"),
     )
     return text
+
+
+def focus_of(sources: Sources) -> Source | None:
+    """The network that the page looks into: the last one that was measured, else the last one."""
+    there = [source for source in sources.given if source.seen is not None]
+    measured = [source for source in there if source.measured]
+    return next(reversed(measured or there), None)
 
 
 def _sections(

@@ -86,7 +86,7 @@ AXES = (
         _time,
         "zero",
         "less",
-        "As measured on one thread, the median over seeds. A mask alone saves no time; removed nodes do.",
+        "As `eval` measured it, the median over seeds. A mask alone saves no time; removed nodes do.",
     ),
 )
 

@@ -40,7 +40,7 @@ def look(
     checkpoint = read(source.path)
     masks = whole_masks(checkpoint)
     kept = sum(int(mask.sum()) for mask in masks.values())
-    weights = torch.cat([weight.detach().flatten() for weight in prunable(checkpoint.model).values()])
+    weights = _flat(checkpoint)
     missing: dict[str, str] = {}
     scores = _scores(source, lineage, masks, missing)
     shown, timed = _samples(checkpoint, images if run else None, missing), _speed(checkpoint, run, missing)
@@ -61,8 +61,13 @@ def _before(lineage: Sequence[Source], kept: int) -> Values | None:
     dense: Path | None = next((one.path for one in reversed(lineage) if method(one.history).criterion is None), None)
     if dense is None:
         return None
-    weights = [weight.detach().flatten() for weight in prunable(read(dense).model).values()]
-    return values(torch.cat(weights), kept=kept)
+    return values(_flat(read(dense)), kept=kept)
+
+
+def _flat(checkpoint: Checkpoint) -> Tensor:
+    """All prunable weights, one after the other."""
+    weights = [weight.detach().flatten() for weight in prunable(checkpoint.model).values()]
+    return torch.cat(weights) if weights else torch.empty(0)
 
 
 def _scores(
