@@ -45,7 +45,7 @@ def render(sources: Sources, focus: Source | None = None, look: Look | None = No
     labels = dict.fromkeys(series.label for setting in found for series in setting.series)
     styles = {label: Style(i) for i, label in enumerate(labels)}
     text: str = _template().render(
-        title=_title(found),
+        title=_title(found, focus),
         facts=_facts(sources, found),
         notices=[*sources.notices, *mixed],
         settings=[(setting, headline(setting), checklist(setting)) for setting in found],
@@ -96,20 +96,24 @@ def _template() -> Any:
     return environment.get_template("page.html")
 
 
-def _title(found: Sequence[Setting]) -> str:
-    if len(found) == 1:
-        return f"Pruning {found[0].name}"
-    return f"Pruning {len(found)} networks" if found else "Pruning"
+def _title(found: Sequence[Setting], focus: Source | None) -> str:
+    if found:
+        return f"Pruning {found[0].name}" if len(found) == 1 else f"Pruning {len(found)} networks"
+    return "Pruning" if focus is None or focus.seen is None else f"Pruning {focus.seen['model']}"
 
 
 def _facts(sources: Sources, found: Sequence[Setting]) -> list[str]:
     """What the page is about, in a few words each."""
     methods = {series.label for setting in found for series in setting.series}
     numbers = seeds(sources.given)
-    facts = [f"{len(sources.given)} checkpoints", f"{len(methods)} methods"]
+    facts = [_counted(len(sources.given), "checkpoint"), *([_counted(len(methods), "method")] if methods else [])]
     if numbers:
         facts.append(f"seeds {', '.join(numbers)}" if len(numbers) > 1 else f"seed {numbers[0]}")
     return [*facts, *versions(sources.given)]
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _when(found: Sequence[Setting], label: str) -> str:

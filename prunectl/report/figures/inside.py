@@ -47,7 +47,7 @@ def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str
     rows = [("image", image[0], image[0]), *((layer.name, layer.outputs, layer.left) for layer in layers)]
     most = max(width for _, width, _ in rows)
     name = f"{prefix}-outline"
-    with drawing(WIDTH, max(1.6, 0.5 + 0.3 * len(rows))) as (figure, axes):
+    with drawing(WIDTH, max(1.6, 0.5 + _LINE * len(rows))) as (figure, axes):
         for place, (label, width, left) in enumerate(rows):
             for size, colour, edge in ((width, SOFT, GRID), (left, SERIES[2], "none")):
                 shown = max((size / most) ** 0.5, 0.01) if size else 0
