@@ -1,13 +1,11 @@
 """A training on the command line: watched, logged, stopped by Ctrl-C or the clock, written."""
 
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import output
+from prunectl.cli import output, signals
 from prunectl.errors import Interrupted, OptionError
 from prunectl.header import beside
 
@@ -32,7 +30,7 @@ def run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()
     first, last, finished = trainer.images, None, True
-    with _signals() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
+    with signals.caught() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
         for record in _steps(trainer, log):
             now = time.monotonic()
             if record is not None:
@@ -91,21 +89,3 @@ def _summary(record: dict[str, Any]) -> str:
         f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
         f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
     )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM in a list; a second one ends the program at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
