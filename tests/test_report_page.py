@@ -165,18 +165,19 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
     for path in sweep(tmp_path, criteria=("snip",), sparsities=(0.5, 0.9), seeds=(0,)):
         digest = collect([path]).given[0].sha256
         worst = {"eps": 0.1, "robust_accuracy": 0.3, "attacks": {"fgsm": {"robust_accuracy": 0.5}}}
-        both = {"attack": "fgsm+pgd", "results": [worst]}
+        both = {"attack": "fgsm+pgd", "norm": "l2", "results": [worst], "warnings": ["the gradient is zero"]}
         blur = {"corruption": "blur", "severity": 1, "accuracy": 0.75}
         corruptions = {"attack": "corruptions", "results": [], "corruptions": [blur, {**blur, "accuracy": 0.25}]}
         with path.with_name(path.name.replace(".safetensors", ".results.jsonl")).open("a") as file:
             for record in (both, corruptions):
                 file.write(json.dumps({"command": "attack", "checkpoint": digest, **record}) + "\n")
     sources = collect([tmp_path])
-    (setting,), _ = settings(sources)
+    (setting,), notices = settings(sources)
+    assert notices == ["fgsm+pgd (l2) on dense-s0 and 2 more: the gradient is zero"]
     section = robust_section(setting, sources, {"snip": Style(0)}, prefix="x", suffix="")
     assert [(figure.title, figure.rows[1][3]) for figure in section.figures] == [
         ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
-        ("Robust accuracy, fgsm+pgd at ε = 0.1 against fewer weights", 0.3),
+        ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 against fewer weights", 0.3),
         ("Accuracy on corrupted images, mean over kinds and severities against fewer weights", 0.5),
     ]
 

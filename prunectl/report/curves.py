@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
+from prunectl.header import base_name
 from prunectl.report.history import Method, differences, method
-from prunectl.report.rows import rows
+from prunectl.report.rows import attack_name, rows
 from prunectl.report.sources import Source, Sources
 
 Row = dict[str, Any]
@@ -122,7 +123,20 @@ def _mixed(sources: Sources) -> list[str]:
         found.append(f"the networks were made with {len(versions)} sets of versions; see the provenance")
     if len(devices) > 1:
         found.append(f"times were measured on {' and '.join(sorted(devices))}: do not compare them")
-    return found
+    return found + _doubts(sources)
+
+
+def _doubts(sources: Sources) -> list[str]:
+    """What attacks say against their own numbers, each once."""
+    doubted: dict[tuple[str, str], list[str]] = {}
+    for source in sources.given:
+        for record in source.attacks:
+            for warning in record.get("warnings", []):
+                doubted.setdefault((attack_name(record), str(warning)), []).append(base_name(source.path))
+    return [
+        f"{attack} on {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {warning}"
+        for (attack, warning), names in doubted.items()
+    ]
 
 
 def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:

@@ -103,11 +103,19 @@ def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
 
 
 def attack_name(record: dict[str, Any]) -> str:
-    """An attack with what makes its numbers differ from those under its defaults: options, fewer images, held out."""
+    """An attack with what makes its numbers differ from those under its defaults.
+
+    Norm, options, a target, the network that adversarials were made on, fewer images, held-out ones.
+    """
     options = "".join(f" {key}={value}" for key, value in sorted(record.get("options", {}).items()))
+    norm = record.get("norm")
+    kind = "" if norm in (None, "linf") or str(norm) in record["attack"] else f" ({norm})"
+    aim = f" aimed at {record['target']}" if "target" in record else ""
+    origin = f" from {record['source'][:8]}" if record.get("source") else ""
     done, there = record.get("images"), record.get("test_images")
     fewer = f" on {done} of {there} images" if done != there else ""
-    return f"{record['attack']}{options}{fewer}" + (" held out" if record.get("data", {}).get("tuning") else "")
+    held_out = " held out" if record.get("data", {}).get("tuning") else ""
+    return f"{record['attack']}{kind}{options}{aim}{origin}{fewer}{held_out}"
 
 
 def data_name(described: dict[str, Any]) -> str:

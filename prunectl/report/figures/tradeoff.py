@@ -8,6 +8,8 @@ from prunectl.report.figures.axes import Axis, Measure
 from prunectl.report.figures.figure import INK, Figure, Hover, Style, drawing, to_svg
 from prunectl.report.formats import share_text, target_text
 
+_FEW = 5.0
+"""Percentage points."""
 Styles = Mapping[str, Style]
 """By the label of a method."""
 
@@ -33,6 +35,7 @@ def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *,
         axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, alpha=0.35, zorder=1.5, gid="pareto-line")
         axes.plot(*zip(*best, strict=True), **_RING, gid="pareto")
         _scale(axes, axis, [x for x, *_ in every] + ([dense[0]] if dense else []))
+        _room(axes)
         if measure.near is not None and dense is not None:
             top = max(y.mean + (y.std or 0) for _, y, _ in [*every, dense])
             axes.set_ylim(100 * dense[1].mean - measure.near, min(100 * top, 100) + 0.2)
@@ -104,6 +107,13 @@ def _draw(
             text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({y.count} seeds)"
             hovers.append(Hover(axes, x, mean, text, style.number))
     return hovers
+
+
+def _room(axes: Any) -> None:
+    """Show no less than a few points, in which seeds differ, and nothing beyond 100 %."""
+    low, high = axes.get_ylim()
+    more = max(_FEW - (high - low), 0) / 2
+    axes.set_ylim(max(low - more, -3), min(high + more, 101.5))
 
 
 def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:
