@@ -21,6 +21,7 @@ from prunectl.report.network.reasons import reasons
 from prunectl.report.network.saliency import samples
 from prunectl.report.network.values import values
 from prunectl.report.page import focus_of
+from prunectl.report.sections.inside import inside_section
 from tests.helpers import checkpoint_of, image_data, randomise_
 from tests.sweeps import TRAIN, checkpoint, measure
 
@@ -118,6 +119,20 @@ def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     found = look(source, sources.lineage[source.path], run=False)
     assert found.scores is None
     assert found.missing["scores"].endswith("net.scores.safetensors does not read, or holds scores of another network.")
+
+
+def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
+    images = torch.zeros(3, 1, 2, 2)
+    tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
+    save_file({**tensors, "adversarial_prediction": torch.tensor([7, 8, 9])}, tmp_path / "net.examples.safetensors")
+    (source,) = collect([net]).given
+    found = look(source, run=False)
+    assert [(one.label, one.answer) for one in found.adversarial] == [(0, 7), (1, 8), (2, 9)]
+    assert Image.open(io.BytesIO(found.adversarial[0].adversarial)).tobytes() == bytes([51] * 4)
+    (_, pictures) = inside_section(source, found).pictures[-1]
+    assert [picture.caption for picture in pictures] == [f"{i}, then taken for {i + 7}" for i in range(3)]
+    (tmp_path / "net.examples.safetensors").write_bytes(b"")
+    assert look(source, run=False).adversarial == ()
 
 
 def test_a_dense_network_has_nothing_to_compare(net, tmp_path, quick):

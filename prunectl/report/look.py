@@ -52,6 +52,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Adversarial:
+    """A test image and what an attack made of it, as PNGs; its class, and the answer to the latter, by number."""
+
+    label: int
+    answer: int
+    clean: bytes
+    adversarial: bytes
+
+
+@dataclass(frozen=True)
 class Timing:
     """Seconds for a batch: median and quartiles, over all runs."""
 
@@ -84,5 +94,6 @@ class Look:
     """The weights of the dense network that it came from."""
     scores: Values | None = None
     samples: tuple[Sample, ...] = ()
+    adversarial: tuple[Adversarial, ...] = ()
     speed: Speed | None = None
     missing: dict[str, str] = field(default_factory=dict)

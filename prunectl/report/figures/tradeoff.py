@@ -113,7 +113,8 @@ def _room(axes: Any) -> None:
     """Show no less than a few points, in which seeds differ, and nothing beyond 100 %."""
     low, high = axes.get_ylim()
     more = max(_FEW - (high - low), 0) / 2
-    axes.set_ylim(max(low - more, -3), min(high + more, 101.5))
+    low, high = max(low - more, -0.5), min(high + more, 101.5)
+    axes.set_ylim(low, max(high, low + _FEW))
 
 
 def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:

@@ -13,6 +13,7 @@ from prunectl.images import ImageData
 from prunectl.masks import prunable
 from prunectl.report.history import method
 from prunectl.report.look import Look, Sample, Speed, Values
+from prunectl.report.network.examples import read_examples
 from prunectl.report.network.layers import layers, whole_masks
 from prunectl.report.network.saliency import samples
 from prunectl.report.network.speed import speed
@@ -51,6 +52,7 @@ def look(
         before=_before(lineage, kept),
         scores=scores,
         samples=shown,
+        adversarial=read_examples(beside(source.path, ".examples.safetensors")),
         speed=timed,
         missing=missing,
     )

@@ -1,10 +1,12 @@
 """Inside one network."""
 
+from collections.abc import Sequence
+
 from prunectl.header import base_name, beside
 from prunectl.report.blocks import Picture, Section, image_link
 from prunectl.report.figures.figure import Figure
 from prunectl.report.figures.inside import by_rank, confusion, histogram, layer_bars, outline
-from prunectl.report.look import Look
+from prunectl.report.look import Adversarial, Look
 from prunectl.report.sources import Source
 
 _CONFUSED = 8
@@ -22,15 +24,7 @@ def inside_section(focus: Source, look: Look | None) -> Section:
     _errors(section, focus)
     if look is not None:
         _seen(section, look)
-    examples = beside(focus.path, ".examples.png")
-    if examples.exists():
-        words = "Test images, and what an attack made of them."
-        picture = Picture(
-            image_link(examples.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", ""
-        )
-        section.pictures.append((f"Adversarial examples. {words}", [picture]))
-    else:
-        section.notes.append(f"No adversarial examples: {examples.name} does not lie beside the checkpoint.")
+    _attacked(section, focus, () if look is None else look.adversarial)
     return section
 
 
@@ -65,6 +59,28 @@ def _network(section: Section, focus: Source, look: Look) -> None:
     )
     if "scores" in look.missing:
         section.notes.append(look.missing["scores"])
+
+
+def _attacked(section: Section, focus: Source, found: Sequence[Adversarial]) -> None:
+    """Adversarial examples, as pairs of pictures, or else as the picture that the attack left."""
+    names = dict(enumerate(map(str, focus.measured.get("per_class", {}))))
+    if found:
+        pictures = []
+        for one in found:
+            label, answer = (names.get(number, str(number)) for number in (one.label, one.answer))
+            alt = f"A test image of class {label}, and what the attack made of it: taken for {answer}"
+            words = f"{label}, then taken for {answer}"
+            pictures.append(Picture(image_link(one.clean), alt, words, beside=image_link(one.adversarial)))
+        section.pictures.append(("Adversarial examples. Test images, and what an attack made of them.", pictures))
+        return
+    file = beside(focus.path, ".examples.png")
+    if not file.exists():
+        section.notes.append(
+            f"No adversarial examples: {file.name} does not lie beside it (`prunectl attack --save-examples 8`)."
+        )
+        return
+    picture = Picture(image_link(file.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", "")
+    section.pictures.append(("Adversarial examples. Test images, and what an attack made of them.", [picture]))
 
 
 def _errors(section: Section, focus: Source) -> None:
