@@ -9,7 +9,7 @@ from prunectl.masks import Masks, prunable
 from prunectl.measure import cost
 from prunectl.report.look import Timing
 
-_NO_FASTER = 0.9
+_NO_FASTER, _FASTER = 0.9, 1.1
 _SLOWER_THAN_FLOPS = 0.67
 _TINY = 2e-3
 """Seconds of a dense network below which what is called between the operations counts."""
@@ -32,7 +32,7 @@ def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape:
     promised = flops["dense"] / max(flops["shrunk"], 1)
     for batch in sorted({t.batch for t in timings}):
         times = at["dense", "torch", batch] / at["shrunk", "torch", batch]
-        if times >= _SLOWER_THAN_FLOPS * promised:
+        if times >= min(promised, max(_SLOWER_THAN_FLOPS * promised, _FASTER)):
             continue
         why = _why(small, at["dense", "torch", batch], flops["shrunk"] * batch, batch)
         if why:
