@@ -114,7 +114,7 @@ BAD_VALUES = {
     "prune net.safetensors --model lenet300": "give a CHECKPOINT or --model, not both: got net.safetensors and len",
     "eval net.safetensors --device gpu": "no device named 'gpu'; take auto, cpu, cuda or mps",
     "eval net.safetensors --data synthetic --image-size 16": "takes 1x28x28 images of 10 classes, synthetic has 1x16",
-    "report net.safetensors --json --csv": "give one of --json, --csv and --markdown",
+    "report net.safetensors --json --csv": "give one of --json, --csv, --markdown, --latex and -o",
     "report net.safetensors missing.safetensors": "cannot read missing.safetensors: no such file or directory",
     "train net.safetensors -o there/is/none.safetensors": "there/is; create it first",
     "prune net.safetensors -o folder": "cannot write folder: it is not a regular file; choose another output with -o",

@@ -42,15 +42,21 @@ def test_a_row_of_a_checkpoint_that_nothing_measured(tiny, cli):
             "checkpoint": "tiny.safetensors",
             "model": "logistic-regression",
             "data": "digits",
+            "criterion": "magnitude",
+            "target_sparsity": 0.5,
+            "seed": 0,
             "steps": "prune(magnitude 0.5)",
             "accuracy": None,
             "top5": None,
             "loss": None,
             "weight_sparsity": 0.5,
+            "compression": 2.0,
             "node_sparsity": None,
             "weights": 80,
             "flops": 2 * 160,
             "nonzero_flops": None,
+            "speedup": None,
+            "training_flops": None,
             "bytes": 4 * 170,
             "compressed_bytes": None,
             "latency_1_s": None,
@@ -141,12 +147,14 @@ def test_csv_and_markdown_say_what_json_says(net, tiny, cli):
     assert dict(zip(table[0], table[2], strict=True))["weights"] == "266,200"
 
 
-@pytest.mark.parametrize("formats", [["--json", "--csv"], ["--csv", "--markdown"], ["--json", "--csv", "--markdown"]])
+@pytest.mark.parametrize(
+    "formats", [["--json", "--csv"], ["--csv", "--markdown"], ["--latex", "--json"], ["--csv", "-o", "x.html"]]
+)
 def test_two_formats_at_once_are_refused(formats, tiny, refused):
-    assert refused("report", tiny.name, *formats) == "prunectl: give one of --json, --csv and --markdown\n"
+    assert refused("report", tiny.name, *formats) == "prunectl: give one of --json, --csv, --markdown, --latex and -o\n"
 
 
-def test_the_table_in_a_pipe_is_plain_and_fits_in_100_columns(tiny, raw, monkeypatch):
+def test_the_table_in_a_pipe_is_plain_and_fits_in_80_columns(tiny, raw, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     levels = [{"eps": i / 255, "robust_accuracy": 0.5} for i in (1, 2, 4, 8)]
     note(tiny, EVAL, *({**ATTACK, "attack": name, "results": levels} for name in ("pgd", "fgsm")))
@@ -156,7 +164,7 @@ def test_the_table_in_a_pipe_is_plain_and_fits_in_100_columns(tiny, raw, monkeyp
     shown = raw("report", long.name)
     assert (shown.code, shown.err) == (0, "")
     assert "\x1b" not in shown.out
-    assert max(len(line) for line in shown.out.splitlines()) <= 100
+    assert max(len(line) for line in shown.out.splitlines()) <= 80
     for cell in ("50.00%", "0.5000", "320", "680", "1.50 ms", "pgd", "fgsm", "0.0314: 50.00%"):
         assert cell in shown.out, cell
 

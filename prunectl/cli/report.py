@@ -1,20 +1,22 @@
 """prunectl report."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from prunectl.cli import options, output
 from prunectl.errors import OptionError
-from prunectl.header import base_name
 
 
 def command(
     checkpoints: Annotated[
-        list[str] | None, typer.Argument(metavar="CHECKPOINT...", help="Checkpoints, or - for the path on stdin.")
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="Checkpoints, folders of them, results or logs whose checkpoint is gone, or - for the path on stdin.",
+        ),
     ] = None,
     parents: Annotated[
         bool, typer.Option("--parents", help="Also the checkpoints that these came from, found beside them.")
@@ -22,58 +24,47 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    as_latex: Annotated[
+        bool, typer.Option("--latex", help="Print a LaTeX table of means and standard deviations over seeds.")
+    ] = False,
+    output_path: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write a page to look at, NAME.html, that opens offline.")
+    ] = None,
+    inside: Annotated[
+        Path | None, typer.Option(help="The network that the page looks into  [default: the last CHECKPOINT]")
+    ] = None,
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Run that network for the page: saliency maps and speed.")
+    ] = True,
+    data_dir: options.DataDir = None,
+    force: options.Force = False,
     config: options.Config = None,
 ) -> None:
     """Show checkpoints side by side: what was done to them, and what eval and attack measured."""
     from prunectl import report
+    from prunectl.cli import tables
 
-    if as_json + as_csv + as_markdown > 1:
-        raise OptionError("give one of --json, --csv and --markdown")
+    if as_json + as_csv + as_markdown + as_latex + (output_path is not None) > 1:
+        raise OptionError("give one of --json, --csv, --markdown, --latex and -o")
     given: list[str | None] = [*checkpoints] if checkpoints else [None]
-    rows = report.report(
-        [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given], parents=parents
-    )
+    paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
+    if output_path is not None:
+        from prunectl.cli.page import write_page
+
+        write_page(paths, output_path, parents=parents, inside=inside, run=run, data_dir=data_dir, force=force)
+        return
+    sources = report.collect(paths, parents=parents)
+    rows = report.rows(sources)
+    settings, mixed = report.settings(sources)
     if as_json:
         output.emit(json.dumps(rows))
     elif as_csv:
         output.emit(report.as_csv(rows))
     elif as_markdown:
         output.emit(report.as_markdown(rows))
+    elif as_latex:
+        output.emit(report.as_latex(settings))
     else:
-        _show(rows)
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    """A table for a terminal of 80 columns; robust accuracies in one below."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("checkpoint", overflow="fold", ratio=1)
-    for title in ("accuracy", "weights\nsparsity", "nodes\nsparsity", "FLOPs", "bytes", "latency\n1 image"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        latency = row["latency_1_s"]
-        table.add_row(
-            base_name(Path(row["checkpoint"])),
-            output.percent(row["accuracy"]),
-            f"{row['weight_sparsity']:.4f}",
-            "-" if row["node_sparsity"] is None else f"{row['node_sparsity']:.4f}",
-            output.counted(row["flops"]),
-            output.counted(row["bytes"]),
-            "-" if latency is None else f"{1e3 * latency:.2f} ms",
-        )
-    console.print(table)
-    attacked = [row for row in rows if row["robust"]]
-    if attacked:
-        robust = Table(box=None, pad_edge=False, title="robust accuracy", title_justify="left")
-        for title in ("checkpoint", "attack", "eps: accuracy"):
-            robust.add_column(title, overflow="fold")
-        for row in attacked:
-            for name, results in row["robust"].items():
-                levels = "  ".join(f"{r['eps']:.4f}: {output.percent(r['robust_accuracy'])}" for r in results)
-                robust.add_row(base_name(Path(row["checkpoint"])), name, levels)
-        console.print(robust)
-    if any(row["accuracy"] is None for row in rows):
-        output.say("- = not measured; run `prunectl eval CHECKPOINT`")
+        tables.show(rows, settings)
+    for notice in (*sources.notices, *mixed):
+        output.say(f"report: {notice}")

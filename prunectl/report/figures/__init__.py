@@ -1,0 +1,1 @@
+"""Figures of the page: matplotlib draws them, as SVG that takes its colours from the page."""

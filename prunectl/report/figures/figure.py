@@ -1,0 +1,179 @@
+"""One figure of the page: an SVG with its words and its numbers.
+
+matplotlib draws SVG, rather than a script such as plotly's (4.8 MB in every page) or vega's (0.8 MB) in the browser:
+the page opens at once, prints sharply, and shows its figures without a script, to a screen reader by their alternative
+texts. Colours are those of Okabe and Ito (2008), which the colour-blind tell apart, and every series has a marker and a
+dash of its own. In the SVG they are variables of the page's style sheet, so that figures follow light and dark.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from prunectl.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+INK, GRID, SOFT = "#010101", "#020202", "#030303"
+"""Stand for colours of the page: text, grid lines, and areas behind what matters."""
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f")
+"""Okabe and Ito without black, which is the dense network's; their yellow, too light on white, is darkened."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+WIDTH, HEIGHT = 4.3, 3.0
+"""Inches of one figure."""
+
+_VARIABLES = {INK: "currentColor", GRID: "var(--grid)", SOFT: "var(--soft)"} | {
+    colour: f"var(--s{i})" for i, colour in enumerate(SERIES)
+}
+_RC: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "prunectl",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "xtick.minor.visible": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 5,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a series is drawn, in every figure alike."""
+
+    number: int
+
+    @property
+    def colour(self) -> str:
+        """One of Okabe and Ito's."""
+        return SERIES[self.number % len(SERIES)]
+
+    @property
+    def marker(self) -> str:
+        """The sign of a point."""
+        return MARKERS[self.number % len(MARKERS)]
+
+    @property
+    def dash(self) -> Any:
+        """The line between points."""
+        return DASHES[self.number % len(DASHES)]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As arguments of `Axes.plot`."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
+
+
+@dataclass(frozen=True)
+class Hover:
+    """A point of a drawing, in data coordinates of `axes`, and what is shown when the mouse rests on it."""
+
+    axes: "Axes"
+    x: float
+    y: float
+    text: str
+    series: int | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What the page shows: `svg` is markup; `alt` says in words what is seen; `rows` are the numbers behind it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    svg: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+def plain(text: str) -> str:
+    """A text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
+def require() -> None:
+    """Refuse to draw without matplotlib.
+
+    Raises:
+        OptionError: with the command that installs it.
+    """
+    try:
+        import matplotlib  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise OptionError("a page needs matplotlib; install it: pip install 'prunectl[report]'") from error
+
+
+@contextmanager
+def drawing(width: float = WIDTH, height: float = HEIGHT, **grid: Any) -> Iterator[tuple["Drawing", Any]]:
+    """A matplotlib figure and its axes, in the page's style; no window, no state outside."""
+    import matplotlib  # noqa: PLC0415
+    from matplotlib.figure import Figure as Drawing  # noqa: PLC0415
+
+    with matplotlib.rc_context(_RC):
+        figure = Drawing(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(**grid)
+
+
+def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ()) -> str:
+    """The markup of a drawing: without a size of its own, its ids unlike those of other figures.
+
+    A group whose id begins with `series-3` gets the classes `series s3`, by which the page's legend hides it.
+    """
+    text = StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
+    svg = re.sub(r'id="series-(\d+)[^"]*"', r'class="series s\1"', svg)
+    svg = re.sub(r'id="(pareto|dense)[^"]*"', r'class="\1"', svg)
+    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)  # hundredths of a point
+    svg = re.sub(r">\s+<", "><", svg)
+    used = set(re.findall(r"(?:url\(|href=\")#([^\")]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", svg)
+    svg = re.sub(
+        r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
+        rf'aria-label="{escape(alt)}">',
+        svg,
+        count=1,
+    )
+    shown = [hover for hover in hovers if min(hover.axes.get_ylim()) <= hover.y <= max(hover.axes.get_ylim())]
+    marks = "".join(_hover(figure, hover) for hover in shown)
+    return svg.rstrip().removesuffix("</svg>") + marks + "</svg>"
+
+
+def _hover(figure: "Drawing", hover: Hover) -> str:
+    """A see-through circle with a title over a point."""
+    x, y = hover.axes.transData.transform((hover.x, hover.y)) * 72 / figure.dpi
+    height = figure.get_figheight() * 72
+    group = f' class="hit series s{hover.series}"' if hover.series is not None else ' class="hit"'
+    return f'<circle{group} cx="{x:.1f}" cy="{height - y:.1f}" r="7"><title>{escape(hover.text)}</title></circle>'

@@ -1,0 +1,1 @@
+"""Looking into one network, with torch."""

@@ -1,0 +1,80 @@
+"""What a report reads, and what it says of files that are broken, partial or gone."""
+
+import pytest
+
+from prunectl.errors import CheckpointError, FileError
+from prunectl.report import collect
+from tests.sweeps import TRAIN, checkpoint, measure
+
+
+@pytest.fixture
+def dense(tmp_path):
+    path = checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0}))
+    measure(path, 0.9)
+    return path
+
+
+def test_a_line_that_was_cut_off_is_told(dense, tmp_path, raw):
+    for name in ("dense.results.jsonl", "dense.log.jsonl"):
+        with (tmp_path / name).open("a") as file:
+            file.write('{"command": "eval", "accu')
+    (source,) = collect([dense]).given
+    assert (len(source.results), len(source.log)) == (1, 3)
+    assert raw("report", "dense.safetensors").err.splitlines() == [
+        "report: dense.results.jsonl: line 2 does not read (cut off?); left out",
+        "report: dense.log.jsonl: line 4 does not read (cut off?); left out",
+    ]
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"\xff\xfe", b'"text"'])
+def test_a_line_that_is_no_record_is_told(dense, tmp_path, line):
+    (tmp_path / "dense.log.jsonl").write_bytes(line + b"\n")
+    found = collect([dense])
+    assert (found.given[0].log, found.notices) == (
+        (),
+        (f"{tmp_path}/dense.log.jsonl: line 1 does not read (cut off?); left out",),
+    )
+
+
+def test_results_of_other_bytes_are_told(dense, tmp_path):
+    results = tmp_path / "dense.results.jsonl"
+    results.write_text(results.read_text() + '{"command": "eval", "checkpoint": "0000"}\n')
+    assert collect([dense]).notices == (f"{results}: 1 of 2 results are of other bytes; left out",)
+
+
+def test_results_and_logs_stand_for_a_checkpoint_that_is_gone(dense, tmp_path):
+    dense.unlink()
+    for given in ("dense.results.jsonl", "dense.log.jsonl", "."):
+        found = collect([tmp_path / given])
+        (source,) = found.given
+        assert (source.path, source.seen, source.measured["accuracy"]) == (dense, None, 0.9)
+        assert found.notices == (f"{dense} is not there: only its results and its log are shown",)
+
+
+def test_a_folder_stands_for_its_checkpoints(dense, tmp_path):
+    measure(checkpoint(tmp_path, "also", ("train", {**TRAIN, "seed": 1})), 0.8)
+    (tmp_path / "also.mask.safetensors").write_bytes(b"no checkpoint")
+    (tmp_path / "also.examples.safetensors").write_bytes(b"no checkpoint")
+    assert [source.path.name for source in collect([tmp_path]).given] == ["also.safetensors", "dense.safetensors"]
+
+
+def test_a_pattern_may_bring_masks_along(dense, tmp_path):
+    (tmp_path / "dense.mask.safetensors").write_bytes(b"no checkpoint")
+    assert [s.path for s in collect([dense, tmp_path / "dense.mask.safetensors"]).given] == [dense]
+
+
+def test_a_damaged_checkpoint_among_others_is_told_and_alone_refused(dense, tmp_path):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"")
+    found = collect([dense, bad])
+    assert [source.path for source in found.given] == [dense]
+    assert found.notices == (f"left out: {bad} is empty; the step that should have written it failed",)
+    with pytest.raises(CheckpointError, match=r"bad.safetensors is empty"):
+        collect([bad])
+
+
+def test_a_checkpoint_that_is_missing_is_refused(dense, tmp_path):
+    with pytest.raises(FileError, match=r"cannot read .*gone.safetensors: no such file or directory; check the path"):
+        collect([dense, tmp_path / "gone.safetensors"])
+    with pytest.raises(FileError, match=r"cannot read .*gone.log.jsonl: no such file or directory; check the path"):
+        collect([dense, tmp_path / "gone.log.jsonl"])
