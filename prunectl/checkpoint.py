@@ -65,7 +65,13 @@ class Checkpoint:
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
         """The checkpoint that `command` makes of this one, with its line in the history."""
-        entry = {"command": command, "options": dict(options), "versions": versions(), "parent": self.sha256}
+        entry = {
+            "command": command,
+            "options": dict(options),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+            "parent": self.sha256,
+        }
         return replace(self, history=(*self.history, entry), sha256=None, **changes)
 
     def noting(self, result: Mapping[str, Any]) -> "Checkpoint":
@@ -216,10 +222,11 @@ def device_named(name: str) -> torch.device:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
+    """The versions that a result depends on, and the instructions of the cpu, by which torch chooses its kernels."""
     from prunectl import __version__  # noqa: PLC0415
 
-    return {"prunectl": __version__, "torch": str(torch.__version__)}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"prunectl": __version__, "torch": str(torch.__version__), "cpu": capability}
 
 
 def _read_masks(path: Path, pair: str) -> Masks:
