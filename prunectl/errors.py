@@ -10,6 +10,7 @@ PrunectlError
 ├── DeviceError        a device asked for and absent
 ├── StructureError     a network whose structure cannot be followed
 ├── NotTheSame         a history that led to something else when it was run again
+├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
 ├── Interrupted        Ctrl-C; what was done is on disk
 └── ThresholdMissed    a measured value below the one asked for
@@ -60,6 +61,10 @@ class ProofError(PrunectlError):
 
 class NotTheSame(PrunectlError):
     """A history that led to something else when it was run again."""
+
+
+class StagesFailed(PrunectlError):
+    """Stages of a sweep that failed; the others are done."""
 
 
 class Interrupted(PrunectlError):

@@ -75,7 +75,8 @@ def test_steps_of_one_alone_and_widths(net, cli):
     was, now = zip(*(row["shape"] for row in record["layers"]), strict=True)
     assert list(was) == [[300, 784], [100, 300], [10, 100]]
     assert now != was and (now[0][0], now[1][0]) == (now[1][1], now[2][1])
-    assert min(row["jaccard"] for row in record["layers"]) > 0.9
+    for row in record["layers"]:  # what went with a node counts as pruned, and nothing comes back
+        assert row["jaccard"] == row["kept"][1] / row["kept"][0] <= 1
 
 
 @pytest.mark.parametrize(("kept", "jaccard"), [((1, 1, 0, 0), 0.5), ((0, 0, 1, 1), 0.0), ((0, 0, 0, 0), 0.0)])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from prunectl import __version__
-from prunectl.cli import attack, criteria, diff, eval, explain, inspect, log, prune, report, rerun, shrink, train
+from prunectl.cli import attack, criteria, diff, eval, explain, inspect, log, prune, report, rerun, shrink, sweep, train
 from prunectl.errors import PrunectlError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, prune, shrink, eval, attack, report, log, diff, rerun, inspect, explain, criteria):
+for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TextIO
 
 import typer
@@ -72,6 +73,7 @@ def default(command: str, flag: str) -> object:
     return next((param.default for param in params if flag in param.opts), None)
 
 
+@cache
 def _commands() -> dict[str, Any]:
     """The commands by name, as the parser has them."""
     from prunectl.cli.app import app

@@ -1,0 +1,175 @@
+"""prunectl sweep."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunectl.cli import line, options, output
+from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
+from prunectl.files import write
+from prunectl.registry import check
+
+if TYPE_CHECKING:
+    from prunectl.sweep.work import Job, Outcome
+
+ENGINES = ("local", "ray")
+_KINDS = {
+    "model": "model",
+    "criterion": "criterion",
+    "schedule": "schedule",
+    "opt": "optimizer",
+    "reg": "regularizer",
+    "attack": "attack",
+}
+
+
+def command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pipelines, and the values of a grid.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where all files go.")],
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", "--jobs", help="Stages at a time  [default: 1; ray: what the cluster has]", min=1),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local: processes here; ray: tasks of a Ray cluster.")] = "local",
+    gpus: Annotated[float, typer.Option(help="With ray: gpus, or the share of one, that a stage takes.", min=0)] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a grid of pipelines, each stage that several share once.
+
+    The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
+    The report over all results is DIR/report.csv and DIR/report.json.
+    """
+    from prunectl.sweep import run, state
+    from prunectl.sweep.plan import read_plan
+    from prunectl.sweep.stages import stages_of
+
+    if engine not in ENGINES:
+        raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
+    text = _text(plan)
+    try:
+        stages, results = stages_of(read_plan(text), _read)
+    except OptionError as error:
+        raise OptionError(f"{plan}: {error}") from error
+    if dry_run and not out.exists():
+        todo = []
+        output.say(f"{len(stages)} stages in {len(results)} pipelines, none is done")
+        for stage in stages:
+            output.emit(f"{stage.name}: {' '.join(stage.arguments)}")
+        return
+    _prepare(out, state.FOLDER)
+    with state.locked(out):
+        todo = run.jobs_of(stages, out.resolve(), line.run)
+        shared = sum(stage.uses - 1 for stage in stages)
+        output.say(
+            f"sweep: {len(results)} pipelines, {len(stages)} stages ({shared} more are shared), "
+            f"{len(stages) - len(todo)} done before"
+        )
+        if dry_run:
+            for job in todo:
+                output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
+            return
+        write(out / "plan.toml", text.encode())
+        started = time.monotonic()
+        ended = _watched(todo, _engine(engine, todo, jobs, gpus))
+        table = run.write_report(results, stages, out)
+    failed = [outcome for outcome in ended if outcome.error is not None]
+    seconds = time.monotonic() - started
+    output.say(f"sweep: {len(ended) - len(failed)} stages run in {seconds:.1f} s")
+    if as_json:
+        output.emit(
+            json.dumps(
+                {
+                    "report": str(table),
+                    "pipelines": len(results),
+                    "stages": len(stages),
+                    "shared": shared,
+                    "run": len(ended) - len(failed),
+                    "failed": {o.stage.name: o.error for o in failed if o.behind is None},
+                    "seconds": seconds,
+                }
+            )
+        )
+    _refuse_failed(failed, out)
+    if not as_json:
+        output.emit(table)
+
+
+def _text(plan: Path) -> str:
+    try:
+        return plan.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot read {plan}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read(arguments: Sequence[str]) -> dict[str, Any]:
+    """A command line as parameters, with the names in it checked."""
+    params = line.read(arguments)
+    for key, kind in _KINDS.items():
+        if isinstance(params.get(key), str):
+            check(kind, str(params[key]))
+    return params
+
+
+def _prepare(out: Path, folder: str) -> None:
+    try:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot write {out}: {(error.strerror or str(error)).lower()}; give another --out") from error
+
+
+def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Iterator[Outcome]":
+    """The outcomes of jobs as they end."""
+    if name == "ray":
+        from prunectl.sweep.on_ray import run_on_ray
+
+        return run_on_ray(todo, jobs, gpus)
+    from prunectl.sweep.local import run_local
+
+    return run_local(todo, jobs or 1)
+
+
+def _watched(todo: "list[Job]", outcomes: "Iterator[Outcome]") -> "list[Outcome]":
+    """Wait for all outcomes under one progress bar; failures are told as they come.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    ended: list[Outcome] = []
+    with output.progress_bar("sweep", len(todo)) as bar:
+        try:
+            for outcome in outcomes if todo else ():
+                ended.append(outcome)
+                if outcome.error is not None and outcome.behind is None:
+                    output.say(f"failed: {outcome.stage.name}: {outcome.error}")
+                bar.update(len(ended), partial(_progress, ended, len(todo)))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted after {len(ended)} of {len(todo)} stages; the same command goes on"
+            ) from None
+    return ended
+
+
+def _progress(ended: "list[Outcome]", total: int) -> str:
+    return f"{len(ended)} of {total} stages, last {ended[-1].stage.name}"
+
+
+def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
+    """End with one line where stages failed.
+
+    Raises:
+        StagesFailed: some did.
+    """
+    if not failed:
+        return
+    first = [outcome for outcome in failed if outcome.behind is None]
+    behind = f" and {len(failed) - len(first)} behind them did not run" if len(failed) > len(first) else ""
+    raise StagesFailed(
+        f"{len(first)} of the stages failed{behind}; {out}/stages/{first[0].stage.name}.log tells more of the first, "
+        "the same command tries them again"
+    )
