@@ -58,7 +58,7 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
     if command is None:
         raise OptionError(f"no command '{name}'; known: {', '.join(_commands())}")
     try:
-        with _plain_environment():
+        with _plain_environment(), contextlib.redirect_stdout(io.StringIO()):
             context = command.make_context(name, list(arguments[1:]))
     except _USAGE as error:
         raise OptionError(error.format_message() if hasattr(error, "format_message") else str(error)) from error

@@ -1,5 +1,6 @@
 """prunectl sweep."""
 
+import importlib.util
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,8 @@ def command(
 
     if engine not in ENGINES:
         raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
     text = _text(plan)
     try:
         stages, results = stages_of(read_plan(text), _read)

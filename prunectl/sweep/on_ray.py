@@ -1,10 +1,10 @@
 """Stages as tasks of a Ray cluster, which Ray schedules by their dependencies."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from prunectl.errors import OptionError
 from prunectl.sweep.work import Job, Outcome, do
 
 
@@ -12,15 +12,13 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Iterator[
     """Run jobs on the cluster that RAY_ADDRESS names or that runs here, or with a count on a new one of so many cpus.
 
     A job takes one cpu and `gpus` of a gpu. Every node sees the folder of the sweep under the same path.
-
-    Raises:
-        OptionError: Ray is not installed.
     """
-    ray = _ray()
+    import ray  # noqa: PLC0415  (an extra)
+
     # without gpus of its own, a task may still use what the machine has
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     where: dict[str, Any] = {} if count is None else {"address": "local", "num_cpus": count}
-    ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         task = ray.remote(num_cpus=1, num_gpus=gpus)(do)
         refs: dict[str, Any] = {}
@@ -37,11 +35,3 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Iterator[
                 yield Outcome(jobs_of[done].stage, what)
     finally:
         ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray  # noqa: PLC0415
-    except ImportError as error:
-        raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'") from error
-    return ray
