@@ -16,7 +16,8 @@ COMMANDS = ("train", "prune", "shrink")
 _RENAMED = {"prune_steps": "steps"}
 _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
-_HERE = {"output", "output_path", "force", "config", "resume", "max_minutes", "data_dir", "download", "tensorboard"}
+_HERE = {"output", "output_path", "force", "config", "resume", "max_minutes", "data_dir", "download"}
+_HERE |= {"tensorboard", "tensorboard_dir"}
 """Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""
 _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "options", "reg_options", "amp", "augment"}
 """Keys of a history that are told in ways of their own."""

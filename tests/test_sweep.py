@@ -352,12 +352,14 @@ def test_a_killed_sweep_on_ray_goes_on_with_what_was_not_finished(tmp_path):
     command = ["sweep", "plan.toml", "--out", "out", "--engine", "ray", "--jobs", "2"]
     before = killed(tmp_path, command, 5)
     assert 5 <= len(before) < STAGES
+    begun = time.time_ns()
     again = subprocess.run([*PROGRAM, *command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    record = json.loads(again.stdout)
-    assert (record["stages"], record["run"]) == (STAGES, STAGES - len(before))
-    after = done(tmp_path / "out")
-    assert {name: after[name] for name in before} == before and len(after) == STAGES
+    record, after = json.loads(again.stdout), done(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    earlier = [name for name, when in after.items() if when < begun]  # a worker may outlive the driver by a stage
+    assert (record["stages"], len(after)) == (STAGES, STAGES)
+    assert record["run"] == STAGES - len(earlier)
 
 
 def test_without_ray_there_is_a_hint(refused, tmp_path, monkeypatch):
