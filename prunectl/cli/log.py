@@ -64,8 +64,9 @@ def _plain(step: "Step") -> dict[str, Any]:
 def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
     """A step as a node of the graph, and what is known of it beside the edge."""
     first, *more = _wrapped([step.command, *(text for flag in step.flags if (text := _told(step.command, flag)))])
+    short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
     told = [
-        f"{str(step.sha256)[:_SHORT]}  {'' if file is None else file.name}",
+        *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
         ", ".join(_circumstances(step)),
         ", ".join(_results(step.result, accuracy)),
     ]

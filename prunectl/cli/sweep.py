@@ -159,7 +159,8 @@ def _watched(todo: "list[Job]", outcomes: "Iterator[Outcome]") -> "list[Outcome]
 
 
 def _progress(ended: "list[Outcome]", total: int) -> str:
-    return f"{len(ended)} of {total} stages, last {ended[-1].stage.name}"
+    failed = sum(outcome.error is not None for outcome in ended)
+    return f"{len(ended)} of {total} stages" + (f", {failed} failed" if failed else "")
 
 
 def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:

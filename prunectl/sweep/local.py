@@ -40,8 +40,11 @@ def run_local(jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
                     heapq.heappush(ready, i)
                 yield outcome
     finally:
-        for worker in (*free, *(worker for worker, _ in running.values())):
-            worker.end()
+        workers = [*free, *(worker for worker, _ in running.values())]
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Worker:
@@ -63,11 +66,10 @@ class _Worker:
             self.pool = self._pool()
             return Outcome(job.stage, "its process was killed, or ran out of memory")
 
-    def end(self) -> None:
-        """Stop the process; a training that runs is saved first."""
+    def stop(self) -> None:
+        """Ask the process to end; a training that runs is saved first."""
         for process in list((self.pool._processes or {}).values()):
             process.terminate()
-        self.pool.shutdown(wait=True, cancel_futures=True)
 
     def _pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
