@@ -16,6 +16,7 @@ from prunectl.files import write
 from prunectl.registry import check
 
 if TYPE_CHECKING:
+    from prunectl.sweep.stages import Result, Stage
     from prunectl.sweep.work import Job, Outcome
 
 ENGINES = ("local", "ray")
@@ -47,60 +48,60 @@ def command(
     The report over all results is DIR/report.csv and DIR/report.json.
     """
     from prunectl.sweep import run, state
-    from prunectl.sweep.plan import read_plan
-    from prunectl.sweep.stages import stages_of
 
     if engine not in ENGINES:
         raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
     if engine == "ray" and importlib.util.find_spec("ray") is None:
         raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
     text = _text(plan)
-    try:
-        stages, results = stages_of(read_plan(text), _read)
-    except OptionError as error:
-        raise OptionError(f"{plan}: {error}") from error
-    if dry_run and not out.exists():
-        todo = []
-        output.say(f"{len(stages)} stages in {len(results)} pipelines, none is done")
-        for stage in stages:
-            output.emit(f"{stage.name}: {' '.join(stage.arguments)}")
+    stages, results = _stages(plan, text)
+    shared = sum(stage.uses - 1 for stage in stages)
+    told = f"sweep: {len(results)} pipelines, {len(stages)} stages ({shared} more are shared)"
+    if dry_run:
+        todo = run.jobs_of(stages, out.resolve(), line.run)
+        output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
+        for job in todo:
+            output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     _prepare(out, state.FOLDER)
     with state.locked(out):
         todo = run.jobs_of(stages, out.resolve(), line.run)
-        shared = sum(stage.uses - 1 for stage in stages)
-        output.say(
-            f"sweep: {len(results)} pipelines, {len(stages)} stages ({shared} more are shared), "
-            f"{len(stages) - len(todo)} done before"
-        )
-        if dry_run:
-            for job in todo:
-                output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
-            return
+        output.say(f"{told}, {len(stages) - len(todo)} done before")
         write(out / "plan.toml", text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
         table = run.write_report(results, stages, out)
     failed = [outcome for outcome in ended if outcome.error is not None]
-    seconds = time.monotonic() - started
-    output.say(f"sweep: {len(ended) - len(failed)} stages run in {seconds:.1f} s")
+    record = {
+        "report": str(table),
+        "pipelines": len(results),
+        "stages": len(stages),
+        "shared": shared,
+        "run": len(ended) - len(failed),
+        "failed": {o.stage.name: o.error for o in failed if o.behind is None},
+        "seconds": time.monotonic() - started,
+    }
+    output.say(f"sweep: {record['run']} stages run in {record['seconds']:.1f} s")
     if as_json:
-        output.emit(
-            json.dumps(
-                {
-                    "report": str(table),
-                    "pipelines": len(results),
-                    "stages": len(stages),
-                    "shared": shared,
-                    "run": len(ended) - len(failed),
-                    "failed": {o.stage.name: o.error for o in failed if o.behind is None},
-                    "seconds": seconds,
-                }
-            )
-        )
+        output.emit(json.dumps(record))
     _refuse_failed(failed, out)
     if not as_json:
         output.emit(table)
+
+
+def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
+    """What a plan consists of.
+
+    Raises:
+        OptionError: naming the file.
+    """
+    from prunectl.sweep.plan import read_plan
+    from prunectl.sweep.stages import stages_of
+
+    try:
+        return stages_of(read_plan(text), _read)
+    except OptionError as error:
+        raise OptionError(f"{plan}: {error}") from error
 
 
 def _text(plan: Path) -> str:
