@@ -50,7 +50,7 @@ def rerun(steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir
 
 def version_changes(steps: Sequence[Step]) -> dict[str, list[Any]]:
     """The versions that differ from those here: name -> [recorded, here], of several recorded ones the last."""
-    here = versions()
+    here = versions(next((name for step in steps for kind, name in step.named if kind == "model"), ""))
     return {
         name: [was, here.get(name)] for step in steps for name, was in step.versions.items() if was != here.get(name)
     }

@@ -21,14 +21,15 @@ from tests.running import PROGRAM, listing, run_cli
 PATIENCE = 120.0
 PLAN = """
 [grid]
-net = "--model mlp5 -M hidden=8"
+net = "--model mlp5 -M hidden=8 --device cpu"
 criterion = "magnitude"
 sparsity = [0.5, 0.75]
 seed = [0, 1]
 
 [pipelines]
 dense = "train {net} --epochs 1 --subset 100 --seed {seed} | eval --no-latency"
-after = '''train {net} --epochs 1 --subset 100 --seed {seed} | prunectl prune -c {criterion} -s {sparsity} --seed {seed}
+after = '''train {net} --epochs 1 --subset 100 --seed {seed}
+           | prunectl prune -c {criterion} -s {sparsity} --seed {seed} --device cpu
            | eval --no-latency'''
 
 [pipelines.during]
@@ -37,6 +38,7 @@ run = "train {net} --epochs 4 --subset 100 -c {criterion} -s 0.5 --prune-delay 0
 """
 # dense: 2 trainings, 2 evaluations; after: 4 prunings, 4 evaluations; during: 1 training
 STAGES = 13
+NET = {"net": "--model mlp5 -M hidden=8 --device cpu"}
 
 
 def stages(text: str) -> dict[str, str]:
@@ -50,10 +52,10 @@ def test_a_plan_is_every_pipeline_with_every_choice_of_the_values_that_it_names(
         *(("dense", 0), ("dense", 1), ("after", 0), ("after", 1), ("after", 0), ("after", 1), ("during", None))
     ]
     last = pipelines[5]
-    assert last.values == {"net": "--model mlp5 -M hidden=8", "criterion": "magnitude", "sparsity": 0.75, "seed": 1}
+    assert last.values == {**NET, "criterion": "magnitude", "sparsity": 0.75, "seed": 1}
     assert [command.arguments for command in last.commands] == [
-        ("train", "--model", "mlp5", "-M", "hidden=8", "--epochs", "1", "--subset", "100", "--seed", "1"),
-        ("prune", "-c", "magnitude", "-s", "0.75", "--seed", "1"),
+        ("train", *NET["net"].split(), "--epochs", "1", "--subset", "100", "--seed", "1"),
+        ("prune", "-c", "magnitude", "-s", "0.75", "--seed", "1", "--device", "cpu"),
         ("eval", "--no-latency"),
     ]
 
@@ -261,7 +263,7 @@ def test_a_pipeline_may_begin_with_a_checkpoint(sweep, tiny, tmp_path):
 
 
 def test_an_interrupted_training_goes_on(sweep, raw, tmp_path, monkeypatch):
-    plan = "[pipelines]\na = 'train --model mlp5 -M hidden=8 --subset 300 --epochs 2'"
+    plan = "[pipelines]\na = 'train --model mlp5 -M hidden=8 --subset 300 --epochs 2 --device cpu'"
     sweep(plan)
     out = tmp_path / "out"
     whole = (out / "a.train.safetensors").read_bytes()
