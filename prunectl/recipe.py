@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunectl.adversarial import LOSSES
 from prunectl.during import During
 from prunectl.errors import OptionError
 from prunectl.registry import keyword_options, resolve, unknown
@@ -22,6 +23,7 @@ class Recipe:
     `wd` is the optimiser's own weight decay, `clip` the largest gradient norm, `noise` the standard deviation of
     Gaussian noise on gradients, `ema` the decay of the averaged weights that become the result; `reg_weight` times the
     regulariser is added to the loss. `augment` None takes what the dataset suggests. `prune` prunes between epochs.
+    `adv_eps` trains on adversarials of that size in the max norm: by `pgd`, or by `trades` with factor `adv_beta`.
     """
 
     epochs: int = 10
@@ -42,6 +44,10 @@ class Recipe:
     compile: bool = False
     augment: tuple[str, ...] | None = None
     seed: int = 0
+    adv_eps: float | None = None
+    adv_steps: int = 7
+    adv_loss: str = "pgd"
+    adv_beta: float = 6.0
     prune: During | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +62,9 @@ class Recipe:
             "label_smoothing": (0, 1),
             "ema": (0, 1),
             "clip": (1e-9, 1e9),
+            "adv_eps": (0, 1),
+            "adv_steps": (1, 1e4),
+            "adv_beta": (0, 1e3),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -63,6 +72,8 @@ class Recipe:
                 raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
+        if self.adv_loss not in LOSSES:
+            raise unknown("adversarial loss", self.adv_loss, LOSSES)
         for name in self.augment or ():
             if name not in AUGMENTATIONS:
                 raise unknown("augmentation", name, ("none", *AUGMENTATIONS))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from prunectl.accuracy import Accuracy, accuracy
+from prunectl.adversarial import adversarial, divergence, passes
 from prunectl.checkpoint import Checkpoint
 from prunectl.companion import Companion
 from prunectl.errors import OptionError
@@ -30,7 +31,6 @@ from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut, since
 
 _LOGS = 100
-_BACKWARD = 2  # a backward pass costs two forward passes: one for the inputs' gradients, one for the weights'
 
 
 def train(checkpoint: Checkpoint, data: ImageData, recipe: Recipe | None = None) -> Checkpoint:
@@ -233,15 +233,30 @@ class Trainer:
             return self.network(inputs)  # type: ignore[no-any-return]
         return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
 
-    def _fit(self, pixels: Tensor, labels: Tensor) -> None:
-        """One step of the optimiser."""
-        recipe = self.recipe
+    def _classify(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of pixels in [0, 255]."""
         inputs = self.start.preprocessing(pixels)
         if self.device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return self._logits(inputs)
+
+    def _adversarial(self, pixels: Tensor, labels: Tensor) -> Tensor | None:
+        """The adversarials of a batch, pixels in [0, 255]; None where training is not adversarial."""
+        eps, steps, loss = self.recipe.adv_eps, self.recipe.adv_steps, self.recipe.adv_loss
+        if not eps:
+            return None
+        return adversarial(self._classify, self.model, pixels, labels, eps=eps, steps=steps, loss=loss)
+
+    def _fit(self, pixels: Tensor, labels: Tensor) -> None:
+        """One step of the optimiser."""
+        recipe = self.recipe
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
-            logits = self._logits(inputs)
+            other = self._adversarial(pixels, labels)
+            trades = other is not None and recipe.adv_loss == "trades"
+            logits = self._classify(pixels if other is None or trades else other)
             loss = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if other is not None and trades:
+                loss = loss + recipe.adv_beta * divergence(logits, self._classify(other))
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
         more = None if self.companion is None else self.companion.penalty(self.model)
         total = total if more is None else total + more
@@ -261,7 +276,7 @@ class Trainer:
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.seen += len(labels)
         self.images += len(labels)
-        self.spent += self.flops * (1 + _BACKWARD) * len(labels)
+        self.spent += self.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps) * len(labels)
         self.step += 1
 
     def _change_gradients(self) -> None:

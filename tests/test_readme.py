@@ -36,7 +36,7 @@ def test_it_opens_with_exactly_two_commands_to_paste() -> None:
     assert "```console" not in opening
 
 
-@pytest.mark.parametrize("kind", ["criterion", "model", "data"])
+@pytest.mark.parametrize("kind", ["criterion", "model", "data", "attack"])
 def test_every_name_is_documented(kind: str) -> None:
     assert [name for name in TABLES[kind] if name not in README] == []
 

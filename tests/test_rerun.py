@@ -24,6 +24,7 @@ LINES = (
     f"train {SMALL} --epochs 1 | prune -c snapit --params 2x --min-nodes 2 --multiple-of 2 --steps 2 --amp | shrink",
     f"prune {SMALL} -c magnitude --unit nodes --scope layer --schedule exponential --flops 2x",
     f"prune {SMALL} -c efficient-convnets --size 0.5x --seed 4 | shrink --norm alive",
+    f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
     f"prune {SMALL} -c n:m --data synthetic",
 )

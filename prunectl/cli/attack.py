@@ -1,28 +1,67 @@
 """prunectl attack."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import attacking, options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
 from prunectl.header import beside
 from prunectl.registry import check
 
+if TYPE_CHECKING:
+    from prunectl.checkpoint import Checkpoint
+    from prunectl.images import ImageData
+
 
 def command(
     checkpoint: options.CheckpointArgument = None,
     attack: Annotated[
-        str, typer.Option("-a", "--attack", help="The attack.", autocompletion=completes("attack"))
+        str,
+        typer.Option(
+            "-a",
+            "--attack",
+            metavar="NAME[,NAME...]",
+            help="Attacks, by name or foolbox class; or one preset in cascade: quick or standard.",
+            autocompletion=completes("attack"),
+        ),
     ] = "pgd",
     eps: Annotated[
-        str, typer.Option(metavar="EPS[,EPS...]", help="Sizes of the perturbation, for images in [0, 1].")
-    ] = "1/255,2/255,4/255,8/255",
+        str | None,
+        typer.Option(
+            metavar="EPS[,EPS...]",
+            help="Sizes of the perturbation, for images in [0, 1]  [default: those of norm and images]",
+            show_default=False,
+        ),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="linf, l2, l1 or l0  [default: the attack's]", show_default=False)
+    ] = None,
     plugin_options: options.PluginOptions = None,
     n: Annotated[
-        int | None, typer.Option("-n", help="Attack N test images only, spread evenly over the set.", min=1)
+        str, typer.Option("-n", "--n", metavar="N", help="Attack N test images only, spread evenly over the set.")
+    ] = "all",
+    target: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Aim at this class; next, or random ones.")
     ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Compare predictions with this checkpoint, such as the unpruned parent.")
+    ] = None,
+    transfer_from: Annotated[
+        Path | None, typer.Option(help="Make the adversarials on this checkpoint, and try them here.")
+    ] = None,
+    corruptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            help="In place of attacks: gaussian-noise, blur, brightness, contrast, jpeg, or all, at severities 1 to 5.",
+        ),
+    ] = None,
+    save_examples: Annotated[
+        int, typer.Option(metavar="N", help="Keep N images turned at the largest eps: a PNG, and safetensors.", min=0)
+    ] = 0,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
@@ -31,50 +70,81 @@ def command(
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted attack.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace examples, or an interrupted attack, that exist.")
+    ] = False,
     as_json: options.AsJson = False,
     config: options.Config = None,
 ) -> None:
     """Attack the test images and measure robust accuracy at every eps.
 
-    The record is appended to NAME.results.jsonl beside the checkpoint, and its path passed on.
+    Several attacks each try every image; those of a preset go on with what still stands. The record is appended to
+    NAME.results.jsonl beside the checkpoint, and its path passed on. Ctrl-C keeps what is done, for --resume.
     """
-    check("attack", attack)
-    levels = [_fraction(text) for text in eps.split(",")]
+    attack = ",".join(name.strip() for name in attack.split(","))
+    for name in attack.split(","):
+        if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
+            check("attack", name)
+    count = _count(n)
+    sizes = None if eps is None else [options.fraction(text, "--eps") for text in eps.split(",")]
     source = options.checkpoint_path(checkpoint)
 
-    from prunectl.attack import attack as run
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
     from prunectl.files import check_target
 
-    network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
+    where = device_named(device)
+    network, results = read(source, where), beside(source, ".results.jsonl")
     check_target(results, force=True)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
-    with output.progress_bar(attack, min(n or len(images.test), len(images.test))) as bar:
-        record = run(
-            network,
-            images,
-            attack=attack,
-            eps=levels,
-            options=options.pairs(plugin_options, "-O"),
-            n=n,
-            batch_size=batch_size,
-            seed=seed,
-            report=lambda done, total, robust: bar.update(
-                done, lambda: "robust " + " ".join(output.percent(share) for share in robust)
-            ),
-        )
+    if corruptions is not None:
+        record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
+    else:
+        how = {
+            "attack": attack,
+            "eps": sizes,
+            "norm": norm,
+            "options": options.pairs(plugin_options, "-O"),
+            "target": target,
+            "reference": None if reference is None else read(reference, where),
+            "source": None if transfer_from is None else read(transfer_from, where),
+            "n": count,
+            "batch_size": batch_size,
+            "seed": seed,
+            "examples": save_examples,
+        }
+        record = attacking.run(network, images, source, how, resume=resume, force=force)
     line = options.note(results, "attack", network.sha256, record)
-    output.say(f"{attack}: clean accuracy {output.percent(record['clean_accuracy'])} on {record['images']:,} images")
-    for result in record["results"]:
-        output.say(f"      eps {result['eps']:.4f}: robust accuracy {output.percent(result['robust_accuracy'])}")
     output.emit(line if as_json else source)
 
 
-def _fraction(text: str) -> float:
-    """Read `8/255` or a number."""
-    above, _, below = text.partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        raise OptionError(f"--eps takes numbers like 8/255 or 0.03, got '{text}'") from None
+def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any) -> dict[str, Any]:
+    """Measure on corrupted images, and show it."""
+    from prunectl.corrupt import SEVERITIES, corrupt
+
+    chosen = tuple(SEVERITIES) if names == "all" else tuple(names.split(","))
+    with output.progress_bar("corruptions", 5 * len(chosen)) as bar:
+        record = corrupt(
+            network,
+            images,
+            corruptions=chosen,
+            report=lambda done, total: bar.update(done, lambda: f"{done}/{total} settings"),
+            **how,
+        )
+    output.say(f"clean accuracy {output.percent(record['clean_accuracy'])} on {record['images']:,} images")
+    rows = [
+        [name, *(output.percent(one["accuracy"]) for one in record["corruptions"] if one["corruption"] == name)]
+        for name in chosen
+    ]
+    output.table(["severity", *map(str, range(1, 6))], rows)
+    return record
+
+
+def _count(text: str) -> int | None:
+    """Read a number of images, or `all`."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise OptionError(f"-n takes a number of images or all, got '{text}'")
+    return int(text)

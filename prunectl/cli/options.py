@@ -197,6 +197,19 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     return found
 
 
+def fraction(text: str, flag: str) -> float:
+    """Read `8/255` or a number.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
+
+
 def open_data(
     spec: str,
     data_dir: Path | None,

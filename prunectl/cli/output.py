@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,6 +88,19 @@ def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         for bar in bars:
             bar.close()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table on stderr, in at most 80 columns where it is no terminal; all but the first column are numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False)
+    for i, title in enumerate(head):
+        shown.add_column(title, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 80).print(shown)
 
 
 def counted(number: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import line, options, output
+from prunectl.cli import attacking, line, options, output
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
 from prunectl.files import write
 from prunectl.registry import check
@@ -26,7 +26,6 @@ _KINDS = {
     "schedule": "schedule",
     "opt": "optimizer",
     "reg": "regularizer",
-    "attack": "attack",
 }
 
 
@@ -117,6 +116,9 @@ def _read(arguments: Sequence[str]) -> dict[str, Any]:
     for key, kind in _KINDS.items():
         if isinstance(params.get(key), str):
             check(kind, str(params[key]))
+    for name in str(params.get("attack") or "").split(","):
+        if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
+            check("attack", name)
     return params
 
 

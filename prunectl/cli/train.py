@@ -119,6 +119,13 @@ def command(
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the training step with torch.compile.")] = False,
+    adv_eps: Annotated[
+        str | None,
+        typer.Option(help="Train on adversarials of this size in the max norm, such as 8/255.", show_default=False),
+    ] = None,
+    adv_steps: Annotated[int, typer.Option(help="Steps of gradient ascent that make them.", min=1)] = 7,
+    adv_loss: Annotated[str, typer.Option(help="pgd (Madry et al. 2018) or trades (Zhang et al. 2019).")] = "pgd",
+    adv_beta: Annotated[float, typer.Option(help="Of trades: the factor of the robustness term.")] = 6.0,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time, and keep what was learnt.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with an interrupted training (NAME.resume.safetensors).")
@@ -211,6 +218,10 @@ def command(
         compile=compile,
         augment=None if augment is None else tuple(part for part in augment.split(",") if part != "none"),
         seed=seed,
+        adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
+        adv_steps=adv_steps,
+        adv_loss=adv_loss,
+        adv_beta=adv_beta,
         prune=None
         if criterion is None
         else During(

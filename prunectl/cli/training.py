@@ -1,13 +1,12 @@
 """A training on the command line: watched, logged, stopped by Ctrl-C or the clock, written."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import output
+from prunectl.cli import output, signals
 from prunectl.errors import Interrupted, OptionError
 from prunectl.header import beside
 
@@ -36,7 +35,7 @@ def run(
     saved = begun = time.monotonic()
     first, last, finished = trainer.images, None, True
     with (
-        _signals() as stopped,
+        signals.caught() as stopped,
         _board(board_at, trainer.step) as board,
         output.progress_bar("training", trainer.total_steps) as bar,
     ):
@@ -115,21 +114,3 @@ def _board(folder: Path | None, step: int) -> Iterator["Board | None"]:
         yield board
     finally:
         board.close()
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM in a list; a second one ends the program at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,7 +12,7 @@ from prunectl.sweep.work import Job, Outcome, do
 
 
 def run_local(jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
-    """Run jobs, `count` at a time, the earliest first of those whose parent has ended; yields them as they end.
+    """Run jobs, `count` at a time, the earliest first of those that wait for nothing; yields them as they end.
 
     A process that dies takes down its own stage alone.
     """
@@ -20,8 +20,8 @@ def run_local(jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
     ready: list[int] = []
     ours = {job.stage.identity for job in jobs}
     for i, job in enumerate(jobs):
-        if job.stage.parent in ours:
-            waiting.setdefault(str(job.stage.parent), []).append(i)
+        if job.after in ours:
+            waiting.setdefault(str(job.after), []).append(i)
         else:
             heapq.heappush(ready, i)
     ended: dict[str, Outcome] = {}
@@ -31,7 +31,7 @@ def run_local(jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
         while ready or running:
             while ready and free:
                 job, worker = jobs[heapq.heappop(ready)], free.pop()
-                running[worker.submit(job, ended.get(str(job.stage.parent)))] = (worker, job)
+                running[worker.submit(job, ended.get(str(job.after)))] = (worker, job)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 worker, job = running.pop(future)
                 ended[job.stage.identity] = outcome = worker.outcome(future, job)
@@ -54,9 +54,9 @@ class _Worker:
         self.threads = max(1, len(os.sched_getaffinity(0)) // beside)
         self.pool = self._pool()
 
-    def submit(self, job: Job, parent: Outcome | None) -> Future[Outcome]:
+    def submit(self, job: Job, before: Outcome | None) -> Future[Outcome]:
         """Begin a stage."""
-        return self.pool.submit(do, job, parent)
+        return self.pool.submit(do, job, before)
 
     def outcome(self, future: Future[Outcome], job: Job) -> Outcome:
         """How a stage ended that is done."""

@@ -5,7 +5,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from prunectl.errors import PrunectlError
 from prunectl.sweep.work import Job, Outcome, do
+
+_SAID = 200
+"""Letters of Ray's own words that go into a line."""
 
 
 def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Iterator[Outcome]:
@@ -18,12 +22,18 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Iterator[
     # without gpus of its own, a task may still use what the machine has
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     where: dict[str, Any] = {} if count is None else {"address": "local", "num_cpus": count}
-    ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (RuntimeError, ValueError, OSError) as error:
+        what = " ".join(str(error).split())[:_SAID]
+        raise PrunectlError(
+            f"no Ray cluster could be joined or started ({what}); see RAY_ADDRESS and --jobs"
+        ) from error
     try:
         task = ray.remote(num_cpus=1, num_gpus=gpus)(do)
         refs: dict[str, Any] = {}
         for job in jobs:
-            refs[job.stage.identity] = task.remote(job, refs.get(str(job.stage.parent)))
+            refs[job.stage.identity] = task.remote(job, refs.get(str(job.after)))
         jobs_of = {refs[job.stage.identity]: job for job in jobs}
         pending = list(jobs_of)
         while pending:

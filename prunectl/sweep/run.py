@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from prunectl import report
@@ -25,7 +24,8 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
     named = state.with_known_names(stages, before)
     done = state.finished(folder, named, before)
     by_identity = {stage.identity: stage for stage in named}
-    jobs = []
+    jobs: list[Job] = []
+    waits_for: dict[str | None, str] = {}
     for stage in named:
         if stage.identity in done:
             continue
@@ -33,10 +33,14 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
         if stage.makes and checkpoint.exists() and not state.record_path(folder, stage).exists():
             raise FileError(f"{checkpoint} exists, and no sweep wrote it; give another --out")
         parent = None if stage.parent is None else by_identity[stage.parent]
+        after = None if stage.parent in done else stage.parent
+        if not stage.makes:  # one after the other, as they write beside the same checkpoint
+            after = waits_for.get(stage.parent, after)
+            waits_for[stage.parent] = stage.identity
         jobs.append(
             Job(
-                # a parent that is done need not be waited for
-                stage=stage if stage.parent not in done else replace(stage, parent=None),
+                stage=stage,
+                after=after,
                 folder=folder,
                 checkpoint=checkpoint,
                 reads=None if parent is None else state.checkpoint_of(folder, parent, by_identity),
@@ -54,7 +58,9 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
     named = {stage.identity: stage for stage in state.with_known_names(stages, before)}
     done = state.finished(folder, list(named.values()), before)
     ended = [result for result in results if result.identity in done]
-    rows = report.report([state.checkpoint_of(folder, named[result.identity], named) for result in ended])
+    paths = [state.checkpoint_of(folder, named[result.identity], named) for result in ended]
+    row_of = {row["checkpoint"]: row for row in report.report(paths)}  # pipelines may end in the same checkpoint
+    rows = [row_of[str(path)] for path in paths]
     most_first = sorted(results, key=lambda result: -len(result.values))  # which have them in the order of the plan
     keys = list(dict.fromkeys(key for result in most_first for key in result.values))
     grid = [{"pipeline": r.pipeline, **{key: r.values.get(key) for key in keys}} for r in ended]

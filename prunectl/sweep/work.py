@@ -34,6 +34,8 @@ class Job:
     """A stage with all that its work needs in any process on any machine that sees the folder."""
 
     stage: Stage
+    after: str | None
+    """The identity of the stage that must have ended before: the parent, or what measures the same checkpoint."""
     folder: Path
     checkpoint: Path
     """What it writes, or measures."""
@@ -55,11 +57,11 @@ class Outcome:
     seconds: float = 0.0
 
 
-def do(job: Job, parent: Outcome | None) -> Outcome:
-    """Run a stage whose parent has ended, and note that it is done."""
+def do(job: Job, before: Outcome | None) -> Outcome:
+    """Run a stage when that before it has ended, and note that it is done."""
     stage = job.stage
-    if parent is not None and parent.error is not None:
-        return Outcome(stage, "not run", behind=parent.behind or parent.stage.name)
+    if before is not None and before.error is not None and (before.stage.makes or before.behind is not None):
+        return Outcome(stage, "not run", behind=before.behind or before.stage.name)
     started = time.perf_counter()
     arguments = _arguments(job)
     note(job.folder, stage, state="begun")
@@ -77,12 +79,15 @@ def do(job: Job, parent: Outcome | None) -> Outcome:
 
 
 def _arguments(job: Job) -> list[str]:
-    """The whole command line: it goes on with a training that a kill interrupted, else it begins."""
-    line, makes = list(job.stage.arguments), ["-o", str(job.checkpoint), "--force"]
+    """The whole command line: it goes on with a training or an attack that a kill interrupted, else it begins."""
+    line, path = list(job.stage.arguments), str(job.checkpoint)
+    if job.stage.command == "attack":
+        paused = job.begun and beside(job.checkpoint, ".attack.part.jsonl").exists()
+        return [*line, "--force", *(["--resume"] if paused else []), path]
     if not job.stage.makes:
-        return [*line, str(job.checkpoint)]
-    paused = beside(job.checkpoint, ".resume.safetensors")
-    if paused.exists() and job.begun:
-        return ["train", "--resume", str(paused), *makes]
-    paused.unlink(missing_ok=True)
-    return [*line, *makes, *([] if job.reads is None else [str(job.reads)])]
+        return [*line, path]
+    half = beside(job.checkpoint, ".resume.safetensors")
+    if half.exists() and job.begun:
+        return ["train", "--resume", str(half), "-o", path, "--force"]
+    half.unlink(missing_ok=True)
+    return [*line, "-o", path, "--force", *([] if job.reads is None else [str(job.reads)])]

@@ -1,0 +1,28 @@
+"""Projected gradient descent by foolbox, with a step size that crosses the ball: 2.5 eps over the number of steps.
+
+Madry et al. 2018 (arXiv:1706.06083). Foolbox's own default, a thirtieth of eps in 40 steps, often ends before it
+converges.
+"""
+
+from foolbox.attacks.projected_gradient_descent import (
+    L2ProjectedGradientDescentAttack,
+    LinfProjectedGradientDescentAttack,
+)
+
+_CROSSING = 2.5
+
+
+def pgd(
+    *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True
+) -> LinfProjectedGradientDescentAttack:
+    """In the max norm; `rel_stepsize` is in units of eps."""
+    size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
+    return LinfProjectedGradientDescentAttack(steps=steps, rel_stepsize=size, random_start=random_start)
+
+
+def l2_pgd(
+    *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True
+) -> L2ProjectedGradientDescentAttack:
+    """In the L2 norm; `rel_stepsize` is in units of eps."""
+    size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
+    return L2ProjectedGradientDescentAttack(steps=steps, rel_stepsize=size, random_start=random_start)

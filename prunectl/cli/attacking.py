@@ -1,0 +1,145 @@
+"""An attack on the command line: watched, stopped by Ctrl-C, taken up again, shown."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.cli import output, signals
+from prunectl.errors import FileError, Interrupted, OptionError
+from prunectl.header import beside
+
+if TYPE_CHECKING:
+    from prunectl.attack import Attacker
+    from prunectl.checkpoint import Checkpoint
+    from prunectl.images import ImageData
+    from prunectl.robustness.tally import Tally
+
+PRESETS = ("quick", "standard")
+_PART = ".attack.part.jsonl"
+_PICTURES = (".examples.png", ".examples.safetensors")
+
+
+def run(
+    network: "Checkpoint", images: "ImageData", path: Path, how: dict[str, Any], *, resume: bool, force: bool
+) -> dict[str, Any]:
+    """Attack to the end, or to Ctrl-C; what is done lies beside the checkpoint, batch by batch, until it is whole."""
+    from prunectl.attack import Attacker
+    from prunectl.files import append_record, check_target
+
+    if how["examples"]:
+        for suffix in _PICTURES:
+            check_target(beside(path, suffix), force=force)
+    attacker = Attacker(network, images, **how)
+    part, identity = beside(path, _PART), _identity(attacker)
+    done = _done(part, identity) if resume else []
+    if not resume:
+        if part.exists() and not force:
+            raise OptionError(f"{part} holds an interrupted attack; go on with --resume, or replace it by --force")
+        part.unlink(missing_ok=True)
+    batches = attacker.batches(done)
+    with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
+        for total in batches:
+            if not part.exists():
+                append_record(part, {"run": identity})
+            append_record(part, {"batch": attacker.parts[-1].plain()})
+            bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
+            if stopped and total.images < len(attacker.images):
+                batches.close()
+                raise Interrupted(
+                    f"interrupted after {total.images:,} of {len(attacker.images):,} images, robust accuracy so far "
+                    f"{_robust(total)}; go on with the same command and --resume"
+                )
+    record = attacker.record()
+    _pictures(attacker, path)
+    part.unlink(missing_ok=True)
+    show(record)
+    return record
+
+
+def show(record: dict[str, Any]) -> None:
+    """The numbers as a table, and what speaks against them."""
+    norms = "".join(
+        f", median {record['norm']} norm of {name} {'none' if size in (None, float('inf')) else f'{size:.4g}'}"
+        for name, size in record.get("median_norm", {}).items()
+    )
+    agreement = f", {output.percent(record['agreement'])} as the reference" if "agreement" in record else ""
+    output.say(
+        f"{record['attack']} ({record['norm']}): clean accuracy {output.percent(record['clean_accuracy'])}{agreement} "
+        f"on {record['images']:,} images{norms}"
+    )
+    each = record["attacks"] if len(record["attacks"]) > 1 else []
+    last = "agreement" if "agreement" in record else "success"
+    rows = [
+        [
+            f"{result['eps']:.3g}",
+            *(output.percent(result["attacks"][name]["robust_accuracy"]) for name in each),
+            output.percent(result["robust_accuracy"]),
+            output.percent(result[last]),
+        ]
+        for result in record["results"]
+    ]
+    output.table(["eps", *(name.removeprefix(f"{record['norm']}-") for name in each), "robust", last], rows)
+    for warning in record["warnings"]:
+        output.say(f"warning: {warning}")
+
+
+def _robust(total: "Tally") -> str:
+    """Robust accuracy so far, at every eps."""
+    return "robust " + " ".join(output.percent(count / total.images) for count in total.robust)
+
+
+def _identity(attacker: "Attacker") -> dict[str, Any]:
+    """What must be the same for an attack to go on."""
+    others = {"reference": attacker.reference, "source": attacker.source}
+    return {
+        "checkpoint": attacker.checkpoint.sha256,
+        "attack": attacker.name,
+        "attacks": [method.name for method in attacker.methods],
+        "options": attacker.options,
+        "eps": attacker.levels,
+        "target": attacker.target,
+        "images": len(attacker.images),
+        "data": attacker.data.described,
+        "batch_size": attacker.batch_size,
+        "seed": attacker.seed,
+        **{key: None if network is None else network.sha256 for key, network in others.items()},
+    }
+
+
+def _done(part: Path, identity: dict[str, Any]) -> "list[Tally]":
+    """The batches that an interrupted attack did; a line cut off by a kill is done again."""
+    from prunectl.robustness.tally import Tally
+
+    if not part.exists():
+        raise FileError(f"no interrupted attack at {part}; leave out --resume")
+    first, *lines = part.read_text(encoding="utf-8").splitlines() or [""]
+    try:
+        begun = json.loads(first)["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{part} is damaged; begin anew with --force") from error
+    for key, value in json.loads(json.dumps(identity)).items():
+        if begun.get(key) != value:
+            raise OptionError(f"--resume goes on as the attack began: {key} was {begun.get(key)}, is {value}")
+    done = []
+    for line in lines:
+        try:
+            done.append(Tally.read(json.loads(line)["batch"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return done
+
+
+def _pictures(attacker: "Attacker", path: Path) -> None:
+    """Write the examples that were asked for."""
+    from prunectl.files import write
+
+    if not attacker.examples.wanted:
+        return
+    if not len(attacker.examples):
+        output.say("no image was turned: there are no examples to save")
+        return
+    picture, tensors = (beside(path, suffix) for suffix in _PICTURES)
+    about = {"attack": attacker.name, "norm": attacker.methods[0].norm, "eps": attacker.levels[-1]}
+    write(tensors, attacker.examples.safetensors({**about, "checkpoint": attacker.checkpoint.sha256}))
+    write(picture, attacker.examples.png(attacker.data.classes))
+    output.say(f"{len(attacker.examples)} examples: {picture}")

@@ -1,0 +1,1 @@
+"""What measuring robustness takes: attacks by name, counts, doubts, pictures."""

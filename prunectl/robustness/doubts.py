@@ -1,0 +1,121 @@
+"""Reasons to distrust a robust accuracy: what Carlini et al. 2019 (arXiv:1902.06705) have an evaluation check.
+
+What takes attacks of its own is tried on a few images of the first batch.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.robustness.methods import Method, largest
+from prunectl.robustness.network import predict
+from prunectl.robustness.tally import Tally
+
+SAMPLE = 64
+_NOISE = 0.02
+"""Shares of images that differ by less say nothing."""
+
+
+def of_network(
+    victim: Any, maker: Any, methods: Sequence[Method], levels: Sequence[float], images: Tensor, labels: Tensor
+) -> list[str]:
+    """Warnings about a network, and about the attacks on it; images (B, C, H, W), labels (B,)."""
+    found = []
+    with torch.no_grad():
+        if not torch.equal(victim(images), victim(images)):
+            found.append("the network's outputs differ between two runs: average over its noise before you attack it")
+    right = (predict(victim, images) == labels).nonzero()[:SAMPLE, 0]
+    images, labels = images[right], labels[right]
+    if not len(images):
+        return [*found, "no image of the first batch is rightly classified: there is nothing to attack"]
+    zero = _zero_gradients(maker, images, labels)
+    if zero:
+        found.append(
+            f"the gradient is zero on {zero:.1%} of the images: attacks that follow it fail there, which is no "
+            "robustness; add square, or a loss of logits such as apgd-dlr"
+        )
+    for method in methods:
+        if _iterates(method) and not getattr(method.attack, "targets", 0):  # that takes long, and says the same
+            found += _of_method(method, victim, maker, levels, images, labels)
+    return found
+
+
+def of_results(methods: Sequence[Method], total: Tally, levels: Sequence[float], *, cascade: bool) -> list[str]:
+    """Warnings about the numbers that came out."""
+    robust = {name: [count / total.images for count in one.robust] for name, one in total.methods.items()}
+    blind = [method.name for method in methods if not _iterates(method) and "square" in method.name]
+    found = [warning for name, shares in robust.items() for warning in _rising(name, shares, levels)]
+    if cascade:
+        for name in blind:
+            more = max(count / total.images for count in total.methods[name].turned)
+            if more > _NOISE:
+                found.append(
+                    f"{name}, which sees outputs alone, breaks {more:.1%} more than the attacks by gradient did: "
+                    "gradients are masked"
+                )
+        return found
+    single = [method.name for method in methods if getattr(method.attack, "steps", None) == 1]
+    iterated = [method.name for method in methods if _iterates(method)]
+    for one, many in ((one, many) for one in single for many in iterated):
+        worse = [eps for eps, a, b in zip(levels, robust[one], robust[many], strict=True) if b > a + _NOISE]
+        found += [
+            f"{many} leaves more standing than {one} at eps {eps:g}: many steps ought to win more than one"
+            for eps in worse
+        ]
+    return found
+
+
+def _iterates(method: Method) -> bool:
+    """Whether an attack of fixed size follows the gradient in several steps."""
+    steps = getattr(method.attack, "steps", None)
+    return not method.minimal and isinstance(steps, int) and steps > 1
+
+
+def _rising(name: str, shares: Sequence[float], levels: Sequence[float]) -> Iterator[str]:
+    """Robust accuracy cannot be higher at a larger eps."""
+    for e in range(1, len(levels)):
+        if shares[e] > shares[e - 1] + _NOISE:
+            yield (
+                f"{name}: robust accuracy rises from {shares[e - 1]:.1%} at eps {levels[e - 1]:g} to {shares[e]:.1%} "
+                f"at {levels[e]:g}: the attack does not converge there"
+            )
+
+
+def _zero_gradients(network: Any, images: Tensor, labels: Tensor) -> float:
+    """The share of images whose loss has no gradient at all."""
+    points = images.clone().requires_grad_(True)
+    loss = nn.functional.cross_entropy(network(points), labels, reduction="sum")
+    if not loss.requires_grad:
+        return 1.0
+    (gradient,) = torch.autograd.grad(loss, points)
+    return float((gradient.flatten(1) == 0).all(1).float().mean())
+
+
+def _of_method(
+    method: Method, victim: Any, maker: Any, levels: Sequence[float], images: Tensor, labels: Tensor
+) -> list[str]:
+    """Whether an attack wins where nothing can be recognised any more, and whether more steps win more."""
+    from foolbox.criteria import Misclassification  # noqa: PLC0415
+
+    def standing(attack: Any, eps: float) -> float:
+        again = Method(method.name, attack, method.norm, method.minimal)
+        (points,) = again(maker, images, Misclassification(labels), [eps])
+        return float((predict(victim, points) == labels).float().mean())
+
+    found = []
+    whole = largest(method.norm, images.shape[1:])
+    left = standing(method.attack, whole)
+    if left > _NOISE:
+        found.append(f"{method.name}: {left:.0%} still stand at eps {whole:g}, where an image can become any other one")
+    longer, eps = copy.copy(method.attack), levels[len(levels) // 2]
+    longer.steps = 2 * method.attack.steps
+    before, after = standing(method.attack, eps), standing(longer, eps)
+    if after < before - _NOISE:
+        found.append(
+            f"{method.name}: twice the steps leave {after:.0%} standing at eps {eps:g}, not {before:.0%}: "
+            f"it has not converged; give -O steps={longer.steps}"
+        )
+    return found

@@ -1,0 +1,192 @@
+"""Attacks by name: foolbox's and prunectl's own, under the norm that bounds them."""
+
+import functools
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunectl.errors import OptionError
+from prunectl.registry import TABLES, names, resolve, shared_options, unknown
+
+PRESETS = {
+    "quick": ("fgsm", "pgd"),
+    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
+}
+"""Several attacks in cascade: each goes on with the images that the ones before left standing."""
+NORMS = ("linf", "l2", "l1", "l0")
+_CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
+"""How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
+_EPS = {
+    "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
+    "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
+    "l1": ((2.5, 5.0, 10.0, 20.0), (3.0, 6.0, 12.0, 24.0)),
+    "l0": ((5.0, 10.0, 20.0, 40.0), (10.0, 20.0, 40.0, 80.0)),
+}
+"""Sizes for grey and for coloured images; among them the field's own: 0.3 and 8/255, L2 2 and 0.5, L1 12."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attack that can be run: `norm` bounds it, `minimal` says that it looks for the nearest adversarial."""
+
+    name: str
+    attack: Any
+    norm: str
+    minimal: bool
+
+    def __call__(self, network: Any, images: Tensor, criterion: Any, levels: Sequence[float]) -> list[Tensor]:
+        """Adversarials (B, C, H, W) for every eps, within the ball and [0, 1]; of a minimal attack the last is not cut.
+
+        Raises:
+            OptionError: foolbox's attack does not work for this network.
+        """
+        wanted = [None] if self.minimal else list(levels)
+        try:
+            found, _, _ = self.attack(network, images, criterion, epsilons=wanted)
+        except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+            raise OptionError(f"attack {self.name} does not run here: {error or type(error).__name__}") from error
+        if self.minimal:
+            return [*(self._within(images, found[0], eps) for eps in levels), found[0]]
+        return [self._within(images, one, eps) for one, eps in zip(found, levels, strict=True)]
+
+    def norms(self, images: Tensor, others: Tensor) -> Tensor:
+        """Distances (B,) in the norm of this attack."""
+        change = (others - images).flatten(1)
+        if self.norm == "l0":
+            return (change != 0).sum(1).to(change.dtype)
+        sizes: Tensor = torch.linalg.vector_norm(change, {"linf": math.inf, "l2": 2, "l1": 1}[self.norm], dim=1)
+        return sizes
+
+    def _within(self, images: Tensor, found: Tensor, eps: float) -> Tensor:
+        """What was found, pulled into the ball; under L0 the image itself in place of one outside."""
+        if self.norm == "linf":
+            return (images + (found - images).clamp(-eps, eps)).clamp(0, 1)
+        sizes = self.norms(images, found)
+        inside = (sizes <= eps).to(found.dtype) if self.norm == "l0" else (eps / sizes.clamp(min=1e-12)).clamp(max=1)
+        return (images + (found - images) * inside.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def methods(
+    chosen: Sequence[str], norm: str | None, options: Mapping[str, str], *, classes: int, targeted: bool = False
+) -> list[Method]:
+    """The attacks of these names or of one preset; options go to those that have them.
+
+    Raises:
+        UnknownName, OptionError: no such attack, norm or option, attacks of several norms, too few classes.
+    """
+    if norm is not None and norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    if len(chosen) == 1 and chosen[0] in PRESETS:
+        norm = norm or "linf"
+        wanted = [_under(name, norm) for name in PRESETS[chosen[0]]]
+        wanted = [name for name in wanted if classes >= _CLASSES.get(name, 2) and not (targeted and "apgd-t" in name)]
+    else:
+        wanted = [_under(name, norm) for name in chosen]
+        few = next((name for name in wanted if classes < _CLASSES.get(name, 2)), None)
+        if few is not None:
+            raise OptionError(f"attack {few} needs at least {_CLASSES[few]} classes, the network has {classes}")
+    if len(set(wanted)) < len(wanted):
+        raise OptionError(f"an attack is named twice: {', '.join(wanted)}")
+    makers = [_maker(name) for name in wanted]
+    keywords = shared_options(makers, dict(options), f"attack {', '.join(wanted)}")
+    made = [_built(name, make, keys, norm or "l2") for name, make, keys in zip(wanted, makers, keywords, strict=True)]
+    _check_norms(made, norm)
+    return made
+
+
+def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) -> list[float]:
+    """The eps in increasing order, by default those of the norm and the kind of image.
+
+    Raises:
+        OptionError: none, or one that is not above 0 and at most what lies between two images.
+    """
+    if eps is None:
+        return list(_EPS[norm][shape[0] > 1])
+    most = largest(norm, shape)
+    if not eps or not all(0 < e <= most for e in eps):
+        given = ", ".join(f"{e:g}" for e in eps) or "none"
+        hint = (
+            "; pixels are in [0, 1], write 8/255 for 8 grey levels" if norm == "linf" and eps and max(eps) > 1 else ""
+        )
+        raise OptionError(f"eps of {norm} attacks lie above 0 and up to {most:g} for these images, got {given}{hint}")
+    return sorted(set(eps))
+
+
+def largest(norm: str, shape: Sequence[int]) -> float:
+    """The distance between the two images (C, H, W) that are farthest apart."""
+    count = math.prod(shape)
+    return {"linf": 1.0, "l2": math.sqrt(count), "l1": float(count), "l0": float(count)}[norm]
+
+
+def _under(name: str, norm: str | None) -> str:
+    """The variant of an attack for a norm, where there is one of its own."""
+    own = f"{norm}-{name}"
+    return own if own in TABLES["attack"] else name
+
+
+def _maker(name: str) -> Callable[..., Any]:
+    """What makes an attack: the plug-in of that name, else foolbox's class."""
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
+    if name in PRESETS:
+        raise OptionError(f"{name} is several attacks in cascade; give it alone")
+    if name in names("attack") or ":" in name:
+        return _keyword_only(resolve("attack", name))
+    import foolbox.attacks  # noqa: PLC0415
+
+    theirs = {
+        k: made for k, made in vars(foolbox.attacks).items() if inspect.isclass(made) and not inspect.isabstract(made)
+    }
+    if name not in theirs:
+        raise unknown("attack", name, [*names("attack"), *PRESETS, *theirs])
+    return _keyword_only(theirs[name])
+
+
+def _keyword_only(make: Any) -> Callable[..., Any]:
+    """The same with every argument by keyword, as options are given; the distance comes from the norm."""
+    signature = inspect.signature(make)
+    made = functools.partial(make)
+    parameters = [
+        p.replace(kind=p.KEYWORD_ONLY, default=None if p.default is p.empty else p.default)
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+        else p
+        for p in signature.parameters.values()
+        if p.name != "distance"
+    ]
+    made.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return made
+
+
+def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
+    """Make an attack, and find out how it is bounded."""
+    from foolbox import distances  # noqa: PLC0415
+    from foolbox.attacks.base import MinimizationAttack  # noqa: PLC0415
+
+    own = {getattr(distances, n): n for n in NORMS}
+    if "distance" in inspect.signature(make.func).parameters:
+        keywords = {**keywords, "distance": getattr(distances, norm)}
+    try:
+        attack = make(**keywords)
+    except ImportError as error:
+        raise OptionError(f"attack {name} needs {error.name}; install it: pip install {error.name}") from error
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"attack {name} takes other options: {error}") from error
+    try:
+        distance = attack.distance
+    except (AttributeError, ValueError):
+        raise OptionError(f"attack {name} is bounded by no norm, so that no eps tells its size") from None
+    return Method(name, attack, own[distance], isinstance(attack, MinimizationAttack))
+
+
+def _check_norms(made: Sequence[Method], norm: str | None) -> None:
+    """One eps has one meaning: all attacks of a run share a norm."""
+    listed = ", ".join(f"{method.name} ({method.norm})" for method in made)
+    if norm is not None and any(method.norm != norm for method in made):
+        raise OptionError(f"--norm {norm} has no attack of that name: got {listed}")
+    if len({method.norm for method in made}) > 1:
+        raise OptionError(f"attacks of one run share a norm, got {listed}; run them one after the other")

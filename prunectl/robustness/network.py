@@ -1,0 +1,61 @@
+"""A network as attacks take it: images in [0, 1] in, logits out, normalised inside, left as it was."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoint import Checkpoint
+from prunectl.errors import CheckpointError
+from prunectl.modes import evaluating
+
+
+@contextmanager
+def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
+    """The networks in foolbox's wrapping, in eval mode and without gradients on parameters while the block runs."""
+    import foolbox  # noqa: PLC0415
+
+    make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        wrapped = []
+        for checkpoint in checkpoints:
+            stack.enter_context(evaluating(checkpoint.model))
+            stack.enter_context(_without_gradients(checkpoint.model))
+            how = {"mean": list(checkpoint.preprocessing.mean), "std": list(checkpoint.preprocessing.std), "axis": -3}
+            wrapped.append(make(checkpoint.model, bounds=(0, 1), device=checkpoint.device, preprocessing=how))
+        yield wrapped
+
+
+def logits(network: Any, images: Tensor, name: str) -> Tensor:
+    """Outputs (B, classes).
+
+    Raises:
+        CheckpointError: some are not finite, so that they say nothing.
+    """
+    with torch.no_grad():
+        found: Tensor = network(images)
+    if not bool(found.isfinite().all()):
+        raise CheckpointError(f"{name} gives NaN or infinite outputs on its images; train it again with a lower --lr")
+    return found
+
+
+def predict(network: Any, images: Tensor) -> Tensor:
+    """Classes (B,)."""
+    with torch.no_grad():
+        classes: Tensor = network(images).argmax(1)
+    return classes
+
+
+@contextmanager
+def _without_gradients(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters inside the block: foolbox would leave gradients on them."""
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)

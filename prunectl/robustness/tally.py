@@ -1,0 +1,111 @@
+"""Counts of an attack, batch by batch: plain numbers that add up, and are written as they come."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class MethodTally:
+    """One attack: how many images it was tried on, left rightly classified, and turned, at every eps."""
+
+    tried: list[int]
+    robust: list[int]
+    turned: list[int]
+    norms: list[float] = field(default_factory=list)
+    """Of a minimal attack: the norm of the adversarial of every image it was tried on, infinite where there is none."""
+    seconds: float = 0.0
+
+
+@dataclass
+class Tally:
+    """A number of images under all attacks: how many are right as they are, and at every eps in the worst case."""
+
+    images: int
+    clean: int
+    robust: list[int]
+    turned: list[int]
+    attacked: int
+    """Images that were attacked: rightly classified, and of another class than the target."""
+    agree: list[int] | None
+    """Worst cases that the reference classifies as the network does; None without a reference."""
+    clean_agree: int | None
+    methods: dict[str, MethodTally]
+    seconds: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @staticmethod
+    def read(plain: dict[str, Any]) -> "Tally":
+        """Back from JSON, where an infinite norm is null.
+
+        Raises:
+            KeyError, TypeError: it is no tally.
+        """
+        methods = {
+            name: MethodTally(**{**one, "norms": [float("inf") if n is None else n for n in one["norms"]]})
+            for name, one in plain["methods"].items()
+        }
+        return Tally(**{**plain, "methods": methods})
+
+    @staticmethod
+    def total(parts: Iterable["Tally"]) -> "Tally":
+        """All parts together; there is at least one."""
+        first, *rest = parts
+        for part in rest:
+            first = first._plus(part)
+        return first
+
+    def _plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(
+            images=self.images + other.images,
+            clean=self.clean + other.clean,
+            robust=_added(self.robust, other.robust),
+            turned=_added(self.turned, other.turned),
+            attacked=self.attacked + other.attacked,
+            agree=None if self.agree is None or other.agree is None else _added(self.agree, other.agree),
+            clean_agree=None
+            if self.clean_agree is None or other.clean_agree is None
+            else self.clean_agree + other.clean_agree,
+            methods={
+                name: MethodTally(
+                    tried=_added(one.tried, other.methods[name].tried),
+                    robust=_added(one.robust, other.methods[name].robust),
+                    turned=_added(one.turned, other.methods[name].turned),
+                    norms=one.norms + other.methods[name].norms,
+                    seconds=one.seconds + other.methods[name].seconds,
+                )
+                for name, one in self.methods.items()
+            },
+            seconds=self.seconds + other.seconds,
+        )
+
+    def results(self, levels: Sequence[float]) -> list[dict[str, Any]]:
+        """What the record says for every eps: shares of all images; success among those that were attacked."""
+        return [
+            {
+                "eps": eps,
+                "robust_accuracy": self.robust[e] / self.images,
+                "success": self.turned[e] / self.attacked if self.attacked else None,
+                **({} if self.agree is None else {"agreement": self.agree[e] / self.images}),
+                "attacks": {name: self._of(one, e) for name, one in self.methods.items()},
+            }
+            for e, eps in enumerate(levels)
+        ]
+
+    def medians(self) -> dict[str, float]:
+        """The median norm of the nearest adversarials of every minimal attack, infinite where most images have none."""
+        return {name: statistics.median(one.norms) for name, one in self.methods.items() if one.norms}
+
+    def _of(self, one: MethodTally, e: int) -> dict[str, Any]:
+        """One attack at one eps."""
+        success = one.turned[e] / one.tried[e] if one.tried[e] else None
+        return {"robust_accuracy": one.robust[e] / self.images, "tried": one.tried[e], "success": success}
+
+
+def _added(one: list[int], other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
