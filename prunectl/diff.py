@@ -29,8 +29,8 @@ def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
         "steps": list(_steps(a.history, b.history)),
         "layers": list(_layers(first, second)),
         "largest_difference": _largest(first.model.state_dict(), second.model.state_dict()),
-        "same_masks": first.masks.keys() == second.masks.keys()
-        and all(torch.equal(mask, second.masks[name]) for name, mask in first.masks.items()),
+        "same_tensors": _same(first.model.state_dict(), second.model.state_dict()),
+        "same_masks": _same(first.masks, second.masks),
     }
 
 
@@ -114,6 +114,11 @@ def _mask(masks: Masks, name: str, weight: Tensor) -> Tensor:
 
 def _kept(masks: Masks, name: str, weight: Tensor) -> int:
     return int(_mask(masks, name, weight).sum())
+
+
+def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """Whether the same names hold the same values."""
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
 
 def _largest(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, float]:

@@ -96,6 +96,17 @@ def test_a_history_that_leads_elsewhere_is_told_with_what_differs(chain, raw):
     assert lines[-1] == "prunectl: b.safetensors came out differently when its 3 steps were run again (other versions)"
 
 
+def test_the_same_network_under_another_header_is_told_so(chain, raw):
+    chain.write_bytes(chain.read_bytes().replace(b'\\"torch\\":\\"2', b'\\"torch\\":\\"1'))
+    ran = raw("rerun", "b.safetensors")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-2:] == [
+        "all tensors and masks are the same",
+        "prunectl: b.safetensors came out with the same tensors and masks, but another header, when its 3 steps were "
+        "run again (other versions)",
+    ]
+
+
 def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -43,12 +43,10 @@ def show(record: dict[str, Any]) -> None:
     for step in record["steps"]:
         output.emit(_step(step))
     _layers(record["layers"])
-    apart = record["largest_difference"]
-    shapes = any(row["shape"][0] != row["shape"][1] for row in record["layers"])
-    if not apart and not shapes and record["same_masks"]:
+    if record["same_tensors"] and record["same_masks"]:
         output.emit("all tensors and masks are the same")
-    elif apart:
-        output.emit(f"{len(apart)} tensors of the same shape differ")
+    elif record["largest_difference"]:
+        output.emit(f"{len(record['largest_difference'])} tensors of the same shape differ")
     if any(found is not None for found in record["accuracy"]):
         output.emit("accuracy " + " -> ".join(output.percent(found) for found in record["accuracy"]))
 

@@ -63,8 +63,10 @@ def command(
         with contextlib.redirect_stdout(sys.stderr):
             show({**record, "accuracy": [None, None]})
     if not identical:
+        same = record["same_tensors"] and record["same_masks"]
+        how = "with the same tensors and masks, but another header," if same else "differently"
         cause = " (other versions)" if changed else ""
-        raise NotTheSame(f"{path} came out differently when its {len(steps)} steps were run again{cause}")
+        raise NotTheSame(f"{path} came out {how} when its {len(steps)} steps were run again{cause}")
     if not as_json:
         output.emit(path if folder is None else made)
 
