@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 
 from prunectl.cli import line
 from prunectl.cli.line import Ran as Ended
+from prunectl.cli.signals import caught
+from prunectl.cli.sweep import _watched
+from prunectl.errors import Interrupted
 from prunectl.sweep.local import run_local
 from prunectl.sweep.plan import read_plan
 from prunectl.sweep.stages import stages_of
@@ -365,6 +369,36 @@ def test_a_process_that_dies_takes_down_its_stage_alone(tmp_path):
     }
     order = list(ended)
     assert order.index("a.train") < order.index("a.train.prune") < order.index("a.train.prune.train")
+
+
+def sleepy(arguments, told) -> Ended:
+    """A training that goes on until it is asked to stop, and then says so."""
+    with caught() as stopped:
+        told.write("begun")
+        told.flush()
+        while not stopped:
+            time.sleep(0.01)
+    return Ended(130, "", "interrupted")
+
+
+def test_a_sweep_that_is_asked_to_end_lets_its_trainings_save(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (stage,), _ = stages_of(read_plan("[pipelines]\na = 'train --model mlp5'"), line.read)
+    job = Job(stage, None, tmp_path, tmp_path / stage.name, None, begun=False, run=sleepy, working=tmp_path)
+    log = tmp_path / "stages" / "a.train.log"
+
+    def ask() -> None:
+        while not (log.exists() and log.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(Interrupted, match="interrupted after 0 of 1 stages; the same command goes on"):
+        _watched([job], run_local([job], 1))
+    asking.join()
+    assert json.loads((tmp_path / "stages" / "a.train.json").read_text())["state"] == "begun"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.slow

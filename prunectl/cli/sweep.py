@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,7 +131,7 @@ def _prepare(out: Path, folder: str) -> None:
         raise FileError(f"cannot write {out}: {(error.strerror or str(error)).lower()}; give another --out") from error
 
 
-def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Iterator[Outcome]":
+def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":
     """The outcomes of jobs as they end."""
     if name == "ray":
         from prunectl.sweep.on_ray import run_on_ray
@@ -140,24 +142,25 @@ def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Ite
     return run_local(todo, jobs or 1)
 
 
-def _watched(todo: "list[Job]", outcomes: "Iterator[Outcome]") -> "list[Outcome]":
+def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome]":
     """Wait for all outcomes under one progress bar; failures are told as they come.
 
     Raises:
-        Interrupted: Ctrl-C.
+        Interrupted: Ctrl-C or SIGTERM; trainings that run are saved first.
     """
     ended: list[Outcome] = []
-    with output.progress_bar("sweep", len(todo)) as bar:
-        try:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with closing(outcomes), output.progress_bar("sweep", len(todo)) as bar:
             for outcome in outcomes if todo else ():
                 ended.append(outcome)
                 if outcome.error is not None and outcome.behind is None:
                     output.say(f"failed: {outcome.stage.name}: {outcome.error}")
                 bar.update(len(ended), partial(_progress, ended, len(todo)))
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted after {len(ended)} of {len(todo)} stages; the same command goes on"
-            ) from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted after {len(ended)} of {len(todo)} stages; the same command goes on") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return ended
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from prunectl.errors import PrunectlError
@@ -12,7 +12,7 @@ _SAID = 200
 """Letters of Ray's own words that go into a line."""
 
 
-def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Iterator[Outcome]:
+def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator[Outcome]:
     """Run jobs on the cluster that RAY_ADDRESS names or that runs here, or with a count on a new one of so many cpus.
 
     A job takes one cpu and `gpus` of a gpu. Every node sees the folder of the sweep under the same path.
