@@ -16,11 +16,15 @@ COMMANDS = ("train", "prune", "shrink")
 _RENAMED = {"prune_steps": "steps"}
 _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
-_HERE = {"output", "output_path", "force", "config", "resume", "max_minutes", "data_dir", "download"}
-_HERE |= {"tensorboard", "tensorboard_dir"}
+_HERE = {
+    *("output", "output_path", "force", "config", "resume", "max_minutes"),
+    *("data_dir", "download", "tensorboard", "tensorboard_dir"),
+}
 """Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""
 _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "options", "reg_options", "amp", "augment"}
 """Keys of a history that are told in ways of their own."""
+_KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
+"""Keys of a history whose value names a plug-in of a kind."""
 _FIRST = ("criterion", "sparsity", "epochs")
 _MOST_THREADS = 1024
 
@@ -102,9 +106,6 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
         tuple((kind, str(name)) for kind, name in named.items()),
         _not_again(options),
     )
-
-
-_KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
 
 
 def _fresh(head: Header) -> list[Flag]:
