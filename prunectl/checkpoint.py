@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from prunectl.errors import CheckpointError, DeviceError, OptionError, PrunectlE
 from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import ImageData, Preprocessing
 from prunectl.masks import Masks, pack, unpack
-from prunectl.registry import check_trusted, keyword_options, resolve
+from prunectl.registry import LIBRARIES, check_trusted, keyword_options, resolve
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut
 
@@ -65,7 +66,13 @@ class Checkpoint:
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
         """The checkpoint that `command` makes of this one, with its line in the history."""
-        entry = {"command": command, "options": dict(options), "versions": versions(), "parent": self.sha256}
+        entry = {
+            "command": command,
+            "options": dict(options),
+            "versions": versions(self.spec.name),
+            "threads": torch.get_num_threads(),
+            "parent": self.sha256,
+        }
         return replace(self, history=(*self.history, entry), sha256=None, **changes)
 
     def noting(self, result: Mapping[str, Any]) -> "Checkpoint":
@@ -215,11 +222,20 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
+def versions(model: str = "") -> dict[str, str]:
+    """The versions that a result depends on, and the instructions of the cpu, by which torch chooses its kernels.
+
+    That of the library which `model` comes from is one of them.
+    """
     from prunectl import __version__  # noqa: PLC0415
 
-    return {"prunectl": __version__, "torch": str(torch.__version__)}
+    library = model.partition("/")[0]
+    return {
+        "prunectl": __version__,
+        "torch": str(torch.__version__),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        **({library: metadata.version(library)} if library in LIBRARIES["model"] else {}),
+    }
 
 
 def _read_masks(path: Path, pair: str) -> Masks:

@@ -35,6 +35,11 @@ def joined() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def processes() -> int:
+    """How many processes have joined."""
+    return dist.get_world_size() if joined() else 1
+
+
 def leads() -> bool:
     """Whether this process is the one that writes and prints."""
     return not joined() or dist.get_rank() == 0

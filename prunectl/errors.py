@@ -9,6 +9,8 @@ PrunectlError
 ├── DataError          a dataset that is missing, unreadable or does not fit the network
 ├── DeviceError        a device asked for and absent
 ├── StructureError     a network whose structure cannot be followed
+├── NotTheSame         a history that led to something else when it was run again
+├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
 ├── Interrupted        Ctrl-C; what was done is on disk
 └── ThresholdMissed    a measured value below the one asked for
@@ -55,6 +57,14 @@ class StructureError(PrunectlError):
 
 class ProofError(PrunectlError):
     """A shrunk network that does not compute what the masked one computes."""
+
+
+class NotTheSame(PrunectlError):
+    """A history that led to something else when it was run again."""
+
+
+class StagesFailed(PrunectlError):
+    """Stages of a sweep that failed; the others are done."""
 
 
 class Interrupted(PrunectlError):

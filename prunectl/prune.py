@@ -10,6 +10,7 @@ from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint
 from prunectl.controls import CONTROLS
 from prunectl.criterion import Batches, Criterion, criterion_named
+from prunectl.distributed import processes
 from prunectl.errors import OptionError
 from prunectl.expand import retraceable
 from prunectl.images import ImageData
@@ -114,6 +115,7 @@ def prune(
         "balanced": balanced,
         "amp": amp,
         **({"controls": list(controls)} if controls else {}),
+        **({"processes": processes()} if processes() > 1 else {}),
         "data": None if data is None else data.described,
         "device": checkpoint.device.type,
         "seed": seed,

@@ -56,7 +56,7 @@ class Rounds:
             raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
         if self.method.regrows == "original":
             raise OptionError(f"{during.criterion} returns weights to the values before it began: prunectl prune first")
-        if self.method.begins is not None and during.scope is not None:
+        if self.method.begins is not None and self.how.scope != self.method.scope:
             raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
         what = f"criterion {during.criterion}"
         self.keywords, self.companion_keywords = self.method.options(during.options, what)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from prunectl.accuracy import accuracy
+from prunectl.accuracy import Accuracy, accuracy
 from prunectl.adversarial import adversarial, divergence, passes
 from prunectl.checkpoint import Checkpoint
 from prunectl.companion import Companion
@@ -75,6 +75,8 @@ class Trainer:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.seen = 0
         self.last: dict[str, Any] = {}
+        self.evaluated: Accuracy | None = None
+        """On the evaluation images, after the epoch that ended last."""
         with forked(self.device):
             torch.manual_seed(seed_for("train", recipe.seed))
             self.random = random_state(self.device)
@@ -309,6 +311,7 @@ class Trainer:
         if at_end and len(self.data.test):
             spec = self.start.spec
             found = accuracy(self._evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
+            self.evaluated = found
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
         if self.companion is not None:
             record |= self.companion.facts(self.model)

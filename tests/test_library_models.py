@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunectl.checkpoint import read, write
+from prunectl.checkpoint import read, versions, write
 from prunectl.errors import DataError, OptionError, UnknownName
 from prunectl.fresh import fresh
 from prunectl.recipe import Recipe
@@ -23,6 +23,11 @@ RGB = (3, 64, 64)
 def build(name: str, shape=RGB, classes=7, device="meta", **options) -> nn.Module:
     with torch.device(device):
         return resolve("model", name)(shape, classes, **options)
+
+
+@pytest.mark.parametrize(("name", "more"), [("timm/resnet10t", {"timm"}), ("mlp5", set()), ("net.py:timm", set())])
+def test_the_version_of_a_library_stands_in_the_history(name, more):
+    assert versions(name).keys() == {"prunectl", "torch", "cpu"} | more
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from prunectl.cli import line
 from prunectl.registry import TABLES
+from prunectl.sweep.plan import read_plan
+from prunectl.sweep.stages import stages_of
 from tests.running import run_line
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -36,6 +39,14 @@ def test_it_opens_with_exactly_two_commands_to_paste() -> None:
 @pytest.mark.parametrize("kind", ["criterion", "model", "data", "attack"])
 def test_every_name_is_documented(kind: str) -> None:
     assert [name for name in TABLES[kind] if name not in README] == []
+
+
+def test_the_plan_of_a_sweep_has_as_many_stages_as_it_says() -> None:
+    (plan,) = re.findall(r"^```toml\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    stages, results = stages_of(read_plan(plan), line.read)
+    commands = sum(stage.uses for stage in stages)
+    assert f"These are {len(results)} pipelines with {commands} commands, of which {len(stages)} run:" in README
+    assert any(f"`{stage.name}.safetensors`" in README for stage in stages)
 
 
 def test_every_command_is_documented() -> None:

@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prunectl import __version__
-from prunectl.cli import attack, criteria, eval, explain, inspect, prune, report, shrink, train
+from prunectl.cli import attack, criteria, diff, eval, explain, inspect, log, prune, report, rerun, shrink, sweep, train
 from prunectl.errors import PrunectlError
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, prune, shrink, eval, attack, report, inspect, explain, criteria):
+for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 
@@ -39,8 +40,8 @@ def _options(
     pass
 
 
-def main() -> None:
-    """Run the command line; a failure that the user can act on is one line on stderr and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line, the program's own by default; a failure to act on is one line on stderr and an exit code."""
     if "OMP_WAIT_POLICY" not in os.environ:
         # Threads of torch that wait for work spin for milliseconds by default. Two trainings on the same two cores then
         # take 5 to 10 times as long as one (measured: 1.4 s alone, 15 s each together); spinning less, 4 s each.
@@ -50,7 +51,7 @@ def main() -> None:
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
     try:
-        app(prog_name="prunectl")
+        app(arguments, prog_name="prunectl")
     except PrunectlError as error:
         print(f"prunectl: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, training
+from prunectl.cli import board, options, training
 from prunectl.cli.options import completes
 from prunectl.cli.prune import DEFAULT_SPARSITY
 from prunectl.errors import OptionError
@@ -128,6 +130,12 @@ def command(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with an interrupted training (NAME.resume.safetensors).")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write NAME.tensorboard beside the checkpoint, while it trains.")
+    ] = False,
+    tensorboard_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the TensorBoard there.", show_default=False)
+    ] = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -152,9 +160,19 @@ def command(
     }
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
+    if tensorboard or tensorboard_dir is not None:
+        board.check_installed()
     if resume is not None:
         _refuse_others(ctx)
-        return _resume(resume, data_dir, device, output_path, max_minutes, force)
+        return _resume(
+            resume,
+            data_dir,
+            device,
+            output_path,
+            max_minutes,
+            force,
+            partial(board.folder, tensorboard, tensorboard_dir),
+        )
     _refuse_without_criterion(ctx, criterion)
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
@@ -236,7 +254,11 @@ def command(
     trainer = Trainer(begun, images, recipe)
     beside(path, training.LOG_SO_FAR).unlink(missing_ok=True)
     training.run(
-        trainer, path, {"data": data or begun.data, "data_options": data_options, "output": str(path)}, max_minutes
+        trainer,
+        path,
+        {"data": data or begun.data, "data_options": data_options, "output": str(path)},
+        max_minutes,
+        board.folder(tensorboard, tensorboard_dir, path),
     )
     return None
 
@@ -271,6 +293,7 @@ def _plugin_options(
 def _refuse_others(ctx: typer.Context) -> None:
     """Refuse options that --resume would have to ignore: an interrupted training brings its own."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
+    free |= {"tensorboard", "tensorboard_dir"}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name not in free and source is not None and source.name == "COMMANDLINE":
@@ -279,7 +302,13 @@ def _refuse_others(ctx: typer.Context) -> None:
 
 
 def _resume(
-    paused_path: Path, data_dir: Path | None, device: str, output_path: Path | None, limit: float | None, force: bool
+    paused_path: Path,
+    data_dir: Path | None,
+    device: str,
+    output_path: Path | None,
+    limit: float | None,
+    force: bool,
+    board_of: Callable[[Path], Path | None],
 ) -> None:
     """Go on with an interrupted training; its options come from its file."""
     from prunectl import resume
@@ -298,7 +327,7 @@ def _resume(
     if begun.exists() and begun != beside(path, training.LOG_SO_FAR):
         shutil.move(begun, beside(path, training.LOG_SO_FAR))
     _forget(beside(path, training.LOG_SO_FAR), paused.state.values["step"])
-    training.run(trainer, path, {**paused.run, "output": str(path)}, limit)
+    training.run(trainer, path, {**paused.run, "output": str(path)}, limit, board_of(path))
     if paused_path != beside(path, resume.SUFFIX):
         paused_path.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from prunectl.errors import Interrupted, OptionError
 from prunectl.header import beside
 
 if TYPE_CHECKING:
+    from prunectl.cli.board import Board
     from prunectl.train import Trainer
 
 LOG_SO_FAR = ".log.jsonl.part"
@@ -18,8 +20,10 @@ _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, from which --resume goes on after a crash."""
 
 
-def run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None) -> None:
-    """Train to the end, or to Ctrl-C or the time limit; write what came of it."""
+def run(
+    trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None, board_at: Path | None = None
+) -> None:
+    """Train to the end, or to Ctrl-C or the time limit; write what came of it, and on the way a TensorBoard."""
     from prunectl import checkpoint, files, resume
 
     log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
@@ -30,12 +34,18 @@ def run(trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()
     first, last, finished = trainer.images, None, True
-    with signals.caught() as stopped, output.progress_bar("training", trainer.total_steps) as bar:
+    with (
+        signals.caught() as stopped,
+        _board(board_at, trainer.step) as board,
+        output.progress_bar("training", trainer.total_steps) as bar,
+    ):
         for record in _steps(trainer, log):
             now = time.monotonic()
             if record is not None:
                 files.append_record(log, record)
                 last = record
+                if board is not None:
+                    board.show(trainer, record)
                 if "pruned" in record:
                     output.say(f"pruned {output.pruned(record['pruned'])}")
             bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
@@ -89,3 +99,18 @@ def _summary(record: dict[str, Any]) -> str:
         f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
         f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
     )
+
+
+@contextmanager
+def _board(folder: Path | None, step: int) -> Iterator["Board | None"]:
+    """A TensorBoard in a folder, if one was given."""
+    if folder is None:
+        yield None
+        return
+    from prunectl.cli.board import Board
+
+    board = Board(folder, step)
+    try:
+        yield board
+    finally:
+        board.close()

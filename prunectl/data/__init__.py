@@ -5,6 +5,7 @@ A loader of your own, named as `file.py:loader` or `package.module:loader`, is a
 """
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def load_data(
     root = Path(place).expanduser() if own else data_folder(data_dir)
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
     direct: dict[str, Any] = {"direct": True} if own and "direct" in inspect.signature(loader).parameters else {}
-    return _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **direct))
+    data = _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **direct))
+    # the name alone does not find them again
+    return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
 
 
 def _checked(spec: str, data: ImageData) -> ImageData:

@@ -3,7 +3,7 @@
 Run as `python -m tests.benchmarks.robust WHAT --out FILE.jsonl`, where WHAT is
 
 - `names`: every attack on digits, for a dense network, a masked one and the shrunk one;
-- `peers DATA`: fgsm, pgd and apgd beside torchattacks (`pip install torchattacks`), same network, images and steps;
+- `peers DATA`: fgsm, pgd and apgd beside torchattacks (extra `attack-peers`), same network, images, steps;
 - `curves DATA MODEL [--n 1000] [--epochs 10]`: `standard` at five eps, dense, snipit and snapit; a line that the file
   has is not run again;
 - `cost DATA`: memory against the number of images, and pgd against the bare passes that it needs.

@@ -1,0 +1,112 @@
+"""Command lines that other commands run: read without running, or run inside this process."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TextIO
+
+import typer
+
+from prunectl.errors import OptionError
+
+_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+_PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
+"""What the environment may still say: where things lie and whom to trust, not what is computed."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit code, what it printed, and the last line of what it told."""
+
+    code: int
+    out: str
+    last: str
+
+
+def run(arguments: Sequence[str], told: TextIO | None = None) -> Ran:
+    """Run `prunectl ARGUMENTS`; what it tells on stderr goes to `told`. A bug comes through as it is.
+
+    Options come from the arguments alone, whatever PRUNECTL_* says.
+    """
+    from prunectl.cli.app import main
+
+    out, err = io.StringIO(), _Tee(told)
+    code = 0
+    with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        before, sys.stdin = sys.stdin, io.StringIO()
+        try:
+            main(arguments)
+        except SystemExit as exited:
+            code = exited.code if isinstance(exited.code, int) else int(exited.code is not None)
+        finally:
+            sys.stdin = before
+    return Ran(code, out.getvalue().strip(), err.last.removeprefix("prunectl: "))
+
+
+def read(arguments: Sequence[str]) -> dict[str, Any]:
+    """The parameters of a command line, and under `command` its name; nothing is run or imported.
+
+    Raises:
+        OptionError: no such command or option, or a value of another kind.
+    """
+    name = arguments[0] if arguments else ""
+    command = _commands().get(name)
+    if command is None:
+        raise OptionError(f"no command '{name}'; known: {', '.join(_commands())}")
+    try:
+        with _plain_environment(), contextlib.redirect_stdout(io.StringIO()):
+            context = command.make_context(name, list(arguments[1:]))
+    except _USAGE as error:
+        raise OptionError(error.format_message() if hasattr(error, "format_message") else str(error)) from error
+    except typer.Exit:
+        raise OptionError("--help runs nothing") from None
+    return {"command": name, **context.params}
+
+
+def default(command: str, flag: str) -> object:
+    """What a command takes where an option is left out; None where nothing, or another option, says so."""
+    params = _commands()[command].params
+    return next((param.default for param in params if flag in param.opts), None)
+
+
+@cache
+def _commands() -> dict[str, Any]:
+    """The commands by name, as the parser has them."""
+    from prunectl.cli.app import app
+
+    commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+    return commands
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Leave out options that come from the environment."""
+    hidden = {key: os.environ[key] for key in os.environ if key.startswith("PRUNECTL_") and key not in _PLACES}
+    for key in hidden:
+        del os.environ[key]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+class _Tee(io.StringIO):
+    """Passes a text on, and remembers its last line."""
+
+    def __init__(self, told: TextIO | None) -> None:
+        super().__init__()
+        self.told, self.last = told, ""
+
+    def write(self, text: str) -> int:
+        self.last = ([line.strip() for line in text.splitlines() if line.strip()] or [self.last])[-1]
+        if self.told is not None:
+            self.told.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self.told is not None:
+            self.told.flush()

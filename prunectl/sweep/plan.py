@@ -1,0 +1,143 @@
+"""The plan of a sweep: pipelines as command lines with placeholders, and the values that these take."""
+
+import itertools
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunectl.errors import OptionError
+
+Value = str | int | float
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a pipeline with its placeholders filled in; `values` are those that it names."""
+
+    arguments: tuple[str, ...]
+    values: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline with one choice of values, `values`, of which `varied` are the keys with several."""
+
+    name: str
+    commands: tuple[Command, ...]
+    values: dict[str, Value]
+    varied: frozenset[str]
+
+
+def read_plan(text: str) -> list[Pipeline]:
+    """Every pipeline with every combination of the values that it names, in the order of the plan.
+
+        [grid]
+        criterion = ["snip", "magnitude"]
+        seed = [0, 1, 2]
+
+        [pipelines]
+        dense = "train --model lenet5 --seed {seed} | eval"
+        after = "train --model lenet5 --seed {seed} | prune -c {criterion} --seed {seed} | eval"
+
+        [pipelines.during]      # with values of its own
+        criterion = ["snipit-during"]
+        run = "train --model lenet5 -c {criterion} --seed {seed} | eval"
+
+    A value of several words stands for several arguments where the placeholder stands alone.
+
+    Raises:
+        OptionError: no TOML, no pipelines, or placeholders and values that do not match.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except ValueError as error:
+        raise OptionError(f"it is no TOML: {error}") from error
+    stray = next((key for key in tables if key not in ("grid", "pipelines")), None)
+    if stray is not None:
+        raise OptionError(f"'{stray}' is neither [grid] nor [pipelines]")
+    grid, pipelines = tables.get("grid", {}), tables.get("pipelines", {})
+    if not isinstance(grid, dict) or not isinstance(pipelines, dict) or not pipelines:
+        raise OptionError(
+            'it has no pipelines; give [pipelines] with lines such as dense = "train --model mlp5 | eval"'
+        )
+    values = _values(grid, "[grid]")
+    found = [each for name, given in pipelines.items() for each in _pipelines(str(name), given, values)]
+    used = {key for pipeline in found for key in pipeline.values}
+    unused = next((key for key in values if key not in used), None)
+    if unused is not None:
+        raise OptionError(f"no pipeline names {{{unused}}} of [grid]; leave it out, or use it")
+    return found
+
+
+def _pipelines(name: str, given: Any, grid: Mapping[str, Any]) -> Iterator[Pipeline]:
+    """One pipeline with every combination of its values."""
+    where = f"pipeline '{name}'"
+    if not _NAME.fullmatch(name):
+        raise OptionError(f"{where}: a name has letters, digits, - and _, as it becomes that of files")
+    own = given if isinstance(given, dict) else {"run": given}
+    text = own.get("run")
+    if not isinstance(text, str) or not text.strip():
+        raise OptionError(f'{where} is a line such as "train --model mlp5 | eval", or a table with one under run')
+    local = _values({key: value for key, value in own.items() if key != "run"}, where)
+    values = {**grid, **local}
+    templates = _split(text, where)
+    named = [key for template in templates for part in template for key in _PLACEHOLDER.findall(part)]
+    missing = next((key for key in named if key not in values), None)
+    if missing is not None:
+        raise OptionError(f"{where} names {{{missing}}}, which neither it nor [grid] gives values")
+    unused = next((key for key in local if key not in named), None)
+    if unused is not None:
+        raise OptionError(f"{where} gives values to {unused}, and does not name {{{unused}}}")
+    keys = [key for key in values if key in named]
+    varied = frozenset(key for key in keys if isinstance(values[key], list))
+    for choice in itertools.product(*(_listed(values[key]) for key in keys)):
+        chosen = dict(zip(keys, choice, strict=True))
+        yield Pipeline(name, tuple(_filled(template, chosen) for template in templates), chosen, varied)
+
+
+def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Texts and numbers, or lists of them."""
+    for key, value in table.items():
+        items = _listed(value)
+        if not items or not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in items):
+            raise OptionError(f"{where}: {key} is a text, a number or a list of them, got {value!r}")
+        if len(set(items)) < len(items):
+            raise OptionError(f"{where}: {key} has a value twice")
+    return dict(table)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _split(text: str, where: str) -> list[list[str]]:
+    """The words of every command of a line, as a shell would have them; a leading `prunectl` may stand or not."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="|")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    try:
+        words = list(lexer)
+    except ValueError as error:
+        raise OptionError(f"{where}: {str(error).lower()} in '{text.strip()}'") from error
+    commands = [list(group) for is_pipe, group in itertools.groupby(words, lambda w: w == "|") if not is_pipe]
+    commands = [command[1:] if command[0] == "prunectl" else command for command in commands]
+    if len(commands) != words.count("|") + 1 or not all(commands):
+        raise OptionError(f"{where}: a command is missing beside a | in '{' '.join(text.split())}'")
+    return commands
+
+
+def _filled(template: list[str], values: Mapping[str, Value]) -> Command:
+    """A command with values in place of its placeholders."""
+    arguments: list[str] = []
+    for part in template:
+        whole = _PLACEHOLDER.fullmatch(part)
+        if whole and isinstance(values[whole[1]], str):
+            arguments += shlex.split(str(values[whole[1]]))
+        else:
+            arguments.append(_PLACEHOLDER.sub(lambda found: str(values[found[1]]), part))
+    named = {key for part in template for key in _PLACEHOLDER.findall(part)}
+    return Command(tuple(arguments), {key: value for key, value in values.items() if key in named})

@@ -1,0 +1,91 @@
+"""What of a sweep is done: one small record for every stage, in the folder `stages` of the sweep's own."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import FileError
+from prunectl.files import sha256, write
+from prunectl.results import records
+from prunectl.sweep.stages import Stage
+
+FOLDER = "stages"
+Known = Mapping[str, dict[str, Any]]
+"""Identity -> the record of the stage that began or ended last under it."""
+
+
+def checkpoint_of(folder: Path, stage: Stage, stages: Mapping[str, Stage]) -> Path:
+    """The checkpoint that a stage writes, or measures."""
+    owner = stage if stage.makes else stages[str(stage.parent)]
+    return folder / f"{owner.name}.safetensors"
+
+
+def record_path(folder: Path, stage: Stage) -> Path:
+    """Where the record of a stage lies."""
+    return folder / FOLDER / f"{stage.name}.json"
+
+
+def note(folder: Path, stage: Stage, **facts: Any) -> None:
+    """Write the record of a stage."""
+    record = {"identity": stage.identity, "name": stage.name, "line": list(stage.arguments), **facts}
+    write(record_path(folder, stage), json.dumps(record).encode() + b"\n")
+
+
+def known(folder: Path) -> dict[str, dict[str, Any]]:
+    """The records of earlier runs by identity; what does not read is no record."""
+    found = {}
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found[str(record["identity"])] = record
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def with_known_names(stages: Sequence[Stage], before: Known) -> list[Stage]:
+    """The same stages, under the names that they had before: a pipeline may be renamed, or come later in the plan."""
+    kept = [replace(s, name=before[s.identity]["name"]) if s.identity in before else s for s in stages]
+    taken = {stage.name.lower() for stage in kept if stage.identity in before}
+    return [
+        stage
+        if stage.identity in before or stage.name.lower() not in taken
+        else replace(stage, name=f"{stage.name}-{stage.identity[:6]}")
+        for stage in kept
+    ]
+
+
+def finished(folder: Path, stages: Sequence[Stage], before: Known) -> set[str]:
+    """The identities of the stages that are done: they ended well, and what they left is there as it was."""
+    by_identity = {stage.identity: stage for stage in stages}
+    done: set[str] = set()
+    for stage in stages:  # parents come first
+        record = before.get(stage.identity, {})
+        path = checkpoint_of(folder, stage, by_identity)
+        if record.get("state") != "done" or not (stage.parent is None or stage.parent in done) or not path.is_file():
+            continue
+        digest = sha256(path)
+        measured = stage.makes or any(r.get("command") == stage.command for r in records(path, digest))
+        if record.get("sha256") == digest and measured:
+            done.add(stage.identity)
+    return done
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder to one sweep at a time; a kill frees it.
+
+    Raises:
+        FileError: another sweep has it.
+    """
+    import fcntl  # noqa: PLC0415  (not everywhere)
+
+    with (folder / FOLDER / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FileError(f"another sweep is running in {folder}; wait for it, or give another --out") from error
+        yield
