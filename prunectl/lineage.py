@@ -18,7 +18,7 @@ _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
 _HERE = {
     *("output", "output_path", "force", "config", "resume", "max_minutes"),
-    *("data_dir", "download", "tensorboard", "tensorboard_dir"),
+    *("data_dir", "download", "tensorboard", "tensorboard_dir", "scores_out"),
 }
 """Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""
 _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "options", "reg_options", "amp", "augment"}

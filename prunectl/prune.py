@@ -50,6 +50,7 @@ def prune(
     controls: Sequence[str] = (),
     seed: int = 0,
     report: Report | None = None,
+    keep_scores: Callable[[Scores], None] | None = None,
 ) -> Checkpoint:
     """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, to a budget, or what scores up to a threshold.
 
@@ -58,7 +59,7 @@ def prune(
     target of its own. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the network
     with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned, unless the
     criterion regrows. `controls` names sanity checks that follow (`controls.CONTROLS`). The checkpoint that comes in is
-    not changed. `data` may be None for a criterion that needs none.
+    not changed. `data` may be None for a criterion that needs none. `keep_scores` gets the scores of every round.
 
     Raises:
         OptionError: a target that cannot be reached, or that is reached already; unknown options.
@@ -90,6 +91,8 @@ def prune(
             if sparsity is None or state.keep(rounds[i]) < (begun if method.regrows else state.kept):
                 state.progress = i / len(rounds)
                 scores = scored(method, state, batches, keywords, amp)
+                if keep_scores is not None:
+                    keep_scores(scores)
                 if sparsity is None:
                     rounds = planned(state.sought(scores), steps)
                 aim = rounds[min(i, len(rounds) - 1)]

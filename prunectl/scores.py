@@ -25,6 +25,11 @@ class Scores(Mapping[str, Tensor]):
                     "lower the learning rate it was trained with, or prune before training"
                 )
 
+    def named(self) -> dict[str, Tensor]:
+        """All of them on the cpu, as a file has them; those of nodes, (nodes,), are called `nodes`."""
+        found = {**self.tensors, **({} if self.nodes is None else {"nodes": self.nodes})}
+        return {name: score.detach().float().cpu().contiguous() for name, score in found.items()}
+
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
 

@@ -121,6 +121,21 @@ def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     assert found.missing["scores"].endswith("net.scores.safetensors does not read, or holds scores of another network.")
 
 
+@pytest.mark.parametrize(
+    ("criterion", "count", "kept"), [("magnitude", 266_200, 26_620), ("structured-random", 400, 40)]
+)
+def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, kept, net, cli, refused, tmp_path, quick):
+    line = ("prune", net.name, "-c", criterion, "-s", "0.9", "-o", "new.safetensors", "--scores-out")
+    cli(*line)
+    sources = collect([tmp_path / "new.safetensors"])
+    (source,) = sources.given
+    found = look(source, sources.lineage[source.path], run=False)
+    assert (found.scores.count, found.scores.kept) == (count, kept)
+    (tmp_path / "new.safetensors").unlink()
+    (tmp_path / "new.mask.safetensors").unlink()
+    assert "new.scores.safetensors exists" in refused(*line)
+
+
 def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}

@@ -29,7 +29,7 @@ LINES = (
     f"prune {SMALL} -c n:m --data synthetic",
 )
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
-HERE |= {"tensorboard", "tensorboard_dir"}
+HERE |= {"tensorboard", "tensorboard_dir", "scores_out"}
 """What tells where things lie, not what is computed."""
 UNTESTED = {"train": {"compile", "outer_layers"}, "prune": {"latency", "outer_layers"}}
 """Compiling takes a minute, a latency is another one each time, and gray images have one channel."""

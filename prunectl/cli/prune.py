@@ -1,5 +1,7 @@
 """prunectl prune."""
 
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +11,17 @@ from prunectl.budget import UNITS, Budget
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
+from prunectl.files import check_target
+from prunectl.header import beside
 from prunectl.registry import check
 from prunectl.schedule import check_sparsity
 
 if TYPE_CHECKING:
     from prunectl.checkpoint import Checkpoint
     from prunectl.images import ImageData
+    from prunectl.scores import Scores
 
+SCORES = ".scores.safetensors"
 DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4"}
 """Criteria whose own scope is a target, known before torch is imported."""
@@ -76,6 +82,9 @@ def command(
     reinit: Annotated[
         bool, typer.Option("--reinit", help="Sanity check: then draw all parameters anew under the mask.")
     ] = False,
+    scores_out: Annotated[
+        bool, typer.Option("--scores-out", help="Keep the last scores too, as NAME.scores.safetensors for report.")
+    ] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -95,6 +104,8 @@ def command(
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "prune", force=force)
+    if scores_out:
+        check_target(beside(path, SCORES), force=force)
 
     from prunectl.checkpoint import device_named
     from prunectl.distributed import leads, together
@@ -117,6 +128,7 @@ def command(
             device=where,
             seed=seed,
         )
+        last: deque[Scores] = deque(maxlen=1)
         pruned = _watched(
             begun,
             images,
@@ -135,9 +147,10 @@ def command(
             amp=amp,
             controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
             seed=seed,
+            keep_scores=last.append if scores_out else None,
         )
         if leads():
-            _hand_over(criterion, pruned, path)
+            _hand_over(criterion, pruned, path, last)
 
 
 def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
@@ -171,12 +184,16 @@ def _watched(
         )
 
 
-def _hand_over(criterion: str, pruned: "Checkpoint", path: Path) -> None:
+def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]") -> None:
     """Write, tell, and pass the path on."""
-    from prunectl.checkpoint import write
+    from safetensors.torch import save
+
+    from prunectl import checkpoint, files
     from prunectl.criterion import criterion_named
 
-    write(pruned, path)
+    checkpoint.write(pruned, path)
+    for kept in scores:
+        files.write(beside(path, SCORES), save(kept.named()))
     _tell(criterion, pruned)
     method = criterion_named(criterion)
     if method.rewinds or method.companion is not None:

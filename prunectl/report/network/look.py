@@ -81,7 +81,10 @@ def _scores(
     if file is None:
         missing["scores"] = f"No {files[0].name} lies beside the checkpoint or its ancestors."
         return None
-    found = read_scores(file, masks)
+    results = (entry.get("result", {}) for entry in reversed(source.history))
+    found = read_scores(
+        file, masks, next((result["node_sparsity"] for result in results if "node_sparsity" in result), None)
+    )
     if found is None:
         missing["scores"] = f"{file} does not read, or holds scores of another network."
     return found

@@ -34,13 +34,18 @@ def values(numbers: Tensor, *, kept: int) -> Values | None:
     return Values(count, kept, tuple(edges.tolist()), tuple(counts.tolist()), ranked)
 
 
-def read_scores(path: Path, masks: Mapping[str, Tensor]) -> Values | None:
-    """The scores in a file: parameter name -> tensor; None where it does not read, or fits another network."""
+def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | None) -> Values | None:
+    """The scores in a file: parameter name -> tensor, or those of `nodes`, of which this share is pruned.
+
+    None where it does not read, or fits another network.
+    """
     try:
         scores = load_file(path)
     except (SafetensorError, OSError):
         return None
     known = [score.flatten() for name, score in scores.items() if name in masks and score.shape == masks[name].shape]
+    if not known and node_sparsity is not None and "nodes" in scores:
+        return values(scores["nodes"].flatten(), kept=round((1 - node_sparsity) * scores["nodes"].numel()))
     if not known:
         return None
     return values(torch.cat(known), kept=sum(int(mask.sum()) for mask in masks.values()))
