@@ -4,8 +4,8 @@ Run as `python -m tests.benchmarks.robust WHAT --out FILE.jsonl`, where WHAT is
 
 - `names`: every attack on digits, for a dense network, a masked one and the shrunk one;
 - `peers DATA`: fgsm, pgd and apgd beside torchattacks (extra `attack-peers`), same network, images, steps;
-- `curves DATA MODEL [--n 1000] [--epochs 10]`: `standard` at five eps, dense, snipit and snapit; a line that the file
-  has is not run again;
+- `curves DATA MODEL [--n 1000] [--epochs 10] [--subset N]`: `standard` at five eps, dense, snipit and snapit; a line
+  that the file has is not run again;
 - `cost DATA`: memory against the number of images, and pgd against the bare passes that it needs.
 
 `--markdown FILE..` prints the tables, `--picture FILE.jsonl OUT.svg` draws the curves.
@@ -136,6 +136,7 @@ def peers(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def curves(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The worst case over `standard`, for a dense network and pruned ones, trained alike."""
     data = load_data(args.data)
+    data = data if args.subset is None else data.subset(args.subset, 0)
     begun, recipe = fresh(args.model, data, source=args.data, seed=0), Recipe(epochs=args.epochs, batch_size=512)
     kinds = {
         "dense": lambda: begun,
@@ -150,7 +151,14 @@ def curves(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         eps = EPS.get(args.data, EPS["digits"])
         record = attack(network, data, attack="standard", eps=eps, n=args.n, options={"queries": str(args.queries)})
         keys = ("images", "clean_accuracy", "results", "attack_seconds", "warnings", "seconds")
-        yield {"data": args.data, "model": args.model, "kind": kind, **{key: record[key] for key in keys}}
+        trained = {"trained_on": len(data.train), "epochs": args.epochs, "queries": args.queries}
+        yield {
+            "data": args.data,
+            "model": args.model,
+            "kind": kind,
+            **trained,
+            **{key: record[key] for key in keys},
+        }
 
 
 def cost(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -218,6 +226,9 @@ def markdown(lines: list[dict[str, Any]]) -> str:
             "data": c["data"],
             "network": c["model"],
             "pruned": c["kind"],
+            "trained on": c["trained_on"],
+            "epochs": c["epochs"],
+            "queries": c["queries"],
             "images": c["images"],
             "clean": c["clean_accuracy"],
         }
@@ -288,6 +299,7 @@ def main() -> None:
     parser.add_argument("--n", type=int)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--subset", type=int)
     parser.add_argument("--side", type=int)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--markdown", type=Path, nargs="+")
