@@ -107,13 +107,22 @@ def read(path: Path, device: torch.device | None = None) -> Checkpoint:
     check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
-        state = load_file(path)
+        state = tensors_of(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     model = network(head, state, str(path))
     masks.check(model, str(path))
     masks.apply_(model)
     return from_header(head, model, masks, files.sha256(path)).to(device)
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, each in memory of its own.
+
+    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
+    is read must compute what it computed when it was written.
+    """
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
 
 def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:

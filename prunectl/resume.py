@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from prunectl import files, header
-from prunectl.checkpoint import Checkpoint, from_header, network, to_header
+from prunectl.checkpoint import Checkpoint, from_header, network, tensors_of, to_header
 from prunectl.during import During
 from prunectl.errors import CheckpointError
 from prunectl.header import Header
@@ -68,7 +68,7 @@ def read(path: Path, device: torch.device) -> Paused:
     toc = header.read_toc(path)
     try:
         content = json.loads(toc.metadata[header.KEY])["training"]
-        tensors = load_file(path)
+        tensors = tensors_of(path)
         head = Header.from_json(json.dumps(content["start"]), path)
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe = _recipe(**content["recipe"])

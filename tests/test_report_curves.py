@@ -143,6 +143,13 @@ def test_the_headline_is_the_largest_saving_within_a_point(tmp_path):
     ]
 
 
+def test_the_headline_says_what_was_not_measured(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9, latency=[])
+    steps = ("prune", {**SNIP, "sparsity": 0.5}), ("train", {**TRAIN, "seed": 0})
+    measure(checkpoint(tmp_path, "snip", *steps, weights=50), 0.9, kept=50, latency=[])
+    assert [(tile.number, tile.source) for tile in headline(setting_of(tmp_path)[0])][-1] == ("-", "not measured")
+
+
 def test_csv_opens_in_pandas_with_a_row_for_every_checkpoint_and_seed(folder, cli):
     table = pandas.read_csv(io.StringIO(cli("report", folder, "--csv")))
     assert len(table) == 3 * (1 + 2 * 5 * 2)

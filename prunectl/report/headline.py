@@ -42,6 +42,8 @@ def _best(setting: Setting, dense: float, words: str, value: Callable[[Point], f
         accuracy, saving = point.stat("accuracy"), value(point)
         if accuracy and saving and dense - accuracy.mean <= POINTS / 100:
             near.append((saving, f"{series.label} {target_text(point.target)}: {share_text(accuracy)}\u00a0%"))
+    if all(value(point) is None for _, point in setting.points):
+        return Tile("-", words, "not measured")
     best = max(near, default=None)
     if best is None or best[0] < 1.05:
         return Tile("none", words, f"no method saves any within {POINTS:g} point of dense" if near else _NOTHING)
