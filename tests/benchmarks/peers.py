@@ -240,6 +240,32 @@ def row(record: Record) -> str:
     return f"| {' | '.join(cell[:90].replace('|', '/') for cell in cells)} |"
 
 
+def summary(records: list[Record], what: str, names: set[str]) -> str:
+    """How many of some networks each side runs, and how many of these equal the masked network."""
+    parts = []
+    for side in SIDES:
+        ran = [r for r in records if r["network"] in names and r["side"] == side and r["runs"]]
+        exact = sum(r["error"] <= TOLERANCES["diff64"] for r in ran)
+        either = sum(min(r["error"], r["alive"]) <= TOLERANCES["diff64"] for r in ran)
+        more = f", {either} that or the masked network with norms over what is left" if either > exact else ""
+        parts.append(f"{side} runs {len(ran)}, {exact} equal the masked network{more}")
+    seen = {r["network"] for r in records} & names
+    return f"- {what}, {len(seen)} of {len(names)} run so far: {'; '.join(parts)}"
+
+
+def markdown(records: list[Record]) -> str:
+    """The counts of every list, then a line a network and side."""
+    every = {f"torchvision/{name}" for members in TORCHVISION.values() for name in members}
+    lists = {
+        "the smallest of each family of torchvision": {f"torchvision/{name}" for name in TORCHVISION_SMALLEST.values()},
+        "all of torchvision": every,
+        "one network for each module of timm": {f"timm/{name}" for name, _ in TIMM.values()},
+    }
+    head = f"| network | side | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 2)}"
+    counts = [summary(records, what, names) for what, names in lists.items()]
+    return "\n".join([*counts, "", head, *map(row, records)])
+
+
 def listed(args: argparse.Namespace) -> list[str]:
     """The networks asked for; by default the smallest of each family of torchvision."""
     if args.names:
@@ -260,7 +286,11 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="a file of JSON lines; a run with the same one goes on where it stopped"
     )
+    parser.add_argument("--markdown", action="store_true", help="print what --out holds as tables, and run nothing")
     args = parser.parse_args()
+    if args.markdown:
+        print(markdown([json.loads(line) for line in args.out.read_text().splitlines()]))
+        return
     if args.side:
         print(json.dumps(one(args.side, args.names[0], args.sparsity)))
         return

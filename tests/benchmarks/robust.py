@@ -149,9 +149,16 @@ def curves(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             continue
         network = train(make(), data, recipe)
         eps = EPS.get(args.data, EPS["digits"])
-        record = attack(network, data, attack="standard", eps=eps, n=args.n, options={"queries": str(args.queries)})
+        record = attack(
+            network,
+            data,
+            attack="standard",
+            eps=eps,
+            n=args.n,
+            options={"queries": str(args.queries), "steps": str(args.steps)},
+        )
         keys = ("images", "clean_accuracy", "results", "attack_seconds", "warnings", "seconds")
-        trained = {"trained_on": len(data.train), "epochs": args.epochs, "queries": args.queries}
+        trained = {"trained_on": len(data.train), "epochs": args.epochs, "steps": args.steps, "queries": args.queries}
         yield {
             "data": args.data,
             "model": args.model,
@@ -228,6 +235,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
             "pruned": c["kind"],
             "trained on": c["trained_on"],
             "epochs": c["epochs"],
+            "steps": c.get("steps", 100),
             "queries": c["queries"],
             "images": c["images"],
             "clean": c["clean_accuracy"],
@@ -298,6 +306,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="mlp5")
     parser.add_argument("--n", type=int)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--queries", type=int, default=5000)
     parser.add_argument("--subset", type=int)
     parser.add_argument("--side", type=int)
