@@ -13,9 +13,10 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.errors import DataError, OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.random_state import forked
+from prunectl.registry import PRESETS
 from prunectl.robustness import doubts
 from prunectl.robustness.examples import Examples
-from prunectl.robustness.methods import PRESETS, Method, levels, methods
+from prunectl.robustness.methods import Method, levels, methods
 from prunectl.robustness.network import logits, opened, predict
 from prunectl.robustness.tally import MethodTally, Tally
 from prunectl.seeds import seed_for

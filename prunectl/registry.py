@@ -130,6 +130,11 @@ LIBRARIES: dict[str, dict[str, str]] = {
     },
 }
 """Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""
+PRESETS = {
+    "quick": ("fgsm", "pgd"),
+    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
+}
+"""Several attacks in cascade: each goes on with the images that the ones before left standing."""
 _LISTED = 40
 
 

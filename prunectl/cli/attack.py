@@ -9,7 +9,7 @@ from prunectl.cli import attacking, options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
 from prunectl.header import beside
-from prunectl.registry import check
+from prunectl.registry import PRESETS, check
 
 if TYPE_CHECKING:
     from prunectl.checkpoint import Checkpoint
@@ -104,7 +104,7 @@ def command(
     _refuse_beside_corruptions(ctx, corruptions)
     attack = ",".join(name.strip() for name in attack.split(","))
     for name in attack.split(","):
-        if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
+        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     count = _count(n)
     sizes = None if eps is None else [options.fraction(text, "--eps") for text in eps.split(",")]

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from prunectl.images import ImageData
     from prunectl.robustness.tally import Tally
 
-PRESETS = ("quick", "standard")
 _PART = ".attack.part.jsonl"
 _PICTURES = (".examples.png", ".examples.safetensors")
 

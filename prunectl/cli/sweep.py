@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attacking, line, options, output
+from prunectl.cli import line, options, output
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
 from prunectl.files import write
-from prunectl.registry import check
+from prunectl.registry import PRESETS, check
 
 if TYPE_CHECKING:
     from prunectl.sweep.stages import Result, Stage
@@ -130,7 +130,7 @@ def _read(arguments: Sequence[str]) -> dict[str, Any]:
         if isinstance(params.get(key), str):
             check(kind, str(params[key]))
     for name in str(params.get("attack") or "").split(","):
-        if name.islower() and name not in attacking.PRESETS:  # a class of foolbox is looked up there
+        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     return params
 

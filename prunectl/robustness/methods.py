@@ -12,13 +12,8 @@ import torch
 from torch import Tensor
 
 from prunectl.errors import OptionError
-from prunectl.registry import TABLES, names, resolve, shared_options, unknown
+from prunectl.registry import PRESETS, TABLES, names, resolve, shared_options, unknown
 
-PRESETS = {
-    "quick": ("fgsm", "pgd"),
-    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
-}
-"""Several attacks in cascade: each goes on with the images that the ones before left standing."""
 _PRESET_NORMS = {"quick": ("linf", "l2", "l1"), "standard": ("linf", "l2")}
 NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
