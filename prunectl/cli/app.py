@@ -11,6 +11,7 @@ import typer
 
 from prunectl import __version__
 from prunectl.cli import attack, criteria, diff, eval, explain, inspect, log, prune, report, rerun, shrink, sweep, train
+from prunectl.cli.process import prepare
 from prunectl.errors import PrunectlError
 
 app = typer.Typer(
@@ -42,10 +43,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line, the program's own by default; a failure to act on is one line on stderr and an exit code."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # Threads of torch that wait for work spin for milliseconds by default. Two trainings on the same two cores then
-        # take 5 to 10 times as long as one (measured: 1.4 s alone, 15 s each together); spinning less, 4 s each.
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    prepare()
     # torch looks for a CUDA toolkit when it times or compiles, and warns of one without a gpu
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)

@@ -2,10 +2,11 @@
 
 Run as `python -m tests.benchmarks.robust WHAT --out FILE.jsonl`, where WHAT is
 
-- `names`: every attack on digits, for a dense network, a masked one and the shrunk one;
+- `names`: every attack on digits, for a dense network, a masked one and the shrunk one; as `curves`, it goes on where
+  the file stops;
 - `peers DATA`: fgsm, pgd and apgd beside torchattacks (extra `attack-peers`), same network, images, steps;
-- `curves DATA MODEL [--n 1000] [--epochs 10] [--subset N]`: `standard` at five eps, dense, snipit and snapit; a line
-  that the file has is not run again;
+- `curves DATA MODEL [--n 1000] [--epochs 10] [--subset N] [--batch 512]`: `standard` at five eps, dense, snipit and
+  snapit; a line that the file has is not run again;
 - `cost DATA`: memory against the number of images, and pgd against the bare passes that it needs.
 
 `--markdown FILE..` prints the tables, `--picture FILE.jsonl OUT.svg` draws the curves.
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from prunectl.attack import attack
 from prunectl.checkpoint import Checkpoint
+from prunectl.cli.process import prepare
 from prunectl.data import load_data
 from prunectl.errors import PrunectlError
 from prunectl.fresh import fresh
@@ -66,6 +68,8 @@ def every_name(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     data = load_data("digits")
     made = networks(data, "lenet5", 9)
     for name in [*TABLES["attack"], *foolbox_classes()]:
+        if name in args.done:
+            continue
         line: dict[str, Any] = {"attack": name}
         try:
             (method,) = methods([name], None, SHORT.get(name, {}), classes=10)
@@ -137,7 +141,7 @@ def curves(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The worst case over `standard`, for a dense network and pruned ones, trained alike."""
     data = load_data(args.data)
     data = data if args.subset is None else data.subset(args.subset, 0)
-    begun, recipe = fresh(args.model, data, source=args.data, seed=0), Recipe(epochs=args.epochs, batch_size=512)
+    begun, recipe = fresh(args.model, data, source=args.data, seed=0), Recipe(epochs=args.epochs, batch_size=args.batch)
     kinds = {
         "dense": lambda: begun,
         "snipit 0.9": lambda: prune(begun, data, criterion="snipit", sparsity=0.9, batch_size=512),
@@ -158,7 +162,13 @@ def curves(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             options={"queries": str(args.queries), "steps": str(args.steps)},
         )
         keys = ("images", "clean_accuracy", "results", "attack_seconds", "warnings", "seconds")
-        trained = {"trained_on": len(data.train), "epochs": args.epochs, "steps": args.steps, "queries": args.queries}
+        trained = {
+            "trained_on": len(data.train),
+            "epochs": args.epochs,
+            "batch": args.batch,
+            "steps": args.steps,
+            "queries": args.queries,
+        }
         yield {
             "data": args.data,
             "model": args.model,
@@ -186,7 +196,10 @@ def cost(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _throughput(begun: Checkpoint, data: ImageData, model: str, count: int) -> dict[str, Any]:
-    """Medians of ratios over rounds in which the two sides take turns: 40 steps on some images, then the count."""
+    """Medians of ratios over rounds in which the two sides take turns: 40 steps on some images, then the count.
+
+    The bare passes see noisy images too: a maximum over the even background of clean ones takes less time.
+    """
     from foolbox.criteria import Misclassification
 
     pixels = next(iter(data.test.batches(count)))[0]
@@ -195,10 +208,11 @@ def _throughput(begun: Checkpoint, data: ImageData, model: str, count: int) -> d
     ratios = []
     with opened(begun) as (network,):
         labels = predict(network, images)
+        reached = 255 * method(network, images, Misclassification(labels), [0.1])[0]
 
         def bare() -> None:
             for _ in range(steps):
-                points = begun.preprocessing(pixels).requires_grad_(True)
+                points = begun.preprocessing(reached).requires_grad_(True)
                 torch.autograd.grad(nn.functional.cross_entropy(begun.model(points), labels), points)
 
         def ours() -> None:
@@ -235,6 +249,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
             "pruned": c["kind"],
             "trained on": c["trained_on"],
             "epochs": c["epochs"],
+            "batch": c.get("batch", 512),
             "steps": c.get("steps", 100),
             "queries": c["queries"],
             "images": c["images"],
@@ -306,6 +321,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="mlp5")
     parser.add_argument("--n", type=int)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=512, help="of the training of `curves`")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--queries", type=int, default=5000)
     parser.add_argument("--subset", type=int)
@@ -321,8 +337,12 @@ def main() -> None:
     if args.what is None:
         return
     torch.set_num_threads(1)
+    prepare()  # as the command line does
     before = args.out.read_text().splitlines() if args.out is not None and args.out.exists() else []
-    args.done = {(line.get("model"), line.get("kind")) for line in map(json.loads, before)}
+    records = [json.loads(line) for line in before]
+    args.done = {(r["model"], r["kind"]) for r in records if "kind" in r} | {
+        r["attack"] for r in records if "norm" in r
+    }
     for line in WHAT[args.what](args):
         text = json.dumps(line)
         sys.stdout.write(text + "\n")
