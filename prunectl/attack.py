@@ -42,7 +42,7 @@ def attack(
         CheckpointError: the network gives NaN.
     """
     attacker = Attacker(checkpoint, data, attack=attack, eps=eps, **how)
-    for total in attacker.batches():
+    for _, total in attacker.batches():
         if report is not None:
             report(total.images, len(attacker.images), [robust / total.images for robust in total.robust])
     return attacker.record()
@@ -95,13 +95,12 @@ class Attacker:
         if not len(self.images):
             raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
         self.batch_size, self.seed = batch_size, seed
-        self.last: Tally | None = None
         self.total: Tally | None = None
         self.warnings: list[str] = []
         self.examples = Examples(examples)
 
-    def batches(self, done: Sequence[Tally] = ()) -> Generator[Tally]:
-        """Attack batch by batch, after those that are done; yields the total so far after each.
+    def batches(self, done: Sequence[Tally] = ()) -> Generator[tuple[Tally, Tally]]:
+        """Attack batch by batch, after those that are done; yields each one's counts and the total so far.
 
         Between two batches the networks are in eval mode and without gradients; at the end, or on `close`, as before.
         """
@@ -120,9 +119,9 @@ class Attacker:
                     continue
                 inputs, here = pixels.to(device).float() / 255, labels.to(device)
                 batch = _Batch(self, i, victim, maker, reference, inputs, here)
-                self.last = replace(batch.tally(), seconds=time.perf_counter() - started)
-                self.total = self.last if self.total is None else self.total.plus(self.last)
-                yield self.total
+                part = replace(batch.tally(), seconds=time.perf_counter() - started)
+                self.total = part if self.total is None else self.total.plus(part)
+                yield part, self.total
 
     def record(self) -> dict[str, Any]:
         """What was measured on the batches so far; there is at least one."""

@@ -39,10 +39,10 @@ def run(
         part.unlink(missing_ok=True)
     batches = attacker.batches(done)
     with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
-        for total in batches:
+        for batch, total in batches:
             if not part.exists():
                 append_record(part, {"run": identity})
-            append_record(part, {"batch": attacker.last.plain() if attacker.last else None})
+            append_record(part, {"batch": batch.plain()})
             bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
             if stopped and total.images < len(attacker.images):
                 batches.close()
