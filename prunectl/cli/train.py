@@ -1,21 +1,17 @@
 """prunectl train."""
 
-import json
-import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prunectl.cli import board, options, training
+from prunectl.cli import board, options, resuming, training
 from prunectl.cli.options import completes
 from prunectl.cli.prune import DEFAULT_SPARSITY
 from prunectl.errors import OptionError
-from prunectl.files import sha256, write
 from prunectl.header import beside
-from prunectl.registry import check, check_trusted
+from prunectl.registry import check
 
 PRUNING = {
     "sparsity",
@@ -163,8 +159,8 @@ def command(
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
     if resume is not None:
-        _refuse_others(ctx)
-        return _resume(
+        resuming.refuse_others(ctx)
+        return resuming.resumed(
             resume,
             data_dir,
             device,
@@ -288,60 +284,3 @@ def _plugin_options(
             raise OptionError(f"-O goes to --reg and --criterion: give reg.{key}={value} or criterion.{key}={value}")
         split[owner][name] = value
     return split["reg"], split["criterion"]
-
-
-def _refuse_others(ctx: typer.Context) -> None:
-    """Refuse options that --resume would have to ignore: an interrupted training brings its own."""
-    free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
-    free |= {"tensorboard", "tensorboard_dir"}
-    for param in ctx.command.params:
-        source = ctx.get_parameter_source(str(param.name))
-        if param.name not in free and source is not None and source.name == "COMMANDLINE":
-            flag = max(param.opts, key=len) if param.opts[0].startswith("-") else "CHECKPOINT"
-            raise OptionError(f"--resume goes on as the training began; leave out {flag}")
-
-
-def _resume(
-    paused_path: Path,
-    data_dir: Path | None,
-    device: str,
-    output_path: Path | None,
-    limit: float | None,
-    force: bool,
-    board_of: Callable[[Path], Path | None],
-) -> None:
-    """Go on with an interrupted training; its options come from its file."""
-    from prunectl import resume
-    from prunectl.checkpoint import device_named
-    from prunectl.cli.start import images_for
-    from prunectl.train import Trainer
-
-    paused = resume.read(paused_path, device_named(device))
-    path = output_path or paused_path.with_name(Path(paused.run["output"]).name)
-    ours = path.exists() and sha256(path) == paused.run.get("written")  # left by --max-minutes
-    options.target(path, path, "train", force=force or ours)
-    check_trusted("data", paused.run["data"], str(paused_path))
-    images = images_for(paused.checkpoint, paused.run["data"], data_dir, **paused.run["data_options"])
-    trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
-    begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + training.LOG_SO_FAR)
-    if begun.exists() and begun != beside(path, training.LOG_SO_FAR):
-        shutil.move(begun, beside(path, training.LOG_SO_FAR))
-    _forget(beside(path, training.LOG_SO_FAR), paused.state.values["step"])
-    training.run(trainer, path, {**paused.run, "output": str(path)}, limit, board_of(path))
-    if paused_path != beside(path, resume.SUFFIX):
-        paused_path.unlink(missing_ok=True)
-
-
-def _forget(log: Path, step: int) -> None:
-    """Drop what a log says of later steps, which a kill undid."""
-    if log.exists():
-        kept = [line for line in log.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        write(log, "".join(line + "\n" for line in kept).encode())
-
-
-def _step_of(line: str) -> float:
-    """The step of a log line; one that was cut off comes last."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
