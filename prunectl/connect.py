@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
 from prunectl.scores import Scores
-from prunectl.select import select
+from prunectl.select import Scope, lamp, select
 from prunectl.shadow import shadow
 
 Shape = tuple[int, int, int]
 
 
 def select_connected(
-    model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str = "global"
+    model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global"
 ) -> Masks:
     """As `select`; but where that would cut all paths through the network, the weights of one path stay first.
 
@@ -24,6 +24,8 @@ def select_connected(
     Raises:
         OptionError: as `select`.
     """
+    if scope == "lamp":  # whose scores depend on those of the whole layer
+        scores, scope = lamp(scores, alive), "global"
     kept = select(scores, alive, keep, scope)
     flow = Flow(model, shape)
     if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):

@@ -41,6 +41,8 @@ class Criterion:
     regrows: Literal["original", "zero", "random"] | None = None
     begins: str | None = None
     """The criterion that prunes to the target before the first epoch of a training that then drops and grows."""
+    until: float = 1.0
+    """The share of the training in which it drops and grows."""
     rewinds: bool = False
     """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
     companion: Any = None

@@ -27,9 +27,6 @@ from prunectl.structure.trace import trace
 from prunectl.unit import How, NodeRules
 from prunectl.units import WithNodes, unit_of
 
-_GROWS_UNTIL = 0.75
-"""The share of a training in which weights drop and grow, as RigL has it (Evci et al. 2020)."""
-
 
 class Rounds:
     """What is pruned after which epochs of a training, and, in `events`, what came of it so far."""
@@ -149,7 +146,10 @@ class Rounds:
             return len(self._schedule(during.sparsity or 0.9))
         if during.sparsity is None:
             raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
-        most = (math.floor(_GROWS_UNTIL * self.recipe.epochs) - during.prune_delay) // during.prune_every
+        if during.schedule is not None:
+            raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
+        last = min(math.floor(self.method.until * self.recipe.epochs), self.recipe.epochs - 1)
+        most = (last - during.prune_delay) // during.prune_every
         return during.prune_steps or max(most, 1)
 
     def _schedule(self, target: float) -> tuple[float, ...]:

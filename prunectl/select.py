@@ -15,17 +15,19 @@ Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
 _PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
 
-def select(scores: Scores, alive: Masks, keep: int, scope: str = "global") -> Masks:
+def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global") -> Masks:
     """Keep exactly `keep` of the weights that are alive.
 
     Scope `global` ranks all weights together, `layer` gives every layer the same share, `erk` shares that fall with the
     layer's size, `lamp` ranks all weights by their part of what is left of their layer. Ties go to the earlier index.
-    Every layer keeps at least one weight, so that no layer is cut through. A pattern `N:M` is for `select_pattern`.
+    Every layer keeps at least one weight, so that no layer is cut through. A pattern `N:M` is for `select_pattern`. A
+    function stands for itself.
 
     Raises:
         OptionError: fewer weights than layers would stay, or more than are alive.
     """
-    check_scope(scope)
+    if isinstance(scope, str):
+        check_scope(scope)
     left = sum(int(alive[name].sum()) if name in alive else score.numel() for name, score in scores.items())
     if keep < len(scores):
         raise OptionError(
@@ -33,7 +35,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str = "global") -> Ma
         )
     if keep > left:
         raise OptionError(f"only {left} weights are left, {keep} were to stay; ask for more sparsity")
-    kept = SCOPES[scope](scores, alive, keep)
+    kept = (SCOPES[scope] if isinstance(scope, str) else scope)(scores, alive, keep)
     return Masks({name: kept[name].view_as(score) for name, score in scores.items()})
 
 
@@ -70,9 +72,17 @@ def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[s
 
 
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Rank by s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
+    """Rank all layers together by what `lamp` makes of the scores."""
+    return _global(lamp(scores, alive), alive, keep)
+
+
+def lamp(scores: Scores, alive: Masks) -> Scores:
+    """s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
 
     Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
+
+    Raises:
+        OptionError: a score is below 0.
     """
     if any(bool((score < 0).any()) for score in scores.values()):
         raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
@@ -83,7 +93,17 @@ def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
         squares = torch.where(row > -torch.inf, row, 0)[order].square()
         left = squares.cumsum(0)
         adapted[name] = torch.empty_like(row).index_copy_(0, order, squares / left.where(left > 0, 1)).view_as(score)
-    return _global(Scores(adapted), alive, keep)
+    return Scores(adapted)
+
+
+def as_in(masks: Masks) -> Scope:
+    """The scope in which every layer keeps as large a part of the whole as it has in these masks."""
+
+    def scope(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+        sizes = [int(masks[name].sum()) if name in masks else score.numel() for name, score in scores.items()]
+        return _shared(scores, alive, keep, sizes)
+
+    return scope
 
 
 SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "erk": _erk, "lamp": _lamp}

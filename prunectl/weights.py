@@ -11,7 +11,7 @@ from prunectl.criterion import Round
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
 from prunectl.scores import Scores
-from prunectl.select import pattern_of, select_pattern
+from prunectl.select import as_in, pattern_of, select_pattern
 from prunectl.unit import How, Unit
 
 
@@ -54,7 +54,8 @@ class Weights(Unit):
         grows = self.how.regrows in ("zero", "random")  # everywhere, others where the checkpoint has weights
         alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrows else self.masks
         shape = self.checkpoint.spec.input
-        kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), self.scope)
+        scope = as_in(self.masks) if grows else self.scope
+        kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), scope)
         return Masks({**self.masks, **kept})
 
     def sought(self, scores: Scores) -> float:

@@ -40,6 +40,26 @@ def test_one_path_stays_by_its_scores() -> None:
     assert Flow(chain(), FLAT).reaches(kept)
 
 
+def test_lamp_ranks_by_the_whole_layer_where_a_path_has_to_stay() -> None:
+    """Layers whose scores differ in scale alone keep as many weights each, but for those of the path."""
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Flatten(), *(nn.Linear(2 if i == 0 else 8, 8, bias=False) for i in range(4)))
+    names = list(prunable(wide))
+    ranks = torch.stack([torch.randperm(16).view(8, 2) for _ in names]) + 1.0
+    scores = Scores(
+        {
+            name: nn.functional.pad(10.0**i * ranks[i], (0, prunable(wide)[name].shape[1] - 2), value=1e-6)
+            for i, name in enumerate(names)
+        }
+    )
+    for keep in range(4, 24, 4):
+        kept = select_connected(wide, FLAT, scores, Masks.dense(), keep, "lamp")
+        plain = select(scores, Masks.dense(), keep, "lamp")
+        moved = sum(int((kept[name] != plain[name]).sum()) for name in names)
+        assert moved <= 2 * len(names)
+        assert max(int(mask.sum()) for mask in kept.values()) <= max(int(mask.sum()) for mask in plain.values()) + 1
+
+
 def test_a_connected_selection_is_that_of_select() -> None:
     torch.manual_seed(0)
     scores = Scores({name: torch.rand_like(w) for name, w in prunable(chain()).items()})

@@ -1,6 +1,7 @@
 """The trainings that come with a criterion: gates, penalties, rewinding, dropping and growing."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def test_l0_refuses_what_it_does_not_know() -> None:
 # --- tick and tock
 
 
-def test_in_a_tick_norms_alone_train_and_in_a_tock_all() -> None:
+def test_in_a_tick_no_convolution_trains_and_in_a_tock_all_do() -> None:
     """With a round after every second epoch: tock, tick, tock, tick."""
     trainer = Trainer(
         start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, prune_steps=2, opt="sgd")
@@ -174,24 +175,42 @@ def test_in_a_tick_norms_alone_train_and_in_a_tock_all() -> None:
         }
         if step % 4 in (1, 2) and step < 16:  # the last step of an epoch may be followed by a removal
             tick = (step // 4) % 2 == 1
-            assert moved == ({"1.weight", "1.bias", "4.weight", "4.bias"} if tick else set(now)), step
+            assert set(now) - moved == ({"0.weight", "0.bias", "3.weight"} if tick else set()), step
         before = now
     assert all(p.requires_grad for p in trainer.result().model.parameters())
 
 
-def test_importance_is_that_of_the_loss_without_the_penalty() -> None:
+def test_a_tick_adds_up_what_gates_on_scale_and_shift_do_and_a_tock_penalises_them() -> None:
     model = network()
+    nn.init.uniform_(model[1].bias)
     made = TickTock(model, trace(model, SHAPE), 100, strength=0.5)
     made.begin_(model, due=True)
     inputs, labels = torch.randn(8, *SHAPE), torch.arange(8) % 3
     loss = nn.functional.cross_entropy(model(inputs), labels)
-    (expected,) = torch.autograd.grad(loss, [model[1].weight], retain_graph=True)
-    (loss + made.penalty(model)).backward()
+    loss.backward()
     made.watch(model)
-    assert torch.allclose(made.importance[:4], (expected * model[1].weight).abs(), atol=1e-6)
+    gates = torch.ones(4, requires_grad=True)
+    after = model[1].register_forward_hook(lambda module, inputs, output: output * gates.view(-1, 1, 1))
+    (expected,) = torch.autograd.grad(nn.functional.cross_entropy(model(inputs), labels), gates)
+    after.remove()
+    assert torch.allclose(made.importance[:4], expected.abs(), atol=1e-6)
     assert made.importance[10:].tolist() == [0] * 8
+    assert made.penalty(model) is None
+    made.begin_(model, due=False)
     assert made.penalty(model).item() == pytest.approx(0.5 * 10)  # ten scales of 1
+    made.watch(model)
+    assert torch.allclose(made.importance[:4], expected.abs(), atol=1e-6)
     assert made.scores(model).nodes[10:].min() > made.scores(model).nodes[:10].max()
+
+
+def test_gates_need_a_norm_that_trains() -> None:
+    frozen = network()
+    frozen[4].weight.requires_grad_(False)
+    with pytest.raises(OptionError, match=r"gate decorators train the scales of BatchNorm, and 4.weight is frozen"):
+        TickTock(frozen, trace(frozen, SHAPE), 100)
+    outside = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
+    with pytest.raises(OptionError, match="and no node has any; take taylor"):
+        TickTock(outside, trace(outside, SHAPE), 100)
 
 
 # --- hoyer
@@ -286,8 +305,9 @@ def test_what_cannot_be_rewound() -> None:
 # --- drop and grow
 
 
-@pytest.mark.parametrize("criterion", ["rigl", "set"])
-def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(criterion: str) -> None:
+@pytest.mark.parametrize(("criterion", "last"), [("rigl", 6), ("set", 7)])
+def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(criterion: str, last: int) -> None:
+    """RigL drops and grows up to three quarters of eight epochs, SET after all but the last."""
     plan = recipe(criterion, 0.7, epochs=8, opt="sgd", lr=0.05)
     trainer = Trainer(start(), image_data(), plan)
     kept = 468 - round(0.7 * 468)
@@ -305,8 +325,20 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
                 assert bool((weight[grown] == 0).all()) == (criterion == "rigl" or not grown.any())
         masks = {name: mask.clone() for name, mask in trainer.current.masks.items()}
     events = trainer.result().history[-1]["result"]["events"]
-    assert [event["epoch"] for event in events] == [0, 1, 2, 3, 4, 5, 6]  # up to three quarters of eight epochs
+    assert [event["epoch"] for event in events] == list(range(last + 1))
     assert moved > 50
+
+
+@pytest.mark.parametrize("criterion", ["rigl", "set"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    sizes = (64, 20, 20, 20, 3)
+    layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(sizes)]
+    begun = checkpoint_of(nn.Sequential(nn.Flatten(), *layers), SHAPE)
+    trainer = Trainer(begun, image_data(), recipe(criterion, 0.985, epochs=5, seed=seed))
+    counts = [[int(mask.sum()) for mask in trainer.current.masks.values()] for _ in trainer.steps()]
+    assert counts == [counts[0]] * len(counts)
 
 
 def test_what_cannot_move_is_refused() -> None:

@@ -25,29 +25,31 @@ def by_gradient(
 ) -> Scores:
     """RigL: in every layer a share of the weights goes, the smallest, and as many come with the largest |dL/dθ|.
 
-    The share is fraction / 2 (1 + cos π p), p = the progress from the first round to the last. What has just gone may
-    come back. 1 = stays or comes, 0 = goes or stays away. Source: Evci et al. 2020 (arXiv:1911.11134), section 3.
+    The share is fraction / 2 (1 + cos π p), p = the progress from the first round to the last; rounds end at 3/4 of the
+    training. (The source counts p from the first step to there.) What has just gone may come back.
+    1 = stays or comes, 0 = goes or stays away. Source: Evci et al. 2020 (arXiv:1911.11134), section 3.
     """
     names = list(prunable(model))
     sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in prunable(model).items()}
     for _, found in gradients(model, data, names, Draw(batches, bn, loss)):
         for name in names:
             sums[name] += found[name].abs()
-    share = fraction / 2 * (1 + math.cos(math.pi * now.progress))
+    share = _checked(fraction) / 2 * (1 + math.cos(math.pi * now.progress))
     kept = {name: _survivors(weight, _mask(now, name, weight), share) for name, weight in prunable(model).items()}
     return Scores({name: _regrown(kept[name], _mask(now, name, kept[name]), sums[name]) for name in names})
 
 
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
-    """SET: in every layer the share `fraction` of the weights goes, the closest to zero, and as many come at random.
+    """SET: of each sign the share `fraction` of a layer's weights goes, the closest to zero, and as many come at random.
 
-    1 = stays or comes, 0 = goes or stays away. Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
+    It does so after all epochs but the last. 1 = stays or comes, 0 = goes or stays away. Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
     """
     scores = {}
     for name, weight in prunable(model).items():
         mask = _mask(now, name, weight)
         draws = torch.rand(weight.shape).to(weight.device)
-        scores[name] = _regrown(_survivors(weight, mask, fraction), mask, draws)
+        signs = [_survivors(weight, mask & side, _checked(fraction)) for side in (weight >= 0, weight < 0)]
+        scores[name] = _regrown(signs[0] | signs[1], mask, draws)
     return Scores(scores)
 
 
@@ -57,10 +59,14 @@ def _mask(now: Round, name: str, like: Tensor) -> Tensor:
 
 def _survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
     """The kept weights without the `share` that is closest to zero: bool, of the weight's shape."""
-    if not 0 <= share <= 1:
-        raise OptionError("the fraction of weights that move lies between 0 and 1")
     kept = int(mask.sum())
     return _best(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
+
+
+def _checked(fraction: float) -> float:
+    if not 0 <= fraction <= 1:
+        raise OptionError(f"the fraction of weights that move lies between 0 and 1, got {fraction}")
+    return fraction
 
 
 def _regrown(survivors: Tensor, mask: Tensor, growth: Tensor) -> Tensor:
@@ -83,6 +89,7 @@ rigl = Criterion(
     needs_training=True,
     regrows="zero",
     begins="erk",
+    until=0.75,
 )
 set_ = Criterion(
     at_random,

@@ -1,5 +1,7 @@
 """Gate decorators with the Tick-Tock schedule: BatchNorm's scales are the gates (You et al. 2019)."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -14,10 +16,11 @@ from prunectl.structure.norms import at_scales, batch_norm_scales
 
 
 class TickTock(Companion):
-    """The epoch before a round is a tick: gates and norms alone train, with `strength` · Σ|φ|; the others are tocks.
+    """The epoch before a round is a tick, in which no convolution trains; in tocks all do, with `strength` · Σ|φ|.
 
-    The gate φ of a channel is the scale of its BatchNorm, so that the network computes what it did. In a tick
-    |dL/dφ · φ| is added up over the steps; dL is that of the loss without the penalty.
+    The gate φ of a channel multiplies what its BatchNorm gives. Its value is the norm's scale, so that the network
+    computes what it did. In a tick |dL/dφ · φ| is added up over the steps; L takes in the penalty of `--reg`.
+    Source: You et al. 2019 (arXiv:1909.08174), section 3 and figure 2.
     """
 
     needs_structure = True
@@ -25,20 +28,24 @@ class TickTock(Companion):
 
     def __init__(self, model: nn.Module, structure: Structure, images: int, *, strength: float = 1e-3) -> None:
         super().__init__()
+        if strength < 0:
+            raise OptionError(f"strength is 0 or more, got {strength}")
         self.structure, self.strength, self.ticks = structure, strength, False
         self.frozen: list[nn.Parameter] = []
-        if not batch_norm_scales(model):
-            raise OptionError("gate decorators put their gates into BatchNorm, and this network has none; take taylor")
+        still = [name for name, scale in batch_norm_scales(model).items() if not scale.requires_grad]
+        if still:
+            raise OptionError(f"gate decorators train the scales of BatchNorm, and {still[0]} is frozen")
+        self.gated = _gated(model, structure)
         self.register_buffer("importance", torch.zeros(structure.nodes))
 
     def begin_(self, model: nn.Module, due: bool) -> None:
-        """In a tick, all that is no norm stands still."""
+        """In a tick, the kernels of convolutions stand still."""
         self.end_(model)
         self.ticks = due
         if due:
-            norms = (nn.modules.batchnorm._BatchNorm,)
-            trained = {id(p) for module in model.modules() if isinstance(module, norms) for p in module.parameters()}
-            self.frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in trained]
+            kinds = (nn.modules.conv._ConvNd,)
+            kernels = {id(p) for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
+            self.frozen = [p for p in model.parameters() if p.requires_grad and id(p) in kernels]
             for parameter in self.frozen:
                 parameter.requires_grad_(False)
 
@@ -49,41 +56,59 @@ class TickTock(Companion):
         self.frozen = []
 
     def penalty(self, model: nn.Module) -> Tensor | None:
-        """The L1 norm of the gates in a tick."""
-        if not self.ticks:
+        """The L1 norm of the gates in a tock."""
+        if self.ticks:
             return None
         return self.strength * torch.stack([scale.abs().sum() for scale in batch_norm_scales(model).values()]).sum()
 
     def watch(self, model: nn.Module) -> None:
         """Add up what the gates do to the loss."""
         if self.ticks:
-            values = {}
-            for name, scale in batch_norm_scales(model).items():
-                assert scale.grad is not None
-                values[name] = (scale.grad - self.strength * scale.sign()) * scale
-            self.importance += at_scales(self.structure, values)[0].abs().to(self.importance.device)
+            found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+            self.importance += _effects(model, self.structure, found).to(self.importance.device)
 
     def scores(self, model: nn.Module) -> Scores | None:
         """What was added up; nodes without a gate go last."""
-        gated = at_scales(self.structure, dict(batch_norm_scales(model)))[1]
-        return Scores(nodes=above_where(~gated, self.importance.cpu()))
+        return Scores(nodes=above_where(~self.gated, self.importance.cpu()))
 
 
 def gate_importance(
     model: nn.Module, data: Batches, structure: Structure, *, batches: int = 5, loss: str = "cross-entropy"
 ) -> Scores:
-    """Σ |dL/dφ · φ| over batches, φ the BatchNorm scale of a node, summed over coupled channels before |·|.
+    """Σ |dL/dφ · φ| over batches, and over the norms of coupled channels; φ multiplies what a node's BatchNorm gives.
 
     Nodes without BatchNorm go last. Source: You et al. 2019 (arXiv:1909.08174), section 3.
+
+    Raises:
+        OptionError: no node has a BatchNorm.
     """
-    scales = batch_norm_scales(model)
-    if not scales:
-        raise OptionError("gate decorators put their gates into BatchNorm, and this network has none; take taylor")
+    gated, names = _gated(model, structure), {name for pair in _norms(model) for name in pair}
     total = torch.zeros(structure.nodes)
-    gated = at_scales(structure, dict(scales))[1]
-    for _, found in gradients(model, data, scales, Draw(batches, "batch", loss)):
-        total += at_scales(structure, {name: g * scales[name].detach() for name, g in found.items()})[0].abs()
+    for _, found in gradients(model, data, names, Draw(batches, "batch", loss)):
+        total += _effects(model, structure, found)
     return Scores(nodes=above_where(~gated, total))
+
+
+def _norms(model: nn.Module) -> list[tuple[str, str]]:
+    """The names of scale and shift of every BatchNorm."""
+    return [(name, name.removesuffix("weight") + "bias") for name in batch_norm_scales(model)]
+
+
+def _gated(model: nn.Module, structure: Structure) -> Tensor:
+    """Which nodes have a gate, bool (nodes,)."""
+    gated = at_scales(structure, dict(batch_norm_scales(model)))[1]
+    if not gated.any():
+        raise OptionError("gate decorators put their gates into BatchNorm, and no node has any; take taylor")
+    return gated
+
+
+def _effects(model: nn.Module, structure: Structure, found: Mapping[str, Tensor]) -> Tensor:
+    """|dL/dφ · φ| = |dL/dγ · γ + dL/dβ · β| of every node, (nodes,), from gradients by the parameters' names."""
+    values = {}
+    for scale, shift in _norms(model):
+        parts = [found[name] * model.get_parameter(name).detach() for name in (scale, shift) if name in found]
+        values[scale] = torch.stack(parts).sum(0).abs()
+    return at_scales(structure, values)[0]
 
 
 gate_decorators = Criterion(
