@@ -17,6 +17,9 @@ class Companion(nn.Module):
 
     needs_structure = False
 
+    def without_(self, gone: Tensor) -> None:
+        """Learn, if it needs the structure, which of its nodes the masks have removed: bool (nodes,)."""
+
     def begin_(self, model: nn.Module, due: bool) -> None:
         """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
 

@@ -100,6 +100,15 @@ def prunable(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in named.items() if name in layers}
 
 
+def input_axes(model: nn.Module) -> dict[str, int | None]:
+    """The axis of every prunable weight on which its inputs lie; None where groups of a transposed one split them."""
+    axes: dict[str, int | None] = dict.fromkeys(prunable(model), 1)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.conv._ConvTransposeNd):
+            axes[f"{name}.weight" if name else "weight"] = 0 if module.groups == 1 else None
+    return {name: axes[name] for name in prunable(model)}
+
+
 def pack(mask: Tensor) -> Tensor:
     """Pack a bool tensor into U8 bits, row-major, the first entry in the lowest bit."""
     flat = mask.flatten().to(torch.uint8)

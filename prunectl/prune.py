@@ -14,6 +14,7 @@ from prunectl.distributed import processes
 from prunectl.errors import OptionError
 from prunectl.expand import retraceable
 from prunectl.images import ImageData
+from prunectl.masks import prunable
 from prunectl.registry import resolve, unknown
 from prunectl.regroup import for_unit
 from prunectl.sampling import scoring_batches
@@ -22,7 +23,7 @@ from prunectl.scores import Scores
 from prunectl.seeds import seed_for
 from prunectl.select import pattern_of
 from prunectl.unit import EVERY_NODE, How, NodeRules, Unit
-from prunectl.units import unit_of
+from prunectl.units import WithNodes, unit_of
 
 Report = Callable[[int, int, float], None]
 """Called after each round with (round, rounds, sparsity)."""
@@ -91,6 +92,8 @@ def prune(
             if sparsity is None or state.keep(rounds[i]) < (begun if method.regrows else state.kept):
                 state.progress = i / len(rounds)
                 scores = scored(method, state, batches, keywords, amp)
+                if not i:
+                    _check_telling(scores, criterion)
                 if keep_scores is not None:
                     keep_scores(scores)
                 if sparsity is None:
@@ -154,4 +157,29 @@ def batches_for(
 def scored(method: Criterion, unit: Unit, batches: Batches, keywords: Mapping[str, object], amp: bool) -> Scores:
     """The scores of a round; with `amp` the network runs in bfloat16 where that is safe, and sums stay in float32."""
     with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp):
-        return method.scorer(unit.model, batches, *unit.inputs, **keywords)
+        scores = method.scorer(unit.model, batches, *unit.inputs, **keywords)
+    _check_fit(scores, unit, method)
+    return scores
+
+
+def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
+    """Refuse scores, of a criterion of the user's own, that are not of this network's weights or nodes."""
+    wanted: dict[str, list[int]] = {}
+    if method.unit != "nodes":
+        wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
+    if isinstance(unit, WithNodes):
+        wanted["nodes"] = [unit.structure.nodes]
+    found = {name: list(score.shape) for name, score in scores.named().items() if name in wanted or name != "nodes"}
+    for name in [*wanted, *found] if method.unit != "nodes" else wanted:
+        if wanted.get(name) != found.get(name):
+            expected, got = wanted.get(name, "none"), found.get(name, "none")
+            raise OptionError(f"the criterion's scores of {name}: expected a tensor of shape {expected}, found {got}")
+
+
+def _check_telling(scores: Scores, criterion: str) -> None:
+    """Refuse scores by which the order of the parameters would decide."""
+    if not any(bool(score.any()) for score in scores.named().values()):
+        raise OptionError(
+            f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
+            "another criterion"
+        )

@@ -16,6 +16,7 @@ from prunectl.expand import nodes_present, retraceable
 from prunectl.images import ImageData, mixed
 from prunectl.masks import prunable
 from prunectl.prune import batches_for, scored
+from prunectl.random_state import forked
 from prunectl.recipe import Recipe
 from prunectl.registry import resolve
 from prunectl.regroup import for_unit
@@ -23,6 +24,7 @@ from prunectl.scores import Scores
 from prunectl.seeds import seed_for
 from prunectl.select import pattern_of
 from prunectl.shrink import shrink
+from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.unit import How, NodeRules
 from prunectl.units import WithNodes, unit_of
@@ -96,6 +98,8 @@ class Rounds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
             made: Companion = self.method.companion(checkpoint.model, structure, images, **self.companion_keywords)
+        if structure is not None:
+            made.without_(dead_nodes(structure, checkpoint.masks, checkpoint.model))
         return made.to(checkpoint.device)
 
     def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
@@ -204,4 +208,6 @@ class Rounds:
             scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
             nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
             unit.selected(Scores(scores, nodes), self.during.sparsity)
+        with forked(checkpoint.device):  # for what the scorer refuses
+            scored(self.method, unit, batches_for(whole, self.data, 2, True, 0), self.keywords, self.recipe.amp)
         return unit.result()

@@ -1,7 +1,7 @@
 """Which weights stay: an exact count, the highest scores first, never one that is already pruned."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -134,23 +134,24 @@ def pattern_of(scope: str) -> tuple[int, int] | None:
     return n, m
 
 
-def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int]) -> Masks:
-    """Keep the N best of every M weights that follow each other along the input axis (dim 1), of those alive.
+def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int], axes: Mapping[str, int | None]) -> Masks:
+    """Keep the N best of every M weights that follow each other along the inputs, of those alive.
 
-    A layer whose inputs are no multiple of M stays as it is. Ties go to the earlier index.
+    `axes` says on which axis a weight's inputs lie. A layer whose inputs are no multiple of M, or lie on no axis, stays
+    as it is. Ties go to the earlier index.
     """
     n, m = pattern
-    kept = {}
+    kept, touched = {}, False
     for name, score in scores.items():
-        row = _ranked(name, score, alive).view_as(score)
+        row, axis = _ranked(name, score, alive).view_as(score), axes[name]
         living = row > -torch.inf
-        if score.ndim > 1 and score.shape[1] % m == 0:
-            groups = torch.unflatten(row.movedim(1, -1), -1, (-1, m))  # (..., inputs / M, M)
+        if axis is not None and score.shape[axis] % m == 0:
+            groups = torch.unflatten(row.movedim(axis, -1), -1, (-1, m))  # (..., inputs / M, M)
             best = torch.argsort(groups, dim=-1, descending=True, stable=True)[..., :n]
             chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True)
-            living = living & chosen.flatten(-2).movedim(-1, 1)
+            living, touched = living & chosen.flatten(-2).movedim(-1, axis), True
         kept[name] = living
-    if all(score.ndim < 2 or score.shape[1] % m for score in scores.values()):
+    if not touched:
         raise OptionError(
             f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; take another scope"
         )

@@ -9,7 +9,7 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.connect import select_connected
 from prunectl.criterion import Round
 from prunectl.errors import OptionError
-from prunectl.masks import Masks, prunable
+from prunectl.masks import Masks, input_axes, prunable
 from prunectl.scores import Scores
 from prunectl.select import as_in, pattern_of, select_pattern
 from prunectl.unit import How, Unit
@@ -50,7 +50,7 @@ class Weights(Unit):
         """Keep an exact count of weights."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
-            return Masks({**self.masks, **select_pattern(scores, self.masks, pattern)})
+            return Masks({**self.masks, **self._by_pattern(scores, pattern)})
         grows = self.how.regrows in ("zero", "random")  # everywhere, others where the checkpoint has weights
         alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrows else self.masks
         shape = self.checkpoint.spec.input
@@ -62,10 +62,13 @@ class Weights(Unit):
         """The sparsity of the pattern, or of what scores above the threshold, with a weight left in every layer."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
-            return 1 - Masks(select_pattern(scores, self.masks, pattern)).kept(self.model) / self.total
+            return 1 - self._by_pattern(scores, pattern).kept(self.model) / self.total
         assert self.threshold is not None
         above = [(score > self.threshold) & self._kept(name) for name, score in scores.items()]
         return 1 - sum(max(int(high.sum()), 1) for high in above) / self.total
+
+    def _by_pattern(self, scores: Scores, pattern: tuple[int, int]) -> Masks:
+        return select_pattern(scores, self.masks, pattern, input_axes(self.model))
 
     def _kept(self, name: str) -> Tensor:
         """The mask of a weight as it stands."""

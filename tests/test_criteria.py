@@ -1,6 +1,7 @@
 """Scores are what their papers say, and pruning reaches exactly what was asked."""
 
 import copy
+import re
 from itertools import islice, repeat
 from pathlib import Path
 
@@ -211,3 +212,77 @@ def test_a_scorer_in_place_of_a_criterion_is_refused() -> None:
         prune(start, image_data(), criterion="prunectl.criteria.snip:elasticity", sparsity=0.5)
     with pytest.raises(OptionError, match="batches of 2 images or more"):
         prune(start, image_data(), criterion="snip", sparsity=0.5, batch_size=1)
+
+
+OWN = """
+import torch
+from prunectl.criterion import Criterion
+from prunectl.scores import Scores
+
+SHAPES = {shapes}
+
+def scorer(model, batches, *structure):
+    return Scores({{name: torch.rand(shape) for name, shape in SHAPES.items()}}, nodes=torch.rand({nodes}))
+
+own = Criterion(scorer, schedule="one-shot", scope="global", source="here", unit="{unit}", needs_data=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("shapes", "nodes", "unit", "message"),
+    [
+        ({"1.weight": (4, 64)}, 0, "weights", "3.weight: expected a tensor of shape [3, 4], found none"),
+        ({"1.weight": (256,)}, 0, "weights", "1.weight: expected a tensor of shape [4, 64], found [256]"),
+        (
+            {"1.weight": (4, 64), "3.weight": (3, 4), "3.bias": (3,)},
+            0,
+            "weights",
+            "3.bias: expected a tensor of shape none, found [3]",
+        ),
+        ({}, 5, "nodes", "nodes: expected a tensor of shape [4], found [5]"),
+    ],
+)
+def test_scores_of_ones_own_that_do_not_fit_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shapes: dict[str, tuple[int, ...]],
+    nodes: int,
+    unit: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    Path("own.py").write_text(OWN.format(shapes=shapes, nodes=nodes, unit=unit))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
+    with pytest.raises(OptionError, match=re.escape(message)):
+        prune(checkpoint_of(model, SHAPE), None, criterion="own.py:own", sparsity=0.5)
+
+
+@pytest.mark.parametrize("criterion", ["snip", "synflow", "snap", "cnip"])
+def test_a_network_whose_last_layer_is_zero_has_no_scores_to_rank_by(criterion: str) -> None:
+    model = network()
+    with torch.no_grad():
+        model[-1].weight.zero_()
+    with pytest.raises(OptionError, match=f"all scores of {criterion} are 0, as where the last layer"):
+        prune(checkpoint_of(model, SHAPE), image_data(), criterion=criterion, sparsity=0.5)
+
+
+def test_grasp_takes_a_layer_of_zeros_for_one_that_trains() -> None:
+    """Behind a last layer of zeros no other layer has a gradient, but the last one does."""
+    model = network()
+    with torch.no_grad():
+        model[-1].weight.zero_()
+    scores = criterion_named("grasp").scorer(model, repeat(batch()))
+    assert any(bool(score.any()) for score in scores.values())
+
+
+def test_two_of_four_inputs_of_a_transposed_convolution() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ConvTranspose2d(8, 4, 3), nn.Flatten(), nn.Linear(256, 3))
+    pruned = prune(checkpoint_of(model, SHAPE), None, criterion="magnitude", scope="2:4")
+    mask = pruned.masks["1.weight"]  # (8, 4, 3, 3)
+    assert (mask.view(2, 4, 4, 3, 3).sum(1) == 2).all()
+
+
+def test_imp_is_nothing_without_a_training() -> None:
+    with pytest.raises(OptionError, match="imp prunes while a network trains: prunectl train --criterion imp"):
+        prune(checkpoint_of(network(), SHAPE), None, criterion="imp", sparsity=0.5)

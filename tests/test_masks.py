@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunectl.errors import CheckpointError, PrunectlError
-from prunectl.masks import Enforcer, Masks, pack, prunable, unpack
+from prunectl.masks import Enforcer, Masks, input_axes, pack, prunable, unpack
 
 KEEP_DIAGONAL = torch.tensor([[True, False], [False, True]])
 SHAPES = st.lists(st.integers(0, 5), max_size=4)  # scalars and empty tensors too
@@ -213,3 +213,10 @@ def test_nothing_pruned_comes_back_in_training(dtype):
         assert (layer.weight != 0).tolist() == KEEP_DIAGONAL.tolist()
     assert layer.weight.requires_grad
     assert layer.weight.dtype == dtype
+
+
+def test_where_the_inputs_of_a_weight_lie():
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3), nn.ConvTranspose2d(8, 4, 3), nn.ConvTranspose2d(4, 4, 3, groups=2), nn.Linear(4, 2)
+    )
+    assert input_axes(model) == {"0.weight": 1, "1.weight": 0, "2.weight": None, "3.weight": 1}

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from prunectl.criteria.gate_decorators import TickTock
 from prunectl.criteria.hoyer import Hoyer
 from prunectl.criteria.l0 import HardConcrete
 from prunectl.during import During
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import prunable
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
@@ -157,6 +158,46 @@ def test_l0_refuses_what_it_does_not_know() -> None:
         gates(count="nodes")
     with pytest.raises(OptionError, match="l0 prunes while a network trains"):
         prune(start(), image_data(), criterion="l0", sparsity=0.5)
+
+
+def test_nodes_that_are_masked_away_do_not_count() -> None:
+    """Of 4 + 6 + 8 nodes the first two go: half of the first layers' weights are left."""
+    model, made = gates()
+    whole = made.penalty(model).item()
+    made.without_(torch.arange(18) < 2)
+    weights = 0.5 * OPEN * 36 + 0.5 * OPEN**2 * 216 + OPEN**2 * 192 + OPEN * 24
+    assert made.penalty(model).item() == pytest.approx(0.1 / 100 * weights, rel=1e-5)
+    assert made.penalty(model).item() < whole
+    begun = start()
+    structure = trace(begun.model, SHAPE)
+    masked = replace(begun, masks=node_masks(structure, torch.arange(18) < 2, begun.model))
+    trainer = Trainer(masked, image_data(), recipe("l0", 0.5))
+    assert trainer.companion.present.tolist() == [0.0] * 2 + [1.0] * 16
+
+
+@pytest.mark.parametrize("criterion", ["l0", "gate-decorators", "hoyer-square", "group-hoyer-square"])
+def test_a_penalty_is_not_negative(criterion: str) -> None:
+    plan = recipe(criterion, 0.5, epochs=30, options={"strength": "-1"})
+    with pytest.raises(OptionError, match="strength is 0 or more, got -1"):
+        Trainer(start(), image_data(), plan)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "options", "message"),
+    [
+        ("snipit-during", {"bn": "bach"}, "no BatchNorm mode named 'bach'"),
+        ("snipit-during", {"batches": "0"}, "batches is 1 or more"),
+        ("taylor", {"loss": "ce"}, "no scoring loss named 'ce'"),
+        ("iterative-grasp", {"temperature": "0"}, "the temperature is above 0"),
+        ("rigl", {"fraction": "1.5"}, "the fraction of weights that move lies between 0 and 1, got 1.5"),
+        ("set", {"fraction": "-0.1"}, "the fraction of weights that move lies between 0 and 1, got -0.1"),
+    ],
+)
+def test_what_the_first_round_would_refuse_is_refused_before_the_training(
+    criterion: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(PrunectlError, match=message):
+        Trainer(start(), image_data(), recipe(criterion, 0.5, epochs=30, options=options))
 
 
 # --- tick and tock
@@ -342,6 +383,8 @@ def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str
 
 
 def test_what_cannot_move_is_refused() -> None:
+    with pytest.raises(OptionError, match="rigl holds one sparsity: leave out --schedule"):
+        Trainer(start(), image_data(), recipe("rigl", 0.5, schedule="snipit"))
     for criterion in ("rigl", "set"):
         with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out --scope"):
             Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))

@@ -151,7 +151,7 @@ def test_lamp_has_no_use_for_signs():
 
 def test_a_pattern_that_fits_nowhere_is_refused():
     with pytest.raises(PrunectlError, match="no layer has inputs in a multiple of 4, so 2:4 would prune nothing"):
-        select_pattern(Scores({"a": torch.ones(4, 3), "b": torch.ones(8)}), Masks.dense(), (2, 4))
+        select_pattern(Scores({"a": torch.ones(4, 3), "b": torch.ones(8)}), Masks.dense(), (2, 4), {"a": 1, "b": None})
 
 
 def test_erk_by_hand():
@@ -174,13 +174,13 @@ PATTERN = [[9, 1, 2, 8, 3, 4, 6, 5]]
 )
 def test_two_of_four(scores, alive, expected):
     masks = Masks({} if alive is None else {"a": torch.tensor(alive)})
-    kept = select_pattern(Scores({"a": torch.tensor(scores, dtype=torch.float32)}), masks, (2, 4))
+    kept = select_pattern(Scores({"a": torch.tensor(scores, dtype=torch.float32)}), masks, (2, 4), {"a": 1})
     assert kept["a"].tolist() == expected
 
 
 def test_patterns_run_along_the_input_axis_of_convolutions():
     score = torch.rand(3, 8, 2, 2, generator=torch.Generator().manual_seed(0))
-    kept = select_pattern(Scores({"a": score}), Masks.dense(), (1, 4))["a"]
+    kept = select_pattern(Scores({"a": score}), Masks.dense(), (1, 4), {"a": 1})["a"]
     assert (kept.unflatten(1, (2, 4)).sum(2) == 1).all()
     assert torch.equal(score.unflatten(1, (2, 4)).amax(2), (score * kept).unflatten(1, (2, 4)).sum(2))
 

@@ -40,9 +40,10 @@ def by_gradient(
 
 
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
-    """SET: of each sign the share `fraction` of a layer's weights goes, the closest to zero, and as many come at random.
+    """SET: of each sign the share `fraction` of a layer's weights goes, the closest to 0, and as many come at random.
 
-    It does so after all epochs but the last. 1 = stays or comes, 0 = goes or stays away. Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
+    It does so after all epochs but the last. 1 = stays or comes, 0 = goes or stays away.
+    Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
     """
     scores = {}
     for name, weight in prunable(model).items():

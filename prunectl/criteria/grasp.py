@@ -100,11 +100,17 @@ def _products(
     for part in () if whole else parts:
         torch._foreach_add_(g, gradient(part, keep=False))
     distributed.sum_(g)
-    torch._foreach_mul_(g, [(parameter != 0).to(parameter) for parameter in wanted])  # what is pruned does not train
+    torch._foreach_mul_(g, [_trains(parameter) for parameter in wanted])
     for part in parts:
         pairs = zip(graph or gradient(part, keep=True), g, strict=True)
         product = torch.stack([(a * b).sum() for a, b in pairs]).sum()
         yield torch.autograd.grad(product, wanted, allow_unused=True, materialize_grads=True)
+
+
+def _trains(parameter: Tensor) -> Tensor:
+    """1 where it is not pruned: where it is not 0, or everywhere if it is all 0, as never a whole layer is pruned."""
+    kept = parameter.detach() != 0
+    return (kept | ~kept.any()).to(parameter)
 
 
 grasp = Criterion(gradient_flow, schedule="one-shot", scope="global", source=SOURCE)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from prunectl.companion import Companion
 from prunectl.criterion import Batches, Criterion
+from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.registry import resolve
 from prunectl.scores import Scores
@@ -21,6 +22,8 @@ class Hoyer(Companion):
 
     def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-6) -> None:
         super().__init__()
+        if strength < 0:
+            raise OptionError(f"strength is 0 or more, got {strength}")
         self.strength, self.value = strength, resolve("regularizer", self.regulariser)
 
     def penalty(self, model: nn.Module) -> Tensor:

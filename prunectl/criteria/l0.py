@@ -21,12 +21,13 @@ SPREAD, LIMIT, EPSILON = 0.01, math.log(100.0), 1e-6
 class HardConcrete(Companion):
     """A gate z in [0, 1] on every node, where weights read it; with `strength` / N · the expected L0 norm in the loss.
 
-    `log_alpha` (nodes,) are the locations, started so that a node is dropped with probability `droprate`; N is the
-    number of images, so that the penalty is that of the whole data. `count` is `weights` or `flops`: what the norm
+    `log_alpha` (nodes,) are the locations, started about log(1 - `droprate`) - log(`droprate`); N is the number of
+    images, so that the penalty is that of the whole data. `count` is `weights` or `flops`: what the norm
     counts. Source: Louizos, Welling & Kingma 2018 (arXiv:1712.01312), eq. 10 to 13 and section 3.
     """
 
     needs_structure = True
+    present: Tensor
 
     def __init__(
         self,
@@ -41,11 +42,18 @@ class HardConcrete(Companion):
         super().__init__()
         if not 0 < droprate < 1 or count not in ("weights", "flops"):
             raise OptionError(f"droprate is in (0, 1), count weights or flops; got {droprate} and {count}")
+        if strength < 0:
+            raise OptionError(f"strength is 0 or more, got {strength}")
         self.structure, self.strength, self.count, self.images = structure, strength, count, images
         self.axes = gate_axes(structure, model)
         start = math.log(1 - droprate) - math.log(droprate)
         self.log_alpha = nn.Parameter(start + SPREAD * torch.randn(structure.nodes))
-        self.total = float(self._expected(model, torch.ones(structure.nodes)))
+        self.register_buffer("present", torch.ones(structure.nodes), persistent=False)
+        self.total = float(self._expected(model, self.present))
+
+    def without_(self, gone: Tensor) -> None:
+        """Nodes that are masked away do not count."""
+        self.present.masked_fill_(gone.to(self.present.device), 0)
 
     def replaced(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The weights that read nodes, times gates that are drawn for this step."""
@@ -75,8 +83,8 @@ class HardConcrete(Companion):
             return {f"expected_{self.count}": float(self._expected(model, self._open())) / max(self.total, 1.0)}
 
     def _open(self) -> Tensor:
-        """The probability that a gate is not 0, (nodes,)."""
-        return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
+        """The probability that a node is there and its gate not 0, (nodes,)."""
+        return self.present * torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
 
     def _gated(self, model: nn.Module, gates: Tensor) -> dict[str, Tensor]:
         """Parameters times the gates of the nodes on their axes."""

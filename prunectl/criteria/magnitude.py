@@ -37,5 +37,6 @@ imp = replace(
     schedule="exponential",
     source="Frankle et al. 2020, arXiv:1912.05671, algorithm 2",
     when="during",
+    needs_training=True,
     rewinds=True,
 )

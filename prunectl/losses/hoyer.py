@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from prunectl.errors import OptionError
 from prunectl.masks import prunable
 
 
@@ -24,8 +25,14 @@ def group_hoyer_square(model: nn.Module) -> Tensor:
 
 
 def bn_scales(model: nn.Module) -> Tensor:
-    """Σ |γ| over the scales of all BatchNorms: a scalar. Source: Liu et al. 2017 (arXiv:1708.06519), section 3."""
+    """Σ |γ| over the scales of all BatchNorms: a scalar. Source: Liu et al. 2017 (arXiv:1708.06519), section 3.
+
+    Raises:
+        OptionError: the network has none.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine]
+    if not norms:
+        raise OptionError("bn-l1 shrinks the scales of BatchNorm, and this network has none; take l1")
     return torch.stack([torch.zeros(()), *(norm.weight.abs().sum().cpu() for norm in norms)]).sum()
 
 
