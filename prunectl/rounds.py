@@ -150,7 +150,7 @@ class Rounds:
             return len(self._schedule(during.sparsity or 0.9))
         if during.sparsity is None:
             raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
-        if during.schedule is not None:
+        if during.schedule not in (None, self.method.schedule):
             raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
         last = min(math.floor(self.method.until * self.recipe.epochs), self.recipe.epochs - 1)
         most = (last - during.prune_delay) // during.prune_every

@@ -15,6 +15,7 @@ from prunectl.structure.nodes import FROZEN
 from prunectl.structure.small import Shape, made, planned, planned_alive
 from prunectl.structure.surgery import cut_masks
 from prunectl.structure.trace import analyse
+from prunectl.structure.training import training_doubt
 from prunectl.structure.verify import BATCHES, FEW_BATCHES, LARGE, difference
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -28,7 +29,8 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
     largest relative differences stand in the history under `proof`. Normalisations over channels of which some are gone
     keep the statistics of the original width; with `norm` "alive" they take those of what is left, which changes the
-    function: by how much stands under `change`. Without `constants`, only nodes go that are masked on all their
+    function: by how much stands under `change`. Where a rewritten graph would not train as the masked network does, the
+    reason stands under `training`. Without `constants`, only nodes go that are masked on all their
     parameters, so that a training goes on as that of the masked network would, where constants are trained on.
 
     Raises:
@@ -51,7 +53,10 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
     plan = planned(masked, working, analysis, removed, shape, tolerance)
     batches = FEW_BATCHES if large else BATCHES
-    proof = {"float64": _prove(masked, made(working, plan, shape), shape, tolerance, batches)}
+    double = made(working, plan, shape)
+    proof = {"float64": _prove(masked, double, shape, tolerance, batches)}
+    doubt = training_doubt(masked, double, plan.kept, shape) if plan.graph else None
+    del double
     small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * difference(masked, single, shape, batches=batches))
@@ -73,6 +78,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         "parameters": counted.parameters,
         "flops": counted.flops,
         "runs": "graph" if plan.graph else "modules",
+        **({} if doubt is None else {"training": doubt}),
     }
     options = {} if norm == "exact" else {"norm": norm}
     shrunk = checkpoint.after(

@@ -15,6 +15,7 @@ from prunectl.prune import prune
 from prunectl.shrink import shrink
 from prunectl.structure.plan import Plan
 from prunectl.structure.verify import difference
+from prunectl.unit import NodeRules
 from tests.helpers import checkpoint_of, randomise_
 from tests.toys import TOYS
 
@@ -191,3 +192,14 @@ def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
     small = shrink(masked)
     assert same(small, masked)
     assert 1e-10 < small.history[-1]["result"]["proof"]["float64"] < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_channels_of_the_image_go_and_constants_are_folded(seed: int) -> None:
+    """The network begins with a convolution, behind whose input nothing else lies on the image's channels."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    begun = checkpoint_of(randomise_(model).eval(), (3, 8, 8))
+    rules = NodeRules(outer_layers=True)
+    small = shrink(prune(begun, None, criterion="structured-random", sparsity=0.4, rules=rules, seed=seed))
+    assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
+    assert small.model(torch.randn(2, 3, 8, 8)).shape == (2, 3)

@@ -42,6 +42,8 @@ def command(
     )
     if result["runs"] == "graph":
         output.say("       it runs a rewritten graph: the network's own code does not fit the smaller tensors")
+    if "training" in result:
+        output.say(f"warning: for inference only: {result['training']}")
     if "change" in result:
         output.say(f"       --norm alive changes the outputs by up to {result['change']:.2g} of the largest")
     output.emit(path)

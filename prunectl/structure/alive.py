@@ -78,22 +78,39 @@ class Paths:
 
     def reached(self) -> Tensor:
         """The classes that are live and used in some tensor: bool (nodes,)."""
-        found = torch.zeros(self.count, dtype=torch.bool)
-        for node in self.order:
-            if any(v.image for v in self.flow.tensors_of(node)):
-                found |= self.lying(node) & self.live[node] & self.used[node]
+        found = self._off_the_image()
+        for node in self._of_the_image():
+            found |= self.lying(node) & self.live[node] & self.used[node]
         return found[:-1] & ~self.gone[:-1]
 
     def useless(self) -> Tensor:
         """The classes that no output depends on: bool (nodes,)."""
-        used = torch.zeros(self.count, dtype=torch.bool)
-        for node in self.order:
-            if any(v.image for v in self.flow.tensors_of(node)):
-                used |= self.lying(node) & self.used[node]
-                if node not in self.links and self.mixes(node) and self.used[node].any():
-                    for source in self.sources(node):  # what is inside a recurrent layer is read there
-                        used |= self.lying(source)
+        used = self._off_the_image()
+        for node in self._of_the_image():
+            used |= self.lying(node) & self.used[node]
+            if node in self.order and node not in self.links and self.mixes(node) and self.used[node].any():
+                for source in self.sources(node):  # what is inside a recurrent layer is read there
+                    used |= self.lying(source)
         return ~used[:-1] & ~self.gone[:-1]
+
+    def _of_the_image(self) -> list[fx.Node]:
+        """The images, and what is computed from them."""
+        return [*self.flow.graph.images, *(n for n in self.order if any(v.image for v in self.flow.tensors_of(n)))]
+
+    def _off_the_image(self) -> Tensor:
+        """The classes that lie only on what is computed from parameters alone, and used: bool (nodes + 1,).
+
+        The rank of a low-rank weight is such a class, or what lies between two layers that map positions to a bias.
+        """
+        image, others = (torch.zeros(self.count, dtype=torch.bool) for _ in range(2))
+        of_the_image = self._of_the_image()
+        for node in of_the_image:
+            image |= self.lying(node)
+        for node in self.order:
+            if node not in of_the_image and self.used[node].any():
+                for tensor in (node, *self.sources(node)):
+                    others |= self.lying(tensor)
+        return others & ~image
 
     def _link(self, node: fx.Node) -> Link | None:
         """The wiring of a layer whose weight is a parameter of the network."""

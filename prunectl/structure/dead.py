@@ -77,7 +77,7 @@ def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, val
         chosen = torch.nonzero(wanted[classes]).flatten()
         if not len(chosen):
             continue
-        entries = value.index_select(axis, chosen).movedim(axis, 0).flatten(1)
+        entries = value.index_select(axis, chosen).movedim(axis, 0).reshape(len(chosen), -1)
         takes = (entries == 0).all(1)
         if link is not None and axis == _channels(node, value):
             spread = (entries - entries[:, :1]).abs().amax(1)
@@ -105,7 +105,7 @@ def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, val
     """Add what the folded inputs contribute at their values to the bias, and cut them off."""
     chosen = torch.nonzero(folded[link.inputs]).flatten()
     constants = value.index_select(_channels(link.node, value), chosen).movedim(_channels(link.node, value), 0)
-    constants = constants.flatten(1)[:, 0]
+    constants = constants.reshape(len(chosen), -1)[:, 0]
     a, tensors = bind(link.node), named_tensors(model)
     weight, axis = tensors[link.weight], 0 if "transpose" in packet(link.node) else 1
     with torch.no_grad():

@@ -5,7 +5,7 @@ Each takes a batch of at least 2 and gives 3 logits, in eval and in train mode.
 
 from torch import nn
 
-from tests.toys import attention, convs, gates, joins, moves, norms, sequences
+from tests.toys import aside, attention, convs, gates, joins, moves, norms, sequences
 from tests.toys.parts import Toys
 
 TOYS: Toys = {
@@ -16,6 +16,7 @@ TOYS: Toys = {
     **norms.TOYS,
     **attention.TOYS,
     **sequences.TOYS,
+    **aside.TOYS,
 }
 
 
