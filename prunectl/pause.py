@@ -41,6 +41,7 @@ def paused(trainer: "Trainer") -> State:
             "scheduler": trainer.scheduler.state_dict(),
             "entries": len(trainer.start.history),
             "events": [] if trainer.rounds is None else list(trainer.rounds.events),
+            "passed": 0 if trainer.rounds is None else trainer.rounds.passed,
             "moment": None if trainer.moment is None else trainer.moment.values(),
         },
     )

@@ -26,7 +26,7 @@ from prunectl.select import pattern_of
 from prunectl.shrink import shrink
 from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import trace
-from prunectl.unit import How, NodeRules
+from prunectl.unit import How, NodeRules, Unit
 from prunectl.units import WithNodes, unit_of
 
 
@@ -40,8 +40,13 @@ class Rounds:
         checkpoint: Checkpoint,
         data: ImageData,
         events: Sequence[dict[str, Any]] = (),
+        passed: int = 0,
     ) -> None:
-        """Refuse what cannot be reached now rather than after hours; `events` are those of rounds that are done."""
+        """Refuse what cannot be reached now rather than after hours.
+
+        `events` are those of rounds that are done; `passed` then counts those that were left out, as the network was as
+        sparse before.
+        """
         self.during, self.recipe, self.data = during, recipe, data
         self.method = for_unit(criterion_named(during.criterion), during.unit, during.criterion)
         self.schedule = during.schedule or self.method.schedule
@@ -59,11 +64,16 @@ class Rounds:
             raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
         what = f"criterion {during.criterion}"
         self.keywords, self.companion_keywords = self.method.options(during.options, what)
+        whole = self._followed(checkpoint)
+        unit = None if events else unit_of(self.method, whole, whole.model, self.how)
+        self.passed = passed
+        if unit is not None and during.sparsity is not None and not self.method.regrows:
+            self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._schedule(during.sparsity)[:-1])
         self.epochs = during.epochs(self._count())
         self._check_epochs()
         self.events = list(events)
-        self.now = self.events[-1] if events else self._begun(checkpoint)
-        if self.method.begins is not None and (self.events[0]["epoch"] == 0 if events else self._is_dense(checkpoint)):
+        self.now = self.events[-1] if unit is None else self._begun(whole, unit)
+        if self.method.begins is not None and (self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)):
             self.epochs = (0, *self.epochs)
 
     def due(self, epoch: int) -> bool:
@@ -157,11 +167,11 @@ class Rounds:
         return during.prune_steps or max(most, 1)
 
     def _schedule(self, target: float) -> tuple[float, ...]:
-        """The sparsities on the way to a target."""
+        """The sparsities on the way to a target, without those that the network has passed before."""
         rounds: tuple[float, ...] = resolve("schedule", self.schedule)(
             target, self.during.prune_steps or self.method.steps
         )
-        return rounds
+        return rounds[self.passed :]
 
     def _sparsity(self, i: int, target: float) -> float:
         """The sparsity of a round on the way to a target."""
@@ -194,20 +204,17 @@ class Rounds:
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
 
-    def _is_dense(self, checkpoint: Checkpoint) -> bool:
+    def _is_dense(self, unit: Unit) -> bool:
         """Whether a network that drops and grows is still to be pruned to the target."""
-        unit = unit_of(self.method, checkpoint, checkpoint.model, self.how)
         return unit.keep(self.during.sparsity or 0.0) < unit.kept
 
-    def _begun(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def _begun(self, whole: Checkpoint, unit: Unit) -> dict[str, Any]:
         """Where the network stands before the first round."""
-        whole = self._followed(checkpoint)
-        unit = unit_of(self.method, whole, whole.model, self.how)
         unit.check(self.during.sparsity)
         if self.during.sparsity is not None:
             scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
             nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
             unit.selected(Scores(scores, nodes), self.during.sparsity)
-        with forked(checkpoint.device):  # for what the scorer refuses
+        with forked(whole.device):  # for what the scorer refuses
             scored(self.method, unit, batches_for(whole, self.data, 2, True, 0), self.keywords, self.recipe.amp)
         return unit.result()

@@ -323,7 +323,8 @@ def _rounds(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, state: Stat
     """The pruning of a recipe, as far as it got."""
     if recipe.prune is None:
         return None
-    return Rounds(recipe.prune, recipe, checkpoint, data, [] if state is None else state.values["events"])
+    done = {} if state is None else {"events": state.values["events"], "passed": state.values.get("passed", 0)}
+    return Rounds(recipe.prune, recipe, checkpoint, data, **done)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -343,6 +343,21 @@ def test_what_cannot_be_rewound() -> None:
         Trainer(start(), image_data(), recipe("gmp", 0.8, epochs=20, rewind_to=1))
 
 
+def test_rounds_that_a_sparse_network_has_passed_are_left_out() -> None:
+    """From 0.8 to 0.9, the first three of five exponential rounds, to .37, .6 and .75, would change nothing."""
+    begun = prune(start(), None, criterion="magnitude", sparsity=0.8)
+    plan = recipe("imp", 0.9, epochs=6, prune_steps=5, rewind_to=0)
+    trainer = Trainer(begun, image_data(), plan)
+    states = [trainer.state() for _ in trainer.steps()]
+    events = trainer.result().history[-1]["result"]["events"]
+    assert [event["epoch"] for event in events] == [1, 2]
+    assert [event["weight_sparsity"] for event in events] == pytest.approx([1 - 0.1**0.8, 0.9], abs=1 / 468)
+    middle = states[len(states) // 2]  # between the rounds, or behind them
+    again = Trainer(trainer.current, image_data(), plan, middle)
+    assert again.rounds is not None
+    assert again.rounds.epochs == (1, 2)
+
+
 # --- drop and grow
 
 

@@ -37,7 +37,6 @@ from tests.randomise import randomise_
 from tests.zoo import CLASSES, TIMM, TORCHVISION, TORCHVISION_SMALLEST, Shape, build_timm, build_torchvision
 
 SECONDS = 300
-BYTES = 8 << 30
 COLUMNS = ("runs", "error", "alive", "seconds", "mb", "kept", "failed")
 Record = dict[str, Any]
 
@@ -201,9 +200,9 @@ def _norms_over(alive: dict[int, Tensor]) -> Iterator[None]:
         F.layer_norm = plain
 
 
-def one(side: str, name: str, sparsity: float) -> Record:
+def one(side: str, name: str, sparsity: float, gigabytes: int) -> Record:
     """Measure in this process."""
-    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (gigabytes << 30, gigabytes << 30))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # other programs must not decide
     torch.set_num_threads(1)
     library, _, bare = name.partition("/")
@@ -215,10 +214,11 @@ def one(side: str, name: str, sparsity: float) -> Record:
         return {"runs": False, "failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
 
 
-def apart(side: str, name: str, sparsity: float) -> Record:
+def apart(side: str, name: str, sparsity: float, gigabytes: int) -> Record:
     """Measure in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.peers", "--side", side]
-    ran = subprocess.run([*command, name, "--sparsity", str(sparsity)], capture_output=True, text=True, check=False)
+    command += [name, "--sparsity", str(sparsity), "--gigabytes", str(gigabytes)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found: Record = json.loads(ran.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -282,6 +282,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="all of torchvision")
     parser.add_argument("--timm", action="store_true", help="one network for each module of timm")
     parser.add_argument("--sparsity", type=float, default=0.3)
+    parser.add_argument("--gigabytes", type=int, default=8, help="the most that a process may hold")
     parser.add_argument("--side", choices=SIDES, help="measure one network here, print JSON")
     parser.add_argument(
         "--out", type=Path, help="a file of JSON lines; a run with the same one goes on where it stopped"
@@ -292,14 +293,14 @@ def main() -> None:
         print(markdown([json.loads(line) for line in args.out.read_text().splitlines()]))
         return
     if args.side:
-        print(json.dumps(one(args.side, args.names[0], args.sparsity)))
+        print(json.dumps(one(args.side, args.names[0], args.sparsity, args.gigabytes)))
         return
     print(f"| network | side | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 2)}")
     lines = args.out.read_text().splitlines() if args.out and args.out.exists() else []
     done = {(r["network"], r["side"]): r for r in map(json.loads, lines)}
     for name in listed(args):
         for side in SIDES:
-            record = done.get((name, side)) or apart(side, name, args.sparsity)
+            record = done.get((name, side)) or apart(side, name, args.sparsity, args.gigabytes)
             print(row(record), flush=True)
             if args.out and (name, side) not in done:
                 with args.out.open("a") as file:
