@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
-from prunectl.modes import evaluating
-from prunectl.shadow import like_parameters, on_meta
+from prunectl.modes import evaluating, single_steps
+from prunectl.shadow import like_parameters, on_meta, shadow
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
@@ -59,25 +60,62 @@ class Cost:
 
 
 def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
-    """Count on the meta device, where nothing is computed (torch's own counter misses attention on a cpu)."""
-    image = like_parameters(model, 1, *shape)
-    empty = on_meta(model).eval()
-    weights = prunable(empty)
-    with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
-        empty(image)  # the counter takes operations apart, and hands on what is left of them
+    """Count on the meta device, where nothing is computed; where that fails, on a blank image.
+
+    A network that looks at values, or that holds tensors which are no buffers, cannot run on the meta device.
+
+    Raises:
+        OptionError: a network that does not take images (B, C, H, W), or does not give a tensor of logits.
+    """
+    try:
+        weights, flops, used = _counted(on_meta(model), shape)
+    except PrunectlError:
+        raise
+    except Exception:  # the network's own code may raise anything
+        weights, flops, used = _run(model, shape)
     return Cost(
         parameters=sum(p.numel() for p in model.parameters()),
-        flops=counter.get_total_flops(),
+        flops=flops,
         layers=tuple(
             LayerCost(
                 name=name,
                 shape=tuple(weight.shape),
                 kept=int(masks[name].sum()) if name in masks else weight.numel(),
-                uses=by_weight.flops.get(name, 0) // (2 * weight.numel()),
+                uses=used.get(name, 0) // (2 * weight.numel()),
             )
             for name, weight in weights.items()
         ),
     )
+
+
+def _counted(network: nn.Module, shape: tuple[int, int, int]) -> tuple[dict[str, Tensor], int, dict[str, int]]:
+    """The prunable weights, the FLOPs of one image, and those of them that multiply by each weight."""
+    weights = prunable(network)
+    image = like_parameters(network, 1, *shape)
+    with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
+        logits = network.eval()(image)  # the counter takes operations apart, and hands on what is left of them
+    if not isinstance(logits, Tensor):
+        raise OptionError(
+            f"expected a network that gives a tensor of logits (B, classes), found {type(logits).__name__}; "
+            "wrap it in a module that returns the logits alone"
+        )
+    return weights, counter.get_total_flops(), by_weight.flops
+
+
+def _run(model: nn.Module, shape: tuple[int, int, int]) -> tuple[dict[str, Tensor], int, dict[str, int]]:
+    """The same on the network's own device (where torch's counter misses what is fused), with its values."""
+    own = shadow(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
+    try:
+        with single_steps(), torch.random.fork_rng(devices=[]):
+            return _counted(own, shape)
+    except PrunectlError:
+        raise
+    except Exception as error:
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        size = ", ".join(map(str, shape))
+        raise OptionError(
+            f"the network does not take images (B, {size}): {what}; take another network or size"
+        ) from error
 
 
 class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]

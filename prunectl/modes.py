@@ -1,9 +1,11 @@
-"""Modules are put in eval mode for a while, and come back as they were, each in its own mode."""
+"""What is set for a while, and comes back as it was: the mode of every module, and torch's fused kernels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -17,3 +19,25 @@ def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """Attention in its single steps: torch's fused kernel for inference is one operation that hides them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def single_steps() -> Iterator[None]:
+    """Attention and recurrent layers as the products that they are made of, which can be counted."""
+    onednn = torch.backends.mkldnn.set_flags(False, None, None, None)[0]  # type: ignore[no-untyped-call]
+    try:
+        with slow_attention(), sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mkldnn.set_flags(onednn, None, None, None)  # type: ignore[no-untyped-call]

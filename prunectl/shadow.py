@@ -10,11 +10,24 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from prunectl.errors import OptionError
+
 M = TypeVar("M", bound=nn.Module)
 
 
 def shadow(model: M, replace: Callable[[Tensor], Tensor]) -> M:
-    """A copy of the modules, in which every parameter and buffer t is `replace(t)`."""
+    """A copy of the modules, in which every parameter and buffer t is `replace(t)`.
+
+    Raises:
+        OptionError: a module holds a tensor that is computed from others, which cannot be copied.
+    """
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                raise OptionError(
+                    f"layer {name or type(module).__name__} holds a {key} computed from other parameters, as the old "
+                    "torch.nn.utils.weight_norm makes it; use torch.nn.utils.parametrizations.weight_norm in its place"
+                )
     tensors = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): replace(tensor) for tensor in tensors})
 
@@ -25,6 +38,6 @@ def on_meta(model: M) -> M:
 
 
 def like_parameters(model: nn.Module, *shape: int) -> Tensor:
-    """An empty tensor on the meta device, in the type of the network's first floating-point parameter."""
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return torch.empty(*shape, dtype=dtype, device="meta")
+    """Zeros of the type and on the device of the network's first floating-point parameter."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return torch.zeros(*shape) if like is None else like.new_zeros(shape)

@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from prunectl.accuracy import accuracy
-from prunectl.errors import DataError
+from prunectl.errors import DataError, OptionError
 from prunectl.evaluate import evaluate
 from prunectl.images import Images, Preprocessing
 from prunectl.masks import Masks
 from prunectl.measure import cost, latency, stored_bytes
 from tests.helpers import checkpoint_of, image_data
+from tests.toys import TOYS
 
 SHAPE = (1, 8, 8)
 
@@ -126,3 +127,80 @@ def test_a_record_says_everything_once() -> None:
 def test_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="takes 1x8x8 images of 3 classes, test has 3x8x8 of 3"):
         evaluate(checkpoint_of(network(), SHAPE), image_data(shape=(3, 8, 8)))
+
+
+class Masked(nn.Module):
+    """Some channels are masked by a tensor that is no buffer, and by one made on the cpu."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.body, self.head = torch.tensor(0.5), nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.body(x - self.mean) * (torch.arange(4) < 3)[:, None, None]).mean((2, 3)))
+
+
+class Looking(Masked):
+    """Depends on values: a number, a branch, how many are above 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x) / (x.abs().max().item() + 1)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.mean((2, 3))
+        return self.head(x if x.mean() > 0 else x + torch.nonzero(x).numel())
+
+
+@pytest.mark.parametrize("kind", [Masked, Looking])
+def test_cost_counts_what_cannot_run_on_the_meta_device(kind: type[nn.Module]) -> None:
+    model = kind()
+    before, state = {name: p.clone() for name, p in model.state_dict().items()}, torch.get_rng_state()
+    counted = cost(model, Masks.dense(), SHAPE)
+    assert counted.flops == 2 * (36 * 36 + 12)
+    assert [(layer.name, layer.uses) for layer in counted.layers] == [("body.weight", 36), ("head.weight", 1)]
+    assert model.training
+    assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["encoder-layer", "attention-fused-sdpa", "lstm-bidirectional", "gru", "grouped-4"])
+def test_cost_is_the_same_off_the_meta_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, shape = TOYS[name]
+    model = build()
+    expected = cost(model, Masks.dense(), shape)
+    monkeypatch.setattr("prunectl.measure.on_meta", lambda model: 1 / 0)
+    assert cost(model, Masks.dense(), shape) == expected
+
+
+class Named(Masked):
+    """Gives its logits by name."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.head(self.body(x).mean((2, 3)))}
+
+
+class Two(Masked):
+    """Needs more than images."""
+
+    def forward(self, x: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).mean((2, 3))) + age
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Named(), r"^expected a network that gives a tensor of logits \(B, classes\), found dict; "),
+        (Two(), r"^the network does not take images \(B, 1, 8, 8\): .*missing 1 required .*'age'; take another"),
+        (nn.Linear(5, 3), r"^the network does not take images \(B, 1, 8, 8\): .*; take another"),
+    ],
+)
+def test_networks_that_cannot_be_run_on_images_are_told(model: nn.Module, message: str) -> None:
+    with pytest.raises(OptionError, match=message) as error:
+        checkpoint_of(model, SHAPE)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_the_old_weight_norm_is_told_with_its_layer() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(64, 3)))
+    with pytest.raises(OptionError, match=r"^layer 1 holds a weight computed .*; use .*parametrizations\.weight_norm"):
+        cost(model, Masks.dense(), SHAPE)

@@ -57,7 +57,8 @@ def _check_logits(name: str, model: nn.Module, input_shape: tuple[int, int, int]
     """Run it on the meta device, which computes nothing."""
     try:
         with torch.no_grad():
-            logits = on_meta(model).train()(like_parameters(model, 2, *input_shape))
+            empty = on_meta(model).train()
+            logits = empty(like_parameters(empty, 2, *input_shape))
     except _FAILURES as error:
         raise _unfit(name, input_shape, error) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):

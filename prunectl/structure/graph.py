@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from prunectl.errors import StructureError
+from prunectl.modes import slow_attention
 from prunectl.shadow import shadow
 
 BATCH = 2
@@ -99,7 +100,7 @@ def _images(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
 
 def _exported(model: nn.Module, images: Tensor, any_batch: bool) -> ExportedProgram:
     sizes = ({0: Dim.AUTO},) if any_batch else None
-    with _quietly(), _slow_attention():
+    with _quietly(), slow_attention():
         return torch.export.export(model, (images,), dynamic_shapes=sizes, strict=False)
 
 
@@ -114,17 +115,6 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextlib.contextmanager
-def _slow_attention() -> Iterator[None]:
-    """Attention in its single steps: torch's fused kernel for inference is one operation that hides them."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _attributes(model: nn.Module) -> dict[str, int]:
