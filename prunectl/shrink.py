@@ -1,22 +1,25 @@
 """shrink: remove what a mask has killed, and prove that the function stays."""
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
 from prunectl.checkpoint import Checkpoint
-from prunectl.errors import OptionError, ProofError
+from prunectl.errors import OptionError, ProofError, StructureError
 from prunectl.expand import expanded
 from prunectl.measure import cost
 from prunectl.registry import unknown
 from prunectl.structure.dead import bury_, masked_nodes
 from prunectl.structure.nodes import FROZEN
-from prunectl.structure.small import Shape, made, planned, planned_alive
+from prunectl.structure.plan import Plan
+from prunectl.structure.small import made, planned, planned_alive
 from prunectl.structure.surgery import cut_masks
 from prunectl.structure.trace import analyse
 from prunectl.structure.training import training_doubt
-from prunectl.structure.verify import BATCHES, FEW_BATCHES, LARGE, difference
+from prunectl.structure.verify import BATCHES, FEW_BATCHES, LARGE, difference, drawn_for
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
@@ -34,7 +37,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     parameters, so that a training goes on as that of the masked network would, where constants are trained on.
 
     Raises:
-        StructureError: the network cannot be followed.
+        StructureError: the network cannot be followed, or what is left of it cannot be run.
         ProofError: a difference is above the tolerance: 1e-10 in float64, where the network's own code computes in it;
             in float32 1e-5, or four times the difference of the masked network in float32 to itself in float64.
     """
@@ -48,25 +51,26 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     analysis = analyse(masked, shape, outer=whole.outer)
     working = copy.deepcopy(masked)
     large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
-    removed = bury_(working, analysis, whole.masks) if constants else masked_nodes(analysis, whole.masks, whole.model)
+    draw, masks = drawn_for(masked, shape, checkpoint.preprocessing), whole.masks
+    removed = bury_(working, analysis, masks, draw) if constants else masked_nodes(analysis, masks, whole.model)
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
-    plan = planned(masked, working, analysis, removed, shape, tolerance)
-    batches = FEW_BATCHES if large else BATCHES
+    plan = planned(masked, working, analysis, removed, shape, tolerance, draw)
+    compare = partial(difference, shape=shape, batches=FEW_BATCHES if large else BATCHES, draw=draw)
     double = made(working, plan, shape)
-    proof = {"float64": _prove(masked, double, shape, tolerance, batches)}
-    doubt = training_doubt(masked, double, plan.kept, shape) if plan.graph else None
+    proof = {"float64": _prove(compare, masked, double, tolerance, plan)}
+    doubt = training_doubt(masked, double, plan.kept, shape, draw) if plan.graph else None
     del double
     small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
-    allowed = max(TOLERANCES[torch.float32], ROUNDING * difference(masked, single, shape, batches=batches))
-    proof["float32"] = _prove(single, small, shape, allowed, batches)
+    allowed = max(TOLERANCES[torch.float32], ROUNDING * compare(masked, single))
+    proof["float32"] = _prove(compare, single, small, allowed, plan)
     result: dict[str, object] = {"proof": proof}
     if norm == "alive":
         plan = planned_alive(plan, working, analysis, removed)
         small = made(working, plan, shape)
-        result["change"] = difference(single, small, shape)
-    small_masks = cut_masks(whole.masks, plan.kept)
+        result["change"] = difference(single, small, shape, draw=draw)
+    small_masks = cut_masks(masks, plan.kept)
     small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
     image = analysis.structure.image
@@ -87,9 +91,16 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     return shrunk.noting(result).to(checkpoint.device)
 
 
-def _prove(masked: nn.Module, small: nn.Module, shape: Shape, allowed: float, batches: tuple[int, ...]) -> float:
+def _prove(
+    compare: Callable[[nn.Module, nn.Module], float], masked: nn.Module, small: nn.Module, allowed: float, plan: Plan
+) -> float:
     """Compare, and refuse a difference above what is allowed."""
-    found = difference(masked, small, shape, batches=batches)
+    try:
+        found = compare(masked, small)
+    except StructureError as error:
+        if plan.why:
+            raise StructureError(f"{error}; it runs a rewritten graph, its own code cannot: {plan.why}") from error
+        raise
     if not found <= allowed:  # also when it is nan
         dtype = next(small.parameters()).dtype
         raise ProofError(

@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from prunectl.checkpoint import Checkpoint, read, write
-from prunectl.errors import OptionError, ProofError
+from prunectl.errors import OptionError, ProofError, StructureError
 from prunectl.header import ModelSpec
+from prunectl.images import Preprocessing
 from prunectl.masks import Masks, prunable
 from prunectl.prune import prune
 from prunectl.shrink import shrink
 from prunectl.structure.plan import Plan
+from prunectl.structure.small import without
+from prunectl.structure.trace import analyse
 from prunectl.structure.verify import difference
 from prunectl.unit import NodeRules
 from tests.helpers import checkpoint_of, randomise_
@@ -114,7 +117,7 @@ def test_norms_over_what_is_left_change_the_function_by_what_is_told() -> None:
 def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     masked = prune(toy("residual"), None, criterion="structured-random", sparsity=0.3)
 
-    def wrong(model: nn.Module, analysis: object, masks: object) -> torch.Tensor:
+    def wrong(*arguments: object) -> torch.Tensor:
         return torch.arange(40) % 2 == 0  # nodes that are alive
 
     monkeypatch.setattr("prunectl.shrink.bury_", wrong)
@@ -203,3 +206,54 @@ def test_channels_of_the_image_go_and_constants_are_folded(seed: int) -> None:
     small = shrink(prune(begun, None, criterion="structured-random", sparsity=0.4, rules=rules, seed=seed))
     assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
     assert small.model(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+
+
+class Looping(nn.Module):
+    """Takes a batch image by image, behind a mean over channels, which needs the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 8, 3), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x)
+        x = x / (x.mean((1, 2, 3), keepdim=True).abs() + 1)
+        return torch.stack([self.head(x[i].mean((1, 2))) for i in range(x.shape[0])])
+
+
+def test_a_graph_that_cannot_take_any_batch_is_told() -> None:
+    masked = prune(checkpoint_of(randomise_(Looping()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
+    with pytest.raises(StructureError, match=r"smaller network fails on .* of 1: .* its own code cannot: it uses the"):
+        shrink(masked)
+    analysis = analyse(masked.model, (1, 8, 8))
+    with pytest.raises(StructureError, match="smaller network fails on a random batch of 1: "):
+        without(masked.model, analysis, torch.arange(8) < 4, (1, 8, 8))
+
+
+class Logarithm(Casting):
+    """Takes no pixel below 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(torch.log(x + 0.1)).mean((2, 3)))
+
+
+class Palette(Casting):
+    """Looks pixels up, which raises an error outside of [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = nn.Embedding(256, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.colours((x * 255).long()).mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"), [(Logarithm, "own outputs are not finite"), (Palette, "fails on .* index out of range")]
+)
+def test_a_network_is_proved_on_the_pixels_that_it_takes(network: type[nn.Module], message: str) -> None:
+    masked = weight_masked(checkpoint_of(randomise_(network()), (1, 8, 8)), 0.5)
+    small = shrink(replace(masked, preprocessing=Preprocessing((0.0,), (1.0,))))
+    assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
+    with pytest.raises(ProofError, match=f"^nothing can be proved: the network.* {message}"):
+        shrink(masked)

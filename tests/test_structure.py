@@ -230,7 +230,7 @@ def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = randomise_(chain())
     checkpoint = masked(model, without(model, "12.weight", (slice(None), [0])))
 
-    def wrong(model: nn.Module, analysis: object, masks: object) -> torch.Tensor:
+    def wrong(*arguments: object) -> torch.Tensor:
         return torch.arange(15) == 14  # a node that is alive
 
     monkeypatch.setattr("prunectl.shrink.bury_", wrong)
@@ -252,3 +252,19 @@ def test_what_cannot_be_traced_is_named_with_its_line() -> None:
     with pytest.raises(StructureError, match=r"cannot be traced at .*test_structure.py:\d+ \(Branching.forward\)"):
         trace(Branching(), SHAPE)
     assert count_nodes(Branching(), SHAPE) is None
+
+
+class Scaled(Branching):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x)
+        return self.head((x / (x.abs().max().item() + 1)).mean((2, 3)))
+
+
+def test_a_number_computed_from_the_image_is_named_with_its_line() -> None:
+    with pytest.raises(StructureError, match=r"a number computed from the image at test_structure.py:\d+: return"):
+        trace(Scaled(), SHAPE)
+    assert count_nodes(Scaled(), SHAPE) is None

@@ -10,10 +10,10 @@ from prunectl.structure.alive import Link, Paths, leave_one
 from prunectl.structure.graph import BATCH, bind, packet
 from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis, named_tensors
-from prunectl.structure.verify import like_images
+from prunectl.structure.verify import Draw, like_images, noise
 
 
-def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
+def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: Draw = noise) -> Tensor:
     """Find the nodes that can go without a change of the function: bool (nodes,).
 
     A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
@@ -26,7 +26,7 @@ def bury_(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
     while True:
         paths = Paths(analysis, masks, removed[:-1])
         useless = torch.cat([paths.useless(), torch.tensor([False])])
-        folded = _fold_(model, paths, removed | useless)
+        folded = _fold_(model, paths, removed | useless, draw)
         now = leave_one(axes, removed, removed | useless | folded)
         if torch.equal(now, removed):
             return removed[:-1]
@@ -39,7 +39,7 @@ def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
     return leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
 
-def _fold_(model: nn.Module, paths: Paths, removed: Tensor) -> Tensor:
+def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: Draw) -> Tensor:
     """Move constants into the biases of their consumers, where every use of a node allows it; say of which nodes."""
     uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
     candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
@@ -51,7 +51,7 @@ def _fold_(model: nn.Module, paths: Paths, removed: Tensor) -> Tensor:
     candidates &= ~removed
     if not candidates.any():
         return candidates
-    seen = _Recorder(paths, {source for _, source in uses}).values(model)
+    seen = _Recorder(paths, {source for _, source in uses}).values(model, draw)
     for node, source in uses:
         candidates &= _accepts(model, paths, node, source, seen[source], candidates)
     for link in paths.links.values():
@@ -124,7 +124,7 @@ class _Recorder(fx.Interpreter):
         self.graph_of, self.wanted = paths.flow.graph, wanted
         self.seen: dict[fx.Node, Tensor] = {}
 
-    def values(self, model: nn.Module) -> dict[fx.Node, Tensor]:
+    def values(self, model: nn.Module, draw: Draw) -> dict[fx.Node, Tensor]:
         """The tensors, with the parameters of `model`."""
         tensors, images = named_tensors(model), self.graph_of.images
         weight = like_images(model)
@@ -135,7 +135,7 @@ class _Recorder(fx.Interpreter):
                 continue
             if node in images:
                 shape = (BATCH, *node.meta["val"].shape[1:])
-                given.append(torch.randn(shape, generator=generator).to(weight))
+                given.append(draw(shape, generator).to(weight))
             else:
                 constant = self.graph_of.constants.get(node)
                 given.append(tensors[self.graph_of.names[node]] if constant is None else constant)

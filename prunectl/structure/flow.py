@@ -78,10 +78,15 @@ class Flow:
 
     def value(self, argument: Any) -> Value:
         """What is known of an argument that is a tensor."""
-        found = self.values[argument]
-        if not isinstance(found, Value):
-            raise StructureError(f"the network's structure cannot be followed: '{argument}' is no tensor")
-        return found
+        found = self.values.get(argument)
+        if isinstance(found, Value):
+            return found
+        if isinstance(argument, fx.Node) and argument in self.known:
+            raise StructureError(
+                "the network's structure cannot be followed: it depends on a number computed from the image at "
+                f"{line_of(argument) or argument}"
+            )
+        raise StructureError(f"the network's structure cannot be followed: '{argument}' is no tensor")
 
     def tensors_of(self, argument: Any) -> list[Value]:
         """Every tensor in an argument: a tensor, several, or none."""

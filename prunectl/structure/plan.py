@@ -16,13 +16,15 @@ class Plan:
     """What is left on the axes of the dense network, and what runs it.
 
     `edits` change attributes of modules and swap modules; where `graph` is set, the network's graph is rewritten
-    instead. `alive` says that norms take their statistics over what is left.
+    instead. `alive` says that norms take their statistics over what is left. `why` tells what kept the modules from
+    running it, where the graph does; no file holds it.
     """
 
     kept: Kept
     edits: tuple[dict[str, Any], ...] = ()
     graph: bool = False
     alive: bool = False
+    why: str = ""
 
     def to_edits(self) -> tuple[dict[str, Any], ...]:
         """What goes into a checkpoint's `edits`."""

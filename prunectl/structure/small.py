@@ -10,27 +10,35 @@ from prunectl.structure.edits import Impossible, edits_for
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut_model, kept_indices
 from prunectl.structure.trace import Analysis
-from prunectl.structure.verify import FEW_BATCHES, difference
+from prunectl.structure.verify import FEW_BATCHES, Draw, difference, noise
 
 Shape = tuple[int, int, int]
 
 
 def planned(
-    masked: nn.Module, working: nn.Module, analysis: Analysis, removed: Tensor, shape: Shape, tolerance: float
+    masked: nn.Module,
+    working: nn.Module,
+    analysis: Analysis,
+    removed: Tensor,
+    shape: Shape,
+    tolerance: float,
+    draw: Draw = noise,
 ) -> Plan:
     """How to make the network without the `removed` nodes (bool, (nodes,)), so that it computes what `masked` does.
 
     `working` holds the tensors that are cut: those of `masked`, with constants folded into biases.
     """
     kept = kept_indices(analysis.structure, removed)
-    if ("", 1) not in kept:
-        try:
-            plan = Plan(kept, edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False))
-            if difference(masked, made(working, plan, shape), shape, batches=FEW_BATCHES) <= tolerance:
-                return plan
-        except Exception:
-            pass
-    return Plan(kept, graph=True)
+    if ("", 1) in kept:
+        return Plan(kept, graph=True, why="channels of the image are gone")
+    try:
+        plan = Plan(kept, edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False))
+        found = difference(masked, made(working, plan, shape), shape, batches=FEW_BATCHES, draw=draw)
+    except Impossible:
+        return Plan(kept, graph=True, why="it uses the original widths")
+    except Exception as error:  # the network's own code may raise anything
+        return Plan(kept, graph=True, why=str(error).strip().partition("\n")[0] or type(error).__name__)
+    return plan if found <= tolerance else Plan(kept, graph=True, why=f"it gives outputs that differ by {found:.2g}")
 
 
 def planned_alive(plan: Plan, working: nn.Module, analysis: Analysis, removed: Tensor) -> Plan:
@@ -56,7 +64,10 @@ def without(model: nn.Module, analysis: Analysis, removed: Tensor, shape: Shape)
     """A network that is smaller by the `removed` nodes and can be run; `model` itself is left as it is."""
     zeroed = zero_out(model, analysis, removed)
     plan = planned(zeroed, zeroed, analysis, removed, shape, tolerance=1e-3)
-    return made(zeroed, plan, shape)
+    small = made(zeroed, plan, shape)
+    if plan.graph:
+        difference(zeroed, small, shape, batches=FEW_BATCHES)  # what cannot be run is told here
+    return small
 
 
 def zero_out(model: nn.Module, analysis: Analysis, removed: Tensor) -> nn.Module:

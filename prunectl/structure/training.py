@@ -8,17 +8,18 @@ from torch.utils._pytree import tree_leaves
 
 from prunectl.modes import evaluating
 from prunectl.structure.surgery import Kept, cut
+from prunectl.structure.verify import Draw
 
 _ALLOWED = 1e-5
 
 
-def training_doubt(masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int]) -> str | None:
+def training_doubt(masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: Draw) -> str | None:
     """What is different in a training of `small`, in words; None where nothing was found. Both are in float64.
 
     Gradients are compared in eval mode: an exported graph has neither the backward pass of an `autograd.Function` nor
     `no_grad`. In training mode it has to run.
     """
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = draw((2, *shape), torch.Generator().manual_seed(0)).double()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             copy.deepcopy(small).train()(images)
