@@ -17,7 +17,7 @@ from prunectl.structure.nodes import FROZEN
 from prunectl.structure.plan import Plan
 from prunectl.structure.small import made, planned, planned_alive
 from prunectl.structure.surgery import cut_masks
-from prunectl.structure.trace import analyse
+from prunectl.structure.trace import analyse, named_tensors
 from prunectl.structure.training import training_doubt
 from prunectl.structure.verify import BATCHES, FEW_BATCHES, LARGE, difference, drawn_for
 
@@ -30,11 +30,12 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     """A physically smaller network that computes what the masked one computes, with the masks that still prune.
 
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
-    largest relative differences stand in the history under `proof`. Normalisations over channels of which some are gone
-    keep the statistics of the original width; with `norm` "alive" they take those of what is left, which changes the
-    function: by how much stands under `change`. Where a rewritten graph would not train as the masked network does, the
-    reason stands under `training`. Without `constants`, only nodes go that are masked on all their
-    parameters, so that a training goes on as that of the masked network would, where constants are trained on.
+    network that comes back has the types of the one that comes in. The largest relative differences stand in the
+    history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
+    width; with `norm` "alive" they take those of what is left, which changes the function: by how much stands under
+    `change`. Where a rewritten graph would not train as the masked network does, the reason stands under `training`.
+    Without `constants`, only nodes go that are masked on all their parameters, so that a training goes on as that of
+    the masked network would, where constants are trained on.
 
     Raises:
         StructureError: the network cannot be followed, or what is left of it cannot be run.
@@ -61,6 +62,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     proof = {"float64": _prove(compare, masked, double, tolerance, plan)}
     doubt = training_doubt(masked, double, plan.kept, shape, draw) if plan.graph else None
     del double
+    own = _in_types_of(whole.model, working)
     small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * compare(masked, single))
@@ -70,6 +72,8 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         plan = planned_alive(plan, working, analysis, removed)
         small = made(working, plan, shape)
         result["change"] = difference(single, small, shape, draw=draw)
+    if own is not None:
+        small = made(own, plan, shape)
     small_masks = cut_masks(masks, plan.kept)
     small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
@@ -89,6 +93,17 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
     )
     return shrunk.noting(result).to(checkpoint.device)
+
+
+def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:
+    """A copy of `working` with every tensor in the type that it is stored in; None where float32 is all there is."""
+    types = {name: tensor.dtype for name, tensor in named_tensors(stored).items()}
+    if not any(dtype.is_floating_point and dtype != torch.float32 for dtype in types.values()):
+        return None
+    cast = copy.deepcopy(working)
+    for name, tensor in named_tensors(cast).items():
+        tensor.data = tensor.data.to(types[name])
+    return cast
 
 
 def _prove(

@@ -257,3 +257,17 @@ def test_a_network_is_proved_on_the_pixels_that_it_takes(network: type[nn.Module
     assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
     with pytest.raises(ProofError, match=f"^nothing can be proved: the network.* {message}"):
         shrink(masked)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", ["residual", "response-norm"])
+def test_every_tensor_keeps_its_type(name: str, dtype: torch.dtype) -> None:
+    start = toy(name)
+    start.model.to(dtype)
+    masked = prune(start, None, criterion="structured-random", sparsity=0.4)
+    small = shrink(masked)
+    assert small.history[-1]["result"]["runs"] == ("graph" if name == "response-norm" else "modules")
+    types = {key: tensor.dtype for key, tensor in masked.model.state_dict().items()}
+    assert {key: tensor.dtype for key, tensor in small.model.state_dict().items()} == types
+    assert small.model(torch.randn(2, *masked.spec.input).to(dtype)).dtype == dtype
+    assert difference(masked.model, small.model, masked.spec.input) < (1e-12 if dtype == torch.float64 else 0.05)
