@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import torch
 
 from prunectl.checkpoint import Checkpoint, build
-from prunectl.errors import OptionError
 from prunectl.header import DenseCounts, ModelSpec
 from prunectl.images import ImageData
-from prunectl.masks import Masks, prunable
+from prunectl.masks import Masks, check_prunable
 from prunectl.measure import cost
 from prunectl.registry import keyword_options, resolve
 from prunectl.seeds import seed_for
@@ -23,7 +22,7 @@ def fresh(
     `source` is what names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
 
     Raises:
-        UnknownName, OptionError: no such network or option.
+        UnknownName, OptionError: no such network or option, or a network without a layer to prune.
         DataError: the images are too small for it.
     """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
@@ -31,8 +30,7 @@ def fresh(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
         network = build(spec)
-    if not prunable(network):
-        raise OptionError(f"network {model} has no convolution or linear layer, so nothing to prune; take another")
+    check_prunable(network, all_layers=False)
     counted = cost(network, Masks.dense(), spec.input)
     dense = DenseCounts(
         parameters=counted.parameters,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from prunectl.errors import CheckpointError, PrunectlError
+from prunectl.errors import CheckpointError, OptionError, PrunectlError
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
@@ -107,6 +108,25 @@ def input_axes(model: nn.Module) -> dict[str, int | None]:
         if isinstance(module, nn.modules.conv._ConvTransposeNd):
             axes[f"{name}.weight" if name else "weight"] = 0 if module.groups == 1 else None
     return {name: axes[name] for name in prunable(model)}
+
+
+def check_prunable(model: nn.Module, *, all_layers: bool) -> None:
+    """Refuse a network without prunable weights; with `all_layers`, also one where some layer computes its weight.
+
+    Raises:
+        OptionError: names the layer.
+    """
+    for name, module in model.named_modules():
+        old = "weight_orig" in module._parameters  # torch.nn.utils.spectral_norm
+        hidden = isinstance(module, PRUNABLE) and (old or is_parametrized(module, "weight"))
+        if hidden and (all_layers or not prunable(model)):
+            undo = "remove_spectral_norm(layer)" if old else "parametrize.remove_parametrizations(layer, 'weight')"
+            raise OptionError(
+                f"layer {name or type(module).__name__} computes its weight, as by weight_norm or spectral_norm, so no "
+                f"mask can prune it; remove that first: torch.nn.utils.{undo}"
+            )
+    if not prunable(model):
+        raise OptionError("the network has no convolution or linear layer, so nothing to prune; take another")
 
 
 def pack(mask: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from prunectl.connect import select_connected
 from prunectl.criterion import Criterion
 from prunectl.errors import OptionError
 from prunectl.expand import nodes_present
-from prunectl.masks import Masks
+from prunectl.masks import Masks, check_prunable
 from prunectl.registry import unknown
 from prunectl.scores import Scores
 from prunectl.spending import Spending
@@ -194,7 +194,7 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: Ho
     """What a criterion prunes of a network, which is a copy of the checkpoint's.
 
     Raises:
-        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes.
+        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes or weights.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
     if method.unit not in UNITS:
@@ -204,6 +204,7 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: Ho
             "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes "
             f"({criteria_for_nodes()}); this one prunes the weights of all layers"
         )
+    check_prunable(model, all_layers=method.unit != "nodes")
     return UNITS[method.unit](checkpoint, model, how)
 
 

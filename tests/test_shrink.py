@@ -1,11 +1,14 @@
 """Shrinks of any network: by masks of weights and of nodes, one after the other, through files."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import utils
+from torch.nn.utils import parametrizations
 
 from prunectl.checkpoint import Checkpoint, read, write
 from prunectl.errors import OptionError, ProofError, StructureError
@@ -19,7 +22,7 @@ from prunectl.structure.small import without
 from prunectl.structure.trace import analyse
 from prunectl.structure.verify import difference
 from prunectl.unit import NodeRules
-from tests.helpers import checkpoint_of, randomise_
+from tests.helpers import checkpoint_of, image_data, randomise_
 from tests.toys import TOYS
 
 RUNS = {
@@ -271,3 +274,32 @@ def test_every_tensor_keeps_its_type(name: str, dtype: torch.dtype) -> None:
     assert {key: tensor.dtype for key, tensor in small.model.state_dict().items()} == types
     assert small.model(torch.randn(2, *masked.spec.input).to(dtype)).dtype == dtype
     assert difference(masked.model, small.model, masked.spec.input) < (1e-12 if dtype == torch.float64 else 0.05)
+
+
+def computed(norm: Callable[..., nn.Module]) -> nn.Sequential:
+    """A network in which a layer computes its weight."""
+    layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), norm(nn.Conv2d(8, 8, 3)), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32, 3)).eval()
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm, utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.* is deprecated:FutureWarning")
+def test_weights_that_are_computed_are_not_pruned_without_a_word(norm: Callable[..., nn.Module]) -> None:
+    start = checkpoint_of(computed(norm), (1, 8, 8))
+    for criterion in ("random", "cnip"):
+        with pytest.raises(OptionError, match=r"^layer 2 computes its weight, .*: torch\.nn\.utils\..*remove_.*\(layer"):
+            prune(start, image_data(), criterion=criterion, sparsity=0.5)
+    masked = prune(start, None, criterion="structured-random", sparsity=0.5)
+    assert same(shrink(masked), masked)
+
+
+@pytest.mark.parametrize("criterion", ["random", "structured-random"])
+def test_a_network_without_a_layer_to_prune_is_refused(criterion: str) -> None:
+    for network, message in ((nn.BatchNorm2d(1), "no convolution or linear layer"), (computed_alone(), "layer 1 comp")):
+        with pytest.raises(OptionError, match=message):
+            prune(checkpoint_of(network, (1, 8, 8)), None, criterion=criterion, sparsity=0.5)
+
+
+def computed_alone() -> nn.Sequential:
+    """No other layer than one that computes its weight."""
+    return nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(64, 3)))
