@@ -40,6 +40,7 @@ RUNS = {
     "lstm-bidirectional": "graph",
 }
 """A toy for each way to run what is left: own code, swapped norms and attention, rewritten graph."""
+KINDS = ["encoder-layer", "convnext", "prelu", "squeeze-excite", "depth-multiplier", "gru", "added-into-part"]
 MORE_GRAPHS = {"weight-standardised-gain", "response-norm"}
 
 
@@ -87,7 +88,7 @@ def test_shrinks_follow_each_other_through_files(name: str, tmp_path: Path, monk
     assert Plan.of(start.edits).graph == (seen[-1] == "graph")
 
 
-@pytest.mark.parametrize("name", ["encoder-layer", "convnext", "prelu", "squeeze-excite", "depth-multiplier", "gru"])
+@pytest.mark.parametrize("name", KINDS)
 def test_weight_masks_shrink_networks_of_any_kind(name: str) -> None:
     masked = weight_masked(toy(name), 0.85)
     small = shrink(masked)

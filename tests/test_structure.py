@@ -21,6 +21,7 @@ from prunectl.structure.nodes import FROZEN
 from prunectl.structure.trace import Analysis, analyse, trace
 from prunectl.structure.verify import difference
 from tests.helpers import checkpoint_of, randomise_
+from tests.toys import TOYS
 
 SHAPE = (1, 8, 8)
 
@@ -109,6 +110,17 @@ def test_node_counts_of_built_in_networks(name: str, shape: tuple[int, int, int]
     with torch.device("meta"):
         model = build(ModelSpec(name, shape, 10))
     assert count_nodes(model, shape) == nodes
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"),
+    [
+        ("flatten-then-relu", 8 + 4 + 6),
+    ],
+)
+def test_node_counts_of_toys(name: str, nodes: int) -> None:
+    build, shape = TOYS[name]
+    assert count_nodes(build(), shape) == nodes
 
 
 def test_a_node_without_consumers_goes_with_all_that_fed_it_alone() -> None:

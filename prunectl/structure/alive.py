@@ -8,11 +8,12 @@ from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.flow import index_rows, is_pointwise
-from prunectl.structure.graph import bind, packet, written_by
+from prunectl.structure.graph import bind, packet
 from prunectl.structure.labels import Row, Value
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.removal import dead_nodes
 from prunectl.structure.trace import Analysis, named_tensors
+from prunectl.structure.views import written_by
 
 _PASSES = {
     *("batch_norm", "instance_norm", "cat", "stack", "pad", "constant_pad_nd", "index", "expand", "expand_as"),

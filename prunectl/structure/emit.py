@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from prunectl.errors import StructureError
 from prunectl.structure import wide
 from prunectl.structure.flow import Arguments, Flow
-from prunectl.structure.graph import bind, in_place, packet
+from prunectl.structure.graph import bind, packet
 from prunectl.structure.labels import Row, Value
 
 aten = torch.ops.aten
@@ -174,8 +174,8 @@ def _slice(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
     places = np.flatnonzero(np.isin(left, chosen))
     if len(places) and places[-1] - places[0] + 1 == len(places):
         return em.call(aten.slice.Tensor, a["self"], axis, int(places[0]), int(places[-1]) + 1)
-    if any(in_place(user) for user in node.users):
-        raise StructureError(f"a strided part of an axis is written to: {node}")
+    if any(packet(user) == "zero" for user in node.users):
+        raise StructureError(f"a strided part of an axis is set to zero: {node}")
     return em.call(aten.index_select.default, a["self"], axis, em.constant(torch.from_numpy(places)))
 
 

@@ -8,21 +8,9 @@ import torch
 from torch import Tensor, fx
 
 from prunectl.errors import StructureError
-from prunectl.structure.graph import (
-    BATCH,
-    VIEWS,
-    Graph,
-    bind,
-    hint,
-    in_place,
-    line_of,
-    on_cpu,
-    owner_of,
-    packet,
-    sizes,
-    written_by,
-)
+from prunectl.structure.graph import BATCH, Graph, bind, hint, line_of, on_cpu, owner_of, packet, sizes
 from prunectl.structure.labels import Labels, Reason, Row, Value
+from prunectl.structure.views import bases, in_place, written_by
 
 Arguments = dict[str, Any]
 Result = Value | list[Value] | None
@@ -225,20 +213,20 @@ class Flow:
     def _write_through(self, node: fx.Node) -> None:
         """After a write in place, the written tensor is the result, and its views promise no more than that does.
 
-        A write through a view reaches a part of another tensor: that tensor stays, unless the part is set to zero.
+        A write through a view reaches a part of another tensor: where that is read later, it stays, unless the part is
+        set to zero.
         """
         result, target = self.values[node], node.args[0]
-        if not isinstance(result, Value) or not isinstance(target, fx.Node):
+        if not isinstance(result, Value) or not isinstance(target, fx.Node) or packet(node) == "zero":
             return
-        chain = written_by(node)
-        if packet(node) == "zero":
-            return
-        through = [*chain, *(user for base in chain for user in base.users if packet(user) in VIEWS)]
-        for other in through:
+        read = []
+        for other in written_by(node):
             self.known.pop(other, None)
-            if (len(chain) > 1 or other is not target) and isinstance(self.values.get(other), Value):
-                self._settle(other, node, result)
-        if len(chain) > 1:
+            if other is not target and any(node < user for user in other.users):
+                read.append(other)
+                if isinstance(self.values.get(other), Value):
+                    self._settle(other, node, result)
+        if any(base in read for base in bases(target)):
             self.values[node] = self._settle(node, node, result)
         else:
             self.values[target] = result

@@ -265,23 +265,3 @@ def packet(node: fx.Node) -> str:
         name = target._schema.name.partition("::")[2]
         return name[:-1] if name.endswith("_") and not name.endswith("__") else name
     return str(getattr(target, "__name__", target))
-
-
-def in_place(node: fx.Node) -> bool:
-    """Whether an operation writes into its first argument."""
-    target = node.target
-    return isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_") and target._schema.is_mutable
-
-
-VIEWS = {"view", "slice", "select", "alias", "reshape", "transpose", "permute", "detach", "unsqueeze", "squeeze"}
-"""Operations whose result shares memory with what they are given."""
-
-
-def written_by(node: fx.Node) -> list[fx.Node]:
-    """The tensor that an operation writes into, and those of which that is a view; none if it does not write."""
-    if not in_place(node) or not isinstance(node.args[0], fx.Node):
-        return []
-    chain = [node.args[0]]
-    while chain[-1].op == "call_function" and packet(chain[-1]) in VIEWS and isinstance(chain[-1].args[0], fx.Node):
-        chain.append(chain[-1].args[0])
-    return chain

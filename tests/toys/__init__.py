@@ -5,7 +5,7 @@ Each takes a batch of at least 2 and gives 3 logits, in eval and in train mode.
 
 from torch import nn
 
-from tests.toys import aside, attention, convs, gates, joins, moves, norms, sequences
+from tests.toys import aside, attention, convs, gates, joins, moves, norms, sequences, writes
 from tests.toys.parts import Toys
 
 TOYS: Toys = {
@@ -17,6 +17,7 @@ TOYS: Toys = {
     **attention.TOYS,
     **sequences.TOYS,
     **aside.TOYS,
+    **writes.TOYS,
 }
 
 

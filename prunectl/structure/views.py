@@ -1,0 +1,42 @@
+"""Writes in place, and the tensors that share memory."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+
+def in_place(node: fx.Node) -> bool:
+    """Whether an operation writes into its first argument."""
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and target._schema.name.endswith("_") and target._schema.is_mutable
+
+
+def bases(node: fx.Node) -> list[fx.Node]:
+    """A tensor, that of which it is a view or the same after a write, and so on."""
+    chain = [node]
+    while (base := _base(chain[-1])) is not None:
+        chain.append(base)
+    return chain
+
+
+def written_by(node: fx.Node) -> list[fx.Node]:
+    """All tensors made so far in the memory that an operation writes into; none if it does not write."""
+    if not in_place(node) or not isinstance(node.args[0], fx.Node):
+        return []
+    found = bases(node.args[0])[-1:]
+    for shared in found:  # grows
+        found += [user for user in shared.users if user < node and _base(user) is shared]
+    return found
+
+
+def _base(node: fx.Node) -> Any:
+    """The tensor in whose memory an operation's result may lie, or that it takes pieces of; None if there is none."""
+    if node.op != "call_function" or not node.args:
+        return None
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        shares = target._schema.arguments[0].alias_info is not None
+    else:
+        shares = getattr(target, "__name__", "") == "getitem"
+    return node.args[0] if shares and isinstance(node.args[0], fx.Node) else None
