@@ -201,12 +201,15 @@ def _split(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
 
 @writes("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def _convolution(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
-    """Fewer groups, where whole groups go."""
+    """Fewer groups, where whole groups go; a constant weight loses theirs."""
     if node not in em.flow.whole_groups:
         return None
     x = em.flow.value(a["input"])
-    groups = em.size(x, 1) // (x.shape[1] // a["groups"])
-    return em.call(node.target, *({**a, "groups": groups}).values())
+    changed = {"groups": em.size(x, 1) // (x.shape[1] // a["groups"])}
+    left = em.kept((x if "transpose" in packet(node) else em.flow.value(node)).rows[1])
+    if a["weight"] in em.flow.known and left is not None:
+        changed["weight"] = em.call(aten.index_select.default, a["weight"], 0, em.constant(torch.from_numpy(left)))
+    return em.call(node.target, *({**a, **changed}).values())
 
 
 @writes("group_norm")

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from tests.toys.parts import CLASSES, SHAPE, Toy, Toys, conv
 
@@ -133,6 +135,51 @@ class BlurPool(nn.Module):
         return F.conv2d(x, self.filt, stride=2, groups=self.width)
 
 
+class ConstantKernel(nn.Module):
+    """A depthwise filter that is made on the way, behind a mean that the small network has to take by hand."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = x / (x.mean((1, 2, 3), keepdim=True).abs() + 1)
+        kernel = torch.ones(1, 1, 3, 3, dtype=x.dtype, device=x.device) / 9
+        return F.conv2d(x, kernel.repeat(x.shape[1], 1, 1, 1), padding=1, groups=x.shape[1])
+
+
+class Running(nn.Module):
+    """The largest so far along an axis, as the parametrization of a weight: nothing of the weight may go."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cummax(x, 2).values
+
+
+def made_weights(width: int, groups: int) -> nn.Sequential:
+    """Grouped convolutions whose weights are made of others, between plain ones."""
+    layers = [nn.Conv2d(width, width, 3, padding=1, groups=groups) for _ in range(2)]
+    weight_norm(layers[0])
+    register_parametrization(layers[1], "weight", Running())
+    plain = [nn.Conv2d(width, width, 1) for _ in range(3)]
+    return nn.Sequential(plain[0], layers[0], nn.ReLU(), plain[1], layers[1], nn.ReLU(), plain[2])
+
+
+class ConditionalConv(nn.Module):
+    """CondConv: each image has a kernel of its own, and the batch lies along the groups."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, width, width, 3, 3) * 0.2)
+        self.route = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        weight = torch.sigmoid(self.route(x.mean((2, 3)))) @ self.weight.flatten(1)
+        x = F.conv2d(x.reshape(1, b * c, h, w), weight.view(b * c, c, 3, 3), padding=1, groups=b)
+        return x.view(b, c, h, w)
+
+
 class Factorised(nn.Module):
     """Asymmetric, dilated and 1d kernels, a pool branch without padding counted: Inception's ways."""
 
@@ -188,6 +235,10 @@ TOYS: Toys = {
     ),
     "weight-standardised-gain": (lambda: Toy(nn.Sequential(StandardisedByNorm(8, 8), nn.GELU())), SHAPE),
     "blur-pool": (lambda: Toy(BlurPool(8)), SHAPE),
+    "constant-kernel": (lambda: Toy(ConstantKernel(8)), SHAPE),
+    "made-weights-depthwise": (lambda: Toy(made_weights(8, 8)), SHAPE),
+    "made-weights-grouped": (lambda: Toy(made_weights(8, 2)), SHAPE),
+    "conditional-conv": (lambda: Toy(ConditionalConv(8)), SHAPE),
     "factorised": (lambda: Toy(Factorised(8), out=18), SHAPE),
     "all-conv": (AllConv, SHAPE),
     "conv3d": (Stack3d, SHAPE),

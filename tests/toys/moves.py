@@ -208,6 +208,17 @@ class Unfold(nn.Module):
         return self.fc(x).transpose(1, 2).reshape(b, c, h, w)
 
 
+class Deformed(nn.Module):
+    """Pixels from places that a convolution tells."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.places = nn.Conv2d(width, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.grid_sample(x, torch.tanh(self.places(x)).permute(0, 2, 3, 1), align_corners=False)
+
+
 TOYS: Toys = {
     "channel-shuffle": (lambda: Toy(ChannelShuffle(12, 3), width=12), SHAPE),
     "pixel-shuffle": (lambda: Toy(ShuffleUp(8)), SHAPE),
@@ -225,5 +236,6 @@ TOYS: Toys = {
     "einsum": (lambda: Toy(Einsum(8)), SHAPE),
     "token-mixer": (lambda: Patches(PixelMix(16, 8)), SHAPE),
     "slice-channels": (lambda: Toy(SliceChannels(8)), SHAPE),
+    "grid-sample": (lambda: Toy(Deformed(8)), SHAPE),
     "unfold": (lambda: Toy(Unfold(8)), SHAPE),
 }

@@ -38,6 +38,13 @@ class HandRmsNorm(nn.Module):
         return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
 
 
+class UnitPower(nn.Module):
+    """Every channel over its own length: one that is zero would be 0 / 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.square().mean((2, 3), keepdim=True).pow(-0.5)
+
+
 class ConvNext(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -77,6 +84,7 @@ TOYS: Toys = {
     "layer-norm-plain": (lambda: Patches(Mlp(nn.LayerNorm(8, elementwise_affine=False), 8)), SHAPE),
     "rms-norm": (lambda: Patches(nn.Sequential(Mlp(nn.RMSNorm(8, eps=1e-6), 8), nn.RMSNorm(8))), SHAPE),
     "rms-norm-by-hand": (lambda: Patches(Mlp(HandRmsNorm(8), 8)), SHAPE),
+    "unit-power": (lambda: after_conv(UnitPower()), SHAPE),
     "group-norm-4": (lambda: after_conv(nn.GroupNorm(4, 12), 12), SHAPE),
     "group-norm-1": (lambda: after_conv(nn.GroupNorm(1, 8)), SHAPE),
     "group-norm-all": (lambda: after_conv(nn.GroupNorm(8, 8)), SHAPE),

@@ -6,6 +6,7 @@ import numpy as np
 from torch import fx
 
 from prunectl.structure.flow import Arguments, Flow, Result, contract, rule
+from prunectl.structure.graph import bind
 from prunectl.structure.labels import Row, Value
 
 
@@ -62,11 +63,16 @@ def _grouped(flow: Flow, node: fx.Node, x: Value, weight: Value, groups: int, tr
     into, out = inputs // groups, outputs // groups
     by_input, by_output = (weight.rows[0], weight.rows[1]) if transposed else (weight.rows[1], weight.rows[0])
     produced = by_output  # one label for every output channel, or for every one of a group where it is transposed
+    whole = groups >= min(into, out)
+    read_by = weight.rows[0] if whole else by_input
+    if read_by is None and not (whole and bind(node)["weight"] in flow.known):  # a constant is cut when it is written
+        flow.freeze(x.rows[1], node, "grouped by a weight that stays")
+        x = Value(x.shape, (x.rows[0], None, *x.rows[2:]), x.zero, x.image)
     if x.rows[1] is None:
         flow.freeze(by_input, node, "reads channels that stay")
         flow.freeze(by_output, node, "grouped with channels that stay")
         row = None
-    elif groups >= min(into, out):
+    elif whole:
         row = _by_group(flow, node, x.rows[1], weight, groups, outputs, transposed)
         flow.whole_groups.add(node)
     else:

@@ -34,7 +34,7 @@ def pointwise(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     for axis, size in enumerate(shape):
         met = [(v, axis - len(shape) + len(v.shape)) for v in operands]
         met = [(v, d) for v, d in met if d >= 0 and v.shape[d] == size and size > 1]
-        if name in DIVIDES and any(v.zero[d] for v, d in met):
+        if (name in DIVIDES or _is_negative_power(name, a)) and any(v.zero[d] for v, d in met):
             for v, d in met:
                 flow.freeze(v.rows[d], node, "what is removed would become infinite")
         if name == "div" and isinstance(a["other"], fx.Node) and _divides(flow, a, axis - len(shape), size):
@@ -54,6 +54,11 @@ def _divides(flow: Flow, a: Arguments, axis: int, size: int) -> bool:
     """Whether what is divided by is zero at what is removed."""
     below = flow.value(a["other"])
     return len(below.shape) >= -axis and below.shape[axis] == size and below.zero[axis] and below.rows[axis] is not None
+
+
+def _is_negative_power(name: str, a: Arguments) -> bool:
+    exponent = a.get("exponent")
+    return name == "pow" and isinstance(exponent, int | float) and exponent < 0
 
 
 def _stays_zero(  # noqa: PLR0911  (a table of cases)

@@ -20,7 +20,7 @@ _SIDES = {"1d": 1, "2d": 2, "3d": 3}
     "_upsample_bilinear2d_aa",
     "_upsample_bicubic2d_aa",
 )
-@rule("_upsample_nearest_exact2d", "grid_sampler_2d", "grid_sampler", "lp_pool2d", "_adaptive_avg_pool2d")
+@rule("_upsample_nearest_exact2d", "lp_pool2d", "_adaptive_avg_pool2d")
 def pool(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """(..., C, H, W) to (..., C, H', W')."""
     x = flow.value(node.args[0])
@@ -33,3 +33,10 @@ def pool(flow: Flow, node: fx.Node, a: Arguments) -> Result:
         for shape in flow.shapes(node)
     ]
     return made[0] if isinstance(node.meta["val"], Tensor) else made
+
+
+@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def sample(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Taken from the places that a grid (B, H', W', 2) tells."""
+    flow.freeze(flow.value(a["grid"]), node, "places to take from")
+    return pool(flow, node, a)
