@@ -70,7 +70,15 @@ def moved(flow: Flow, node: fx.Node, shape: tuple[int, ...], axis: int) -> list[
     positions = torch.arange(shape[axis], dtype=dtype).view(ones).expand(shape)
     if packet(node) in ("view", "_unsafe_view", "_reshape_alias", "view_as"):
         positions = positions.contiguous()
+    if packet(node) == "im2col":
+        return [_unfolded(run(flow, node, positions + 1)[0], over_sides=axis >= len(shape) - 2)]
     return run(flow, node, positions)
+
+
+def _unfolded(found: Tensor, *, over_sides: bool) -> Tensor:
+    """Positions, counted from 1, among which 0 is padding: a channel's is that of the places that are not padded."""
+    channels = found if over_sides else found.amax(-1, keepdim=True).expand_as(found)
+    return channels.clamp_min(1) - 1
 
 
 def run(flow: Flow, node: fx.Node, source: Tensor) -> list[Tensor]:
