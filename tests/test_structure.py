@@ -186,6 +186,27 @@ def test_every_axis_keeps_a_node_when_the_network_is_cut_through() -> None:
     assert difference(checkpoint.model.double(), small.model.double(), SHAPE) < 1e-6
 
 
+class Mean(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+        [Mean()],
+        [nn.Dropout2d(0.3), Mean()],
+    ],
+)
+def test_what_passes_channels_on_one_by_one_keeps_none_alive(pool: list[nn.Module]) -> None:
+    model = randomise_(nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(6, 8, 1), *pool, nn.Linear(8, 3)))
+    last = f"{len(model) - 1}.weight"
+    unread = without(model, last, (slice(None), [0, 1, 2]))
+    small = shrink(masked(model, {**unread, **without(model, "1.weight", (slice(3, None), [0, 1]))}))
+    assert small.model[1].weight.shape[:2] == (5, 4)  # two channels were read by those alone that nothing reads
+
+
 def test_residual_nodes_go_only_when_dead_on_both_sides() -> None:
     model = randomise_(Residual())
     consumers = {

@@ -22,9 +22,11 @@ _PASSES = {
     *("roll", "flip", "clone", "contiguous", "dropout", "to", "detach", "alias", "getitem", "hardswish"),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "im2col", "avg_pool1d", "avg_pool2d"),
     *("max_pool1d", "max_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "feature_dropout", "alpha_dropout", "glu"),
 }
 """Operations, besides those entry by entry, that keep every channel to itself."""
+_REDUCES = {"mean", "sum", "amax"}
+"""Operations that do so where they go over no axis with labels."""
 _MULTIPLIES = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 
 
@@ -142,6 +144,8 @@ class Paths:
         name = packet(node)
         if name == "batch_norm" and node in self.flow.wide:
             return True
+        if name in _REDUCES:
+            return any(len(self.rows(source)) > len(self.rows(node)) for source in self.sources(node))
         return not (is_pointwise(node) or name in _PASSES)
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
