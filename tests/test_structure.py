@@ -117,6 +117,10 @@ def test_node_counts_of_built_in_networks(name: str, shape: tuple[int, int, int]
     [
         ("flatten-then-relu", 8 + 4 + 6),
         ("unfold", 8 + 8),
+        ("largest-of-halves", 8 + 6 + 8),
+        ("gated-linear-unit", 8 + 6 + 8),
+        ("einsum-dots", 8 + 6 + 8),
+        ("embedded-positions", 8 + 8),
         ("unit-power", 8 + 8),
         ("constant-kernel", 8 + 8),
         ("made-weights-depthwise", 8 + 8),  # what the weights that are made read stays

@@ -222,6 +222,17 @@ class AttentionPool(nn.Module):
         return torch.bmm(weights.unsqueeze(1), x)
 
 
+class Positions(nn.Module):
+    """A table of positions as a module, before a linear layer."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.table, self.fc = nn.Embedding(tokens, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, tokens, width)
+        return self.fc(x + self.table(torch.arange(x.shape[1], device=x.device)))
+
+
 TOYS: Toys = {
     "class-token": (lambda: Tokens(nn.Linear(8, 8)), SHAPE),
     "multihead-attention": (lambda: Tokens(Block(Multihead(8, 2))), SHAPE),
@@ -239,5 +250,6 @@ TOYS: Toys = {
     "linear-attention": (lambda: Toy(LinearAttention(8, 2)), SHAPE),
     "cross-covariance": (lambda: Tokens(Block(CrossCovariance(8, 2))), SHAPE),
     "gated-mlp": (lambda: Patches(SwiGlu(8, 6)), SHAPE),
+    "embedded-positions": (lambda: Patches(Positions(16, 8)), SHAPE),
     "attention-pool": (lambda: Patches(AttentionPool(8)), SHAPE),
 }

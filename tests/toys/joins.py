@@ -182,6 +182,18 @@ class MaxOut(nn.Module):
         return torch.maximum(self.left(x), self.right(x)) - torch.where(x > 0.5, x, torch.zeros_like(x))
 
 
+class LargestOfHalves(nn.Module):
+    """LightCNN's max-feature-map, and its opposite, side by side."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand, self.out = nn.Conv2d(width, 12, 1), nn.Conv2d(12, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.expand(x).chunk(2, 1)
+        return self.out(torch.hstack([torch.max(left, right), torch.min(left, right)]))
+
+
 TOYS: Toys = {
     "residual": (lambda: Toy(nn.Sequential(Residual(8, 8), Residual(8, 12, 2)), out=12), SHAPE),
     "dense-concat": (lambda: Toy(Dense(8, 4, 3), out=20), SHAPE),
@@ -194,5 +206,7 @@ TOYS: Toys = {
     "pad-then-conv": (lambda: Toy(PadThenConv(8, 10), out=10), SHAPE),
     "highway": (lambda: Toy(Highway(8)), SHAPE),
     "product": (lambda: Toy(Product(8)), SHAPE),
+    "largest-of-halves": (lambda: Toy(LargestOfHalves(8)), SHAPE),
+    "gated-linear-unit": (lambda: Toy(nn.Sequential(nn.Conv2d(8, 12, 1), nn.GLU(1), conv(6, 8))), SHAPE),
     "maximum": (lambda: Toy(MaxOut(8)), SHAPE),
 }

@@ -166,6 +166,19 @@ class Einsum(nn.Module):
         return x + self.fc(mixed.flatten(1))[:, :, None, None]
 
 
+class EinsumDots(nn.Module):
+    """Attention between pixels by einsums that leave the leading axes unnamed."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Conv2d(width, n, 1) for n in (6, 6, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        weights = torch.einsum("...di,...dj->...ij", query, key).softmax(-1)
+        return torch.einsum("...ij,...dj->...di", weights, value).unflatten(2, x.shape[2:])
+
+
 class PixelMix(nn.Module):
     """MLP-Mixer: a linear layer over the tokens, then one over the channels."""
 
@@ -234,6 +247,7 @@ TOYS: Toys = {
     "expand-repeat": (lambda: Toy(ExpandRepeat(8)), SHAPE),
     "repeat-interleave": (lambda: Toy(RepeatInterleave(8)), SHAPE),
     "einsum": (lambda: Toy(Einsum(8)), SHAPE),
+    "einsum-dots": (lambda: Toy(EinsumDots(8)), SHAPE),
     "token-mixer": (lambda: Patches(PixelMix(16, 8)), SHAPE),
     "slice-channels": (lambda: Toy(SliceChannels(8)), SHAPE),
     "grid-sample": (lambda: Toy(Deformed(8)), SHAPE),

@@ -25,6 +25,12 @@ def cat(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in pieces))
 
 
+@rule("hstack")
+def hstack(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Side by side along the channels, or along the only axis."""
+    return cat(flow, node, {**a, "dim": 1})
+
+
 def _one_after_another(flow: Flow, node: fx.Node, pieces: list[Value], axis: int) -> Row | None:
     """Concatenated labels; a piece that has none brings labels that stay."""
     if all(value.rows[axis] is None for value in pieces):

@@ -1,5 +1,7 @@
 """Linear layers and products of matrices."""
 
+from string import ascii_letters
+
 from torch import fx
 
 from prunectl.structure.flow import Arguments, Flow, Result, contract, join, rule
@@ -66,7 +68,17 @@ def einsum(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     values = [flow.value(operand) for operand in a["tensors"]]
     left, arrow, out = equation.partition("->")
     operands = left.split(",")
+    if "..." in equation:
+        operands, out = _without_dots(operands, out, values)
     repeated = any(len(set(letters)) < len(letters) for letters in operands)
-    if not arrow or "." in equation or repeated:
-        return flow.stop(node, "an einsum without '->', with '...' or with a diagonal")
+    if not arrow or repeated:
+        return flow.stop(node, "an einsum without '->' or with a diagonal")
     return contract(flow, node, list(zip(values, operands, strict=True)), out)
+
+
+def _without_dots(operands: list[str], out: str, values: list[Value]) -> tuple[list[str], str]:
+    """The same einsum with letters for the axes that "..." stands for, which meet from the right."""
+    counts = [len(v.shape) - len(letters.replace("...", "")) for v, letters in zip(values, operands, strict=True)]
+    dots = "".join(c for c in ascii_letters if c not in "".join([*operands, out]))[: max(counts)]
+    spelled = [letters.replace("...", dots[len(dots) - n :]) for letters, n in zip(operands, counts, strict=True)]
+    return spelled, out.replace("...", dots)

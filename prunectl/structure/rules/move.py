@@ -193,3 +193,16 @@ def index_select(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     source = flow.value(a["self"])
     flow.freeze(source.rows[a["dim"]], node, "picked from by an index")
     return flow.stop(node) if a["index"] not in flow.known else move(flow, node, a)
+
+
+@rule("embedding")
+def embedding(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """Lines of a table (N, C) by indices (...): all lines stay."""
+    table, shape = flow.value(a["weight"]), flow.shape(node)
+    flow.freeze(table.rows[0], node, "picked from by an index")
+    indices = flow.tensors_of(a["indices"])
+    for value in indices:
+        flow.freeze(value, node, "indices to pick by")
+    lead = len(shape) - 1
+    image = table.image or any(value.image for value in indices)
+    return Value(shape, (*(None,) * lead, table.rows[1]), (*(False,) * lead, table.zero[1]), image)

@@ -44,6 +44,17 @@ def pointwise(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in operands))
 
 
+@rule("glu")
+def glu(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+    """One half of an axis times the sigmoid of the other: the halves meet."""
+    x = flow.value(a["self"])
+    axis = a["dim"] % len(x.shape)
+    row, half = x.rows[axis], x.shape[axis] // 2
+    if row is not None:
+        row = join(flow, node, [row[:half], row[half:]])
+    return Value(flow.shape(node), (*x.rows[:axis], row, *x.rows[axis + 1 :]), x.zero, x.image)
+
+
 def _aligned(weight: Value, axes: int) -> Value:
     """The weight of a PReLU, (C,), along axis 1."""
     rest = axes - 2
@@ -72,7 +83,7 @@ def _stays_zero(  # noqa: PLR0911  (a table of cases)
         return any(zeros)
     if name == "div":
         return zeros[0] and met[0][0] is operands[0]
-    if name in ("add", "sub", "rsub", "maximum", "minimum", "where", "copy"):
+    if name in ("add", "sub", "rsub", "maximum", "minimum", "max", "min", "where", "copy"):
         scalar = any(isinstance(a.get(key), int | float) and a[key] != 0 for key in ("self", "other"))
         return all(zeros) and len(met) == len(_summands(name, operands)) and not scalar
     if name == "addcmul":

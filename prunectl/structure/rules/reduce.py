@@ -5,6 +5,7 @@ from torch import Tensor, fx
 from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.graph import packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.rules.pointwise import pointwise
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}
 """Zeros do not change these; a mean is taken over the original number of entries."""
@@ -31,7 +32,7 @@ def reduce(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     """An axis that is reduced may shrink where zeros change nothing; all others pass."""
     x, name = flow.value(node.args[0]), packet(node)
     if name in ("max", "min") and isinstance(node.args[1] if len(node.args) > 1 else None, fx.Node):
-        return flow.stop(node)
+        return pointwise(flow, node, a)
     given = flow.number(a.get("dim"))
     axes = range(len(x.shape)) if given is None or given == [] else [given] if isinstance(given, int) else given
     over = {axis % len(x.shape) for axis in axes}
