@@ -23,7 +23,7 @@ _PASSES = {
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "im2col", "avg_pool1d", "avg_pool2d"),
     *("max_pool1d", "max_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
     *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
-    *("feature_dropout", "alpha_dropout", "glu", "hstack"),
+    *("feature_dropout", "alpha_dropout", "glu", "hstack", "index_select"),
 }
 """Operations, besides those entry by entry, that keep every channel to itself."""
 _REDUCES = {"mean", "sum", "amax"}

@@ -8,6 +8,7 @@ from torch import fx, nn
 from prunectl.structure.emit import Emitter
 from prunectl.structure.flow import Flow
 from prunectl.structure.graph import bind, owner_of, packet
+from prunectl.structure.rules.move import picked
 from prunectl.structure.swaps import NORMS
 
 Edit = dict[str, Any]
@@ -62,6 +63,10 @@ class _Editor:
         elif name == "scaled_dot_product_attention":
             query = self.flow.value(bind(node)["query"])
             if bind(node)["scale"] is None and self.em.size(query, -1) != query.shape[-1]:
+                raise Impossible
+        elif name in ("index", "index_select"):
+            found = picked(self.flow, node)
+            if found and self.em.kept(self.flow.value(node.args[0]).rows[found[0]]) is not None:
                 raise Impossible
         elif name in _SIZED:
             self._sizes(node, path, module)

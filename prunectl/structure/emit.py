@@ -14,6 +14,7 @@ from prunectl.structure import wide
 from prunectl.structure.flow import Arguments, Flow
 from prunectl.structure.graph import bind, packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.rules.move import picked
 
 aten = torch.ops.aten
 _DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size"}
@@ -187,6 +188,17 @@ def _select(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
         return None
     wanted = a["index"] % x.shape[a["dim"]]
     return em.call(node.target, a["self"], a["dim"], int(np.flatnonzero(left == wanted)[0]))
+
+
+@writes("index", "index_select")
+def _picked(em: Emitter, node: fx.Node, a: Arguments) -> fx.Node | None:
+    """Positions among those that are left."""
+    axis, positions = picked(em.flow, node) or (0, None)
+    left, out = em.kept(em.flow.value(a["self"]).rows[axis]), em.kept(em.flow.value(node).rows[axis])
+    if positions is None or left is None:
+        return None
+    places = np.searchsorted(left, positions.numpy()[slice(None) if out is None else out])
+    return em.call(aten.index_select.default, a["self"], axis, em.constant(torch.from_numpy(places)))
 
 
 @writes("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk")

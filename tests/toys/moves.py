@@ -208,6 +208,19 @@ class SliceChannels(nn.Module):
         return self.out(x[:, self.order] + x[:, ::2].repeat(1, 2, 1, 1))
 
 
+class PickChannels(nn.Module):
+    """Channels in a fixed order, and some of them twice."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.arange(width).flip(0), persistent=False)
+        self.conv, self.out = nn.Conv2d(width, 6, 1), nn.Conv2d(width + 4, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        some = torch.index_select(self.conv(x), 1, torch.tensor([5, 0, 0, 2], device=x.device))
+        return self.out(torch.cat([x[:, self.order], some], 1))
+
+
 class Unfold(nn.Module):
     """Local attention's im2col: the neighbourhoods become channels."""
 
@@ -251,5 +264,6 @@ TOYS: Toys = {
     "token-mixer": (lambda: Patches(PixelMix(16, 8)), SHAPE),
     "slice-channels": (lambda: Toy(SliceChannels(8)), SHAPE),
     "grid-sample": (lambda: Toy(Deformed(8)), SHAPE),
+    "pick-channels": (lambda: Toy(PickChannels(8)), SHAPE),
     "unfold": (lambda: Toy(Unfold(8)), SHAPE),
 }

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx
 
 from prunectl.structure.flow import Arguments, Flow, Result, index_rows, rule
-from prunectl.structure.graph import packet
+from prunectl.structure.graph import bind, packet
 from prunectl.structure.labels import Row, Value
 
 
@@ -162,16 +162,29 @@ def _tie_pieces(flow: Flow, results: list[Value]) -> None:
 
 @rule("index")
 def index(flow: Flow, node: fx.Node, a: Arguments) -> Result:
-    """Picking by constant indices; an axis that is picked from stays whole."""
+    """Picking by constant indices; an axis that is picked from stays whole, but where the indices are rewritten."""
     source = flow.value(a["self"])
     if any(isinstance(i, fx.Node) and i not in flow.known for i in a["indices"]):
         return flow.stop(node, "picked by what depends on the image")
-    picked = _indexed_axes(flow, a["indices"])
-    for axis in picked:
+    if picked(flow, node) is not None:
+        return move(flow, node, a)
+    indexed = _indexed_axes(flow, a["indices"])
+    for axis in indexed:
         flow.freeze(source.rows[axis], node, "picked from by an index")
-    rows = tuple(None if axis in picked else row for axis, row in enumerate(source.rows))
+    rows = tuple(None if axis in indexed else row for axis, row in enumerate(source.rows))
     flow.values[node.args[0]] = Value(source.shape, rows, source.zero, source.image)  # type: ignore[index]
     return move(flow, node, a)
+
+
+def picked(flow: Flow, node: fx.Node) -> tuple[int, Tensor] | None:
+    """The axis of an image's tensor that one row of constant positions picks from, and these; None for all else."""
+    a = bind(node)
+    given = [a["index"]] if packet(node) == "index_select" else [i for i in a["indices"] if i is not None]
+    positions, x = flow.known.get(given[0]), flow.value(a["self"])
+    if len(given) > 1 or not x.image or not isinstance(positions, Tensor) or positions.ndim != 1:
+        return None
+    axis = a["dim"] % len(x.shape) if packet(node) == "index_select" else a["indices"].index(given[0])
+    return None if positions.dtype == torch.bool else (axis, positions % x.shape[axis])
 
 
 def _indexed_axes(flow: Flow, indices: list[Any]) -> list[int]:
@@ -189,9 +202,9 @@ def _indexed_axes(flow: Flow, indices: list[Any]) -> list[int]:
 
 @rule("index_select")
 def index_select(flow: Flow, node: fx.Node, a: Arguments) -> Result:
-    """Picking along one axis, which stays whole."""
-    source = flow.value(a["self"])
-    flow.freeze(source.rows[a["dim"]], node, "picked from by an index")
+    """Picking along one axis."""
+    if picked(flow, node) is None:
+        flow.freeze(flow.value(a["self"]).rows[a["dim"]], node, "picked from by an index")
     return flow.stop(node) if a["index"] not in flow.known else move(flow, node, a)
 
 
