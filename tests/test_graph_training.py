@@ -64,3 +64,38 @@ def test_what_a_rewritten_graph_does_not_keep_of_a_training_is_told(kind: str, d
         assert pytest.approx(0, abs=1e-5) == result["proof"]["float32"]
         with pytest.raises(ValueError, match=doubt):
             raise ValueError(result["training"])
+
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body, self.gate, self.head = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 1), nn.Linear(8, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.body(x))
+        with torch.no_grad():
+            gate = torch.sigmoid(self.gate(x))
+        x = x * gate / (x.mean((1, 2, 3), keepdim=True).abs() + 1)
+        return self.head(x.mean((2, 3)))
+
+
+def net(shape, classes):
+    return Net(classes)
+"""
+
+
+def test_shrink_warns_on_the_command_line(raw, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    (tmp_path / "net.py").write_text(NET)
+    made = raw(
+        "prune", "--model", "net.py:net", "--image-size", 8, "-c", "structured-random", "-s", 0.5, "-o", "p.safetensors"
+    )
+    assert made.code == 0, made.err
+    shrunk = raw("shrink", "p.safetensors", "-o", "s.safetensors")
+    assert (shrunk.code, shrunk.out) == (0, "s.safetensors\n")
+    assert "warning: for inference only: its gradients are not those of the masked network" in shrunk.err

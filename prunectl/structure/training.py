@@ -13,7 +13,9 @@ from prunectl.structure.verify import Draw
 _ALLOWED = 1e-5
 
 
-def training_doubt(masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: Draw) -> str | None:
+def training_doubt(
+    masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: Draw
+) -> str | None:
     """What is different in a training of `small`, in words; None where nothing was found. Both are in float64.
 
     Gradients are compared in eval mode: an exported graph has neither the backward pass of an `autograd.Function` nor
