@@ -20,6 +20,7 @@ from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import ImageData, Preprocessing
 from prunectl.masks import Masks, pack, unpack
 from prunectl.registry import LIBRARIES, check_trusted, keyword_options, resolve
+from prunectl.shadow import loose
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut
 
@@ -171,12 +172,13 @@ def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
     except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise _damaged(head, where, error) from error
     shapes.load_state_(model, state, where)
-    if not plan.graph and not any(buffer.is_meta for buffer in model.buffers()):
+    if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *loose(model).values())):
         return model
     with torch.random.fork_rng(devices=[]):
         dense = build(head.model)
     try:
         shapes.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
+        shapes.fill_loose_(model, dense)
         return plan.finish_(model, dense, head.model.input)
     except (IndexError, RuntimeError, KeyError, ValueError) as error:
         raise _damaged(head, where, error) from error

@@ -15,19 +15,28 @@ from prunectl.errors import OptionError
 M = TypeVar("M", bound=nn.Module)
 
 
+def loose(model: nn.Module) -> dict[tuple[str, str], Tensor]:
+    """Tensors that are mere attributes of modules, by module and name, which no file holds."""
+    return {
+        (name, key): value
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, Tensor)
+    }
+
+
 def shadow(model: M, replace: Callable[[Tensor], Tensor]) -> M:
     """A copy of the modules, in which every parameter and buffer t is `replace(t)`.
 
     Raises:
         OptionError: a module holds a tensor that is computed from others, which cannot be copied.
     """
-    for name, module in model.named_modules():
-        for key, value in vars(module).items():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                raise OptionError(
-                    f"layer {name or type(module).__name__} holds a {key} computed from other parameters, as the old "
-                    "torch.nn.utils.weight_norm makes it; use torch.nn.utils.parametrizations.weight_norm in its place"
-                )
+    for (name, key), value in loose(model).items():
+        if not value.is_leaf:
+            raise OptionError(
+                f"layer {name or type(model).__name__} holds a {key} computed from other parameters, as the old "
+                "torch.nn.utils.weight_norm makes it; use torch.nn.utils.parametrizations.weight_norm in its place"
+            )
     tensors = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): replace(tensor) for tensor in tensors})
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
+from prunectl.shadow import loose
 
 _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
     nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
@@ -53,6 +54,14 @@ def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
     for name, buffer in model.named_buffers():
         if buffer.is_meta:
             set_tensor_(model, name, buffers[name])
+
+
+def fill_loose_(model: nn.Module, dense: nn.Module) -> None:
+    """Take the attributes that are still on the meta device from `dense`, the same network."""
+    known = loose(dense)
+    for (name, key), value in loose(model).items():
+        if value.is_meta and (name, key) in known:
+            setattr(model.get_submodule(name), key, known[name, key])
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save
+from torch import nn
 
 import prunectl
 from prunectl import files
@@ -17,6 +18,7 @@ from prunectl.fresh import fresh
 from prunectl.header import ModelSpec, mask_path, read_header, read_toc
 from prunectl.masks import Masks
 from tests.checkpoints.parts import HISTORY, random_masks, refusal, same
+from tests.helpers import checkpoint_of
 
 
 def test_a_dense_checkpoint_comes_back(written, dense):
@@ -227,3 +229,23 @@ def test_two_checkpoints_that_differ_in_suffix_alone_keep_their_masks(folder):
     masked = read(folder / "masked.safetensors")
     write(masked, folder / "masked.st")
     assert read(folder / "masked.safetensors").masks.keys() == read(folder / "masked.st").masks.keys()
+
+
+class Centred(nn.Module):
+    """Holds a tensor that is neither parameter nor buffer."""
+
+    def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.mean, self.head = torch.tensor([0.5, 0.25]), nn.Linear(2, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.mean((2, 3)) - self.mean)
+
+
+def test_a_tensor_that_no_file_holds_is_there_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    model, path = Centred((2, 4, 4), 3), tmp_path / "x.safetensors"
+    spec = ModelSpec("tests.checkpoints.test_round_trips:Centred", (2, 4, 4), 3)
+    write(replace(checkpoint_of(model, (2, 4, 4)), spec=spec), path)
+    images = torch.randn(5, 2, 4, 4)
+    assert torch.equal(read(path).model(images), model(images))
