@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint, build
+from prunectl.shapes import fill_loose_
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.small import without
 from prunectl.structure.trace import Analysis
@@ -47,6 +48,7 @@ class Spending:
         with torch.device("meta"):
             network = build(self.checkpoint.spec)
         network.to_empty(device=self.checkpoint.device)
+        fill_loose_(network, self.model)
         with torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
                 tensor.fill_(_ANY if tensor.is_floating_point() else 0)
