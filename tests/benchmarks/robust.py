@@ -42,7 +42,14 @@ from prunectl.robustness.network import opened, predict
 from prunectl.shrink import shrink
 from prunectl.train import train
 
-SHORT = {"carlini-wagner": {"steps": "100"}, "L2CarliniWagnerAttack": {"steps": "100"}, "EADAttack": {"steps": "100"}}
+SHORT = {
+    "carlini-wagner": {"steps": "100"},
+    "ead": {"steps": "100"},
+    "VirtualAdversarialAttack": {"steps": "10"},
+    "BoundaryAttack": {"steps": "500"},
+    "HopSkipJumpAttack": {"steps": "8", "max_gradient_eval_steps": "200"},
+}
+"""Steps of attacks that have no default, or take thousands."""
 EPS = {"fashionmnist": (0.01, 0.02, 0.05, 0.1, 0.2), "digits": (0.02, 0.05, 0.1, 0.15, 0.2)}
 
 

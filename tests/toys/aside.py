@@ -57,7 +57,7 @@ class Queries(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        return self.fc(self.decoder(self.queries.expand(len(x), -1, -1), tokens).mean(1))
+        return self.fc(self.decoder(self.queries.expand(x.shape[0], -1, -1), tokens).mean(1))
 
 
 TOYS: Toys = {
