@@ -156,12 +156,14 @@ class Attacker:
             "device": str(self.checkpoint.device),
         }
 
-    def _sample(self) -> tuple[Tensor, Tensor]:
-        """A few images (B, C, H, W) from all over the set, and their labels (B,)."""
+    def _sample(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A few images (B, C, H, W) from all over the set, their labels (B,), and the classes to aim at (B,)."""
         count = min(2 * doubts.SAMPLE, len(self.images))
         spread = self.images.take(torch.arange(count) * len(self.images) // count)
         pixels, labels = next(iter(spread.batches(count)))
-        return pixels.to(self.checkpoint.device).float() / 255, labels.to(self.checkpoint.device)
+        here = labels.to(self.checkpoint.device)
+        aims = None if self.aim is None else self.aim(here, mixed(self.seed, 0))
+        return pixels.to(self.checkpoint.device).float() / 255, here, aims
 
 
 class _Batch:

@@ -102,6 +102,10 @@ def test_targets() -> None:
         record = attack(checkpoint, data, attack="pgd", eps=[0.15, 0.45], target=target)
         assert record["attacked"] == 3
         assert [r["success"] for r in record["results"]] == pytest.approx([1 / 3, 1])
+    only = attack(
+        checkpoint, data, attack="GenAttack", eps=[0.45], target="next", options={"steps": "3"}
+    )  # no other way
+    assert only["attacked"] == 3
     none = attack(checkpoint, data, attack="pgd", eps=[0.45], target="0")  # all are of that class already
     assert (none["attacked"], none["results"][0]["success"], none["results"][0]["robust_accuracy"]) == (0, None, 0.75)
     with pytest.raises(OptionError, match=r"--target is next, random or a class \(0, 1\), got '2'"):

@@ -23,18 +23,27 @@ _NOISE = 0.02
 
 
 def of_network(
-    victim: Any, maker: Any, methods: Sequence[Method], levels: Sequence[float], images: Tensor, labels: Tensor
+    victim: Any,
+    maker: Any,
+    methods: Sequence[Method],
+    levels: Sequence[float],
+    images: Tensor,
+    labels: Tensor,
+    aims: Tensor | None = None,
 ) -> list[str]:
     """Warnings about a network, and about the attacks on the one that they are made on.
 
-    Images (B, C, H, W) and labels (B,) come from all over the test set.
+    Images (B, C, H, W) and labels (B,) come from all over the test set; `aims` (B,) are classes to aim at.
     """
     found = []
     with torch.no_grad():
         if not torch.equal(victim(images), victim(images)):
             found.append("the network's outputs differ between two runs: average over its noise before you attack it")
-    right = (predict(maker, images) == labels).nonzero()[:SAMPLE, 0]
-    images, labels = images[right], labels[right]
+    attacked = predict(maker, images) == labels
+    if aims is not None:
+        attacked &= aims != labels
+    right = attacked.nonzero()[:SAMPLE, 0]
+    images, labels, aims = images[right], labels[right], None if aims is None else aims[right]
     if not len(images):
         return found
     zero = _zero_gradients(maker, images, labels)
@@ -46,7 +55,7 @@ def of_network(
         )
     for method in methods:
         if _iterates(method) and not getattr(method.attack, "targets", 0):  # that takes long, and says the same
-            found += _of_method(method, maker, levels, images, labels)
+            found += _of_method(method, maker, levels, images, labels, aims)
     return found
 
 
@@ -105,13 +114,16 @@ def _zero_gradients(network: Any, images: Tensor, labels: Tensor) -> float:
     return float((gradient.flatten(1) == 0).all(1).float().mean())
 
 
-def _of_method(method: Method, network: Any, levels: Sequence[float], images: Tensor, labels: Tensor) -> list[str]:
+def _of_method(
+    method: Method, network: Any, levels: Sequence[float], images: Tensor, labels: Tensor, aims: Tensor | None
+) -> list[str]:
     """Whether an attack wins where nothing can be recognised any more, and whether more steps win more."""
 
     def standing(attack: Any, eps: float) -> Tensor:
         torch.manual_seed(0)  # the same start for few steps and for many
-        (points,) = replace(method, attack=attack)(network, images, wanted(labels), [eps])
-        return predict(network, points) == labels
+        (points,) = replace(method, attack=attack)(network, images, wanted(labels, aims), [eps])
+        classes = predict(network, points)
+        return classes == labels if aims is None else classes != aims
 
     found = []
     whole = largest(method.norm, images.shape[1:])
