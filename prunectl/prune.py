@@ -169,8 +169,8 @@ def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
         wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
     if isinstance(unit, WithNodes):
         wanted["nodes"] = [unit.structure.nodes]
-    found = {name: list(score.shape) for name, score in scores.named().items() if name in wanted or name != "nodes"}
-    for name in [*wanted, *found] if method.unit != "nodes" else wanted:
+    found = {name: list(score.shape) for name, score in scores.named().items()}
+    for name in [*wanted, *(() if method.unit == "nodes" else scores)]:
         if wanted.get(name) != found.get(name):
             expected, got = wanted.get(name, "none"), found.get(name, "none")
             raise OptionError(f"the criterion's scores of {name}: expected a tensor of shape {expected}, found {got}")
