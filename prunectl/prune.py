@@ -169,7 +169,9 @@ def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
         wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
     if isinstance(unit, WithNodes):
         wanted["nodes"] = [unit.structure.nodes]
-    found = {name: list(score.shape) for name, score in scores.named().items()}
+    found = {name: list(score.shape) for name, score in scores.items()}
+    if scores.nodes is not None:
+        found["nodes"] = list(scores.nodes.shape)
     for name in [*wanted, *(() if method.unit == "nodes" else scores)]:
         if wanted.get(name) != found.get(name):
             expected, got = wanted.get(name, "none"), found.get(name, "none")
@@ -178,7 +180,8 @@ def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
 
 def _check_telling(scores: Scores, criterion: str) -> None:
     """Refuse scores by which the order of the parameters would decide."""
-    if not any(bool(score.any()) for score in scores.named().values()):
+    scored = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
+    if not any(bool(score.any()) for score in scored):
         raise OptionError(
             f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
             "another criterion"
