@@ -180,8 +180,8 @@ def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
 
 def _check_telling(scores: Scores, criterion: str) -> None:
     """Refuse scores by which the order of the parameters would decide."""
-    scored = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
-    if not any(bool(score.any()) for score in scored):
+    given = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
+    if not any(bool(score.any()) for score in given):
         raise OptionError(
             f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
             "another criterion"
