@@ -48,7 +48,7 @@ class Paths:
     """Liveness of classes in every tensor of a graph: `live[node]` and `used[node]` are bool (nodes + 1,).
 
     The last entry stands for all indices that carry no node. A class is live in a tensor when its entries depend on the
-    image, and used when an output depends on them.
+    image, and used when an output depends on them. `of_image` holds the images and what is computed from them.
     """
 
     def __init__(self, analysis: Analysis, masks: Masks, removed: Tensor) -> None:
@@ -57,6 +57,8 @@ class Paths:
         self.gone = torch.cat([removed, torch.tensor([False])])
         self.masks = masks
         self.order = [n for n in self.flow.graph.nodes if n.op == "call_function" and self.flow.tensors_of(n)]
+        from_image = [n for n in self.order if any(v.image for v in self.flow.tensors_of(n))]
+        self.of_image = dict.fromkeys([*self.flow.graph.images, *from_image])
         self.links = {node: link for node in self.order if (link := self._link(node)) is not None}
         self.live: dict[fx.Node, Tensor] = {}
         self.used: dict[fx.Node, Tensor] = {}
@@ -83,23 +85,19 @@ class Paths:
     def reached(self) -> Tensor:
         """The classes that are live and used in some tensor: bool (nodes,)."""
         found = self._off_the_image()
-        for node in self._of_the_image():
+        for node in self.of_image:
             found |= self.lying(node) & self.live[node] & self.used[node]
         return found[:-1] & ~self.gone[:-1]
 
     def useless(self) -> Tensor:
         """The classes that no output depends on: bool (nodes,)."""
         used = self._off_the_image()
-        for node in self._of_the_image():
+        for node in self.of_image:
             used |= self.lying(node) & self.used[node]
-            if node in self.order and node not in self.links and self.mixes(node) and self.used[node].any():
+            if node.op == "call_function" and node not in self.links and self.mixes(node) and self.used[node].any():
                 for source in self.sources(node):  # what is inside a recurrent layer is read there
                     used |= self.lying(source)
         return ~used[:-1] & ~self.gone[:-1]
-
-    def _of_the_image(self) -> list[fx.Node]:
-        """The images, and what is computed from them."""
-        return [*self.flow.graph.images, *(n for n in self.order if any(v.image for v in self.flow.tensors_of(n)))]
 
     def _off_the_image(self) -> Tensor:
         """The classes that lie only on what is computed from parameters alone, and used: bool (nodes + 1,).
@@ -107,11 +105,10 @@ class Paths:
         The rank of a low-rank weight is such a class, or what lies between two layers that map positions to a bias.
         """
         image, others = (torch.zeros(self.count, dtype=torch.bool) for _ in range(2))
-        of_the_image = self._of_the_image()
-        for node in of_the_image:
+        for node in self.of_image:
             image |= self.lying(node)
         for node in self.order:
-            if node not in of_the_image and self.used[node].any():
+            if node not in self.of_image and self.used[node].any():
                 for tensor in (node, *self.sources(node)):
                     others |= self.lying(tensor)
         return others & ~image
