@@ -11,8 +11,8 @@ from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.train import train
 from tests.helpers import image_data
-from tests.test_schemes import recipe
-from tests.test_schemes import start as small
+from tests.schemes import recipe
+from tests.schemes import start as small
 
 DATA = load_data("synthetic")
 
