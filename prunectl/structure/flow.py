@@ -1,14 +1,13 @@
 """Labels flow through a graph: every axis of every parameter gets labels, every operation says what they become."""
 
 from collections.abc import Callable, Iterator
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from prunectl.errors import StructureError
-from prunectl.structure.graph import BATCH, Graph, bind, hint, line_of, on_cpu, owner_of, packet, sizes
+from prunectl.structure.graph import Graph, bind, line_of, on_cpu, owner_of, packet, sizes
 from prunectl.structure.labels import Labels, Reason, Row, Value
 from prunectl.structure.views import bases, in_place, written_by
 
@@ -240,6 +239,7 @@ class Flow:
 
 
 def is_pointwise(node: fx.Node) -> bool:
+    """Whether torch itself says that an operation works entry by entry."""
     return torch.Tag.pointwise in getattr(node.target, "tags", ())
 
 
@@ -250,72 +250,9 @@ def _plain(made: Any) -> Any:
     return made
 
 
-def contract(flow: Flow, node: fx.Node, operands: list[tuple[Value, str]], out: str, factor: int = 1) -> Value:
-    """A sum of products, written as in einsum: one letter for every axis.
-
-    A letter that is summed over may shrink only where one side is exactly zero at what is removed. `factor` counts
-    further multiplications of each entry (the positions of a kernel).
-    """
-    rows: dict[str, Row | None] = {}
-    zero: dict[str, bool] = {}
-    length: dict[str, int] = {}
-    for letter in dict.fromkeys("".join(letters for _, letters in operands)):
-        places = [(v, letters.index(letter)) for v, letters in operands if letter in letters]
-        length[letter] = max(v.shape[d] for v, d in places)
-        places = [(v, d) for v, d in places if v.shape[d] == length[letter]]
-        zero[letter] = any(v.zero[d] for v, d in places if v.rows[d] is not None)
-        rows[letter] = join(flow, node, [v.rows[d] for v, d in places])
-        if letter not in out and rows[letter] is not None and not zero[letter]:
-            flow.freeze(rows[letter], node, "summed over, and what is removed would not be zero")
-            rows[letter] = None
-    image = any(v.image for v, _ in operands)
-    _count(flow, node, operands, rows, length, factor, image)
-    shape = tuple(length[letter] for letter in out)
-    shared = tuple(rows.get(letter) if size > 1 else None for letter, size in zip(out, shape, strict=True))
-    return Value(shape, shared, tuple(zero.get(letter, False) for letter in out), image)
-
-
-def _count(
-    flow: Flow,
-    node: fx.Node,
-    operands: list[tuple[Value, str]],
-    rows: dict[str, Row | None],
-    length: dict[str, int],
-    factor: int,
-    image: bool,
-) -> None:
-    """Note what a product costs, and which rows of weights read what comes in."""
-    free = [row for row in rows.values() if row is not None]
-    plain = prod(length[letter] for letter, row in rows.items() if row is None)
-    names = [flow.name_of(row) for v, _ in operands if not v.image for row in v.rows if row is not None]
-    flow.products.append((next((n for n in names if n), ""), factor * plain // (BATCH if image else 1), free))
-    if not image or all(v.image for v, _ in operands):
-        return
-    entering = {letter for v, letters in operands if v.image for letter in letters}
-    for v, letters in operands:
-        if not v.image:
-            flow.reads += [v.rows[d] for d in v.labelled if letters[d] in entering]  # type: ignore[misc]
-
-
-def join(flow: Flow, node: fx.Node, rows: list[Row | None]) -> Row | None:
-    """Axes that meet position by position: their labels become one; where one of them stays, all stay."""
-    labelled = [row for row in rows if row is not None]
-    if not labelled:
-        return None
-    for other in labelled[1:]:
-        flow.labels.unify(labelled[0], other)
-    if len(labelled) < len(rows):
-        flow.freeze(labelled[0], node, "meets an axis that stays")
-        return None
-    return labelled[0]
-
-
 def index_rows(value: Value) -> Iterator[tuple[int, Row]]:
     """The labelled axes of a tensor with their labels."""
     for axis in value.labelled:
         row = value.rows[axis]
         assert row is not None
         yield axis, row
-
-
-__all__ = ["RULES", "Arguments", "Flow", "Result", "Rule", "contract", "hint", "index_rows", "join", "rule"]

@@ -2,7 +2,8 @@
 
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, contract, rule
+from prunectl.structure.contraction import contract
+from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Value
 
 

@@ -5,7 +5,8 @@ from math import prod
 import numpy as np
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, contract, rule
+from prunectl.structure.contraction import contract
+from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.graph import bind
 from prunectl.structure.labels import Row, Value
 

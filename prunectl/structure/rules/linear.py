@@ -4,7 +4,8 @@ from string import ascii_letters
 
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, contract, join, rule
+from prunectl.structure.contraction import contract, join
+from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Value
 
 _LETTERS = "abcdefgh"

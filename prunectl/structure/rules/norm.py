@@ -2,7 +2,8 @@
 
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, index_rows, join, rule
+from prunectl.structure.contraction import join
+from prunectl.structure.flow import Arguments, Flow, Result, index_rows, rule
 from prunectl.structure.labels import Row, Value
 
 

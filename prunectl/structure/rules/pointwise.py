@@ -3,7 +3,8 @@
 import torch
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, join, rule
+from prunectl.structure.contraction import join
+from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.graph import packet
 from prunectl.structure.labels import Row, Value
 

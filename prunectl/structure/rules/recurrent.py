@@ -5,7 +5,8 @@ from math import prod
 import numpy as np
 from torch import fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, join, rule
+from prunectl.structure.contraction import join
+from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.graph import BATCH
 from prunectl.structure.labels import Row, Value
 
