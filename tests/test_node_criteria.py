@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from prunectl.budget import Budget
 from prunectl.checkpoint import build
 from prunectl.criteria.cnip import elasticities
 from prunectl.criteria.efficient_convnets import filter_norm
@@ -15,11 +14,8 @@ from prunectl.criteria.snap import elasticity
 from prunectl.criteria.snip import elasticity as weight_elasticity
 from prunectl.criteria.structured_random import uniform
 from prunectl.criterion import criterion_named
-from prunectl.data import load_data
-from prunectl.errors import OptionError, PrunectlError
-from prunectl.fresh import fresh
+from prunectl.errors import PrunectlError
 from prunectl.header import ModelSpec
-from prunectl.measure import cost, stored_bytes
 from prunectl.prune import prune
 from prunectl.registry import TABLES
 from prunectl.shrink import shrink
@@ -28,62 +24,11 @@ from prunectl.structure.removal import dead_nodes, node_masks
 from prunectl.structure.trace import trace
 from prunectl.unit import NodeRules
 from tests.helpers import checkpoint_of, image_data, randomise_
+from tests.node_networks import GATES, SHAPE, Chain, Gate, Residual
 
-SHAPE = (1, 8, 8)
 CRITERIA = list(TABLES["criterion"])
 OF_NODES = [n for n in CRITERIA if criterion_named(n).unit == "nodes" and not criterion_named(n).needs_training]
 OF_BOTH = [name for name in CRITERIA if criterion_named(name).unit == "both"]
-
-
-class Gate(nn.Module):
-    """Multiplies every channel by a factor, 1 at first."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("factor", torch.ones(width))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor.view(-1, *[1] * (x.ndim - 2))
-
-
-class Chain(nn.Module):
-    """Convolutions with BatchNorm, a flatten to several features per channel, a hidden layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.conv2, self.norm2 = nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.act, self.pool, self.flat = nn.LeakyReLU(0.05), nn.AdaptiveAvgPool2d(2), nn.Flatten()
-        self.hidden, self.drop, self.head = nn.Linear(32, 10), nn.Dropout(0.5), nn.Linear(10, 3)
-        self.gates = nn.ModuleList([nn.Identity() for _ in range(3)])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.gates[0](self.act(self.norm1(self.conv1(x))))
-        x = self.gates[1](self.act(self.norm2(self.conv2(x))))
-        x = self.gates[2](self.act(self.hidden(self.flat(self.pool(x)))))
-        return self.head(self.drop(x))
-
-
-class Residual(nn.Module):
-    """A residual stream of 6 channels that two weights read, and 9 inner ones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.norm = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.inner, self.outer = nn.Conv2d(6, 9, 3, padding=1), nn.Conv2d(9, 6, 3, padding=1)
-        self.act, self.pool, self.flat, self.head = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)
-        self.gates = nn.ModuleList([nn.Identity() for _ in range(3)])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.act(self.norm(self.stem(x)))
-        x = x + self.outer(self.gates[1](self.act(self.inner(self.gates[0](x)))))
-        return self.head(self.gates[2](self.flat(self.pool(x))))
-
-
-GATES = {  # which gates of which width are those of the nodes from this one on
-    Chain: [(6, 0, (0,)), (8, 6, (1,)), (10, 14, (2,))],
-    Residual: [(6, 0, (0, 2)), (9, 6, (1,))],
-}
 
 
 def batch(size: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,111 +184,6 @@ def test_both_prune_the_lowest_of_one_ranking(monkeypatch: pytest.MonkeyPatch) -
     assert pruned.masks["1.weight"].tolist() == [[False, False], [False, True], [True, False]]
     assert pruned.masks["3.weight"].tolist() == [[False, False, True]] + [[False, True, True]] * 2
     assert pruned.masks["1.bias"].tolist() == [False, True, True]
-
-
-BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.3x"), ("size", "1.5KB"), ("size", "3x")]
-
-
-@pytest.mark.parametrize(
-    ("kind", "criterion", "budget", "text"),
-    [
-        *((kind, "snap", *asked) for kind in (Chain, Residual) for asked in BUDGETS),
-        *((Chain, "snapit", *asked) for asked in BUDGETS[::2]),
-        *((Residual, "structured-random", *asked) for asked in BUDGETS[1::2]),
-    ],
-)
-def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind, criterion, budget, text) -> None:
-    start, data = checkpoint_of(randomise_(kind()), SHAPE), image_data()
-    asked = Budget.read(budget, text)
-    pruned = prune(start, data, criterion=criterion, budget=asked, batch_size=16)
-    result, small = pruned.history[-1]["result"], shrink(pruned)
-    counted, dense = cost(small.model, small.masks, SHAPE), start.dense
-    size = stored_bytes(small.model, small.masks)[0]
-    assert (result["parameters"], result["flops"], result["bytes"]) == (counted.parameters, counted.flops, size)
-    was = {"params": dense.parameters, "flops": dense.flops, "size": stored_bytes(start.model, start.masks)[0]}[budget]
-    now = {"params": counted.parameters, "flops": counted.flops, "size": size}[budget]
-    assert now <= asked.limit(was)
-    if criterion == "snap":
-        one_less = result["node_sparsity"] - 1 / start.dense.nodes
-        before = prune(start, data, criterion=criterion, sparsity=one_less, batch_size=16).history[-1]["result"]
-        assert before[{"params": "parameters", "flops": "flops", "size": "bytes"}[budget]] > asked.limit(was)
-    assert pruned.history[-1]["options"][budget] == text and "sparsity" not in pruned.history[-1]["options"]
-
-
-def test_latency_is_measured_with_the_shrunk_network() -> None:
-    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 3000), nn.ReLU(), nn.Linear(3000, 1000), nn.ReLU())
-    start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
-    pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
-    assert 0.02 < pruned.history[-1]["result"]["latency"] < 0.8
-    with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
-        prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
-
-
-def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
-    data = load_data("digits")
-    start = fresh("lenet300", data, source="digits")
-    once = shrink(prune(start, None, criterion="structured-random", sparsity=0.5))
-    state = torch.get_rng_state()
-    for text, nodes in [("size", "4x"), ("params", "0.25x"), ("flops", "4x")]:
-        more = prune(once, None, criterion="efficient-convnets", budget=Budget.read(text, nodes))
-        result = more.history[-1]["result"]
-        share = {"size": result["bytes"] / 4, "params": result["parameters"], "flops": result["flops"] / 2}[text]
-        assert share <= 267_410 / 4
-        assert result["node_sparsity"] > 0.5
-    with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
-        prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
-    assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, --params 2x asks for 133,705 parameters"):
-        prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
-
-
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
-        ({"sparsity": 0.99}, r"node sparsity 0\.99 was asked, 0\.875 is the most with 1 or more nodes left on every"),
-        ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
-        ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
-        ({"budget": Budget.read("params", "10")}, r"--params 10 asks for 10 parameters, \d+ parameters is the least"),
-        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, --flops 1x asks for"),
-        ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
-        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: --scope is global, got 'layer'"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"--size is .* prune nodes \(snap, snapit, str"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give --sparsity"),
-        ({"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"}, "--multiple-of and --outer-layers"),
-        ({}, "give one target"),
-        ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "give one target"),
-    ],
-)
-def test_what_cannot_be_reached_or_asked(keywords, message) -> None:
-    with pytest.raises(OptionError, match=message):
-        prune(checkpoint_of(Chain(), SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
-
-
-def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
-    with pytest.raises(OptionError, match="test has no node that can go, its outputs stay"):
-        prune(
-            checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SHAPE),
-            None,
-            criterion="structured-random",
-            sparsity=0.5,
-        )
-    once = prune(checkpoint_of(Chain(), SHAPE), None, criterion="structured-random", sparsity=0.5)
-    for each in (once, shrink(once)):  # what a shrink removed counts as pruned
-        with pytest.raises(OptionError, match=r"the network is at node sparsity 0\.5 already, 0\.4 was asked"):
-            prune(each, None, criterion="structured-random", sparsity=0.4)
-        more = prune(each, None, criterion="structured-random", sparsity=0.75)
-        assert more.history[-1]["result"]["node_sparsity"] == 0.75
-        assert shrink(more).history[-1]["result"]["nodes"] == 6
-
-
-@pytest.mark.parametrize("multiple", [2, 4])
-def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
-    rules = NodeRules(multiple_of=multiple, min_nodes=2)
-    pruned = prune(checkpoint_of(Chain(), SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
-    small = shrink(pruned).model
-    for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
-        assert width == dense or (width % multiple == 0 and 0 < width < dense)
-    assert pruned.history[-1]["result"]["node_sparsity"] >= 0.4
 
 
 @pytest.mark.parametrize(
