@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from prunectl.accuracy import Accuracy, accuracy
-from prunectl.adversarial import adversarial, divergence, passes
+from prunectl.adversarial import passes
 from prunectl.checkpoint import Checkpoint
 from prunectl.companion import Companion
 from prunectl.errors import OptionError
@@ -20,6 +20,7 @@ from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
 from prunectl.measure import cost, memory_in_use
 from prunectl.moment import Moment
+from prunectl.objective import objective
 from prunectl.pause import paused, restore_
 from prunectl.random_state import forked, random_state, set_random_state_
 from prunectl.recipe import Recipe, optimizer, penalty, scheduler
@@ -240,23 +241,11 @@ class Trainer:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self._logits(inputs)
 
-    def _adversarial(self, pixels: Tensor, labels: Tensor) -> Tensor | None:
-        """The adversarials of a batch, pixels in [0, 255]; None where training is not adversarial."""
-        eps, steps, loss = self.recipe.adv_eps, self.recipe.adv_steps, self.recipe.adv_loss
-        if not eps:
-            return None
-        return adversarial(self._classify, self.model, pixels, labels, eps=eps, steps=steps, loss=loss)
-
     def _fit(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser."""
         recipe = self.recipe
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
-            other = self._adversarial(pixels, labels)
-            trades = other is not None and recipe.adv_loss == "trades"
-            logits = self._classify(pixels if other is None or trades else other)
-            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-            if other is not None and trades:
-                loss = loss + recipe.adv_beta * divergence(logits, self._classify(other))
+            loss, logits = objective(recipe, self._classify, self.model, pixels, labels)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
         more = None if self.companion is None else self.companion.penalty(self.model)
         total = total if more is None else total + more
