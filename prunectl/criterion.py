@@ -65,7 +65,7 @@ class Round:
     masks: Masks
     original: dict[str, Tensor]
     progress: float
-    """0 in the first round, close to 1 in the last."""
+    """0 in the first round, close to 1 in the last; during training 0 at its start, 1 where rounds end."""
 
 
 def criterion_named(name: str) -> Criterion:

@@ -123,7 +123,7 @@ class Rounds:
         torch.manual_seed(seed_for("prune", seed))
         fixed = None if self.during.sparsity is None else self._sparsity(i, self.during.sparsity)
         if fixed is None or method.regrows or unit.keep(fixed) < unit.kept:
-            unit.progress = i / len(self.epochs)
+            unit.progress = self._progress(i)
             if scores is None:
                 batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
                 scores = scored(method, unit, batches, {} if first else self.keywords, self.recipe.amp)
@@ -162,7 +162,7 @@ class Rounds:
             raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
         if during.schedule not in (None, self.method.schedule):
             raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
-        last = min(math.floor(self.method.until * self.recipe.epochs), self.recipe.epochs - 1)
+        last = math.ceil(self.method.until * self.recipe.epochs) - 1
         most = (last - during.prune_delay) // during.prune_every
         return during.prune_steps or max(most, 1)
 
@@ -179,6 +179,12 @@ class Rounds:
             return target
         rounds = self._schedule(target)
         return rounds[min(i, len(rounds) - 1)]
+
+    def _progress(self, i: int) -> float:
+        """How far a round is from the first to the last; of the training where the network is sparse from its start."""
+        if self.method.begins is None:
+            return i / len(self.epochs)
+        return min(self.epochs[i] / (self.method.until * self.recipe.epochs), 1.0)
 
     def _check_epochs(self) -> None:
         """Refuse a training that is too short, and to go back to what is not behind."""

@@ -1,16 +1,20 @@
 """The trainings that come with a criterion: penalties, rewinding, dropping and growing."""
 
+import dataclasses
 import itertools
 
 import pytest
 import torch
 from torch import nn
 
+from prunectl.criteria import drop_grow
 from prunectl.criteria.hoyer import Hoyer
+from prunectl.criterion import Batches, Round
 from prunectl.during import During
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.prune import prune
+from prunectl.scores import Scores
 from prunectl.shrink import shrink
 from prunectl.train import Trainer, train
 from tests.helpers import checkpoint_of, image_data
@@ -123,9 +127,9 @@ def test_rounds_that_a_sparse_network_has_passed_are_left_out() -> None:
 # --- drop and grow
 
 
-@pytest.mark.parametrize(("criterion", "last"), [("rigl", 6), ("set", 7)])
+@pytest.mark.parametrize(("criterion", "last"), [("rigl", 5), ("set", 7)])
 def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(criterion: str, last: int) -> None:
-    """RigL drops and grows up to three quarters of eight epochs, SET after all but the last."""
+    """RigL drops and grows before three quarters of eight epochs are over, SET after all but the last."""
     plan = recipe(criterion, 0.7, epochs=8, opt="sgd", lr=0.05)
     trainer = Trainer(start(), image_data(), plan)
     kept = 468 - round(0.7 * 468)
@@ -145,6 +149,18 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
     events = trainer.result().history[-1]["result"]["events"]
     assert [event["epoch"] for event in events] == list(range(last + 1))
     assert moved > 50
+
+
+def test_rigl_counts_its_progress_from_the_first_step_to_three_quarters(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(model: nn.Module, data: Batches, now: Round) -> Scores:
+        seen.append(now.progress)
+        return Scores({name: (weight != 0).float() for name, weight in prunable(model).items()})
+
+    monkeypatch.setattr(drop_grow, "rigl", dataclasses.replace(drop_grow.rigl, scorer=watched))
+    train(start(), image_data(), recipe("rigl", 0.7, epochs=8, prune_delay=1, prune_every=2))
+    assert seen[1:] == [3 / 6, 5 / 6]  # before the training its options are tried
 
 
 @pytest.mark.parametrize("criterion", ["rigl", "set"])
@@ -187,7 +203,7 @@ def test_a_sparse_network_is_grown_as_it_is() -> None:
     """No second pruning at the start of one that is at the target."""
     sparse = prune(start(), None, criterion="erk", sparsity=0.7)
     made = train(sparse, image_data(), recipe("rigl", 0.7, epochs=4))
-    assert [event["epoch"] for event in made.history[-1]["result"]["events"]] == [1, 2, 3]
+    assert [event["epoch"] for event in made.history[-1]["result"]["events"]] == [1, 2]
 
 
 def test_masked_nodes_do_not_grow_back() -> None:

@@ -25,8 +25,8 @@ def by_gradient(
 ) -> Scores:
     """RigL: in every layer a share of the weights goes, the smallest, and as many come with the largest |dL/dθ|.
 
-    The share is fraction / 2 (1 + cos π p), p = the progress from the first round to the last; rounds end at 3/4 of the
-    training. (The source counts p from the first step to there.) What has just gone may come back.
+    The share is fraction / 2 (1 + cos π p), p = the progress from the first step to 3/4 of the training, before which
+    rounds end. What has just gone may come back.
     1 = stays or comes, 0 = goes or stays away. Source: Evci et al. 2020 (arXiv:1911.11134), section 3.
     """
     names = list(prunable(model))
