@@ -18,8 +18,9 @@ from prunectl import files, header, shapes
 from prunectl.errors import CheckpointError, DeviceError, OptionError, PrunectlError
 from prunectl.header import DenseCounts, Header, ModelSpec
 from prunectl.images import ImageData, Preprocessing
+from prunectl.keywords import keyword_options
 from prunectl.masks import Masks, pack, unpack
-from prunectl.registry import LIBRARIES, check_trusted, keyword_options, resolve
+from prunectl.registry import LIBRARIES, check_trusted, resolve
 from prunectl.shadow import loose
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import cut

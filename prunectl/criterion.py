@@ -7,8 +7,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from prunectl.errors import OptionError
+from prunectl.keywords import shared_options
 from prunectl.masks import Masks
-from prunectl.registry import resolve, shared_options
+from prunectl.registry import resolve
 from prunectl.schedule import DEFAULT_STEPS
 from prunectl.scores import Scores
 
@@ -52,7 +53,7 @@ class Criterion:
         """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the companion.
 
         Raises:
-            OptionError: as `registry.keyword_options`.
+            OptionError: as `keywords.keyword_options`.
         """
         scorer, *companion = shared_options([p for p in (self.scorer, self.companion) if p is not None], given, what)
         return scorer, companion[0] if companion else {}

@@ -7,9 +7,10 @@ import torch
 from prunectl.checkpoint import Checkpoint, build
 from prunectl.header import DenseCounts, ModelSpec
 from prunectl.images import ImageData
+from prunectl.keywords import keyword_options
 from prunectl.masks import Masks, check_prunable
 from prunectl.measure import cost
-from prunectl.registry import keyword_options, resolve
+from prunectl.registry import resolve
 from prunectl.seeds import seed_for
 from prunectl.structure.count import count_nodes
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from prunectl.adversarial import LOSSES
 from prunectl.during import During
 from prunectl.errors import OptionError
-from prunectl.registry import keyword_options, resolve, unknown
+from prunectl.keywords import keyword_options
+from prunectl.registry import resolve, unknown
 
 SCHEDULES = ("constant", "cosine", "onecycle")
 AUGMENTATIONS = ("flip", "crop")

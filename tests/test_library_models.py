@@ -12,8 +12,9 @@ from torch import nn
 from prunectl.checkpoint import read, versions, write
 from prunectl.errors import DataError, OptionError, UnknownName
 from prunectl.fresh import fresh
+from prunectl.keywords import keyword_options
 from prunectl.recipe import Recipe
-from prunectl.registry import check, keyword_options, resolve
+from prunectl.registry import check, resolve
 from prunectl.train import train
 from tests.helpers import image_data
 
