@@ -29,7 +29,7 @@ def fresh(
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
     spec = ModelSpec(name=model, input=data.shape, classes=len(data.classes), options=keywords)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("weights", seed))
+        torch.default_generator.manual_seed(seed_for("weights", seed))  # that of the cpu alone
         network = build(spec)
     check_prunable(network, all_layers=False)
     counted = cost(network, Masks.dense(), spec.input)

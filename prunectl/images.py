@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prunectl.errors import DataError
+from prunectl.seeds import seed_for
 
 HELD_OUT = 0.2
 CROP_PADDING = 4
@@ -34,7 +35,8 @@ def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.devic
     """Scale and shift (C, 1, 1), made once for a device: making them anew for every batch would wait for the gpu."""
     scale = [1 / (255 * s) for s in std]
     shift = [-m / s for m, s in zip(mean, std, strict=True)]
-    return torch.tensor(scale, device=device).view(-1, 1, 1), torch.tensor(shift, device=device).view(-1, 1, 1)
+    with torch.inference_mode(False):  # who comes first may be evaluating, who comes next wants a gradient
+        return torch.tensor(scale, device=device).view(-1, 1, 1), torch.tensor(shift, device=device).view(-1, 1, 1)
 
 
 class ImageSource(Protocol):
@@ -176,7 +178,7 @@ class ImageData:
     def random_labels(self, seed: int) -> "ImageData":
         """Shuffle the labels of the training images (Zhang et al. 2017); those of the test images stay."""
         labels = self.train.labels
-        shuffled_labels = labels[_permutation(len(labels), mixed(seed, 1)).to(labels.device)]
+        shuffled_labels = labels[_permutation(len(labels), seed_for("labels", seed)).to(labels.device)]
         train = self.train.relabel(shuffled_labels)
         return replace(self, train=train, changes=(*self.changes, ("random_labels", True)))
 

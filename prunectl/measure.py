@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +156,10 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
     """Seconds per batch on the model's device, one cpu thread: median and interquartile range."""
     from torch.utils.benchmark import Timer  # noqa: PLC0415
 
-    inputs = torch.randn(batch, *shape, device=next(model.parameters()).device)
-    with evaluating(model), torch.inference_mode():
+    device = next(model.parameters()).device
+    inputs = torch.randn(batch, *shape, device=device)
+    here = torch.cuda.device(device) if device.type == "cuda" else nullcontext()  # for which the timer waits
+    with here, evaluating(model), torch.inference_mode():
         timer = Timer("model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=1)
         taken = timer.blocked_autorange(min_run_time=_TIMING_SECONDS)
     return {"batch": batch, "median_s": taken.median, "iqr_s": taken.iqr, "runs": len(taken.times)}

@@ -15,6 +15,7 @@ from prunectl.errors import OptionError
 from prunectl.expand import retraceable
 from prunectl.images import ImageData
 from prunectl.masks import prunable
+from prunectl.random_state import forked
 from prunectl.registry import resolve, unknown
 from prunectl.regroup import for_unit
 from prunectl.sampling import scoring_batches
@@ -84,7 +85,7 @@ def prune(
     state = unit_of(method, checkpoint, model, how)
     state.check(sparsity)
 
-    with torch.random.fork_rng(devices=[]):
+    with forked(checkpoint.device):
         torch.manual_seed(seed_for("prune", seed))
         batches = batches_for(checkpoint, data, batch_size, balanced, seed)
         rounds, i, begun = planned(sparsity or _SOME, steps), 0, state.kept

@@ -105,7 +105,7 @@ class Rounds:
                 )
             structure = trace(checkpoint.model, checkpoint.spec.input, outer=self.how.rules.outer_layers)
         images = len(self.data.train)
-        with torch.random.fork_rng(devices=[]):
+        with forked(checkpoint.device):
             torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
             made: Companion = self.method.companion(checkpoint.model, structure, images, **self.companion_keywords)
         if structure is not None:

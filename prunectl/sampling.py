@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from prunectl.images import ImageSource, Preprocessing, mixed
+from prunectl.seeds import seed_for
 
 _BLOCK = 8  # batches that are looked up together, so that images on disk are decoded side by side
 
@@ -21,7 +22,7 @@ def scoring_batches(
     size = min(size, len(images))
     if not balanced:
         for epoch in count():
-            for pixels, labels in images.batches(size, seed=mixed(seed, epoch)):
+            for pixels, labels in images.batches(size, seed=mixed(seed_for("scoring", seed), epoch)):
                 yield preprocessing(pixels.to(device)), labels.to(device)
     chosen = balanced_indices(images.labels.cpu(), size, seed)
     while True:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from prunectl.modes import evaluating
 
 _SECONDS = 0.3
-_WARM_UP = 3
+_LEAST = 3
+"""Passes to warm up, and passes that are timed however long they take."""
 
 
 def relative_latency(one: nn.Module, other: nn.Module, shape: tuple[int, int, int]) -> float:
@@ -19,10 +20,11 @@ def relative_latency(one: nn.Module, other: nn.Module, shape: tuple[int, int, in
     torch.set_num_threads(1)
     try:
         with evaluating(one), evaluating(other), torch.inference_mode():
-            for _ in range(_WARM_UP):
+            for _ in range(_LEAST):
                 _seconds(one, image), _seconds(other, image)
-            taken = [(_seconds(one, image), _seconds(other, image)) for _ in range(_WARM_UP)]
-            while sum(map(sum, taken)) < _SECONDS:
+            taken: list[tuple[float, float]] = []
+            begun = perf_counter()
+            while len(taken) < _LEAST or perf_counter() - begun < _SECONDS:
                 taken.append((_seconds(one, image), _seconds(other, image)))
     finally:
         torch.set_num_threads(threads)
@@ -34,6 +36,6 @@ def _seconds(model: nn.Module, image: Tensor) -> float:
     """The time of one forward pass."""
     begun = perf_counter()
     model(image)
-    if image.is_cuda:
-        torch.cuda.synchronize(image.device)
+    if image.device.type != "cpu":
+        torch.accelerator.synchronize(image.device)
     return perf_counter() - begun

@@ -67,7 +67,7 @@ class Trainer:
         scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
         self.scheduler = scheduler(recipe, self.optimizer, self.steps_per_epoch * scheduled)
         self.average = _average(self.model, recipe.ema)
-        self.companion_average = None if self.companion is None else _average(self.companion, recipe.ema)
+        self.companion_average = self._companion_average()
         self.moment: Moment | None = None
         self.penalty = penalty(recipe)
         self.step = self.images = self.spent = 0
@@ -101,9 +101,9 @@ class Trainer:
                 )
                 for pixels, labels in batches:
                     self._fit(pixels.to(self.device), labels.to(self.device))
-                    self.seconds = time.perf_counter() - started
                     at_end = self.step % self.steps_per_epoch == 0
-                    record = self._record(at_end) if at_end or self.step % every == 0 else None
+                    record = self._record(at_end, started) if at_end or self.step % every == 0 else None
+                    self.seconds = time.perf_counter() - started
                     if record and at_end and self.rounds is not None and self._between(self.rounds, epoch + 1):
                         record["pruned"] = self.rounds.now
                     self.random = random_state(self.device)
@@ -187,8 +187,8 @@ class Trainer:
         if companion is not None:
             scores = companion.scores(self.model)
             companion.fold_(self.model)
-            if self.average is not None and self.companion_average is not None:
-                cast(Companion, self.companion_average.module).fold_(self.average.module)
+            if self.average is not None:
+                self._averaged_companion(companion).fold_(self.average.module)
         with forked(self.device):
             pruned = rounds.run(before, scores)
         if self.recipe.compile and pruned.model is not before.model:
@@ -206,7 +206,7 @@ class Trainer:
                 self.optimizer.param_groups[1]["params"] = (
                     [] if self.companion is None else [*self.companion.parameters()]
                 )
-        self.companion_average = None if self.companion is None else _average(self.companion, self.recipe.ema)
+        self.companion_average = self._companion_average()
         if self.average is not None:
             averaged = cut(self.average.module.state_dict(), kept)
             count, self.average = self.average.n_averaged, _average(self.model, self.recipe.ema)
@@ -223,9 +223,18 @@ class Trainer:
         if self.companion is None:
             return network
         folded = copy.deepcopy(network).requires_grad_(True)
-        companion = self.companion if self.companion_average is None else self.companion_average.module
-        cast(Companion, companion).fold_(folded)
+        self._averaged_companion(self.companion).fold_(folded)
         return folded
+
+    def _companion_average(self) -> AveragedModel | None:
+        """The average of a companion that has anything to average."""
+        if self.companion is None or not self.companion.state_dict():
+            return None
+        return _average(self.companion, self.recipe.ema)
+
+    def _averaged_companion(self, companion: Companion) -> Companion:
+        """What stands for a companion in the averaged network."""
+        return companion if self.companion_average is None else cast(Companion, self.companion_average.module)
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs (B, classes), with what a companion puts in place of parameters."""
@@ -278,14 +287,16 @@ class Trainer:
             self.enforcer.gradients_()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
 
-    def _record(self, at_end: bool) -> dict[str, Any]:
+    def _record(self, at_end: bool, started: float) -> dict[str, Any]:
         """What the log says after this step; loss and accuracy are means over the images since the last record."""
+        loss, right = float(self.loss) / self.seen, int(self.correct) / self.seen  # waits for a gpu
+        self.seconds = time.perf_counter() - started
         record = {
             "step": self.step,
             "images": self.seen,
             "epoch": self.step / self.steps_per_epoch,
-            "loss": float(self.loss) / self.seen,
-            "accuracy": int(self.correct) / self.seen,
+            "loss": loss,
+            "accuracy": right,
             "lr": self.optimizer.param_groups[0]["lr"],
             **self.sparsity,
             "flops_per_sample": self.flops,
@@ -301,7 +312,8 @@ class Trainer:
             spec = self.start.spec
             found = accuracy(self._evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
             self.evaluated = found
-            record |= {"eval_loss": found.loss, "eval_accuracy": found.top1}
+            self.seconds = time.perf_counter() - started
+            record |= {"eval_loss": found.loss, "eval_accuracy": found.top1, "seconds": self.seconds}
         if self.companion is not None:
             record |= self.companion.facts(self.model)
         self.last = record

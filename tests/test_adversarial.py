@@ -1,11 +1,14 @@
 """Adversarial training: what is trained on, what it costs, and that it helps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from prunectl.adversarial import adversarial, divergence, farthest, passes, worst_case
 from prunectl.attack import attack
+from prunectl.evaluate import evaluate
 from prunectl.images import ImageData, Images, Preprocessing
 from prunectl.recipe import Recipe
 from prunectl.train import Trainer, train
@@ -51,6 +54,16 @@ def test_making_them_moves_no_statistics_and_leaves_no_gradients():
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_network_that_was_evaluated_trains_on_adversarials():
+    data = image_data(classes=3)
+    begun = checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8))
+    data = replace(data, preprocessing=Preprocessing((0.123,), (0.321,)))  # of no other test
+    begun = replace(begun, preprocessing=data.preprocessing)
+    evaluate(begun, data, with_latency=False)
+    recipe = Recipe(epochs=1, batch_size=16, adv_eps=0.1, adv_steps=1)
+    assert train(begun, data, recipe).history[-1]["options"]["adv_eps"] == 0.1
 
 
 def test_what_a_step_costs_in_forward_passes():

@@ -204,6 +204,8 @@ def test_random_labels_are_a_permutation_over_the_same_pixels() -> None:
     assert sorted(randomised.train.labels.tolist()) == list(range(10))
     assert randomised.train.labels.tolist() == data.random_labels(seed=1).train.labels.tolist()
     assert randomised.test.labels.tolist() == [0, 1, 2]
+    orders = [torch.cat([y for _, y in data.train.batches(5, seed=mixed(1, epoch))]) for epoch in range(4)]
+    assert not any(torch.equal(order, randomised.train.labels) for order in orders)  # of a training with this seed
 
 
 def test_image_data_moves_as_one() -> None:

@@ -1,5 +1,6 @@
 """Curves: what is one operating point, and what is said of it."""
 
+import copy
 import io
 import shutil
 
@@ -10,6 +11,7 @@ from prunectl.report import as_latex, collect, report, settings
 from prunectl.report.checklist import checklist
 from prunectl.report.curves import Stat, pareto
 from prunectl.report.headline import headline
+from prunectl.report.history import differences, method
 from prunectl.report.tree import tree
 from tests.sweeps import TRAIN, checkpoint, log, measure, sweep
 
@@ -78,6 +80,39 @@ def test_recipes_of_one_criterion_stand_apart(tmp_path):
     ]
     assert setting.dense is None
     assert len(notices) == 0
+
+
+def chain(*commands: str, sparsity: float = 0.9, epochs: tuple[int, ...] = (1, 1)) -> list[dict]:
+    """A history: prune and train in this order, the first pruning to another sparsity than the last."""
+    targets, trainings = iter([0.3, 0.9] if commands.count("prune") > 1 else [sparsity]), iter(epochs)
+    options = {"prune": lambda: {**SNIP, "sparsity": next(targets)}, "train": lambda: {"epochs": next(trainings)}}
+    return [{"command": command, "options": options.get(command, dict)()} for command in commands]
+
+
+def test_recipes_differ_in_an_earlier_target_and_not_in_the_last():
+    twice = chain("prune", "train", "prune", "train")
+    earlier, later = copy.deepcopy(twice), copy.deepcopy(twice)
+    earlier[0]["options"]["sparsity"], later[2]["options"]["sparsity"] = 0.8, 0.95
+    assert method(later).recipe == method(twice).recipe != method(earlier).recipe
+    assert (method(twice).target, method(later).target) == (0.9, 0.95)
+
+
+def test_a_training_that_the_clock_stopped_is_of_the_recipe_of_its_like():
+    stopped = [[{"command": "train", "options": {"steps": n, "total_steps": 900}}] for n in (411, 415, 900)]
+    recipes = [method(history).recipe for history in stopped]
+    assert recipes[0] == recipes[1] != recipes[2]
+
+
+def test_recipes_have_different_words():
+    histories = [
+        *(chain("prune", "train", epochs=(n,)) for n in (1, 2)),
+        chain("prune", "shrink", "train"),
+        *(chain("prune", "train", "train", epochs=each) for each in ((1, 2), (2, 1))),
+    ]
+    words = differences([method(history).recipe for history in histories])
+    assert len(set(words)) == len(words)
+    assert words[0] == "prune train, train 2: epochs=1"
+    assert differences([method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
 
 
 def test_the_same_seed_twice_is_no_second_seed(tmp_path):

@@ -168,8 +168,10 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
         both = {"attack": "fgsm+pgd", "norm": "l2", "results": [worst], "warnings": ["the gradient is zero"]}
         blur = {"corruption": "blur", "severity": 1, "accuracy": 0.75}
         corruptions = {"attack": "corruptions", "results": [], "corruptions": [blur, {**blur, "accuracy": 0.25}]}
+        part = {"corruption": "jpeg", "severity": 1, "accuracy": 0.125}
+        jpeg = {**corruptions, "corruptions": [part], "images": 5, "test_images": 10}
         with path.with_name(path.name.replace(".safetensors", ".results.jsonl")).open("a") as file:
-            for record in (both, corruptions):
+            for record in (both, corruptions, jpeg):
                 file.write(json.dumps({"command": "attack", "checkpoint": digest, **record}) + "\n")
     sources = collect([tmp_path])
     (setting,), notices = settings(sources)
@@ -178,7 +180,8 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
     assert [(figure.title, figure.rows[1][3]) for figure in section.figures] == [
         ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
         ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 against fewer weights", 0.3),
-        ("Accuracy on corrupted images, mean over kinds and severities against fewer weights", 0.5),
+        ("Accuracy on corrupted images (blur), mean over severities against fewer weights", 0.5),
+        ("Accuracy on corrupted images (jpeg) on 5 of 10 images, mean over severities against fewer weights", 0.125),
     ]
 
 

@@ -78,3 +78,13 @@ def test_a_checkpoint_that_is_missing_is_refused(dense, tmp_path):
         collect([dense, tmp_path / "gone.safetensors"])
     with pytest.raises(FileError, match=r"cannot read .*gone.log.jsonl: no such file or directory; check the path"):
         collect([dense, tmp_path / "gone.log.jsonl"])
+
+
+def test_every_ancestor_has_its_own_lineage(tmp_path):
+    train, prune = ("train", {**TRAIN, "seed": 0}), ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0})
+    for steps in (1, 2, 3):
+        checkpoint(tmp_path, f"a{steps}", *[train, prune, train][:steps])
+        checkpoint(tmp_path, f"b{steps}", *[("train", {**TRAIN, "seed": 1}), prune, train][:steps])
+    found = collect([tmp_path / "a3.safetensors", tmp_path / "b3.safetensors"], parents=True)
+    lineage = {path.stem: [source.path.stem for source in before] for path, before in found.lineage.items()}
+    assert lineage == {"a1": [], "a2": ["a1"], "a3": ["a1", "a2"], "b1": [], "b2": ["b1"], "b3": ["b1", "b2"]}

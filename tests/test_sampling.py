@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunectl.images import Preprocessing
+from prunectl.images import Preprocessing, mixed
 from prunectl.sampling import balanced_indices, scoring_batches
 from tests.helpers import random_images
 
@@ -25,6 +25,14 @@ def test_classes_are_balanced_in_every_batch_and_over_all(labels, size, seed):
         assert int(counts[present].max() - counts[present].min()) <= 1
         total += counts
     assert int(total[present].max() - total[present].min()) <= 1
+
+
+def test_batches_as_they_come_are_not_those_of_a_training_with_the_same_seed():
+    images, device = random_images(40, (1, 2, 2), 5), torch.device("cpu")
+    plain = Preprocessing((0.0,), (1.0,))
+    found = [y for _, y in islice(scoring_batches(images, plain, device, 20, seed=1, balanced=False), 2)]
+    trained = [y for _, y in images.batches(20, seed=mixed(1, 0))]
+    assert not torch.equal(torch.cat(found), torch.cat(trained))
 
 
 @given(LABELS, st.integers(0, 3))

@@ -23,6 +23,15 @@ from tests.schemes import SHAPE, network, recipe, start
 # --- hoyer
 
 
+@pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
+def test_a_penalty_goes_with_an_average(criterion: str) -> None:
+    plain, averaged = (train(start(), image_data(), recipe(criterion, 0.5, ema=ema)) for ema in (None, 0.5))
+    assert averaged.history[-1]["result"]["events"] == plain.history[-1]["result"]["events"]
+    assert not all(
+        torch.equal(a, b) for a, b in zip(averaged.model.parameters(), plain.model.parameters(), strict=True)
+    )
+
+
 def test_the_penalty_is_added_until_the_round() -> None:
     """Without a loss to fit, HoyerSquare alone moves the weights, and only before the trim."""
     trainer = Trainer(start(), image_data(), recipe("hoyer-square", epochs=3, options={"strength": "0.01"}))

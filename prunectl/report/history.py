@@ -1,15 +1,16 @@
 """What the history of a checkpoint says: how it was pruned, to what target, with which seed."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prunectl.budget import UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold")
-_VARIES = {"seed", "device", *TARGETS}
-"""Options in which runs of one recipe may differ."""
+_VARIES = {"seed", "device"}
+"""Options in which runs of one recipe may differ, as they do in the target of the last pruning."""
 
 History = Sequence[dict[str, Any]]
 
@@ -38,6 +39,8 @@ def method(history: History) -> Method:
     if prunings:
         at = prunings[0][0]
         when = "during" if at in trainings else "after" if trainings and trainings[0] < at else "before"
+    last = prunings[-1][0] if prunings else None
+    entries = [[entry["command"], _fixed(entry.get("options", {}), aims=i == last)] for i, entry in enumerate(history)]
     seeds = list(dict.fromkeys(entry["options"]["seed"] for entry in history if "seed" in entry.get("options", {})))
     return Method(
         criterion="+".join(dict.fromkeys(str(options["criterion"]) for _, options in prunings)) or None,
@@ -45,7 +48,7 @@ def method(history: History) -> Method:
         target=_target(prunings[-1][1]) if prunings else None,
         seed=seeds[0] if len(seeds) == 1 else "+".join(map(str, seeds)) or None,
         trained=bool(trainings),
-        recipe=json.dumps([[entry["command"], _fixed(entry.get("options", {}))] for entry in history], sort_keys=True),
+        recipe=json.dumps(entries, sort_keys=True),
     )
 
 
@@ -69,10 +72,13 @@ def differences(recipes: Sequence[str]) -> list[str]:
         return chains
     keys = sorted({key for values in flat for key in values})
     apart = [key for key in keys if len({repr(values.get(key)) for values in flat}) > 1]
-    return [
-        ", ".join(f"{key.split(' ', 2)[2]}={values[key]}" for key in apart if key in values) or "defaults"
-        for values in flat
+    often = Counter(key.name for key in apart)
+    heads = [[chain] if len(set(chains)) > 1 else [] for chain in chains]
+    words = [
+        ", ".join([*head, *(f"{key.said(often)}={values[key]}" for key in apart if key in values)]) or "defaults"
+        for head, values in zip(heads, flat, strict=True)
     ]
+    return [f"{word} #{words[:i].count(word) + 1}" if words.count(word) > 1 else word for i, word in enumerate(words)]
 
 
 def _target(options: dict[str, Any]) -> float | str | None:
@@ -87,16 +93,33 @@ def _target(options: dict[str, Any]) -> float | str | None:
     return options.get("scope")
 
 
-def _fixed(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key not in _VARIES}
+def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
+    """What runs of one recipe have in common; of a training that the clock stopped, that it was."""
+    varies = {*_VARIES, *(TARGETS if aims else ())}
+    fixed = {key: value for key, value in options.items() if key not in varies}
+    if "total_steps" in fixed and "steps" in fixed:
+        fixed["steps"] = "all" if fixed["steps"] == fixed["total_steps"] else "fewer"
+    return fixed
 
 
-def _flat(entries: list[Any]) -> dict[str, Any]:
-    """Options by name, those of a later command of the same name under its number."""
-    found: dict[str, Any] = {}
-    for number, (command, options) in enumerate(entries, 1):
+@dataclass(frozen=True, order=True)
+class _Option:
+    """An option of the command at this place in a history."""
+
+    place: int
+    command: str
+    name: str
+
+    def said(self, often: Mapping[str, int]) -> str:
+        """Its name, with its command where others have the same."""
+        return self.name if often[self.name] < 2 else f"{self.command} {self.place}: {self.name}"
+
+
+def _flat(entries: list[Any]) -> dict[_Option, Any]:
+    """All options of a recipe."""
+    found: dict[_Option, Any] = {}
+    for place, (command, options) in enumerate(entries, 1):
         for key, value in options.items():
             values = value if isinstance(value, dict) else {key: value}
-            for name, part in values.items():
-                found[f"{number} {command} {name}"] = part
+            found |= {_Option(place, command, name): part for name, part in values.items()}
     return found

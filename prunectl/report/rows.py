@@ -112,10 +112,14 @@ def attack_name(record: dict[str, Any]) -> str:
     kind = "" if norm in (None, "linf") or str(norm) in record["attack"] else f" ({norm})"
     aim = f" aimed at {record['target']}" if "target" in record else ""
     origin = f" from {record['source'][:8]}" if record.get("source") else ""
+    return f"{record['attack']}{kind}{options}{aim}{origin}{images_of(record)}"
+
+
+def images_of(record: dict[str, Any]) -> str:
+    """On which images, where these are not the whole test set."""
     done, there = record.get("images"), record.get("test_images")
     fewer = f" on {done} of {there} images" if done != there else ""
-    held_out = " held out" if record.get("data", {}).get("tuning") else ""
-    return f"{record['attack']}{kind}{options}{aim}{origin}{fewer}{held_out}"
+    return fewer + (" held out" if record.get("data", {}).get("tuning") else "")
 
 
 def data_name(described: dict[str, Any]) -> str:

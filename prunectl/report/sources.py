@@ -68,16 +68,18 @@ def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
     read = {source.path: source for source in found}
     ancestors = Ancestors()
     lineage: dict[Path, tuple[Source, ...]] = {}
-    for source in found:
+    todo = list(found)
+    while todo:
+        source = todo.pop(0)
         before, missing = ancestors.of(source.path, source.history)
         for path in before:
             if path not in read:
                 read[path] = _read(path, notices)
+                todo.append(read[path])
         lineage[source.path] = tuple(read[path] for path in before)
-        notices += [_missing(source, step) for step in missing]
+        if source in found:
+            notices += [_missing(source, step) for step in missing]
     given = [ancestor for source in found for ancestor in ((*lineage[source.path], source) if parents else (source,))]
-    for i, source in enumerate(given):
-        lineage.setdefault(source.path, tuple(given[:i]))
     return Sources(tuple(dict.fromkeys(given)), lineage, tuple(dict.fromkeys(notices)))
 
 

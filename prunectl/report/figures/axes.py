@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from prunectl.report.curves import Point, Row, Setting, Value
+from prunectl.report.rows import images_of
 from prunectl.report.sources import Sources
 
 
@@ -121,15 +123,28 @@ def robust_measures(setting: Setting) -> list[Measure]:
     ]
 
 
-def corruption_measure(sources: Sources) -> Measure | None:
-    """Mean accuracy over corruptions and severities, of the last such record of each checkpoint; None without any."""
-    found: dict[str, float] = {}
+def corruption_measures(sources: Sources) -> list[Measure]:
+    """Mean accuracy over corruptions and severities, one for every choice of corruptions and images."""
+    found: dict[str, dict[str, float]] = {}
     for source in sources.given:
-        records = [record["corruptions"] for record in source.attacks if record.get("corruptions")]
-        if records:
-            found[str(source.path)] = fmean(entry["accuracy"] for entry in records[-1])
-    title = "accuracy on corrupted images, mean over kinds and severities"
-    return Measure("corruptions", title, lambda row: found.get(row["checkpoint"])) if found else None
+        for record in source.attacks:
+            if record.get("corruptions"):
+                mean = fmean(entry["accuracy"] for entry in record["corruptions"])
+                found.setdefault(_corruptions(record), {})[str(source.path)] = mean
+    return [
+        Measure(f"corruptions{i}", f"accuracy on {name}, mean over severities", _of(found[name]))
+        for i, name in enumerate(sorted(found))
+    ]
+
+
+def _corruptions(record: dict[str, Any]) -> str:
+    """Which corruptions, of which images."""
+    kinds = dict.fromkeys(entry["corruption"] for entry in record["corruptions"])
+    return f"corrupted images ({', '.join(kinds)}){images_of(record)}"
+
+
+def _of(means: dict[str, float]) -> Value:
+    return lambda row: means.get(row["checkpoint"])
 
 
 def _robust(attack: str, eps: float) -> Value:

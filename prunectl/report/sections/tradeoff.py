@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from prunectl.report.blocks import Section
 from prunectl.report.curves import Setting
-from prunectl.report.figures.axes import AXES, CLOSE, TOP1, TOP5, corruption_measure, robust_measures, training_axis
+from prunectl.report.figures.axes import AXES, CLOSE, TOP1, TOP5, corruption_measures, robust_measures, training_axis
 from prunectl.report.figures.figure import Figure
 from prunectl.report.figures.tradeoff import Styles, trade_off
 from prunectl.report.sections.points import points_table
@@ -46,10 +46,9 @@ def robust_section(setting: Setting, sources: Sources, styles: Styles, *, prefix
     """Robust accuracy under every attack and eps, and accuracy on corrupted images, against weights."""
     section = Section(f"{prefix}-robust", f"Robustness{suffix}", _ROBUST, legend=True)
     measures = robust_measures(setting)
-    corrupted = corruption_measure(sources)
     figures: list[Figure | None] = [
         trade_off(setting, AXES[0], measure, styles, prefix=prefix)
-        for measure in [*measures[:_MOST], *([corrupted] if corrupted else [])]
+        for measure in [*measures[:_MOST], *corruption_measures(sources)]
     ]
     section.figures = [replace(figure, caption="") for figure in figures if figure is not None]
     if len(measures) > _MOST:
