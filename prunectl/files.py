@@ -7,11 +7,16 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prunectl.errors import FileError
+
+try:
+    import fcntl
+except ImportError:  # not everywhere
+    fcntl = None  # type: ignore[assignment]
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -117,6 +122,26 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
     return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+@contextlib.contextmanager
+def locked(path: Path, taken: str) -> Iterator[None]:
+    """Hold a lock on a file, made if need be; a kill frees it. A system that knows no such locks holds none.
+
+    Raises:
+        FileError: another process holds it, which `taken` says, or the file cannot be opened.
+    """
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FileError(taken) from error
+        yield
 
 
 def sha256(path: Path) -> str:

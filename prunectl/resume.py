@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
@@ -18,8 +17,6 @@ from prunectl.header import Header
 from prunectl.masks import Masks, pack, unpack
 from prunectl.recipe import Recipe
 from prunectl.registry import check_trusted
-
-SUFFIX = ".resume.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +56,8 @@ def write(paused: Paused, path: Path) -> None:
     files.write(path, save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)}))
 
 
-def read(path: Path, device: torch.device) -> Paused:
-    """Read what `write` wrote.
+def read(path: Path) -> Paused:
+    """Read what `write` wrote, on the cpu.
 
     Raises:
         FileError, CheckpointError: missing, damaged, or not a paused training.
@@ -73,7 +70,9 @@ def read(path: Path, device: torch.device) -> Paused:
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe = _recipe(**content["recipe"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not an interrupted training; give a NAME{SUFFIX} that Ctrl-C left") from error
+        raise CheckpointError(
+            f"{path} is not an interrupted training; give a NAME.resume.safetensors that Ctrl-C left"
+        ) from error
     named = {"model": head.model.name, "optimizer": recipe.opt, "regularizer": recipe.reg or ""}
     if recipe.prune is not None:
         named |= {"criterion": recipe.prune.criterion, "schedule": recipe.prune.schedule or ""}
@@ -81,7 +80,7 @@ def read(path: Path, device: torch.device) -> Paused:
         check_trusted(kind, name, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     model = network(head, weights, str(path))
-    start = from_header(head, model, Masks(masks), content["sha256"]).to(device)
+    start = from_header(head, model, Masks(masks), content["sha256"])
     return Paused(start, recipe, State(tensors, content["values"]), content["run"])
 
 

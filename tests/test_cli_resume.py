@@ -7,7 +7,11 @@ import subprocess
 import time
 
 import pytest
+import torch
 
+from prunectl import fresh
+from prunectl.files import locked
+from tests.datasets.files import write_family
 from tests.running import PROGRAM, listing, run_cli
 
 PATIENCE = 120.0
@@ -101,6 +105,59 @@ def test_a_new_training_does_not_replace_an_interrupted_one(cli, refused, tmp_pa
     )
     cli(*line, "--epochs", 0, "--force")
     assert set(checkpoints(tmp_path)) == {"lenet300-digits.train.safetensors"}
+
+
+def test_a_resumed_training_does_not_replace_another_interrupted_one(cli, refused, tmp_path):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--max-minutes", 0]
+    cli(*line, "-o", "a.safetensors")
+    cli(*line, "-o", "b.safetensors")
+    for name in ("b.safetensors", "b.log.jsonl"):
+        (tmp_path / name).unlink()
+    told = refused("train", "--resume", "a.resume.safetensors", "-o", "b.safetensors")
+    assert "b.resume.safetensors holds an interrupted training" in told
+    cli("train", "--resume", "a.resume.safetensors", "-o", "b.safetensors", "--force")
+    assert set(checkpoints(tmp_path)) == {"a.safetensors", "b.safetensors"}
+
+
+def test_an_output_takes_one_training_at_a_time(cli, refused, tmp_path):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--epochs", 1, "-o", "a.safetensors"]
+    with locked(tmp_path / "a.log.jsonl.part", "taken"):
+        assert refused(*line, "--force") == (
+            "prunectl: another training is writing a.safetensors; wait for it, or choose another output with -o\n"
+        )
+    cli(*line)
+    assert listing(tmp_path).keys() == {"a.safetensors", "a.log.jsonl"}
+
+
+def test_a_target_that_another_training_made_meanwhile_is_not_replaced(raw, tmp_path, monkeypatch):
+    made = fresh.fresh
+
+    def slow(*given, **how):
+        (tmp_path / "a.safetensors").touch()
+        return made(*given, **how)
+
+    monkeypatch.setattr(fresh, "fresh", slow)
+    ran = raw("train", "--model", "lenet300", "--subset", 300, "--epochs", 1, "-o", "a.safetensors")
+    assert (ran.code, ran.out) == (1, "") and ran.err.startswith("prunectl: a.safetensors exists")
+    assert listing(tmp_path).keys() == {"a.safetensors"}
+
+
+def test_the_log_of_a_checkpoint_that_is_gone_is_not_replaced(cli, refused, tmp_path):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--epochs", 1, "-o", "a.safetensors"]
+    cli(*line)
+    (tmp_path / "a.safetensors").unlink()
+    assert "a.log.jsonl exists; choose another output with -o" in refused(*line)
+
+
+def test_a_training_is_resumed_on_the_data_and_the_device_it_began_with(cli, tmp_path, monkeypatch):
+    monkeypatch.delenv("PRUNECTL_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_family(tmp_path / "sets" / "FashionMNIST" / "raw")
+    line = ["train", "--model", "mlp5", "-M", "hidden=8", "--data", "fashionmnist", "--device", "cpu", "--epochs", 2]
+    cli(*line, "--data-dir", "sets", "--max-minutes", 0, "-o", "a.safetensors")
+    monkeypatch.setattr("prunectl.checkpoint.device_named", lambda name: torch.device({"cpu": "cpu"}[name]))
+    cli("train", "--resume", "a.resume.safetensors")
+    assert set(checkpoints(tmp_path)) == {"a.safetensors"}
 
 
 def test_what_cannot_be_resumed_is_one_line(net, cli, refused, tmp_path):

@@ -177,7 +177,7 @@ def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_pa
         path = tmp_path / f"{stop}.resume.safetensors"
         resume.write(Paused(broken.current, broken.recipe, broken.state(), {}), path)
         torch.manual_seed(99)
-        paused = resume.read(path, torch.device("cpu"))
+        paused = resume.read(path)
         resumed = Trainer(paused.checkpoint, data, paused.recipe, paused.state)
         rest = records_of(resumed)
         assert states_equal(whole.result().model, resumed.result().model), stop

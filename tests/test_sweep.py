@@ -130,6 +130,31 @@ def test_a_file_of_someone_else_is_not_replaced(refused, tmp_path):
     assert "out/a.train.safetensors exists, and no sweep wrote it" in refused("sweep", "plan.toml", "--out", "out")
 
 
+@pytest.mark.parametrize("name", ["plan.toml", "report.csv", "report.json", "report.html"])
+def test_a_report_or_plan_of_someone_else_is_not_replaced(refused, tmp_path, name):
+    plan = "[pipelines]\na = 'train --model mlp5 -M hidden=8 --epochs 0'"
+    (tmp_path / "mine.toml").write_text(plan)
+    (tmp_path / name).write_text("mine")
+    assert refused("sweep", "mine.toml", "--out", ".") == (
+        f"prunectl: {name} exists, and no sweep wrote it; give another --out\n"
+    )
+    assert listing(tmp_path).keys() == {"mine.toml", name}
+
+
+def test_a_plan_may_lie_where_the_sweep_goes(sweep, raw, tmp_path):
+    (tmp_path / "plan.toml").write_text("[pipelines]\na = 'train --model mlp5 -M hidden=8 --epochs 0'")
+    assert raw("sweep", "plan.toml", "--out", ".").code == 0
+    assert raw("sweep", "plan.toml", "--out", ".").code == 0
+
+
+def test_a_sweep_in_which_nothing_ends_says_what_failed(sweep, raw, tmp_path):
+    code, record = sweep("[pipelines]\na = 'train --model mlp5 -M hidden=8 --subset 99999'")
+    assert (code, record["report"], record["run"]) == (1, None, 0)
+    assert list(record["failed"]) == ["a.train"]
+    told = raw("sweep", "plan.toml", "--out", "out").err
+    assert "1 of the stages failed; out/stages/a.train.log tells more of the first" in told
+
+
 def test_a_pipeline_may_begin_with_a_checkpoint(sweep, tiny, tmp_path):
     plan = "[pipelines]\na = 'prune tiny.safetensors -c magnitude -s 0.75 | eval --no-latency'"
     assert sweep(plan)[1]["run"] == 2

@@ -1,15 +1,14 @@
 """An interrupted training, taken up again on the command line."""
 
 import json
-import shutil
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import typer
 
-from prunectl.cli import options, training
+from prunectl.cli import board, training
 from prunectl.errors import OptionError
-from prunectl.files import sha256, write
+from prunectl.files import sha256
 from prunectl.header import beside
 from prunectl.registry import check_trusted
 
@@ -32,38 +31,63 @@ def resumed(
     output_path: Path | None,
     limit: float | None,
     force: bool,
-    board_of: Callable[[Path], Path | None],
+    tensorboard: bool,
+    tensorboard_dir: Path | None,
 ) -> None:
-    """Go on with an interrupted training; its options come from its file."""
+    """Go on with an interrupted training; its options come from its file, but for those that are given."""
     from prunectl import resume
     from prunectl.checkpoint import device_named
     from prunectl.cli.start import images_for
     from prunectl.train import Trainer
 
-    paused = resume.read(paused_path, device_named(device))
-    path = output_path or paused_path.with_name(Path(paused.run["output"]).name)
-    ours = path.exists() and sha256(path) == paused.run.get("written")  # left by --max-minutes
-    options.target(path, path, "train", force=force or ours)
-    check_trusted("data", paused.run["data"], str(paused_path))
-    images = images_for(paused.checkpoint, paused.run["data"], data_dir, **paused.run["data_options"])
-    trainer = Trainer(paused.checkpoint, images, paused.recipe, paused.state)
-    begun = paused_path.with_name(paused_path.name.removesuffix(resume.SUFFIX) + training.LOG_SO_FAR)
-    if begun.exists() and begun != beside(path, training.LOG_SO_FAR):
-        shutil.move(begun, beside(path, training.LOG_SO_FAR))
-    _forget(beside(path, training.LOG_SO_FAR), paused.state.values["step"])
-    training.run(trainer, path, {**paused.run, "output": str(path)}, limit, board_of(path))
-    if paused_path != beside(path, resume.SUFFIX):
+    paused = resume.read(paused_path)
+    began = {"data_dir": None, "device": "auto", "tensorboard": False, "tensorboard_dir": None, **paused.run}
+    begun = paused.checkpoint.to(device_named(began["device"] if device == "auto" else device))
+    path = output_path or paused_path.with_name(Path(began["output"]).name)
+    ours = path.exists() and sha256(path) == began.get("written")  # left by --max-minutes
+    training.check_target(path, force=force or ours)
+    elsewhere = beside(path, training.PAUSED).absolute() != paused_path.absolute()
+    if elsewhere and not force:
+        training.refuse_over_paused(path)
+    check_trusted("data", began["data"], str(paused_path))
+    run = {
+        **began,
+        "output": str(path),
+        "data_dir": began["data_dir"] if data_dir is None else str(data_dir.absolute()),
+        "tensorboard": began["tensorboard"] or tensorboard,
+        "tensorboard_dir": began["tensorboard_dir"] if tensorboard_dir is None else str(tensorboard_dir.absolute()),
+    }
+    images = images_for(begun, run["data"], _path(run["data_dir"]), **run["data_options"])
+    trainer = Trainer(begun, images, paused.recipe, paused.state)
+    shown = board.folder(run["tensorboard"], _path(run["tensorboard_dir"]), path)
+    if shown is not None:
+        board.check_installed()
+    before = paused_path.with_name(paused_path.name.removesuffix(training.PAUSED) + training.LOG_SO_FAR)
+    with training.claimed(path, force=force or ours) as log:
+        if elsewhere and before.exists():
+            log.write_bytes(before.read_bytes())
+            before.unlink()
+        _forget(log, paused.state.values["step"])
+        training.run(trainer, path, run, limit, shown)
+    if elsewhere:
         paused_path.unlink(missing_ok=True)
 
 
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
 def _forget(log: Path, step: int) -> None:
-    """Drop what a log says of later steps, which a kill undid."""
-    if log.exists():
-        kept = [line for line in log.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        write(log, "".join(line + "\n" for line in kept).encode())
+    """Cut off what a log says of later steps, which a kill undid."""
+    kept = 0
+    for line in log.read_bytes().splitlines(keepends=True):
+        if _step_of(line) > step:
+            break
+        kept += len(line)
+    os.truncate(log, kept)
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     """The step of a log line; one that was cut off comes last."""
     try:
         return float(json.loads(line)["step"])

@@ -64,17 +64,17 @@ def command(
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
-    _prepare(out, state.FOLDER)
+    state.prepare(out, text)
     with state.locked(out):
         todo = run.jobs_of(stages, out.resolve(), line.run)
         output.say(f"{told}, {len(stages) - len(todo)} done before")
-        write(out / "plan.toml", text.encode())
+        write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
         made = _reported(run.write_report(results, stages, out), out)
     failed = [outcome for outcome in ended if outcome.error is not None]
     record = {
-        "report": str(made),
+        "report": None if made is None else str(made),
         "pipelines": len(results),
         "stages": len(stages),
         "shared": shared,
@@ -86,16 +86,16 @@ def command(
     if as_json:
         output.emit(json.dumps(record))
     _refuse_failed(failed, out)
-    if not as_json:
+    if not as_json and made is not None:
         output.emit(made)
 
 
-def _reported(paths: "list[Path]", out: Path) -> Path:
-    """The page of all checkpoints; where it cannot be drawn, why, and the table."""
+def _reported(paths: "list[Path]", out: Path) -> Path | None:
+    """The page of all checkpoints; where it cannot be drawn, why, and the table; None without any."""
     from prunectl.sweep import run
 
     try:
-        return run.write_page(paths, out) if paths else out / "report.csv"
+        return run.write_page(paths, out) if paths else None
     except OptionError as error:
         output.say(str(error))
         return out / "report.csv"
@@ -133,13 +133,6 @@ def _read(arguments: Sequence[str]) -> dict[str, Any]:
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     return params
-
-
-def _prepare(out: Path, folder: str) -> None:
-    try:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot write {out}: {(error.strerror or str(error)).lower()}; give another --out") from error
 
 
 def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":

@@ -1,6 +1,6 @@
 """prunectl train."""
 
-from functools import partial
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,6 @@ from prunectl.cli import board, options, resuming, training
 from prunectl.cli.options import completes
 from prunectl.cli.prune import DEFAULT_SPARSITY
 from prunectl.errors import OptionError
-from prunectl.header import beside
 from prunectl.registry import check
 
 PRUNING = {
@@ -156,8 +155,6 @@ def command(
     }
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
-    if tensorboard or tensorboard_dir is not None:
-        board.check_installed()
     if resume is not None:
         resuming.refuse_others(ctx)
         return resuming.resumed(
@@ -167,8 +164,11 @@ def command(
             output_path,
             max_minutes,
             force,
-            partial(board.folder, tensorboard, tensorboard_dir),
+            tensorboard,
+            tensorboard_dir,
         )
+    if tensorboard or tensorboard_dir is not None:
+        board.check_installed()
     _refuse_without_criterion(ctx, criterion)
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
@@ -179,11 +179,9 @@ def command(
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "train", force=force)
-    paused = beside(path, ".resume.safetensors")
-    if paused.exists() and not force:
-        raise OptionError(
-            f"{paused} holds an interrupted training; go on with --resume {paused}, or replace by --force"
-        )
+    if not force:
+        training.refuse_over_paused(path)
+    training.check_target(path, force=force)
 
     from prunectl.checkpoint import device_named
     from prunectl.cli.start import start
@@ -248,15 +246,24 @@ def command(
         seed=seed,
     )
     trainer = Trainer(begun, images, recipe)
-    beside(path, training.LOG_SO_FAR).unlink(missing_ok=True)
-    training.run(
-        trainer,
-        path,
-        {"data": data or begun.data, "data_options": data_options, "output": str(path)},
-        max_minutes,
-        board.folder(tensorboard, tensorboard_dir, path),
-    )
+    run = {
+        "data": data or begun.data,
+        "data_options": data_options,
+        "data_dir": _absolute(data_dir),
+        "device": device,
+        "output": str(path),
+        "tensorboard": tensorboard,
+        "tensorboard_dir": _absolute(tensorboard_dir),
+    }
+    with training.claimed(path, force=force) as log:
+        os.truncate(log, 0)
+        training.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path))
     return None
+
+
+def _absolute(path: Path | None) -> str | None:
+    """A path that means the same in another folder."""
+    return None if path is None else str(path.absolute())
 
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import output, signals
+from prunectl import files
+from prunectl.cli import options, output, signals
 from prunectl.errors import Interrupted, OptionError
 from prunectl.header import beside
 
@@ -14,19 +15,60 @@ if TYPE_CHECKING:
     from prunectl.cli.board import Board
     from prunectl.train import Trainer
 
+PAUSED = ".resume.safetensors"
+LOG = ".log.jsonl"
 LOG_SO_FAR = ".log.jsonl.part"
 """An earlier log stays in place, beside the earlier checkpoint, until the training that replaces both is done."""
 _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, from which --resume goes on after a crash."""
 
 
+def check_target(path: Path, *, force: bool) -> None:
+    """Refuse to replace a checkpoint or a log."""
+    options.target(path, path, "train", force=force)
+    files.check_target(beside(path, LOG), force=force)
+
+
+def refuse_over_paused(path: Path) -> None:
+    """Refuse to replace an interrupted training.
+
+    Raises:
+        OptionError: one would have written this checkpoint.
+    """
+    paused = beside(path, PAUSED)
+    if paused.exists():
+        raise OptionError(
+            f"{paused} holds an interrupted training; go on with --resume {paused}, or replace by --force"
+        )
+
+
+@contextmanager
+def claimed(path: Path, *, force: bool) -> Iterator[Path]:
+    """Keep an output to one training at a time, by the log so far, which it gives; then check the target once more.
+
+    Raises:
+        FileError: another training writes there, or has done so by now.
+    """
+    log = beside(path, LOG_SO_FAR)
+    with files.locked(log, f"another training is writing {path}; wait for it, or choose another output with -o"):
+        try:
+            check_target(path, force=force)
+            yield log
+        finally:
+            if log.exists() and not log.stat().st_size:
+                log.unlink()
+
+
 def run(
     trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None, board_at: Path | None = None
 ) -> None:
-    """Train to the end, or to Ctrl-C or the time limit; write what came of it, and on the way a TensorBoard."""
-    from prunectl import checkpoint, files, resume
+    """Train to the end, or to Ctrl-C or the time limit; write what came of it, and on the way a TensorBoard.
 
-    log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, ".log.jsonl", resume.SUFFIX))
+    The path is `claimed`; `run` is what a later --resume has to know.
+    """
+    from prunectl import checkpoint, resume
+
+    log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, LOG, PAUSED))
 
     def save() -> None:
         resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), run), paused)
@@ -62,7 +104,7 @@ def run(
     if finished:
         paused.unlink(missing_ok=True)
         final.unlink(missing_ok=True)
-        if log.exists():
+        if log.stat().st_size:
             log.replace(final)
     else:
         files.write(final, log.read_bytes() if log.exists() else b"")

@@ -54,12 +54,17 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
 
 
 def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
-    """Write report.json and report.csv over what the pipelines ended in, as far as it is there; gives what is there."""
+    """Write report.json and report.csv over what the pipelines ended in, as far as it is there; gives what is there.
+
+    Where nothing is there, nothing is written.
+    """
     before = state.known(folder)
     named = {stage.identity: stage for stage in state.with_known_names(stages, before)}
     done = state.finished(folder, list(named.values()), before)
     ended = [result for result in results if result.identity in done]
     paths = [state.checkpoint_of(folder, named[result.identity], named) for result in ended]
+    if not paths:
+        return []
     row_of = {row["checkpoint"]: row for row in report.report(paths)}  # pipelines may end in the same checkpoint
     rows = [row_of[str(path)] for path in paths]
     most_first = sorted(results, key=lambda result: -len(result.values))  # which have them in the order of the plan

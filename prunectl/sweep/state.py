@@ -1,18 +1,22 @@
 """What of a sweep is done: one small record for every stage, in the folder `stages` of the sweep's own."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prunectl import files
 from prunectl.errors import FileError
 from prunectl.files import sha256, write
 from prunectl.results import records
 from prunectl.sweep.stages import Stage
 
 FOLDER = "stages"
+PLAN = "plan.toml"
+WRITES = (PLAN, "report.csv", "report.json", "report.html")
+"""What stands beside the checkpoints of a sweep."""
 Known = Mapping[str, dict[str, Any]]
 """Identity -> the record of the stage that began or ended last under it."""
 
@@ -74,18 +78,29 @@ def finished(folder: Path, stages: Sequence[Stage], before: Known) -> set[str]:
     return done
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def prepare(folder: Path, plan: str) -> None:
+    """Make the folder of a sweep, or take one where a sweep was before; the plan itself may lie there already.
+
+    Raises:
+        FileError: it cannot be made, or holds a file of someone else's that the sweep would replace.
+    """
+    if not (folder / FOLDER).is_dir():
+        for path in (folder / name for name in WRITES):
+            if path.exists() and not (path.name == PLAN and path.read_bytes() == plan.encode()):
+                raise FileError(f"{path} exists, and no sweep wrote it; give another --out")
+    try:
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"cannot write {folder}: {(error.strerror or str(error)).lower()}; give another --out"
+        ) from error
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Keep a folder to one sweep at a time; a kill frees it.
 
     Raises:
         FileError: another sweep has it.
     """
-    import fcntl  # noqa: PLC0415  (not everywhere)
-
-    with (folder / FOLDER / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FileError(f"another sweep is running in {folder}; wait for it, or give another --out") from error
-        yield
+    taken = f"another sweep is running in {folder}; wait for it, or give another --out"
+    return files.locked(folder / FOLDER / "lock", taken)
