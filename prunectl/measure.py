@@ -1,10 +1,12 @@
 """What a network costs: weights, multiply-accumulates, bytes, time, memory."""
 
+import ctypes
 import resource
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from prunectl.shadow import like_parameters, on_meta, shadow
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -167,15 +170,26 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
 
 def peak_memory(device: torch.device, work: Callable[[], Any]) -> tuple[Any, int]:
     """Run `work`; return its value and the peak bytes: allocated on the gpu, or resident in the process on a cpu."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return work(), torch.cuda.max_memory_allocated(device)
+    forget_peak(device)
     return work(), memory_in_use(device)
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let `memory_in_use` count from now on; on a cpu only Linux can, elsewhere it counts from the process's start."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before, and kept by the allocator, is not the work's
+        _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
+
+
 def memory_in_use(device: torch.device) -> int:
-    """Peak bytes so far: allocated on the gpu, or resident in the process on a cpu."""
+    """Peak bytes since `forget_peak`: allocated on the gpu, or resident in the process on a cpu."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        told = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(told.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

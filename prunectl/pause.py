@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from prunectl.moment import Moment, plain_group
+from prunectl.moment import Moment, plain_group, plain_slots
 from prunectl.resume import State
 from prunectl.structure.optimizer import laid_out
 
@@ -20,9 +20,11 @@ def paused(trainer: "Trainer") -> State:
     tensors |= {"sums/loss": trainer.loss, "sums/correct": trainer.correct}
     if trainer.average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state_dict().items()}
+    numbers = {}
     for name, parameter in trainer.trained():
         slots = trainer.optimizer.state.get(parameter, {})
         tensors |= {f"optimizer/{name}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
+        numbers[name] = plain_slots(slots)
     if trainer.companion is not None:
         tensors |= {f"companion/{name}": tensor for name, tensor in trainer.companion.state_dict().items()}
     if trainer.companion_average is not None:
@@ -37,6 +39,7 @@ def paused(trainer: "Trainer") -> State:
             "seen": trainer.seen,
             "seconds": trainer.seconds,
             "spent": trainer.spent,
+            "slots": numbers,
             "groups": trainer.optimizer.state_dict()["param_groups"],
             "scheduler": trainer.scheduler.state_dict(),
             "entries": len(trainer.start.history),
@@ -58,14 +61,14 @@ def restore_(trainer: "Trainer", state: State) -> None:
     trainer.loss, trainer.correct = (kinds["sums"][name].to(trainer.device) for name in ("loss", "correct"))
     if trainer.average is not None:
         trainer.average.load_state_dict(kinds["average"])
-    slots: dict[str, dict[str, Tensor]] = {}
+    slots = {name: dict(each) for name, each in state.values.get("slots", {}).items()}
     for key, tensor in kinds.get("optimizer", {}).items():
         name, _, slot = key.rpartition("/")
         slots.setdefault(name, {})[slot] = tensor
     saved = {
         number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
         for number, (name, parameter) in enumerate(trainer.trained())
-        if name in slots
+        if slots.get(name)
     }
     groups = [plain_group(group) for group in state.values["groups"]]
     trainer.optimizer.load_state_dict({"state": saved, "param_groups": groups})

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prunectl.header import beside
+from prunectl.errors import FileError
+from prunectl.header import beside, read_toc
 
 
 def records(path: Path, sha256: str) -> list[dict[str, Any]]:
@@ -20,7 +21,23 @@ def records(path: Path, sha256: str) -> list[dict[str, Any]]:
     return found
 
 
-def accuracy(path: Path, sha256: str) -> float | None:
-    """The accuracy that eval measured last, None where it did not."""
-    measured = [record["accuracy"] for record in records(path, sha256) if record.get("command") == "eval"]
+def accuracy(path: Path, sha256: str, data: str) -> float | None:
+    """The accuracy that eval measured last on the test images of `data`, None where it did not."""
+    measured = [
+        record["accuracy"]
+        for record in records(path, sha256)
+        if record.get("command") == "eval" and _is_test_set(record.get("data", {}), data)
+    ]
     return measured[-1] if measured else None
+
+
+def is_of(file: Path, sha256: str | None) -> bool:
+    """Whether a file of tensors beside a checkpoint says that it belongs to these very bytes."""
+    try:
+        return sha256 is not None and read_toc(file).metadata.get("checkpoint") == sha256
+    except FileError:
+        return False
+
+
+def _is_test_set(described: dict[str, Any], data: str) -> bool:
+    return data in (described.get("name"), described.get("source")) and not described.get("tuning")

@@ -18,7 +18,7 @@ from prunectl.companion import Companion
 from prunectl.errors import OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
-from prunectl.measure import cost, memory_in_use
+from prunectl.measure import cost, forget_peak, memory_in_use
 from prunectl.moment import Moment
 from prunectl.objective import objective
 from prunectl.pause import paused, restore_
@@ -39,7 +39,7 @@ def train(checkpoint: Checkpoint, data: ImageData, recipe: Recipe | None = None)
 
     Raises:
         DataError: the images do not fit the network.
-        OptionError: the recipe cannot work.
+        OptionError: the recipe cannot work, or the network was trained on what is held out now.
     """
     trainer = Trainer(checkpoint, data, recipe or Recipe())
     for _ in trainer.steps():
@@ -53,6 +53,7 @@ class Trainer:
     def __init__(self, checkpoint: Checkpoint, data: ImageData, recipe: Recipe, state: State | None = None) -> None:
         spec = checkpoint.spec
         data.check_fits(spec.input, spec.classes, spec.name)
+        checkpoint.check_held_out(data)
         self.start, self.recipe = checkpoint, recipe
         self.data = data.to(checkpoint.device)
         self.device = checkpoint.device
@@ -86,6 +87,7 @@ class Trainer:
 
     def steps(self) -> Iterator[dict[str, Any] | None]:
         """Train step by step from where it stands; yields a log record when one is due, else None."""
+        forget_peak(self.device)
         with forked(self.device):
             set_random_state_(self.device, self.random)
             started = time.perf_counter() - self.seconds

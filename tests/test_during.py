@@ -27,6 +27,7 @@ from prunectl.train import Trainer, train
 from tests.helpers import checkpoint_of, image_data, randomise_
 from tests.toys import TOYS
 
+SLOWING = "tests.optimizers:Slowing"
 SHAPE = (1, 8, 8)
 EVERY_EPOCH = {"prune_delay": 0, "prune_every": 1}
 WEIGHTS = 4 * 9 + 6 * 4 * 9 + 24 * 8 + 8 * 3
@@ -158,6 +159,7 @@ def named(name: str) -> Checkpoint:
         ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
         ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "sched": "cosine"}),
         ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
+        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "opt": SLOWING, "lr": 0.1}),
         ("network", "gate-decorators", (4, 6), {"prune_every": 2, "prune_steps": 2, "ema": 0.9}),
         ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
     ],

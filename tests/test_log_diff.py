@@ -9,6 +9,7 @@ from torch import nn
 
 from prunectl.diff import diff
 from prunectl.masks import Masks
+from prunectl.results import accuracy
 from tests.helpers import checkpoint_of
 from tests.running import run_without_torch
 
@@ -109,3 +110,16 @@ def test_what_is_no_checkpoint_is_one_line(tiny, refused):
         ["rerun", "no.safetensors"],
     ):
         assert "cannot read no.safetensors" in refused(*command)
+
+
+def test_an_accuracy_is_that_on_the_test_images_of_its_data(tmp_path):
+    records = [
+        {"data": {"name": "digits"}, "accuracy": 0.9},
+        {"data": {"name": "mine", "source": "imagefolder:mine"}, "accuracy": 0.8},
+        {"data": {"name": "digits", "tuning": True}, "accuracy": 0.7},
+        {"data": {"name": "synthetic"}, "accuracy": 0.1},
+    ]
+    lines = [json.dumps({"command": "eval", "checkpoint": "aa", **record}) for record in records]
+    (tmp_path / "net.results.jsonl").write_text("\n".join(lines))
+    found = [accuracy(tmp_path / "net.safetensors", "aa", data) for data in ("digits", "imagefolder:mine", "cifar10")]
+    assert found == [0.9, 0.8, None]

@@ -1,5 +1,7 @@
 """What eval reports is what can be counted by hand."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from prunectl.errors import DataError, OptionError
 from prunectl.evaluate import evaluate
 from prunectl.images import Images, Preprocessing
 from prunectl.masks import Masks
-from prunectl.measure import cost, latency, stored_bytes
+from prunectl.measure import cost, latency, peak_memory, stored_bytes
 from tests.helpers import checkpoint_of, image_data
 from tests.toys import TOYS
 
@@ -122,6 +124,13 @@ def test_a_record_says_everything_once() -> None:
     assert record["accuracy"] == pytest.approx(sum(record["per_class"].values()) / 3)
     assert record["peak_memory_bytes"] > 1e6
     assert "latency" not in record
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system forgets a peak")
+def test_the_peak_of_memory_is_that_of_the_work() -> None:
+    device = torch.device("cpu")
+    much = peak_memory(device, lambda: torch.ones(100_000_000).sum())[1]
+    assert peak_memory(device, lambda: torch.ones(1).sum())[1] < much - 300_000_000
 
 
 def test_images_that_do_not_fit_are_refused() -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from prunectl.checkpoint import read
 from prunectl.errors import UntrustedCode
+from prunectl.files import sha256
 from prunectl.masks import prunable
 from prunectl.report import collect
 from prunectl.report.look import Timing
@@ -108,13 +109,15 @@ def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     (source,) = sources.given
     dense = read(tmp_path / "net.safetensors")
     scores = {name: weight.detach().abs() for name, weight in prunable(dense.model).items()}
-    save_file(scores, tmp_path / "net.scores.safetensors")
+    save_file(scores, tmp_path / "net.scores.safetensors", {"checkpoint": sha256(tmp_path / "net.safetensors")})
     found = look(source, sources.lineage[source.path], run=False)
     assert (found.scores.count, found.scores.kept) == (266_200, 5324)
     assert found.missing == {
         "samples": "The network was not run for this page.",
         "speed": "The network was not run for this page.",
     }
+    save_file(scores, tmp_path / "net.scores.safetensors", {"checkpoint": "of other bytes"})
+    assert look(source, sources.lineage[source.path], run=False).scores is None
     save_file({"other": torch.ones(3)}, tmp_path / "net.scores.safetensors")
     found = look(source, sources.lineage[source.path], run=False)
     assert found.scores is None
@@ -139,13 +142,16 @@ def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, ke
 def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
-    save_file({**tensors, "adversarial_prediction": torch.tensor([7, 8, 9])}, tmp_path / "net.examples.safetensors")
+    tensors["adversarial_prediction"] = torch.tensor([7, 8, 9])
+    save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": sha256(net)})
     (source,) = collect([net]).given
     found = look(source, run=False)
     assert [(one.label, one.answer) for one in found.adversarial] == [(0, 7), (1, 8), (2, 9)]
     assert Image.open(io.BytesIO(found.adversarial[0].adversarial)).tobytes() == bytes([51] * 4)
     (_, pictures) = inside_section(source, found).pictures[-1]
     assert [picture.caption for picture in pictures] == [f"{i}, then taken for {i + 7}" for i in range(3)]
+    save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": "of other bytes"})
+    assert look(source, run=False).adversarial == ()
     (tmp_path / "net.examples.safetensors").write_bytes(b"")
     assert look(source, run=False).adversarial == ()
 

@@ -24,6 +24,7 @@ RECIPES = [
     {"opt": "adamw", "sched": "onecycle", "ema": 0.9},
     {"opt": "sgd", "lr": 0.05, "sched": "cosine", "clip": 0.1},
     {"opt": "rmsprop", "noise": 0.01, "reg": "lp", "reg_options": {"p": "0.7"}, "label_smoothing": 0.1},
+    {"opt": "tests.optimizers:Slowing", "lr": 0.1},
 ]
 
 
@@ -82,6 +83,20 @@ def test_a_resumed_training_is_bit_identical(changes: dict[str, object], stop: i
     assert whole.result().history == resumed.result().history
     same = [key for key in records[0] if key not in ("seconds", "memory_bytes")]
     assert [[r[key] for key in same] for r in rest] == [[r[key] for key in same] for r in records[stop:]]
+
+
+def test_what_an_interrupted_training_cannot_hold_is_told() -> None:
+    trainer = Trainer(start(), image_data(), Recipe(epochs=1, batch_size=16, opt="tests.optimizers:Remembering"))
+    next(trainer.steps())
+    with pytest.raises(OptionError, match="the optimiser keeps a list as 'seen' of a parameter"):
+        trainer.state()
+
+
+def test_a_network_is_not_trained_on_with_what_it_has_seen_held_out() -> None:
+    data = image_data()
+    seen = train(start(), data, Recipe(epochs=1, batch_size=16))
+    with pytest.raises(OptionError, match="--tuning measures on training images, which this network was trained on"):
+        Trainer(seen, data.tuning(), Recipe(epochs=1, batch_size=16))
 
 
 def test_draws_outside_do_not_disturb_a_running_training() -> None:

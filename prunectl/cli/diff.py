@@ -25,7 +25,7 @@ def command(
         "checkpoints": [str(a), str(b)],
         "identical": ours.sha256 == theirs.sha256,
         **diff(ours, theirs),
-        "accuracy": [accuracy(a, str(ours.sha256)), accuracy(b, str(theirs.sha256))],
+        "accuracy": [accuracy(path, str(c.sha256), c.data) for path, c in ((a, ours), (b, theirs))],
     }
     if as_json:
         output.emit(json.dumps(record))

@@ -34,7 +34,8 @@ def command(
     steps, (head, _) = lineage(path), read_header(path)
     files = files_of(steps, path)
     measured = [
-        None if file is None else accuracy(file, str(step.sha256)) for step, file in zip(steps, files, strict=True)
+        None if file is None else accuracy(file, str(step.sha256), head.data)
+        for step, file in zip(steps, files, strict=True)
     ]
     if as_json:
         told = [

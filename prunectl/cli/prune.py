@@ -193,7 +193,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
 
     checkpoint.write(pruned, path)
     for kept in scores:
-        files.write(beside(path, SCORES), save(kept.named()))
+        files.write(beside(path, SCORES), save(kept.named(), {"checkpoint": files.sha256(path)}))
     _tell(criterion, pruned)
     method = criterion_named(criterion)
     if method.rewinds or method.companion is not None:

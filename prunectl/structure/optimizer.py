@@ -1,6 +1,7 @@
 """An optimiser that goes on with a smaller network."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +58,8 @@ def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor]
     return laid_out(value, after)
 
 
-def laid_out(value: Tensor, parameter: Tensor) -> Tensor:
-    """State in its parameter's own memory format, which a fused step wants, if it has its shape."""
-    if value.shape != parameter.shape:
+def laid_out(value: Any, parameter: Tensor) -> Any:
+    """State in its parameter's own memory format, which a fused step wants, if it is a tensor of its shape."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from prunectl.report.look import Adversarial
 from prunectl.report.network.picture import photo
+from prunectl.results import is_of
 
 _MOST = 16
 
 
-def read_examples(path: Path) -> tuple[Adversarial, ...]:
-    """The examples of `NAME.examples.safetensors`; none where it is not there or does not read."""
+def read_examples(path: Path, sha256: str | None) -> tuple[Adversarial, ...]:
+    """The examples of `NAME.examples.safetensors`; none where it does not read or is not of these bytes."""
+    if not is_of(path, sha256):
+        return ()
     try:
         found = load_file(path)
         clean, turned = _pixels(found["clean"]), _pixels(found["adversarial"])

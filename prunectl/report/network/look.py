@@ -19,6 +19,7 @@ from prunectl.report.network.saliency import samples
 from prunectl.report.network.speed import speed
 from prunectl.report.network.values import read_scores, values
 from prunectl.report.sources import Source
+from prunectl.results import is_of
 
 SCORES = ".scores.safetensors"
 
@@ -52,7 +53,7 @@ def look(
         before=_before(lineage, kept),
         scores=scores,
         samples=shown,
-        adversarial=read_examples(beside(source.path, ".examples.safetensors")),
+        adversarial=read_examples(beside(source.path, ".examples.safetensors"), source.sha256),
         speed=timed,
         missing=missing,
     )
@@ -76,10 +77,15 @@ def _scores(
     source: Source, lineage: Sequence[Source], masks: Mapping[str, Tensor], missing: dict[str, str]
 ) -> Values | None:
     """The scores beside the checkpoint, or beside the last ancestor that has some."""
-    files = [beside(one.path, SCORES) for one in (source, *reversed(lineage))]
-    file = next((file for file in files if file.exists()), None)
+    files = {beside(one.path, SCORES): one.sha256 for one in (source, *reversed(lineage))}
+    there = [file for file in files if file.exists()]
+    file = next((file for file in there if is_of(file, files[file])), None)
     if file is None:
-        missing["scores"] = f"No {files[0].name} lies beside the checkpoint or its ancestors."
+        missing["scores"] = (
+            f"{there[0]} does not read, or holds scores of another network."
+            if there
+            else f"No {next(iter(files)).name} lies beside the checkpoint or its ancestors."
+        )
         return None
     results = (entry.get("result", {}) for entry in reversed(source.history))
     found = read_scores(

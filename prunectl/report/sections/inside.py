@@ -8,6 +8,7 @@ from prunectl.report.figures.figure import Figure
 from prunectl.report.figures.inside import by_rank, confusion, histogram, layer_bars, outline
 from prunectl.report.look import Adversarial, Look
 from prunectl.report.sources import Source
+from prunectl.results import is_of
 
 _CONFUSED = 8
 
@@ -73,10 +74,11 @@ def _attacked(section: Section, focus: Source, found: Sequence[Adversarial]) -> 
             pictures.append(Picture(image_link(one.clean), alt, words, beside=image_link(one.adversarial)))
         section.pictures.append(("Adversarial examples. Test images, and what an attack made of them.", pictures))
         return
-    file = beside(focus.path, ".examples.png")
-    if not file.exists():
+    file, tensors = (beside(focus.path, f".examples.{suffix}") for suffix in ("png", "safetensors"))
+    if not file.exists() or (tensors.exists() and not is_of(tensors, focus.sha256)):
         section.notes.append(
-            f"No adversarial examples: {file.name} does not lie beside it (`prunectl attack --save-examples 8`)."
+            f"No adversarial examples: {file.name} does not lie beside it, or shows those of other bytes "
+            "(`prunectl attack --save-examples 8`)."
         )
         return
     picture = Picture(image_link(file.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", "")
