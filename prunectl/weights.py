@@ -64,8 +64,9 @@ class Weights(Unit):
         if pattern is not None:
             return 1 - self._by_pattern(scores, pattern).kept(self.model) / self.total
         assert self.threshold is not None
-        above = [(score > self.threshold) & self._kept(name) for name, score in scores.items()]
-        return 1 - sum(max(int(high.sum()), 1) for high in above) / self.total
+        kept = {name: self._kept(name) for name in scores}
+        above = {name: int(((score > self.threshold) & kept[name]).sum()) for name, score in scores.items()}
+        return 1 - sum(max(count, int(kept[name].any())) for name, count in above.items()) / self.total
 
     def _by_pattern(self, scores: Scores, pattern: tuple[int, int]) -> Masks:
         return select_pattern(scores, self.masks, pattern, input_axes(self.model))

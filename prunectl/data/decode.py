@@ -3,6 +3,7 @@
 import math
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,15 +55,21 @@ class Decoder:
         return np.asarray(square).reshape(self.size, self.size, -1).transpose(2, 0, 1)
 
 
-def decoder_like(path: str, image_size: int | None) -> Decoder:
-    """A decoder for images like this one: gray if it is, and as high as it is unless `image_size` says else.
+def decoder_like(paths: Iterable[str], image_size: int | None) -> Decoder:
+    """A decoder for images like these: gray if all are, and as high as the first unless `image_size` says else.
 
     Raises:
-        DataError: it is no image.
+        DataError: one is no image.
     """
+    found = [_looked_at(path) for path in paths]
+    return Decoder(image_size or found[0][0], "L" if all(gray for _, gray in found) else "RGB")
+
+
+def _looked_at(path: str) -> tuple[int, bool]:
+    """The height of an image, and whether it is gray."""
     try:
         with Image.open(path) as image:
-            return Decoder(image_size or image.height, "L" if image.mode in _GRAY else "RGB")
+            return image.height, image.mode in _GRAY
     except _FAILURES as error:
         raise _unreadable(path, error) from error
 

@@ -12,10 +12,12 @@ from prunectl.images import ImageData
 def imagefolder(
     root: Path, *, image_size: int | None, download: bool, progress: Progress | None, limit: int | None = None
 ) -> ImageData:
-    """The tree at `root`, under its folder's name; colour and size are those of the first training image.
+    """The tree at `root`, under its folder's name.
 
+    The size is that of the first training image; images are gray where the first of every class is.
     Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded anew each time.
     """
     tree = find_tree(root)
-    decoder = decoder_like(tree.train.paths[0], image_size)
+    firsts = dict(zip(reversed(tree.train.labels.tolist()), reversed(tree.train.paths), strict=True))
+    decoder = decoder_like([tree.train.paths[0], *firsts.values()], image_size)
     return folder_data(root.resolve().name, tree, decoder, limit=limit, progress=progress)

@@ -9,6 +9,10 @@ from prunectl.report.curves import Point, Setting, Stat
 from prunectl.report.rows import COLUMNS
 
 PLUS_MINUS = r" \pm "
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_&%#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -85,9 +89,7 @@ def _latex_row(label: str, point: Point) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in "\\_&%#$":
-        text = text.replace(sign, r"\textbackslash{}" if sign == "\\" else f"\\{sign}")
-    return text
+    return text.translate(_LATEX)
 
 
 def _cell(value: object) -> str:

@@ -2,12 +2,15 @@
 
 import logging
 import os
+import signal
 from collections.abc import Generator, Sequence
 from typing import Any
 
 from prunectl.errors import PrunectlError
 from prunectl.sweep.work import Job, Outcome, do
 
+_GRACE = 60.0
+"""Seconds that stages get to save what they have when the sweep is to end."""
 _SAID = 200
 """Letters of Ray's own words that go into a line."""
 
@@ -22,6 +25,7 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator
     # without gpus of its own, a task may still use what the machine has
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     where: dict[str, Any] = {} if count is None else {"address": "local", "num_cpus": count}
+    asked_to_end = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ValueError, OSError) as error:
@@ -29,6 +33,8 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator
         raise PrunectlError(
             f"no Ray cluster could be joined or started ({what}); see RAY_ADDRESS and --jobs"
         ) from error
+    signal.signal(signal.SIGTERM, asked_to_end)  # which Ray has taken
+    pending: list[Any] = []
     try:
         task = ray.remote(num_cpus=1, num_gpus=gpus)(do)
         refs: dict[str, Any] = {}
@@ -44,4 +50,8 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator
                 what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 yield Outcome(jobs_of[done].stage, what)
     finally:
+        for ref in pending:
+            ray.cancel(ref)  # an interrupt, at which a training that runs is saved
+        if pending:
+            ray.wait(pending, num_returns=len(pending), timeout=_GRACE)
         ray.shutdown()

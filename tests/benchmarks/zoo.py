@@ -43,7 +43,7 @@ from prunectl.structure.verify import difference
 from tests import zoo
 from tests.randomise import randomise_
 
-SECONDS = 300
+SECONDS = 900
 TOLERANCES = {"diff64": 1e-10, "diff32": 1e-5}
 BIG = {"parameters": 130_000_000, "flops": 30_000_000_000}
 TOO_BIG_FOR_FLOAT64 = 400_000_000

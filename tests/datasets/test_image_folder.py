@@ -40,6 +40,13 @@ def test_formats_and_folders(tmp_path: Path, suffix: str, test: str) -> None:
     assert abs(int(data.test.pixels[1, 0, 0, 0]) - 60) <= 2
 
 
+def test_one_gray_class_does_not_take_the_colours_of_others(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "colour")
+    for path in (root / "train" / "cat").iterdir():
+        Image.open(path).convert("L").save(path)
+    assert load_data(f"imagefolder:{root}").shape == (3, 8, 8)
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "I;16"])
 def test_gray_stays_gray(tmp_path: Path, mode: str) -> None:
     root = write_tree(tmp_path / "gray", mode="1" if mode == "1" else "L")
