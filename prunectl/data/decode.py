@@ -1,7 +1,6 @@
 """Image files to pixels of one size."""
 
 import math
-import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,11 +71,6 @@ def _looked_at(path: str) -> tuple[int, bool]:
             return image.height, image.mode in _GRAY
     except _FAILURES as error:
         raise _unreadable(path, error) from error
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unreadable(path: str, error: BaseException) -> DataError:

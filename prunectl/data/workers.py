@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from prunectl.data.decode import Decoder, processors
+from prunectl.cores import cores
+from prunectl.data.decode import Decoder
 from prunectl.errors import DataError
 
 _WORKERS = 4
@@ -29,7 +30,7 @@ def decoded_batches(
         _Batches(paths, decoder),
         batch_size=None,
         sampler=batches,
-        num_workers=min(_WORKERS, processors(), len(batches)),
+        num_workers=min(_WORKERS, cores(), len(batches)),
         collate_fn=_unchanged,
         generator=torch.Generator(),  # the loader draws a number; not from the state that dropout draws from
     )

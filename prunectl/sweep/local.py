@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from prunectl.cores import cores
 from prunectl.sweep.work import Job, Outcome, do
 
 
@@ -51,7 +52,7 @@ class _Worker:
     """A process that runs one stage after the other, and is replaced when it dies."""
 
     def __init__(self, beside: int) -> None:
-        self.threads = max(1, _cores() // beside)
+        self.threads = max(1, cores() // beside)
         self.pool = self._pool()
 
     def submit(self, job: Job, before: Outcome | None) -> Future[Outcome]:
@@ -74,11 +75,6 @@ class _Worker:
     def _pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(self.threads,))
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin(threads: int) -> None:
