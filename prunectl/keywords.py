@@ -1,6 +1,7 @@
 """Options of a plug-in: its keyword-only arguments, given as `-O key=value`."""
 
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,9 +57,12 @@ def _read(text: str, default: Any, what: str) -> Any:
             return words[text.lower()]
         if default is _REQUIRED:
             return text
-        return _value(text) if default is None else type(default)(text)
+        value = _value(text) if default is None else type(default)(text)
     except (ValueError, KeyError):
         raise OptionError(f"{what} is of type {type(default).__name__}, as {default} is; got '{text}'") from None
+    if isinstance(value, float) and math.isnan(value):
+        raise OptionError(f"{what} is a number, got '{text}'")
+    return value
 
 
 def _value(text: str) -> bool | int | float | str:

@@ -107,11 +107,14 @@ def test_latency_is_in_the_record_where_it_was_not_turned_off(tiny, cli):
 
 
 def test_a_missed_threshold_exits_3_and_is_recorded(net, raw, tmp_path):
-    ran = raw("eval", net.name, "--no-latency", "--min-accuracy", "1.1")
+    ran = raw("eval", net.name, "--no-latency", "--min-accuracy", "1")
     assert (ran.code, ran.out) == (3, "net.safetensors\n")
-    assert ran.err.splitlines()[-1].endswith("is below --min-accuracy 1.1")
+    assert ran.err.splitlines()[-1].endswith("is below --min-accuracy 1.0")
     assert json.loads((tmp_path / "net.results.jsonl").read_text())["command"] == "eval"
     assert raw("eval", net.name, "--no-latency", "--min-accuracy", "0.0").code == 0
+    for wrong in ("nan", "90", "-1"):
+        told = raw("eval", net.name, "--no-latency", "--min-accuracy", wrong)
+        assert (told.code, told.err) == (1, f"prunectl: --min-accuracy lies between 0 and 1, got {wrong}\n")
 
 
 def test_criteria_lists_every_name(cli):

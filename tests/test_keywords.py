@@ -92,6 +92,12 @@ def test_a_value_that_does_not_read(key, text, wants):
     assert refusal(lambda: keyword_options(plugin, {key: text}, "criterion x")) == expected
 
 
+@pytest.mark.parametrize("key", ["rate", "path"])
+def test_nan_is_no_number(key):
+    expected = f"option '{key}' of criterion x is a number, got 'nan'"
+    assert refusal(lambda: keyword_options(plugin, {key: "nan"}, "criterion x")) == expected
+
+
 def test_an_option_without_a_default_is_a_text():
     def needs(*, place: str) -> None: ...
 

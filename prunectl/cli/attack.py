@@ -151,7 +151,8 @@ def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any)
     """Measure on corrupted images, and show it."""
     from prunectl.corrupt import SEVERITIES, corrupt
 
-    chosen = tuple(SEVERITIES) if names == "all" else tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    named = dict.fromkeys(name.strip() for name in names.split(","))
+    chosen = tuple(SEVERITIES) if "all" in named else tuple(named)
     with output.progress_bar("corruptions", 5 * len(chosen)) as bar:
         record = corrupt(
             network,

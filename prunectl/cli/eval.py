@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from prunectl.cli import options, output
-from prunectl.errors import ThresholdMissed
+from prunectl.errors import OptionError, ThresholdMissed
 from prunectl.header import beside
 
 
@@ -27,6 +27,8 @@ def command(
 
     The record is appended to NAME.results.jsonl beside the checkpoint, and its path passed on.
     """
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
     source = options.checkpoint_path(checkpoint)
 
     from prunectl.checkpoint import device_named, read

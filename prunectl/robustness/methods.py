@@ -108,8 +108,9 @@ def _check_named(wanted: Sequence[str], classes: int, *, targeted: bool) -> None
     if len({TABLES["attack"].get(name, name) for name in wanted}) < len(wanted):
         raise OptionError(f"an attack is named twice: {', '.join(wanted)}")
     for name in wanted:
-        if classes < _CLASSES.get(name, 2):
-            raise OptionError(f"attack {name} needs at least {_CLASSES[name]} classes, the network has {classes}")
+        least = _CLASSES.get(name, 2)
+        if classes < least:
+            raise OptionError(f"attack {name} needs at least {least} classes, the network has {classes}")
         if targeted and name in _AIMLESS:
             raise OptionError(f"attack {name} has no targeted form; take pgd or apgd-ce")
 
