@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.images import ImageSource, Preprocessing
-from prunectl.modes import evaluating
+from prunectl.modes import evaluating, full_precision
 
 _TOP = 5
 
@@ -30,12 +30,15 @@ class Accuracy:
 def accuracy(
     model: nn.Module, images: ImageSource, preprocessing: Preprocessing, *, classes: int, batch_size: int = 512
 ) -> Accuracy:
-    """Classify every image once, in eval mode; the mode is put back. Counts stay on the device until the end."""
+    """Classify every image once, in eval mode and full float32; the mode is put back.
+
+    Counts stay on the device until the end.
+    """
     device = next(model.parameters()).device
     loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
     top5 = torch.zeros((), dtype=torch.int64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), full_precision(), torch.inference_mode():
         for pixels, labels in images.batches(batch_size):
             here = labels.to(device)
             logits = model(preprocessing(pixels.to(device))).float()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from prunectl import distributed
 from prunectl.criterion import Batches
 from prunectl.errors import OptionError
-from prunectl.modes import evaluating
+from prunectl.modes import evaluating, full_precision
 from prunectl.registry import unknown
 from prunectl.shadow import shadow
 
@@ -67,7 +67,7 @@ def gradients(
     network = shadow(model, _own)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted = list(parameters.values())
-    with evaluating(network, batch_norm_trains=draw.bn == "batch"):
+    with evaluating(network, batch_norm_trains=draw.bn == "batch"), full_precision():
         for inputs, labels in islice(data, draw.batches if wanted else 0):
             total = torch.zeros((), device=inputs.device)
             sums: list[Tensor] = []

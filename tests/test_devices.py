@@ -13,6 +13,7 @@ from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.shrink import shrink
 from prunectl.structure.count import count_cut_off
+from prunectl.structure.trace import trace
 from prunectl.train import Trainer, train
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -69,6 +70,7 @@ def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:The PyTorch API of SparseSemiStructuredTensor is in prototype stage")
 def test_two_of_four_is_a_pattern_of_sparse_tensor_cores() -> None:
     data = load_data("digits")
     pruned = prune(fresh("mlp5", data, source="digits"), None, criterion="n:m").to(torch.device("cuda"))
@@ -85,3 +87,29 @@ def test_a_compiled_training_learns() -> None:
     data = load_data("digits")
     trained = train(fresh("lenet300", data, source="digits"), data, Recipe(epochs=2, compile=True))
     assert evaluate(trained, data, with_latency=False)["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp", "snap"])
+def test_scores_and_measures_are_of_full_float32(criterion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, precisions = load_data("digits").subset(100, 0), set()
+    convolve = torch.nn.functional.conv2d
+    before = torch.backends.cudnn.conv.fp32_precision
+
+    def watched(*arguments: object) -> torch.Tensor:
+        if isinstance(arguments[0], torch.Tensor) and not arguments[0].is_meta and type(arguments[0]) is torch.Tensor:
+            precisions.add(torch.backends.cudnn.conv.fp32_precision)
+        return convolve(*arguments)
+
+    begun = fresh("lenet5", data, source="digits")
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    method = criterion_named(criterion)
+    batches = iter([(begun.preprocessing(data.train.pixels), data.train.labels)])
+    more = (trace(begun.model, begun.spec.input),) if method.unit == "nodes" else ()
+    precisions.clear()
+    method.scorer(begun.model, batches, *more, batches=1)
+    assert precisions == {"ieee"}
+    precisions.clear()
+    evaluate(begun, data, with_latency=False)
+    attack(begun, data, attack="fgsm", eps=[8 / 255], n=16)
+    assert precisions == {"ieee"}
+    assert torch.backends.cudnn.conv.fp32_precision == before != "ieee"

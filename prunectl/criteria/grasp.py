@@ -11,7 +11,7 @@ from prunectl import distributed
 from prunectl.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
-from prunectl.modes import evaluating
+from prunectl.modes import evaluating, full_precision
 from prunectl.scores import Scores
 from prunectl.sensitivity import Draw
 from prunectl.shadow import shadow
@@ -71,6 +71,7 @@ def _removals(
     total = [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
     with (
         evaluating(network, batch_norm_trains=draw.bn == "batch"),
+        full_precision(),
         sdpa_kernel(SDPBackend.MATH),
     ):  # others have no Hessian
         for inputs, labels in islice(data, draw.batches if wanted else 0):

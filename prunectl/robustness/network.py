@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.errors import CheckpointError
-from prunectl.modes import evaluating
+from prunectl.modes import evaluating, full_precision
 
 
 @contextmanager
@@ -19,6 +19,7 @@ def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
 
     make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
     with ExitStack() as stack:
+        stack.enter_context(full_precision())
         wrapped = []
         for checkpoint in checkpoints:
             stack.enter_context(evaluating(checkpoint.model))

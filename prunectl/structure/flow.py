@@ -14,6 +14,7 @@ from prunectl.structure.views import bases, in_place, written_by
 Arguments = dict[str, Any]
 Result = Value | list[Value] | None
 Rule = Callable[["Flow", fx.Node, Arguments], Result]
+_UNTAGGED = frozenset({"leaky_relu", "celu", "elu", "hardsigmoid", "hardtanh", "selu"})
 RULES: dict[str, Rule] = {}
 """What each operation does with labels, by its name in torch.ops.aten."""
 
@@ -239,8 +240,8 @@ class Flow:
 
 
 def is_pointwise(node: fx.Node) -> bool:
-    """Whether torch itself says that an operation works entry by entry."""
-    return torch.Tag.pointwise in getattr(node.target, "tags", ())
+    """Whether an operation works entry by entry: torch says so itself, but for what 2.11 leaves out."""
+    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or packet(node) in _UNTAGGED
 
 
 def _plain(made: Any) -> Any:

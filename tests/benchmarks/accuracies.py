@@ -1,11 +1,11 @@
 """What every criterion reaches on real images: mean and standard deviation over seeds, at the last epoch.
 
 Run as `python -m tests.benchmarks.accuracies DATA MODEL --out FILE.jsonl [--epochs 10] [--seeds 0,1,2] [--only NAME,..]
-[--sparsities 0.98,..] [--device cpu]`; a run with the same FILE goes on where it stopped. `--markdown FILE..` prints
-the tables. All settings but the epochs are the authors': Adam with a learning rate of 0.002, weight decay 5e-5, batches
-of 512. Before training: prune, then train all epochs. During: rounds over the first four tenths of the epochs as they
-are over the authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once does so
-at 70/80.
+[--sparsities 0.98,..] [--clip NORM] [--device cpu] [--amp]`; a run with the same FILE goes on where it stopped, and
+with `--share` several at a time divide the work. `--markdown FILE..` prints the tables. The settings are the authors':
+Adam with a learning rate of 0.002, weight decay 5e-5, batches of 512; all of them with `--epochs 80 --clip 10`. Before
+training: prune, then train all epochs. During: rounds over the first four tenths of the epochs as they are over the
+authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once does so at 70/80.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,33 @@ def during(name: str, sparsity: float, epochs: int) -> During:
     )
 
 
-def run(name: str, model: str, sparsity: float, data: ImageData, epochs: int, seed: int, device: str) -> dict[str, Any]:
+def run(name: str, model: str, sparsity: float, data: ImageData, recipe: Recipe, device: str) -> dict[str, Any]:
     """One training."""
+    epochs, seed = recipe.epochs, recipe.seed
     begun = fresh(model, data, source="benchmark", seed=seed).to(torch.device(device))
-    recipe = Recipe(epochs=epochs, batch_size=512, seed=seed, amp=device == "cuda", augment=None)
     started = time.perf_counter()
     if name == "dense":
         made = train(begun, data, recipe)
     elif name in [*DURING, *DURING_NODES]:
-        plan = Recipe(**{**recipe.__dict__, "prune": during(name, sparsity, epochs)})
-        made = train(begun, data, plan)
+        made = train(begun, data, replace(recipe, prune=during(name, sparsity, epochs)))
     else:
         pruned = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
         made = train(shrink(pruned) if criterion_named(name).unit == "nodes" else pruned, data, recipe)
     seconds = time.perf_counter() - started
     found, counted = evaluate(made, data, with_latency=False), costs(made)
     keys = ("weight_sparsity", "node_sparsity", "flops", "parameters")
-    return {"accuracy": found["accuracy"], "seconds": seconds, **{key: counted[key] for key in keys}}
+    return {"accuracy": found["accuracy"], "seconds": seconds, "device": device, **{key: counted[key] for key in keys}}
+
+
+def claimed(out: Path, job: tuple[object, ...]) -> bool:
+    """Whether this process is the first to take a job of those that share a file."""
+    folder = out.with_suffix(".claims")
+    folder.mkdir(exist_ok=True)
+    try:
+        (folder / "-".join(map(str, job))).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def jobs(args: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
@@ -129,6 +140,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="")
     parser.add_argument("--sparsities", default="")
+    parser.add_argument("--clip", type=float)
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--share", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--markdown", nargs="*", type=Path)
     args = parser.parse_args()
@@ -141,16 +155,18 @@ def main() -> None:
     keys = ("criterion", "sparsity", "seed", "model", "epochs")
     seen = {tuple(r[key] for key in keys) for r in done}
     for name, sparsity, seed in jobs(args):
-        if (name, sparsity, seed, args.model, args.epochs) in seen:
+        job = (name, sparsity, seed, args.model, args.epochs)
+        if job in seen or (args.share and not claimed(args.out, job)):
             continue
+        recipe = Recipe(epochs=args.epochs, batch_size=512, clip=args.clip, seed=seed, amp=args.amp)
         try:
-            found = run(name, args.model, sparsity, data, args.epochs, seed, args.device)
+            found = run(name, args.model, sparsity, data, recipe, args.device)
         except Exception as error:
             print(f"{name} {sparsity} {seed}: {type(error).__name__}: {error}", flush=True)
             continue
         record = {
-            **dict(zip(keys, (name, sparsity, seed, args.model, args.epochs), strict=True)),
-            "data": args.data,
+            **dict(zip(keys, job, strict=True)),
+            "data": data.name,
             **found,
         }
         with args.out.open("a") as file:
