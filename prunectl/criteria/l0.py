@@ -44,11 +44,12 @@ class HardConcrete(Companion):
             raise OptionError(f"droprate is in (0, 1), count weights or flops; got {droprate} and {count}")
         if strength < 0:
             raise OptionError(f"strength is 0 or more, got {strength}")
-        self.structure, self.strength, self.count, self.images = structure, strength, count, images
-        self.axes = gate_axes(structure, model)
+        device = next(model.parameters()).device
+        self.structure, self.strength, self.count, self.images = structure.to(device), strength, count, images
+        self.axes = {key: classes.to(device) for key, classes in gate_axes(structure, model).items()}
         start = math.log(1 - droprate) - math.log(droprate)
-        self.log_alpha = nn.Parameter(start + SPREAD * torch.randn(structure.nodes))
-        self.register_buffer("present", torch.ones(structure.nodes), persistent=False)
+        self.log_alpha = nn.Parameter((start + SPREAD * torch.randn(structure.nodes)).to(device))
+        self.register_buffer("present", torch.ones(structure.nodes, device=device), persistent=False)
         self.total = float(self._expected(model, self.present))
 
     def without_(self, gone: Tensor) -> None:
@@ -94,7 +95,7 @@ class HardConcrete(Companion):
             parameter = found.get(name, model.get_parameter(name))
             along = [1] * parameter.ndim
             along[axis] = -1
-            found[name] = parameter * padded[classes.to(gates.device)].view(along)
+            found[name] = parameter * padded[classes].view(along)
         return found
 
     def _expected(self, model: nn.Module, present: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class HardConcrete(Companion):
         padded = torch.cat([present, present.new_ones(1)])
         if self.count == "flops":
             terms = [
-                2 * product.factor * torch.stack([padded[c.to(present.device)].sum() for c in product.axes]).prod()
+                2 * product.factor * torch.stack([padded[c].sum() for c in product.axes]).prod()
                 for product in self.structure.products
             ]
             return torch.stack(terms).sum()
@@ -111,7 +112,7 @@ class HardConcrete(Companion):
             term = present.new_ones(())
             for axis, length in enumerate(weight.shape):
                 classes = self.structure.axes.get((name, axis))
-                term = term * (length if classes is None else padded[classes.to(present.device)].sum())
+                term = term * (length if classes is None else padded[classes].sum())
             terms.append(term)
         return torch.stack(terms).sum()
 

@@ -1,7 +1,7 @@
 """Nodes: which slices of which tensors belong together, and which of them a mask has cut off."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -54,6 +54,12 @@ class Structure:
     def gone(self, removed: Tensor) -> Tensor:
         """`removed` (bool, (nodes,)) with an entry False for FROZEN at the end, so that it can be indexed by class."""
         return torch.cat([removed.cpu(), torch.tensor([False])])
+
+    def to(self, device: torch.device) -> "Structure":
+        """The same with its classes on a device, for what indexes by them in every step of a training."""
+        axes = {key: classes.to(device) for key, classes in self.axes.items()}
+        products = tuple(replace(p, axes=tuple(classes.to(device) for classes in p.axes)) for p in self.products)
+        return replace(self, axes=axes, products=products)
 
     def flops(self, removed: Tensor) -> int:
         """FLOPs per image (2 x multiply-accumulates) without the `removed` nodes (bool, (nodes,))."""

@@ -26,6 +26,9 @@ def recurrent(flow: Flow, node: fx.Node, a: Arguments) -> Result:
         return flow.stop(node, "a recurrent layer over another axis, or with projections")
     if any(s not in flow.known or bool(flow.known[s].any()) for s in states):
         return flow.stop(node, "a recurrent layer whose first state is not zero")
+    read = {part.args[1] for part in node.users if part.users}
+    if read != {0} and flow.shapes(node)[1:] != [tuple(flow.known[s].shape) for s in states]:
+        return flow.stop(node, "a last state of an LSTM, whose shape torch 2.11 gets wrong")
     row, steps = x.rows[-1], prod(x.shape[:-1]) // BATCH
     units: list[Row] = []
     for layer in range(a["num_layers"]):
