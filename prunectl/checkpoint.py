@@ -168,6 +168,7 @@ def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
         with torch.device("meta"):
             model = build(head.model)
         plan.apply_(model)
+        shapes.check_tensors(model, state, plan.kept)
     except PrunectlError as error:
         raise type(error)(f"{where}: {error}") from error
     except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:

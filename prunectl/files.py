@@ -19,8 +19,8 @@ except ImportError:  # not everywhere
     fcntl = None  # type: ignore[assignment]
 
 
-def check_target(path: Path, *, force: bool) -> None:
-    """Refuse a target that cannot or must not be written, before any work is done for it.
+def check_target(path: Path, *, force: bool, otherwise: str = "choose another output with -o") -> None:
+    """Refuse a target that cannot or must not be written, before any work is done for it; `otherwise` says what to do.
 
     Raises:
         FileError: it exists and `force` is False, it is not a regular file, or its folder cannot be written.
@@ -30,17 +30,17 @@ def check_target(path: Path, *, force: bool) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}; choose another output with -o") from error
+        raise FileError(f"cannot write {path}: {error.strerror}; {otherwise}") from error
     else:
         if not stat.S_ISREG(mode):
-            raise FileError(f"cannot write {path}: it is not a regular file; choose another output with -o")
+            raise FileError(f"cannot write {path}: it is not a regular file; {otherwise}")
         if not force:
-            raise FileError(f"{path} exists; choose another output with -o, or replace it with --force")
+            raise FileError(f"{path} exists; {otherwise}, or replace it with --force")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileError(f"cannot write {path}: no folder {folder}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise FileError(f"cannot write {path}: folder {folder} is not writable; choose another output with -o")
+        raise FileError(f"cannot write {path}: folder {folder} is not writable; {otherwise}")
 
 
 def write(path: Path, data: bytes) -> None:
@@ -97,14 +97,14 @@ def pending_sidecar(sidecar: Path, pair: str) -> Path:
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> str:
-    """Append one JSON record to a log, and return its line; a number that is not finite becomes null.
+    """Append one JSON record to a log, and return its line.
 
     A line that a kill cut off is ended first, so that the new one stands alone.
 
     Raises:
         FileError: it cannot be written.
     """
-    line = json.dumps(_finite(record), allow_nan=False)
+    line = json_line(record)
     try:
         with path.open("ab+") as file:
             file.seek(max(file.tell() - 1, 0))
@@ -113,6 +113,11 @@ def append_record(path: Path, record: Mapping[str, Any]) -> str:
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
     return line
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """A record as JSON in one line; a number that is not finite becomes null."""
+    return json.dumps(_finite(record), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a checkpoint says of itself, read without its tensors and without torch."""
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ SCHEMA = 1
 KEY = "prunectl"
 MASK_SUFFIX = ".mask.safetensors"
 SUFFIXES = (".safetensors", ".st")
+SIDECARS = (".mask", ".resume", ".examples", ".scores")
+"""Files beside a checkpoint that end as one does."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def read_header(path: Path) -> tuple[Header, TensorFile]:
     text = toc.metadata[KEY]
     if text.startswith('{"training":'):
         raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
-    if '"model"' not in text:
+    if '"model"' not in text and '"shapes"' in text:
         raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
     return Header.from_json(text, path), toc
 
@@ -213,8 +216,8 @@ def _check(head: Header) -> None:
         "model.classes": _count(spec.classes) and spec.classes > 0,
         "model.options": isinstance(spec.options, dict),
         "data": isinstance(head.data, str),
-        "mean": all(isinstance(value, int | float) for value in head.mean),
-        "std": all(isinstance(value, int | float) for value in head.std),
+        "mean": spec.input[:1] == (len(head.mean),) and all(_number(value) for value in head.mean),
+        "std": spec.input[:1] == (len(head.std),) and all(_number(value) and value > 0 for value in head.std),
         "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
         "dense.weights": dense.weights != 0,
         "weights": _count(head.weights),
@@ -225,6 +228,10 @@ def _check(head: Header) -> None:
     wrong = [field for field, fit in fits.items() if not fit]
     if wrong:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _count(value: Any) -> bool:

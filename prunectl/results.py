@@ -11,7 +11,13 @@ from prunectl.header import beside, read_toc
 def records(path: Path, sha256: str) -> list[dict[str, Any]]:
     """The records of these very bytes, oldest first; lines that do not read (cut off by a kill) are left out."""
     file, found = beside(path, ".results.jsonl"), []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"cannot read {file}: {error.strerror}; make it readable, or move it away") from error
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:
@@ -26,7 +32,7 @@ def accuracy(path: Path, sha256: str, data: str) -> float | None:
     measured = [
         record["accuracy"]
         for record in records(path, sha256)
-        if record.get("command") == "eval" and _is_test_set(record.get("data", {}), data)
+        if record.get("command") == "eval" and is_on(record.get("data", {}), data) and not record["data"].get("tuning")
     ]
     return measured[-1] if measured else None
 
@@ -39,5 +45,11 @@ def is_of(file: Path, sha256: str | None) -> bool:
         return False
 
 
-def _is_test_set(described: dict[str, Any], data: str) -> bool:
-    return data in (described.get("name"), described.get("source")) and not described.get("tuning")
+def data_name(described: dict[str, Any]) -> str:
+    """A dataset's name, and whether held-out training images stood for the test set."""
+    return str(described.get("name")) + (" (held out)" if described.get("tuning") else "")
+
+
+def is_on(described: dict[str, Any], data: str) -> bool:
+    """Whether a record's images are of `data`."""
+    return data in (described.get("name"), described.get("source"))

@@ -1,7 +1,7 @@
 """Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     The tensors themselves become the parameters, they are not copied.
 
     Raises:
-        CheckpointError: keys that are missing or that the network does not have, or another number of axes.
+        CheckpointError: keys that are missing or that the network does not have.
     """
     own = dict(_named_tensors(model))
     tied = _tied(model)
@@ -34,10 +34,6 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
             f"missing {missing[:3] or 'nothing'}, unknown {extra[:3] or 'nothing'}"
         )
     for name, tensor in state.items():
-        if own[name].ndim != tensor.ndim:
-            raise CheckpointError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {own[name].ndim} axes")
-        if own[name].is_floating_point() != tensor.is_floating_point():
-            raise CheckpointError(f"{where}: {name} is {tensor.dtype}, expected {own[name].dtype}")
         if own[name].shape != tensor.shape:
             set_tensor_(model, name, torch.empty_like(tensor, device="meta"))
     versioned = OrderedDict(state)
@@ -47,6 +43,28 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         set_tensor_(model, name, model.get_parameter(first))
     for module in model.modules():
         _set_widths(module)
+
+
+def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Tensor]) -> None:
+    """Compare the tensors of a file with those of the dense network, of which `kept` is left.
+
+    Raises:
+        CheckpointError: of another type or shape, or numbers that are not finite.
+    """
+    own = dict(_named_tensors(model))
+    for name, tensor in state.items():
+        if name not in own:
+            continue
+        shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(own[name].shape)]
+        if (own[name].dtype, shape) != (tensor.dtype, list(tensor.shape)):
+            found, expected = _described(tensor.dtype, tensor.shape), _described(own[name].dtype, shape)
+            raise CheckpointError(f"{name} is {found}, expected {expected}; take the file as prunectl wrote it")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{name} holds numbers that are not finite; take a file from before that")
+
+
+def _described(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {'x'.join(map(str, shape)) or 'scalar'}"
 
 
 def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:

@@ -8,7 +8,6 @@ import typer
 from prunectl.cli import attacking, options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
-from prunectl.header import beside
 from prunectl.registry import PRESETS, check
 
 if TYPE_CHECKING:
@@ -112,11 +111,9 @@ def command(
 
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
-    from prunectl.files import check_target
 
     where = device_named(device)
-    network, results = read(source, where), beside(source, ".results.jsonl")
-    check_target(results, force=True)
+    network, results = read(source, where), options.results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
     if corruptions is not None:
         record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
@@ -134,7 +131,7 @@ def command(
             "seed": seed,
             "examples": save_examples,
         }
-        record = attacking.run(network, images, source, how, resume=resume, force=force)
+        record = attacking.run(network, images, source if results else None, how, resume=resume, force=force)
     line = options.note(results, "attack", network.sha256, record)
     output.emit(line if as_json else source)
 

@@ -19,40 +19,49 @@ _PICTURES = (".examples.png", ".examples.safetensors")
 
 
 def run(
-    network: "Checkpoint", images: "ImageData", path: Path, how: dict[str, Any], *, resume: bool, force: bool
+    network: "Checkpoint", images: "ImageData", path: Path | None, how: dict[str, Any], *, resume: bool, force: bool
 ) -> dict[str, Any]:
-    """Attack to the end, or to Ctrl-C; what is done lies beside the checkpoint, batch by batch, until it is whole."""
+    """Attack to the end, or to Ctrl-C; what is done lies beside the checkpoint, batch by batch, until it is whole.
+
+    Without a path nothing is kept on the way.
+    """
     from prunectl.attack import Attacker
     from prunectl.files import append_record, check_target
 
     if how["examples"] and resume:
         raise OptionError("--save-examples needs all images, and an interrupted attack kept none; leave out one")
-    if how["examples"]:
+    if path is None and (how["examples"] or resume):
+        flag = "--resume" if resume else "--save-examples"
+        raise FileError(f"{flag}: nothing can be written beside the checkpoint; copy it to a folder of your own")
+    if path is not None and how["examples"]:
         for suffix in _PICTURES:
-            check_target(beside(path, suffix), force=force)
+            check_target(beside(path, suffix), force=force, otherwise="move it away")
     attacker = Attacker(network, images, **how)
-    part, identity = beside(path, _PART), _identity(attacker)
-    done = _done(part, identity) if resume else []
-    if not resume:
+    part, identity = None if path is None else beside(path, _PART), _identity(attacker)
+    done = _done(part, identity) if part is not None and resume else []
+    if part is not None and not resume:
         if part.exists() and not force:
             raise OptionError(f"{part} holds an interrupted attack; go on with --resume, or replace it by --force")
         part.unlink(missing_ok=True)
     batches = attacker.batches(done)
     with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
         for batch, total in batches:
-            if not part.exists():
-                append_record(part, {"run": identity})
-            append_record(part, {"batch": batch.plain()})
+            if part is not None:
+                if not part.exists():
+                    append_record(part, {"run": identity})
+                append_record(part, {"batch": batch.plain()})
             bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
             if stopped and total.images < len(attacker.images):
                 batches.close()
+                what_next = "nothing is kept" if part is None else "go on with the same command and --resume"
                 raise Interrupted(
-                    f"interrupted after {total.images:,} of {len(attacker.images):,} images, robust accuracy so far "
-                    f"{_robust(total)}; go on with the same command and --resume"
+                    f"interrupted after {total.images:,} of {len(attacker.images):,} images, {_robust(total)} so far; "
+                    f"{what_next}"
                 )
     record = attacker.record()
-    _pictures(attacker, path)
-    part.unlink(missing_ok=True)
+    if path is not None and part is not None:
+        _pictures(attacker, path)
+        part.unlink(missing_ok=True)
     show(record)
     return record
 

@@ -6,7 +6,6 @@ import typer
 
 from prunectl.cli import options, output
 from prunectl.errors import OptionError, ThresholdMissed
-from prunectl.header import beside
 
 
 def command(
@@ -34,10 +33,8 @@ def command(
     from prunectl.checkpoint import device_named, read
     from prunectl.cli.start import images_for
     from prunectl.evaluate import evaluate
-    from prunectl.files import check_target
 
-    network, results = read(source, device_named(device)), beside(source, ".results.jsonl")
-    check_target(results, force=True)
+    network, results = read(source, device_named(device)), options.results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
     line = options.note(results, "eval", network.sha256, record)

@@ -70,6 +70,7 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
         *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
         ", ".join(_circumstances(step)),
         ", ".join(_results(step.result, accuracy)),
+        *([] if step.not_again is None else _wrapped(f"no rerun: {step.not_again}".split(" "))),
     ]
     output.emit("|")
     output.emit(f"*  {first}")

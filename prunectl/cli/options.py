@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.errors import OptionError
-from prunectl.files import append_record, check_target
-from prunectl.header import SUFFIXES, base_name, mask_path
+from prunectl.cli import output
+from prunectl.errors import FileError, OptionError
+from prunectl.files import append_record, check_target, json_line
+from prunectl.header import SIDECARS, SUFFIXES, base_name, beside, mask_path
 from prunectl.registry import names
 
 if TYPE_CHECKING:
@@ -240,6 +241,8 @@ def target(output: Path | None, source: Path, command: str, *, force: bool) -> P
     check_target(path, force=force)
     if not path.name.endswith(SUFFIXES):
         raise OptionError(f"an output's name ends in .safetensors or .st, got {path}")
+    if base_name(path).endswith(SIDECARS):
+        raise OptionError(f"{path} is the name of a file beside a checkpoint; choose another output with -o")
     check_target(mask_path(path), force=force)
     return path
 
@@ -250,9 +253,21 @@ def fresh_name(model: str, data: str) -> Path:
     return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
 
 
-def note(path: Path, command: str, sha256: str | None, record: dict[str, Any]) -> str:
-    """Append what a command measured to a results file, and return the line."""
+def results_of(checkpoint: Path) -> Path | None:
+    """Where a command notes what it measures; None, which is said, where nothing can be written."""
+    path = beside(checkpoint, ".results.jsonl")
+    try:
+        check_target(path, force=True, otherwise="what is measured is not noted there")
+    except FileError as error:
+        output.say(f"warning: {error}")
+        return None
+    return path
+
+
+def note(path: Path | None, command: str, sha256: str | None, record: dict[str, Any]) -> str:
+    """Append what a command measured to its results file, if it has one, and return the line."""
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return append_record(path, {"command": command, "checkpoint": sha256, "time": now, **record})
+    noted = {"command": command, "checkpoint": sha256, "time": now, **record}
+    return json_line(noted) if path is None else append_record(path, noted)

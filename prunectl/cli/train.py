@@ -257,7 +257,7 @@ def command(
     }
     with training.claimed(path, force=force) as log:
         os.truncate(log, 0)
-        training.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path))
+        training.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path), force=force)
     return None
 
 

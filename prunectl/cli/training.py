@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl import files
 from prunectl.cli import options, output, signals
-from prunectl.errors import Interrupted, OptionError
+from prunectl.errors import FileError, Interrupted, OptionError
 from prunectl.header import beside
 
 if TYPE_CHECKING:
@@ -60,11 +60,18 @@ def claimed(path: Path, *, force: bool) -> Iterator[Path]:
 
 
 def run(
-    trainer: "Trainer", path: Path, run: dict[str, Any], max_minutes: float | None, board_at: Path | None = None
+    trainer: "Trainer",
+    path: Path,
+    run: dict[str, Any],
+    max_minutes: float | None,
+    board_at: Path | None = None,
+    *,
+    force: bool,
 ) -> None:
     """Train to the end, or to Ctrl-C or the time limit; write what came of it, and on the way a TensorBoard.
 
-    The path is `claimed`; `run` is what a later --resume has to know.
+    The path is `claimed`; `run` is what a later --resume has to know. Where another file has come to lie at the path
+    by the end, the training is kept for --resume.
     """
     from prunectl import checkpoint, resume
 
@@ -100,6 +107,12 @@ def run(
             if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
                 save()
                 saved = now
+    try:
+        check_target(path, force=force)
+    except FileError as error:
+        save()
+        kept = f"prunectl train --resume {paused} -o OTHER"
+        raise FileError(f"{error}; the training, at step {trainer.step}, is kept: {kept}") from error
     checkpoint.write(trainer.result(), path)
     if finished:
         paused.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from prunectl.report.history import method, step
 from prunectl.report.sources import Source, Sources, collect
+from prunectl.results import data_name
 
 COLUMNS = (
     "checkpoint",
@@ -120,11 +121,6 @@ def images_of(record: dict[str, Any]) -> str:
     done, there = record.get("images"), record.get("test_images")
     fewer = f" on {done} of {there} images" if done != there else ""
     return fewer + (" held out" if record.get("data", {}).get("tuning") else "")
-
-
-def data_name(described: dict[str, Any]) -> str:
-    """A dataset's name, and whether held-out training images stood for the test set."""
-    return str(described["name"]) + (" (held out)" if described.get("tuning") else "")
 
 
 def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:

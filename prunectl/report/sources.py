@@ -8,14 +8,12 @@ from typing import Any
 
 from prunectl.errors import FileError
 from prunectl.files import sha256
-from prunectl.header import SUFFIXES, beside
+from prunectl.header import SIDECARS, SUFFIXES, beside
 from prunectl.inspect import inspect
 from prunectl.report.ancestors import Ancestors
+from prunectl.results import data_name, is_on
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
-SIDECARS = (".mask", ".resume", ".examples", ".scores")
-"""Files beside a checkpoint that end as one does."""
-
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -37,8 +35,10 @@ class Source:
 
     @property
     def measured(self) -> dict[str, Any]:
-        """The last record of `eval`, empty without one."""
-        return next((record for record in reversed(self.results) if record.get("command") == "eval"), {})
+        """The last record of `eval` on the network's own data, else on other data, else empty."""
+        found = [record for record in self.results if record.get("command") == "eval"]
+        own = [record for record in found if self.seen and is_on(record.get("data", {}), self.seen["data"])]
+        return next(reversed(own or found), {})
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
@@ -152,15 +152,24 @@ def _read(path: Path, notices: list[str]) -> Source:
     own = tuple(record for record in records if record.get("checkpoint") == digest)
     if len(own) < len(records):
         notices.append(f"{results}: {len(records) - len(own)} of {len(records)} results are of other bytes; left out")
-    return Source(path, seen, digest, own, tuple(_lines(log, notices)))
+    source = Source(path, seen, digest, own, tuple(_lines(log, notices)))
+    on = source.measured.get("data", {})
+    if seen is not None and on and not is_on(on, seen["data"]):
+        notices.append(f"{path}: measured on {data_name(on)} alone, while its own data is {seen['data']}")
+    return source
 
 
 def _lines(path: Path, notices: list[str]) -> list[dict[str, Any]]:
     """The records of a file; a line that does not read, as a kill leaves it, is told."""
-    if not path.exists():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        notices.append(f"{path}: cannot be read ({error.strerror}); left out")
         return []
     found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:

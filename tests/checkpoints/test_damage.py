@@ -218,14 +218,23 @@ def test_state_that_does_not_fit_the_network(folder):
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        ("features.1.weight", torch.zeros(512), "features.1.weight has shape (512,), expected 2 axes"),
-        ("features.1.weight", torch.zeros(8, 64).int(), "features.1.weight is torch.int32, expected torch.float32"),
+        ("features.1.weight", torch.zeros(8), "is float32 8, expected float32 8x64"),
+        ("features.1.weight", torch.zeros(8, 64).int(), "is int32 8x64, expected float32 8x64"),
+        ("features.1.weight", torch.zeros(8, 64).half(), "is float16 8x64, expected float32 8x64"),
+        ("features.1.bias", torch.zeros(7), "is float32 7, expected float32 8"),
+        ("features.1.bias", torch.full((8,), float("nan")), "holds numbers that are not finite"),
+        ("features.2.running_var", torch.full((8,), float("inf")), "holds numbers that are not finite"),
     ],
 )
 def test_a_tensor_of_another_kind(folder, name, tensor, message):
     path = folder / "dense.safetensors"
     text = read_toc(path).metadata["prunectl"]
     path.write_bytes(save({**load_file(path), name: tensor}, {"prunectl": text}))
-    found = refusal(path)
-    assert str(path) in found
-    assert message in found
+    assert refusal(path).startswith(f"{path}: {name} {message}")
+
+
+@pytest.mark.parametrize("found", [[0.0], [-1.0], [float("nan")], ["1"], [1.0, 1.0], []])
+def test_a_deviation_that_cannot_be_divided_by(folder, found):
+    path = folder / "dense.safetensors"
+    change(path, put("std", found))
+    assert "expected under std" in refusal(path)

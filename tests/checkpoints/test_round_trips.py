@@ -1,5 +1,6 @@
 """What is written comes back."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from prunectl.data import load_data
 from prunectl.fresh import fresh
 from prunectl.header import ModelSpec, mask_path, read_header, read_toc
 from prunectl.masks import Masks
+from prunectl.structure.plan import Plan
 from tests.checkpoints.parts import HISTORY, random_masks, refusal, same
 from tests.helpers import checkpoint_of
 
@@ -134,9 +136,11 @@ def test_shrunk_shapes_load_and_modules_take_their_width(folder, dense):
         if name.startswith(("features.1.", "features.2.")):
             small[name] = tensor[alive] if tensor.ndim else tensor
     small["classifier.1.weight"] = state["classifier.1.weight"][:, alive]
+    kept = {(name, 0): alive for name, t in state.items() if name.startswith(("features.1.", "features.2.")) and t.ndim}
+    plan = Plan({**kept, ("classifier.1.weight", 1): alive})
     path = folder / "dense.safetensors"
-    text = read_toc(path).metadata["prunectl"]
-    path.write_bytes(save({name: t.contiguous() for name, t in small.items()}, {"prunectl": text}))
+    head = {**json.loads(read_toc(path).metadata["prunectl"]), "edits": plan.to_edits()}
+    path.write_bytes(save({name: t.contiguous() for name, t in small.items()}, {"prunectl": json.dumps(head)}))
 
     model = read(path).model.eval()
     assert (model.features[1].in_features, model.features[1].out_features) == (64, 5)
