@@ -33,6 +33,7 @@ class WithNodes(Unit):
     """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+        self.asked: float | None = None
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
@@ -126,6 +127,7 @@ class Nodes(WithNodes):
 
     def check(self, sparsity: float | None) -> None:
         """Refuse a target that is reached already, and a scope that is for weights."""
+        self.asked = sparsity
         if self.scope not in NODE_SCOPES:
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
@@ -143,7 +145,8 @@ class Nodes(WithNodes):
         count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
         if count is None:
             most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
-            raise OptionError(f"node sparsity {sparsity:.4g} was asked, {most:.4g} is the most {self._limits}")
+            asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
+            raise OptionError(f"node sparsity {asked:.4g} was asked, {most:.4g} is the most {self._limits}")
         return merged(self.masks, node_masks(self.structure, ranking.removed(count), self.model))
 
     def within_budget(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -31,7 +32,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(net, raw, cli, refused, tm
     expected = {"images": 40}
     stopped = raw("attack", net.name, *SHORT)
     assert (stopped.code, stopped.out) == (130, "")
-    assert "interrupted after 10 of 40 images, robust accuracy so far robust " in stopped.err
+    assert re.search(r"interrupted after 10 of 40 images, robust [0-9.]+% so far; go on with the same", stopped.err)
     assert not (tmp_path / "net.results.jsonl").exists()
     part = tmp_path / "net.attack.part.jsonl"
     assert len(part.read_text().splitlines()) == 2
@@ -58,7 +59,7 @@ def test_examples_are_a_picture_and_tensors(net, cli, refused, tmp_path):
     assert 0 < float(change.max()) <= 0.5 + 1e-6
     assert bool((tensors["clean_prediction"] == tensors["label"]).all())
     assert bool((tensors["adversarial_prediction"] != tensors["label"]).all())
-    assert "net.examples.png exists; choose another output with -o, or replace it with --force" in refused(*arguments)
+    assert "net.examples.png exists; move it away, or replace it with --force" in refused(*arguments)
     cli(*arguments, "--force")
 
 

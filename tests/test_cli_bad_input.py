@@ -1,6 +1,7 @@
 """What a user can get wrong ends in one line that says what to do, and leaves every file as it was."""
 
 import errno
+import json
 import os
 import shutil
 
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from tests.running import listing
 
 BAD_VALUES = {
+    "prune net.safetensors -o a.mask.safetensors": "a.mask.safetensors is the name of a file beside a checkpoint;",
+    "train net.safetensors -o a.resume.safetensors": "a.resume.safetensors is the name of a file beside a checkpoint;",
     "prune net.safetensors -c snipti": "no criterion named 'snipti'; did you mean 'snipit'?",
     "prune net.safetensors -c zzz": "no criterion named 'zzz'; known: snip, snipit,",
     "prune net.safetensors -c nowhere.py:mine": "no criterion at 'nowhere.py:mine' (no file nowhere.py)",
@@ -219,7 +222,7 @@ def test_a_gpu_that_is_not_there(net, monkeypatch, refused):
         )
 
 
-@pytest.mark.parametrize("line", ["train --model lenet300", "prune --model lenet300", "eval net.safetensors"])
+@pytest.mark.parametrize("line", ["train --model lenet300", "prune --model lenet300", "shrink net.safetensors"])
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(line, net, monkeypatch, refused):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     told = refused(*line.split())
@@ -309,3 +312,19 @@ def test_a_mask_file_in_the_way_is_not_replaced(net, cli, refused, tmp_path):
 
 def test_an_output_is_a_safetensors_file(net, refused):
     assert "an output's name ends in .safetensors or .st, got new.pt" in refused("train", net.name, "-o", "new.pt")
+
+
+def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_path):
+    results = tmp_path / "net.results.jsonl"
+    results.mkdir()
+    warning = "warning: cannot write net.results.jsonl: it is not a regular file; what is measured is not noted there"
+    for command in (("eval", net.name, "--no-latency"), ("attack", net.name, "-a", "fgsm", "-n", 20, "--eps", "0.1")):
+        ran = raw(*command)
+        assert (ran.code, ran.out, ran.err.splitlines()[0]) == (0, "net.safetensors\n", warning)
+        assert json.loads(raw(*command, "--json").out)["command"] == command[0]
+    assert [path for path in tmp_path.glob("net.*") if path.suffix != ".safetensors"] == [results]
+    told = raw("attack", net.name, "-a", "fgsm", "-n", 20, "--save-examples", 2)
+    assert told.code == 1
+    assert told.err.splitlines()[-1] == (
+        "prunectl: --save-examples: nothing can be written beside the checkpoint; copy it to a folder of your own"
+    )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from prunectl import fresh
+from prunectl.cli import training
 from prunectl.files import locked
 from tests.datasets.files import write_family
 from tests.running import PROGRAM, listing, run_cli
@@ -74,6 +75,7 @@ def test_a_time_limit_keeps_what_was_learnt_and_can_be_resumed(recipe, net, cli,
     assert (ran.code, ran.out) == (0, "half.safetensors\n")
     assert ran.err.startswith("stopped by --max-minutes at step 1; go on with: prunectl train --resume half.resume")
     assert json.loads(cli("inspect", "half.safetensors", "--json"))["history"][-1]["options"]["steps"] == 1
+    assert "no rerun: it was stopped after 1 of 6 steps (--max-minutes)" in cli("log", "half.safetensors")
     assert cli("train", "--resume", "half.resume.safetensors", "-o", "resumed.safetensors") == "resumed.safetensors\n"
     assert not (tmp_path / "half.resume.safetensors").exists()
     cli(*line, "-o", "whole.safetensors")
@@ -200,3 +202,26 @@ def test_a_training_of_images_in_the_size_of_its_network_is_resumed(cli, tmp_pat
 def test_a_resumed_training_writes_a_safetensors_file(cli, refused):
     cli("train", "--model", "lenet300", "--subset", 300, "--max-minutes", 0, "-o", "a.safetensors")
     assert "ends in .safetensors" in refused("train", "--resume", "a.resume.safetensors", "-o", "out.pt")
+
+
+def test_what_came_to_lie_at_the_output_is_kept_and_so_is_the_training(net, raw, cli, monkeypatch, tmp_path):
+    line = ["train", "net.safetensors", "--subset", 300, "--epochs", 2]
+    cli(*line, "-o", "whole.safetensors")
+    steps = training._steps
+
+    def interfering(*arguments):
+        (tmp_path / "a.safetensors").write_bytes(b"of someone else")
+        yield from steps(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_steps", interfering)
+        ran = raw(*line, "-o", "a.safetensors")
+    assert (ran.code, ran.out, (tmp_path / "a.safetensors").read_bytes()) == (1, "", b"of someone else")
+    assert ran.err.splitlines()[-1] == (
+        "prunectl: a.safetensors exists; choose another output with -o, or replace it with --force; the training, at "
+        "step 6, is kept: prunectl train --resume a.resume.safetensors -o OTHER"
+    )
+    assert cli("train", "--resume", "a.resume.safetensors", "-o", "b.safetensors") == "b.safetensors\n"
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert logged(tmp_path / "b.log.jsonl") == logged(tmp_path / "whole.log.jsonl")
+    assert not (tmp_path / "a.resume.safetensors").exists()

@@ -88,3 +88,27 @@ def test_every_ancestor_has_its_own_lineage(tmp_path):
     found = collect([tmp_path / "a3.safetensors", tmp_path / "b3.safetensors"], parents=True)
     lineage = {path.stem: [source.path.stem for source in before] for path, before in found.lineage.items()}
     assert lineage == {"a1": [], "a2": ["a1"], "a3": ["a1", "a2"], "b1": [], "b2": ["b1"], "b3": ["b1", "b2"]}
+
+
+def test_accuracies_on_other_data_are_told_where_there_are_no_others(tmp_path):
+    path = checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0}))
+    measure(path, 0.4, data={"name": "noise"})
+    found = collect([path])
+    assert found.given[0].measured["accuracy"] == 0.4
+    assert found.notices == (f"{path}: measured on noise alone, while its own data is digits",)
+    results = tmp_path / "dense.results.jsonl"
+    on_noise = results.read_text()
+    measure(path, 0.9)
+    results.write_text(results.read_text() + on_noise)
+    found = collect([path])
+    assert (found.given[0].measured["accuracy"], found.notices) == (0.9, ())
+
+
+def test_results_that_are_no_file_are_told(dense, tmp_path, raw, cli):
+    results = tmp_path / "dense.results.jsonl"
+    results.unlink()
+    results.mkdir()
+    assert collect([dense]).notices == (f"{results}: cannot be read (Is a directory); left out",)
+    assert raw("log", "dense.safetensors").err == (
+        "prunectl: cannot read dense.results.jsonl: Is a directory; make it readable, or move it away\n"
+    )

@@ -1,13 +1,17 @@
 """A history holds all that its commands depended on: given again, they lead to the same bytes."""
 
 import json
+import os
 import shlex
+import signal
 
 import pytest
 import typer
 
 from prunectl.cli.app import app
+from prunectl.errors import OptionError
 from prunectl.lineage import lineage
+from prunectl.train import Trainer
 from tests.running import run_line
 
 SMALL = "--model mlp5 -M hidden=8 --subset 200 -b 64"
@@ -149,3 +153,30 @@ def test_steps_tell_parents_seeds_and_results(chain, tmp_path):
     assert dict(first.named) == {"model": "lenet300", "data": "digits", "optimizer": "adam"}
     assert second.arguments[:3] == ["prune", "--criterion=magnitude", "--sparsity=0.9"]
     assert "--seed=0" in second.arguments
+
+
+def test_ctrl_c_ends_a_rerun_in_one_line(raw, monkeypatch, tmp_path):
+    assert raw("train", *SMALL.split(), "--epochs", 2, "-o", "a.safetensors").code == 0
+    steps = Trainer.steps
+
+    def stopped(self):
+        for record in steps(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            yield record
+
+    monkeypatch.setattr(Trainer, "steps", stopped)
+    ran = raw("rerun", "a.safetensors")
+    assert (ran.code, ran.out) == (130, "")
+    assert ran.err == "prunectl: interrupted: nothing was compared; begin anew with the same command\n"
+
+
+def test_why_a_step_failed_is_told_once(raw, monkeypatch):
+    assert raw("train", *SMALL.split(), "--epochs", 1, "-o", "a.safetensors").code == 0
+    monkeypatch.setattr(Trainer, "steps", lambda self: _diverged())
+    ran = raw("rerun", "a.safetensors")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "prunectl: step 1 (train) of a.safetensors failed when run again: it diverged\n"
+
+
+def _diverged():
+    raise OptionError("it diverged")

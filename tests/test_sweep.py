@@ -50,7 +50,7 @@ def test_a_sweep_ends_in_a_report_and_runs_no_stage_twice(sweep, tmp_path):
     }
     out = tmp_path / "out"
     rows = table(out)
-    assert [(row["pipeline"], row["criterion"], row["sparsity"], row["seed"]) for row in rows[:3]] == [
+    assert [(row["pipeline"], row["plan_criterion"], row["sparsity"], row["plan_seed"]) for row in rows[:3]] == [
         ("dense", "", "", "0"),
         ("dense", "", "", "1"),
         ("after", "magnitude", "0.5", "0"),
@@ -60,6 +60,12 @@ def test_a_sweep_ends_in_a_report_and_runs_no_stage_twice(sweep, tmp_path):
     assert rows[2]["checkpoint"] == "out/after-sparsity0.5-seed0.train.prune.safetensors"
     told = json.loads((out / "report.json").read_text())
     assert [row["checkpoint"] for row in told] == [row["checkpoint"] for row in rows]
+    assert [(row["plan_criterion"], row["criterion"], row["plan_seed"], row["seed"]) for row in told[:3]] == [
+        (None, None, 0, 0),
+        (None, None, 1, 1),
+        ("magnitude", "magnitude", 0, 0),
+    ]
+    assert list(rows[0]) == list(dict.fromkeys(rows[0]))
     assert (out / "plan.toml").read_text() == PLAN
 
     before = listing(out)

@@ -27,14 +27,16 @@ class Ran:
     last: str
 
 
-def run(arguments: Sequence[str], told: TextIO | None = None) -> Ran:
-    """Run `prunectl ARGUMENTS`; what it tells on stderr goes to `told`. A bug comes through as it is.
+def run(arguments: Sequence[str], told: TextIO | None = None, *, failure: bool = True) -> Ran:
+    """Run `prunectl ARGUMENTS`; what it tells on stderr goes to `told`, why it failed only with `failure`.
+
+    A bug comes through as it is.
 
     Options come from the arguments alone, whatever PRUNECTL_* says.
     """
     from prunectl.cli.app import main
 
-    out, err = io.StringIO(), _Tee(told)
+    out, err = io.StringIO(), _Tee(told, failure)
     code = 0
     with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         before, sys.stdin = sys.stdin, io.StringIO()
@@ -95,15 +97,17 @@ def _plain_environment() -> Iterator[None]:
 
 
 class _Tee(io.StringIO):
-    """Passes a text on, and remembers its last line."""
+    """Passes a text on, the line of a failure on request, and remembers the last line."""
 
-    def __init__(self, told: TextIO | None) -> None:
+    def __init__(self, told: TextIO | None, failure: bool) -> None:
         super().__init__()
-        self.told, self.last = told, ""
+        self.told, self.failure, self.last, self.held = told, failure, "", False
 
     def write(self, text: str) -> int:
         self.last = ([line.strip() for line in text.splitlines() if line.strip()] or [self.last])[-1]
-        if self.told is not None:
+        ends = self.held and text == "\n"  # print() ends a line apart
+        self.held = not self.failure and text.startswith("prunectl: ")
+        if self.told is not None and not ends and not self.held:
             self.told.write(text)
         return len(text)
 

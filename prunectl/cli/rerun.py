@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prunectl.cli import line, options, output
-from prunectl.errors import FileError, NotTheSame, OptionError
+from prunectl.errors import FileError, Interrupted, NotTheSame, OptionError
 
 if TYPE_CHECKING:
     from prunectl.lineage import Step
@@ -73,7 +73,9 @@ def command(
 
 def _run(arguments: list[str]) -> str | None:
     """Run a command; None when it went well, else its last line."""
-    ran = line.run(arguments, sys.stderr)
+    ran = line.run(arguments, sys.stderr, failure=False)
+    if ran.code == Interrupted.exit_code:
+        raise Interrupted("interrupted: nothing was compared; begin anew with the same command")
     return None if ran.code == 0 else ran.last
 
 

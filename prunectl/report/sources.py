@@ -15,6 +15,7 @@ from prunectl.results import data_name, is_on
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A checkpoint, the results of its very bytes, and the log of the training that made it.

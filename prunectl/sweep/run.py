@@ -56,7 +56,8 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
 def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
     """Write report.json and report.csv over what the pipelines ended in, as far as it is there; gives what is there.
 
-    Where nothing is there, nothing is written.
+    A value of the plan that is called as a column of the report stands under plan_NAME. Where nothing is there, nothing
+    is written.
     """
     before = state.known(folder)
     named = {stage.identity: stage for stage in state.with_known_names(stages, before)}
@@ -69,13 +70,14 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
     rows = [row_of[str(path)] for path in paths]
     most_first = sorted(results, key=lambda result: -len(result.values))  # which have them in the order of the plan
     keys = list(dict.fromkeys(key for result in most_first for key in result.values))
-    grid = [{"pipeline": r.pipeline, **{key: r.values.get(key) for key in keys}} for r in ended]
+    named_as = {key: f"plan_{key}" if key in report.COLUMNS else key for key in keys}
+    grid = [{"pipeline": r.pipeline, **{named_as[key]: r.values.get(key) for key in keys}} for r in ended]
     told = [{**values, **row} for values, row in zip(grid, rows, strict=True)]
     write(folder / "report.json", json.dumps(told, indent=1).encode() + b"\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head, *lines = csv.reader(io.StringIO(report.as_csv(rows)))
-    writer.writerow(["pipeline", *keys, *head])
+    writer.writerow(["pipeline", *named_as.values(), *head])
     writer.writerows([*values.values(), *line] for values, line in zip(grid, lines, strict=True))
     write(folder / "report.csv", text.getvalue().encode())
     return list(dict.fromkeys(paths))
