@@ -71,6 +71,10 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
+        if self.ema == 1:
+            raise OptionError("--ema 1 keeps the first weights for ever; take less, such as 0.999")
+        if self.adv_eps == 0:
+            raise OptionError("--adv-eps 0 makes no adversarials; leave it out, or give a size such as 8/255")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):

@@ -15,6 +15,7 @@ from prunectl.expand import nodes_present
 from prunectl.masks import Masks, check_prunable
 from prunectl.registry import unknown
 from prunectl.scores import Scores
+from prunectl.select import SCOPES, pattern_of
 from prunectl.spending import Spending
 from prunectl.structure.alive import cut_off
 from prunectl.structure.costs import costs_without
@@ -129,6 +130,8 @@ class Nodes(WithNodes):
         """Refuse a target that is reached already, and a scope that is for weights."""
         self.asked = sparsity
         if self.scope not in NODE_SCOPES:
+            if pattern_of(self.scope) is not None or self.scope in SCOPES:
+                raise OptionError(f"scope {self.scope} is for weights; nodes are ranked {' or '.join(NODE_SCOPES)}")
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)

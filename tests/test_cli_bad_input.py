@@ -15,6 +15,22 @@ from tests.running import listing
 BAD_VALUES = {
     "prune net.safetensors -o a.mask.safetensors": "a.mask.safetensors is the name of a file beside a checkpoint;",
     "train net.safetensors -o a.resume.safetensors": "a.resume.safetensors is the name of a file beside a checkpoint;",
+    "train -M stem=cifar": "-M gives an option of a fresh network; name the network with --model",
+    "prune -M stem=cifar": "-M gives an option of a fresh network; name the network with --model",
+    "prune net.safetensors -c lamp --unit nodes": "scope lamp is for weights; nodes are ranked global or layer",
+    "attack net.safetensors -a ,": "-a takes a name, or several with commas between them, got ','",
+    "attack net.safetensors -a fgsm,,pgd": "-a takes a name, or several with commas between them, got 'fgsm,,pgd'",
+    "attack net.safetensors -a deepfool -O overshoot=-1": "'overshoot' of attack deepfool is 0 or more, got -1.0",
+    "eval net.safetensors --data digits:there": "--data digits:there: digits lies in no folder; write digits",
+    "eval net.safetensors --image-size 1000000": "out of memory; take a smaller -b, --subset or --image-size",
+    "train net.safetensors --reg-weight 1": "--reg-weight is the weight of a regulariser; name it with --reg",
+    "train net.safetensors --ema 1": "--ema 1 keeps the first weights for ever; take less",
+    "train net.safetensors --adv-eps 0": "--adv-eps 0 makes no adversarials; leave it out",
+    "train net.safetensors --augment none,flip": "--augment none stands alone, got none,flip",
+    "explain net.safetensors --classes 7": "--classes goes with --input; --data has its own",
+    "explain --model lenet300 --classes 7": "--classes goes with --input; --data has its own",
+    "report net.safetensors --no-run": "--run is for a page; give -o NAME.html",
+    "report net.safetensors --inside net.safetensors": "--inside is for a page; give -o NAME.html",
     "prune net.safetensors -c snipti": "no criterion named 'snipti'; did you mean 'snipit'?",
     "prune net.safetensors -c zzz": "no criterion named 'zzz'; known: snip, snipit,",
     "prune net.safetensors -c nowhere.py:mine": "no criterion at 'nowhere.py:mine' (no file nowhere.py)",
@@ -54,7 +70,7 @@ BAD_VALUES = {
     "prune net.safetensors -c rigl -s 0.5": "rigl prunes while a network trains: prunectl train --criterion rigl",
     "prune net.safetensors -c n:m -s 0.5": "give one target, got --sparsity and --scope 2:4",
     "prune net.safetensors -c snip --scope 4:2": "a pattern N:M keeps N of every M weights, N < M, such as",
-    "prune net.safetensors -c snap --scope 2:4": "no scope named '2:4'; known: global, layer",
+    "prune net.safetensors -c snap --scope 2:4": "scope 2:4 is for weights; nodes are ranked global or layer",
     "prune net.safetensors -c snip --threshold 0.1 -s 0.5": "give one target, got --sparsity and --threshold",
     "prune net.safetensors -c cnip --threshold 0.1": "ranked together: give --sparsity in place of --threshold",
     "prune net.safetensors -c snap --unit weights": "--unit makes a criterion of nodes from one of weights that prunes",
@@ -209,7 +225,7 @@ def test_data_that_does_not_fit_or_is_not_there(net, tmp_path, refused):
     for command in ("eval", "attack", "train"):
         told = refused(command, net.name, "--data", "imagefolder:pets")
         assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; give the --data" in told
-    assert "no cifar10 in empty (looked for cifar-10-batches-py); run `prunectl train --data cifar10 --down" in refused(
+    assert "no cifar10 in empty (looked for cifar-10-batches-py); bring it with --download (train, " in refused(
         "train", "--model", "lenet300", "--data", "cifar10", "--data-dir", "empty"
     )
 

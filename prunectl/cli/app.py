@@ -53,11 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PrunectlError as error:
         print(f"prunectl: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's own, named without importing torch
+    except (RuntimeError, MemoryError) as error:
+        where = _full(error)
+        if where is None:
             raise
-        print("prunectl: out of memory on the device; take a smaller -b, or --device cpu", file=sys.stderr)  # noqa: T201
+        print(f"prunectl: {where}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _full(error: Exception) -> str | None:
+    """What to say when memory is full, None of any other error."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own, named without importing torch
+        return "out of memory on the device; take a smaller -b, or --device cpu"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "out of memory; take a smaller -b, --subset or --image-size"
+    return None

@@ -102,6 +102,8 @@ def command(
     """
     _refuse_beside_corruptions(ctx, corruptions)
     attack = ",".join(name.strip() for name in attack.split(","))
+    if not all(attack.split(",")):
+        raise OptionError(f"-a takes a name, or several with commas between them, got '{attack}'")
     for name in attack.split(","):
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
@@ -138,10 +140,9 @@ def command(
 
 def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> None:
     """Refuse options of attacks where nothing is attacked."""
-    for param in ctx.command.params if corruptions is not None else ():
-        source = ctx.get_parameter_source(str(param.name))
-        if param.name in ATTACKING and source is not None and source.name == "COMMANDLINE":
-            raise OptionError(f"--corruptions attacks nothing; leave out {max(param.opts, key=len)}")
+    flag = options.given(ctx, ATTACKING) if corruptions is not None else None
+    if flag is not None:
+        raise OptionError(f"--corruptions attacks nothing; leave out {flag}")
 
 
 def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any) -> dict[str, Any]:

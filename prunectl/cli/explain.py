@@ -17,6 +17,7 @@ _NAMED = 2
 
 
 def command(
+    ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     model: Annotated[
         str | None,
@@ -39,6 +40,8 @@ def command(
     config: options.Config = None,
 ) -> None:
     """Show what pruning can do to a network: groups of coupled nodes, and what must stay and why."""
+    if input_shape is None and options.given(ctx, {"classes"}):
+        raise OptionError("--classes goes with --input; --data has its own")
     if model is None:
         if not all(given is None for given in (data, image_size, input_shape, model_options)):
             raise OptionError("a checkpoint knows its images; --data, --image-size, --input and -M go with --model")

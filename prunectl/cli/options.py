@@ -3,7 +3,7 @@
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,12 +162,23 @@ Config = Annotated[
 ]
 
 
+def given(ctx: typer.Context, names: Collection[str]) -> str | None:
+    """The first of these parameters that stands on the command line, as its longest flag; None where none does."""
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(str(param.name))
+        if param.name in names and source is not None and source.name == "COMMANDLINE":
+            return str(max(param.opts, key=len))
+    return None
+
+
 def checkpoint_path(argument: str | None) -> Path:
     """The checkpoint that a command was given: a path, or the first line of stdin.
 
     Raises:
         OptionError: none was given, or stdin was empty.
     """
+    if argument == "":
+        raise OptionError("CHECKPOINT is empty; give a NAME.safetensors, or pipe a path in")
     if argument not in (None, "-"):
         return Path(str(argument))
     if argument is None and sys.stdin.isatty():

@@ -1,10 +1,13 @@
 """What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from prunectl.errors import FileError
 
 _EVERY = 10.0
 """Seconds between two plain lines where stderr is no terminal."""
@@ -12,8 +15,18 @@ _REFRESH = 0.2
 
 
 def emit(text: object) -> None:
-    """Print one line on stdout."""
-    print(text, flush=True)  # noqa: T201
+    """Print one line on stdout.
+
+    Raises:
+        FileError: it cannot be written (a full disk).
+    """
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the line is tried again at the end
+        raise FileError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def say(text: str) -> None:

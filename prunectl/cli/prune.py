@@ -102,6 +102,8 @@ def command(
         check("model", model)
         if checkpoint not in (None, "-"):
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+    if model is None and model_options:
+        raise OptionError("-M gives an option of a fresh network; name the network with --model")
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:

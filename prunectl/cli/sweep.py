@@ -52,6 +52,8 @@ def command(
 
     if engine not in ENGINES:
         raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
+    if engine != "ray" and gpus:
+        raise OptionError("--gpus goes with --engine ray; stages of the local engine see every gpu")
     if engine == "ray" and importlib.util.find_spec("ray") is None:
         raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
     text = _text(plan)

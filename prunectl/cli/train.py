@@ -170,6 +170,8 @@ def command(
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
     _refuse_without_criterion(ctx, criterion)
+    if reg is None and options.given(ctx, {"reg_weight"}):
+        raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
         if name is not None:
@@ -177,6 +179,8 @@ def command(
     if model is not None and checkpoint not in (None, "-"):
         raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
+    if model is None and model_options:
+        raise OptionError("-M gives an option of a fresh network; name the network with --model")
     source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "train", force=force)
     if not force:
@@ -210,7 +214,7 @@ def command(
         ema=ema,
         amp=where.type == "cuda" if amp is None else amp,
         compile=compile,
-        augment=None if augment is None else tuple(part for part in augment.split(",") if part != "none"),
+        augment=None if augment is None else _augmentations(augment),
         seed=seed,
         adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
         adv_steps=adv_steps,
@@ -261,6 +265,14 @@ def command(
     return None
 
 
+def _augmentations(text: str) -> tuple[str, ...]:
+    """Read `none`, or names with commas between them."""
+    names = tuple(text.split(","))
+    if "none" in names and len(names) > 1:
+        raise OptionError(f"--augment none stands alone, got {text}")
+    return () if text == "none" else names
+
+
 def _absolute(path: Path | None) -> str | None:
     """A path that means the same in another folder."""
     return None if path is None else str(path.absolute())
@@ -268,13 +280,9 @@ def _absolute(path: Path | None) -> str | None:
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
     """Refuse options that say how to prune where nothing is pruned."""
-    for param in ctx.command.params if criterion is None else ():
-        source = ctx.get_parameter_source(str(param.name))
-        if param.name in PRUNING and source is not None and source.name == "COMMANDLINE":
-            raise OptionError(
-                f"{max(param.opts, key=len)} says how to prune during training; name a --criterion too, such as "
-                "snapit-during"
-            )
+    flag = options.given(ctx, PRUNING) if criterion is None else None
+    if flag is not None:
+        raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
 
 
 def _plugin_options(

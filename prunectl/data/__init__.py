@@ -17,6 +17,8 @@ from prunectl.registry import names, resolve
 RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic"})
 """Datasets without a size of their own: a checkpoint's images are loaded in the size that its network takes."""
 
+FOLDERLESS = frozenset({"digits", "synthetic"})
+
 
 def load_data(
     spec: str,
@@ -43,6 +45,8 @@ def load_data(
         raise OptionError(
             f"--data {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
         )
+    if known and place and name in FOLDERLESS:
+        raise OptionError(f"--data {spec}: {name} lies in no folder; write {name}")
     loader: Loader = resolve("data", name if known else spec)
     own = known and bool(place)
     root = Path(place).expanduser() if own else data_folder(data_dir)

@@ -51,7 +51,7 @@ def opened(
         if not download and (root / looked_for).exists():
             raise DataError(
                 f"{root / looked_for}: expected the files of {name}, found others or damaged ones; "
-                f"run `prunectl train --data {name} --download`"
+                "bring them with --download"
             ) from error
         if not download:
             raise missing(name, root, looked_for) from error

@@ -43,7 +43,7 @@ def _tree(root: Path, download: bool) -> Tree:
     if tree.classes != tuple(CLASSES):
         raise DataError(
             f"{place}: expected the 10 classes of imagenette, found {len(tree.classes)} classes; "
-            "delete it and run `prunectl train --data imagenette --download`"
+            "delete it and bring it anew with --download"
         )
     return Tree(tree.root, tuple(CLASSES.values()), tree.train, tree.test)
 

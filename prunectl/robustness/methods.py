@@ -22,6 +22,7 @@ _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 _AIMLESS = ("fgsm", "l2-fgsm", "l1-fgsm", "l1-fgm", "deepfool", "linf-deepfool")
 """What has no targeted form."""
 _COUNTS = ("steps", "queries", "repeats", "binary_search_steps", "restarts")
+_SIZES = ("stepsize", "rel_stepsize", "abs_stepsize", "overshoot")
 _EPS = {
     "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
     "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
@@ -51,6 +52,8 @@ class Method:
             found, _, _ = self.attack(network, images, criterion, epsilons=wanted)
         except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
             raise OptionError(f"attack {self.name} does not run here: {error or type(error).__name__}") from error
+        # a search that got lost in numbers that are not finite has found nothing
+        found = [images.where(~one.isfinite().flatten(1).all(1).view(-1, 1, 1, 1), one) for one in found]
         if self.minimal:
             return [*(self._within(images, found[0], eps) for eps in levels), found[0]]
         return [self._within(images, one, eps) for one, eps in zip(found, levels, strict=True)]
@@ -186,6 +189,9 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     low = next((key for key in _COUNTS if keywords.get(key, 1) < 1), None)
     if low is not None:
         raise OptionError(f"option '{low}' of attack {name} is 1 or more, got {keywords[low]}")
+    low = next((key for key in _SIZES if (keywords.get(key) or 0) < 0), None)
+    if low is not None:
+        raise OptionError(f"option '{low}' of attack {name} is 0 or more, got {keywords[low]}")
     own = {getattr(distances, n): n for n in NORMS}
     if "distance" in inspect.signature(make.func).parameters:
         keywords = {**keywords, "distance": getattr(distances, norm)}
