@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -87,6 +88,12 @@ def build(spec: ModelSpec) -> nn.Module:
     """Build the dense network of a spec, with fresh weights on torch's current default device."""
     builder = resolve("model", spec.name)
     options = keyword_options(builder, {k: str(v) for k, v in spec.options.items()}, f"model {spec.name}")
+    try:
+        inspect.signature(builder).bind(spec.input, spec.classes, **options)
+    except TypeError as error:
+        raise OptionError(
+            f"model {spec.name} is called with the shape (C, H, W) of an image and the number of classes: {error}"
+        ) from error
     module = builder(spec.input, spec.classes, **options)
     if not isinstance(module, nn.Module):
         raise OptionError(f"model {spec.name} makes a {type(module).__name__}, expected a torch.nn.Module")

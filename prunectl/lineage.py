@@ -130,7 +130,8 @@ def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tup
 def _flags(command: str, options: dict[str, Any]) -> list[Flag]:
     """The options of a command, but seed, device and data."""
     ordered = {**{key: options[key] for key in _FIRST if key in options}, **options}
-    flags = [flag for key, value in ordered.items() if key not in _NO_OPTION for flag in _plain(key, value)]
+    without = _NO_OPTION if options.get("reg") else {*_NO_OPTION, "reg_weight"}
+    flags = [flag for key, value in ordered.items() if key not in without for flag in _plain(key, value)]
     if command == "prune" and options.get("steps") is not None:
         flags.append(("--steps", str(options["steps"])))
     if "augment" in options:

@@ -16,11 +16,14 @@ SOURCE = "Yang et al. 2020, arXiv:1908.09979"
 
 
 class Hoyer(Companion):
-    """Adds `strength` times the regulariser HoyerSquare to the loss, up to the round that trims."""
+    """Adds `strength` times the regulariser HoyerSquare to the loss, up to the round that trims.
+
+    The shorter the training, the stronger it must be, or what is trimmed is not near zero yet.
+    """
 
     regulariser = "hoyer-square"
 
-    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-6) -> None:
+    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
         super().__init__()
         if strength < 0:
             raise OptionError(f"strength is 0 or more, got {strength}")
@@ -37,7 +40,7 @@ class GroupHoyer(Hoyer):
 
     regulariser = "group-hoyer-square"
 
-    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
+    def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-2) -> None:
         super().__init__(model, structure, images, strength=strength)
 
 

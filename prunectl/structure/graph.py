@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from prunectl.errors import StructureError
 from prunectl.modes import slow_attention
@@ -138,6 +139,8 @@ def _message(error: Exception) -> str:
             where = f" at {code.co_filename}:{trace.tb_lineno} ({type(owner).__name__}.{code.co_name})"
         trace = trace.tb_next
     what = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, GuardOnDataDependentSymNode):
+        what = "what runs depends on values there; write it without a branch (torch.where), or prune weights"
     return f"the network's structure cannot be traced{where}: {what.strip()}"
 
 
