@@ -142,7 +142,10 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
         ("--model resnet18 --input 3x32x32 --data digits", "give --input CxHxW, or --data and --image-size, not both"),
         ("net.safetensors --model resnet18", "give a CHECKPOINT or --model, not both: got net.safetensors and res"),
         ("net.safetensors --input 1x28x28", "a checkpoint knows its images; --data, --image-size, --input and -M go"),
-        ("--model net.py:build --input 1x8x8", "net.py:11 (Branching.forward): what runs depends on values there; write"),
+        (
+            "--model net.py:build --input 1x8x8",
+            "net.py:11 (Branching.forward): what runs depends on values there; write",
+        ),
     ],
 )
 def test_what_cannot_work(line, words, net, tmp_path, refused) -> None:

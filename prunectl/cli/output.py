@@ -104,7 +104,7 @@ def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on stderr, in at most 80 columns where it is no terminal; all but the first column are numbers."""
+    """A plain table on stderr, in $COLUMNS, else 80, where it is no terminal; all but the first column are numbers."""
     from rich.console import Console
     from rich.table import Table
 
@@ -113,7 +113,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 80).print(shown)
+    given = os.environ.get("COLUMNS", "")
+    width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
+    Console(file=sys.stderr, width=width).print(shown)
 
 
 def counted(number: float | None) -> str:
