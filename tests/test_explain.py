@@ -144,7 +144,7 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
         ("net.safetensors --input 1x28x28", "a checkpoint knows its images; --data, --image-size, --input and -M go"),
         (
             "--model net.py:build --input 1x8x8",
-            "net.py:11 (Branching.forward): what runs depends on values there; write",
+            "net.py:11 (Branching.forward): what runs depends on values there;",
         ),
     ],
 )
