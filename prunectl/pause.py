@@ -18,8 +18,8 @@ def paused(trainer: "Trainer") -> State:
     tensors = {f"model/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     tensors |= {f"random/{i}": tensor for i, tensor in enumerate(trainer.random)}
     tensors |= {"sums/loss": trainer.loss, "sums/correct": trainer.correct}
-    if trainer.average is not None:
-        tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state_dict().items()}
+    if trainer.averages is not None:
+        tensors |= trainer.averages.tensors()
     numbers = {}
     for name, parameter in trainer.trained():
         slots = trainer.optimizer.state.get(parameter, {})
@@ -27,8 +27,6 @@ def paused(trainer: "Trainer") -> State:
         numbers[name] = plain_slots(slots)
     if trainer.companion is not None:
         tensors |= {f"companion/{name}": tensor for name, tensor in trainer.companion.state_dict().items()}
-    if trainer.companion_average is not None:
-        tensors |= {f"companion_average/{name}": t for name, t in trainer.companion_average.state_dict().items()}
     if trainer.moment is not None:
         tensors |= {f"moment/{name}": tensor for name, tensor in trainer.moment.tensors().items()}
     return State(
@@ -59,8 +57,8 @@ def restore_(trainer: "Trainer", state: State) -> None:
     trainer.model.load_state_dict(kinds["model"])
     trainer.random = [kinds["random"][key] for key in sorted(kinds["random"])]
     trainer.loss, trainer.correct = (kinds["sums"][name].to(trainer.device) for name in ("loss", "correct"))
-    if trainer.average is not None:
-        trainer.average.load_state_dict(kinds["average"])
+    if trainer.averages is not None:
+        trainer.averages.load_(kinds)
     slots = {name: dict(each) for name, each in state.values.get("slots", {}).items()}
     for key, tensor in kinds.get("optimizer", {}).items():
         name, _, slot = key.rpartition("/")
@@ -75,8 +73,6 @@ def restore_(trainer: "Trainer", state: State) -> None:
     trainer.scheduler.load_state_dict(state.values["scheduler"])
     if trainer.companion is not None:
         trainer.companion.load_state_dict(kinds.get("companion", {}))
-    if trainer.companion_average is not None:
-        trainer.companion_average.load_state_dict(kinds["companion_average"])
     if state.values["moment"] is not None:
         placed = {name: tensor.to(trainer.device) for name, tensor in kinds["moment"].items()}
         trainer.moment = Moment.read(placed, state.values["moment"])

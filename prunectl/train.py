@@ -5,16 +5,16 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from prunectl.accuracy import Accuracy, accuracy
 from prunectl.adversarial import passes
+from prunectl.averages import Averages
 from prunectl.checkpoint import Checkpoint
-from prunectl.companion import Companion
 from prunectl.errors import OptionError
 from prunectl.images import ImageData, mixed
 from prunectl.masks import Enforcer
@@ -29,7 +29,7 @@ from prunectl.rounds import Rounds
 from prunectl.seeds import seed_for
 from prunectl.structure.optimizer import carry_, restart_
 from prunectl.structure.plan import Plan
-from prunectl.structure.surgery import cut, since
+from prunectl.structure.surgery import since
 
 _LOGS = 100
 
@@ -67,8 +67,7 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * recipe.epochs
         scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
         self.scheduler = scheduler(recipe, self.optimizer, self.steps_per_epoch * scheduled)
-        self.average = _average(self.model, recipe.ema)
-        self.companion_average = self._companion_average()
+        self.averages = None if recipe.ema is None else Averages(recipe.ema, self.model, self.companion)
         self.moment: Moment | None = None
         self.penalty = penalty(recipe)
         self.step = self.images = self.spent = 0
@@ -172,13 +171,13 @@ class Trainer:
         if self.companion is not None:
             self.companion.end_(self.model)
         if rounds.rewinds_after(epoch):
-            self.moment = Moment.of(self.model, self.optimizer, self.scheduler, self.average)
+            self.moment = Moment.of(self.model, self.optimizer, self.scheduler, self._average)
         if not rounds.due(epoch):
             return False
         self._prune(rounds)
         if self.moment is not None:
-            self.moment.back_(self.model, self.optimizer, self.scheduler, self.average)
-            for network in [self.model] if self.average is None else [self.model, self.average.module]:
+            self.moment.back_(self.model, self.optimizer, self.scheduler, self._average)
+            for network in [self.model] if self.averages is None else [self.model, self.averages.network]:
                 self.current.masks.apply_(network)
         return True
 
@@ -189,8 +188,8 @@ class Trainer:
         if companion is not None:
             scores = companion.scores(self.model)
             companion.fold_(self.model)
-            if self.average is not None:
-                self._averaged_companion(companion).fold_(self.average.module)
+            if self.averages is not None:
+                self.averages.fold_(companion)
         with forked(self.device):
             pruned = rounds.run(before, scores)
         if self.recipe.compile and pruned.model is not before.model:
@@ -208,35 +207,23 @@ class Trainer:
                 self.optimizer.param_groups[1]["params"] = (
                     [] if self.companion is None else [*self.companion.parameters()]
                 )
-        self.companion_average = self._companion_average()
-        if self.average is not None:
-            averaged = cut(self.average.module.state_dict(), kept)
-            count, self.average = self.average.n_averaged, _average(self.model, self.recipe.ema)
-            assert self.average is not None
-            now = {name: tensor.detach() for name, tensor in self.model.named_parameters()}
-            averaged |= {name: torch.where(mask, now[name], averaged[name]) for name, mask in grown.items()}
-            self.average.module.load_state_dict(averaged)
-            self.average.n_averaged.copy_(count)
-            pruned.masks.apply_(self.average.module)
+        if self.averages is not None:
+            self.averages = self.averages.after(self.model, self.companion, kept, grown, pruned.masks)
 
     def _evaluated(self) -> nn.Module:
         """The network that is evaluated: the average if there is one, with what a companion puts into it."""
-        network: nn.Module = self.model if self.average is None else self.average.module
         if self.companion is None:
-            return network
-        folded = copy.deepcopy(network).requires_grad_(True)
-        self._averaged_companion(self.companion).fold_(folded)
+            return self.model if self.averages is None else self.averages.network
+        if self.averages is not None:
+            return self.averages.folded(self.companion)
+        folded = copy.deepcopy(self.model).requires_grad_(True)
+        self.companion.fold_(folded)
         return folded
 
-    def _companion_average(self) -> AveragedModel | None:
-        """The average of a companion that has anything to average."""
-        if self.companion is None or not self.companion.state_dict():
-            return None
-        return _average(self.companion, self.recipe.ema)
-
-    def _averaged_companion(self, companion: Companion) -> Companion:
-        """What stands for a companion in the averaged network."""
-        return companion if self.companion_average is None else cast(Companion, self.companion_average.module)
+    @property
+    def _average(self) -> AveragedModel | None:
+        """The average of the network, if there is one."""
+        return None if self.averages is None else self.averages.model
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs (B, classes), with what a companion puts in place of parameters."""
@@ -268,10 +255,8 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.enforcer.weights_()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-            if self.companion is not None and self.companion_average is not None:
-                self.companion_average.update_parameters(self.companion)
+        if self.averages is not None:
+            self.averages.update_(self.model, self.companion)
         self.loss += loss.detach() * len(labels)
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.seen += len(labels)
@@ -328,11 +313,3 @@ def _rounds(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, state: Stat
         return None
     done = {} if state is None else {"events": state.values["events"], "passed": state.values.get("passed", 0)}
     return Rounds(recipe.prune, recipe, checkpoint, data, **done)
-
-
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """An exponential moving average of weights and buffers; that of a pruned weight stays zero."""
-    if decay is None:
-        return None
-    step = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=step, use_buffers=True)

@@ -228,9 +228,9 @@ def test_the_average_follows_and_is_the_pruned_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("snipit-during", 0.8, ema=0.99, opt="sgd"))
     for record in trainer.steps():
         if record and "pruned" in record:
-            weights = dict(trainer.average.module.named_parameters())
+            weights = dict(trainer.averages.network.named_parameters())
             assert all(bool((weights[name][~mask] == 0).all()) for name, mask in trainer.current.masks.items())
-    assert trainer.average.n_averaged == 24
+    assert trainer.averages.model.n_averaged == 24
 
 
 def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:

@@ -106,9 +106,9 @@ def test_gates_are_averaged_with_the_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=2, ema=0.5, lr=0.05))
     for step, _ in enumerate(trainer.steps(), 1):
         if step == 3:
-            gates = trainer.companion_average.module
+            gates = trainer.averages.companion.module
             assert not torch.equal(gates.log_alpha, trainer.companion.log_alpha)
-            expected = copy.deepcopy(trainer.average.module)
+            expected = copy.deepcopy(trainer.averages.network)
             gates.fold_(expected)
             found = trainer.result().model.state_dict()
             assert all(torch.equal(tensor, found[name]) for name, tensor in expected.state_dict().items())

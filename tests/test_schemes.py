@@ -104,11 +104,11 @@ def test_the_average_rewinds_too() -> None:
     )
     for record in trainer.steps():
         if record and "pruned" in record:
-            for name, tensor in trainer.average.module.state_dict().items():
+            for name, tensor in trainer.averages.network.state_dict().items():
                 mask = trainer.current.masks.get(name)
                 first = network().state_dict()[name]
                 assert torch.equal(tensor, first if mask is None else first * mask), name
-            assert trainer.average.n_averaged == 0
+            assert trainer.averages.model.n_averaged == 0
 
 
 def test_what_cannot_be_rewound() -> None:
