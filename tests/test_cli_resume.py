@@ -30,7 +30,8 @@ def logged(path) -> list[dict]:
     return [{k: v for k, v in record.items() if k not in ("seconds", "memory_bytes")} for record in records]
 
 
-def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(number, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     start = "train --model mlp5 -M hidden=32 --epochs 0 -o mlp.safetensors"
     for folder in (whole, broken):
@@ -43,7 +44,7 @@ def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(tmp_p
     while not so_far.exists() or so_far.read_bytes().count(b"\n") < 3:
         assert running.poll() is None and time.monotonic() - begun < PATIENCE
         time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, out) == (130, b"")
     told = err.decode().splitlines()[-1]

@@ -97,7 +97,7 @@ def test_a_history_that_leads_elsewhere_is_told_with_what_differs(chain, raw):
     assert lines[0].startswith("recorded with torch 1.")
     assert any(line.startswith("step 1, train: torch 1") for line in lines)
     assert any(line.startswith("features.1.weight ") for line in lines)
-    assert lines[-1] == "prunectl: b.safetensors came out differently when its 3 steps were run again (other versions)"
+    assert lines[-1] == "prunectl: b.safetensors came out differently when its 3 steps ran again (other versions)"
 
 
 def test_the_same_network_under_another_header_is_told_so(chain, raw):
@@ -106,8 +106,8 @@ def test_the_same_network_under_another_header_is_told_so(chain, raw):
     assert ran.code == 1
     assert ran.err.splitlines()[-2:] == [
         "all tensors and masks are the same",
-        "prunectl: b.safetensors came out with the same tensors and masks, but another header, when its 3 steps were "
-        "run again (other versions)",
+        "prunectl: b.safetensors came out with the same tensors and masks, but another header, when its 3 steps ran "
+        "again (other versions)",
     ]
 
 

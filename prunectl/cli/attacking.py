@@ -75,7 +75,7 @@ def show(record: dict[str, Any]) -> None:
     agreement = f", {output.percent(record['agreement'])} as the reference" if "agreement" in record else ""
     output.say(
         f"{record['attack']} ({record['norm']}): clean accuracy {output.percent(record['clean_accuracy'])}{agreement} "
-        f"on {record['images']:,} images{norms}"
+        f"on {output.many(record['images'], 'image')}{norms}"
     )
     results = record["results"]
     each = record["attacks"] if len(record["attacks"]) > 1 else []

@@ -40,7 +40,7 @@ def command(
     line = options.note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
-        f"loss {record['loss']:.4f} on {record['images']:,} images of {images.name}"
+        f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
     )
     output.say(
         f"      {output.counted(record['weights'])} weights (sparsity {record['weight_sparsity']:.4f}), "

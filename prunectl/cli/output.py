@@ -128,6 +128,11 @@ def counted(number: float | None) -> str:
     return f"{number:.0f}"
 
 
+def many(count: int, noun: str) -> str:
+    """1 step, 1,200 steps."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def percent(share: float | None) -> str:
     """A share in percent."""
     return "-" if share is None else f"{100 * share:.2f}%"

@@ -58,7 +58,7 @@ def command(
     if as_json:
         output.emit(json.dumps(record))
     if identical:
-        output.say(f"rerun: {len(steps)} steps, the same bytes ({str(ours.sha256)[:12]})")
+        output.say(f"rerun: {output.many(len(steps), 'step')}, the same bytes ({str(ours.sha256)[:12]})")
     elif not as_json:
         with contextlib.redirect_stdout(sys.stderr):
             show({**record, "accuracy": [None, None]})
@@ -66,7 +66,7 @@ def command(
         same = record["same_tensors"] and record["same_masks"]
         how = "with the same tensors and masks, but another header," if same else "differently"
         cause = " (other versions)" if changed else ""
-        raise NotTheSame(f"{path} came out {how} when its {len(steps)} steps were run again{cause}")
+        raise NotTheSame(f"{path} came out {how} when its {output.many(len(steps), 'step')} ran again{cause}")
     if not as_json:
         output.emit(path if folder is None else made)
 

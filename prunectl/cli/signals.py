@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, taken where work can stop and be kept."""
+"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP), taken where work can stop and be kept."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def caught() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM in a list; a second one ends the program at once."""
+    """Collect the first such signal in a list; a second one ends the program at once. What nohup ignores stays so."""
     seen: list[int] = []
 
     def catch(number: int, frame: object) -> None:
@@ -15,7 +15,10 @@ def caught() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         seen.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = getattr(signal, "SIGHUP", None)  # not everywhere
+    more = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
+    numbers = [signal.SIGINT, signal.SIGTERM, *more]
+    before = {number: signal.signal(number, catch) for number in numbers}
     try:
         yield seen
     finally:

@@ -59,7 +59,7 @@ def command(
     text = _text(plan)
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
-    told = f"sweep: {len(results)} pipelines, {len(stages)} stages ({shared} more are shared)"
+    told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), line.run)
         output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
@@ -84,7 +84,7 @@ def command(
         "failed": {o.stage.name: o.error for o in failed if o.behind is None},
         "seconds": time.monotonic() - started,
     }
-    output.say(f"sweep: {record['run']} stages run in {record['seconds']:.1f} s")
+    output.say(f"sweep: {output.many(len(ended) - len(failed), 'stage')} run in {record['seconds']:.1f} s")
     if as_json:
         output.emit(json.dumps(record))
     _refuse_failed(failed, out)

@@ -97,10 +97,10 @@ def run(
                     board.show(trainer, record)
                 if "pruned" in record:
                     output.say(f"pruned {output.pruned(record['pruned'])}")
-            bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
-            if stopped:
+            if stopped:  # before the bar, whose terminal may be gone
                 save()
                 raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
+            bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
             if now > deadline and trainer.step < trainer.total_steps:
                 finished = False
                 break
@@ -151,8 +151,9 @@ def _summary(record: dict[str, Any]) -> str:
     """The last line of the log for a person."""
     evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
     return (
-        f"train: {record['step']:,} steps in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
-        f"training accuracy {output.percent(record['accuracy'])} on the last {record['images']:,} images{evaluated}"
+        f"train: {output.many(record['step'], 'step')} in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
+        f"training accuracy {output.percent(record['accuracy'])} on the last {output.many(record['images'], 'image')}"
+        f"{evaluated}"
     )
 
 
