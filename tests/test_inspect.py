@@ -82,12 +82,14 @@ def test_a_shrunk_network_is_measured_by_its_dense_original(net, cli):
 
 
 def test_the_page_for_a_person(tiny, cli):
-    first, second, history, bias, weight = cli("inspect", tiny.name).splitlines()
+    first, second, *history, bias, weight = cli("inspect", tiny.name).splitlines()
     assert first == "tiny.safetensors: logistic-regression, 1x4x4 images of 10 classes, data digits"
     assert second.endswith("B, masked, weight sparsity 0.500000 of 160 dense weights")
-    assert history.startswith("  prune ")
+    assert history[0].startswith("  prune ")
+    assert all(line.startswith("      ") for line in history[1:])
+    assert max(map(len, history)) <= 80
     assert {"criterion=magnitude", "sparsity=0.5", "schedule=one-shot", "scope=global", "seed=0"} <= set(
-        history.split()
+        " ".join(history).split()
     )
     assert bias.split() == ["classifier.0.bias", "F32", "10"]
     assert weight.split() == ["classifier.0.weight", "F32", "10x16", "kept", "80", "sparsity", "0.5000"]

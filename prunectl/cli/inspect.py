@@ -1,6 +1,7 @@
 """prunectl inspect."""
 
 import json
+import textwrap
 from typing import Annotated
 
 import typer
@@ -30,7 +31,9 @@ def command(
     )
     for entry in seen["history"]:
         values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
-        output.emit(f"  {entry['command']} {values}".rstrip())
+        text = f"  {entry['command']} {values}".rstrip()
+        wrapped = textwrap.wrap(text, 80, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
+        output.emit("\n".join(wrapped))
         for event in entry.get("result", {}).get("events", []):
             output.emit(f"    {output.pruned(event)}")
     width = max((len(t["name"]) for t in seen["tensors"]), default=0)
