@@ -5,7 +5,8 @@ Run as `python -m tests.benchmarks.accuracies DATA MODEL --out FILE.jsonl [--epo
 with `--share` several at a time divide the work. `--markdown FILE..` prints the tables. The settings are the authors':
 Adam with a learning rate of 0.002, weight decay 5e-5, batches of 512; all of them with `--epochs 80 --clip 10`. Before
 training: prune, then train all epochs. During: rounds over the first four tenths of the epochs as they are over the
-authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once, or prunes a trained network, does so at 70/80.
+authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once, or prunes a trained
+network, does so at 70/80.
 """
 
 import argparse
