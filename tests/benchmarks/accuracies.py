@@ -100,11 +100,12 @@ def jobs(args: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
 
 
 def table(records: list[dict[str, Any]], levels: tuple[float, ...], unit: str) -> Iterator[str]:
-    """One row for each criterion, a column for each sparsity."""
-    yield f"| {unit} | {' | '.join(str(level) for level in levels)} |\n|---|{'--:|' * len(levels)}"
-    for name in dict.fromkeys(r["criterion"] for r in records):
-        if name == "dense" or (criterion_named(name).unit == "nodes") != (unit == "nodes"):
-            continue
+    """One row for each criterion that was run, a column for each sparsity."""
+    names = [*BEFORE, *DURING] if unit == "weights" else [*BEFORE_NODES, *DURING_NODES]
+    there = [name for name in names if any(r["criterion"] == name for r in records)]
+    if there:
+        yield f"\n| {unit} | {' | '.join(str(level) for level in levels)} |\n|---|{'--:|' * len(levels)}"
+    for name in there:
         cells = [accuracy_cell([r for r in records if (r["criterion"], r["sparsity"]) == (name, s)]) for s in levels]
         yield f"| {name} | {' | '.join(cells)} |"
 
@@ -124,9 +125,8 @@ def markdown(paths: list[Path]) -> Iterator[str]:
     for key in dict.fromkeys((r["data"], r["model"], r["epochs"]) for r in records):
         chosen = [r for r in records if (r["data"], r["model"], r["epochs"]) == key]
         dense = accuracy_cell([r for r in chosen if r["criterion"] == "dense"])
-        yield f"\n### {key[1]} on {key[0]}, {key[2]} epochs\n\nDense: {dense}.\n"
+        yield f"\n### {key[1]} on {key[0]}, {key[2]} epochs\n\nDense: {dense}."
         yield from table(chosen, WEIGHTS, "weights")
-        yield ""
         yield from table(chosen, NODES, "nodes")
 
 
