@@ -26,17 +26,26 @@ def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator
 def full_precision() -> Iterator[None]:
     """Convolutions of float32 in float32: a gpu rounds what they multiply to TF32 otherwise, 11 bits of 24.
 
-    With TF32 a network and what is left of it after shrinking disagree on images close to a border.
+    With TF32 a network and what is left of it after shrinking disagree on images close to a border. Products of
+    matrices are in float32 anyway, unless the user has chosen otherwise.
     """
-    parts: list[Any] = [torch.backends.cudnn.conv, torch.backends.cudnn.rnn]  # type: ignore[attr-defined]
+    cudnn: Any = torch.backends.cudnn
+    parts = [cudnn.conv, cudnn.rnn]
     before = [part.fp32_precision for part in parts]
+    if "tf32" not in before:
+        yield
+        return
     try:
+        cudnn.allow_tf32 = False  # by the older of torch's two ways, or others could not ask for it in the block
         for part in parts:
-            part.fp32_precision = "ieee"
+            if part.fp32_precision == "tf32":
+                part.fp32_precision = "ieee"
         yield
     finally:
+        cudnn.allow_tf32 = True
         for part, was in zip(parts, before, strict=True):
-            part.fp32_precision = was
+            if part.fp32_precision != was:
+                part.fp32_precision = was
 
 
 @contextmanager

@@ -46,17 +46,20 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
 
 
 def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Tensor]) -> None:
-    """Compare the tensors of a file with those of the dense network, of which `kept` is left.
+    """Compare parameters and the statistics of norms in a file with the dense network's, of which `kept` is left.
+
+    Other buffers are the network's own affair: it may resize them, or keep infinities in them.
 
     Raises:
         CheckpointError: of another type or shape, or numbers that are not finite.
     """
-    own = dict(_named_tensors(model))
-    for name, tensor in state.items():
-        if name not in own:
-            continue
-        shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(own[name].shape)]
-        if (own[name].dtype, shape) != (tensor.dtype, list(tensor.shape)):
+    norms = [f"{name}." for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    own: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    own |= {name: buffer for name, buffer in model.named_buffers() if name.startswith(tuple(norms))}
+    for name in own.keys() & state.keys():
+        tensor, shape = state[name], [*own[name].shape]
+        shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(shape)]
+        if (own[name].dtype, shape) != (tensor.dtype, [*tensor.shape]):
             found, expected = _described(tensor.dtype, tensor.shape), _described(own[name].dtype, shape)
             raise CheckpointError(f"{name} is {found}, expected {expected}; take the file as prunectl wrote it")
         if tensor.is_floating_point() and not tensor.isfinite().all():

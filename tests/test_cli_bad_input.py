@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.running import listing
+from tests.running import PROGRAM, listing
 
 BAD_VALUES = {
     "prune net.safetensors -o a.mask.safetensors": "a.mask.safetensors is the name of a file beside a checkpoint;",
@@ -22,14 +24,13 @@ BAD_VALUES = {
     "attack net.safetensors -a fgsm,,pgd": "-a takes a name, or several with commas between them, got 'fgsm,,pgd'",
     "attack net.safetensors -a deepfool -O overshoot=-1": "'overshoot' of attack deepfool is 0 or more, got -1.0",
     "eval net.safetensors --data digits:there": "--data digits:there: digits lies in no folder; write digits",
-    "eval net.safetensors --image-size 1000000": "out of memory; take a smaller -b, --subset or --image-size",
     "train net.safetensors --reg-weight 1": "--reg-weight is the weight of a regulariser; name it with --reg",
     "train net.safetensors --ema 1": "--ema 1 keeps the first weights for ever; take less",
     "train net.safetensors --adv-eps 0": "--adv-eps 0 makes no adversarials; leave it out",
     "train net.safetensors --augment none,flip": "--augment none stands alone, got none,flip",
     "explain net.safetensors --classes 7": "--classes goes with --input; --data has its own",
     "explain --model lenet300 --classes 7": "--classes goes with --input; --data has its own",
-    "report net.safetensors --no-run": "--run is for a page; give -o NAME.html",
+    "report net.safetensors --no-run": "--no-run is for a page; give -o NAME.html",
     "report net.safetensors --inside net.safetensors": "--inside is for a page; give -o NAME.html",
     "prune net.safetensors -c snipti": "no criterion named 'snipti'; did you mean 'snipit'?",
     "prune net.safetensors -c zzz": "no criterion named 'zzz'; known: snip, snipit,",
@@ -344,3 +345,23 @@ def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_pa
     assert told.err.splitlines()[-1] == (
         "prunectl: --save-examples: nothing can be written beside the checkpoint; copy it to a folder of your own"
     )
+
+
+FULL = RuntimeError("[enforce fail at alloc_cpu] DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), FULL])
+def test_full_memory_is_told(error, net, refused, monkeypatch):
+    def full(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("prunectl.evaluate.evaluate", full)
+    told = "prunectl: out of memory; take a smaller -b, --subset or --image-size\n"
+    assert refused("eval", net.name, "--no-latency") == told
+
+
+def test_a_full_disk_behind_stdout_is_told(net, tmp_path):
+    line = [*PROGRAM, "inspect", net.name]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(line, check=False, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "prunectl: cannot write to stdout: No space left on device\n")

@@ -112,3 +112,16 @@ def test_results_that_are_no_file_are_told(dense, tmp_path, raw, cli):
     assert raw("log", "dense.safetensors").err == (
         "prunectl: cannot read dense.results.jsonl: Is a directory; make it readable, or move it away\n"
     )
+
+
+def test_the_own_data_is_that_of_the_last_training(tmp_path):
+    on = {"name": "pets", "source": "x:pets"}
+    steps = [("train", {**TRAIN, "seed": 0}), ("train", {**TRAIN, "seed": 0, "data": on})]
+    path = checkpoint(tmp_path, "fine", *steps)
+    measure(path, 0.8, data={"name": "pets", "source": "x:./pets"})
+    results = tmp_path / "fine.results.jsonl"
+    on_pets = results.read_text()
+    assert not any("measured on" in notice for notice in collect([path]).notices)
+    measure(path, 0.4)
+    results.write_text(on_pets + results.read_text())
+    assert collect([path]).given[0].measured["accuracy"] == 0.8

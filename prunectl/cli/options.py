@@ -163,11 +163,12 @@ Config = Annotated[
 
 
 def given(ctx: typer.Context, names: Collection[str]) -> str | None:
-    """The first of these parameters that stands on the command line, as its longest flag; None where none does."""
+    """The first of these parameters that stands on the command line, as its longest flag, or None."""
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name in names and source is not None and source.name == "COMMANDLINE":
-            return str(max(param.opts, key=len))
+            negated = ctx.params.get(str(param.name)) is False and param.secondary_opts
+            return str(max(negated or param.opts, key=len))
     return None
 
 

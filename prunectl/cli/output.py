@@ -25,7 +25,9 @@ def emit(text: object) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the line is tried again at the end
+        stdout = sys.__stdout__
+        if stdout is not None and sys.stdout is stdout:  # or the line is tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         raise FileError(f"cannot write to stdout: {error.strerror}") from error
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +46,7 @@ def command(
     for name, (was, now) in changed.items():
         output.say(f"recorded with {name} {was}, here is {now}")
     with _folder(folder) as place:
-        made = rerun.rerun(steps, place, _run, str(path), data_dir=data_dir)
+        made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir)
         ours, theirs = read(path), read(made)
         identical = ours.sha256 == theirs.sha256
         record = {
@@ -71,12 +71,17 @@ def command(
         output.emit(path if folder is None else made)
 
 
-def _run(arguments: list[str]) -> str | None:
-    """Run a command; None when it went well, else its last line."""
-    ran = line.run(arguments, sys.stderr, failure=False)
-    if ran.code == Interrupted.exit_code:
-        raise Interrupted("interrupted: nothing was compared; begin anew with the same command")
-    return None if ran.code == 0 else ran.last
+def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
+    """What runs a command: None when it went well, else its last line."""
+
+    def run(arguments: list[str]) -> str | None:
+        ran = line.run(arguments, sys.stderr, failure=False)
+        if ran.code == Interrupted.exit_code:
+            how = "with the same command" if folder is None else f"with an -o other than {folder}"
+            raise Interrupted(f"interrupted: nothing was compared; begin anew {how}")
+        return None if ran.code == 0 else ran.last
+
+    return run
 
 
 def _check(folder: Path | None) -> None:

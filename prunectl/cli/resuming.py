@@ -68,7 +68,7 @@ def resumed(
             log.write_bytes(before.read_bytes())
             before.unlink()
         _forget(log, paused.state.values["step"])
-        training.run(trainer, path, run, limit, shown, force=force or ours)
+        training.run(trainer, path, run, limit, shown, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
 

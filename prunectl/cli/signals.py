@@ -7,11 +7,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def caught() -> Iterator[list[int]]:
-    """Collect the first such signal in a list; a second one ends the program at once. What nohup ignores stays so."""
+    """Collect the first such signal in a list; a second Ctrl-C or SIGTERM ends the program at once.
+
+    A shell may tell of a closed terminal twice, so that is no wish to end at once. What nohup ignores stays so.
+    """
     seen: list[int] = []
 
     def catch(number: int, frame: object) -> None:
-        if seen:
+        if seen and number != hangup:
             raise KeyboardInterrupt
         seen.append(number)
 

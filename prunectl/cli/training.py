@@ -1,7 +1,7 @@
 """A training on the command line: watched, logged, stopped by Ctrl-C or the clock, written."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,13 +93,14 @@ def run(
             if record is not None:
                 files.append_record(log, record)
                 last = record
+            if stopped:  # before anything is shown, whose terminal may be gone
+                save()
+                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
+            if record is not None:
                 if board is not None:
                     board.show(trainer, record)
                 if "pruned" in record:
                     output.say(f"pruned {output.pruned(record['pruned'])}")
-            if stopped:  # before the bar, whose terminal may be gone
-                save()
-                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
             bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
             if now > deadline and trainer.step < trainer.total_steps:
                 finished = False
@@ -107,12 +108,8 @@ def run(
             if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
                 save()
                 saved = now
-    try:
-        check_target(path, force=force)
-    except FileError as error:
-        save()
-        kept = f"prunectl train --resume {paused} -o OTHER"
-        raise FileError(f"{error}; the training, at step {trainer.step}, is kept: {kept}") from error
+    ours = path.exists() and files.sha256(path) == run.get("written")  # left by --max-minutes
+    _refuse_what_came(path, save, f"prunectl train --resume {paused} -o OTHER", force=force or ours)
     checkpoint.write(trainer.result(), path)
     if finished:
         paused.unlink(missing_ok=True)
@@ -127,6 +124,19 @@ def run(
     if last is not None:
         output.say(_summary(last))
     output.emit(path)
+
+
+def _refuse_what_came(path: Path, save: Callable[[], None], hint: str, *, force: bool) -> None:
+    """Save the training in place of replacing what has come to lie at its output since it began.
+
+    Raises:
+        FileError: something has.
+    """
+    try:
+        check_target(path, force=force)
+    except FileError as error:
+        save()
+        raise FileError(f"{error}; the training is kept: {hint}") from error
 
 
 def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:

@@ -38,8 +38,16 @@ class Source:
     def measured(self) -> dict[str, Any]:
         """The last record of `eval` on the network's own data, else on other data, else empty."""
         found = [record for record in self.results if record.get("command") == "eval"]
-        own = [record for record in found if self.seen and is_on(record.get("data", {}), self.seen["data"])]
+        own = [record for record in found if any(is_on(record.get("data", {}), name) for name in self.data)]
         return next(reversed(own or found), {})
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the network was trained on last is called, or, never trained, what it was made for."""
+        described = next((e["options"].get("data") for e in reversed(self.history) if e["command"] == "train"), None)
+        if isinstance(described, dict):
+            return tuple(str(described[key]) for key in ("name", "source") if key in described)
+        return () if self.seen is None else (str(self.seen["data"]),)
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
@@ -155,8 +163,8 @@ def _read(path: Path, notices: list[str]) -> Source:
         notices.append(f"{results}: {len(records) - len(own)} of {len(records)} results are of other bytes; left out")
     source = Source(path, seen, digest, own, tuple(_lines(log, notices)))
     on = source.measured.get("data", {})
-    if seen is not None and on and not is_on(on, seen["data"]):
-        notices.append(f"{path}: measured on {data_name(on)} alone, while its own data is {seen['data']}")
+    if seen is not None and on and not any(is_on(on, name) for name in source.data):
+        notices.append(f"{path}: measured on {data_name(on)} alone, while its own data is {source.data[0]}")
     return source
 
 

@@ -18,6 +18,7 @@ from prunectl.data import load_data
 from prunectl.fresh import fresh
 from prunectl.header import ModelSpec, mask_path, read_header, read_toc
 from prunectl.masks import Masks
+from prunectl.registry import TABLES
 from prunectl.structure.plan import Plan
 from tests.checkpoints.parts import HISTORY, random_masks, refusal, same
 from tests.helpers import checkpoint_of
@@ -253,3 +254,29 @@ def test_a_tensor_that_no_file_holds_is_there_again(tmp_path, monkeypatch):
     write(replace(checkpoint_of(model, (2, 4, 4)), spec=spec), path)
     images = torch.randn(5, 2, 4, 4)
     assert torch.equal(read(path).model(images), model(images))
+
+
+class Own(nn.Module):
+    """Buffers that are the network's own affair: infinite ones, and one that takes its shape from the first images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+        self.register_buffer("pos", torch.zeros(1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.flatten(1) + self.pos)
+
+
+def test_buffers_may_be_infinite_and_of_another_shape(tmp_path, monkeypatch):
+    monkeypatch.setitem(TABLES["model"], "own", "tests.checkpoints.test_round_trips:own")
+    begun = fresh("own", load_data("digits", image_size=8), source="digits")
+    begun.model.pos = torch.ones(1, 64)
+    write(begun, tmp_path / "own.safetensors")
+    assert same(read(tmp_path / "own.safetensors").model.state_dict(), begun.model.state_dict())
+
+
+def own(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The builder of `Own`."""
+    return Own()
