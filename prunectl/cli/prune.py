@@ -10,6 +10,7 @@ import typer
 from prunectl.budget import UNITS, Budget
 from prunectl.cli import options, output
 from prunectl.cli.options import completes
+from prunectl.cli.start import begins_at, start
 from prunectl.errors import OptionError
 from prunectl.files import check_target
 from prunectl.header import beside
@@ -100,11 +101,7 @@ def command(
     sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
-        if checkpoint not in (None, "-"):
-            raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
-    if model is None and model_options:
-        raise OptionError("-M gives an option of a fresh network; name the network with --model")
-    source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
+    source = begins_at(checkpoint, model, model_options, data)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:
         check_target(beside(path, SCORES), force=force)
@@ -158,7 +155,6 @@ def command(
 def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
     """The checkpoint at `source`, alone where the criterion needs no images, or a fresh network, with its images."""
     from prunectl.checkpoint import read
-    from prunectl.cli.start import start
     from prunectl.criterion import criterion_named
 
     if source is not None and not criterion_named(criterion).needs_data:

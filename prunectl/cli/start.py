@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import options
+from prunectl.errors import OptionError
 from prunectl.registry import check_trusted
 
 if TYPE_CHECKING:
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
 
     from prunectl.checkpoint import Checkpoint
     from prunectl.images import ImageData
+
+
+def begins_at(checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None) -> Path:
+    """The checkpoint to read, or the name that the files of a fresh network begin with.
+
+    Raises:
+        OptionError: a checkpoint and a network were given, or options of no network.
+    """
+    if model is None:
+        if model_options:
+            raise OptionError("-M gives an option of a fresh network; name the network with --model")
+        return options.checkpoint_path(checkpoint)
+    if checkpoint not in (None, "-"):
+        raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+    return options.fresh_name(model, data or "digits")
 
 
 def start(

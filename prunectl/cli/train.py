@@ -9,6 +9,7 @@ import typer
 from prunectl.cli import board, options, resuming, training
 from prunectl.cli.options import completes
 from prunectl.cli.prune import DEFAULT_SPARSITY
+from prunectl.cli.start import begins_at, start
 from prunectl.errors import OptionError
 from prunectl.registry import check
 
@@ -176,19 +177,14 @@ def command(
     for kind, name in named.items():
         if name is not None:
             check(kind, name)
-    if model is not None and checkpoint not in (None, "-"):
-        raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    if model is None and model_options:
-        raise OptionError("-M gives an option of a fresh network; name the network with --model")
-    source = options.fresh_name(model, data or "digits") if model else options.checkpoint_path(checkpoint)
+    source = begins_at(checkpoint, model, model_options, data)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         training.refuse_over_paused(path)
     training.check_target(path, force=force)
 
     from prunectl.checkpoint import device_named
-    from prunectl.cli.start import start
     from prunectl.distributed import started_together
     from prunectl.during import During
     from prunectl.recipe import Recipe

@@ -21,8 +21,11 @@ _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 """How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
 _AIMLESS = ("fgsm", "l2-fgsm", "l1-fgsm", "l1-fgm", "deepfool", "linf-deepfool")
 """What has no targeted form."""
-_COUNTS = ("steps", "queries", "repeats", "binary_search_steps", "restarts")
-_SIZES = ("stepsize", "rel_stepsize", "abs_stepsize", "overshoot")
+_LEAST = {
+    **dict.fromkeys(("steps", "queries", "repeats", "binary_search_steps", "restarts"), 1),
+    **dict.fromkeys(("stepsize", "rel_stepsize", "abs_stepsize", "overshoot"), 0),
+}
+"""What numbers among the options are at least."""
 _EPS = {
     "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
     "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
@@ -186,12 +189,10 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     from foolbox import distances  # noqa: PLC0415
     from foolbox.attacks.base import MinimizationAttack  # noqa: PLC0415
 
-    low = next((key for key in _COUNTS if keywords.get(key, 1) < 1), None)
-    if low is not None:
-        raise OptionError(f"option '{low}' of attack {name} is 1 or more, got {keywords[low]}")
-    low = next((key for key in _SIZES if (keywords.get(key) or 0) < 0), None)
-    if low is not None:
-        raise OptionError(f"option '{low}' of attack {name} is 0 or more, got {keywords[low]}")
+    for key, least in _LEAST.items():
+        given = keywords.get(key)
+        if given is not None and given < least:
+            raise OptionError(f"option '{key}' of attack {name} is {least} or more, got {given}")
     own = {getattr(distances, n): n for n in NORMS}
     if "distance" in inspect.signature(make.func).parameters:
         keywords = {**keywords, "distance": getattr(distances, norm)}
