@@ -17,7 +17,7 @@ def paused(trainer: "Trainer") -> State:
     """Everything that `Trainer(trainer.current, data, recipe, state)` needs to go on from here, on the cpu."""
     tensors = {f"model/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     tensors |= {f"random/{i}": tensor for i, tensor in enumerate(trainer.random)}
-    tensors |= {"sums/loss": trainer.loss, "sums/correct": trainer.correct}
+    tensors |= {"sums/loss": trainer.sums.loss, "sums/correct": trainer.sums.correct}
     if trainer.averages is not None:
         tensors |= trainer.averages.tensors()
     numbers = {}
@@ -34,7 +34,7 @@ def paused(trainer: "Trainer") -> State:
         {
             "step": trainer.step,
             "images": trainer.images,
-            "seen": trainer.seen,
+            "seen": trainer.sums.seen,
             "seconds": trainer.seconds,
             "spent": trainer.spent,
             "slots": numbers,
@@ -56,7 +56,9 @@ def restore_(trainer: "Trainer", state: State) -> None:
         kinds.setdefault(kind, {})[rest] = tensor
     trainer.model.load_state_dict(kinds["model"])
     trainer.random = [kinds["random"][key] for key in sorted(kinds["random"])]
-    trainer.loss, trainer.correct = (kinds["sums"][name].to(trainer.device) for name in ("loss", "correct"))
+    for name in ("loss", "correct"):
+        getattr(trainer.sums, name).copy_(kinds["sums"][name])
+    trainer.sums.seen = state.values["seen"]
     if trainer.averages is not None:
         trainer.averages.load_(kinds)
     slots = {name: dict(each) for name, each in state.values.get("slots", {}).items()}
@@ -76,6 +78,6 @@ def restore_(trainer: "Trainer", state: State) -> None:
     if state.values["moment"] is not None:
         placed = {name: tensor.to(trainer.device) for name, tensor in kinds["moment"].items()}
         trainer.moment = Moment.read(placed, state.values["moment"])
-    for name in ("step", "images", "seen", "seconds", "spent"):
+    for name in ("step", "images", "seconds", "spent"):
         setattr(trainer, name, state.values[name])
     trainer.start = replace(trainer.start, history=trainer.start.history[: state.values["entries"]])

@@ -30,6 +30,7 @@ from prunectl.seeds import seed_for
 from prunectl.structure.optimizer import carry_, restart_
 from prunectl.structure.plan import Plan
 from prunectl.structure.surgery import since
+from prunectl.sums import Sums
 
 _LOGS = 100
 
@@ -72,9 +73,7 @@ class Trainer:
         self.penalty = penalty(recipe)
         self.step = self.images = self.spent = 0
         self.seconds = 0.0
-        self.loss = torch.zeros((), device=self.device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.seen = 0
+        self.sums = Sums(self.device)
         self.last: dict[str, Any] = {}
         self.evaluated: Accuracy | None = None
         """On the evaluation images, after the epoch that ended last."""
@@ -113,8 +112,8 @@ class Trainer:
 
     def latest(self) -> tuple[float, float]:
         """Mean loss and accuracy on the training images since the last record, or those of that record."""
-        if self.seen:
-            return float(self.loss) / self.seen, int(self.correct) / self.seen
+        if self.sums.seen:
+            return self.sums.means()
         return self.last["loss"], self.last["accuracy"]
 
     def result(self) -> Checkpoint:
@@ -257,9 +256,7 @@ class Trainer:
         self.enforcer.weights_()
         if self.averages is not None:
             self.averages.update_(self.model, self.companion)
-        self.loss += loss.detach() * len(labels)
-        self.correct += (logits.detach().argmax(1) == labels).sum()
-        self.seen += len(labels)
+        self.sums.add_(loss, logits, labels)
         self.images += len(labels)
         self.spent += self.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps) * len(labels)
         self.step += 1
@@ -276,11 +273,11 @@ class Trainer:
 
     def _record(self, at_end: bool, started: float) -> dict[str, Any]:
         """What the log says after this step; loss and accuracy are means over the images since the last record."""
-        loss, right = float(self.loss) / self.seen, int(self.correct) / self.seen  # waits for a gpu
+        loss, right = self.sums.means()
         self.seconds = time.perf_counter() - started
         record = {
             "step": self.step,
-            "images": self.seen,
+            "images": self.sums.seen,
             "epoch": self.step / self.steps_per_epoch,
             "loss": loss,
             "accuracy": right,
@@ -293,8 +290,7 @@ class Trainer:
         }
         if not math.isfinite(record["loss"]):
             raise OptionError(f"the loss is {record['loss']} after step {self.step}: training diverged; lower --lr")
-        self.loss.zero_(), self.correct.zero_()
-        self.seen = 0
+        self.sums.clear_()
         if at_end and len(self.data.test):
             spec = self.start.spec
             found = accuracy(self._evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
