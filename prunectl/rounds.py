@@ -1,7 +1,7 @@
 """Rounds of pruning between the epochs of a training."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -75,6 +75,13 @@ class Rounds:
         self.now = self.events[-1] if unit is None else self._begun(whole, unit)
         if self.method.begins is not None and (self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)):
             self.epochs = (0, *self.epochs)
+
+    @staticmethod
+    def of(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, saved: Mapping[str, Any]) -> "Rounds | None":
+        """The pruning of a recipe, as far as a saved training got with it; nothing is saved of one that begins."""
+        if recipe.prune is None:
+            return None
+        return Rounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
 
     def due(self, epoch: int) -> bool:
         """Whether a round comes after this epoch; 1 is the first, 0 the start."""

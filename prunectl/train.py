@@ -59,7 +59,7 @@ class Trainer:
         self.data = data.to(checkpoint.device)
         self.device = checkpoint.device
         self.augment = data.augment if recipe.augment is None else recipe.augment
-        self.rounds = _rounds(recipe, checkpoint, self.data, state)
+        self.rounds = Rounds.of(recipe, checkpoint, self.data, {} if state is None else state.values)
         self._take(replace(checkpoint, model=copy.deepcopy(checkpoint.model).train()))
         self.optimizer = optimizer(recipe, self.model)
         self._accompany(1 if state is None else len(state.values["groups"]))
@@ -224,19 +224,15 @@ class Trainer:
         """The average of the network, if there is one."""
         return None if self.averages is None else self.averages.model
 
-    def _logits(self, inputs: Tensor) -> Tensor:
-        """The network's outputs (B, classes), with what a companion puts in place of parameters."""
+    def _classify(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of pixels in [0, 255], with what a companion puts in place of parameters."""
+        inputs = self.start.preprocessing(pixels)
+        if self.device.type == "cuda":
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         replaced = {} if self.companion is None else self.companion.replaced(self.model)
         if not replaced:
             return self.network(inputs)  # type: ignore[no-any-return]
         return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
-
-    def _classify(self, pixels: Tensor) -> Tensor:
-        """Logits (B, classes) of pixels in [0, 255]."""
-        inputs = self.start.preprocessing(pixels)
-        if self.device.type == "cuda":
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self._logits(inputs)
 
     def _fit(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser."""
@@ -301,11 +297,3 @@ class Trainer:
             record |= self.companion.facts(self.model)
         self.last = record
         return record
-
-
-def _rounds(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, state: State | None) -> Rounds | None:
-    """The pruning of a recipe, as far as it got."""
-    if recipe.prune is None:
-        return None
-    done = {} if state is None else {"events": state.values["events"], "passed": state.values.get("passed", 0)}
-    return Rounds(recipe.prune, recipe, checkpoint, data, **done)
