@@ -74,21 +74,35 @@ class Masks(Mapping[str, Tensor]):
 
 
 class Enforcer:
-    """Holds pruned entries at zero while an optimiser runs: one fused call per step."""
+    """Holds pruned entries at zero, and `held` ones (bool, by parameter) at their value, while an optimiser runs.
 
-    def __init__(self, masks: Masks, model: nn.Module) -> None:
-        chosen = [(p, masks[name]) for name, p in model.named_parameters() if name in masks]
-        self.parameters = [parameter for parameter, _ in chosen]
+    One fused call per step, and one more where anything is held.
+    """
+
+    def __init__(self, masks: Masks, model: nn.Module, held: Mapping[str, Tensor] | None = None) -> None:
+        held = held or {}
+        chosen = [(name, p) for name, p in model.named_parameters() if name in masks or name in held]
+        self.parameters = [parameter for _, parameter in chosen]
         # in the parameter's own memory format, or the fused call falls back to a slow one
-        self.factors = [torch.ones_like(parameter).detach().masked_fill_(~mask, 0) for parameter, mask in chosen]
+        self.factors = [torch.ones_like(parameter).detach() for parameter in self.parameters]
+        self.held, self.values = [], []
+        for (name, parameter), factor in zip(chosen, self.factors, strict=True):
+            if name in masks:
+                factor.masked_fill_(~masks[name], 0)
+            if name in held:
+                factor.masked_fill_(held[name], 0)
+                self.held.append(parameter)
+                self.values.append(parameter.detach().clone().masked_fill_(~held[name], 0))
 
     def weights_(self) -> None:
-        """Zero the pruned weights, whatever finite value momentum, decay or noise made of them."""
+        """Put back what is pruned or held, whatever finite value momentum, decay or noise made of it."""
         if self.parameters:
             torch._foreach_mul_([parameter.detach() for parameter in self.parameters], self.factors)
+        if self.held:
+            torch._foreach_add_([parameter.detach() for parameter in self.held], self.values)
 
     def gradients_(self) -> None:
-        """Zero the gradients of pruned weights, so that they do not count in the norm that is clipped."""
+        """Zero the gradients of what is pruned or held, so that they do not count in the norm that is clipped."""
         pairs = [(p.grad, f) for p, f in zip(self.parameters, self.factors, strict=True) if p.grad is not None]
         if pairs:
             torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])

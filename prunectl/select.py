@@ -194,8 +194,13 @@ def highest(row: Tensor, keep: int) -> Tensor:
     """
     if keep == 0:  # a layer that is pruned away already
         return torch.zeros_like(row, dtype=torch.bool)
-    threshold = row.kthvalue(len(row) - keep + 1).values
+    threshold = _ascending(row, len(row) - keep)
     kept = row > threshold
     ties = torch.nonzero(row == threshold).flatten()
     kept[ties[: keep - int(kept.sum())]] = True
     return kept
+
+
+def _ascending(row: Tensor, index: int) -> Tensor:
+    """The entry at this index of the row in ascending order; a gpu sorts all, as its kthvalue runs in one block."""
+    return row.sort().values[index] if row.is_cuda else row.kthvalue(index + 1).values

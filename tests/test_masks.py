@@ -186,6 +186,20 @@ def test_enforcer_passes_by_what_has_no_gradient():
     assert layer.bias.grad.tolist() == [1, 0]
 
 
+def test_enforcer_holds_values_beside_zeros():
+    layer = linear()
+    enforcer = Enforcer(Masks({"weight": KEEP_DIAGONAL}), layer, {"bias": torch.tensor([True, False])})
+    with torch.no_grad():
+        layer.weight.fill_(7)
+        layer.bias.fill_(7)
+    layer(torch.ones(1, 2)).sum().backward()
+    enforcer.weights_()
+    enforcer.gradients_()
+    assert layer.weight.tolist() == [[7, 0], [0, 7]]
+    assert layer.bias.tolist() == [5, 7]
+    assert layer.bias.grad.tolist() == [0, 1]
+
+
 def test_enforcer_without_masks():
     layer = linear()
     layer(torch.ones(1, 2)).sum().backward()

@@ -32,11 +32,24 @@ from prunectl.shrink import shrink
 from prunectl.train import train
 
 WEIGHTS, NODES = (0.9, 0.95, 0.98, 0.99), (0.5, 0.75, 0.93)
-BEFORE = ["snip", "snipit", "grasp", "iterative-grasp", "synflow", "force", "random", "erk", "magnitude", "cnipit"]
-DURING = ["snipit-during", "imp", "gmp", "rigl", "set", "hoyer-square", "cnipit-during"]
+BEFORE = [
+    "snip",
+    "snipit",
+    "grasp",
+    "iterative-grasp",
+    "synflow",
+    "force",
+    "random",
+    "erk",
+    "magnitude",
+    "cnip",
+    "cnipit",
+]
+DURING = ["snipit-during", "imp", "gmp", "rigl", "set", "hoyer-square", "lamp", "cnipit-during"]
 BEFORE_NODES = ["snap", "snapit", "structured-grasp", "structured-random"]
-DURING_NODES = ["snapit-during", "group-hoyer-square", "l0", "gate-decorators", "taylor", "efficient-convnets"]
-LATE = ("hoyer-square", "group-hoyer-square", "l0", "taylor", "efficient-convnets")
+TRAINED_NODES = ["taylor", "network-slimming", "efficient-convnets"]
+DURING_NODES = ["snapit-during", "group-hoyer-square", "l0", "gate-decorators", *TRAINED_NODES]
+LATE = ("hoyer-square", "group-hoyer-square", "l0", "lamp", *TRAINED_NODES)
 
 
 def during(name: str, sparsity: float, epochs: int) -> During:
@@ -66,6 +79,8 @@ def run(name: str, model: str, sparsity: float, data: ImageData, recipe: Recipe,
     if name == "dense":
         made = train(begun, data, recipe)
     elif name in [*DURING, *DURING_NODES]:
+        if name == "network-slimming":
+            recipe = replace(recipe, reg="bn-l1", reg_weight=1e-4)  # as in its paper, section 4.2
         made = train(begun, data, replace(recipe, prune=during(name, sparsity, epochs)))
     else:
         pruned = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
