@@ -1,8 +1,9 @@
 """What every criterion reaches on real images: mean and standard deviation over seeds, at the last epoch.
 
 Run as `python -m tests.benchmarks.accuracies DATA MODEL --out FILE.jsonl [--epochs 10] [--seeds 0,1,2] [--only NAME,..]
-[--sparsities 0.98,..] [--clip NORM] [--device cpu] [--amp]`; a run with the same FILE goes on where it stopped, and
-with `--share` several at a time divide the work. `--markdown FILE..` prints the tables. The settings are the authors':
+[--sparsities 0.98,..] [--clip NORM] [--device cpu] [--amp] [--minutes N]`; a run with the same FILE goes on where it
+stopped, and with `--share` several at a time divide the work. What the minutes cut short is told in FILE.cut.jsonl,
+epoch by epoch. `--markdown FILE..` prints the tables. The settings are the authors':
 Adam with a learning rate of 0.002, weight decay 5e-5, batches of 512; all of them with `--epochs 80 --clip 10`. Before
 training: prune, then train all epochs. During: rounds over the first four tenths of the epochs as they are over the
 authors' 80 (after 8 to 32), an epoch apart at least; imp rewound to 6/80 of them; what trims once, or prunes a trained
@@ -11,6 +12,7 @@ network, does so at 70/80.
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from typing import Any
 
 import torch
 
+from prunectl.checkpoint import Checkpoint
 from prunectl.criterion import criterion_named
 from prunectl.data import load_data
 from prunectl.during import During
@@ -29,7 +32,7 @@ from prunectl.images import ImageData
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
 from prunectl.shrink import shrink
-from prunectl.train import train
+from prunectl.train import Trainer
 
 WEIGHTS, NODES = (0.9, 0.95, 0.98, 0.99), (0.5, 0.75, 0.93)
 BEFORE = [
@@ -71,35 +74,61 @@ def during(name: str, sparsity: float, epochs: int) -> During:
     )
 
 
-def run(name: str, model: str, sparsity: float, data: ImageData, recipe: Recipe, device: str) -> dict[str, Any]:
+class Cut(Exception):
+    """No time is left; the accuracies of the epochs that were done."""
+
+
+def trained(begun: Checkpoint, data: ImageData, recipe: Recipe, until: float) -> tuple[Checkpoint, list[float]]:
+    """A network after training, and what it reached after every epoch.
+
+    Raises:
+        Cut: the clock (`time.monotonic`) is past `until`.
+    """
+    trainer, reached = Trainer(begun, data, recipe), []
+    for record in trainer.steps():
+        if record and "eval_accuracy" in record:
+            reached.append(round(record["eval_accuracy"], 4))
+        if time.monotonic() > until:
+            raise Cut(reached)
+    return trainer.result(), reached
+
+
+def run(
+    name: str, model: str, sparsity: float, data: ImageData, recipe: Recipe, device: str, until: float = math.inf
+) -> dict[str, Any]:
     """One training."""
     epochs, seed = recipe.epochs, recipe.seed
     begun = fresh(model, data, source="benchmark", seed=seed).to(torch.device(device))
     started = time.perf_counter()
-    if name == "dense":
-        made = train(begun, data, recipe)
-    elif name in [*DURING, *DURING_NODES]:
+    if name in [*DURING, *DURING_NODES]:
+        recipe = replace(recipe, prune=during(name, sparsity, epochs))
         if name == "network-slimming":
             recipe = replace(recipe, reg="bn-l1", reg_weight=1e-4)  # as in its paper, section 4.2
-        made = train(begun, data, replace(recipe, prune=during(name, sparsity, epochs)))
-    else:
-        pruned = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
-        made = train(shrink(pruned) if criterion_named(name).unit == "nodes" else pruned, data, recipe)
+    elif name != "dense":
+        begun = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
+        begun = shrink(begun) if criterion_named(name).unit == "nodes" else begun
+    made, reached = trained(begun, data, recipe, until)
     seconds = time.perf_counter() - started
     found, counted = evaluate(made, data, with_latency=False), costs(made)
     keys = ("weight_sparsity", "node_sparsity", "flops", "parameters")
-    return {"accuracy": found["accuracy"], "seconds": seconds, "device": device, **{key: counted[key] for key in keys}}
+    costs_of = {key: counted[key] for key in keys}
+    return {"accuracy": found["accuracy"], "seconds": seconds, "device": device, **costs_of, "accuracies": reached}
 
 
 def claimed(out: Path, job: tuple[object, ...]) -> bool:
     """Whether this process is the first to take a job of those that share a file."""
-    folder = out.with_suffix(".claims")
-    folder.mkdir(exist_ok=True)
+    claim = claim_of(out, job)
+    claim.parent.mkdir(exist_ok=True)
     try:
-        (folder / "-".join(map(str, job))).touch(exist_ok=False)
+        claim.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
+
+
+def claim_of(out: Path, job: tuple[object, ...]) -> Path:
+    """The empty file that says that a process has taken a job."""
+    return out.with_suffix(".claims") / "-".join(map(str, job))
 
 
 def jobs(args: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
@@ -159,11 +188,13 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true")
     parser.add_argument("--share", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--markdown", nargs="*", type=Path)
     args = parser.parse_args()
     if args.markdown:
         print("\n".join(markdown(args.markdown)))
         return
+    until = time.monotonic() + 60 * args.minutes
     data = load_data(args.data)
     data = data.to(torch.device(args.device))
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
@@ -173,19 +204,19 @@ def main() -> None:
         job = (name, sparsity, seed, args.model, args.epochs)
         if job in seen or (args.share and not claimed(args.out, job)):
             continue
-        recipe = Recipe(epochs=args.epochs, batch_size=512, clip=args.clip, seed=seed, amp=args.amp)
+        recipe, out = Recipe(epochs=args.epochs, batch_size=512, clip=args.clip, seed=seed, amp=args.amp), args.out
         try:
-            found = run(name, args.model, sparsity, data, recipe, args.device)
+            found = run(name, args.model, sparsity, data, recipe, args.device, until)
+        except Cut as cut:
+            found, out = {"device": args.device, "accuracies": cut.args[0]}, args.out.with_suffix(".cut.jsonl")
         except Exception as error:
             print(f"{name} {sparsity} {seed}: {type(error).__name__}: {error}", flush=True)
             continue
-        record = {
-            **dict(zip(keys, job, strict=True)),
-            "data": data.name,
-            **found,
-        }
-        with args.out.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        with out.open("a") as file:
+            file.write(json.dumps({**dict(zip(keys, job, strict=True)), "data": data.name, **found}) + "\n")
+        if out != args.out:
+            claim_of(args.out, job).unlink(missing_ok=True)
+            return
         print(f"{name} {sparsity} seed {seed}: {found['accuracy']:.4f}, {found['seconds']:.0f} s", flush=True)
 
 
