@@ -1,8 +1,9 @@
-"""The process keeps the memory that it frees, unless the user has said how glibc shall do it."""
+"""The process: memory that it keeps, and an end by Ctrl-C at its very start."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,15 @@ def faults(**setting: str) -> int:
 def test_freed_memory_is_kept_unless_the_user_has_set_the_allocator(setting: str) -> None:
     given_back = faults(**{setting: "8" if setting.startswith("MALLOC") else "glibc.malloc.arena_test=8"})
     assert given_back > 5 * faults()
+
+
+def test_ctrl_c_while_the_program_is_being_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """`typer`, the first library that is loaded, is one here that sends Ctrl-C."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "prunectl", "criteria"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
