@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from prunectl.checkpoint import Checkpoint, build
+from prunectl.errors import OptionError
 from prunectl.header import DenseCounts, ModelSpec
 from prunectl.images import ImageData
 from prunectl.keywords import keyword_options
@@ -33,6 +34,10 @@ def fresh(
         network = build(spec)
     check_prunable(network, all_layers=False)
     counted = cost(network, Masks.dense(), spec.input)
+    if counted.outputs != (1, spec.classes):
+        raise OptionError(
+            f"{model} gives {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
+        )
     dense = DenseCounts(
         parameters=counted.parameters,
         weights=counted.weights,

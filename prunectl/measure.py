@@ -21,6 +21,8 @@ from prunectl.shadow import like_parameters, on_meta, shadow
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
+_Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
+"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the shape given."""
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -46,6 +48,8 @@ class Cost:
     parameters: int
     flops: int
     layers: tuple[LayerCost, ...]
+    outputs: tuple[int, ...]
+    """The shape of what the network gives for one image: (1, classes) for a classifier."""
 
     @property
     def weights(self) -> int:
@@ -72,11 +76,11 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
         OptionError: a network that does not take images (B, C, H, W), or does not give a tensor of logits.
     """
     try:
-        weights, flops, used = _counted(on_meta(model), shape)
+        weights, flops, used, outputs = _counted(on_meta(model), shape)
     except PrunectlError:
         raise
     except Exception:  # the network's own code may raise anything
-        weights, flops, used = _run(model, shape)
+        weights, flops, used, outputs = _run(model, shape)
     return Cost(
         parameters=sum(p.numel() for p in model.parameters()),
         flops=flops,
@@ -89,11 +93,12 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
             )
             for name, weight in weights.items()
         ),
+        outputs=outputs,
     )
 
 
-def _counted(network: nn.Module, shape: tuple[int, int, int]) -> tuple[dict[str, Tensor], int, dict[str, int]]:
-    """The prunable weights, the FLOPs of one image, and those of them that multiply by each weight."""
+def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
+    """Run one image."""
     weights = prunable(network)
     image = like_parameters(network, 1, *shape)
     with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -103,10 +108,10 @@ def _counted(network: nn.Module, shape: tuple[int, int, int]) -> tuple[dict[str,
             f"expected a network that gives a tensor of logits (B, classes), found {type(logits).__name__}; "
             "wrap it in a module that returns the logits alone"
         )
-    return weights, counter.get_total_flops(), by_weight.flops
+    return weights, counter.get_total_flops(), by_weight.flops, tuple(logits.shape)
 
 
-def _run(model: nn.Module, shape: tuple[int, int, int]) -> tuple[dict[str, Tensor], int, dict[str, int]]:
+def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
     """The same on the network's own device (where torch's counter misses what is fused), with its values."""
     own = shadow(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
     try:

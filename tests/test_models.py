@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunectl.data import load_data
 from prunectl.errors import DataError, OptionError
+from prunectl.fresh import fresh
 from prunectl.registry import TABLES, resolve
 
 NAMES = list(TABLES["model"])
@@ -138,3 +140,22 @@ def test_the_stem_decides_the_resolution(name, stem, side):
 def test_an_unknown_stem_is_refused():
     with pytest.raises(OptionError, match="'imagenet' or 'cifar', got 'vit'"):
         build("resnet18", stem="vit")
+
+
+OWN = """
+from torch import nn
+def net(input, classes, *, head="10"):
+    last = nn.Conv2d(4, 10, 1) if head == "maps" else nn.Sequential(nn.Flatten(), nn.Linear(4, int(head)))
+    return nn.Sequential(nn.Conv2d(input[0], 4, 3), nn.AdaptiveAvgPool2d(1), last)
+"""
+
+
+@pytest.mark.parametrize(("head", "given"), [("7", "(1, 7)"), ("20", "(1, 20)"), ("maps", "(1, 10, 1, 1)")])
+def test_ones_own_network_must_give_a_logit_for_each_class(head, given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(OWN)
+    data = load_data("digits")
+    assert fresh("net.py:net", data, source="digits").dense.nodes == 4
+    with pytest.raises(OptionError) as error:
+        fresh("net.py:net", data, source="digits", options={"head": head})
+    assert str(error.value) == f"net.py:net gives {given} for one image, expected logits (1, 10), one for each class"
