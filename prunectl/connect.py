@@ -36,6 +36,16 @@ def select_connected(
     return select(Scores(first), alive, keep, scope)
 
 
+def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]:
+    """The outputs to which no path of kept weights leads, of those that the dense network reaches.
+
+    Such a logit is a constant, so the class is never told from the image.
+    """
+    flow = Flow(model, shape)
+    lost = (flow.logits(Masks.dense()) > 0) & (flow.logits(masks) <= 0)
+    return torch.nonzero(lost[0].reshape(lost.shape[1], -1).all(1)).flatten().tolist()
+
+
 class Flow:
     """What an image of ones sends to the outputs without biases, through weights that average what they keep."""
 
@@ -52,24 +62,25 @@ class Flow:
     def reaches(self, masks: Masks) -> bool:
         """Whether anything arrives through the weights that are kept."""
         with torch.no_grad():
-            return bool(self._out(masks) > 0)
+            return bool(self.logits(masks).sum() > 0)
 
     def on_paths(self, masks: Masks) -> dict[str, Tensor]:
         """Which kept weights are on a path: bool by name."""
         found = torch.autograd.grad(
-            self._out(masks), list(self.weights.values()), allow_unused=True, materialize_grads=True
+            self.logits(masks).sum(), list(self.weights.values()), allow_unused=True, materialize_grads=True
         )
         return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
 
-    def _out(self, masks: Masks) -> Tensor:
+    def logits(self, masks: Masks) -> Tensor:
+        """What arrives at each output, (1, classes)."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
                 inputs = kept.flatten(1).sum(1).clamp_min(1)
                 weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
         with evaluating(self.network), torch.autocast(self.images.device.type, enabled=False):
-            total: Tensor = self.network(self.images).sum()
-        return total
+            arrives: Tensor = self.network(self.images)
+        return arrives
 
 
 def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from prunectl.budget import Budget
 from prunectl.checkpoint import Checkpoint
+from prunectl.connect import unreached_classes
 from prunectl.criterion import criterion_named
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
@@ -118,8 +119,12 @@ class Unit(ABC):
         return {}
 
     def result(self) -> dict[str, Any]:
-        """What is reached, for the history."""
-        return {"weight_sparsity": 1 - self.masks.kept(self.model) / self.checkpoint.dense.weights}
+        """What is reached, for the history, and the classes that nothing reaches, if there are any."""
+        lost = unreached_classes(self.model, self.checkpoint.spec.input, self.masks)
+        return {
+            "weight_sparsity": 1 - self.masks.kept(self.model) / self.checkpoint.dense.weights,
+            **({"unreached_classes": lost} if lost else {}),
+        }
 
 
 def criteria_for_nodes() -> str:

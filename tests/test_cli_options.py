@@ -185,6 +185,22 @@ def test_a_budget_is_told_with_what_is_reached(net, raw, cli):
     )
 
 
+def test_classes_that_nothing_reaches_are_told(net, raw, cli):
+    ran = raw("prune", net.name, "-c", "magnitude", "-s", 0.99998, "-o", "new.safetensors")  # 5 of 266,200 weights
+    (reached,) = [
+        e["result"]
+        for e in json.loads(cli("inspect", "new.safetensors", "--json"))["history"]
+        if "criterion" in e["options"]
+    ]
+    lost = reached["unreached_classes"]
+    assert len(lost) in (7, 8, 9)
+    told = f"no kept weight leads to {len(lost)} of the classes ({', '.join(map(str, lost))})"
+    assert ran.err.endswith(f"kept 5 of 266,200 weights, sparsity 0.999981; {told}\n")
+    line = "--subset 64 --epochs 2 -c magnitude -s 0.99998 --steps 1 --prune-delay 0 --prune-every 1"
+    ran = raw("train", net.name, *line.split(), "-o", "trained.safetensors")
+    assert ran.err.startswith("pruned after epoch 1: weight sparsity 1.0000; no kept weight leads to ")
+
+
 def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tmp_path):
     empty = ("--data", "cifar10", "--data-dir", tmp_path)
     assert cli("prune", net.name, "--criterion", "magnitude", "-o", "new.safetensors", *empty) == "new.safetensors\n"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from prunectl.connect import Flow, select_connected
+from prunectl.connect import Flow, select_connected, unreached_classes
 from prunectl.masks import Masks, prunable
 from prunectl.prune import prune
 from prunectl.scores import Scores
@@ -89,6 +89,36 @@ def test_biases_and_statistics_do_not_count_as_paths() -> None:
     masks = Masks({"0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)})
     assert not Flow(model, SHAPE).reaches(masks)
     assert Flow(model, SHAPE).reaches(Masks.dense())
+
+
+@pytest.mark.parametrize(
+    ("masks", "lost"),
+    [
+        ({}, []),
+        ({"5.weight": [[F, F], [T, F]]}, [0]),
+        ({"5.weight": [[F, T], [T, F]], "3.weight": [[F, F], [T, T]]}, [1]),  # class 1 reads what nothing reaches
+        ({"1.weight": [[F, F], [F, F]]}, [0, 1]),
+    ],
+)
+def test_classes_that_no_path_reaches(masks: dict[str, list[list[bool]]], lost: list[int]) -> None:
+    kept = Masks({name: torch.tensor(mask) for name, mask in masks.items()})
+    assert unreached_classes(chain(), FLAT, kept) == lost
+
+
+def test_classes_of_a_network_that_cannot_be_followed_are_not_lost() -> None:
+    """A LayerNorm of equal values gives zeros."""
+    normed = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 3))
+    assert unreached_classes(normed, FLAT, Masks({"3.weight": torch.zeros(3, 4, dtype=torch.bool)})) == []
+
+
+def test_lost_classes_stand_in_the_history() -> None:
+    begun = checkpoint_of(randomise_(NETWORKS["chain"](), 3), SHAPE)
+    sparsity = 1 - len(prunable(begun.model)) / begun.dense.weights
+    pruned = prune(begun, image_data(), criterion="magnitude", sparsity=sparsity)
+    kept = pruned.masks[list(prunable(pruned.model))[-1]].flatten(1).any(1)
+    assert pruned.history[-1]["result"]["unreached_classes"] == torch.nonzero(~kept).flatten().tolist()
+    assert len(kept) - int(kept.sum()) == 2
+    assert "unreached_classes" not in prune(begun, None, criterion="random", sparsity=0.1).history[-1]["result"]
 
 
 def test_a_network_that_is_cut_already_is_pruned_on() -> None:

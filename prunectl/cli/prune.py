@@ -225,7 +225,7 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
     kept = pruned.masks.kept(pruned.model)
     output.say(
         f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
-        f"sparsity {reached['weight_sparsity']:.6f}"
+        f"sparsity {reached['weight_sparsity']:.6f}{output.unreached(reached)}"
     )
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
