@@ -24,7 +24,8 @@ def fresh(
     `source` is what names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
 
     Raises:
-        UnknownName, OptionError: no such network or option, or a network without a layer to prune.
+        UnknownName, OptionError: no such network or option, or a network without a layer to prune, or
+            that does not give a logit for each class.
         DataError: the images are too small for it.
     """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")

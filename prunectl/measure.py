@@ -98,7 +98,7 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
 
 
 def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
-    """Run one image."""
+    """The same from a run of one image."""
     weights = prunable(network)
     image = like_parameters(network, 1, *shape)
     with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():

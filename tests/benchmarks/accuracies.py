@@ -88,7 +88,7 @@ def trained(begun: Checkpoint, data: ImageData, recipe: Recipe, until: float) ->
     for record in trainer.steps():
         if record and "eval_accuracy" in record:
             reached.append(round(record["eval_accuracy"], 4))
-        if time.monotonic() > until:
+        if time.monotonic() > until and trainer.step < trainer.total_steps:
             raise Cut(reached)
     return trainer.result(), reached
 
@@ -103,7 +103,7 @@ def run(
     if name in [*DURING, *DURING_NODES]:
         recipe = replace(recipe, prune=during(name, sparsity, epochs))
         if name == "network-slimming":
-            recipe = replace(recipe, reg="bn-l1", reg_weight=1e-4)  # as in its paper, section 4.2
+            recipe = replace(recipe, reg="bn-l1", reg_weight=1e-4)  # as its paper has it for VGGNet
     elif name != "dense":
         begun = prune(begun, data, criterion=name, sparsity=sparsity, batch_size=512, seed=seed)
         begun = shrink(begun) if criterion_named(name).unit == "nodes" else begun

@@ -1,0 +1,238 @@
+"""Biases of channels without weights: which ones BatchNorm cancels, and that they stand still in training."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoint import Checkpoint
+from prunectl.data import load_data
+from prunectl.dead_channels import redundant_biases
+from prunectl.during import During
+from prunectl.fresh import fresh
+from prunectl.masks import Masks
+from prunectl.prune import prune
+from prunectl.recipe import Recipe
+from prunectl.shrink import shrink
+from prunectl.train import Trainer
+from tests.helpers import checkpoint_of, randomise_
+from tests.toys.parts import SHAPE, Toy
+
+IMAGE = (1, 6, 6)
+
+
+def network() -> nn.Sequential:
+    """One convolution in front of a BatchNorm, one in front of an activation, and the logits."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Conv2d(3, 2, 3),
+        nn.ReLU(),
+        nn.BatchNorm2d(2),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+def without(model: nn.Module, **rows: list[int]) -> Masks:
+    """Masks that take all weights of these output channels; `layer0` is the layer named 0."""
+    masks = {}
+    for layer, gone in rows.items():
+        name = f"{layer.removeprefix('layer')}.weight"
+        masks[name] = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
+        masks[name][gone] = False
+    return Masks(masks)
+
+
+def lists(found: dict[str, Tensor]) -> dict[str, list[bool]]:
+    return {name: rows.tolist() for name, rows in found.items()}
+
+
+def test_only_what_a_norm_takes_in_next() -> None:
+    model = network()
+    masks = without(model, layer0=[1], layer3=[0], layer7=[2])
+    assert lists(redundant_biases(model, masks, IMAGE)) == {"0.bias": [False, True, False]}
+    assert model.training
+    assert not model[1].running_mean.any()
+
+
+def test_a_channel_with_a_weight_left_trains_its_bias() -> None:
+    model = network()
+    masks = without(model, layer0=[1])
+    masks["0.weight"][1, 0, 2, 2] = True
+    assert redundant_biases(model, masks, IMAGE) == {}
+
+
+def test_biases_that_are_masked_or_missing() -> None:
+    model = network()
+    masks = without(model, layer0=[1, 2])
+    also = Masks({**masks, "0.bias": torch.tensor([True, False, True])})
+    assert lists(redundant_biases(model, also, IMAGE)) == {"0.bias": [False, False, True]}
+    model[0].bias = None
+    assert redundant_biases(model, masks, IMAGE) == {}
+
+
+def test_transposed_convolutions_have_their_outputs_on_the_second_axis() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.BatchNorm2d(3))
+    mask = torch.ones(1, 3, 3, 3, dtype=torch.bool)
+    mask[:, 1] = False
+    assert lists(redundant_biases(model, Masks({"0.weight": mask}), IMAGE)) == {"0.bias": [False, True, False]}
+
+
+class Net(nn.Module):
+    """A convolution, what its output goes through, and the logits; `how` says what else happens."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.calls = how, 0
+        self.conv, self.again, self.norm = nn.Conv2d(1, 3, 3), nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3)
+        self.head = nn.Linear(3, 2)
+        self.register_buffer("count", torch.zeros(()))
+        if how == "tied":
+            self.again.bias = self.conv.bias
+
+    def train(self, mode: bool = True) -> "Net":
+        super().train(mode)
+        self.norm.train(mode and self.how != "frozen")
+        return self
+
+    def forward(self, x: Tensor) -> Any:
+        self.count += 1
+        y = self.conv(x)
+        z = y
+        if self.how == "dropout":
+            z = nn.functional.dropout2d(y, 0.3, self.training)
+        elif self.how == "in place":
+            z = y.relu_()
+        elif self.how == "view":
+            z = y.flatten(2).view_as(y)
+        z = self.norm(z) if self.how != "function" else nn.functional.batch_norm(z, None, None, training=True)
+        if self.how == "skip":
+            z = z + y
+        elif self.how == "twice":
+            z = z + self.conv(x).relu()
+        elif self.how == "tied":
+            z = z + self.again(x).relu()
+        elif self.how == "norms":
+            z = z + self.norm(self.conv(x.flip(3)))
+        elif self.how == "noise":
+            z = z + torch.randn_like(z)
+        elif self.how == "read":
+            z = z + self.conv.bias.view(1, 3, 1, 1)
+        logits = self.head(z.mean((2, 3)))
+        return (logits, y) if self.how == "given" else logits
+
+
+@pytest.mark.parametrize("how", ["skip", "twice", "tied", "frozen", "dropout", "in place", "view", "read", "given"])
+def test_what_anything_else_reads_is_trained(how: str) -> None:
+    model = Net(how)
+    assert redundant_biases(model, without(model, layerconv=[1]), IMAGE) == {}
+
+
+@pytest.mark.parametrize("how", ["", "function", "norms", "noise"])
+def test_what_norms_alone_read_is_not(how: str) -> None:
+    model = Net(how)
+    state, before = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    found = redundant_biases(model, without(model, layerconv=[1]), IMAGE)
+    assert lists(found) == {"conv.bias": [False, True, False]}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class OverTheImage(nn.Module):
+    """Channels are divided by what all of them are on average, which needs a rewritten graph after a shrink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x)).relu()
+        return x / (x.mean((1, 2, 3), keepdim=True) + 1)
+
+
+def test_a_network_on_a_rewritten_graph() -> None:
+    start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
+    small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))
+    assert small.history[-1]["result"]["runs"] == "graph"
+    found = redundant_biases(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
+    assert [name for name, rows in found.items() if rows[1] and rows.sum() == 1] == ["body.conv.bias"]
+
+
+def test_nothing_is_run_where_nothing_is_dead() -> None:
+    class Silent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError
+
+    model = Silent()
+    assert redundant_biases(model, Masks({"layer.weight": torch.eye(2).bool()}), IMAGE) == {}
+
+
+def begun() -> Checkpoint:
+    """lenet5 with biases that are not zero."""
+    made = fresh("lenet5", load_data("digits"), source="test", seed=0)
+    with torch.no_grad():
+        for name, parameter in made.model.named_parameters():
+            if name.endswith("bias"):
+                parameter.uniform_(-0.1, 0.1)
+    return made
+
+
+def pruned(start: Checkpoint, dead: list[int]) -> Checkpoint:
+    masks = without(start.model, **{"layerfeatures.8": dead})
+    masks.apply_(start.model)
+    return replace(start, masks=masks)
+
+
+def test_evaluation_stays_with_training() -> None:
+    """Adam makes whole steps of a gradient of rounding errors; then the running mean is behind."""
+    dead = [*range(0, 120, 2)]
+    start = pruned(begun(), dead)
+    before = start.model.get_parameter("features.8.bias").detach().clone()
+    trainer = Trainer(start, load_data("digits"), Recipe(epochs=8, batch_size=64, lr=1e-2))
+    for _ in trainer.steps():
+        pass
+    bias, norm = trainer.model.get_parameter("features.8.bias"), trainer.model.get_submodule("features.9")
+    assert torch.equal(bias[dead], before[dead])
+    assert (bias[1::2] != before[1::2]).all()
+    assert isinstance(norm, nn.BatchNorm2d)
+    off = (bias - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+    assert off[dead].abs().max() < 0.01
+
+
+@pytest.mark.parametrize("criterion", ["imp", "rigl"])
+def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
+    ways = {"imp": {"rewind_to": 1, "prune_steps": 2}, "rigl": {"prune_steps": None}}
+    during = During(criterion, 0.99, prune_delay=1, prune_every=1, **ways[criterion])
+    trainer, held = Trainer(begun(), load_data("digits"), Recipe(epochs=6, lr=1e-2, prune=during)), []
+    for record in trainer.steps():
+        if record and "pruned" in record:
+            now = redundant_biases(trainer.model, trainer.current.masks, trainer.current.spec.input)
+            biases = [trainer.model.get_parameter(name) for name in now]
+            assert [id(bias) for bias in trainer.enforcer.held] == [id(bias) for bias in biases]
+            for bias, values, rows in zip(biases, trainer.enforcer.values, now.values(), strict=True):
+                assert torch.equal(bias.detach() * rows, values)
+            held.append(sum(int(rows.sum()) for rows in now.values()))
+    assert max(held) > 30
+    assert len(set(held)) > 1
+
+
+def test_a_resumed_training_holds_the_same() -> None:
+    data, recipe = load_data("digits"), Recipe(epochs=2, batch_size=256, ema=0.9)
+    whole = Trainer(pruned(begun(), [1, 2]), data, recipe)
+    for _ in whole.steps():
+        if whole.step == 5:
+            resumed = Trainer(copy.deepcopy(whole.current), data, recipe, copy.deepcopy(whole.state()))
+    for _ in resumed.steps():
+        pass
+    states = [trainer.result().model.state_dict() for trainer in (whole, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
