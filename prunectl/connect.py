@@ -1,15 +1,22 @@
 """Selection that leaves a path of kept weights from the image to the outputs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
+from prunectl.random_state import forked
 from prunectl.scores import Scores
 from prunectl.select import Scope, lamp, select
 from prunectl.shadow import shadow
 
 Shape = tuple[int, int, int]
+CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
+"""The operations that multiply by the weights of convolutions and linear layers, and the axis of their channels."""
 
 
 def select_connected(
@@ -64,6 +71,13 @@ class Flow:
         with torch.no_grad():
             return bool(self.logits(masks).sum() > 0)
 
+    def arrives(self, masks: Masks) -> dict[str, Tensor]:
+        """At which output channels of every prunable weight that is used anything arrives: bool (channels,) by name."""
+        outputs = _Outputs(self.weights)
+        with outputs, torch.no_grad():
+            self.logits(masks)
+        return outputs.arrived
+
     def on_paths(self, masks: Masks) -> dict[str, Tensor]:
         """Which kept weights are on a path: bool by name."""
         found = torch.autograd.grad(
@@ -78,9 +92,31 @@ class Flow:
                 kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
                 inputs = kept.flatten(1).sum(1).clamp_min(1)
                 weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
-        with evaluating(self.network), torch.autocast(self.images.device.type, enabled=False):
+        device = self.images.device
+        with forked(device), evaluating(self.network), torch.autocast(device.type, enabled=False):
             arrives: Tensor = self.network(self.images)
         return arrives
+
+
+class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which channels of what is multiplied by each weight are above zero; a weight is known by its storage."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = {weight.untyped_storage()._cdata: name for name, weight in weights.items()}
+        self.arrived: dict[str, Tensor] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and look at what it gives."""
+        out = func(*args, **(kwargs or {}))
+        axis = CHANNEL_AXIS.get(func._overloadpacket.__name__)
+        if axis is not None:
+            storages = [part.untyped_storage()._cdata for part in args if isinstance(part, Tensor)]
+            name = next((self.names[storage] for storage in storages if storage in self.names), None)
+            if name is not None:
+                found = (out > 0).movedim(axis, 0).flatten(1).any(1)
+                self.arrived[name] = found | self.arrived.get(name, found)
+        return out
 
 
 def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:

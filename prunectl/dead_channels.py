@@ -1,6 +1,6 @@
-"""Channels that have lost all their weights: in training, their biases stand still where BatchNorm cancels them."""
+"""Channels that nothing of the image reaches any more: in training, they stand still where BatchNorm cancels them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,87 +9,122 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from prunectl.checkpoint import Checkpoint
+from prunectl.connect import CHANNEL_AXIS, Flow
 from prunectl.masks import Enforcer, Masks, input_axes
 from prunectl.shadow import like_parameters, on_meta
 
-_ADD_BIAS = {"convolution", "addmm"}
-"""The operations of convolutions and linear layers that add a bias."""
+_BIAS = {"convolution": 2, "addmm": 0}
+"""Where their bias is among the operations' arguments."""
+_VIEWS = {"t", "transpose", "permute", "view", "detach", "alias"}
 
 
 def enforcer_for(checkpoint: Checkpoint) -> Enforcer:
-    """What holds the pruned weights of a network at zero in training, and redundant biases where they are."""
+    """What holds the pruned weights of a network at zero in training, and dead channels where they are."""
     model, masks = checkpoint.model, checkpoint.masks
-    return Enforcer(masks, model, redundant_biases(model, masks, checkpoint.spec.input))
+    return Enforcer(masks, model, standing(model, masks, checkpoint.spec.input))
 
 
-def redundant_biases(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """Entries of biases, by name, of channels without a weight whose output goes to BatchNorms alone: bool (channels,).
+def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """What is held of channels that no path of kept weights reaches and BatchNorms alone read: bool, by parameter.
 
-    Such a channel gives its bias everywhere, so a norm by the batch cancels it: its gradient is rounding error and
-    weight decay, of which Adam makes whole steps. The bias wanders, and in evaluation the running mean is behind it, by
-    up to six of the standard deviations, the square root of epsilon, that the norm divides by (at lr 0.002).
-    Channels that keep weights, but from such channels alone, are not among them, nor is anything of a network that
-    cannot be run on the meta device. `shape` is that of an image.
+    Such a channel is a constant, which a norm by the batch cancels: the gradient of its weights and bias is rounding
+    error and weight decay, of which Adam makes whole steps. The constant wanders, and in evaluation the running mean is
+    behind it, by several of the standard deviations, next to nothing, that the norm divides by. So the channel's
+    weights and bias stand still, and scale and shift of its norms, which the layers behind can do without. Networks
+    that cannot be run on the meta device are trained as they are. `shape` is that of an image.
     """
-    dead = {name: rows for name, rows in _without_weights(model, masks).items() if rows.any()}
-    cancelled = _cancelled(model, dead, shape) if dead else set()
-    return {name: rows for name, rows in dead.items() if name in cancelled}
+    dead = _dead(model, masks, shape)
+    if not dead:
+        return {}
+    held: dict[str, Tensor] = {}
+    parameters, axes = dict(model.named_parameters()), input_axes(model)
+    for name, (more, norms) in _cancelled(model, dead, shape).items():
+        axis = axes[name]
+        if axis is not None:  # None: channels of several groups share a row
+            rows, weight = dead[name], parameters[name]
+            across = rows.view(-1, *[1] * (weight.ndim - 1)).movedim(0, 1 - axis).expand_as(weight)
+            held[name] = across
+            for vector in [*more, *norms]:  # which several weights may share
+                held[vector] = rows & held.get(vector, rows)
+    held = {name: entries & masks[name] if name in masks else entries for name, entries in held.items()}
+    return {name: entries for name, entries in held.items() if entries.any()}
 
 
-def _without_weights(model: nn.Module, masks: Masks) -> dict[str, Tensor]:
-    """Which entries of each bias belong to a channel whose weights are all pruned."""
-    axes, biases = input_axes(model), {name for name, _ in model.named_parameters()}
-    found = {}
-    for weight, axis in axes.items():
-        bias = f"{weight.removesuffix('weight')}bias"
-        if weight in masks and bias in biases and axis is not None:
-            kept = masks[weight].movedim(1 - axis, 0).flatten(1)
-            found[bias] = ~kept.any(1) & masks.get(bias, torch.ones_like(kept[:, 0]))
-    return found
+def _dead(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """The channels of every prunable weight that the dense network's paths reach and those of kept weights do not."""
+    if not masks:
+        return {}
+    flow = Flow(model, shape)
+    dense, kept = flow.arrives(Masks.dense()), flow.arrives(masks)
+    dead = {name: reached & ~kept[name] for name, reached in dense.items() if name in kept}
+    return {name: channels for name, channels in dead.items() if channels.any()}
 
 
-def _cancelled(model: nn.Module, biases: Iterable[str], shape: tuple[int, int, int]) -> set[str]:
-    """Those of biases that a norm by the batch cancels wherever they are added, as one training run on meta tells."""
+def _cancelled(
+    model: nn.Module, weights: Iterable[str], shape: tuple[int, int, int]
+) -> dict[str, tuple[set[str], set[str]]]:
+    """Those of weights whose outputs norms by the batch cancel everywhere, with their biases, and with those norms'.
+
+    One training run on the meta device tells.
+    """
     network = on_meta(model).train()
-    named = dict(network.named_parameters(remove_duplicate=False))
-    uses = _Uses({named[name].untyped_storage()._cdata: name for name in biases})
+    reads, images = _Reads(dict(network.named_parameters()), set(weights)), like_parameters(network, 2, *shape)
     try:
-        with uses, torch.no_grad():
-            given = network(like_parameters(network, 2, *shape))
+        with reads, torch.no_grad():
+            given = network(images)
     except Exception:  # the network's own code may raise anything
-        return set()
-    uses.see(tree_leaves(given))
-    return {name for name, _ in uses.sums.values()} - uses.felt
+        return {}
+    reads.see(tree_leaves(given))
+    return reads.cancelled()
 
 
-class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows what biases (names, by storage) are added to, and whether anything but a norm by the batch reads it."""
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what some weights give, and tells whether anything but norms by the batch reads it."""
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], weights: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = names
-        self.sums: dict[int, tuple[str, Tensor]] = {}
-        """The tensors to which a bias was added, by id; kept, so that no id is another's."""
+        self.names = {tensor.untyped_storage()._cdata: name for name, tensor in parameters.items()}
+        self.weights = weights
+        self.outputs: dict[int, tuple[str, Tensor]] = {}
+        """What the weights give, by id; kept, so that no id is another's."""
         self.felt: set[str] = set()
+        """Weights and biases that something else reads, or whose outputs it reads."""
+        self.biases: dict[str, set[str]] = {name: set() for name in weights}
+        self.norms: dict[str, set[str]] = {name: set() for name in weights}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and note what it reads."""
         out = func(*args, **(kwargs or {}))
-        read = tree_leaves((args, kwargs))
-        if read and id(read[0]) in self.sums and _by_the_batch(func, args):
-            read = read[1:]
+        read, kind = tree_leaves((args, kwargs)), func._overloadpacket.__name__
+        named = [name for name in map(self._name, read) if name is not None]
+        if read and id(read[0]) in self.outputs and _by_the_batch(func, args):
+            self.norms[self.outputs[id(read[0])][0]] |= set(named)
+            return out
         self.see(read)
-        for tensor in read:
-            name = self.names.get(tensor.untyped_storage()._cdata) if isinstance(tensor, Tensor) else None
-            if name is not None and func._overloadpacket.__name__ in _ADD_BIAS:
-                self.sums[id(out)] = (name, out)
-            elif name is not None:
-                self.felt.add(name)
+        weight = next((name for name in named if name in self.weights), None)
+        if kind in CHANNEL_AXIS and weight is not None:
+            self.outputs[id(out)] = (weight, out)
+            bias = self._name(args[_BIAS[kind]]) if kind in _BIAS else None
+            self.biases[weight] |= set() if bias is None else {bias}
+            self.felt |= {*named} - {weight, bias}
+        elif kind not in _VIEWS:
+            self.felt |= {*named}
         return out
 
     def see(self, read: Iterable[Any]) -> None:
         """Something that is no norm reads these."""
-        self.felt |= {self.sums[id(tensor)][0] for tensor in read if id(tensor) in self.sums}
+        self.felt |= {self.outputs[id(tensor)][0] for tensor in read if id(tensor) in self.outputs}
+
+    def cancelled(self) -> dict[str, tuple[set[str], set[str]]]:
+        """The weights that norms alone feel, with their biases, and with the parameters of these norms."""
+        return {
+            name: (self.biases[name], self.norms[name] - self.felt)
+            for name in {name for name, _ in self.outputs.values()}
+            if not self.felt & {name, *self.biases[name]}
+        }
+
+    def _name(self, value: Any) -> str | None:
+        return self.names.get(value.untyped_storage()._cdata) if isinstance(value, Tensor) else None
 
 
 def _by_the_batch(func: Any, args: tuple[Any, ...]) -> bool:

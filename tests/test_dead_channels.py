@@ -1,4 +1,4 @@
-"""Biases of channels without weights: which ones BatchNorm cancels, and that they stand still in training."""
+"""Channels that nothing of the image reaches: which ones BatchNorm cancels, and that they stand still in training."""
 
 import copy
 from dataclasses import replace
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
 from prunectl.data import load_data
-from prunectl.dead_channels import redundant_biases
+from prunectl.dead_channels import standing
 from prunectl.during import During
 from prunectl.fresh import fresh
 from prunectl.masks import Masks
@@ -21,6 +21,7 @@ from prunectl.train import Trainer
 from tests.helpers import checkpoint_of, randomise_
 from tests.toys.parts import SHAPE, Toy
 
+T, F = True, False
 IMAGE = (1, 6, 6)
 
 
@@ -53,35 +54,63 @@ def lists(found: dict[str, Tensor]) -> dict[str, list[bool]]:
     return {name: rows.tolist() for name, rows in found.items()}
 
 
-def test_only_what_a_norm_takes_in_next() -> None:
+def test_only_what_a_norm_reads_next() -> None:
     model = network()
     masks = without(model, layer0=[1], layer3=[0], layer7=[2])
-    assert lists(redundant_biases(model, masks, IMAGE)) == {"0.bias": [False, True, False]}
+    dead = [False, True, False]
+    assert lists(standing(model, masks, IMAGE)) == {"0.bias": dead, "1.weight": dead, "1.bias": dead}
     assert model.training
     assert not model[1].running_mean.any()
 
 
-def test_a_channel_with_a_weight_left_trains_its_bias() -> None:
+def test_a_channel_with_a_weight_left_is_trained() -> None:
     model = network()
     masks = without(model, layer0=[1])
     masks["0.weight"][1, 0, 2, 2] = True
-    assert redundant_biases(model, masks, IMAGE) == {}
+    assert standing(model, masks, IMAGE) == {}
 
 
-def test_biases_that_are_masked_or_missing() -> None:
+def test_what_reads_dead_channels_alone_is_dead() -> None:
+    """Node 1 of the second layer reads node 0 of the first."""
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2)
+    )
+    masks = Masks({"1.weight": torch.tensor([[F, F], [T, T]]), "4.weight": torch.tensor([[T, T], [T, F]])})
+    first, second = [T, F], [F, T]
+    assert lists(standing(model, masks, (1, 1, 2))) == {
+        **dict.fromkeys(["1.bias", "2.weight", "2.bias"], first),
+        "4.weight": [[F, F], [T, F]],
+        **dict.fromkeys(["4.bias", "5.weight", "5.bias"], second),
+    }
+
+
+def test_what_is_masked_or_missing_is_not_held() -> None:
     model = network()
     masks = without(model, layer0=[1, 2])
-    also = Masks({**masks, "0.bias": torch.tensor([True, False, True])})
-    assert lists(redundant_biases(model, also, IMAGE)) == {"0.bias": [False, False, True]}
+    also = Masks({**masks, "0.bias": torch.tensor([T, F, T]), "1.weight": torch.tensor([T, F, F])})
+    assert lists(standing(model, also, IMAGE)) == {"0.bias": [F, F, T], "1.bias": [F, T, T]}
     model[0].bias = None
-    assert redundant_biases(model, masks, IMAGE) == {}
+    assert standing(model, masks, IMAGE).keys() == {"1.weight", "1.bias"}
 
 
 def test_transposed_convolutions_have_their_outputs_on_the_second_axis() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.BatchNorm2d(3))
     mask = torch.ones(1, 3, 3, 3, dtype=torch.bool)
     mask[:, 1] = False
-    assert lists(redundant_biases(model, Masks({"0.weight": mask}), IMAGE)) == {"0.bias": [False, True, False]}
+    assert lists(standing(model, Masks({"0.weight": mask}), IMAGE))["0.bias"] == [F, T, F]
+    again = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 3, 3), nn.BatchNorm2d(3))
+    masks = Masks({"0.weight": torch.tensor([T, F]).view(2, 1, 1, 1).expand(2, 1, 3, 3)})
+    masks = Masks({**masks, "1.weight": torch.tensor([[T, F, T], [T, T, F]]).view(2, 3, 1, 1).expand(2, 3, 3, 3)})
+    found = standing(again, masks, IMAGE)
+    assert found["1.weight"][1].any((1, 2)).tolist() == [F, T, F]
+    assert not found["1.weight"][0].any()
+
+
+def test_channels_of_grouped_transposed_convolutions_are_trained() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.ConvTranspose2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
+    mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)
+    mask[1] = False
+    assert standing(model, Masks({"1.weight": mask}), IMAGE) == {}
 
 
 class Net(nn.Module):
@@ -131,15 +160,16 @@ class Net(nn.Module):
 @pytest.mark.parametrize("how", ["skip", "twice", "tied", "frozen", "dropout", "in place", "view", "read", "given"])
 def test_what_anything_else_reads_is_trained(how: str) -> None:
     model = Net(how)
-    assert redundant_biases(model, without(model, layerconv=[1]), IMAGE) == {}
+    assert standing(model, without(model, layerconv=[1]), IMAGE) == {}
 
 
 @pytest.mark.parametrize("how", ["", "function", "norms", "noise"])
 def test_what_norms_alone_read_is_not(how: str) -> None:
     model = Net(how)
     state, before = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    found = redundant_biases(model, without(model, layerconv=[1]), IMAGE)
-    assert lists(found) == {"conv.bias": [False, True, False]}
+    found = standing(model, without(model, layerconv=[1]), IMAGE)
+    assert found["conv.bias"].tolist() == [False, True, False]
+    assert found.keys() == {"conv.bias"} | ({"norm.weight", "norm.bias"} if how != "function" else set())
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -160,11 +190,12 @@ def test_a_network_on_a_rewritten_graph() -> None:
     start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
     small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))
     assert small.history[-1]["result"]["runs"] == "graph"
-    found = redundant_biases(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
-    assert [name for name, rows in found.items() if rows[1] and rows.sum() == 1] == ["body.conv.bias"]
+    found = standing(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
+    assert found.keys() == {"body.conv.bias", "body.norm.weight", "body.norm.bias"}
+    assert all(rows[1] and rows.sum() == 1 for rows in found.values())
 
 
-def test_nothing_is_run_where_nothing_is_dead() -> None:
+def test_nothing_is_run_where_nothing_is_masked() -> None:
     class Silent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -173,8 +204,7 @@ def test_nothing_is_run_where_nothing_is_dead() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise AssertionError
 
-    model = Silent()
-    assert redundant_biases(model, Masks({"layer.weight": torch.eye(2).bool()}), IMAGE) == {}
+    assert standing(Silent(), Masks.dense(), IMAGE) == {}
 
 
 def begun() -> Checkpoint:
@@ -203,6 +233,7 @@ def test_evaluation_stays_with_training() -> None:
         pass
     bias, norm = trainer.model.get_parameter("features.8.bias"), trainer.model.get_submodule("features.9")
     assert torch.equal(bias[dead], before[dead])
+    assert norm.weight[dead].tolist() == [1] * len(dead)
     assert (bias[1::2] != before[1::2]).all()
     assert isinstance(norm, nn.BatchNorm2d)
     off = (bias - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
@@ -216,12 +247,13 @@ def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criter
     trainer, held = Trainer(begun(), load_data("digits"), Recipe(epochs=6, lr=1e-2, prune=during)), []
     for record in trainer.steps():
         if record and "pruned" in record:
-            now = redundant_biases(trainer.model, trainer.current.masks, trainer.current.spec.input)
-            biases = [trainer.model.get_parameter(name) for name in now]
-            assert [id(bias) for bias in trainer.enforcer.held] == [id(bias) for bias in biases]
-            for bias, values, rows in zip(biases, trainer.enforcer.values, now.values(), strict=True):
-                assert torch.equal(bias.detach() * rows, values)
-            held.append(sum(int(rows.sum()) for rows in now.values()))
+            now = standing(trainer.model, trainer.current.masks, trainer.current.spec.input)
+            there = {id(p): v for p, v in zip(trainer.enforcer.held, trainer.enforcer.values, strict=True)}
+            assert len(there) == len(now)
+            for name, entries in now.items():
+                parameter = trainer.model.get_parameter(name)
+                assert torch.equal(parameter.detach() * entries, there[id(parameter)])
+            held.append(sum(int(entries.sum()) for entries in now.values()))
     assert max(held) > 30
     assert len(set(held)) > 1
 
