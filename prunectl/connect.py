@@ -13,6 +13,7 @@ from prunectl.random_state import forked
 from prunectl.scores import Scores
 from prunectl.select import Scope, lamp, select
 from prunectl.shadow import shadow
+from prunectl.storages import Storages
 
 Shape = tuple[int, int, int]
 CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
@@ -99,11 +100,11 @@ class Flow:
 
 
 class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which channels of what is multiplied by each weight are above zero; a weight is known by its storage."""
+    """Notes which channels of what is multiplied by each weight are above zero."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = {weight.untyped_storage()._cdata: name for name, weight in weights.items()}
+        self.weights = Storages(weights)
         self.arrived: dict[str, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -111,9 +112,7 @@ class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         axis = CHANNEL_AXIS.get(func._overloadpacket.__name__)
         if axis is not None:
-            storages = [part.untyped_storage()._cdata for part in args if isinstance(part, Tensor)]
-            name = next((self.names[storage] for storage in storages if storage in self.names), None)
-            if name is not None:
+            for name in self.weights.among(args)[:1]:
                 found = (out > 0).movedim(axis, 0).flatten(1).any(1)
                 self.arrived[name] = found | self.arrived.get(name, found)
         return out

@@ -12,6 +12,7 @@ from prunectl.checkpoint import Checkpoint
 from prunectl.connect import CHANNEL_AXIS, Flow
 from prunectl.masks import Enforcer, Masks, input_axes
 from prunectl.shadow import like_parameters, on_meta
+from prunectl.storages import Storages
 
 _BIAS = {"convolution": 2, "addmm": 0}
 """Where their bias is among the operations' arguments."""
@@ -83,7 +84,7 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, parameters: Mapping[str, Tensor], weights: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = {tensor.untyped_storage()._cdata: name for name, tensor in parameters.items()}
+        self.parameters = Storages(parameters)
         self.weights = weights
         self.outputs: dict[int, tuple[str, Tensor]] = {}
         """What the weights give, by id; kept, so that no id is another's."""
@@ -96,7 +97,7 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operation, and note what it reads."""
         out = func(*args, **(kwargs or {}))
         read, kind = tree_leaves((args, kwargs)), func._overloadpacket.__name__
-        named = [name for name in map(self._name, read) if name is not None]
+        named = self.parameters.among(read)
         if read and id(read[0]) in self.outputs and _by_the_batch(func, args):
             self.norms[self.outputs[id(read[0])][0]] |= set(named)
             return out
@@ -104,7 +105,7 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weight = next((name for name in named if name in self.weights), None)
         if kind in CHANNEL_AXIS and weight is not None:
             self.outputs[id(out)] = (weight, out)
-            bias = self._name(args[_BIAS[kind]]) if kind in _BIAS else None
+            bias = self.parameters.name(args[_BIAS[kind]]) if kind in _BIAS else None
             self.biases[weight] |= set() if bias is None else {bias}
             self.felt |= {*named} - {weight, bias}
         elif kind not in _VIEWS:
@@ -122,9 +123,6 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for name in {name for name, _ in self.outputs.values()}
             if not self.felt & {name, *self.biases[name]}
         }
-
-    def _name(self, value: Any) -> str | None:
-        return self.names.get(value.untyped_storage()._cdata) if isinstance(value, Tensor) else None
 
 
 def _by_the_batch(func: Any, args: tuple[Any, ...]) -> bool:

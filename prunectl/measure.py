@@ -18,6 +18,7 @@ from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating, single_steps
 from prunectl.shadow import like_parameters, on_meta, shadow
+from prunectl.storages import Storages
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
@@ -128,14 +129,11 @@ def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
 
 
 class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the FLOPs of the operations that multiply by each weight.
-
-    A weight is known by its storage, which its views share, so it does not matter whether a module or a graph uses it.
-    """
+    """Counts the FLOPs of the operations that multiply by each weight."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = {weight.untyped_storage()._cdata: name for name, weight in weights.items()}
+        self.weights = Storages(weights)
         self.flops: dict[str, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -143,9 +141,7 @@ class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            storages = [part.untyped_storage()._cdata for part in args if isinstance(part, Tensor)]
-            name = next((self.names[storage] for storage in storages if storage in self.names), None)
-            if name is not None:
+            for name in self.weights.among(args)[:1]:
                 self.flops[name] = self.flops.get(name, 0) + int(formula(*args, **(kwargs or {}), out_val=out))
         return out
 
