@@ -196,6 +196,7 @@ def test_classes_that_nothing_reaches_are_told(net, raw, cli):
     assert len(lost) in (7, 8, 9)
     told = f"no kept weight leads to {len(lost)} of the classes ({', '.join(map(str, lost))})"
     assert ran.err.endswith(f"kept 5 of 266,200 weights, sparsity 0.999981; {told}\n")
+    assert " ".join(told.split()) in " ".join(cli("log", "new.safetensors").replace("|", "").split())
     line = "--subset 64 --epochs 2 -c magnitude -s 0.99998 --steps 1 --prune-delay 0 --prune-every 1"
     ran = raw("train", net.name, *line.split(), "-o", "trained.safetensors")
     assert ran.err.startswith("pruned after epoch 1: weight sparsity 1.0000; no kept weight leads to ")

@@ -144,13 +144,12 @@ def pruned(event: dict[str, Any]) -> str:
     """What one round of pruning during training reached."""
     nodes = f"node sparsity {event['node_sparsity']:.4f}, " if "node_sparsity" in event else ""
     flops = f", {counted(event['flops'])} FLOPs" if "flops" in event else ""
-    return (
-        f"after epoch {event['epoch']}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}{unreached(event)}"
-    )
+    reached = f"after epoch {event['epoch']}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}"
+    return "; ".join([reached, *unreached(event)])
 
 
-def unreached(result: dict[str, Any]) -> str:
-    """Tells of classes that a network cannot tell from the image any more."""
+def unreached(result: dict[str, Any]) -> list[str]:
+    """What there is to tell of classes that a network cannot tell from the image any more."""
     lost = result.get("unreached_classes", [])
     shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
-    return f"; no kept weight leads to {len(lost)} of the classes ({shown})" if lost else ""
+    return [f"no kept weight leads to {len(lost)} of the classes ({shown})"] if lost else []

@@ -223,10 +223,11 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
     chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
     asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS, "threshold", "scope") if kind in chosen)
     kept = pruned.masks.kept(pruned.model)
-    output.say(
+    told = (
         f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
-        f"sparsity {reached['weight_sparsity']:.6f}{output.unreached(reached)}"
+        f"sparsity {reached['weight_sparsity']:.6f}"
     )
+    output.say("; ".join([told, *output.unreached(reached)]))
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
         latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
