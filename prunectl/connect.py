@@ -72,12 +72,12 @@ class Flow:
         with torch.no_grad():
             return bool(self.logits(masks).sum() > 0)
 
-    def arrives(self, masks: Masks) -> dict[str, Tensor]:
-        """At which output channels of every prunable weight that is used anything arrives: bool (channels,) by name."""
-        outputs = _Outputs(self.weights)
-        with outputs, torch.no_grad():
+    def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """At which input and which output channels of every weight that is used anything arrives: bool, by name."""
+        ends = _Ends(self.weights)
+        with ends, torch.no_grad():
             self.logits(masks)
-        return outputs.arrived
+        return ends.inputs, ends.outputs
 
     def on_paths(self, masks: Masks) -> dict[str, Tensor]:
         """Which kept weights are on a path: bool by name."""
@@ -99,22 +99,24 @@ class Flow:
         return arrives
 
 
-class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which channels of what is multiplied by each weight are above zero."""
+class _Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which channels are above zero before and behind each weight."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.weights = Storages(weights)
-        self.arrived: dict[str, Tensor] = {}
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it gives."""
-        out = func(*args, **(kwargs or {}))
-        axis = CHANNEL_AXIS.get(func._overloadpacket.__name__)
-        if axis is not None:
+        """Run an operation, and look at what it takes and gives."""
+        out, kind = func(*args, **(kwargs or {})), func._overloadpacket.__name__
+        if kind in CHANNEL_AXIS:
+            taken = args[1 if kind == "addmm" else 0]  # behind the bias
             for name in self.weights.among(args)[:1]:
-                found = (out > 0).movedim(axis, 0).flatten(1).any(1)
-                self.arrived[name] = found | self.arrived.get(name, found)
+                for ends, tensor in ((self.inputs, taken), (self.outputs, out)):
+                    found = (tensor > 0).movedim(CHANNEL_AXIS[kind], 0).flatten(1).any(1)
+                    ends[name] = found | ends.get(name, found)
         return out
 
 

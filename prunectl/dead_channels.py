@@ -1,4 +1,4 @@
-"""Channels that nothing of the image reaches any more: in training, they stand still where BatchNorm cancels them."""
+"""Channels of which pruning has left nothing to train: they stand still where BatchNorm cancels them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,45 +20,53 @@ _VIEWS = {"t", "transpose", "permute", "view", "detach", "alias"}
 
 
 def enforcer_for(checkpoint: Checkpoint) -> Enforcer:
-    """What holds the pruned weights of a network at zero in training, and dead channels where they are."""
+    """What holds the pruned weights of a network at zero in training, and those that a norm cancels where they are."""
     model, masks = checkpoint.model, checkpoint.masks
     return Enforcer(masks, model, standing(model, masks, checkpoint.spec.input))
 
 
 def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """What is held of channels that no path of kept weights reaches and BatchNorms alone read: bool, by parameter.
+    """What is held of channels that BatchNorms cancel, and that nothing but BatchNorms reads: bool, by parameter.
 
-    Such a channel is a constant, which a norm by the batch cancels: the gradient of its weights and bias is rounding
-    error and weight decay, of which Adam makes whole steps. The constant wanders, and in evaluation the running mean is
-    behind it, by several of the standard deviations, next to nothing, that the norm divides by. So the channel's
-    weights and bias stand still, and scale and shift of its norms, which the layers behind can do without. Networks
+    A channel that no path of kept weights reaches is a constant, which a norm by the batch cancels; of one that reads
+    the image by a single weight, it cancels the scale. The gradients of their weights and biases are rounding errors
+    and weight decay, of which Adam makes whole steps. What they give then wanders, and in evaluation the running mean
+    is behind it, by several of the standard deviations, next to nothing, that the norm divides by. So these weights and
+    biases stand still, and scale and shift of the norms behind constants, which later layers can do without. Networks
     that cannot be run on the meta device are trained as they are. `shape` is that of an image.
     """
-    dead = _dead(model, masks, shape)
-    if not dead:
+    if not masks:
         return {}
+    live = _live_weights(model, masks, shape)
+    few = {name: counts <= 1 for name, counts in live.items() if (counts <= 1).any()}
     held: dict[str, Tensor] = {}
-    parameters, axes = dict(model.named_parameters()), input_axes(model)
-    for name, (more, norms) in _cancelled(model, dead, shape).items():
-        axis = axes[name]
-        if axis is not None:  # None: channels of several groups share a row
-            rows, weight = dead[name], parameters[name]
-            across = rows.view(-1, *[1] * (weight.ndim - 1)).movedim(0, 1 - axis).expand_as(weight)
-            held[name] = across
-            for vector in [*more, *norms]:  # which several weights may share
+    axes = input_axes(model)
+    for name, (biases, norms) in (_cancelled(model, few, shape) if few else {}).items():
+        axis, mask, constant = axes[name], masks[name], live[name] == 0
+        assert axis is not None
+        held[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis) & mask
+        for vectors, rows in ((biases, few[name]), (norms, constant)):
+            for vector in vectors:  # which several weights may share
                 held[vector] = rows & held.get(vector, rows)
     held = {name: entries & masks[name] if name in masks else entries for name, entries in held.items()}
     return {name: entries for name, entries in held.items() if entries.any()}
 
 
-def _dead(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """The channels of every prunable weight that the dense network's paths reach and those of kept weights do not."""
-    if not masks:
-        return {}
-    flow = Flow(model, shape)
-    dense, kept = flow.arrives(Masks.dense()), flow.arrives(masks)
-    dead = {name: reached & ~kept[name] for name, reached in dense.items() if name in kept}
-    return {name: channels for name, channels in dead.items() if channels.any()}
+def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """How many kept weights of a channel read what the image reaches: int64 (channels,), by masked weight.
+
+    Channels that nothing reaches in the dense network either are left out, as having all.
+    """
+    flow, found = Flow(model, shape), {}
+    (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
+    for name, axis in input_axes(model).items():
+        if name in masks and name in outputs and axis is not None:  # None: channels of several groups share a row
+            kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]
+            reads = inputs[name] if len(inputs[name]) == kept.shape[1] else torch.ones_like(kept[0, :, 0])  # groups
+            counts = (kept & reads[:, None]).flatten(1).sum(1) * outputs[name]
+            whole = kept.flatten(1).all(1) & outputs[name] | ~dense[name]
+            found[name] = counts.masked_fill(whole, kept[0].numel() + 1)
+    return found
 
 
 def _cancelled(

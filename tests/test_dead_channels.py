@@ -63,11 +63,30 @@ def test_only_what_a_norm_reads_next() -> None:
     assert not model[1].running_mean.any()
 
 
-def test_a_channel_with_a_weight_left_is_trained() -> None:
+def test_the_scale_of_a_single_weight_is_cancelled_too() -> None:
+    """Its norm trains on, as its sign and size are felt."""
     model = network()
     masks = without(model, layer0=[1])
     masks["0.weight"][1, 0, 2, 2] = True
+    found = standing(model, masks, IMAGE)
+    assert found.keys() == {"0.weight", "0.bias"}
+    assert torch.nonzero(found["0.weight"]).tolist() == [[1, 0, 2, 2]]
+    assert found["0.bias"].tolist() == [F, T, F]
+    masks["0.weight"][1, 0, 0, 0] = True
     assert standing(model, masks, IMAGE) == {}
+
+
+def test_a_single_weight_that_reads_the_image_beside_constants() -> None:
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2), nn.BatchNorm1d(2)
+    )
+    masks = Masks(
+        {"1.weight": torch.tensor([[F, F], [T, T], [T, T]]), "4.weight": torch.tensor([[T, T, F], [F, T, T]])}
+    )
+    found = lists(standing(model, masks, (1, 1, 2)))
+    assert found["4.weight"] == [[T, T, F], [F, F, F]]
+    assert found["4.bias"] == [T, F]
+    assert found.keys() == {"1.bias", "2.weight", "2.bias", "4.weight", "4.bias"}
 
 
 def test_what_reads_dead_channels_alone_is_dead() -> None:
