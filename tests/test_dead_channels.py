@@ -125,6 +125,15 @@ def test_transposed_convolutions_have_their_outputs_on_the_second_axis() -> None
     assert not found["1.weight"][0].any()
 
 
+def test_a_depthwise_convolution() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
+    mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)
+    mask[1] = mask[2, 0, 1:] = mask[2, 0, 0, 1:] = False
+    found = lists(standing(model, Masks({"1.weight": mask}), IMAGE))
+    assert found.pop("1.weight") == (mask & torch.tensor([F, F, T]).view(3, 1, 1, 1)).tolist()
+    assert found == {"1.bias": [F, T, T], "2.weight": [F, T, F], "2.bias": [F, T, F]}
+
+
 def test_channels_of_grouped_transposed_convolutions_are_trained() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.ConvTranspose2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
     mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)

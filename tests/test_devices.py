@@ -11,6 +11,7 @@ from prunectl.evaluate import evaluate
 from prunectl.fresh import fresh
 from prunectl.prune import prune
 from prunectl.recipe import Recipe
+from prunectl.select import highest
 from prunectl.shrink import shrink
 from prunectl.structure.count import count_cut_off
 from prunectl.structure.trace import trace
@@ -41,6 +42,16 @@ def test_the_whole_way(device: str, criterion: str) -> None:
     for checkpoint in (trained, small):
         record = attack(checkpoint, data, attack="fgsm", eps=[8 / 255], n=64)
         assert 0 <= record["results"][0]["robust_accuracy"] <= record["clean_accuracy"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("keep", [0, 1, 499, 500, 999, 1000])
+def test_the_highest_are_those_of_a_stable_sort(keep: int, device: str) -> None:
+    row = torch.randn(1000, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # with many ties
+    row[::7] = -torch.inf
+    expected = torch.zeros(1000, dtype=torch.bool)
+    expected[row.argsort(descending=True, stable=True)[:keep]] = True
+    assert torch.equal(highest(row.to(device), keep).cpu(), expected)
 
 
 @pytest.mark.gpu
