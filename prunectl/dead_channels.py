@@ -33,7 +33,7 @@ def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dic
     and weight decay, of which Adam makes whole steps. What they give then wanders, and in evaluation the running mean
     is behind it, by several of the standard deviations, next to nothing, that the norm divides by. So these weights and
     biases stand still, and scale and shift of the norms behind constants, which later layers can do without. Networks
-    that cannot be run on the meta device are trained as they are. `shape` is that of an image.
+    that refuse an image of ones, or the meta device, are trained as they are. `shape` is that of an image.
     """
     if not masks:
         return {}
@@ -44,7 +44,7 @@ def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dic
     for name, (biases, norms) in (_cancelled(model, few, shape) if few else {}).items():
         axis, mask, constant = axes[name], masks[name], live[name] == 0
         assert axis is not None
-        held[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis) & mask
+        held[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis)
         for vectors, rows in ((biases, few[name]), (norms, constant)):
             for vector in vectors:  # which several weights may share
                 held[vector] = rows & held.get(vector, rows)
@@ -58,7 +58,10 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
     Channels that nothing reaches in the dense network either are left out, as having all.
     """
     flow, found = Flow(model, shape), {}
-    (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
+    try:
+        (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
+    except Exception:  # the network's own code may raise anything
+        return {}
     for name, axis in input_axes(model).items():
         if name in masks and name in outputs and axis is not None:  # None: channels of several groups share a row
             kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]

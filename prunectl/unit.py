@@ -118,9 +118,13 @@ class Unit(ABC):
         """The rules that were followed, for the history."""
         return {}
 
+    def lost_classes(self) -> list[int]:
+        """The classes to which no path of kept weights leads any more."""
+        return unreached_classes(self.model, self.checkpoint.spec.input, self.masks)
+
     def result(self) -> dict[str, Any]:
         """What is reached, for the history, and the classes that nothing reaches, if there are any."""
-        lost = unreached_classes(self.model, self.checkpoint.spec.input, self.masks)
+        lost = self.lost_classes()
         return {
             "weight_sparsity": 1 - self.masks.kept(self.model) / self.checkpoint.dense.weights,
             **({"unreached_classes": lost} if lost else {}),

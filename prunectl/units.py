@@ -116,6 +116,10 @@ class Nodes(WithNodes):
 
     word = "node"
 
+    def lost_classes(self) -> list[int]:
+        """None, as some node of every layer stays with its weights; nothing has to be run."""
+        return []
+
     @property
     def total(self) -> int:
         """How many nodes the original dense network has."""

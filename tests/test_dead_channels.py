@@ -162,7 +162,9 @@ class Net(nn.Module):
         self.count += 1
         y = self.conv(x)
         z = y
-        if self.how == "dropout":
+        if self.how == "refuses":
+            assert x.std() > 0
+        elif self.how == "dropout":
             z = nn.functional.dropout2d(y, 0.3, self.training)
         elif self.how == "in place":
             z = y.relu_()
@@ -185,7 +187,9 @@ class Net(nn.Module):
         return (logits, y) if self.how == "given" else logits
 
 
-@pytest.mark.parametrize("how", ["skip", "twice", "tied", "frozen", "dropout", "in place", "view", "read", "given"])
+@pytest.mark.parametrize(
+    "how", ["skip", "twice", "tied", "frozen", "dropout", "in place", "view", "read", "given", "refuses"]
+)
 def test_what_anything_else_reads_is_trained(how: str) -> None:
     model = Net(how)
     assert standing(model, without(model, layerconv=[1]), IMAGE) == {}
