@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from prunectl.checkpoint import Checkpoint
-from prunectl.connect import CHANNEL_AXIS, Flow
+from prunectl.flow import CHANNEL_AXIS, Flow
 from prunectl.masks import Enforcer, Masks, input_axes
 from prunectl.shadow import like_parameters, on_meta
 from prunectl.storages import Storages

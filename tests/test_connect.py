@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from prunectl.connect import Flow, select_connected, unreached_classes
+from prunectl.connect import select_connected, unreached_classes
+from prunectl.flow import Flow
 from prunectl.masks import Masks, prunable
 from prunectl.prune import prune
 from prunectl.scores import Scores
@@ -105,10 +106,57 @@ def test_classes_that_no_path_reaches(masks: dict[str, list[list[bool]]], lost: 
     assert unreached_classes(chain(), FLAT, kept) == lost
 
 
-def test_classes_of_a_network_that_cannot_be_followed_are_not_lost() -> None:
-    """A LayerNorm of equal values gives zeros."""
-    normed = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 3))
-    assert unreached_classes(normed, FLAT, Masks({"3.weight": torch.zeros(3, 4, dtype=torch.bool)})) == []
+class Difference(nn.Module):
+    """Subtracts what one half of the nodes gives from what the other gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.classes = nn.Linear(2, 4), nn.Linear(2, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first, second = self.seen(images.flatten(1)).chunk(2, 1)
+        return self.classes(-(first - second))
+
+
+def between(*layers: nn.Module) -> nn.Sequential:
+    """A network whose layer 1 makes four nodes, and whose last has two classes."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(2, 4), *layers, nn.Linear(4, 2))
+
+
+NORMED = {
+    "difference": Difference(),
+    "log-softmax": nn.Sequential(between(nn.ReLU()), nn.LogSoftmax(1)),
+    "layer-norm": between(nn.LayerNorm(4)),
+    "group-norm": between(nn.GroupNorm(2, 4)),
+    "instance-norm": between(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, affine=True), nn.Flatten()),
+    "batch-norm": between(nn.BatchNorm1d(4, track_running_stats=False)),
+    "attention": between(nn.Unflatten(1, (2, 2)), nn.TransformerEncoderLayer(2, 1, 8, batch_first=True), nn.Flatten()),
+}
+"""Networks in which an image of ones could come to nothing."""
+
+
+@pytest.mark.parametrize("name", NORMED)
+def test_nothing_is_lost_on_the_way(name: str) -> None:
+    model = NORMED[name].eval()
+    first, *_, last = prunable(model)
+    flow, whole = Flow(model, FLAT), Masks.dense()
+    assert bool((flow.logits(whole) > 0).all())
+    cut = torch.zeros_like(prunable(model)[first], dtype=torch.bool)
+    assert not flow.reaches(Masks({first: cut}))
+    assert unreached_classes(
+        model, FLAT, Masks({last: torch.eye(2, prunable(model)[last].shape[1]) * torch.tensor([[0], [1]]) > 0})
+    ) == [0]
+    scores = Scores({name: torch.rand_like(weight) for name, weight in prunable(model).items()})
+    keep = len(scores)
+    assert flow.reaches(select_connected(model, FLAT, scores, whole, keep))
+
+
+def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
+    """One node of four arrives: every place of its layer or group depends on it, and none of another group."""
+    kept = Masks({"1.weight": torch.tensor([[T, T], [F, F], [F, F], [F, F]])})
+    for norm, there in ((nn.LayerNorm(4), [T, T, T, T]), (nn.GroupNorm(2, 4), [T, T, F, F])):
+        inputs, _ = Flow(between(norm), FLAT).arrives(kept)
+        assert inputs["3.weight"].tolist() == there
 
 
 def test_lost_classes_stand_in_the_history() -> None:

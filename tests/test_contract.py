@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoint import Checkpoint
-from prunectl.connect import Flow
 from prunectl.criterion import Criterion, Round, criterion_named
 from prunectl.during import During
+from prunectl.flow import Flow
 from prunectl.masks import Masks, prunable
 from prunectl.prune import prune
 from prunectl.recipe import Recipe

@@ -156,7 +156,7 @@ def table(records: list[dict[str, Any]], levels: tuple[float, ...], unit: str) -
 
 def accuracy_cell(records: list[dict[str, Any]]) -> str:
     """Mean and standard deviation in percent, and the number of seeds where it is not 3."""
-    values = [100 * r["accuracy"] for r in records]
+    values = [100 * r["accuracy"] for r in records if "accuracy" in r]  # those that were cut short have none
     if not values:
         return "-"
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -211,6 +211,7 @@ def main() -> None:
             found, out = {"device": args.device, "accuracies": cut.args[0]}, args.out.with_suffix(".cut.jsonl")
         except Exception as error:
             print(f"{name} {sparsity} {seed}: {type(error).__name__}: {error}", flush=True)
+            claim_of(args.out, job).unlink(missing_ok=True)
             continue
         with out.open("a") as file:
             file.write(json.dumps({**dict(zip(keys, job, strict=True)), "data": data.name, **found}) + "\n")
