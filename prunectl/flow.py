@@ -94,7 +94,8 @@ class _Adding(TorchFunctionMode):
     """Runs a network on numbers that are not negative: it adds where it would subtract.
 
     Norms over the image, which would give zeros for equal values, give the mean of what arrives instead, everywhere,
-    as each of their outputs depends on all that they norm.
+    as each of their outputs depends on all that they norm. Convolutions and linear layers give ones where anything
+    arrives, so that no depth and no variance makes it too large or too small for the type.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -104,13 +105,24 @@ class _Adding(TorchFunctionMode):
 
 
 def _same(value: Tensor, *_: Any, **__: Any) -> Tensor:
-    return value
+    return value.clone()
+
+
+def _ones(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A layer that gives ones where it would give anything, with the gradients of their logarithms."""
+
+    def instead(*args: Any, **kwargs: Any) -> Tensor:
+        given = layer(*args, **kwargs)
+        size = given.detach()
+        return given / size.masked_fill(size == 0, 1)
+
+    return instead
 
 
 def _spread(value: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The mean of what is above zero along some axes, at every place."""
     there = (value > 0).sum(axes, keepdim=True).clamp_min(1)
-    return (value.sum(axes, keepdim=True) / there).expand_as(value)
+    return (value.sum(axes, keepdim=True) / there).expand_as(value).clone()  # which may be written to
 
 
 def _by_channel(value: Tensor, factors: Tensor | None) -> Tensor:
@@ -156,6 +168,15 @@ def _batch_norm(
     return _by_channel(_spread(value, (0, *range(2, value.ndim))), weight)
 
 
+_LAYERS = (
+    F.linear,
+    F.conv1d,
+    F.conv2d,
+    F.conv3d,
+    F.conv_transpose1d,
+    F.conv_transpose2d,
+    F.conv_transpose3d,
+)
 _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     torch.sub: torch.add,
     torch.subtract: torch.add,
@@ -172,6 +193,7 @@ _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.log_softmax: _same,
     torch.log_softmax: _same,
     Tensor.log_softmax: _same,
+    **{layer: _ones(layer) for layer in _LAYERS},
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.instance_norm: _instance_norm,

@@ -127,6 +127,7 @@ NORMED = {
     "difference": Difference(),
     "log-softmax": nn.Sequential(between(nn.ReLU()), nn.LogSoftmax(1)),
     "layer-norm": between(nn.LayerNorm(4)),
+    "written-to": between(nn.LayerNorm(4, elementwise_affine=False), nn.ReLU(inplace=True)),
     "group-norm": between(nn.GroupNorm(2, 4)),
     "instance-norm": between(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, affine=True), nn.Flatten()),
     "batch-norm": between(nn.BatchNorm1d(4, track_running_stats=False)),
@@ -149,6 +150,21 @@ def test_nothing_is_lost_on_the_way(name: str) -> None:
     scores = Scores({name: torch.rand_like(weight) for name, weight in prunable(model).items()})
     keep = len(scores)
     assert flow.reaches(select_connected(model, FLAT, scores, whole, keep))
+
+
+@pytest.mark.parametrize("variance", [1e-4, 1e4])
+def test_no_depth_is_too_deep(variance: float) -> None:
+    """A hundred layers, each of which multiplies by a hundred, or divides."""
+    deep = nn.Sequential(nn.Flatten(), *(m for _ in range(100) for m in (nn.Linear(2, 2), nn.BatchNorm1d(2))))
+    for norm in deep[2::2]:
+        norm.running_var.fill_(variance)
+    flow, kept = Flow(deep, FLAT), Masks({"1.weight": torch.tensor([[T, F], [F, F]]), "3.weight": torch.eye(2) > 0})
+    assert flow.reaches(kept)
+    inputs, outputs = flow.arrives(kept)
+    assert outputs["3.weight"].tolist() == [T, F]
+    assert all(outputs[f"{i}.weight"].tolist() == [T, T] for i in range(5, 200, 2))
+    assert inputs["5.weight"].tolist() == [T, F]
+    assert [bool(m.any()) for m in flow.on_paths(kept).values()] == [T] * 100
 
 
 def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
