@@ -15,8 +15,7 @@ def select_connected(
     """As `select`; but where that would cut all paths through the network, the weights of one path stay first.
 
     The path is found layer by layer, each time by the highest score that is on a path. A network that is cut already,
-    or whose signal cannot be followed (it is all zero behind a LayerNorm of equal values), is selected from as by
-    `select`.
+    or of which nothing is seen to arrive, is selected from as by `select`.
 
     Raises:
         OptionError: as `select`.

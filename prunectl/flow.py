@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
 from prunectl.random_state import forked
-from prunectl.shadow import shadow
+from prunectl.shadow import like_parameters, shadow
 from prunectl.storages import Storages
 
 Shape = tuple[int, int, int]
@@ -23,29 +23,29 @@ CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
 class Flow:
     """What an image of ones sends to the outputs without biases, through weights that average what they keep.
 
-    Nothing is lost on the way, for what a network subtracts is added (see `_Adding`). Constants that it adds other than
-    as biases, such as embeddings of positions, count as arriving.
+    Nothing is lost on the way (see `_Adding`). Constants that a network adds other than as biases, such as embeddings
+    of positions, count as arriving.
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
-        self.network = shadow(model, lambda tensor: _positive(tensor, isinstance(tensor, nn.Parameter)))
+        self.network = shadow(model, _positive)
         with torch.no_grad():
             for name, tensor in [*self.network.named_parameters(), *self.network.named_buffers()]:
                 if name.rpartition(".")[2] in ("bias", "running_mean"):
                     tensor.zero_()
         self.weights = prunable(self.network)
-        first = next(model.parameters())
-        self.images = torch.ones(1, *shape, dtype=first.dtype, device=first.device)
+        self.images = torch.ones_like(like_parameters(self.network, 1, *shape))
+        for tensor in [self.images, *self.weights.values()]:
+            tensor.requires_grad_()
 
     def reaches(self, masks: Masks) -> bool:
         """Whether anything arrives through the weights that are kept."""
-        with torch.no_grad():
-            return bool(self.logits(masks).sum() > 0)
+        return bool(self.logits(masks).sum() > 0)
 
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """At which input and which output channels of every weight that is used anything arrives: bool, by name."""
         ends = _Ends(self.weights)
-        with ends, torch.no_grad():
+        with ends:
             self.logits(masks)
         return ends.inputs, ends.outputs
 
@@ -64,13 +64,14 @@ class Flow:
                 inputs = kept.flatten(1).sum(1).clamp_min(1)
                 weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
         device = self.images.device
-        with forked(device), evaluating(self.network), torch.autocast(device.type, enabled=False), _Adding():
-            arrives: Tensor = self.network(self.images)
+        without_amp = torch.autocast(device.type, enabled=False)
+        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), _Adding():
+            arrives: Tensor = self.network(self.images.clone())
         return arrives
 
 
 class _Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which channels are above zero before and behind each weight."""
+    """Notes at which channels anything arrives before and behind each weight."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -79,33 +80,44 @@ class _Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.outputs: dict[str, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it takes and gives."""
+        """Run an operation, and look at what it takes and gives; what is not a number has come from somewhere."""
         out, kind = func(*args, **(kwargs or {})), func._overloadpacket.__name__
         if kind in CHANNEL_AXIS:
             taken = args[1 if kind == "addmm" else 0]  # behind the bias
             for name in self.weights.among(args)[:1]:
                 for ends, tensor in ((self.inputs, taken), (self.outputs, out)):
-                    found = (tensor > 0).movedim(CHANNEL_AXIS[kind], 0).flatten(1).any(1)
+                    found = (tensor != 0).movedim(CHANNEL_AXIS[kind], 0).flatten(1).any(1)
                     ends[name] = found | ends.get(name, found)
         return out
 
 
 class _Adding(TorchFunctionMode):
-    """Runs a network on numbers that are not negative: it adds where it would subtract.
+    """Runs a network so that what the image sends is never cancelled.
 
-    Norms over the image, which would give zeros for equal values, give the mean of what arrives instead, everywhere,
-    as each of their outputs depends on all that they norm. Convolutions and linear layers give ones where anything
-    arrives, so that no depth and no variance makes it too large or too small for the type.
+    Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would give zeros for
+    equal values, give the mean of what arrives instead, everywhere, as each of their outputs depends on all that they
+    norm. Convolutions and linear layers give ones where anything arrives, so that no depth and no variance makes it too
+    large or too small for the type. Arithmetic on constants, such as masks and coordinates, stays as it is.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, or what stands for it where it takes floating-point numbers."""
-        instead = _INSTEAD.get(func) if args and isinstance(args[0], Tensor) and args[0].is_floating_point() else None
-        return (instead or func)(*args, **(kwargs or {}))
+        """Run a function, or what stands for it where it reads what depends on the image or a weight."""
+        reads = args[:2] if func in _DIFFERENCES else args[:1]
+        depends = all(isinstance(value, Tensor) and value.requires_grad for value in reads)
+        run = _INSTEAD.get(func, func) if reads and depends else func
+        return run(*args, **(kwargs or {}))
 
 
-def _same(value: Tensor, *_: Any, **__: Any) -> Tensor:
-    return value.clone()
+def _sum(first: Tensor, second: Tensor, *, alpha: float = 1) -> Tensor:
+    return torch.add(first, second.abs(), alpha=abs(alpha))
+
+
+def _sum_(first: Tensor, second: Tensor, *, alpha: float = 1) -> Tensor:
+    return first.add_(second.abs(), alpha=abs(alpha))
+
+
+def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
+    return value.to(value.dtype if dtype is None else dtype, copy=True)
 
 
 def _ones(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -129,80 +141,47 @@ def _by_channel(value: Tensor, factors: Tensor | None) -> Tensor:
     return value if factors is None else value * factors.view(-1, *[1] * (value.ndim - 2))
 
 
-def _layer_norm(value: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+def _layer_norm(value: Tensor, normalized_shape: Any, *, weight: Tensor | None = None, **_: Any) -> Tensor:
     spread = _spread(value, tuple(range(-len(normalized_shape), 0)))
     return spread if weight is None else spread * weight
 
 
-def _group_norm(value: Tensor, num_groups: int, weight: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+def _group_norm(value: Tensor, num_groups: int, *, weight: Tensor | None = None, **_: Any) -> Tensor:
     return _by_channel(_spread(value.reshape(len(value), num_groups, -1), (2,)).reshape(value.shape), weight)
 
 
-def _instance_norm(
-    value: Tensor,
-    mean: Any = None,
-    var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    *_: Any,
-    **__: Any,
-) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(value, mean, var, weight, bias)
-    return _by_channel(_spread(value, tuple(range(2, value.ndim))), weight)
+def _own_or_taken(norm: Callable[..., Tensor], taken: str, *axes: int) -> Callable[..., Tensor]:
+    """A norm of channels by its own statistics, as it is, or by those `taken` of its input (along `axes` too)."""
+
+    def instead(value: Tensor, *statistics: Any, **options: Any) -> Tensor:
+        if not options[taken]:
+            return norm(value, *statistics, **options)
+        return _by_channel(_spread(value, (*axes, *range(2, value.ndim))), options["weight"])
+
+    return instead
 
 
-def _batch_norm(
-    value: Tensor,
-    mean: Any,
-    var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    *_: Any,
-    **__: Any,
-) -> Tensor:
-    if not training:
-        return F.batch_norm(value, mean, var, weight, bias)
-    return _by_channel(_spread(value, (0, *range(2, value.ndim))), weight)
-
-
-_LAYERS = (
-    F.linear,
-    F.conv1d,
-    F.conv2d,
-    F.conv3d,
-    F.conv_transpose1d,
-    F.conv_transpose2d,
-    F.conv_transpose3d,
-)
+_LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+_DIFFERENCES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract), _sum),
+    **dict.fromkeys((Tensor.sub_, Tensor.subtract_), _sum_),
+}
 _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    torch.sub: torch.add,
-    torch.subtract: torch.add,
-    torch.rsub: torch.add,
-    Tensor.sub: torch.add,
-    Tensor.subtract: torch.add,
-    Tensor.__sub__: torch.add,
-    Tensor.__rsub__: torch.add,
-    Tensor.sub_: Tensor.add_,
-    Tensor.__isub__: Tensor.add_,
-    torch.neg: _same,
-    Tensor.neg: _same,
-    Tensor.__neg__: _same,
-    F.log_softmax: _same,
-    torch.log_softmax: _same,
-    Tensor.log_softmax: _same,
+    **_DIFFERENCES,
+    **dict.fromkeys((torch.neg, torch.negative, Tensor.neg, Tensor.negative), torch.abs),
+    **dict.fromkeys((Tensor.neg_, Tensor.negative_), Tensor.abs_),
+    **dict.fromkeys((F.log_softmax, torch.log_softmax, Tensor.log_softmax), _logits),
     **{layer: _ones(layer) for layer in _LAYERS},
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
-    F.instance_norm: _instance_norm,
-    F.batch_norm: _batch_norm,
+    F.instance_norm: _own_or_taken(F.instance_norm, "use_input_stats"),
+    F.batch_norm: _own_or_taken(F.batch_norm, "training", 0),
 }
-"""What a network calls, and what is run in its place."""
+"""What is run in place of what a network calls; the norms are called as `torch.overrides` passes them on."""
 
 
-def _positive(tensor: Tensor, parameter: bool) -> Tensor:
-    """|t|, of its own, with a gradient where it is a parameter; integers as they are."""
-    made = tensor.detach().abs() if tensor.is_floating_point() else tensor.detach().clone()
-    return made.requires_grad_() if parameter and made.is_floating_point() else made
+def _positive(tensor: Tensor) -> Tensor:
+    """|t|, of its own, of 32 bits at least; what is no floating-point number as it is."""
+    if not tensor.is_floating_point():
+        return tensor.detach().clone()
+    return tensor.detach().abs().to(torch.promote_types(tensor.dtype, torch.float32))

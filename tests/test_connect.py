@@ -85,13 +85,6 @@ def test_whatever_the_scores_something_arrives(seed: int, scope: str, network: s
         alive = kept
 
 
-def test_biases_and_statistics_do_not_count_as_paths() -> None:
-    model = randomise_(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3)))
-    masks = Masks({"0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)})
-    assert not Flow(model, SHAPE).reaches(masks)
-    assert Flow(model, SHAPE).reaches(Masks.dense())
-
-
 @pytest.mark.parametrize(
     ("masks", "lost"),
     [
@@ -104,75 +97,6 @@ def test_biases_and_statistics_do_not_count_as_paths() -> None:
 def test_classes_that_no_path_reaches(masks: dict[str, list[list[bool]]], lost: list[int]) -> None:
     kept = Masks({name: torch.tensor(mask) for name, mask in masks.items()})
     assert unreached_classes(chain(), FLAT, kept) == lost
-
-
-class Difference(nn.Module):
-    """Subtracts what one half of the nodes gives from what the other gives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen, self.classes = nn.Linear(2, 4), nn.Linear(2, 2)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        first, second = self.seen(images.flatten(1)).chunk(2, 1)
-        return self.classes(-(first - second))
-
-
-def between(*layers: nn.Module) -> nn.Sequential:
-    """A network whose layer 1 makes four nodes, and whose last has two classes."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(2, 4), *layers, nn.Linear(4, 2))
-
-
-NORMED = {
-    "difference": Difference(),
-    "log-softmax": nn.Sequential(between(nn.ReLU()), nn.LogSoftmax(1)),
-    "layer-norm": between(nn.LayerNorm(4)),
-    "written-to": between(nn.LayerNorm(4, elementwise_affine=False), nn.ReLU(inplace=True)),
-    "group-norm": between(nn.GroupNorm(2, 4)),
-    "instance-norm": between(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, affine=True), nn.Flatten()),
-    "batch-norm": between(nn.BatchNorm1d(4, track_running_stats=False)),
-    "attention": between(nn.Unflatten(1, (2, 2)), nn.TransformerEncoderLayer(2, 1, 8, batch_first=True), nn.Flatten()),
-}
-"""Networks in which an image of ones could come to nothing."""
-
-
-@pytest.mark.parametrize("name", NORMED)
-def test_nothing_is_lost_on_the_way(name: str) -> None:
-    model = NORMED[name].eval()
-    first, *_, last = prunable(model)
-    flow, whole = Flow(model, FLAT), Masks.dense()
-    assert bool((flow.logits(whole) > 0).all())
-    cut = torch.zeros_like(prunable(model)[first], dtype=torch.bool)
-    assert not flow.reaches(Masks({first: cut}))
-    assert unreached_classes(
-        model, FLAT, Masks({last: torch.eye(2, prunable(model)[last].shape[1]) * torch.tensor([[0], [1]]) > 0})
-    ) == [0]
-    scores = Scores({name: torch.rand_like(weight) for name, weight in prunable(model).items()})
-    keep = len(scores)
-    assert flow.reaches(select_connected(model, FLAT, scores, whole, keep))
-
-
-@pytest.mark.parametrize("variance", [1e-4, 1e4])
-def test_no_depth_is_too_deep(variance: float) -> None:
-    """A hundred layers, each of which multiplies by a hundred, or divides."""
-    deep = nn.Sequential(nn.Flatten(), *(m for _ in range(100) for m in (nn.Linear(2, 2), nn.BatchNorm1d(2))))
-    for norm in deep[2::2]:
-        norm.running_var.fill_(variance)
-    flow, kept = Flow(deep, FLAT), Masks({"1.weight": torch.tensor([[T, F], [F, F]]), "3.weight": torch.eye(2) > 0})
-    assert flow.reaches(kept)
-    inputs, outputs = flow.arrives(kept)
-    assert outputs["3.weight"].tolist() == [T, F]
-    assert all(outputs[f"{i}.weight"].tolist() == [T, T] for i in range(5, 200, 2))
-    assert inputs["5.weight"].tolist() == [T, F]
-    assert [bool(m.any()) for m in flow.on_paths(kept).values()] == [T] * 100
-
-
-def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
-    """One node of four arrives: every place of its layer or group depends on it, and none of another group."""
-    kept = Masks({"1.weight": torch.tensor([[T, T], [F, F], [F, F], [F, F]])})
-    for norm, there in ((nn.LayerNorm(4), [T, T, T, T]), (nn.GroupNorm(2, 4), [T, T, F, F])):
-        inputs, _ = Flow(between(norm), FLAT).arrives(kept)
-        assert inputs["3.weight"].tolist() == there
 
 
 def test_lost_classes_stand_in_the_history() -> None:

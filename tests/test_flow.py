@@ -1,0 +1,224 @@
+"""What an image sends through a network is followed to the end, whatever the network computes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prunectl.connect import select_connected, unreached_classes
+from prunectl.dead_channels import standing
+from prunectl.flow import Flow
+from prunectl.masks import Masks, prunable
+from prunectl.scores import Scores
+from tests.helpers import randomise_
+from tests.test_contract import SHAPE
+
+T, X = True, False
+FLAT = (1, 1, 2)
+
+
+class Function(nn.Module):
+    """A function of tensors as a layer."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.function(*tensors)
+
+
+def between(*layers: nn.Module) -> nn.Sequential:
+    """A network whose layer 1 makes four nodes, and whose last has two classes."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(2, 4), *layers, nn.Linear(4, 2))
+
+
+def halves(function: Callable[[Tensor, Tensor], Tensor]) -> nn.Sequential:
+    """A network that computes something of the first and the last two nodes, which are equal for an image of ones."""
+    return between(Function(lambda a: torch.cat([F.relu(function(1 * a[:, :2], 1 * a[:, 2:]))] * 2, 1)))
+
+
+def elu(nodes: Tensor) -> Tensor:
+    return torch.where(nodes > 0, nodes, nodes.exp() - 1)
+
+
+CANCELLED = {
+    "a-b": halves(lambda a, b: a - b),
+    "torch.sub": halves(torch.sub),
+    "torch.subtract": halves(torch.subtract),
+    "sub": halves(lambda a, b: a.sub(b, alpha=1)),
+    "alpha": halves(lambda a, b: a.sub(b, alpha=-1)),
+    "subtract": halves(lambda a, b: a.subtract(b)),
+    "sub_": halves(lambda a, b: a.sub_(b)),
+    "subtract_": halves(lambda a, b: a.subtract_(b)),
+    "-a": halves(lambda a, _: -a),
+    "torch.neg": halves(lambda a, _: torch.neg(a)),
+    "torch.negative": halves(lambda a, _: torch.negative(a)),
+    "negative": halves(lambda a, _: a.negative()),
+    "neg_": halves(lambda a, _: a.neg_()),
+    "negative_": halves(lambda a, _: a.negative_()),
+    "log_softmax": nn.Sequential(between(nn.ReLU()), nn.LogSoftmax(1)),
+    "torch.log_softmax": nn.Sequential(between(), Function(lambda a: torch.log_softmax(a, 1))),
+    "Tensor.log_softmax": nn.Sequential(between(), Function(lambda a: a.log_softmax(1, dtype=torch.float64))),
+    "layer-norm": between(nn.LayerNorm(4)),
+    "written-to": between(nn.LayerNorm(4, elementwise_affine=False), nn.ReLU(inplace=True)),
+    "group-norm": between(nn.GroupNorm(2, 4)),
+    "instance-norm": between(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, affine=True), nn.Flatten()),
+    "batch-norm": between(nn.BatchNorm1d(4, track_running_stats=False)),
+    "attention": between(nn.Unflatten(1, (2, 2)), nn.TransformerEncoderLayer(2, 1, 8, batch_first=True), nn.Flatten()),
+    "elu": between(Function(elu), nn.Linear(4, 4), Function(elu)),
+}
+"""Networks in which an image of ones could come to nothing, or a constant stand for it."""
+
+
+@pytest.mark.parametrize("name", CANCELLED)
+def test_nothing_is_lost_on_the_way(name: str) -> None:
+    model = CANCELLED[name].eval()
+    weights = prunable(model)
+    first, *_, last = weights
+    flow = Flow(model, FLAT)
+    assert bool((flow.logits(Masks.dense()) > 0).all())
+    assert not flow.reaches(Masks({first: torch.zeros_like(weights[first], dtype=torch.bool)}))
+    second_class = torch.zeros_like(weights[last], dtype=torch.bool)
+    second_class[1] = True
+    assert unreached_classes(model, FLAT, Masks({last: second_class})) == [0]
+    torch.manual_seed(0)
+    scores = Scores({name: torch.rand_like(weight) for name, weight in weights.items()})
+    assert flow.reaches(select_connected(model, FLAT, scores, Masks.dense(), len(scores)))
+
+
+def test_biases_and_statistics_do_not_count_as_paths() -> None:
+    model = randomise_(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3)))
+    masks = Masks({"0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)})
+    assert not Flow(model, SHAPE).reaches(masks)
+    assert Flow(model, SHAPE).reaches(Masks.dense())
+
+
+def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
+    """One node of four arrives: every place of its layer or group depends on it, and none of another group."""
+    kept = Masks({"1.weight": torch.tensor([[T, T], [X, X], [X, X], [X, X]])})
+    for norm, there in ((nn.LayerNorm(4), [T, T, T, T]), (nn.GroupNorm(2, 4), [T, T, X, X])):
+        inputs, _ = Flow(between(norm), FLAT).arrives(kept)
+        assert inputs["3.weight"].tolist() == there
+
+
+@pytest.mark.parametrize(
+    ("norm", "reaches"),
+    [
+        (nn.BatchNorm2d(1), False),
+        (nn.InstanceNorm2d(1, track_running_stats=True), False),
+        (nn.InstanceNorm2d(1), True),
+        (nn.BatchNorm2d(1, track_running_stats=False), True),
+    ],
+)
+def test_norms_by_their_own_statistics_stay_at_their_place(norm: nn.Module, reaches: bool) -> None:
+    """Each convolution reads from the upper left alone: two leave nothing of 2 x 2 pixels, unless one spreads it."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), norm, nn.Conv2d(1, 1, 3, padding=1), nn.Flatten()).eval()
+    corner = torch.zeros(1, 1, 3, 3, dtype=torch.bool)
+    corner[..., 0, 0] = True
+    assert Flow(model, (1, 2, 2)).reaches(Masks({"0.weight": corner}))
+    assert Flow(model, (1, 2, 2)).reaches(Masks({"0.weight": corner, "2.weight": corner})) is reaches
+
+
+LAYERS: dict[str, tuple[nn.Module, Callable[[], nn.Module], Callable[[int], nn.Module]]] = {
+    "linear": (nn.Flatten(), lambda: nn.Linear(2, 2), nn.BatchNorm1d),
+    "conv1d": (nn.Flatten(2), lambda: nn.Conv1d(2, 2, 1), nn.BatchNorm1d),
+    "conv2d": (nn.Identity(), lambda: nn.Conv2d(2, 2, 1), nn.BatchNorm2d),
+    "conv3d": (nn.Unflatten(1, (2, 1)), lambda: nn.Conv3d(2, 2, 1), nn.BatchNorm3d),
+    "conv_transpose1d": (nn.Flatten(2), lambda: nn.ConvTranspose1d(2, 2, 1), nn.BatchNorm1d),
+    "conv_transpose2d": (nn.Identity(), lambda: nn.ConvTranspose2d(2, 2, 1), nn.BatchNorm2d),
+    "conv_transpose3d": (nn.Unflatten(1, (2, 1)), lambda: nn.ConvTranspose3d(2, 2, 1), nn.BatchNorm3d),
+}
+"""What makes an image of two channels and one pixel their input, the layers, and their norm."""
+
+
+@pytest.mark.parametrize("variance", [1e-4, 1e4])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_no_depth_is_too_deep(kind: str, variance: float) -> None:
+    """A hundred layers, each of which multiplies by a hundred, or divides."""
+    prepare, layer, norm = LAYERS[kind]
+    deep = nn.Sequential(prepare, *(make for _ in range(100) for make in (layer(), norm(2))))
+    for batch_norm in deep[2::2]:
+        batch_norm.running_var.fill_(variance)
+    weights = prunable(deep)
+    one, both = torch.tensor([[T, X], [X, X]]), torch.eye(2) > 0
+    kept = Masks({f"{i}.weight": m.view(weights[f"{i}.weight"].shape) for i, m in ((1, one), (3, both))})
+    flow = Flow(deep, (2, 1, 1))
+    assert flow.reaches(kept)
+    inputs, outputs = flow.arrives(kept)
+    assert outputs["3.weight"].tolist() == [T, X]
+    assert all(outputs[f"{i}.weight"].tolist() == [T, T] for i in range(5, 200, 2))
+    assert inputs["5.weight"].tolist() == [T, X]
+    assert [bool(m.any()) for m in flow.on_paths(kept).values()] == [T] * 100
+
+
+def masked_attention(first: Tensor, second: Tensor) -> Tensor:
+    """Every token attends to the first alone."""
+    tokens = torch.stack([first.mean((2, 3)), second.mean((2, 3))], 1)
+    keep = torch.eye(2, 1, device=first.device).flatten()
+    return ((tokens @ tokens.mT + (1.0 - keep) * -10_000.0).softmax(-1) @ tokens)[:, 1, :, None, None].repeat(
+        1, 1, 2, 2
+    )
+
+
+def warped(first: Tensor, _: Tensor) -> Tensor:
+    at = torch.arange(16.0, device=first.device) * 2 / 15 - 1
+    grid = torch.stack([at[None].expand(16, 16), at[:, None].expand(16, 16)], -1)
+    return F.grid_sample(first, grid[None].repeat(len(first), 1, 1, 1), align_corners=True)
+
+
+def blurred(first: Tensor, _: Tensor) -> Tensor:
+    at = torch.arange(16.0, device=first.device)
+    return first @ torch.exp(-((at[:, None] - at) ** 2) / 2)
+
+
+def shifted(first: Tensor, _: Tensor) -> Tensor:
+    return first[:, (torch.arange(1.0, 9.0, device=first.device) - 1).long()] - (-0.5)
+
+
+def overflowing(first: Tensor, _: Tensor) -> Tensor:
+    return first * 1e38 * 1e38
+
+
+class Two(nn.Module):
+    """A function of two convolutions of the image, and then a convolution behind which is a BatchNorm."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.a, self.p = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(3, 8, 1)
+        self.b, self.n, self.c = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        given = self.b(self.function(self.a(images), self.p(images)))
+        return self.c(F.relu(self.n(given)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("function", [masked_attention, warped, blurred, shifted, overflowing])
+def test_arithmetic_on_constants_stays_and_nothing_alive_is_taken_for_dead(
+    function: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    """The first convolution keeps its middle, the second nothing, and what follows all but what reads one channel."""
+    model = Two(function)
+    middle = torch.zeros(8, 3, 3, 3, dtype=torch.bool)
+    middle[:, :, 2, 2] = True
+    read = torch.ones(8, 8, 1, 1, dtype=torch.bool)
+    read[:, 0] = False
+    masks = Masks({"a.weight": middle, "p.weight": torch.zeros(8, 3, 1, 1, dtype=torch.bool), "b.weight": read})
+    assert standing(model, masks, (3, 16, 16)).keys() <= {"p.bias"}
+    assert unreached_classes(model, (3, 16, 16), masks) == []
+
+
+def test_types_of_few_bits_and_of_several_in_one_network() -> None:
+    """Sums over 64 x 64 pixels of 64 channels are beyond a float16; a norm often stays in float32."""
+    head = (nn.Conv2d(64, 8, 1), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.GroupNorm(1, 64), *head)
+    read = torch.ones(8, 64, 1, 1, dtype=torch.bool)
+    read[:, 0] = False
+    for mixed in (False, True):
+        model.bfloat16() if mixed else model.half()
+        model[1].float() if mixed else None
+        assert Flow(model, (3, 64, 64)).reaches(Masks({"2.weight": read}))
+        assert standing(model, Masks({"2.weight": read}), (3, 64, 64)) == {}
