@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from prunectl.masks import Masks, prunable
 from prunectl.modes import evaluating
@@ -23,8 +24,7 @@ CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
 class Flow:
     """What an image of ones sends to the outputs without biases, through weights that average what they keep.
 
-    Nothing is lost on the way (see `_Adding`). Constants that a network adds other than as biases, such as embeddings
-    of positions, count as arriving.
+    Nothing is lost on the way (see `_Adding`).
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
@@ -43,10 +43,13 @@ class Flow:
         return bool(self.logits(masks).sum() > 0)
 
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """At which input and which output channels of every weight that is used anything arrives: bool, by name."""
+        """At which input and which output channels of every weight that is used anything arrives: bool, by name.
+
+        So do what a network adds itself, such as embeddings of positions, and what it takes in beside the image.
+        """
         ends = _Ends(self.weights)
         with ends:
-            self.logits(masks)
+            self.logits(masks, constants=True)
         return ends.inputs, ends.outputs
 
     def on_paths(self, masks: Masks) -> dict[str, Tensor]:
@@ -56,8 +59,8 @@ class Flow:
         )
         return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
 
-    def logits(self, masks: Masks) -> Tensor:
-        """What arrives at each output, (1, classes)."""
+    def logits(self, masks: Masks, constants: bool = False) -> Tensor:
+        """What arrives at each output, (1, classes), with or without the constants that a network adds itself."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
@@ -65,7 +68,7 @@ class Flow:
                 weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
         device = self.images.device
         without_amp = torch.autocast(device.type, enabled=False)
-        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), _Adding():
+        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), _Adding(constants):
             arrives: Tensor = self.network(self.images.clone())
         return arrives
 
@@ -96,16 +99,33 @@ class _Adding(TorchFunctionMode):
 
     Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would give zeros for
     equal values, give the mean of what arrives instead, everywhere, as each of their outputs depends on all that they
-    norm. Convolutions and linear layers give ones where anything arrives, so that no depth and no variance makes it too
-    large or too small for the type. Arithmetic on constants, such as masks and coordinates, stays as it is.
+    norm. Convolutions, linear layers and norms by statistics of their own give the same wherever anything arrives, so
+    that no depth and no variance makes it too large or too small. Arithmetic on constants, such as masks and
+    coordinates, stays as it is; but those that are added to the image, or put beside it, are zero if not wanted.
     """
+
+    def __init__(self, constants: bool) -> None:
+        super().__init__()
+        self.constants = constants
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, or what stands for it where it reads what depends on the image or a weight."""
         reads = args[:2] if func in _DIFFERENCES else args[:1]
-        depends = all(isinstance(value, Tensor) and value.requires_grad for value in reads)
-        run = _INSTEAD.get(func, func) if reads and depends else func
+        run = _INSTEAD.get(func, func) if reads and all(map(_depends, reads)) else func
+        if func in _SUMS and not self.constants and any(map(_depends, tree_leaves(args))):
+            args = (*args[:1], *tree_map(_varying, args[1:])) if func is Tensor.add_ else tree_map(_varying, args)
         return run(*args, **(kwargs or {}))
+
+
+def _depends(value: Any) -> bool:
+    """Whether something is computed from the image or a weight."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _varying(value: Any) -> Any:
+    """Zeros in place of a constant."""
+    constant = isinstance(value, Tensor) and value.is_floating_point() and not value.requires_grad
+    return torch.zeros_like(value) if constant else value
 
 
 def _sum(first: Tensor, second: Tensor, *, alpha: float = 1) -> Tensor:
@@ -120,13 +140,13 @@ def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any)
     return value.to(value.dtype if dtype is None else dtype, copy=True)
 
 
-def _ones(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A layer that gives ones where it would give anything, with the gradients of their logarithms."""
+def _level(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A layer that gives 0.75, which activations pass on, where it would give anything; its gradient is a share."""
 
     def instead(*args: Any, **kwargs: Any) -> Tensor:
         given = layer(*args, **kwargs)
         size = given.detach()
-        return given / size.masked_fill(size == 0, 1)
+        return 0.75 * given / size.masked_fill(size == 0, 1)
 
     return instead
 
@@ -155,7 +175,7 @@ def _own_or_taken(norm: Callable[..., Tensor], taken: str, *axes: int) -> Callab
 
     def instead(value: Tensor, *statistics: Any, **options: Any) -> Tensor:
         if not options[taken]:
-            return norm(value, *statistics, **options)
+            return _level(norm)(value, *statistics, **options)
         return _by_channel(_spread(value, (*axes, *range(2, value.ndim))), options["weight"])
 
     return instead
@@ -166,12 +186,13 @@ _DIFFERENCES: dict[Callable[..., Any], Callable[..., Tensor]] = {
     **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract), _sum),
     **dict.fromkeys((Tensor.sub_, Tensor.subtract_), _sum_),
 }
+_SUMS = {torch.add, Tensor.add, Tensor.add_, torch.cat, torch.concat, torch.concatenate, torch.stack}
 _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     **_DIFFERENCES,
     **dict.fromkeys((torch.neg, torch.negative, Tensor.neg, Tensor.negative), torch.abs),
     **dict.fromkeys((Tensor.neg_, Tensor.negative_), Tensor.abs_),
     **dict.fromkeys((F.log_softmax, torch.log_softmax, Tensor.log_softmax), _logits),
-    **{layer: _ones(layer) for layer in _LAYERS},
+    **{layer: _level(layer) for layer in _LAYERS},
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.instance_norm: _own_or_taken(F.instance_norm, "use_input_stats"),

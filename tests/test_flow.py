@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,6 +95,63 @@ def test_biases_and_statistics_do_not_count_as_paths() -> None:
     masks = Masks({"0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)})
     assert not Flow(model, SHAPE).reaches(masks)
     assert Flow(model, SHAPE).reaches(Masks.dense())
+
+
+def test_what_activations_bound_is_on_a_path() -> None:
+    """They have no slope beyond their bounds."""
+    model = between(nn.BatchNorm1d(4), nn.ReLU6(), nn.BatchNorm1d(4), nn.Hardtanh(), nn.BatchNorm1d(4), nn.Softshrink())
+    for norm in model[2:8:2]:
+        norm.running_var.fill_(1e-4)
+    assert all(bool(on.all()) for on in Flow(model, FLAT).on_paths(Masks.dense()).values())
+
+
+def adding(sum_of: Callable[[Tensor, Tensor], Tensor]) -> nn.Sequential:
+    """A network that takes in two constants beside its two nodes."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(2, 2), Function(lambda a: sum_of(a, a.new_ones(1, 2))), nn.Linear(2, 2)
+    )
+
+
+CONSTANTS = {
+    "a+b": adding(lambda a, b: a + b),
+    "b+a": adding(lambda a, b: b + a),
+    "torch.add": adding(torch.add),
+    "add_": adding(lambda a, b: (1 * a).add_(b)),
+    "cat": adding(lambda a, b: torch.cat([a, b]).sum(0, keepdim=True)),
+    "concat": adding(lambda a, b: torch.concat([b, a]).sum(0, keepdim=True)),
+    "concatenate": adding(lambda a, b: torch.concatenate((b, a)).sum(0, keepdim=True)),
+    "stack": adding(lambda a, b: torch.stack([b, a]).sum(0)),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_no_path_but_make_channels_live(name: str) -> None:
+    flow = Flow(CONSTANTS[name], FLAT)
+    cut = Masks({"1.weight": torch.zeros(2, 2, dtype=torch.bool)})
+    assert flow.reaches(Masks.dense())
+    assert not flow.reaches(cut)
+    inputs, outputs = flow.arrives(cut)
+    assert inputs["3.weight"].tolist() == outputs["3.weight"].tolist() == [T, T]
+
+
+def test_a_vision_transformer_keeps_a_path_beside_its_class_token_and_embeddings() -> None:
+    model = (
+        randomise_(VisionTransformer(8, 4, embed_dim=8, depth=2, num_heads=2, mlp_ratio=2, num_classes=3))
+        .eval()
+        .double()
+    )
+    weights = prunable(model)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        scores = Scores({name: torch.rand_like(weight) for name, weight in weights.items()})
+        kept = select_connected(model, (3, 8, 8), scores, Masks.dense(), 2 * len(weights))
+        assert Flow(model, (3, 8, 8)).reaches(kept)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(kept[name] * torch.randn_like(weight))
+        images = torch.randn(1, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(model(images).sum(), images)
+        assert slope.any()
 
 
 def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
