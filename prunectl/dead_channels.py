@@ -13,6 +13,7 @@ from prunectl.flow import CHANNEL_AXIS, Flow
 from prunectl.masks import Enforcer, Masks, input_axes
 from prunectl.shadow import like_parameters, on_meta
 from prunectl.storages import Storages
+from prunectl.variation import varying
 
 _BIAS = {"convolution": 2, "addmm": 0}
 """Where their bias is among the operations' arguments."""
@@ -29,11 +30,13 @@ def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dic
     """What is held of channels that BatchNorms cancel, and that nothing but BatchNorms reads: bool, by parameter.
 
     A channel that no path of kept weights reaches is a constant, which a norm by the batch cancels; of one that reads
-    the image by a single weight, it cancels the scale. The gradients of their weights and biases are rounding errors
-    and weight decay, of which Adam makes whole steps. What they give then wanders, and in evaluation the running mean
-    is behind it, by several of the standard deviations, next to nothing, that the norm divides by. So these weights and
-    biases stand still, and scale and shift of the norms behind constants, which later layers can do without. Networks
-    that refuse an image of ones, or the meta device, are trained as they are. `shape` is that of an image.
+    the image by a single weight, it cancels the scale. (Not so where a convolution pads: constants are less at the
+    borders.) The gradients of their weights and biases are rounding errors and weight decay, of which Adam makes whole
+    steps. What they give then wanders, and in evaluation the running mean is behind it, by several of the standard
+    deviations, next to nothing, that the norm divides by. So these weights and biases stand still, and scale and shift
+    of the norms behind constants, which later layers can do without. What paths reach (`Flow`), or what differs between
+    random images (`varying`), is never a constant. Networks that refuse such images, or the meta device, are trained as
+    they are. `shape` is that of an image.
     """
     if not masks:
         return {}
@@ -60,14 +63,17 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
     flow, found = Flow(model, shape), {}
     try:
         (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
+        varies = varying(model, masks, shape)
     except Exception:  # the network's own code may raise anything
         return {}
     for name, axis in input_axes(model).items():
         if name in masks and name in outputs and axis is not None:  # None: channels of several groups share a row
             kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]
-            reads = inputs[name] if len(inputs[name]) == kept.shape[1] else torch.ones_like(kept[0, :, 0])  # groups
-            counts = (kept & reads[:, None]).flatten(1).sum(1) * outputs[name]
-            whole = kept.flatten(1).all(1) & outputs[name] | ~dense[name]
+            reads, gives = inputs[name] | varies.inputs[name], outputs[name] | varies.outputs[name]
+            if name in varies.bordered or len(reads) != kept.shape[1]:  # constants differ at borders; groups
+                reads = torch.ones_like(kept[0, :, 0])
+            counts = (kept & reads[:, None]).flatten(1).sum(1) * gives
+            whole = kept.flatten(1).all(1) & gives | ~dense[name]
             found[name] = counts.masked_fill(whole, kept[0].numel() + 1)
     return found
 

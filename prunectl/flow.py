@@ -1,5 +1,6 @@
 """Where the image arrives in a network, through the weights that are kept."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,24 +20,27 @@ from prunectl.storages import Storages
 Shape = tuple[int, int, int]
 CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
 """The operations that multiply by the weights of convolutions and linear layers, and the axis of their channels."""
+_PADDING, _TRANSPOSED = 4, 6
+"""Where these are among the arguments of a convolution."""
 
 
 class Flow:
-    """What an image of ones sends to the outputs without biases, through weights that average what they keep.
+    """What an image above zero sends to the outputs without biases, through weights that average what they keep.
 
     Nothing is lost on the way (see `_Adding`).
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
         self.network = shadow(model, _positive)
-        with torch.no_grad():
-            for name, tensor in [*self.network.named_parameters(), *self.network.named_buffers()]:
-                if name.rpartition(".")[2] in ("bias", "running_mean"):
-                    tensor.zero_()
+        tensors = dict([*self.network.named_parameters(), *self.network.named_buffers()])
+        for name, tensor in tensors.items():
+            if name.endswith(("bias", "running_mean")):
+                tensor.zero_()
         self.weights = prunable(self.network)
-        self.images = torch.ones_like(like_parameters(self.network, 1, *shape))
-        for tensor in [self.images, *self.weights.values()]:
-            tensor.requires_grad_()
+        for weight in self.weights.values():
+            weight.requires_grad_()
+        self.constants = Storages({name: t for name, t in tensors.items() if name not in self.weights})
+        self.images = 0.5 + torch.linspace(0, 1, math.prod(shape)).view(1, *shape).to(like_parameters(self.network, 1))
 
     def reaches(self, masks: Masks) -> bool:
         """Whether anything arrives through the weights that are kept."""
@@ -45,9 +49,9 @@ class Flow:
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """At which input and which output channels of every weight that is used anything arrives: bool, by name.
 
-        So do what a network adds itself, such as embeddings of positions, and what it takes in beside the image.
+        So do what a network adds itself, such as embeddings of positions, and what is no number.
         """
-        ends = _Ends(self.weights)
+        ends = Ends(self.weights, lambda channels: (channels != 0).any(1))
         with ends:
             self.logits(masks, constants=True)
         return ends.inputs, ends.outputs
@@ -60,7 +64,7 @@ class Flow:
         return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
 
     def logits(self, masks: Masks, constants: bool = False) -> Tensor:
-        """What arrives at each output, (1, classes), with or without the constants that a network adds itself."""
+        """What arrives at each output, (1, classes), with or without what the network adds of its own."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
@@ -68,29 +72,37 @@ class Flow:
                 weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
         device = self.images.device
         without_amp = torch.autocast(device.type, enabled=False)
-        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), _Adding(constants):
+        adding = _Adding(Storages({}) if constants else self.constants)
+        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), adding:
             arrives: Tensor = self.network(self.images.clone())
         return arrives
 
 
-class _Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes at which channels anything arrives before and behind each weight."""
+class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes of which channels, before and behind each weight, something is true in any run.
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    `true` takes what is in some channels, (channels, n), and gives bool, (channels,).
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], true: Callable[[Tensor], Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.weights = Storages(weights)
+        self.weights, self.true = Storages(weights), true
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
+        self.bordered: set[str] = set()
+        """Convolutions that read less at the borders of an image, or write less there."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it takes and gives; what is not a number has come from somewhere."""
+        """Run an operation, and look at what it takes and gives."""
         out, kind = func(*args, **(kwargs or {})), func._overloadpacket.__name__
         if kind in CHANNEL_AXIS:
             taken = args[1 if kind == "addmm" else 0]  # behind the bias
             for name in self.weights.among(args)[:1]:
                 for ends, tensor in ((self.inputs, taken), (self.outputs, out)):
-                    found = (tensor != 0).movedim(CHANNEL_AXIS[kind], 0).flatten(1).any(1)
+                    found = self.true(tensor.detach().movedim(CHANNEL_AXIS[kind], 0).flatten(1))
                     ends[name] = found | ends.get(name, found)
+                if kind == "convolution" and (any(args[_PADDING]) or args[_TRANSPOSED]):
+                    self.bordered.add(name)
         return out
 
 
@@ -99,53 +111,50 @@ class _Adding(TorchFunctionMode):
 
     Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would give zeros for
     equal values, give the mean of what arrives instead, everywhere, as each of their outputs depends on all that they
-    norm. Convolutions, linear layers and norms by statistics of their own give the same wherever anything arrives, so
-    that no depth and no variance makes it too large or too small. Arithmetic on constants, such as masks and
-    coordinates, stays as it is; but those that are added to the image, or put beside it, are zero if not wanted.
+    norm. Convolutions, linear layers and norms by statistics of their own give at most 0.75, each channel for itself,
+    so that no depth and no variance makes it too large or too small, and activations pass it on. Arithmetic on
+    constants, such as masks and coordinates, stays as it is; but `constants` that are added, or put beside, are zero.
     """
 
-    def __init__(self, constants: bool) -> None:
+    def __init__(self, constants: Storages) -> None:
         super().__init__()
         self.constants = constants
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, or what stands for it where it reads what depends on the image or a weight."""
+        """Run a function, or what stands for it where it reads what a weight has made."""
         reads = args[:2] if func in _DIFFERENCES else args[:1]
-        run = _INSTEAD.get(func, func) if reads and all(map(_depends, reads)) else func
-        if func in _SUMS and not self.constants and any(map(_depends, tree_leaves(args))):
-            args = (*args[:1], *tree_map(_varying, args[1:])) if func is Tensor.add_ else tree_map(_varying, args)
+        run = _INSTEAD.get(func, func) if reads and all(map(_made, reads)) else func
+        if func in _SUMS and any(map(_made, tree_leaves(args))):
+            args = tree_map(
+                lambda value: value if self.constants.name(value) is None else torch.zeros_like(value), args
+            )
         return run(*args, **(kwargs or {}))
 
 
-def _depends(value: Any) -> bool:
-    """Whether something is computed from the image or a weight."""
+def _made(value: Any) -> bool:
+    """Whether something is made by a weight."""
     return isinstance(value, Tensor) and value.requires_grad
 
 
-def _varying(value: Any) -> Any:
-    """Zeros in place of a constant."""
-    constant = isinstance(value, Tensor) and value.is_floating_point() and not value.requires_grad
-    return torch.zeros_like(value) if constant else value
+def _sum(first: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+    return torch.add(first, other.abs(), alpha=abs(alpha))
 
 
-def _sum(first: Tensor, second: Tensor, *, alpha: float = 1) -> Tensor:
-    return torch.add(first, second.abs(), alpha=abs(alpha))
-
-
-def _sum_(first: Tensor, second: Tensor, *, alpha: float = 1) -> Tensor:
-    return first.add_(second.abs(), alpha=abs(alpha))
+def _sum_(first: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+    return first.add_(other.abs(), alpha=abs(alpha))
 
 
 def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
-    return value.to(value.dtype if dtype is None else dtype, copy=True)
+    return value.to(value.dtype if dtype is None else dtype)
 
 
-def _level(layer: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A layer that gives 0.75, which activations pass on, where it would give anything; its gradient is a share."""
+def _level(layer: Callable[..., Tensor], axis: int = 1) -> Callable[..., Tensor]:
+    """A layer that gives at most 0.75, in each channel that anything arrives at; its gradient is a share."""
 
     def instead(*args: Any, **kwargs: Any) -> Tensor:
         given = layer(*args, **kwargs)
-        size = given.detach()
+        others = [i for i in range(given.ndim) if i != axis % given.ndim]
+        size = given.detach().abs().amax(others, keepdim=True)
         return 0.75 * given / size.masked_fill(size == 0, 1)
 
     return instead
@@ -181,7 +190,7 @@ def _own_or_taken(norm: Callable[..., Tensor], taken: str, *axes: int) -> Callab
     return instead
 
 
-_LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 _DIFFERENCES: dict[Callable[..., Any], Callable[..., Tensor]] = {
     **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract), _sum),
     **dict.fromkeys((Tensor.sub_, Tensor.subtract_), _sum_),
@@ -192,7 +201,8 @@ _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     **dict.fromkeys((torch.neg, torch.negative, Tensor.neg, Tensor.negative), torch.abs),
     **dict.fromkeys((Tensor.neg_, Tensor.negative_), Tensor.abs_),
     **dict.fromkeys((F.log_softmax, torch.log_softmax, Tensor.log_softmax), _logits),
-    **{layer: _level(layer) for layer in _LAYERS},
+    F.linear: _level(F.linear, axis=-1),
+    **{layer: _level(layer) for layer in _CONVOLUTIONS},
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.instance_norm: _own_or_taken(F.instance_norm, "use_input_stats"),
@@ -202,7 +212,8 @@ _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
 
 
 def _positive(tensor: Tensor) -> Tensor:
-    """|t|, of its own, of 32 bits at least; what is no floating-point number as it is."""
+    """|t|, of its own, of 32 bits at least; of parameters 1 for 0, which training moves. Integers as they are."""
     if not tensor.is_floating_point():
         return tensor.detach().clone()
-    return tensor.detach().abs().to(torch.promote_types(tensor.dtype, torch.float32))
+    made = tensor.detach().abs().to(torch.promote_types(tensor.dtype, torch.float32))
+    return made.masked_fill_(made == 0, 1) if isinstance(tensor, nn.Parameter) else made
