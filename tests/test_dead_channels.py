@@ -123,40 +123,6 @@ def test_transposed_convolutions_have_their_outputs_on_the_second_axis() -> None
     assert "1.weight" not in standing(again, masks, IMAGE)  # what a constant gives is less at the borders
 
 
-@pytest.mark.parametrize(("padding", "held"), [(0, True), (1, False)])
-def test_constants_differ_at_padded_borders(padding: int, held: bool) -> None:
-    """Channel 0 of the first convolution is pruned, and channel 1 of the second reads it alone."""
-    blocks = (nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=padding), nn.BatchNorm2d(2))
-    model = nn.Sequential(*blocks, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
-    model(torch.zeros(2, *IMAGE))
-    read = torch.ones(2, 2, 3, 3, dtype=torch.bool)
-    read[1, 1] = False
-    masks = Masks({"0.weight": torch.tensor([F, T]).view(2, 1, 1, 1).expand(2, 1, 3, 3), "3.weight": read})
-    found = standing(model, masks, IMAGE)
-    assert found["0.bias"].tolist() == [T, F]
-    assert ("3.weight" in found) is held
-
-
-class Residual(nn.Module):
-    """A residual block whose norm begins at zero, as the last of every block often does, and a layer that reads it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.zero = nn.Conv2d(1, 3, 1), nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)
-        self.c, self.norm = nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)
-        nn.init.zeros_(self.zero.weight)
-
-    def forward(self, images: Tensor) -> Tensor:
-        given: Tensor = self.norm(self.c(self.a(images) + self.zero(self.b(images)))).mean((2, 3))
-        return given
-
-
-def test_what_training_moves_from_zero_is_alive() -> None:
-    read = torch.tensor([[T, T, F], [T, T, T]]).view(2, 3, 1, 1)
-    masks = Masks({"a.weight": torch.tensor([F, T, T]).view(3, 1, 1, 1), "c.weight": read})
-    assert standing(Residual(), masks, IMAGE) == {}
-
-
 def test_a_depthwise_convolution() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
     mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)
