@@ -67,7 +67,8 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
     except Exception:  # the network's own code may raise anything
         return {}
     for name, axis in input_axes(model).items():
-        if name in masks and name in outputs and axis is not None:  # None: channels of several groups share a row
+        ran = name in masks and all(name in ends for ends in (dense, outputs, varies.outputs))
+        if ran and axis is not None:  # None: channels of several groups share a row
             kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]
             reads, gives = inputs[name] | varies.inputs[name], outputs[name] | varies.outputs[name]
             if name in varies.bordered or len(reads) != kept.shape[1]:  # constants differ at borders; groups

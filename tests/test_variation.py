@@ -34,6 +34,24 @@ def test_channels_that_differ_between_images_or_places() -> None:
     assert found.bordered == {"3.weight"}
 
 
+class OfOne(nn.Module):
+    """A network that takes another layer for a single image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.more, self.norm = nn.Linear(36, 2), nn.Linear(36, 2), nn.BatchNorm1d(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        layer = self.one if len(images) == 1 else self.more
+        given: Tensor = self.norm(layer(images.flatten(1)))
+        return given
+
+
+def test_a_layer_that_only_some_batches_take_is_trained() -> None:
+    masks = Masks({name: torch.zeros(2, 36, dtype=torch.bool) for name in ("one.weight", "more.weight")})
+    assert standing(OfOne(), masks, IMAGE) == {}
+
+
 def test_what_is_no_number_differs_and_random_state_and_network_stay() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2), nn.Threshold(0, torch.nan), nn.Dropout(0.5), nn.Linear(2, 2))
     before, state = [p.clone() for p in model.parameters()], torch.get_rng_state()
