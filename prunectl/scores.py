@@ -38,3 +38,23 @@ class Scores(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+
+def highest(row: Tensor, keep: int) -> Tensor:
+    """True at the `keep` highest entries; of equal ones the earlier index wins.
+
+    The same as a stable descending sort, but linear in time: everything above the k-th highest value, then as many of
+    its equals as are missing.
+    """
+    if keep == 0:  # a layer that is pruned away already
+        return torch.zeros_like(row, dtype=torch.bool)
+    threshold = _ascending(row, len(row) - keep)
+    kept = row > threshold
+    ties = torch.nonzero(row == threshold).flatten()
+    kept[ties[: keep - int(kept.sum())]] = True
+    return kept
+
+
+def _ascending(row: Tensor, index: int) -> Tensor:
+    """The entry at this index of the row in ascending order; a gpu sorts all, as its kthvalue runs in one block."""
+    return row.sort().values[index] if row.is_cuda else row.kthvalue(index + 1).values

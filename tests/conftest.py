@@ -10,7 +10,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing, and torch reads this when it is imported
 
-from tests.running import Ran, listing, run_cli
+from tests.helpers.running import Ran, listing, run_cli
 
 MADE_ONCE = (
     "train --model lenet300 --data digits --epochs 1 --subset 256 --device cpu -o net.safetensors",

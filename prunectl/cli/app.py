@@ -9,10 +9,24 @@ from typing import Annotated
 
 import typer
 
-from prunectl import __version__
-from prunectl.cli import attack, criteria, diff, eval, explain, inspect, log, prune, report, rerun, shrink, sweep, train
+from prunectl.cli.commands import (
+    attack,
+    criteria,
+    diff,
+    eval,
+    explain,
+    inspect,
+    log,
+    prune,
+    report,
+    rerun,
+    shrink,
+    sweep,
+    train,
+)
 from prunectl.cli.process import prepare
 from prunectl.errors import PrunectlError
+from prunectl.version import __version__
 
 app = typer.Typer(
     help="Prune PyTorch image classifiers: smaller, proved to compute the same, measured.",

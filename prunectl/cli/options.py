@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.files import append_record, check_target, json_line
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, beside, mask_path
 from prunectl.cli import output
 from prunectl.errors import FileError, OptionError
-from prunectl.files import append_record, check_target, json_line
-from prunectl.header import SIDECARS, SUFFIXES, base_name, beside, mask_path
-from prunectl.registry import names
+from prunectl.plugins.registry import names
 
 if TYPE_CHECKING:
-    from prunectl.images import ImageData
+    from prunectl.data.images import ImageData
 
 
 def completes(kind: str) -> Callable[[str], list[str]]:
@@ -236,7 +236,7 @@ def open_data(
 ) -> "ImageData":
     """Load a dataset and change it as the options say."""
     from prunectl.cli.output import decoding
-    from prunectl.data import load_data
+    from prunectl.data.load import load_data
 
     with decoding(spec) as progress:
         data = load_data(spec, data_dir, image_size=image_size, download=download, progress=progress)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import options
 from prunectl.errors import OptionError
-from prunectl.registry import check_trusted
+from prunectl.plugins.registry import check_trusted
 
 if TYPE_CHECKING:
     import torch
 
-    from prunectl.checkpoint import Checkpoint
-    from prunectl.images import ImageData
+    from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.data.images import ImageData
 
 
 def begins_at(checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None) -> Path:
@@ -41,8 +41,8 @@ def start(
     seed: int,
 ) -> "tuple[Checkpoint, ImageData]":
     """Read the checkpoint at `source`, or build network `model`, and load the images that go with it."""
-    from prunectl.checkpoint import read
-    from prunectl.fresh import fresh
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.models.fresh import fresh
 
     if source is not None:
         begun = read(source, device)
@@ -57,7 +57,7 @@ def images_for(
     checkpoint: "Checkpoint", data: str | None, data_dir: Path | None, *, image_size: int | None = None, **changes: Any
 ) -> "ImageData":
     """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own."""
-    from prunectl.data import RESIZABLE
+    from prunectl.data.load import RESIZABLE
 
     if data is None:
         check_trusted("data", checkpoint.data, "the checkpoint")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.sensitivity import Draw, sensitivity
 from prunectl.masks import prunable
 from prunectl.scores import Scores
-from prunectl.sensitivity import Draw, sensitivity
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 

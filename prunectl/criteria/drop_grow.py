@@ -5,12 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from prunectl.criterion import Batches, Criterion, Round
+from prunectl.criteria.base.criterion import Batches, Criterion, Round
+from prunectl.criteria.base.sensitivity import Draw, gradients
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
-from prunectl.scores import Scores
-from prunectl.select import highest
-from prunectl.sensitivity import Draw, gradients
+from prunectl.scores import Scores, highest
 
 
 def by_gradient(

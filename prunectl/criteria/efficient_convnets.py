@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 from prunectl.structure.gates import at_filters

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion, Round
+from prunectl.criteria.base.criterion import Batches, Criterion, Round
+from prunectl.criteria.base.sensitivity import Draw, gradients
 from prunectl.masks import prunable
 from prunectl.scores import Scores
-from prunectl.sensitivity import Draw, gradients
 
 
 def foresight(

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.companion import Companion
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.sensitivity import Draw, gradients
 from prunectl.errors import OptionError
 from prunectl.scores import Scores
-from prunectl.sensitivity import Draw, gradients
+from prunectl.structure.batch_norms import at_scales, batch_norm_scales
 from prunectl.structure.gates import above_where
 from prunectl.structure.nodes import Structure
-from prunectl.structure.norms import at_scales, batch_norm_scales
 
 
 class TickTock(Companion):

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunectl import distributed
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.sensitivity import Draw
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
-from prunectl.modes import evaluating, full_precision
 from prunectl.scores import Scores
-from prunectl.sensitivity import Draw
-from prunectl.shadow import shadow
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
+from prunectl.torchtools import distributed
+from prunectl.torchtools.contexts import evaluating, full_precision
+from prunectl.torchtools.copies import shadow
 
 SOURCE = "Wang et al. 2020, arXiv:2002.07376, eq. 8"
 T = 200.0

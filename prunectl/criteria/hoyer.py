@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from prunectl.companion import Companion
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
-from prunectl.registry import resolve
+from prunectl.plugins.registry import resolve
 from prunectl.scores import Scores
 from prunectl.structure.gates import above_where, producers
 from prunectl.structure.nodes import FROZEN, Structure

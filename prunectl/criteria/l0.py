@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.companion import Companion
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.scores import Scores

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 

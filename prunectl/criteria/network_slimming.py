@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.scores import Scores
+from prunectl.structure.batch_norms import at_scales, batch_norm_scales
 from prunectl.structure.gates import above_where
 from prunectl.structure.nodes import Structure
-from prunectl.structure.norms import at_scales, batch_norm_scales
 
 
 def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:

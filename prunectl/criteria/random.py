@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.scores import Scores
 from prunectl.structure.nodes import Structure
 

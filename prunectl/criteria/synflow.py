@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.masks import prunable
-from prunectl.modes import evaluating
 from prunectl.scores import Scores
-from prunectl.shadow import shadow
+from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import shadow
 
 
 def synaptic_flow(model: nn.Module, data: Batches) -> Scores:

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from prunectl.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.sensitivity import Draw, gradients
 from prunectl.scores import Scores
-from prunectl.sensitivity import Draw, gradients
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 

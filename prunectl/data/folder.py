@@ -7,11 +7,11 @@ import torch
 
 from prunectl.data.cache import decoded
 from prunectl.data.decode import Decoder
+from prunectl.data.images import ImageData, Images, Preprocessing
 from prunectl.data.pixels import statistics
 from prunectl.data.source import Progress
 from prunectl.data.stream import Stream
 from prunectl.data.tree import Files, Tree
-from prunectl.images import ImageData, Images, Preprocessing
 
 # of ImageNet's training images: a stream is not read just to measure it
 _COLOUR = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from prunectl.images import Preprocessing
+from prunectl.data.images import Preprocessing
 
 _CHUNK = 2**24  # pixels held as floats at one time
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from prunectl.data.images import ImageData
 from prunectl.errors import DataError
-from prunectl.images import ImageData
 
 Progress = Callable[[int, int], None]
 """Called now and then with (done, total)."""

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from prunectl.data.decode import Decoder
+from prunectl.data.images import augmented, mixed, shuffled, slices
 from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
-from prunectl.images import augmented, mixed, shuffled, slices
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The `prunectl.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` lie on its device."""
+    """The `prunectl.data.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` lie on its device."""
 
     paths: Sequence[str]
     positions: Tensor
@@ -48,7 +48,7 @@ class Stream:
     def batches(
         self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield what `prunectl.images.Images.batches` of the same images would yield.
+        """Yield what `prunectl.data.images.Images.batches` of the same images would yield.
 
         Raises:
             DataError: an image cannot be read.

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from prunectl.cores import cores
 from prunectl.data.decode import Decoder
 from prunectl.errors import DataError
+from prunectl.torchtools.cores import cores
 
 _WORKERS = 4
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.errors import DataError, OptionError
-from prunectl.shadow import like_parameters, on_meta
+from prunectl.torchtools.copies import like_parameters, on_meta
 
 Builder = Callable[..., nn.Module]
 _FAILURES = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)

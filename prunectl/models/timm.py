@@ -7,7 +7,7 @@ from torch import nn
 
 from prunectl.errors import UnknownName
 from prunectl.models.library import Builder, build, refuse
-from prunectl.registry import unknown
+from prunectl.plugins.registry import unknown
 
 _SETTLED = (
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "checkpoint_path", "cache_dir"),

@@ -8,7 +8,7 @@ from torchvision import models
 
 from prunectl.errors import DataError
 from prunectl.models.library import Builder, build, refuse
-from prunectl.registry import unknown
+from prunectl.plugins.registry import unknown
 
 _SETTLED = ("weights", "weights_backbone", "progress", "num_classes", "image_size", "input_size")
 _AUXILIARY = ("googlenet", "inception_v3")

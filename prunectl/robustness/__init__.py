@@ -1,1 +1,1 @@
-"""What measuring robustness takes: attacks by name, counts, doubts, pictures."""
+"""Accuracy under attacks and corruptions; the attacks that foolbox lacks are in `attacks/`."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.attacks.criterion import wanted
+from prunectl.robustness.attacks.criterion import wanted
 from prunectl.robustness.methods import Method, largest
 from prunectl.robustness.network import predict
 from prunectl.robustness.tally import Tally

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from prunectl.errors import OptionError
-from prunectl.keywords import shared_options
-from prunectl.registry import PRESETS, TABLES, names, resolve, unknown
+from prunectl.plugins.options import shared_options
+from prunectl.plugins.registry import PRESETS, TABLES, names, resolve, unknown
 
 _PRESET_NORMS = {"quick": ("linf", "l2", "l1"), "standard": ("linf", "l2")}
 NORMS = ("linf", "l2", "l1", "l0")

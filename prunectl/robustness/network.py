@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoint import Checkpoint
+from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import CheckpointError
-from prunectl.modes import evaluating, full_precision
+from prunectl.torchtools.contexts import evaluating, full_precision
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from math import prod
 
 from torch import fx
 
-from prunectl.structure.flow import Flow
-from prunectl.structure.graph import BATCH
+from prunectl.structure.export import BATCH
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Flow
 
 
 def contract(flow: Flow, node: fx.Node, operands: list[tuple[Value, str]], out: str, factor: int = 1) -> Value:

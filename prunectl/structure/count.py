@@ -4,7 +4,7 @@ from torch import nn
 
 from prunectl.errors import StructureError
 from prunectl.masks import Masks
-from prunectl.structure.alive import cut_off
+from prunectl.structure.liveness import cut_off
 from prunectl.structure.trace import analyse, trace
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import prunectl.structure.rules  # noqa: F401  (fills the table)
-from prunectl.structure.flow import Flow
-from prunectl.structure.graph import Graph, export
+from prunectl.structure.export import Graph, export
 from prunectl.structure.labels import Labels, Reason, Row
 from prunectl.structure.nodes import FROZEN, Product, Structure
+from prunectl.structure.propagation import Flow
 
 
 @dataclass(frozen=True, eq=False)

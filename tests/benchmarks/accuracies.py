@@ -22,17 +22,17 @@ from typing import Any
 
 import torch
 
-from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import criterion_named
-from prunectl.data import load_data
-from prunectl.during import During
-from prunectl.evaluate import costs, evaluate
-from prunectl.fresh import fresh
-from prunectl.images import ImageData
-from prunectl.prune import prune
-from prunectl.recipe import Recipe
-from prunectl.shrink import shrink
-from prunectl.train import Trainer
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.criteria.base.criterion import criterion_named
+from prunectl.data.images import ImageData
+from prunectl.data.load import load_data
+from prunectl.measuring.evaluate import costs, evaluate
+from prunectl.models.fresh import fresh
+from prunectl.pruning.prune import prune
+from prunectl.pruning.shrink import shrink
+from prunectl.training.pruning_config import During
+from prunectl.training.recipe import Recipe
+from prunectl.training.trainer import Trainer
 
 WEIGHTS, NODES = (0.9, 0.95, 0.98, 0.99), (0.5, 0.75, 0.93)
 BEFORE = [

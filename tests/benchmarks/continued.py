@@ -15,15 +15,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from prunectl.data import load_data
-from prunectl.fresh import fresh
-from prunectl.images import ImageData
-from prunectl.masks import Enforcer, Masks
-from prunectl.prune import prune
-from prunectl.recipe import Recipe, optimizer
-from prunectl.shrink import shrink
-from prunectl.structure.optimizer import carry_
-from prunectl.structure.plan import Plan
+from prunectl.data.images import ImageData
+from prunectl.data.load import load_data
+from prunectl.masks import Masks
+from prunectl.models.fresh import fresh
+from prunectl.pruning.prune import prune
+from prunectl.pruning.shrink import shrink
+from prunectl.structure.surgery.optimizer import carry_
+from prunectl.structure.surgery.plan import Plan
+from prunectl.training.enforcer import Enforcer
+from prunectl.training.recipe import Recipe, optimizer
 
 RECIPES = {"sgd, momentum 0.9": Recipe(opt="sgd", lr=0.05, wd=5e-4), "adam": Recipe(opt="adam", lr=1e-3)}
 STEPS, BATCH = 20, 64

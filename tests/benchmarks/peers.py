@@ -27,14 +27,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunectl.structure.edits import Impossible, edits_for
-from prunectl.structure.plan import Plan
-from prunectl.structure.small import gone_labels, made, planned, zero_out
-from prunectl.structure.surgery import cut, kept_indices
+from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery.cut import cut, kept_indices
+from prunectl.structure.surgery.edits import Impossible, edits_for
+from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.trace import Analysis, analyse
 from tests.benchmarks.zoo import TOLERANCES, batches, removal
-from tests.randomise import randomise_
-from tests.zoo import CLASSES, TIMM, TORCHVISION, TORCHVISION_SMALLEST, Shape, build_timm, build_torchvision
+from tests.helpers.library_networks import (
+    CLASSES,
+    TIMM,
+    TORCHVISION,
+    TORCHVISION_SMALLEST,
+    Shape,
+    build_timm,
+    build_torchvision,
+)
+from tests.helpers.randomise import randomise_
 
 SECONDS = 300
 COLUMNS = ("runs", "error", "alive", "seconds", "mb", "kept", "failed")

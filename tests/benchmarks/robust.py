@@ -27,20 +27,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.attack import attack
-from prunectl.checkpoint import Checkpoint
+from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.cli.process import prepare
-from prunectl.data import load_data
+from prunectl.data.images import ImageData
+from prunectl.data.load import load_data
 from prunectl.errors import PrunectlError
-from prunectl.fresh import fresh
-from prunectl.images import ImageData
-from prunectl.prune import prune
-from prunectl.recipe import Recipe
-from prunectl.registry import TABLES
+from prunectl.models.fresh import fresh
+from prunectl.plugins.registry import TABLES
+from prunectl.pruning.prune import prune
+from prunectl.pruning.shrink import shrink
+from prunectl.robustness.attack import attack
 from prunectl.robustness.methods import levels, methods
 from prunectl.robustness.network import opened, predict
-from prunectl.shrink import shrink
-from prunectl.train import train
+from prunectl.training.recipe import Recipe
+from prunectl.training.train import train
 
 SHORT = {
     "carlini-wagner": {"steps": "100"},

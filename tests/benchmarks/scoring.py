@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import criterion_named
-from prunectl.data import load_data
-from prunectl.fresh import fresh
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.criteria.base.criterion import criterion_named
+from prunectl.data.load import load_data
+from prunectl.data.sampling import scoring_batches
 from prunectl.masks import prunable
-from prunectl.sampling import scoring_batches
+from prunectl.models.fresh import fresh
 from prunectl.structure.trace import trace
 
 NETWORKS = ("conv6", "resnet18", "vgg16")

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from prunectl.checkpoint import Checkpoint
-from prunectl.data import load_data
-from prunectl.evaluate import costs
-from prunectl.fresh import fresh
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.data.load import load_data
+from prunectl.measuring.evaluate import costs
+from prunectl.models.fresh import fresh
 from prunectl.models.layers import SLOPE
-from prunectl.prune import prune
-from prunectl.shrink import shrink
+from prunectl.pruning.prune import prune
+from prunectl.pruning.shrink import shrink
 
 SPARSITY = 0.93
 

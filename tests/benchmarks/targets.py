@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 
-from prunectl.checkpoint import Checkpoint
-from prunectl.criterion import criterion_named
-from prunectl.data import load_data
-from prunectl.during import During
-from prunectl.fresh import fresh
-from prunectl.images import ImageData
-from prunectl.prune import prune
-from prunectl.recipe import Recipe
-from prunectl.registry import TABLES
-from prunectl.train import train
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.criteria.base.criterion import criterion_named
+from prunectl.data.images import ImageData
+from prunectl.data.load import load_data
+from prunectl.models.fresh import fresh
+from prunectl.plugins.registry import TABLES
+from prunectl.pruning.prune import prune
+from prunectl.training.pruning_config import During
+from prunectl.training.recipe import Recipe
+from prunectl.training.train import train
 
 SPARSITIES = (0.3, 0.5, 0.9, 0.98)
 ROUNDS = 3

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from prunectl.fresh import fresh
-from prunectl.images import ImageData, Images, Preprocessing
-from prunectl.prune import prune
-from prunectl.recipe import Recipe
-from prunectl.train import Trainer
+from prunectl.data.images import ImageData, Images, Preprocessing
+from prunectl.models.fresh import fresh
+from prunectl.pruning.prune import prune
+from prunectl.training.recipe import Recipe
+from prunectl.training.trainer import Trainer
 
 BATCH = 128
 STEPS = {"mlp5": 60, "conv6": 4}

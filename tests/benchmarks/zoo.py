@@ -29,26 +29,26 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from prunectl.explain import untouchable
-from prunectl.shrink import ROUNDING
-from prunectl.structure import verify
+from prunectl.measuring.explain import untouchable
+from prunectl.pruning.ranking import rank
+from prunectl.pruning.shrink import ROUNDING
 from prunectl.structure.costs import costs_without
-from prunectl.structure.edits import Impossible, edits_for
 from prunectl.structure.nodes import Structure
-from prunectl.structure.plan import Plan
-from prunectl.structure.ranking import rank
-from prunectl.structure.small import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery import proof
+from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery.edits import Impossible, edits_for
+from prunectl.structure.surgery.plan import Plan
+from prunectl.structure.surgery.proof import difference
 from prunectl.structure.trace import analyse
-from prunectl.structure.verify import difference
-from tests import zoo
-from tests.randomise import randomise_
+from tests.helpers import library_networks
+from tests.helpers.randomise import randomise_
 
 SECONDS = 900
 TOLERANCES = {"diff64": 1e-10, "diff32": 1e-5}
 BIG = {"parameters": 130_000_000, "flops": 30_000_000_000}
 TOO_BIG_FOR_FLOAT64 = 400_000_000
 Record = dict[str, Any]
-Build = Callable[[], tuple[nn.Module, zoo.Shape]]
+Build = Callable[[], tuple[nn.Module, library_networks.Shape]]
 
 
 def removal(structure: Structure, sparsity: float, *, scope: str = "global") -> Tensor:
@@ -62,7 +62,7 @@ def removal(structure: Structure, sparsity: float, *, scope: str = "global") -> 
     return ranking.removed(min(max(1, round(sparsity * structure.nodes)), len(ranking.order)))
 
 
-def checked(model: nn.Module, shape: zoo.Shape, sparsity: float) -> Record:
+def checked(model: nn.Module, shape: library_networks.Shape, sparsity: float) -> Record:
     """Remove nodes of a network and compare; the keys are those of the table, and `small`, the smaller network."""
     began = time.perf_counter()
     analysis = analyse(model, shape)
@@ -103,10 +103,10 @@ def checked(model: nn.Module, shape: zoo.Shape, sparsity: float) -> Record:
 
 def batches(*sizes: int) -> Any:
     """Compare on batches of these sizes."""
-    return patch.object(verify, "BATCHES", sizes)
+    return patch.object(proof, "BATCHES", sizes)
 
 
-def differences(masked: nn.Module, plan: Plan, shape: zoo.Shape) -> Record:
+def differences(masked: nn.Module, plan: Plan, shape: library_networks.Shape) -> Record:
     """The differences of a plan's network to the masked one, in float64 where this one is, then in float32."""
     double = next(masked.parameters()).dtype == torch.float64
     diff64 = difference(masked, made(masked, plan, shape), shape) if double else None
@@ -128,29 +128,32 @@ def exact(record: Record) -> bool:
     return bool(taken) and all(found <= allowed for found, allowed in taken)
 
 
-def trains(small: nn.Module, shape: zoo.Shape) -> list[str]:
+def trains(small: nn.Module, shape: library_networks.Shape) -> list[str]:
     """Run a step of training on noise; the names of the parameters that no gradient reaches."""
     small.train().zero_grad()
     small(torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))).square().sum().backward()
     return [name for name, parameter in small.named_parameters() if parameter.grad is None]
 
 
-def _torchvision(name: str) -> tuple[nn.Module, zoo.Shape]:
+def _torchvision(name: str) -> tuple[nn.Module, library_networks.Shape]:
     side = 299 if name == "inception_v3" else 224
-    return zoo.build_torchvision(name)[0], (3, side, side)
+    return library_networks.build_torchvision(name)[0], (3, side, side)
 
 
 def _smallest_first() -> list[str]:
-    rest = [name for members in zoo.TORCHVISION.values() for name in members[1:]]
-    return [*zoo.TORCHVISION_SMALLEST.values(), *rest]
+    rest = [name for members in library_networks.TORCHVISION.values() for name in members[1:]]
+    return [*library_networks.TORCHVISION_SMALLEST.values(), *rest]
 
 
-SETS: dict[str, tuple[list[str], Callable[[str], tuple[nn.Module, zoo.Shape]]]] = {
+SETS: dict[str, tuple[list[str], Callable[[str], tuple[nn.Module, library_networks.Shape]]]] = {
     "torchvision": (_smallest_first(), _torchvision),
-    "timm": ([*(name for name, _ in zoo.TIMM.values()), *zoo.TIMM_MORE], zoo.build_timm),
-    "segmentation": (list(zoo.SEGMENTATION), zoo.build_segmentation),
-    "video": (list(zoo.VIDEO), zoo.build_video),
-    "backbones": (list(zoo.DETECTION), zoo.build_backbone),
+    "timm": (
+        [*(name for name, _ in library_networks.TIMM.values()), *library_networks.TIMM_MORE],
+        library_networks.build_timm,
+    ),
+    "segmentation": (list(library_networks.SEGMENTATION), library_networks.build_segmentation),
+    "video": (list(library_networks.VIDEO), library_networks.build_video),
+    "backbones": (list(library_networks.DETECTION), library_networks.build_backbone),
 }
 
 

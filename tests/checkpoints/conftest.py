@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunectl.checkpoint import Checkpoint, write
-from prunectl.data import load_data
-from prunectl.fresh import fresh
-from tests.checkpoints.parts import HISTORY, random_masks
+from prunectl.checkpoints.checkpoint import Checkpoint, write
+from prunectl.data.load import load_data
+from prunectl.models.fresh import fresh
+from tests.helpers.checkpoint_parts import HISTORY, random_masks
 
 
 @pytest.fixture(scope="module")

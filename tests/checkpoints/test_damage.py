@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from prunectl.checkpoint import write
+from prunectl.checkpoints.checkpoint import write
+from prunectl.checkpoints.header import mask_path, read_header, read_toc
 from prunectl.errors import CheckpointError, OptionError, UnknownName
-from prunectl.header import mask_path, read_header, read_toc
 from prunectl.masks import pack
-from tests.checkpoints.parts import change, put, random_masks, refusal
+from tests.helpers.checkpoint_parts import change, put, random_masks, refusal
 
 
 @pytest.mark.parametrize("name", ["dense", "masked"])

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prunectl.checkpoint import read, versions
-from tests.running import run_cli
+from prunectl.checkpoints.checkpoint import read
+from prunectl.checkpoints.versions import versions
+from tests.helpers.running import run_cli
 
 EARLIER = Path(__file__).parent / "earlier"
 NAMES = sorted(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunectl.checkpoint import Checkpoint, read
+from prunectl.checkpoints.checkpoint import Checkpoint, read
 from prunectl.errors import PrunectlError
-from tests.checkpoints.parts import joined, parts
+from tests.helpers.checkpoint_parts import joined, parts
 
 
 def survives(path: Path) -> None:

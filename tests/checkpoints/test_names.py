@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from prunectl import header
+from prunectl.checkpoints import header
+from prunectl.checkpoints.header import base_name, beside, mask_path, read_header, read_toc
 from prunectl.errors import CheckpointError
-from prunectl.header import base_name, beside, mask_path, read_header, read_toc
-from tests.checkpoints.parts import joined
+from tests.helpers.checkpoint_parts import joined
 
 
 @pytest.mark.parametrize(

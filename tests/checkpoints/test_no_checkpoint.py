@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from prunectl.errors import FileError
-from tests.checkpoints.parts import joined, refusal
+from tests.helpers.checkpoint_parts import joined, refusal
 
 
 def test_a_missing_file(tmp_path):

@@ -12,16 +12,16 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import prunectl
-from prunectl import files
-from prunectl.checkpoint import read, write
-from prunectl.data import load_data
-from prunectl.fresh import fresh
-from prunectl.header import ModelSpec, mask_path, read_header, read_toc
+from prunectl.checkpoints import files
+from prunectl.checkpoints.checkpoint import read, write
+from prunectl.checkpoints.header import ModelSpec, mask_path, read_header, read_toc
+from prunectl.data.load import load_data
 from prunectl.masks import Masks
-from prunectl.registry import TABLES
-from prunectl.structure.plan import Plan
-from tests.checkpoints.parts import HISTORY, random_masks, refusal, same
-from tests.helpers import checkpoint_of
+from prunectl.models.fresh import fresh
+from prunectl.plugins.registry import TABLES
+from prunectl.structure.surgery.plan import Plan
+from tests.helpers.checkpoint_parts import HISTORY, random_masks, refusal, same
+from tests.helpers.networks import checkpoint_of
 
 
 def test_a_dense_checkpoint_comes_back(written, dense):
@@ -187,7 +187,7 @@ def test_only_load_is_offered_by_the_package():
 def test_what_must_start_fast_does_not_import_torch():
     code = (
         "import sys, prunectl\n"
-        "from prunectl import errors, files, header, inspect, registry, report\n"
+        "from prunectl import errors, reporting as report; from prunectl.checkpoints import files, header, inspect; from prunectl.plugins import registry\n"
         "heavy = {'torch', 'numpy', 'safetensors', 'foolbox'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

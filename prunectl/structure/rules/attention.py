@@ -3,8 +3,8 @@
 from torch import fx
 
 from prunectl.structure.contraction import contract
-from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 
 @rule("scaled_dot_product_attention")

@@ -6,9 +6,9 @@ import numpy as np
 from torch import fx
 
 from prunectl.structure.contraction import contract
-from prunectl.structure.flow import Arguments, Flow, Result, rule
-from prunectl.structure.graph import bind
+from prunectl.structure.export import bind
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

@@ -4,8 +4,8 @@ import numpy as np
 from torch import fx
 
 from prunectl.structure.contraction import join
-from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 
 @rule("cat", "concat", "concatenate")

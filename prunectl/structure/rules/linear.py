@@ -5,8 +5,8 @@ from string import ascii_letters
 from torch import fx
 
 from prunectl.structure.contraction import contract, join
-from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 _LETTERS = "abcdefgh"
 

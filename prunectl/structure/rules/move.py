@@ -8,9 +8,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, index_rows, rule
-from prunectl.structure.graph import bind, packet
+from prunectl.structure.export import bind, packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, index_rows, rule
 
 
 @rule("view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "swapaxes", "movedim", "unsqueeze")

@@ -3,8 +3,8 @@
 from torch import fx
 
 from prunectl.structure.contraction import join
-from prunectl.structure.flow import Arguments, Flow, Result, index_rows, rule
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, index_rows, rule
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm", "instance_norm")

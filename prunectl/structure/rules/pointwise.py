@@ -4,9 +4,9 @@ import torch
 from torch import fx
 
 from prunectl.structure.contraction import join
-from prunectl.structure.flow import Arguments, Flow, Result, rule
-from prunectl.structure.graph import packet
+from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 KEEP_ZERO = {
     *("relu", "relu6", "gelu", "silu", "mish", "hardswish", "leaky_relu", "rrelu", "elu", "selu", "celu", "tanh"),

@@ -2,8 +2,8 @@
 
 from torch import Tensor, fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, rule
 from prunectl.structure.labels import Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 _SIDES = {"1d": 1, "2d": 2, "3d": 3}
 

@@ -6,9 +6,9 @@ import numpy as np
 from torch import fx
 
 from prunectl.structure.contraction import join
-from prunectl.structure.flow import Arguments, Flow, Result, rule
-from prunectl.structure.graph import BATCH
+from prunectl.structure.export import BATCH
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 

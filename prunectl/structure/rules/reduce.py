@@ -2,9 +2,9 @@
 
 from torch import Tensor, fx
 
-from prunectl.structure.flow import Arguments, Flow, Result, rule
-from prunectl.structure.graph import packet
+from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
+from prunectl.structure.propagation import Arguments, Flow, Result, rule
 from prunectl.structure.rules.pointwise import pointwise
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}

@@ -1,0 +1,1 @@
+"""Files: checkpoints, masks, results, histories. The one place that knows their formats."""

@@ -1,0 +1,224 @@
+"""A network with its masks and its story, and the two files that hold them."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from prunectl.checkpoints import files, header
+from prunectl.checkpoints.build import build
+from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec
+from prunectl.checkpoints.versions import versions
+from prunectl.data.images import ImageData, Preprocessing
+from prunectl.errors import CheckpointError, OptionError, PrunectlError
+from prunectl.masks import Masks, pack, unpack
+from prunectl.plugins.registry import check_trusted
+from prunectl.structure.surgery import resize
+from prunectl.structure.surgery.cut import cut
+from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools.copies import loose
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network, its masks, and what its file says of it. Operations take one and return a new one."""
+
+    model: nn.Module
+    masks: Masks
+    spec: ModelSpec
+    data: str
+    preprocessing: Preprocessing
+    dense: DenseCounts
+    edits: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    sha256: str | None = None
+    """Of the file that this was read from; None for a network that no file holds yet."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device) -> "Checkpoint":
+        """Place network and masks on a device; the network is copied when that is another one."""
+        model = self.model if device == self.device else copy.deepcopy(self.model).to(device)
+        return replace(self, model=model, masks=self.masks.to(device))
+
+    def check_held_out(self, data: ImageData) -> None:
+        """Refuse to measure on held-out training images (--tuning) that a training of this network saw.
+
+        Raises:
+            OptionError: some training of its history, on this dataset, held nothing out.
+        """
+        for entry in self.history if dict(data.changes).get("tuning") else ():
+            seen = entry["options"].get("data") or {}
+            trained = entry["command"] == "train" and entry["options"].get("steps", 0) > 0
+            if trained and seen.get("name") == data.name and not seen.get("tuning"):
+                raise OptionError(
+                    "--tuning measures on training images, which this network was trained on (`train` without "
+                    "--tuning); leave it out to measure on the test images"
+                )
+
+    def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
+        """The checkpoint that `command` makes of this one, with its line in the history."""
+        entry = {
+            "command": command,
+            "options": dict(options),
+            "versions": versions(self.spec.name),
+            "threads": torch.get_num_threads(),
+            "parent": self.sha256,
+        }
+        return replace(self, history=(*self.history, entry), sha256=None, **changes)
+
+    def noting(self, result: Mapping[str, Any]) -> "Checkpoint":
+        """The same, with what came out written to the last line of the history."""
+        *earlier, last = self.history
+        return replace(self, history=(*earlier, {**last, "result": dict(result)}))
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """Load a network from a prunectl checkpoint, dense, masked or shrunk, in eval mode. The one-liner for users."""
+    return read(Path(path), torch.device(device)).model.eval()
+
+
+def read(path: Path, device: torch.device | None = None) -> Checkpoint:
+    """Read a checkpoint and its mask file.
+
+    Raises:
+        FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
+    """
+    device = device or torch.device("cpu")
+    head, _ = header.read_header(path)
+    check_trusted("model", head.model.name, str(path))
+    masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
+    try:
+        state = tensors_of(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    model = network(head, state, str(path))
+    masks.check(model, str(path))
+    masks.apply_(model)
+    return from_header(head, model, masks, files.sha256(path)).to(device)
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, each in memory of its own.
+
+    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
+    is read must compute what it computed when it was written.
+    """
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
+
+
+def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
+    """What the file of a checkpoint says of it."""
+    return Header(
+        model=checkpoint.spec,
+        data=checkpoint.data,
+        mean=checkpoint.preprocessing.mean,
+        std=checkpoint.preprocessing.std,
+        dense=checkpoint.dense,
+        weights=checkpoint.masks.kept(checkpoint.model),
+        edits=checkpoint.edits,
+        history=checkpoint.history,
+        pair=pair,
+    )
+
+
+def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None) -> Checkpoint:
+    """Undo `to_header`, with the network and masks that stand beside it."""
+    return Checkpoint(
+        model=model,
+        masks=masks,
+        spec=head.model,
+        data=head.data,
+        preprocessing=Preprocessing(head.mean, head.std),
+        dense=head.dense,
+        edits=head.edits,
+        history=head.history,
+        sha256=sha256,
+    )
+
+
+def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
+    """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
+
+    Raises:
+        CheckpointError: options, edits or tensors that do not make a network.
+    """
+    try:
+        plan = Plan.of(head.edits)
+        with torch.device("meta"):
+            model = build(head.model)
+        plan.apply_(model)
+        resize.check_tensors(model, state, plan.kept)
+    except PrunectlError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+        raise _damaged(head, where, error) from error
+    resize.load_state_(model, state, where)
+    if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *loose(model).values())):
+        return model
+    with torch.random.fork_rng(devices=[]):
+        dense = build(head.model)
+    try:
+        resize.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
+        resize.fill_loose_(model, dense)
+        return plan.finish_(model, dense, head.model.input)
+    except (IndexError, RuntimeError, KeyError, ValueError) as error:
+        raise _damaged(head, where, error) from error
+
+
+def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
+    what = str(error).partition("\n")[0]
+    return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")
+
+
+def write(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint and its mask file; the same checkpoint gives the same bytes.
+
+    Raises:
+        FileError: it cannot be written; earlier files at that place stay whole.
+    """
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
+    for name, mask in checkpoint.masks.items():
+        state[name].masked_fill_(~mask.cpu(), 0)
+    bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
+    pair = _digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}}) if bits else None
+    sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
+    mask_head = json.dumps({"schema": header.SCHEMA, "pair": pair, "shapes": sizes}, sort_keys=True)
+    files.write_pair(
+        path,
+        save(state, {header.KEY: to_header(checkpoint, pair).to_json()}),
+        header.mask_path(path),
+        save(bits, {header.KEY: mask_head}) if bits else None,
+        pair,
+    )
+
+
+def _read_masks(path: Path, pair: str) -> Masks:
+    """Read the mask file that carries this pair id."""
+    toc, sizes = header.read_mask_header(path, pair)
+    try:
+        bits = load_file(toc.path)
+        return Masks({name: unpack(bits[name], size) for name, size in sizes.items()})
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
+        raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); take an intact copy") from error
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """A short hash over names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""diff: what two checkpoints have in common, from their histories to their weights."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from difflib import SequenceMatcher
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoints.build import build
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.masks import Masks, prunable
+from prunectl.structure.surgery.cut import grown
+from prunectl.structure.surgery.plan import Plan
+
+
+def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
+    """One record of plain values; a pair is [a's, b's].
+
+    `network` holds what differs in how the dense networks are built, `steps` the commands with what differs in them,
+    and `layers`, for every prunable weight that both have, shapes, kept entries, the overlap of what is kept (Jaccard:
+    kept by both / kept by either) and the largest difference of two entries. Shrunk networks are compared in the shapes
+    of their dense original, where what is gone is pruned and 0; overlap and difference are None where the originals
+    have different shapes. `largest_difference` is that of all tensors of equal shape, under their names where not 0.
+    """
+    first, second = a.to(torch.device("cpu")), b.to(torch.device("cpu"))
+    return {
+        "network": _changes(_network(a), _network(b)),
+        "steps": list(_steps(a.history, b.history)),
+        "layers": list(_layers(first, second)),
+        "largest_difference": _largest(first.model.state_dict(), second.model.state_dict()),
+        "same_tensors": _same(first.model.state_dict(), second.model.state_dict()),
+        "same_masks": _same(first.masks, second.masks),
+    }
+
+
+def _network(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {**asdict(checkpoint.spec), "input": list(checkpoint.spec.input), "data": checkpoint.data}
+
+
+def _steps(a: tuple[dict[str, Any], ...], b: tuple[dict[str, Any], ...]) -> Iterator[dict[str, Any]]:
+    """The commands of both histories side by side: `at` tells where each stands, None where one has no such step."""
+    names = [entry["command"] for entry in a], [entry["command"] for entry in b]
+    for kind, a_from, a_to, b_from, b_to in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+        if kind == "equal":
+            for i, j in zip(range(a_from, a_to), range(b_from, b_to), strict=True):
+                yield {
+                    "command": names[0][i],
+                    "at": [i, j],
+                    "options": _changes(_flat(a[i]["options"]), _flat(b[j]["options"])),
+                    "versions": _changes(_made_by(a[i]), _made_by(b[j])),
+                }
+        else:
+            yield from ({"command": names[0][i], "at": [i, None]} for i in range(a_from, a_to))
+            yield from ({"command": names[1][j], "at": [None, j]} for j in range(b_from, b_to))
+
+
+def _made_by(entry: dict[str, Any]) -> dict[str, Any]:
+    """Versions and threads."""
+    return {**entry.get("versions", {}), "threads": entry.get("threads")}
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested options under names with dots."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
+
+
+def _changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The keys under which two mappings differ, with both values."""
+    keys = dict.fromkeys([*a, *b])
+    return {key: [a.get(key), b.get(key)] for key in keys if a.get(key) != b.get(key)}
+
+
+def _layers(a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
+    """The prunable weights of two networks on the cpu."""
+    (dense_a, masks_a), (dense_b, masks_b) = _dense(a), _dense(b)
+    small_a, small_b = prunable(a.model), prunable(b.model)
+    whole_a, whole_b = prunable(dense_a), prunable(dense_b)
+    for name in whole_a:
+        if name not in whole_b or name not in small_a or name not in small_b:
+            continue
+        left, right = whole_a[name].detach(), whole_b[name].detach()
+        row: dict[str, Any] = {
+            "name": name,
+            "shape": [list(small_a[name].shape), list(small_b[name].shape)],
+            "kept": [_kept(masks_a, name, left), _kept(masks_b, name, right)],
+            "jaccard": None,
+            "largest_difference": None,
+        }
+        if left.shape == right.shape:
+            ours, theirs = _mask(masks_a, name, left), _mask(masks_b, name, right)
+            either = int((ours | theirs).sum())
+            row["jaccard"] = int((ours & theirs).sum()) / either if either else 1.0
+            row["largest_difference"] = _apart(left, right)
+        yield row
+
+
+def _dense(checkpoint: Checkpoint) -> tuple[nn.Module, Masks]:
+    """A network in the shapes of its dense original, with masks over what a shrink removed."""
+    kept = Plan.of(checkpoint.edits).kept
+    if not kept:
+        return checkpoint.model, checkpoint.masks
+    with torch.random.fork_rng(devices=[]):
+        dense = build(checkpoint.spec)
+    return grown(checkpoint.model, checkpoint.masks, dense, kept)
+
+
+def _mask(masks: Masks, name: str, weight: Tensor) -> Tensor:
+    return masks[name] if name in masks else torch.ones(weight.shape, dtype=torch.bool)
+
+
+def _kept(masks: Masks, name: str, weight: Tensor) -> int:
+    return int(_mask(masks, name, weight).sum())
+
+
+def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """Whether the same names hold the same values."""
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def _largest(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, float]:
+    """The largest difference in every tensor of equal shape where there is any."""
+    found = {n: _apart(t, b[n]) for n, t in a.items() if n in b and b[n].shape == t.shape and not torch.equal(t, b[n])}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two entries."""
+    return float((a.double() - b.double()).abs().max()) if a.numel() else 0.0

@@ -1,0 +1,251 @@
+"""What a checkpoint says of itself, read without its tensors and without torch."""
+
+import json
+import math
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.files import pending_sidecar
+from prunectl.errors import CheckpointError, FileError
+
+SCHEMA = 1
+KEY = "prunectl"
+MASK_SUFFIX = ".mask.safetensors"
+SUFFIXES = (".safetensors", ".st")
+SIDECARS = (".mask", ".resume", ".examples", ".scores")
+"""Files beside a checkpoint that end as one does."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How to build the dense network: name (as `registry.resolve` reads it), options, input (C, H, W), classes."""
+
+    name: str
+    input: tuple[int, int, int]
+    classes: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DenseCounts:
+    """Counts of the original dense network, which sparsities refer to. `nodes` is None where they cannot be told."""
+
+    parameters: int
+    weights: int
+    nodes: int | None
+    flops: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """The JSON under the metadata key `prunectl` of a checkpoint.
+
+    `weights` counts the prunable weights that are kept; `pair` is the id that the mask file shares, None = no masks.
+    """
+
+    model: ModelSpec
+    data: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dense: DenseCounts
+    weights: int
+    edits: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    pair: str | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys, the same for equal headers."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str, path: Path) -> "Header":
+        """Read what `to_json` wrote.
+
+        Raises:
+            CheckpointError: another schema, or fields that are missing, unknown, or hold another kind of value.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            schema = values.pop("schema")
+            if schema != SCHEMA:
+                raise CheckpointError(
+                    f"{path} has header schema {schema}, this prunectl reads {SCHEMA}; update prunectl"
+                )
+            model, dense = values.pop("model"), values.pop("dense")
+            spec = ModelSpec(**{**model, "input": tuple(model["input"])})
+            rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            head = Header(model=spec, dense=DenseCounts(**dense), **rest)
+            _check(head)
+            return head
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The table of contents of a safetensors file: per tensor dtype, shape and byte range in the file."""
+
+    path: Path
+    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    metadata: dict[str, str]
+    size: int
+
+    def bytes_of(self, name: str) -> bytes:
+        """The raw bytes of one tensor."""
+        _, _, begin, end = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+
+def read_toc(path: Path) -> TensorFile:
+    """Read and check the table of contents of a safetensors file.
+
+    Raises:
+        FileError: no such file, or it cannot be read.
+        CheckpointError: empty, truncated, or not safetensors.
+    """
+    try:
+        if path.is_dir():
+            raise FileError(f"{path} is a folder; give a checkpoint file (*.safetensors)")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if not start:
+                raise CheckpointError(f"{path} is empty; the step that should have written it failed")
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length > size - 8:
+                raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
+            text = file.read(length)
+    except OSError as error:
+        hint = "; check the path" if isinstance(error, FileNotFoundError) else ""
+        raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}{hint}") from error
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop("__metadata__", {})
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TypeError("metadata are texts")
+        tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
+    expected = max((end for *_, end in tensors.values()), default=8 + length)
+    if expected != size:
+        raise CheckpointError(
+            f"{path} is damaged: its header tells of {expected} bytes, the file has {size}; copy it anew"
+        )
+    return TensorFile(path, tensors, metadata, size)
+
+
+def read_header(path: Path) -> tuple[Header, TensorFile]:
+    """Read the header of a checkpoint without its tensors.
+
+    Raises:
+        FileError, CheckpointError: as `read_toc`, or the file has no prunectl header.
+    """
+    toc = read_toc(path)
+    if KEY not in toc.metadata:
+        raise CheckpointError(
+            f"{path} has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
+        )
+    text = toc.metadata[KEY]
+    if text.startswith('{"training":'):
+        raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
+    if '"model"' not in text and '"shapes"' in text:
+        raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
+    return Header.from_json(text, path), toc
+
+
+def mask_path(path: Path) -> Path:
+    """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
+    suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
+    return path.with_name(base_name(path) + suffix)
+
+
+def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple[int, ...]]]:
+    """Find the mask file of checkpoint `path` by its pair id, also under the name where a kill left it waiting.
+
+    Returns its table of contents, and the shape of every mask by name.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or belongs to other weights.
+    """
+    final = mask_path(path)
+    found = [candidate for candidate in (final, pending_sidecar(final, pair)) if candidate.exists()]
+    if not found:
+        raise CheckpointError(f"{path} is masked, but its mask file {final} is missing; copy both files together")
+    for candidate in found:
+        toc = read_toc(candidate)
+        try:
+            head = json.loads(toc.metadata[KEY])
+            if head["pair"] == pair:
+                return toc, {name: tuple(size) for name, size in head["shapes"].items()}
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
+    raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
+
+
+def base_name(path: Path) -> str:
+    """The file's name without .safetensors or .st."""
+    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file NAME + suffix beside checkpoint NAME.safetensors, such as `.results.jsonl`."""
+    return path.with_name(base_name(path) + suffix)
+
+
+def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:
+    dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if not isinstance(dtype, str) or not all(_count(n) for n in (*shape, begin, end)) or begin > end:
+        raise TypeError(f"no tensor: {entry}")
+    return dtype, shape, start + begin, start + end
+
+
+def _check(head: Header) -> None:
+    """Refuse values of another kind than the fields say: a stranger's file must not choose what a builder gets.
+
+    Raises:
+        ValueError: naming the fields.
+    """
+    spec, dense, pair = head.model, head.dense, head.pair
+    fits = {
+        "model.name": isinstance(spec.name, str),
+        "model.input": len(spec.input) == 3 and all(_count(n) and n > 0 for n in spec.input),
+        "model.classes": _count(spec.classes) and spec.classes > 0,
+        "model.options": isinstance(spec.options, dict),
+        "data": isinstance(head.data, str),
+        "mean": spec.input[:1] == (len(head.mean),) and all(_number(value) for value in head.mean),
+        "std": spec.input[:1] == (len(head.std),) and all(_number(value) and value > 0 for value in head.std),
+        "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
+        "dense.weights": dense.weights != 0,
+        "weights": _count(head.weights),
+        "edits": all(_is_edit(edit) for edit in head.edits),
+        "history": all(isinstance(entry, dict) for entry in head.history),
+        "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
+    }
+    wrong = [field for field, fit in fits.items() if not fit]
+    if wrong:
+        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_edit(edit: Any) -> bool:
+    """An attribute that is set, a module that is swapped, or what is left on the axes of the dense network."""
+    if not isinstance(edit, dict):
+        return False
+    if "kept" in edit:
+        axes, rows = edit["kept"], edit.get("rows")
+        if not isinstance(axes, dict) or not isinstance(rows, list):
+            return False
+        known = edit.keys() == {"kept", "rows", "graph", "alive"}
+        return known and all(type(row) is int and 0 <= row < len(rows) for row in axes.values())
+    return isinstance(edit.get("module"), str) and ("swap" in edit or edit.keys() == {"module", "attribute", "value"})

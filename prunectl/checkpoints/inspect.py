@@ -1,0 +1,59 @@
+"""inspect: what a checkpoint holds, told from its headers and mask bits, without torch."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.header import read_header, read_mask_header
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """One record of plain values: header, history, and dtype, shape and kept entries of every tensor.
+
+    `weight_sparsity` refers to the original dense network; a tensor without a mask is kept whole.
+
+    Raises:
+        FileError, CheckpointError: missing or damaged files, or a mask file that belongs to other weights.
+    """
+    head, toc = read_header(path)
+    kept = _kept(path, head.pair) if head.pair is not None else {}
+    tensors: list[dict[str, Any]] = []
+    for name, (dtype, shape, begin, end) in sorted(toc.tensors.items(), key=lambda item: _natural(item[0])):
+        entries = math.prod(shape)
+        tensors.append(
+            {"name": name, "dtype": dtype, "shape": list(shape), "kept": kept.get(name, entries), "bytes": end - begin}
+        )
+    return {
+        "path": str(path),
+        "bytes": toc.size,
+        "model": head.model.name,
+        "options": head.model.options,
+        "input": list(head.model.input),
+        "classes": head.model.classes,
+        "data": head.data,
+        "mean": list(head.mean),
+        "std": list(head.std),
+        "masked": head.pair is not None,
+        "weights": head.weights,
+        "weight_sparsity": 1 - head.weights / head.dense.weights,
+        "dense": {
+            "parameters": head.dense.parameters,
+            "weights": head.dense.weights,
+            "nodes": head.dense.nodes,
+            "flops": head.dense.flops,
+        },
+        "edits": list(head.edits),
+        "history": list(head.history),
+        "tensors": tensors,
+    }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which layer 2 stands before layer 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
+
+
+def _kept(path: Path, pair: str) -> dict[str, int]:
+    """How many entries each mask keeps: the set bits of its bytes."""
+    toc, _ = read_mask_header(path, pair)
+    return {name: int.from_bytes(toc.bytes_of(name), "little").bit_count() for name in toc.tensors}

@@ -1,0 +1,70 @@
+"""A shrunk network in the shapes of its dense original, masked where nodes are gone."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunectl.checkpoints.build import build
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.errors import OptionError
+from prunectl.masks import Masks
+from prunectl.structure.surgery.cut import Kept, grown
+from prunectl.structure.surgery.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A network that can be followed, and its masks; `kept` is what is left in it of the dense network.
+
+    `nodes` counts those of `model`, `nodes_present` those in memory in the smaller network; `outer` tells whether
+    channels of the image may go as well.
+    """
+
+    model: nn.Module
+    masks: Masks
+    kept: Kept
+    edits: tuple[dict[str, Any], ...]
+    nodes: int
+    nodes_present: int
+    outer: bool
+
+
+def nodes_present(checkpoint: Checkpoint) -> int:
+    """How many nodes are in memory: what the last command that removed some says in its result."""
+    if Plan.of(checkpoint.edits).kept:
+        return int(next(e["result"]["nodes"] for e in reversed(checkpoint.history) if "nodes" in e.get("result", {})))
+    return checkpoint.dense.nodes or 0
+
+
+def expanded(checkpoint: Checkpoint) -> Whole:
+    """The same network, back in its original shapes if it runs on swapped modules or a rewritten graph.
+
+    What these do to channels that are gone cannot be followed as well as what the network's own code does.
+
+    Raises:
+        OptionError: it was shrunk with statistics over what is left, which no masked network computes.
+    """
+    plan = Plan.of(checkpoint.edits)
+    outer = any(entry["options"].get("outer_layers") for entry in checkpoint.history)
+    present = nodes_present(checkpoint)
+    if plan.alive:
+        raise OptionError("a network shrunk with --norm alive equals no masked one; use --norm alive once, at the end")
+    if not plan.graph and not any("swap" in edit for edit in plan.edits):
+        return Whole(checkpoint.model, checkpoint.masks, plan.kept, plan.edits, present, present, outer)
+    cpu = torch.device("cpu")
+    with torch.random.fork_rng(devices=[]):
+        dense = build(checkpoint.spec)
+    model, masks = grown(checkpoint.to(cpu).model, checkpoint.masks.to(cpu), dense, plan.kept)
+    return Whole(
+        model.to(checkpoint.device), masks.to(checkpoint.device), {}, (), checkpoint.dense.nodes or 0, present, outer
+    )
+
+
+def retraceable(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network as a checkpoint, in the shapes of `expanded`."""
+    whole = expanded(checkpoint)
+    if whole.model is checkpoint.model:
+        return checkpoint
+    return replace(checkpoint, model=whole.model, masks=whole.masks, edits=())

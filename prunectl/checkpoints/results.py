@@ -1,0 +1,55 @@
+"""What eval and attack noted of a checkpoint, found by the hash of its bytes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.header import beside, read_toc
+from prunectl.errors import FileError
+
+
+def records(path: Path, sha256: str) -> list[dict[str, Any]]:
+    """The records of these very bytes, oldest first; lines that do not read (cut off by a kill) are left out."""
+    file, found = beside(path, ".results.jsonl"), []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"cannot read {file}: {error.strerror}; make it readable, or move it away") from error
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("checkpoint") == sha256:
+            found.append(record)
+    return found
+
+
+def accuracy(path: Path, sha256: str, data: str) -> float | None:
+    """The accuracy that eval measured last on the test images of `data`, None where it did not."""
+    measured = [
+        record["accuracy"]
+        for record in records(path, sha256)
+        if record.get("command") == "eval" and is_on(record.get("data", {}), data) and not record["data"].get("tuning")
+    ]
+    return measured[-1] if measured else None
+
+
+def is_of(file: Path, sha256: str | None) -> bool:
+    """Whether a file of tensors beside a checkpoint says that it belongs to these very bytes."""
+    try:
+        return sha256 is not None and read_toc(file).metadata.get("checkpoint") == sha256
+    except FileError:
+        return False
+
+
+def data_name(described: dict[str, Any]) -> str:
+    """A dataset's name, and whether held-out training images stood for the test set."""
+    return str(described.get("name")) + (" (held out)" if described.get("tuning") else "")
+
+
+def is_on(described: dict[str, Any], data: str) -> bool:
+    """Whether a record's images are of `data`."""
+    return data in (described.get("name"), described.get("source"))

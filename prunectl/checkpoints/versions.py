@@ -1,0 +1,23 @@
+"""The versions that a result depends on."""
+
+from importlib import metadata
+
+import torch
+
+from prunectl.plugins.registry import LIBRARIES
+
+
+def versions(model: str = "") -> dict[str, str]:
+    """The versions that a result depends on, and the instructions of the cpu, by which torch chooses its kernels.
+
+    That of the library which `model` comes from is one of them.
+    """
+    from prunectl.version import __version__  # noqa: PLC0415
+
+    library = model.partition("/")[0]
+    return {
+        "prunectl": __version__,
+        "torch": str(torch.__version__),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        **({library: metadata.version(library)} if library in LIBRARIES["model"] else {}),
+    }

@@ -1,0 +1,53 @@
+"""prunectl eval."""
+
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import options, output
+from prunectl.errors import OptionError, ThresholdMissed
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    download: options.Download = False,
+    tuning: options.Tuning = False,
+    batch_size: options.BatchSize = 512,
+    latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
+    min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    config: options.Config = None,
+) -> None:
+    """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.
+
+    The record is appended to NAME.results.jsonl beside the checkpoint, and its path passed on.
+    """
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
+    source = options.checkpoint_path(checkpoint)
+
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.cli.start import images_for
+    from prunectl.measuring.evaluate import evaluate
+    from prunectl.torchtools.devices import device_named
+
+    network, results = read(source, device_named(device)), options.results_of(source)
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+    line = options.note(results, "eval", network.sha256, record)
+    output.say(
+        f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
+        f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
+    )
+    output.say(
+        f"      {output.counted(record['weights'])} weights (sparsity {record['weight_sparsity']:.4f}), "
+        f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
+        f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
+    )
+    output.emit(line if as_json else source)
+    if min_accuracy is not None and record["accuracy"] < min_accuracy:
+        raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

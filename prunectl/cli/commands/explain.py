@@ -1,0 +1,158 @@
+"""prunectl explain."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prunectl.cli import options, output
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import check
+
+_WIDTH = 80
+_NAMED = 2
+"""Axes that are named for each cause."""
+
+
+def command(
+    ctx: typer.Context,
+    checkpoint: options.CheckpointArgument = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Explain a fresh network of this name.", autocompletion=options.completes("model")),
+    ] = None,
+    model_options: options.ModelOptions = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images that --model is made for  [default: digits]", autocompletion=options.completes("data")
+        ),
+    ] = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="Their shape, in place of --data: 3x224x224.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
+    config: options.Config = None,
+) -> None:
+    """Show what pruning can do to a network: groups of coupled nodes, and what must stay and why."""
+    if input_shape is None and options.given(ctx, {"classes"}):
+        raise OptionError("--classes goes with --input; --data has its own")
+    if model is None:
+        if not all(given is None for given in (data, image_size, input_shape, model_options)):
+            raise OptionError("a checkpoint knows its images; --data, --image-size, --input and -M go with --model")
+        source = options.checkpoint_path(checkpoint)
+
+        from prunectl.checkpoints.checkpoint import read
+        from prunectl.measuring.explain import explain
+
+        told = explain(read(source))
+    else:
+        check("model", model)
+        if checkpoint not in (None, "-"):
+            raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+        if input_shape is not None and (data is not None or image_size is not None):
+            raise OptionError("give --input CxHxW, or --data and --image-size, not both")
+        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size)
+    if as_json:
+        output.emit(json.dumps(told))
+    else:
+        output.emit("\n".join(_page(told)))
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read CxHxW.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if text is None:
+        return None
+    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
+    if sides is None:
+        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
+    return int(sides[1]), int(sides[2]), int(sides[3])
+
+
+def _fresh(
+    model: str,
+    model_options: list[str] | None,
+    shape: tuple[int, int, int] | None,
+    classes: int,
+    data: str | None,
+    data_dir: Path | None,
+    image_size: int | None,
+) -> dict[str, Any]:
+    """Explain a network that is built for a shape, or for the images of a dataset."""
+    from prunectl.checkpoints.build import build
+    from prunectl.checkpoints.header import ModelSpec
+    from prunectl.measuring.explain import explain_network
+
+    if shape is None:
+        images = options.open_data(data or "digits", data_dir, image_size=image_size)
+        shape, classes = images.shape, len(images.classes)
+    network = build(ModelSpec(model, shape, classes, options.pairs(model_options, "-M")))
+    return {"model": model, "input": list(shape), **explain_network(network, shape)}
+
+
+def _page(told: dict[str, Any]) -> list[str]:
+    """What a person sees, in lines of at most 80 columns."""
+    size, groups, parameters = "x".join(map(str, told["input"])), told["groups"], told["parameters"]
+    lines = [
+        f"{told['model']}: {size} images, {output.counted(told['flops'])} FLOPs, {told['nodes']:,} nodes in "
+        f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}",
+        f"removals can reach {parameters - told['untouchable']:,} of {parameters:,} parameters",
+    ]
+    if groups:
+        lines += ["", *_table(groups)]
+        lines += ["A weight between two groups counts for both: shares add up to more than 100 %."]
+    if told["frozen"]:
+        lines += ["", "what stays, and why"]
+    for cause in told["frozen"]:
+        lines += _cause(cause)
+    return lines
+
+
+def _table(groups: list[dict[str, Any]]) -> list[str]:
+    """A line for every group."""
+    made = min(max(7, *(len(_first(group["made_by"], _WIDTH)) for group in groups)), 34)
+    lines = [f" nodes  params   FLOPs  {'made by':<{made}}  read by"]
+    for group in groups:
+        shares = "  ".join(f"{100 * group[key]:>5.1f}%" for key in ("parameters_share", "flops_share"))
+        makers, readers = _first(group["made_by"], made), _first(group["read_by"], 54 - made)
+        lines.append(f"{group['nodes']:>6,}  {shares}  {makers:<{made}}  {readers}")
+    return lines
+
+
+def _first(names: list[str], width: int) -> str:
+    """The first of some layers, and how many more there are."""
+    more = f" + {len(names) - 1}" if len(names) > 1 else ""
+    return _fitted(names[0].removesuffix(".weight"), width - len(more)) + more if names else "-"
+
+
+def _fitted(text: str, width: int) -> str:
+    """The end of a text, which tells most of a name."""
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def _cause(cause: dict[str, Any]) -> list[str]:
+    """Why some axes stay, the line of the source, the first axes."""
+    axes = cause["axes"]
+    operation = "" if cause["operation"] == "output" else f" ({cause['operation']})"
+    head = f"- {cause['why']}{operation}: {len(axes)} {'axis' if len(axes) == 1 else 'axes'}"
+    shown = axes if len(axes) <= _NAMED + 1 else axes[:_NAMED]
+    named = [_axis(*axis) for axis in shown]
+    more = [f"and {len(axes) - _NAMED} more"] if len(axes) > len(shown) else []
+    line = [cause["line"]] if cause["line"] else []
+    return [head, *(f"    {text[: _WIDTH - 4]}" for text in (*line, *named, *more))]
+
+
+def _axis(name: str, axis: int, stay: int, size: int) -> str:
+    """An axis, and how much of it stays."""
+    part = f"{size:,}" if stay == size else f"{stay:,} of {size:,}"
+    where = f" axis {axis}: {part}"
+    return _fitted(name, _WIDTH - 4 - len(where)) + where

@@ -1,0 +1,50 @@
+"""prunectl inspect."""
+
+import json
+import textwrap
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import options, output
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
+) -> None:
+    """Show what a checkpoint holds: header, history, sparsity of every layer. Needs no torch."""
+    from prunectl.checkpoints.inspect import inspect
+
+    seen = inspect(options.checkpoint_path(checkpoint))
+    if as_json:
+        output.emit(json.dumps(seen))
+        return
+    size = "x".join(str(side) for side in seen["input"])
+    given = "".join(f" {key}={value}" for key, value in seen["options"].items())
+    output.emit(
+        f"{seen['path']}: {seen['model']}{given}, {size} images of {seen['classes']} classes, data {seen['data']}"
+    )
+    output.emit(
+        f"{output.counted(seen['bytes'])}B, {'masked' if seen['masked'] else 'no mask'}, "
+        f"weight sparsity {seen['weight_sparsity']:.6f} of {seen['dense']['weights']:,} dense weights"
+    )
+    for entry in seen["history"]:
+        values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
+        text = f"  {entry['command']} {values}".rstrip()
+        wrapped = textwrap.wrap(text, 80, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
+        output.emit("\n".join(wrapped))
+        for event in entry.get("result", {}).get("events", []):
+            output.emit(f"    {output.pruned(event)}")
+    width = max((len(t["name"]) for t in seen["tensors"]), default=0)
+    for tensor in seen["tensors"]:
+        entries = 1
+        for side in tensor["shape"]:
+            entries *= side
+        pruned = (
+            f"kept {tensor['kept']:>10,}  sparsity {1 - tensor['kept'] / entries:.4f}"
+            if tensor["kept"] < entries
+            else ""
+        )
+        shape = "x".join(str(side) for side in tensor["shape"]) or "scalar"
+        output.emit(f"  {tensor['name']:<{width}}  {tensor['dtype']:<4} {shape:<14} {pruned}".rstrip())

@@ -1,0 +1,125 @@
+"""prunectl log."""
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunectl.cli import in_process, options, output
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.lineage import Step
+
+_WIDTH = 72
+_SHORT = 12
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
+) -> None:
+    """Show the commands that led to a checkpoint, with seeds, versions and hashes. Needs no torch.
+
+    Options that are as by default are left out; --json has the whole command lines. A name beside a step is the
+    checkpoint in the same folder that it wrote.
+    """
+    from prunectl.checkpoints.header import read_header
+    from prunectl.checkpoints.lineage import files_of, lineage
+    from prunectl.checkpoints.results import accuracy
+
+    path = options.checkpoint_path(checkpoint)
+    steps, (head, _) = lineage(path), read_header(path)
+    files = files_of(steps, path)
+    measured = [
+        None if file is None else accuracy(file, str(step.sha256), head.data)
+        for step, file in zip(steps, files, strict=True)
+    ]
+    if as_json:
+        told = [
+            {
+                "line": shlex.join(["prunectl", *step.arguments]),
+                **_plain(step),
+                "file": file and str(file),
+                "accuracy": a,
+            }
+            for step, file, a in zip(steps, files, measured, strict=True)
+        ]
+        output.emit(json.dumps({"checkpoint": str(path), "steps": told}))
+        return
+    size = "x".join(str(side) for side in head.model.input)
+    output.emit(f"o  {head.model.name}, {size} images of {head.model.classes} classes, data {head.data}")
+    for step, file, found in zip(steps, files, measured, strict=True):
+        _show(step, file, found)
+
+
+def _plain(step: "Step") -> dict[str, Any]:
+    record = asdict(step)
+    return {
+        key: record[key] for key in ("command", "seed", "device", "threads", "versions", "parent", "sha256", "result")
+    }
+
+
+def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
+    """A step as a node of the graph, and what is known of it beside the edge."""
+    first, *more = _wrapped([step.command, *(text for flag in step.flags if (text := _told(step.command, flag)))])
+    short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
+    told = [
+        *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
+        ", ".join(_circumstances(step)),
+        ", ".join(_results(step.result, accuracy)),
+        *([] if step.not_again is None else _wrapped(f"no rerun: {step.not_again}".split(" "))),
+    ]
+    output.emit("|")
+    output.emit(f"*  {first}")
+    for text in (*more, *told):
+        if text:
+            output.emit(f"|      {text}".rstrip())
+
+
+def _wrapped(parts: list[str]) -> list[str]:
+    """Words on lines that fit, an option and its value on one."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) > _WIDTH:
+            lines.append(part)
+        else:
+            lines[-1] += f" {part}"
+    return lines
+
+
+def _told(command: str, flag: tuple[str, str | None]) -> str:
+    """A flag for a reader: nothing where it is as by default."""
+    name, value = flag
+    if value is None:
+        return name
+    return (
+        ""
+        if name != "--criterion" and str(in_process.default(command, name)) == value
+        else f"{name} {shlex.quote(value)}"
+    )
+
+
+def _circumstances(step: "Step") -> list[str]:
+    """Seed, device and versions."""
+    versions = dict(step.versions)
+    cpu = versions.pop("cpu", "")
+    return [
+        *([] if step.seed is None else [f"seed {step.seed}"]),
+        *([] if step.device in ("cpu", None) else [str(step.device)]),
+        *([f"cpu {cpu}".rstrip()] if step.device in ("cpu", None) else []),
+        *([] if step.threads is None else [f"{step.threads} thread{'s' * (step.threads > 1)}"]),
+        *(f"{name} {version}" for name, version in versions.items()),
+    ]
+
+
+def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
+    """What came of a step."""
+    told = [
+        f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
+    ]
+    told += [f"{result['removed']:,} nodes removed"] if "removed" in result else []
+    told += output.unreached(result)
+    return [*told, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]

@@ -1,0 +1,238 @@
+"""prunectl prune."""
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunectl.checkpoints.files import check_target
+from prunectl.checkpoints.header import beside
+from prunectl.cli import options, output
+from prunectl.cli.options import completes
+from prunectl.cli.start import begins_at, start
+from prunectl.criteria.base.schedules import check_sparsity
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import check
+from prunectl.pruning.budget import UNITS, Budget
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.data.images import ImageData
+    from prunectl.scores import Scores
+
+SCORES = ".scores.safetensors"
+DEFAULT_SPARSITY = 0.9
+DEFAULT_SCOPES = {"n:m": "2:4"}
+"""Criteria whose own scope is a target, known before torch is imported."""
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    criterion: Annotated[
+        str, typer.Option("-c", "--criterion", help="What ranks the weights.", autocompletion=completes("criterion"))
+    ] = "snipit",
+    sparsity: Annotated[
+        float | None,
+        typer.Option(
+            "-s",
+            "--sparsity",
+            help="Share of the dense network's weights, or nodes where these are pruned, in (0, 1)  [default: 0.9]",
+        ),
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
+    ] = None,
+    flops: Annotated[
+        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x."),
+    ] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
+    ] = None,
+    threshold: options.Threshold = None,
+    schedule: options.Schedule = None,
+    steps: options.Steps = None,
+    scope: options.Scope = None,
+    unit: options.Unit = None,
+    min_nodes: options.MinNodes = 1,
+    multiple_of: options.MultipleOf = 1,
+    outer_layers: options.OuterLayers = False,
+    plugin_options: options.PluginOptions = None,
+    model: options.Model = None,
+    model_options: options.ModelOptions = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    download: options.Download = False,
+    tuning: options.Tuning = False,
+    subset: options.Subset = None,
+    batch_size: options.BatchSize = 128,
+    balanced: Annotated[
+        bool, typer.Option("--balanced/--shuffled", help="Score on batches with all classes balanced, or as they come.")
+    ] = True,
+    amp: Annotated[bool, typer.Option("--amp", help="Score in bfloat16 where that is safe; sums are float32.")] = False,
+    shuffle_layerwise: Annotated[
+        bool, typer.Option("--shuffle-layerwise", help="Sanity check: then shuffle the mask within every layer.")
+    ] = False,
+    reinit: Annotated[
+        bool, typer.Option("--reinit", help="Sanity check: then draw all parameters anew under the mask.")
+    ] = False,
+    scores_out: Annotated[
+        bool, typer.Option("--scores-out", help="Keep the last scores too, as NAME.scores.safetensors for report.")
+    ] = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    output_path: options.Output = None,
+    force: options.Force = False,
+    config: options.Config = None,
+) -> None:
+    """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
+
+    One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
+    """
+    check("criterion", criterion)
+    budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
+    sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
+    if model is not None:
+        check("model", model)
+    source = begins_at(checkpoint, model, model_options, data)
+    path = options.target(output_path, source, "prune", force=force)
+    if scores_out:
+        check_target(beside(path, SCORES), force=force)
+
+    from prunectl.torchtools.devices import device_named
+    from prunectl.torchtools.distributed import leads, together
+
+    with together(device_named(device)) as where:
+        begun, images = _begin(
+            source if model is None else None,
+            criterion,
+            model=model,
+            model_options=options.pairs(model_options, "-M"),
+            data=data,
+            data_dir=data_dir,
+            data_options={
+                "image_size": image_size,
+                "download": download,
+                "tuning": tuning,
+                "subset": subset,
+                "seed": seed,
+            },
+            device=where,
+            seed=seed,
+        )
+        last: deque[Scores] = deque(maxlen=1)
+        pruned = _watched(
+            begun,
+            images,
+            criterion=criterion,
+            sparsity=sparsity,
+            budget=budget,
+            threshold=threshold,
+            schedule=schedule,
+            steps=steps,
+            scope=scope,
+            unit=unit,
+            options=options.pairs(plugin_options, "-O"),
+            rules={"min_nodes": min_nodes, "multiple_of": multiple_of, "outer_layers": outer_layers},
+            batch_size=batch_size,
+            balanced=balanced,
+            amp=amp,
+            controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
+            seed=seed,
+            keep_scores=last.append if scores_out else None,
+        )
+        if leads():
+            _hand_over(criterion, pruned, path, last)
+
+
+def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
+    """The checkpoint at `source`, alone where the criterion needs no images, or a fresh network, with its images."""
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.criteria.base.criterion import criterion_named
+
+    if source is not None and not criterion_named(criterion).needs_data:
+        return read(source, where["device"]), None
+    return start(source, **where)
+
+
+def _watched(
+    begun: "Checkpoint", images: "ImageData | None", *, criterion: str, rules: dict[str, Any], **how: Any
+) -> "Checkpoint":
+    """Prune under a progress bar."""
+    from prunectl.pruning.prune import prune
+    from prunectl.pruning.units.base import NodeRules
+
+    with output.progress_bar(criterion, 100) as bar:
+        return prune(
+            begun,
+            images,
+            criterion=criterion,
+            rules=NodeRules(**rules),
+            report=lambda i, rounds, now: bar.update(
+                100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
+            ),
+            **how,
+        )
+
+
+def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]") -> None:
+    """Write, tell, and pass the path on."""
+    from safetensors.torch import save
+
+    from prunectl.checkpoints import checkpoint, files
+    from prunectl.criteria.base.criterion import criterion_named
+
+    checkpoint.write(pruned, path)
+    for kept in scores:
+        files.write(beside(path, SCORES), save(kept.named(), {"checkpoint": files.sha256(path)}))
+    _tell(criterion, pruned)
+    method = criterion_named(criterion)
+    if method.rewinds or method.companion is not None:
+        output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
+    output.emit(path)
+
+
+def _target(
+    sparsity: float | None, threshold: float | None, scope: str | None, budgets: dict[str, str | None]
+) -> tuple[float | None, Budget | None]:
+    """The one target that was given; sparsity 0.9 when none was, none where a threshold or a pattern N:M is one."""
+    given = {kind: text for kind, text in budgets.items() if text is not None}
+    flags = {"--sparsity": sparsity, "--threshold": threshold, **{f"--{kind}": text for kind, text in given.items()}}
+    named = [flag for flag, value in flags.items() if value is not None]
+    named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
+    if len(named) > 1:
+        raise OptionError(f"give one target, got {' and '.join(named)}")
+    for kind, text in given.items():
+        return None, Budget.read(kind, text)
+    if named and sparsity is None:
+        return None, None
+    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
+    check_sparsity(sparsity)
+    return sparsity, None
+
+
+def _tell(criterion: str, pruned: "Checkpoint") -> None:
+    """What was asked and what was reached."""
+    chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
+    asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS, "threshold", "scope") if kind in chosen)
+    kept = pruned.masks.kept(pruned.model)
+    told = (
+        f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
+        f"sparsity {reached['weight_sparsity']:.6f}"
+    )
+    output.say("; ".join([told, *output.unreached(reached)]))
+    if "node_sparsity" in reached:
+        times = dense.flops / max(reached["flops"], 1)
+        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
+        output.say(
+            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
+            f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
+            + latency
+        )

@@ -1,0 +1,77 @@
+"""prunectl report."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import options, output
+from prunectl.errors import OptionError
+
+
+def command(
+    ctx: typer.Context,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="Checkpoints, folders of them, results or logs whose checkpoint is gone, or - for the path on stdin.",
+        ),
+    ] = None,
+    parents: Annotated[
+        bool, typer.Option("--parents", help="Also the checkpoints that these came from, found beside them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    as_latex: Annotated[
+        bool, typer.Option("--latex", help="Print a LaTeX table of means and standard deviations over seeds.")
+    ] = False,
+    output_path: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write a page to look at, NAME.html, that opens offline.")
+    ] = None,
+    inside: Annotated[
+        Path | None, typer.Option(help="The network that the page looks into  [default: the last CHECKPOINT]")
+    ] = None,
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Run that network for the page: saliency maps and speed.")
+    ] = True,
+    data_dir: options.DataDir = None,
+    force: options.Force = False,
+    config: options.Config = None,
+) -> None:
+    """Show checkpoints side by side: what was done to them, and what eval and attack measured."""
+    from prunectl.cli import report_table
+    from prunectl.reporting import formats
+    from prunectl.reporting.curves import settings as settings_of
+    from prunectl.reporting.rows import rows as rows_of
+    from prunectl.reporting.sources import collect
+
+    if as_json + as_csv + as_markdown + as_latex + (output_path is not None) > 1:
+        raise OptionError("give one of --json, --csv, --markdown, --latex and -o")
+    flag = options.given(ctx, {"inside", "run", "data_dir", "force"}) if output_path is None else None
+    if flag is not None:
+        raise OptionError(f"{flag} is for a page; give -o NAME.html")
+    given: list[str | None] = [*checkpoints] if checkpoints else [None]
+    paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
+    if output_path is not None:
+        from prunectl.cli.report_page import write_page
+
+        write_page(paths, output_path, parents=parents, inside=inside, run=run, data_dir=data_dir, force=force)
+        return
+    sources = collect(paths, parents=parents)
+    rows = rows_of(sources)
+    settings, mixed = settings_of(sources)
+    if as_json:
+        output.emit(json.dumps(rows))
+    elif as_csv:
+        output.emit(formats.as_csv(rows))
+    elif as_markdown:
+        output.emit(formats.as_markdown(rows))
+    elif as_latex:
+        output.emit(formats.as_latex(settings))
+    else:
+        report_table.show(rows, settings)
+    for notice in (*sources.notices, *mixed):
+        output.say(f"report: {notice}")

@@ -1,0 +1,119 @@
+"""prunectl rerun."""
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prunectl.cli import in_process, options, output
+from prunectl.errors import FileError, Interrupted, NotTheSame, OptionError
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.lineage import Step
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Keep what is made in this new or empty folder."),
+    ] = None,
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Give the commands that led to a checkpoint again, and tell whether the same bytes come out.
+
+    Exit code 1 and what differs when they do not; on a gpu sums come in another order each time.
+    """
+    from prunectl.checkpoints.lineage import lineage
+    from prunectl.cli.commands.diff import show
+
+    path = options.checkpoint_path(checkpoint)
+    steps = lineage(path)
+    _check(folder)
+    _check_known(steps, path)
+
+    from prunectl.checkpoints import rerun
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.checkpoints.diff import diff
+
+    changed = rerun.version_changes(steps)
+    for name, (was, now) in changed.items():
+        output.say(f"recorded with {name} {was}, here is {now}")
+    with _folder(folder) as place:
+        made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir)
+        ours, theirs = read(path), read(made)
+        identical = ours.sha256 == theirs.sha256
+        record = {
+            "checkpoints": [str(path), str(made)],
+            "identical": identical,
+            "changed_versions": changed,
+            **({} if identical else diff(ours, theirs)),
+        }
+    if as_json:
+        output.emit(json.dumps(record))
+    if identical:
+        output.say(f"rerun: {output.many(len(steps), 'step')}, the same bytes ({str(ours.sha256)[:12]})")
+    elif not as_json:
+        with contextlib.redirect_stdout(sys.stderr):
+            show({**record, "accuracy": [None, None]})
+    if not identical:
+        same = record["same_tensors"] and record["same_masks"]
+        how = "with the same tensors and masks, but another header," if same else "differently"
+        cause = " (other versions)" if changed else ""
+        raise NotTheSame(f"{path} came out {how} when its {output.many(len(steps), 'step')} ran again{cause}")
+    if not as_json:
+        output.emit(path if folder is None else made)
+
+
+def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
+    """What runs a command: None when it went well, else its last line."""
+
+    def run(arguments: list[str]) -> str | None:
+        ran = in_process.run(arguments, sys.stderr, failure=False)
+        if ran.code == Interrupted.exit_code:
+            how = "with the same command" if folder is None else f"with an -o other than {folder}"
+            raise Interrupted(f"interrupted: nothing was compared; begin anew {how}")
+        return None if ran.code == 0 else ran.last
+
+    return run
+
+
+def _check(folder: Path | None) -> None:
+    """Refuse a folder with something in it.
+
+    Raises:
+        FileError: so it is.
+    """
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileError(f"{folder} is not an empty folder; give another one with -o")
+
+
+def _check_known(steps: "list[Step]", path: Path) -> None:
+    """Refuse options that this prunectl does not have, before anything runs.
+
+    Raises:
+        OptionError: naming the step.
+    """
+    for i, step in enumerate(steps):
+        try:
+            in_process.read(step.arguments)
+        except OptionError as error:
+            version = step.versions.get("prunectl", "another version")
+            raise OptionError(f"step {i + 1} of {path}, made by prunectl {version}: {error}") from error
+
+
+@contextlib.contextmanager
+def _folder(folder: Path | None) -> Iterator[Path]:
+    """The folder to work in: the one that was asked for, or one that goes away."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="prunectl-rerun-") as name:
+            yield Path(name)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder

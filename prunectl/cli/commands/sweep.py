@@ -1,0 +1,191 @@
+"""prunectl sweep."""
+
+import importlib.util
+import json
+import signal
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunectl.checkpoints.files import write
+from prunectl.cli import in_process, options, output
+from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
+from prunectl.plugins.registry import PRESETS, check
+
+if TYPE_CHECKING:
+    from prunectl.sweeping.stages import Result, Stage
+    from prunectl.sweeping.work import Job, Outcome
+
+ENGINES = ("local", "ray")
+_KINDS = {
+    "model": "model",
+    "criterion": "criterion",
+    "schedule": "schedule",
+    "opt": "optimizer",
+    "reg": "regularizer",
+}
+
+
+def command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pipelines, and the values of a grid.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where all files go.")],
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", "--jobs", help="Stages at a time  [default: 1; ray: what the cluster has]", min=1),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local: processes here; ray: tasks of a Ray cluster.")] = "local",
+    gpus: Annotated[float, typer.Option(help="With ray: gpus, or the share of one, that a stage takes.", min=0)] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a grid of pipelines, each stage that several share once.
+
+    The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
+    The report over all results is DIR/report.csv and DIR/report.json.
+    """
+    from prunectl.sweeping import run, state
+
+    if engine not in ENGINES:
+        raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
+    if engine != "ray" and gpus:
+        raise OptionError("--gpus goes with --engine ray; stages of the local engine see every gpu")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
+    text = _text(plan)
+    stages, results = _stages(plan, text)
+    shared = sum(stage.uses - 1 for stage in stages)
+    told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
+    if dry_run:
+        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
+        for job in todo:
+            output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
+        return
+    state.prepare(out, text)
+    with state.locked(out):
+        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        output.say(f"{told}, {len(stages) - len(todo)} done before")
+        write(out / state.PLAN, text.encode())
+        started = time.monotonic()
+        ended = _watched(todo, _engine(engine, todo, jobs, gpus))
+        made = _reported(run.write_report(results, stages, out), out)
+    failed = [outcome for outcome in ended if outcome.error is not None]
+    record = {
+        "report": None if made is None else str(made),
+        "pipelines": len(results),
+        "stages": len(stages),
+        "shared": shared,
+        "run": len(ended) - len(failed),
+        "failed": {o.stage.name: o.error for o in failed if o.behind is None},
+        "seconds": time.monotonic() - started,
+    }
+    output.say(f"sweep: {output.many(len(ended) - len(failed), 'stage')} run in {record['seconds']:.1f} s")
+    if as_json:
+        output.emit(json.dumps(record))
+    _refuse_failed(failed, out)
+    if not as_json and made is not None:
+        output.emit(made)
+
+
+def _reported(paths: "list[Path]", out: Path) -> Path | None:
+    """The page of all checkpoints; where it cannot be drawn, why, and the table; None without any."""
+    from prunectl.sweeping import run
+
+    try:
+        return run.write_page(paths, out) if paths else None
+    except OptionError as error:
+        output.say(str(error))
+        return out / "report.csv"
+
+
+def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
+    """What a plan consists of.
+
+    Raises:
+        OptionError: naming the file.
+    """
+    from prunectl.sweeping.plan import read_plan
+    from prunectl.sweeping.stages import stages_of
+
+    try:
+        return stages_of(read_plan(text), _read)
+    except OptionError as error:
+        raise OptionError(f"{plan}: {error}") from error
+
+
+def _text(plan: Path) -> str:
+    try:
+        return plan.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot read {plan}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read(arguments: Sequence[str]) -> dict[str, Any]:
+    """A command line as parameters, with the names in it checked."""
+    params = in_process.read(arguments)
+    for key, kind in _KINDS.items():
+        if isinstance(params.get(key), str):
+            check(kind, str(params[key]))
+    for name in str(params.get("attack") or "").split(","):
+        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
+            check("attack", name)
+    return params
+
+
+def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":
+    """The outcomes of jobs as they end."""
+    if name == "ray":
+        from prunectl.sweeping.on_ray import run_on_ray
+
+        return run_on_ray(todo, jobs, gpus)
+    from prunectl.sweeping.local import run_local
+
+    return run_local(todo, jobs or 1)
+
+
+def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome]":
+    """Wait for all outcomes under one progress bar; failures are told as they come.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; trainings that run are saved first.
+    """
+    ended: list[Outcome] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with closing(outcomes), output.progress_bar("sweep", len(todo)) as bar:
+            for outcome in outcomes if todo else ():
+                ended.append(outcome)
+                if outcome.error is not None and outcome.behind is None:
+                    output.say(f"failed: {outcome.stage.name}: {outcome.error}")
+                bar.update(len(ended), partial(_progress, ended, len(todo)))
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted after {len(ended)} of {len(todo)} stages; the same command goes on") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return ended
+
+
+def _progress(ended: "list[Outcome]", total: int) -> str:
+    failed = sum(outcome.error is not None for outcome in ended)
+    return f"{len(ended)} of {total} stages" + (f", {failed} failed" if failed else "")
+
+
+def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
+    """End with one line where stages failed.
+
+    Raises:
+        StagesFailed: some did.
+    """
+    if not failed:
+        return
+    first = [outcome for outcome in failed if outcome.behind is None]
+    behind = f" and {len(failed) - len(first)} behind them did not run" if len(failed) > len(first) else ""
+    raise StagesFailed(
+        f"{len(first)} of the stages failed{behind}; {out}/stages/{first[0].stage.name}.log tells more of the first, "
+        "the same command tries them again"
+    )

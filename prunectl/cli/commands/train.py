@@ -1,0 +1,298 @@
+"""prunectl train."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import options, train_resume, train_run
+from prunectl.cli import tensorboard as board
+from prunectl.cli.commands.prune import DEFAULT_SPARSITY
+from prunectl.cli.options import completes
+from prunectl.cli.start import begins_at, start
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import check
+
+PRUNING = {
+    "sparsity",
+    "prune_delay",
+    "prune_every",
+    "schedule",
+    "steps",
+    "scope",
+    "min_nodes",
+    "multiple_of",
+    "outer_layers",
+    "threshold",
+    "rewind_to",
+    "unit",
+}
+"""Options of the pruning, which mean nothing without a criterion."""
+
+
+def command(
+    ctx: typer.Context,
+    checkpoint: options.CheckpointArgument = None,
+    model: options.Model = None,
+    model_options: options.ModelOptions = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    download: options.Download = False,
+    tuning: options.Tuning = False,
+    subset: options.Subset = None,
+    random_labels: options.RandomLabels = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
+    batch_size: options.BatchSize = 128,
+    opt: Annotated[str, typer.Option(help="The optimiser.", autocompletion=completes("optimizer"))] = "adam",
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-3,
+    wd: Annotated[float, typer.Option(help="Weight decay.")] = 5e-5,
+    momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov) and rmsprop.")] = 0.9,
+    sched: Annotated[str, typer.Option(help="Learning-rate schedule: constant, cosine or onecycle.")] = "constant",
+    clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
+    noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
+    reg: Annotated[
+        str | None,
+        typer.Option(
+            help="Regulariser: l1, lp (-O p=0.5), bn-l1, hoyer-square or group-hoyer-square.",
+            autocompletion=completes("regularizer"),
+        ),
+    ] = None,
+    reg_weight: Annotated[float, typer.Option(help="Its factor in the loss.")] = 1e-5,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            "-c",
+            "--criterion",
+            help="Prune during training by this criterion, such as snapit-during.",
+            autocompletion=completes("criterion"),
+        ),
+    ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(
+            "-s",
+            "--sparsity",
+            help=f"Share of the dense network's weights or nodes, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: options.Threshold = None,
+    prune_delay: Annotated[
+        int, typer.Option(help="Rounds come after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
+    ] = 4,
+    prune_every: Annotated[int, typer.Option(help="Epochs between two rounds of pruning.", metavar="EVERY", min=1)] = 4,
+    rewind_to: Annotated[
+        int | None,
+        typer.Option(
+            help="After a round of a criterion that rewinds (imp), go back to the end of this epoch  [default: 0]",
+            metavar="EPOCH",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    schedule: options.Schedule = None,
+    steps: options.Steps = None,
+    scope: options.Scope = None,
+    unit: options.Unit = None,
+    min_nodes: options.MinNodes = 1,
+    multiple_of: options.MultipleOf = 1,
+    outer_layers: options.OuterLayers = False,
+    plugin_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-O",
+            metavar="KEY=VALUE",
+            help="An option of --criterion or --reg (of both: criterion.KEY or reg.KEY); may be repeated.",
+        ),
+    ] = None,
+    label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
+    ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, flip, crop or flip,crop  [default: the dataset's]", show_default=False)
+    ] = None,
+    amp: Annotated[
+        bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
+    ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the training step with torch.compile.")] = False,
+    adv_eps: Annotated[
+        str | None,
+        typer.Option(help="Train on adversarials of this size in the max norm, such as 8/255.", show_default=False),
+    ] = None,
+    adv_steps: Annotated[int, typer.Option(help="Steps of gradient ascent that make them.", min=1)] = 7,
+    adv_loss: Annotated[str, typer.Option(help="pgd (Madry et al. 2018) or trades (Zhang et al. 2019).")] = "pgd",
+    adv_beta: Annotated[float, typer.Option(help="Of trades: the factor of the robustness term.")] = 6.0,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time, and keep what was learnt.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an interrupted training (NAME.resume.safetensors).")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write NAME.tensorboard beside the checkpoint, while it trains.")
+    ] = False,
+    tensorboard_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the TensorBoard there.", show_default=False)
+    ] = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    output_path: options.Output = None,
+    force: options.Force = False,
+    config: options.Config = None,
+) -> None:
+    """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
+
+    With --criterion it is pruned on the way, one round of the schedule after each of some epochs; where nodes go, the
+    network gets smaller at once.
+
+    Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
+    NAME.resume.safetensors and exits 130.
+    """
+    data_options = {
+        "image_size": image_size,
+        "download": download,
+        "tuning": tuning,
+        "subset": subset,
+        "random_labels": random_labels,
+        "seed": seed,
+    }
+    if max_minutes is not None and not 0 <= max_minutes < float("inf"):
+        raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
+    if resume is not None:
+        train_resume.refuse_others(ctx)
+        return train_resume.resumed(
+            resume,
+            data_dir,
+            device,
+            output_path,
+            max_minutes,
+            force,
+            tensorboard,
+            tensorboard_dir,
+        )
+    if tensorboard or tensorboard_dir is not None:
+        board.check_installed()
+    _refuse_without_criterion(ctx, criterion)
+    if reg is None and options.given(ctx, {"reg_weight"}):
+        raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
+    named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
+    for kind, name in named.items():
+        if name is not None:
+            check(kind, name)
+    reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
+    source = begins_at(checkpoint, model, model_options, data)
+    path = options.target(output_path, source, "train", force=force)
+    if not force:
+        train_run.refuse_over_paused(path)
+    train_run.check_target(path, force=force)
+
+    from prunectl.torchtools.devices import device_named
+    from prunectl.torchtools.distributed import started_together
+    from prunectl.training.pruning_config import During
+    from prunectl.training.recipe import Recipe
+    from prunectl.training.trainer import Trainer
+
+    if started_together():
+        raise OptionError("train runs in one process, torchrun started several; prune scores in several")
+    where = device_named(device)
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        opt=opt,
+        lr=lr,
+        wd=wd,
+        momentum=momentum,
+        sched=sched,
+        clip=clip,
+        noise=noise,
+        reg=reg,
+        reg_weight=reg_weight,
+        reg_options=reg_options,
+        label_smoothing=label_smoothing,
+        ema=ema,
+        amp=where.type == "cuda" if amp is None else amp,
+        compile=compile,
+        augment=None if augment is None else _augmentations(augment),
+        seed=seed,
+        adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
+        adv_steps=adv_steps,
+        adv_loss=adv_loss,
+        adv_beta=adv_beta,
+        prune=None
+        if criterion is None
+        else During(
+            criterion=criterion,
+            sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
+            threshold=threshold,
+            rewind_to=rewind_to,
+            prune_delay=prune_delay,
+            prune_every=prune_every,
+            prune_steps=steps,
+            schedule=schedule,
+            scope=scope,
+            unit=unit,
+            options=criterion_options,
+            min_nodes=min_nodes,
+            multiple_of=multiple_of,
+            outer_layers=outer_layers,
+        ),
+    )
+    begun, images = start(
+        None if model else source,
+        model=model,
+        model_options=options.pairs(model_options, "-M"),
+        data=data,
+        data_dir=data_dir,
+        data_options=data_options,
+        device=where,
+        seed=seed,
+    )
+    trainer = Trainer(begun, images, recipe)
+    run = {
+        "data": data or begun.data,
+        "data_options": data_options,
+        "data_dir": _absolute(data_dir),
+        "device": device,
+        "output": str(path),
+        "tensorboard": tensorboard,
+        "tensorboard_dir": _absolute(tensorboard_dir),
+    }
+    with train_run.claimed(path, force=force) as log:
+        os.truncate(log, 0)
+        train_run.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path), force=force)
+    return None
+
+
+def _augmentations(text: str) -> tuple[str, ...]:
+    """Read `none`, or names with commas between them."""
+    names = tuple(text.split(","))
+    if "none" in names and len(names) > 1:
+        raise OptionError(f"--augment none stands alone, got {text}")
+    return () if text == "none" else names
+
+
+def _absolute(path: Path | None) -> str | None:
+    """A path that means the same in another folder."""
+    return None if path is None else str(path.absolute())
+
+
+def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
+    """Refuse options that say how to prune where nothing is pruned."""
+    flag = options.given(ctx, PRUNING) if criterion is None else None
+    if flag is not None:
+        raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
+
+
+def _plugin_options(
+    texts: list[str] | None, reg: str | None, criterion: str | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What -O says to the regulariser, and what to the criterion."""
+    given = options.pairs(texts, "-O")
+    if reg is None or criterion is None:
+        return (given, {}) if criterion is None else ({}, given)
+    split: dict[str, dict[str, str]] = {"reg": {}, "criterion": {}}
+    for key, value in given.items():
+        owner, _, name = key.partition(".")
+        if owner not in split or not name:
+            raise OptionError(f"-O goes to --reg and --criterion: give reg.{key}={value} or criterion.{key}={value}")
+        split[owner][name] = value
+    return split["reg"], split["criterion"]

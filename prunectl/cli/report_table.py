@@ -1,0 +1,107 @@
+"""The terminal's view of a report, 80 columns wide where no terminal says otherwise."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.checkpoints.header import base_name
+from prunectl.cli import output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prunectl.reporting.curves import Point, Setting
+
+WIDTH = 80
+
+
+def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
+    """One line for every checkpoint; where there are several seeds, one for every operating point."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH)
+    if any(len(point.rows) > 1 for setting in settings for _, point in setting.points):
+        for setting in settings:
+            _points(console, setting)
+        return
+    _checkpoints(console, rows)
+    _robust(console, rows)
+    if any(row["accuracy"] is None for row in rows):
+        output.say("- = not measured; run `prunectl eval CHECKPOINT`")
+
+
+def _checkpoints(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("checkpoint", overflow="fold", ratio=1)
+    for title in ("accuracy", "weights\nsparsity", "nodes\nsparsity", "FLOPs", "bytes", "latency\n1 image"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        latency = row["latency_1_s"]
+        table.add_row(
+            base_name(Path(row["checkpoint"])),
+            output.percent(row["accuracy"]),
+            _fixed(row["weight_sparsity"]),
+            _fixed(row["node_sparsity"]),
+            output.counted(row["flops"]),
+            output.counted(row["bytes"]),
+            "-" if latency is None else f"{1e3 * latency:.2f} ms",
+        )
+    console.print(table)
+
+
+def _robust(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    attacked = [row for row in rows if row["robust"]]
+    if not attacked:
+        return
+    table = Table(box=None, pad_edge=False, title="robust accuracy", title_justify="left")
+    for title in ("checkpoint", "attack", "eps: accuracy"):
+        table.add_column(title, overflow="fold")
+    for row in attacked:
+        for name, results in row["robust"].items():
+            levels = "  ".join(f"{r['eps']:.4f}: {output.percent(r['robust_accuracy'])}" for r in results)
+            table.add_row(base_name(Path(row["checkpoint"])), name, levels)
+    console.print(table)
+
+
+def _points(console: "Console", setting: "Setting") -> None:
+    """Mean and standard deviation over seeds, and below it what the checklist misses."""
+    from rich.table import Table
+
+    from prunectl.reporting.formats import share_text, target_text
+    from prunectl.reporting.page.checklist import checklist
+
+    table = Table(box=None, pad_edge=False, title=setting.name, title_justify="left")
+    table.add_column("criterion", overflow="fold", ratio=1)
+    for title in ("target", "top-1 %", "top-5 %", "fewer\nweights", "fewer\nFLOPs", "training\nFLOPs", "seeds"):
+        table.add_column(title, justify="right", no_wrap=True)
+
+    def add(label: str, point: "Point") -> None:
+        compression, speedup, spent = (point.stat(key) for key in ("compression", "speedup", "training_flops"))
+        table.add_row(
+            label,
+            target_text(point.target) or "-",
+            share_text(point.stat("accuracy")),
+            share_text(point.stat("top5")),
+            "-" if compression is None else f"{compression.mean:.3g}x",
+            "-" if speedup is None else f"{speedup.mean:.3g}x",
+            "-" if spent is None else output.counted(spent.mean),
+            str(len(point.rows)),
+        )
+
+    if setting.dense is not None:
+        add("dense", setting.dense)
+    for series, point in setting.points:
+        add(series.label if point is series.points[0] else "", point)
+    console.print(table)
+    for check in checklist(setting):
+        if not check.met:
+            output.say(f"report: {check.rule}: {check.found}")
+
+
+def _fixed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

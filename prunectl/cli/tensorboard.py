@@ -1,0 +1,100 @@
+"""TensorBoard: a training watched while it runs."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.checkpoints.header import beside
+from prunectl.errors import FileError, OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prunectl.training.trainer import Trainer
+
+FOLDER = ".tensorboard"
+_IMAGES = 8
+_FLUSH_S = 5
+
+
+def check_installed() -> None:
+    """Refuse where TensorBoard is not there.
+
+    Raises:
+        OptionError: so it is.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise OptionError("--tensorboard needs TensorBoard: pip install 'prunectl[tensorboard]'")
+
+
+def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
+    """Where the board of a training into `path` goes, None where none was asked for."""
+    return place or (beside(path, FOLDER) if asked else None)
+
+
+class Board:
+    """Writes events of a training into a folder; those of an earlier one there, from its first step on, are void."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        """Begin after `step` steps.
+
+        Raises:
+            FileError: the folder cannot be written.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        try:
+            self.writer = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=_FLUSH_S)
+        except OSError as error:
+            raise FileError(
+                f"cannot write {folder}: {error.strerror or error}; give another --tensorboard-dir"
+            ) from error
+        self.examples: tuple[Tensor, Tensor] | None = None
+
+    def show(self, trainer: "Trainer", record: dict[str, Any]) -> None:
+        """Write a log record; at the end of an epoch also weights, confusions and saliency."""
+        step = record["step"]
+        for key, value in record.items():
+            if isinstance(value, int | float) and key != "step":
+                self._write("scalar", _tag(key), value, step)
+        if "pruned" in record or step % trainer.steps_per_epoch == 0:
+            self._show_network(trainer, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.writer.close()
+
+    def _show_network(self, trainer: "Trainer", step: int) -> None:
+        from prunectl.masks import prunable
+        from prunectl.measuring.pictures import confusion_picture, saliency_picture
+
+        now = trainer.result()
+        for name, weight in prunable(now.model).items():
+            kept = weight.detach()[now.masks[name]] if name in now.masks else weight.detach().flatten()
+            if len(kept):
+                self._write("histogram", f"weights/{name}", kept.float().cpu(), step)
+        if trainer.evaluated is not None:
+            self._write("image", "confusion", confusion_picture(trainer.evaluated.confusion), step)
+        pixels, labels = self._examples(trainer)
+        picture = saliency_picture(now.model, pixels, labels, now.preprocessing)
+        self._write("image", "saliency", picture, step)
+
+    def _examples(self, trainer: "Trainer") -> "tuple[Tensor, Tensor]":
+        """A few test images, spread over the set."""
+        import torch
+
+        if self.examples is None:
+            source = trainer.data.test if len(trainer.data.test) else trainer.data.train
+            index = torch.linspace(0, len(source) - 1, min(_IMAGES, len(source))).long()
+            chosen = source.take(index)
+            pixels, labels = next(chosen.batches(len(chosen)))
+            self.examples = pixels.to(trainer.device), labels.to(trainer.device)
+        return self.examples
+
+    def _write(self, kind: str, tag: str, value: Any, step: int) -> None:
+        getattr(self.writer, f"add_{kind}")(tag, value, step)
+
+
+def _tag(key: str) -> str:
+    """Where a value of the log stands on the board: those on evaluation images in a group of their own."""
+    return f"evaluation/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"training/{key}"

@@ -1,0 +1,96 @@
+"""An interrupted training, taken up again on the command line."""
+
+import json
+import os
+from pathlib import Path
+
+import typer
+
+from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.header import beside
+from prunectl.cli import tensorboard as board
+from prunectl.cli import train_run
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import check_trusted
+
+
+def refuse_others(ctx: typer.Context) -> None:
+    """Refuse options that --resume would have to ignore: an interrupted training brings its own."""
+    free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
+    free |= {"tensorboard", "tensorboard_dir"}
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(str(param.name))
+        if param.name not in free and source is not None and source.name == "COMMANDLINE":
+            flag = max(param.opts, key=len) if param.opts[0].startswith("-") else "CHECKPOINT"
+            raise OptionError(f"--resume goes on as the training began; leave out {flag}")
+
+
+def resumed(
+    paused_path: Path,
+    data_dir: Path | None,
+    device: str,
+    output_path: Path | None,
+    limit: float | None,
+    force: bool,
+    tensorboard: bool,
+    tensorboard_dir: Path | None,
+) -> None:
+    """Go on with an interrupted training; its options come from its file, but for those that are given."""
+    from prunectl.cli.start import images_for
+    from prunectl.torchtools.devices import device_named
+    from prunectl.training import resume
+    from prunectl.training.trainer import Trainer
+
+    paused = resume.read(paused_path)
+    began = {"data_dir": None, "device": "auto", "tensorboard": False, "tensorboard_dir": None, **paused.run}
+    begun = paused.checkpoint.to(device_named(began["device"] if device == "auto" else device))
+    path = output_path or paused_path.with_name(Path(began["output"]).name)
+    ours = path.exists() and sha256(path) == began.get("written")  # left by --max-minutes
+    train_run.check_target(path, force=force or ours)
+    elsewhere = beside(path, train_run.PAUSED).absolute() != paused_path.absolute()
+    if elsewhere and not force:
+        train_run.refuse_over_paused(path)
+    check_trusted("data", began["data"], str(paused_path))
+    run = {
+        **began,
+        "output": str(path),
+        "data_dir": began["data_dir"] if data_dir is None else str(data_dir.absolute()),
+        "tensorboard": began["tensorboard"] or tensorboard,
+        "tensorboard_dir": began["tensorboard_dir"] if tensorboard_dir is None else str(tensorboard_dir.absolute()),
+    }
+    images = images_for(begun, run["data"], _path(run["data_dir"]), **run["data_options"])
+    trainer = Trainer(begun, images, paused.recipe, paused.state)
+    shown = board.folder(run["tensorboard"], _path(run["tensorboard_dir"]), path)
+    if shown is not None:
+        board.check_installed()
+    before = paused_path.with_name(paused_path.name.removesuffix(train_run.PAUSED) + train_run.LOG_SO_FAR)
+    with train_run.claimed(path, force=force or ours) as log:
+        if elsewhere and before.exists():
+            log.write_bytes(before.read_bytes())
+            before.unlink()
+        _forget(log, paused.state.values["step"])
+        train_run.run(trainer, path, run, limit, shown, force=force)
+    if elsewhere:
+        paused_path.unlink(missing_ok=True)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _forget(log: Path, step: int) -> None:
+    """Cut off what a log says of later steps, which a kill undid."""
+    kept = 0
+    for line in log.read_bytes().splitlines(keepends=True):
+        if _step_of(line) > step:
+            break
+        kept += len(line)
+    os.truncate(log, kept)
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a log line; one that was cut off comes last."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

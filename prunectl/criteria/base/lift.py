@@ -1,0 +1,33 @@
+"""A criterion of weights used for nodes: a node is worth what its filters are."""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.errors import OptionError
+from prunectl.scores import Scores
+from prunectl.structure.gates import at_filters
+from prunectl.structure.nodes import Structure
+
+
+def for_unit(method: Criterion, unit: str | None, name: str) -> Criterion:
+    """The criterion with another unit: scores of weights are added up over the filters that make a node.
+
+    Raises:
+        OptionError: scores of weights cannot be made from those of nodes, or pruned weights would return.
+    """
+    if unit is None or unit == method.unit:
+        return method
+    if (method.unit, unit) != ("weights", "nodes") or method.regrows or method.companion:
+        raise OptionError(
+            f"--unit makes a criterion of nodes from one of weights that prunes for good; {name} prunes {method.unit}"
+        )
+
+    @functools.wraps(method.scorer)
+    def scorer(model: nn.Module, data: Batches, structure: Structure, **options: Any) -> Scores:
+        return Scores(nodes=at_filters(structure, model, method.scorer(model, data, **options)))
+
+    return replace(method, scorer=scorer, unit=unit)

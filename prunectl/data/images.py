@@ -1,0 +1,234 @@
+"""Labelled images: ONE uint8 tensor on the device, sliced, normalised and augmented there, batch by batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from prunectl.errors import DataError
+from prunectl.torchtools.rng import seed_for
+
+HELD_OUT = 0.2
+CROP_PADDING = 4
+_SPLIT_SEED = 2006_00896  # the held-out part must not move with the user's seed
+_GOLDEN = 0x9E37_79B9_7F4A_7C15
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels in [0, 1] become network input, per channel: (pixel - mean) / std."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Normalise uint8 pixels (B, C, H, W) to float32 of the same shape."""
+        scale, shift = _affine(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift, pixels.float(), scale)
+
+
+@lru_cache(maxsize=64)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C, 1, 1), made once for a device: making them anew for every batch would wait for the gpu."""
+    scale = [1 / (255 * s) for s in std]
+    shift = [-m / s for m, s in zip(mean, std, strict=True)]
+    with torch.inference_mode(False):  # who comes first may be evaluating, who comes next wants a gradient
+        return torch.tensor(scale, device=device).view(-1, 1, 1), torch.tensor(shift, device=device).view(-1, 1, 1)
+
+
+class ImageSource(Protocol):
+    """Labelled images of one shape, in memory (`Images`) or read from disk as they are needed."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices, int64 of shape (N,)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device) -> "ImageSource":
+        """Place what is in memory on a device."""
+
+    def take(self, index: Tensor) -> "ImageSource":
+        """The images at these positions."""
+
+    def relabel(self, labels: Tensor) -> "ImageSource":
+        """The same images under other labels."""
+
+    def batches(
+        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (pixels uint8 (B, C, H, W), labels (B,)); see `Images.batches`."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images in memory: pixels uint8 (N, C, H, W), labels int64 (N,)."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise DataError(f"images must be uint8 (N, C, H, W), got {self.pixels.dtype} {tuple(self.pixels.shape)}")
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise DataError(f"{len(self.pixels)} images have {len(self.labels)} labels; the data files do not match")
+        if self.labels.dtype != torch.int64:
+            raise DataError(f"labels must be int64 (N,), got {self.labels.dtype}; convert them with .long()")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device) -> "Images":
+        """Place both tensors on a device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+    def take(self, index: Tensor) -> "Images":
+        """The images at these positions."""
+        return Images(self.pixels[index], self.labels[index])
+
+    def relabel(self, labels: Tensor) -> "Images":
+        """The same images under other labels."""
+        return Images(self.pixels, labels)
+
+    def batches(
+        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (pixels uint8 (B, C, H, W), labels (B,)), in order or, with a seed, shuffled and augmented.
+
+        Order and augmentation of batch i depend on (seed, i) alone, so that an interrupted epoch resumes at any batch.
+        A shuffled epoch leaves out a last batch of a single image, which BatchNorm cannot train on.
+        """
+        order = shuffled(len(self), seed, self.pixels.device)
+        for i, chosen in enumerate(slices(len(self), size, drop_single=seed is not None)):
+            if i < start:
+                continue
+            index = chosen if order is None else order[chosen]
+            pixels = self.pixels[index]
+            if seed is not None:
+                pixels = augmented(pixels, augment, mixed(seed, i))
+            yield pixels, self.labels[index]
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A dataset: images to train on, images to evaluate on, and what a network must know of them."""
+
+    name: str
+    train: ImageSource
+    test: ImageSource
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    augment: tuple[str, ...] = ()
+    changes: tuple[tuple[str, Any], ...] = ()
+    """What was done to the dataset as it lies on disk, such as ("tuning", True)."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name and changes, for histories and records."""
+        return {"name": self.name, **dict(self.changes)}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.train.shape
+
+    def check_fits(self, shape: tuple[int, int, int], classes: int, network: str) -> None:
+        """Refuse a network made for other images.
+
+        Raises:
+            DataError: another shape or number of classes.
+        """
+        if (self.shape, len(self.classes)) != (shape, classes):
+            raise DataError(
+                f"network {network} takes {_words(shape)} images of {classes} classes, {self.name} has "
+                f"{_words(self.shape)} of {len(self.classes)}; give the --data it was made for, or --image-size"
+            )
+
+    def to(self, device: torch.device) -> "ImageData":
+        """Place the images on a device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+    def tuning(self) -> "ImageData":
+        """Hold out a fixed fifth of the training images for evaluation; the test images are left alone."""
+        order = _permutation(len(self.train), _SPLIT_SEED)
+        held = int(len(self.train) * HELD_OUT)
+        train, test = self.train.take(order[held:]), self.train.take(order[:held])
+        return replace(self, train=train, test=test, changes=(*self.changes, ("tuning", True)))
+
+    def subset(self, count: int, seed: int) -> "ImageData":
+        """Train on `count` images drawn at random."""
+        if not 2 <= count <= len(self.train):
+            raise DataError(f"--subset {count}: {self.name} has {len(self.train)} training images; take 2 to that many")
+        chosen = _permutation(len(self.train), seed)[:count].sort().values
+        return replace(self, train=self.train.take(chosen), changes=(*self.changes, ("subset", count)))
+
+    def random_labels(self, seed: int) -> "ImageData":
+        """Shuffle the labels of the training images (Zhang et al. 2017); those of the test images stay."""
+        labels = self.train.labels
+        shuffled_labels = labels[_permutation(len(labels), seed_for("labels", seed)).to(labels.device)]
+        train = self.train.relabel(shuffled_labels)
+        return replace(self, train=train, changes=(*self.changes, ("random_labels", True)))
+
+
+def _words(shape: tuple[int, int, int]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def mixed(seed: int, i: int) -> int:
+    """Spread (seed, i) over 63 bits, as the seed of a generator."""
+    return (seed * 0x2545_F491_4F6C_DD1D + (i + 1) * _GOLDEN) % 2**63
+
+
+def shuffled(count: int, seed: int | None, device: torch.device) -> Tensor | None:
+    """A seeded order of `count` items, drawn on the cpu so that every device sees the same; None without a seed."""
+    return None if seed is None else _permutation(count, seed).to(device)
+
+
+def slices(count: int, size: int, *, drop_single: bool) -> Iterator[slice]:
+    """Cut `count` items into batches; a last batch of one item can be dropped."""
+    for first in range(0, count, size):
+        if drop_single and first and count - first == 1:
+            return
+        yield slice(first, min(first + size, count))
+
+
+def augmented(pixels: Tensor, augment: tuple[str, ...], seed: int) -> Tensor:
+    """Flip each image with probability 1/2, and crop it at random after padding by 4, as `augment` names them.
+
+    Shape and type stay (B, C, H, W), uint8; the draws come from the cpu, and are the same on every device.
+    """
+    if not augment:
+        return pixels
+    generator = torch.Generator().manual_seed(seed)
+    count, _, height, width = pixels.shape
+    device = pixels.device
+    rows = torch.arange(height, device=device).expand(count, height)
+    columns = torch.arange(width, device=device).expand(count, width)
+    if "crop" in augment:
+        shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (2, count, 1), generator=generator)
+        shift = shift.to(device, non_blocking=True)
+        rows, columns = rows + shift[0], columns + shift[1]
+    if "flip" in augment:
+        flip = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(flip.to(device, non_blocking=True), columns.flip(1), columns)
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    source = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]  # (B, H, W)
+    moved = pixels.flatten(2).gather(2, source.flatten(1)[:, None, :].expand(-1, pixels.shape[1], -1))
+    return moved.view_as(pixels) * inside[:, None]
+
+
+def _permutation(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**63))

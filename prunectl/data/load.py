@@ -1,0 +1,77 @@
+"""Datasets by name: each is a short file in `sets/` that brings labelled images as `prunectl.data.images.ImageData`.
+
+A loader of your own, named as `file.py:loader` or `package.module:loader`, is a function with the signature of
+`prunectl.data.source.Loader`.
+"""
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prunectl.data.images import ImageData
+from prunectl.data.source import Loader, Progress, data_folder
+from prunectl.errors import DataError, OptionError
+from prunectl.plugins.registry import names, resolve
+
+RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic"})
+"""Datasets without a size of their own: a checkpoint's images are loaded in the size that its network takes."""
+
+FOLDERLESS = frozenset({"digits", "synthetic"})
+
+
+def load_data(
+    spec: str,
+    data_dir: Path | None = None,
+    *,
+    image_size: int | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Bring the dataset that `spec` names: `name`, `name:PATH` (its own folder), or a loader as `file.py:loader`.
+
+    `data_dir` None means $PRUNECTL_DATA_DIR, else the user's cache folder. Without `image_size`, images keep the size
+    that the dataset's loader chooses.
+
+    Raises:
+        UnknownName: nothing has that name.
+        DataError: the data is missing, damaged, or cannot be downloaded.
+    """
+    if image_size is not None and image_size < 1:
+        raise OptionError(f"--image-size {image_size}: an image has at least 1 pixel a side")
+    name, colon, place = spec.partition(":")
+    known = name in names("data")
+    if known and colon and not place:
+        raise OptionError(
+            f"--data {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
+        )
+    if known and place and name in FOLDERLESS:
+        raise OptionError(f"--data {spec}: {name} lies in no folder; write {name}")
+    loader: Loader = resolve("data", name if known else spec)
+    own = known and bool(place)
+    root = Path(place).expanduser() if own else data_folder(data_dir)
+    # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
+    direct: dict[str, Any] = {"direct": True} if own and "direct" in inspect.signature(loader).parameters else {}
+    data = _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **direct))
+    # the name alone does not find them again
+    return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
+
+
+def _checked(spec: str, data: ImageData) -> ImageData:
+    """Refuse what a loader must not bring, before it fails far away from its cause."""
+    if not isinstance(data, ImageData):
+        raise DataError(f"--data {spec}: expected the loader to return ImageData, found {type(data).__name__}")
+    if not len(data.train) or not len(data.test):
+        raise DataError(f"--data {spec}: found {len(data.train)} training and {len(data.test)} test images; need both")
+    if data.test.shape != data.train.shape:
+        raise DataError(f"--data {spec}: training images are {data.train.shape}, test images {data.test.shape}")
+    channels = len(data.preprocessing.mean), len(data.preprocessing.std)
+    if channels != (data.shape[0], data.shape[0]):
+        raise DataError(
+            f"--data {spec}: images have {data.shape[0]} channels, but {channels[0]} means, {channels[1]} stds"
+        )
+    for labels in (data.train.labels, data.test.labels):
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(data.classes):
+            raise DataError(f"--data {spec}: expected labels 0 to {len(data.classes) - 1}, found {low} to {high}")
+    return data

@@ -1,0 +1,1 @@
+"""The datasets, one short file each: a function `Loader` that returns ImageData."""

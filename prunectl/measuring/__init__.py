@@ -1,0 +1,1 @@
+"""What a network reaches and costs: accuracy, FLOPs, latency, memory, structure."""

@@ -1,0 +1,51 @@
+"""How well a network classifies: one pass over labelled images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.data.images import ImageSource, Preprocessing
+from prunectl.torchtools.contexts import evaluating, full_precision
+
+_TOP = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Loss is the mean cross-entropy; `confusion[true, predicted]` counts images, int64 (classes, classes)."""
+
+    loss: float
+    top1: float
+    top5: float
+    confusion: Tensor
+
+    @property
+    def per_class(self) -> list[float | None]:
+        """Share of each class's images that are right; None for a class without images."""
+        counts, right = self.confusion.sum(1).tolist(), self.confusion.diag().tolist()
+        return [r / n if n else None for r, n in zip(right, counts, strict=True)]
+
+
+def accuracy(
+    model: nn.Module, images: ImageSource, preprocessing: Preprocessing, *, classes: int, batch_size: int = 512
+) -> Accuracy:
+    """Classify every image once, in eval mode and full float32; the mode is put back.
+
+    Counts stay on the device until the end.
+    """
+    device = next(model.parameters()).device
+    loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    top5 = torch.zeros((), dtype=torch.int64, device=device)
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    with evaluating(model), full_precision(), torch.inference_mode():
+        for pixels, labels in images.batches(batch_size):
+            here = labels.to(device)
+            logits = model(preprocessing(pixels.to(device))).float()
+            loss += nn.functional.cross_entropy(logits, here, reduction="sum")
+            best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
+            top5 += (best == here[:, None]).any(1).sum()
+            confusion.index_add_(0, here * classes + best[:, 0], torch.ones_like(here))
+    count = len(images)
+    table = confusion.view(classes, classes).cpu()
+    return Accuracy(float(loss) / count, int(table.diag().sum()) / count, int(top5) / count, table)

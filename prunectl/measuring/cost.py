@@ -1,0 +1,138 @@
+"""What a network costs: parameters, weights, multiply-accumulates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from prunectl.errors import OptionError, PrunectlError
+from prunectl.masks import Masks, prunable
+from prunectl.torchtools.contexts import single_steps
+from prunectl.torchtools.copies import like_parameters, on_meta, shadow
+from prunectl.torchtools.storages import Storages
+
+_Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
+"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the shape given."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One prunable layer: its weights, how many of them are kept, how often each is used per image."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    uses: int
+
+    @property
+    def weights(self) -> int:
+        """Weights in the layer, pruned ones counted."""
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs per image (2 x multiply-accumulates), all of them and without those of pruned weights."""
+
+    parameters: int
+    flops: int
+    layers: tuple[LayerCost, ...]
+    outputs: tuple[int, ...]
+    """The shape of what the network gives for one image: (1, classes) for a classifier."""
+
+    @property
+    def weights(self) -> int:
+        """Prunable weights that exist in memory."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def kept(self) -> int:
+        """Prunable weights that are not pruned."""
+        return sum(layer.kept for layer in self.layers)
+
+    @property
+    def nonzero_flops(self) -> int:
+        """What hardware that skips every pruned weight would do: the theoretical speed-up, not a measured one."""
+        return self.flops - 2 * sum((layer.weights - layer.kept) * layer.uses for layer in self.layers)
+
+
+def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
+    """Count on the meta device, where nothing is computed; where that fails, on a blank image.
+
+    A network that looks at values, or that holds tensors which are no buffers, cannot run on the meta device.
+
+    Raises:
+        OptionError: a network that does not take images (B, C, H, W), or does not give a tensor of logits.
+    """
+    try:
+        weights, flops, used, outputs = _counted(on_meta(model), shape)
+    except PrunectlError:
+        raise
+    except Exception:  # the network's own code may raise anything
+        weights, flops, used, outputs = _run(model, shape)
+    return Cost(
+        parameters=sum(p.numel() for p in model.parameters()),
+        flops=flops,
+        layers=tuple(
+            LayerCost(
+                name=name,
+                shape=tuple(weight.shape),
+                kept=int(masks[name].sum()) if name in masks else weight.numel(),
+                uses=used.get(name, 0) // (2 * weight.numel()),
+            )
+            for name, weight in weights.items()
+        ),
+        outputs=outputs,
+    )
+
+
+def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
+    """The same from a run of one image."""
+    weights = prunable(network)
+    image = like_parameters(network, 1, *shape)
+    with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
+        logits = network.eval()(image)  # the counter takes operations apart, and hands on what is left of them
+    if not isinstance(logits, Tensor):
+        raise OptionError(
+            f"expected a network that gives a tensor of logits (B, classes), found {type(logits).__name__}; "
+            "wrap it in a module that returns the logits alone"
+        )
+    return weights, counter.get_total_flops(), by_weight.flops, tuple(logits.shape)
+
+
+def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
+    """The same on the network's own device (where torch's counter misses what is fused), with its values."""
+    own = shadow(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
+    try:
+        with single_steps(), torch.random.fork_rng(devices=[]):
+            return _counted(own, shape)
+    except PrunectlError:
+        raise
+    except Exception as error:
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        size = ", ".join(map(str, shape))
+        raise OptionError(
+            f"the network does not take images (B, {size}): {what}; take another network or size"
+        ) from error
+
+
+class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the FLOPs of the operations that multiply by each weight."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.weights = Storages(weights)
+        self.flops: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and count it if torch has a formula for it."""
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            for name in self.weights.among(args)[:1]:
+                self.flops[name] = self.flops.get(name, 0) + int(formula(*args, **(kwargs or {}), out_val=out))
+        return out

@@ -1,0 +1,95 @@
+"""evaluate: how good a network is and what it costs."""
+
+from typing import Any
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.original_shapes import expanded, nodes_present
+from prunectl.data.images import ImageData
+from prunectl.errors import DataError, OptionError
+from prunectl.measuring.accuracy import accuracy
+from prunectl.measuring.cost import cost
+from prunectl.measuring.latency import LATENCY_BATCHES, latency
+from prunectl.measuring.memory import peak_memory, stored_bytes
+from prunectl.structure.count import count_cut_off
+
+
+def evaluate(
+    checkpoint: Checkpoint, data: ImageData, *, batch_size: int = 512, with_latency: bool = True
+) -> dict[str, Any]:
+    """Evaluate on the test images of `data`: one record of plain values, all counts per image.
+
+    `flops` is what the network executes (2 x multiply-accumulates), `nonzero_flops` leaves pruned weights out: a bound
+    on what sparse hardware could save. Sparsities refer to the original dense network.
+
+    Raises:
+        DataError: the images do not fit the network, or there are none.
+    """
+    spec = checkpoint.spec
+    data.check_fits(spec.input, spec.classes, spec.name)
+    checkpoint.check_held_out(data)
+    if not len(data.test):
+        raise DataError(f"{data.name} has no test images; give another --data")
+    images = data.test.to(checkpoint.device)
+    result, memory = peak_memory(
+        checkpoint.device,
+        lambda: accuracy(
+            checkpoint.model, images, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size
+        ),
+    )
+    record: dict[str, Any] = {
+        "data": data.described,
+        "images": len(images),
+        "accuracy": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "per_class": dict(zip(data.classes, result.per_class, strict=True)),
+        "confusion": result.confusion.tolist(),
+        **costs(checkpoint),
+        "device": str(checkpoint.device),
+        "peak_memory_bytes": memory,
+    }
+    if with_latency:
+        record["latency"] = [latency(checkpoint.model, spec.input, batch) for batch in LATENCY_BATCHES]
+    return record
+
+
+def costs(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Weights, nodes, sparsities, FLOPs and bytes of a network, beside those of its dense original."""
+    counted = cost(checkpoint.model, checkpoint.masks, checkpoint.spec.input)
+    nodes, present = _nodes(checkpoint)
+    dense = checkpoint.dense
+    whole, packed = stored_bytes(checkpoint.model, checkpoint.masks)
+    return {
+        "parameters": counted.parameters,
+        "weights": counted.kept,
+        "weight_sparsity": 1 - counted.kept / dense.weights,
+        "nodes": nodes,
+        "nodes_present": present,
+        "node_sparsity": None if nodes is None or not dense.nodes else 1 - nodes / dense.nodes,
+        "macs": counted.flops // 2,
+        "flops": counted.flops,
+        "nonzero_flops": counted.nonzero_flops,
+        "bytes": whole,
+        "compressed_bytes": packed,
+        "dense": {
+            "parameters": dense.parameters,
+            "weights": dense.weights,
+            "nodes": dense.nodes,
+            "flops": dense.flops,
+        },
+    }
+
+
+def _nodes(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
+    """How many nodes some path of kept weights reaches, and how many are in memory."""
+    if checkpoint.dense.nodes is None:
+        return None, None
+    if not checkpoint.masks and not checkpoint.edits:
+        return checkpoint.dense.nodes, checkpoint.dense.nodes
+    try:
+        whole = expanded(checkpoint)
+    except OptionError:  # shrunk with --norm alive: it has no masks, and so no nodes that are cut off
+        present = nodes_present(checkpoint)
+        return present, present
+    cut = count_cut_off(whole.model, checkpoint.spec.input, whole.masks)
+    return None if cut is None else whole.nodes - cut, whole.nodes_present

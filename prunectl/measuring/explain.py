@@ -1,0 +1,164 @@
+"""explain: which slices of a network hang together, what each group of them holds, and what must stay and why."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.original_shapes import expanded
+from prunectl.structure.export import Graph, owner_of, packet
+from prunectl.structure.labels import Reason
+from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.trace import analyse
+
+_KERNEL, _MEETS = "the kernel's positions", "meets an axis that stays"
+_CONVOLUTION = nn.modules.conv._ConvNd
+Record = dict[str, Any]
+Place = tuple[str, str, str]
+"""A parameter, an operation that reads it, and the module in which that happens."""
+
+
+def explain(checkpoint: Checkpoint) -> Record:
+    """One record of plain values: `model`, `input`, and those of `explain_network`.
+
+    A shrunk network that runs swapped modules or a rewritten graph is told of in its original shapes.
+
+    Raises:
+        StructureError: the network cannot be followed; tells where.
+    """
+    whole = expanded(checkpoint)
+    told = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer)
+    return {"model": checkpoint.spec.name, "input": list(checkpoint.spec.input), **told}
+
+
+def explain_network(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Record:
+    """What there is to know of any network that takes images (B, C, H, W); with `outer`, they have nodes as well.
+
+    `groups` are nodes that share an axis: how many, which parameters make them and which read them, and the share of
+    all parameters and FLOPs that would go with them; what lies between two groups counts for both. `frozen` are the
+    axes of parameters that stay, by cause: [parameter, axis, indices that stay, indices]. Positions of kernels are left
+    out. `untouchable` counts the parameters that no removal reaches, `prunable_share` is that of all others.
+
+    Raises:
+        StructureError: the network cannot be followed; tells where.
+    """
+    analysis = analyse(model, shape, outer=outer)
+    structure, parameters = analysis.structure, dict(model.named_parameters())
+    total = sum(parameter.numel() for parameter in parameters.values())
+    stay = untouchable(structure, model)
+    return {
+        "nodes": structure.nodes,
+        "parameters": total,
+        "flops": structure.flops(torch.zeros(structure.nodes, dtype=torch.bool)),
+        "groups": _groups(structure, parameters, total),
+        "frozen": _frozen(structure, model, _first_readers(analysis.flow.graph, parameters)),
+        "untouchable": stay,
+        "prunable_share": 1 - stay / max(total, 1),
+    }
+
+
+def untouchable(structure: Structure, model: nn.Module) -> int:
+    """How many entries of parameters have no index that can go."""
+    rows = (_rows(structure, name, parameter) for name, parameter in model.named_parameters())
+    return sum(torch.Size(int((classes == FROZEN).sum()) for classes in row).numel() for row in rows)
+
+
+def _groups(structure: Structure, parameters: dict[str, nn.Parameter], total: int) -> list[Record]:
+    """Every group, in the order of the network."""
+    group = structure.groups
+    sizes = torch.bincount(group).tolist()
+    makers, readers = _names(structure, parameters)
+    held = flops = torch.zeros(len(sizes), dtype=torch.float64)
+    for name, parameter in parameters.items():
+        held = held + parameter.numel() * _share(_rows(structure, name, parameter), group, len(sizes))
+    nothing = structure.gone(torch.zeros(structure.nodes, dtype=torch.bool))
+    for product in structure.products:
+        flops = flops + product.flops(nothing) * _share(product.axes, group, len(sizes))
+    whole = max(sum(product.flops(nothing) for product in structure.products), 1)
+    return [
+        {
+            "nodes": count,
+            "made_by": makers[i],
+            "read_by": readers[i],
+            "parameters_share": float(held[i]) / total,
+            "flops_share": float(flops[i]) / whole,
+        }
+        for i, count in enumerate(sizes)
+    ]
+
+
+def _names(structure: Structure, parameters: dict[str, nn.Parameter]) -> tuple[list[list[str]], list[list[str]]]:
+    """The parameters that make the nodes of each group, and those that read them, in the order of the network.
+
+    Vectors, as those of norms and biases, change a node on its way, and are named where nothing else makes it.
+    """
+    count = len(torch.bincount(structure.groups))
+    makers, vectors, readers = ([dict[str, None]() for _ in range(count)] for _ in range(3))
+    for name, parameter in parameters.items():
+        vector = parameter.numel() == max(parameter.shape, default=1)
+        for axis, classes in enumerate(_rows(structure, name, parameter)):
+            found = readers if (name, axis) in structure.consumers else vectors if vector else makers
+            for i in torch.unique(structure.groups[classes[classes != FROZEN]]).tolist():
+                found[i][name] = None
+    return [list(m or v) for m, v in zip(makers, vectors, strict=True)], [list(names) for names in readers]
+
+
+def _rows(structure: Structure, name: str, parameter: Tensor) -> list[Tensor]:
+    """The classes of every index, on every axis of a parameter."""
+    stay = (torch.full((size,), FROZEN) for size in parameter.shape)
+    return [structure.axes.get((name, axis), row) for axis, row in enumerate(stay)]
+
+
+def _share(rows: Iterable[Tensor], group: Tensor, count: int) -> Tensor:
+    """Which share of the entries between some axes goes with each group: (count,)."""
+    left = torch.ones(count, dtype=torch.float64)
+    for classes in rows:
+        left *= 1 - torch.bincount(group[classes[classes != FROZEN]], minlength=count) / len(classes)
+    return 1 - left
+
+
+def _frozen(structure: Structure, model: nn.Module, readers: Collection[Place]) -> list[Record]:
+    """The axes that stay, by cause and line of the source, in the order in which they were found."""
+    causes: dict[tuple[str, str, str], Record] = {}
+    parameters = {name for name, _ in model.named_parameters()}
+    kernels = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, _CONVOLUTION)}
+    for (name, axis), reason in structure.reasons.items():
+        if name not in parameters or reason.why == _KERNEL or (name in kernels and axis > 1):
+            continue
+        why = _why(name, reason, readers)
+        classes = structure.axes[name, axis]
+        cause = causes.setdefault(
+            (why, reason.operation, reason.line),
+            {"why": why, "operation": reason.operation, "line": reason.line, "modules": [], "axes": []},
+        )
+        cause["axes"].append([name, axis, int((classes == FROZEN).sum()), len(classes)])
+        cause["modules"] += [reason.module] * (reason.module not in cause["modules"])
+    return list(causes.values())
+
+
+def _why(name: str, reason: Reason, readers: Collection[Place]) -> str:
+    """The cause in words; channels of the image are told from other axes that stay."""
+    meets_image = reason.why == _MEETS and (name, reason.operation, reason.module) in readers
+    return "reads the image" if meets_image else reason.why
+
+
+def _first_readers(graph: Graph, parameters: Collection[str]) -> set[Place]:
+    """Where parameters meet the image before it has met any other."""
+    names: dict[fx.Node, set[str]] = {}
+    image, mixed = set(graph.images), set[fx.Node]()
+    found: set[Place] = set()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        read = set().union(*(names.get(i, set()) for i in inputs), {graph.names.get(node, "")} & set(parameters))
+        if not mixed.isdisjoint(inputs):
+            mixed.add(node)
+        elif image.isdisjoint(inputs):
+            names[node] = read
+        elif read:
+            found |= {(name, packet(node), owner_of(node)) for name in read}
+            mixed.add(node)
+        elif isinstance(node.meta.get("val"), Tensor):
+            image.add(node)
+    return found

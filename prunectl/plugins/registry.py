@@ -1,0 +1,236 @@
+"""Names are data: every plug-in is one line in a table, `name -> "module:attribute"`, imported when it is used."""
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import UnknownName, UntrustedCode
+
+TABLES: dict[str, dict[str, str]] = {
+    "criterion": {
+        "snip": "prunectl.criteria.snip:snip",
+        "snipit": "prunectl.criteria.snip:snipit",
+        "snipit-during": "prunectl.criteria.snip:snipit_during",
+        "grasp": "prunectl.criteria.grasp:grasp",
+        "iterative-grasp": "prunectl.criteria.grasp:iterative_grasp",
+        "synflow": "prunectl.criteria.synflow:synflow",
+        "force": "prunectl.criteria.force:force",
+        "magnitude": "prunectl.criteria.magnitude:magnitude",
+        "lamp": "prunectl.criteria.magnitude:lamp",
+        "n:m": "prunectl.criteria.magnitude:n_m",
+        "gmp": "prunectl.criteria.magnitude:gmp",
+        "imp": "prunectl.criteria.magnitude:imp",
+        "rigl": "prunectl.criteria.drop_grow:rigl",
+        "set": "prunectl.criteria.drop_grow:set_",
+        "hoyer-square": "prunectl.criteria.hoyer:hoyer_square",
+        "random": "prunectl.criteria.random:random",
+        "erk": "prunectl.criteria.random:erk",
+        "snap": "prunectl.criteria.snap:snap",
+        "snapit": "prunectl.criteria.snap:snapit",
+        "snapit-during": "prunectl.criteria.snap:snapit_during",
+        "cnip": "prunectl.criteria.cnip:cnip",
+        "cnipit": "prunectl.criteria.cnip:cnipit",
+        "cnipit-during": "prunectl.criteria.cnip:cnipit_during",
+        "structured-grasp": "prunectl.criteria.grasp:structured_grasp",
+        "group-hoyer-square": "prunectl.criteria.hoyer:group_hoyer_square",
+        "gate-decorators": "prunectl.criteria.gate_decorators:gate_decorators",
+        "l0": "prunectl.criteria.l0:l0",
+        "network-slimming": "prunectl.criteria.network_slimming:network_slimming",
+        "taylor": "prunectl.criteria.taylor:taylor",
+        "structured-random": "prunectl.criteria.structured_random:structured_random",
+        "efficient-convnets": "prunectl.criteria.efficient_convnets:efficient_convnets",
+    },
+    "schedule": {
+        "one-shot": "prunectl.criteria.base.schedules:one_shot",
+        "snipit": "prunectl.criteria.base.schedules:snipit",
+        "exponential": "prunectl.criteria.base.schedules:exponential",
+        "cubic": "prunectl.criteria.base.schedules:cubic",
+        "constant": "prunectl.criteria.base.schedules:constant",
+    },
+    "model": {
+        "logistic-regression": "prunectl.models.linear:logistic_regression",
+        "mlp5": "prunectl.models.mlp:mlp5",
+        "lenet300": "prunectl.models.mlp:lenet300",
+        "lenet5": "prunectl.models.lenet:lenet5",
+        "conv6": "prunectl.models.conv:conv6",
+        "conv-only": "prunectl.models.conv:conv_only",
+        "alexnet": "prunectl.models.alexnet:alexnet",
+        "vgg16": "prunectl.models.vgg:vgg16",
+        "resnet18": "prunectl.models.resnet:resnet18",
+        "resnet34": "prunectl.models.resnet:resnet34",
+    },
+    "data": {
+        "digits": "prunectl.data.sets.digits:digits",
+        "mnist": "prunectl.data.sets.idx:mnist",
+        "fashionmnist": "prunectl.data.sets.idx:fashionmnist",
+        "kmnist": "prunectl.data.sets.idx:kmnist",
+        "cifar10": "prunectl.data.sets.cifar:cifar10",
+        "cifar100": "prunectl.data.sets.cifar:cifar100",
+        "svhn": "prunectl.data.sets.svhn:svhn",
+        "omniglot": "prunectl.data.sets.omniglot:omniglot",
+        "imagenette": "prunectl.data.sets.imagenette:imagenette",
+        "imagefolder": "prunectl.data.sets.imagefolder:imagefolder",
+        "synthetic": "prunectl.data.sets.synthetic:synthetic",
+    },
+    "attack": {
+        "fgsm": "foolbox.attacks:LinfFastGradientAttack",
+        "pgd": "prunectl.robustness.attacks.pgd:pgd",
+        "linf-pgd": "prunectl.robustness.attacks.pgd:pgd",
+        "apgd-ce": "prunectl.robustness.attacks.apgd:apgd_ce",
+        "apgd-dlr": "prunectl.robustness.attacks.apgd:apgd_dlr",
+        "apgd-t": "prunectl.robustness.attacks.apgd:apgd_t",
+        "square": "prunectl.robustness.attacks.square:square",
+        "linf-deepfool": "foolbox.attacks:LinfDeepFoolAttack",
+        "linf-fmn": "foolbox.attacks:LInfFMNAttack",
+        "deepfool": "foolbox.attacks:L2DeepFoolAttack",
+        "carlini-wagner": "foolbox.attacks:L2CarliniWagnerAttack",
+        "ddn": "foolbox.attacks:DDNAttack",
+        "fmn": "foolbox.attacks:L2FMNAttack",
+        "salt-and-pepper": "foolbox.attacks:SaltAndPepperNoiseAttack",
+        "gaussian-noise": "foolbox.attacks:L2AdditiveGaussianNoiseAttack",
+        "l2-fgsm": "foolbox.attacks:L2FastGradientAttack",
+        "l2-pgd": "prunectl.robustness.attacks.pgd:l2_pgd",
+        "l2-apgd-ce": "prunectl.robustness.attacks.apgd:l2_apgd_ce",
+        "l2-apgd-dlr": "prunectl.robustness.attacks.apgd:l2_apgd_dlr",
+        "l2-apgd-t": "prunectl.robustness.attacks.apgd:l2_apgd_t",
+        "l2-square": "prunectl.robustness.attacks.square:l2_square",
+        "l1-fgm": "foolbox.attacks:L1FastGradientAttack",
+        "l1-fgsm": "foolbox.attacks:L1FastGradientAttack",
+        "l1-pgd": "prunectl.robustness.attacks.pgd:l1_pgd",
+        "l1-fmn": "foolbox.attacks:L1FMNAttack",
+        "ead": "foolbox.attacks:EADAttack",
+        "l0-fmn": "foolbox.attacks:L0FMNAttack",
+    },
+    "optimizer": {
+        "adam": "torch.optim:Adam",
+        "adamw": "torch.optim:AdamW",
+        "sgd": "torch.optim:SGD",
+        "rmsprop": "torch.optim:RMSprop",
+    },
+    "regularizer": {
+        "l1": "prunectl.training.regularizers.lp:l1",
+        "lp": "prunectl.training.regularizers.lp:lp",
+        "bn-l1": "prunectl.training.regularizers.hoyer:bn_scales",
+        "hoyer-square": "prunectl.training.regularizers.hoyer:hoyer_square",
+        "group-hoyer-square": "prunectl.training.regularizers.hoyer:group_hoyer_square",
+    },
+}
+LIBRARIES: dict[str, dict[str, str]] = {
+    "model": {
+        "torchvision": "prunectl.models.torchvision:network",
+        "timm": "prunectl.models.timm:network",
+    },
+}
+"""Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""
+PRESETS = {
+    "quick": ("fgsm", "pgd"),
+    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
+}
+"""Several attacks in cascade: each goes on with the images that the ones before left standing."""
+_LISTED = 40
+
+
+def names(kind: str) -> list[str]:
+    """Every name of a kind: the built-in ones, then those that installed packages add."""
+    return [*TABLES[kind], *(point.name for point in importlib.metadata.entry_points(group=f"prunectl.{kind}"))]
+
+
+def resolve(kind: str, spec: str) -> Any:
+    """Bring what `spec` names.
+
+    `spec` is a built-in name, else `path/to/file.py:name` or `package.module:name`, else `library/name` of a known
+    library, else the name of an entry point in the group `prunectl.<kind>`.
+
+    Raises:
+        UnknownName: nothing has that name; the nearest match is offered.
+    """
+    if spec in TABLES[kind]:
+        return _attribute(kind, TABLES[kind][spec])
+    if ":" in spec:
+        return _attribute(kind, spec)
+    if library := _library(kind, spec):
+        return _attribute(kind, library)(spec.partition("/")[2])
+    for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
+        return point.load()
+    raise unknown(kind, spec, names(kind))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
+    """The error for a name that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_LISTED])}{more}"
+    return UnknownName(f"no {what} named '{name}'; {hint}")
+
+
+def check(kind: str, spec: str) -> None:
+    """Refuse an unknown name without importing what a known one stands for; a library's names are not looked up.
+
+    Raises:
+        UnknownName: as `resolve`.
+    """
+    if spec in TABLES[kind]:
+        return
+    if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
+        raise unknown(kind, spec, names(kind))
+
+
+def check_trusted(kind: str, spec: str, where: str) -> None:
+    """Refuse to run code that a file names, and not the user: all but built-in names and installed entry points.
+
+    Raises:
+        UntrustedCode: `spec` is `file.py:name` or `package.module:name`, and PRUNECTL_TRUST is not set to 1.
+    """
+    if spec in TABLES[kind]:
+        return
+    folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
+    if ":" in spec and not folder and os.environ.get("PRUNECTL_TRUST") != "1":
+        raise UntrustedCode(
+            f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
+        )
+
+
+def _library(kind: str, spec: str) -> str | None:
+    """Where the library of a `library/name` is found, None for any other spec."""
+    library, slash, _ = spec.partition("/")
+    return LIBRARIES.get(kind, {}).get(library) if slash else None
+
+
+def _attribute(kind: str, address: str) -> Any:
+    """Import `module:attribute`, where the module may be a file ending in `.py`."""
+    place, _, attribute = address.rpartition(":")
+    try:
+        if not place or (place.startswith(".") and not place.endswith(".py")):
+            raise ImportError(f"no module '{place}'")
+        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, attribute)
+    except (ImportError, AttributeError, OSError) as error:
+        raise UnknownName(
+            f"no {kind} at '{address}' ({error}); give a name ({', '.join(TABLES[kind])}), "
+            "file.py:name or package.module:name"
+        ) from error
+
+
+def _import_file(path: Path) -> Any:
+    """Import a Python file that lies anywhere, once."""
+    key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
+    if key in sys.modules:
+        return sys.modules[key]
+    spec = importlib.util.spec_from_file_location(key, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module

@@ -1,0 +1,1 @@
+"""Pruning a checkpoint: scores in, masks out, and shrinking. Nothing here trains or measures accuracy."""

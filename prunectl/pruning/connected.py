@@ -1,0 +1,54 @@
+"""Selection that leaves a path of kept weights from the image to the outputs."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.masks import Masks
+from prunectl.pruning.reachability import Flow, Shape
+from prunectl.pruning.select import Scope, lamp, select
+from prunectl.scores import Scores
+
+
+def select_connected(
+    model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global"
+) -> Masks:
+    """As `select`; but where that would cut all paths through the network, the weights of one path stay first.
+
+    The path is found layer by layer, each time by the highest score that is on a path. A network that is cut already,
+    or of which nothing is seen to arrive, is selected from as by `select`.
+
+    Raises:
+        OptionError: as `select`.
+    """
+    if scope == "lamp":  # whose scores depend on those of the whole layer
+        scores, scope = lamp(scores, alive), "global"
+    kept = select(scores, alive, keep, scope)
+    flow = Flow(model, shape)
+    if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):
+        return kept
+    highest = max(float(score.max()) for score in scores.values())
+    path = _path(flow, scores, alive)
+    first = {name: torch.where(path[name], 2 * abs(highest) + 1, score) for name, score in scores.items()}
+    return select(Scores(first), alive, keep, scope)
+
+
+def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]:
+    """The outputs to which no path of kept weights leads, of those that the dense network reaches.
+
+    Such a logit is a constant, so the class is never told from the image.
+    """
+    flow = Flow(model, shape)
+    lost = (flow.logits(Masks.dense()) > 0) & (flow.logits(masks) <= 0)
+    return torch.nonzero(lost[0].reshape(lost.shape[1], -1).all(1)).flatten().tolist()
+
+
+def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:
+    """One weight of every layer, all on one path; a layer that no path needs keeps all."""
+    chosen: dict[str, Tensor] = {}
+    none = {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
+    for name, score in scores.items():
+        on = flow.on_paths(Masks({**alive, **chosen}))[name]
+        if on.any():
+            best = score.masked_fill(~on, -torch.inf).argmax()
+            chosen[name] = none[name].flatten().index_fill(0, best, True).view_as(score)
+    return {**none, **chosen}

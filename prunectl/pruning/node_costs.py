@@ -1,0 +1,61 @@
+"""What a network without some of its nodes costs, in the terms of a budget."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoints.build import build
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.measuring.latency import relative_latency
+from prunectl.pruning.budget import Budget
+from prunectl.structure.costs import costs_without, float32_bytes
+from prunectl.structure.surgery.build import without
+from prunectl.structure.surgery.resize import fill_loose_
+from prunectl.structure.trace import Analysis
+
+_NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
+_ANY = 0.01
+"""A value with which no arithmetic is slower than with others."""
+
+
+class Spending:
+    """The costs of a checkpoint's network, `model`, under a budget; a latency is relative to the dense network's."""
+
+    def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, analysis: Analysis) -> None:
+        self.budget, self.checkpoint, self.model, self.analysis = budget, checkpoint, model, analysis
+
+    def without(self, gone: Tensor) -> float:
+        """The cost when nodes (bool, (nodes,)) are gone."""
+        if self.budget.kind == "latency":
+            small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
+            return relative_latency(small, self.original, self.checkpoint.spec.input)
+        costs = costs_without(self.analysis.structure, self.model, gone)
+        return {"params": costs.parameters, "flops": costs.flops, "size": costs.bytes}[self.budget.kind]
+
+    @cached_property
+    def limit(self) -> float:
+        """The most that the budget allows."""
+        dense = self.checkpoint.dense
+        size = sum(float32_bytes(tensor, tensor.numel()) for tensor in self.original.state_dict().values())
+        whole = {"params": dense.parameters, "flops": dense.flops, "size": size, "latency": 1}
+        return self.budget.limit(whole[self.budget.kind])
+
+    @cached_property
+    def original(self) -> nn.Module:
+        """A network as large as the original dense one; its values mean nothing."""
+        if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
+            return self.model
+        with torch.device("meta"):
+            network = build(self.checkpoint.spec)
+        network.to_empty(device=self.checkpoint.device)
+        fill_loose_(network, self.model)
+        with torch.no_grad():
+            for tensor in (*network.parameters(), *network.buffers()):
+                tensor.fill_(_ANY if tensor.is_floating_point() else 0)
+        return network
+
+    def told(self, amount: float) -> str:
+        """A cost in words."""
+        number = f"{amount:.3g}" if self.budget.kind == "latency" else f"{int(amount):,}"
+        return f"{number} {_NAMES[self.budget.kind]}"

@@ -1,0 +1,219 @@
+"""Where the image arrives in a network, through the weights that are kept."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from prunectl.masks import Masks, prunable
+from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import like_parameters, shadow
+from prunectl.torchtools.rng import forked
+from prunectl.torchtools.storages import Storages
+
+Shape = tuple[int, int, int]
+CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
+"""The operations that multiply by the weights of convolutions and linear layers, and the axis of their channels."""
+_PADDING, _TRANSPOSED = 4, 6
+"""Where these are among the arguments of a convolution."""
+
+
+class Flow:
+    """What an image above zero sends to the outputs without biases, through weights that average what they keep.
+
+    Nothing is lost on the way (see `_Adding`).
+    """
+
+    def __init__(self, model: nn.Module, shape: Shape) -> None:
+        self.network = shadow(model, _positive)
+        tensors = dict([*self.network.named_parameters(), *self.network.named_buffers()])
+        for name, tensor in tensors.items():
+            if name.endswith(("bias", "running_mean")):
+                tensor.zero_()
+        self.weights = prunable(self.network)
+        for weight in self.weights.values():
+            weight.requires_grad_()
+        self.constants = Storages({name: t for name, t in tensors.items() if name not in self.weights})
+        self.images = 0.5 + torch.linspace(0, 1, math.prod(shape)).view(1, *shape).to(like_parameters(self.network, 1))
+
+    def reaches(self, masks: Masks) -> bool:
+        """Whether anything arrives through the weights that are kept."""
+        return bool(self.logits(masks).sum() > 0)
+
+    def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """At which input and which output channels of every weight that is used anything arrives: bool, by name.
+
+        So do what a network adds itself, such as embeddings of positions, and what is no number.
+        """
+        ends = Ends(self.weights, lambda channels: (channels != 0).any(1))
+        with ends:
+            self.logits(masks, constants=True)
+        return ends.inputs, ends.outputs
+
+    def on_paths(self, masks: Masks) -> dict[str, Tensor]:
+        """Which kept weights are on a path: bool by name."""
+        found = torch.autograd.grad(
+            self.logits(masks).sum(), list(self.weights.values()), allow_unused=True, materialize_grads=True
+        )
+        return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
+
+    def logits(self, masks: Masks, constants: bool = False) -> Tensor:
+        """What arrives at each output, (1, classes), with or without what the network adds of its own."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                kept = masks[name].to(weight) if name in masks else torch.ones_like(weight)
+                inputs = kept.flatten(1).sum(1).clamp_min(1)
+                weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
+        device = self.images.device
+        without_amp = torch.autocast(device.type, enabled=False)
+        adding = _Adding(Storages({}) if constants else self.constants)
+        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), adding:
+            arrives: Tensor = self.network(self.images.clone())
+        return arrives
+
+
+class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes of which channels, before and behind each weight, something is true in any run.
+
+    `true` takes what is in some channels, (channels, n), and gives bool, (channels,).
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], true: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.weights, self.true = Storages(weights), true
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+        self.bordered: set[str] = set()
+        """Convolutions that read less at the borders of an image, or write less there."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and look at what it takes and gives."""
+        out, kind = func(*args, **(kwargs or {})), func._overloadpacket.__name__
+        if kind in CHANNEL_AXIS:
+            taken = args[1 if kind == "addmm" else 0]  # behind the bias
+            for name in self.weights.among(args)[:1]:
+                for ends, tensor in ((self.inputs, taken), (self.outputs, out)):
+                    found = self.true(tensor.detach().movedim(CHANNEL_AXIS[kind], 0).flatten(1))
+                    ends[name] = found | ends.get(name, found)
+                if kind == "convolution" and (any(args[_PADDING]) or args[_TRANSPOSED]):
+                    self.bordered.add(name)
+        return out
+
+
+class _Adding(TorchFunctionMode):
+    """Runs a network so that what the image sends is never cancelled.
+
+    Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would give zeros for
+    equal values, give the mean of what arrives instead, everywhere, as each of their outputs depends on all that they
+    norm. Convolutions, linear layers and norms by statistics of their own give at most 0.75, each channel for itself,
+    so that no depth and no variance makes it too large or too small, and activations pass it on. Arithmetic on
+    constants, such as masks and coordinates, stays as it is; but `constants` that are added, or put beside, are zero.
+    """
+
+    def __init__(self, constants: Storages) -> None:
+        super().__init__()
+        self.constants = constants
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, or what stands for it where it reads what a weight has made."""
+        reads = args[:2] if func in _DIFFERENCES else args[:1]
+        run = _INSTEAD.get(func, func) if reads and all(map(_made, reads)) else func
+        if func in _SUMS and any(map(_made, tree_leaves(args))):
+            args = tree_map(
+                lambda value: value if self.constants.name(value) is None else torch.zeros_like(value), args
+            )
+        return run(*args, **(kwargs or {}))
+
+
+def _made(value: Any) -> bool:
+    """Whether something is made by a weight."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _sum(first: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+    return torch.add(first, other.abs(), alpha=abs(alpha))
+
+
+def _sum_(first: Tensor, other: Tensor, *, alpha: float = 1) -> Tensor:
+    return first.add_(other.abs(), alpha=abs(alpha))
+
+
+def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
+    return value.to(value.dtype if dtype is None else dtype)
+
+
+def _level(layer: Callable[..., Tensor], axis: int = 1) -> Callable[..., Tensor]:
+    """A layer that gives at most 0.75, in each channel that anything arrives at; its gradient is a share."""
+
+    def instead(*args: Any, **kwargs: Any) -> Tensor:
+        given = layer(*args, **kwargs)
+        others = [i for i in range(given.ndim) if i != axis % given.ndim]
+        size = given.detach().abs().amax(others, keepdim=True)
+        return 0.75 * given / size.masked_fill(size == 0, 1)
+
+    return instead
+
+
+def _spread(value: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The mean of what is above zero along some axes, at every place."""
+    there = (value > 0).sum(axes, keepdim=True).clamp_min(1)
+    return (value.sum(axes, keepdim=True) / there).expand_as(value).clone()  # which may be written to
+
+
+def _by_channel(value: Tensor, factors: Tensor | None) -> Tensor:
+    return value if factors is None else value * factors.view(-1, *[1] * (value.ndim - 2))
+
+
+def _layer_norm(value: Tensor, normalized_shape: Any, *, weight: Tensor | None = None, **_: Any) -> Tensor:
+    spread = _spread(value, tuple(range(-len(normalized_shape), 0)))
+    return spread if weight is None else spread * weight
+
+
+def _group_norm(value: Tensor, num_groups: int, *, weight: Tensor | None = None, **_: Any) -> Tensor:
+    return _by_channel(_spread(value.reshape(len(value), num_groups, -1), (2,)).reshape(value.shape), weight)
+
+
+def _own_or_taken(norm: Callable[..., Tensor], taken: str, *axes: int) -> Callable[..., Tensor]:
+    """A norm of channels by its own statistics, as it is, or by those `taken` of its input (along `axes` too)."""
+
+    def instead(value: Tensor, *statistics: Any, **options: Any) -> Tensor:
+        if not options[taken]:
+            return _level(norm)(value, *statistics, **options)
+        return _by_channel(_spread(value, (*axes, *range(2, value.ndim))), options["weight"])
+
+    return instead
+
+
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+_DIFFERENCES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract), _sum),
+    **dict.fromkeys((Tensor.sub_, Tensor.subtract_), _sum_),
+}
+_SUMS = {torch.add, Tensor.add, Tensor.add_, torch.cat, torch.concat, torch.concatenate, torch.stack}
+_INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    **_DIFFERENCES,
+    **dict.fromkeys((torch.neg, torch.negative, Tensor.neg, Tensor.negative), torch.abs),
+    **dict.fromkeys((Tensor.neg_, Tensor.negative_), Tensor.abs_),
+    **dict.fromkeys((F.log_softmax, torch.log_softmax, Tensor.log_softmax), _logits),
+    F.linear: _level(F.linear, axis=-1),
+    **{layer: _level(layer) for layer in _CONVOLUTIONS},
+    F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
+    F.instance_norm: _own_or_taken(F.instance_norm, "use_input_stats"),
+    F.batch_norm: _own_or_taken(F.batch_norm, "training", 0),
+}
+"""What is run in place of what a network calls; the norms are called as `torch.overrides` passes them on."""
+
+
+def _positive(tensor: Tensor) -> Tensor:
+    """|t|, of its own, of 32 bits at least; of parameters 1 for 0, which training moves. Integers as they are."""
+    if not tensor.is_floating_point():
+        return tensor.detach().clone()
+    made = tensor.detach().abs().to(torch.promote_types(tensor.dtype, torch.float32))
+    return made.masked_fill_(made == 0, 1) if isinstance(tensor, nn.Parameter) else made

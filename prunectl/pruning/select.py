@@ -1,0 +1,186 @@
+"""Which weights stay: an exact count, the highest scores first, never one that is already pruned."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from prunectl.errors import OptionError
+from prunectl.masks import Masks
+from prunectl.plugins.registry import unknown
+from prunectl.scores import Scores, highest
+
+Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
+_PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
+
+
+def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global") -> Masks:
+    """Keep exactly `keep` of the weights that are alive.
+
+    Scope `global` ranks all weights together, `layer` gives every layer the same share, `erk` shares that fall with the
+    layer's size, `lamp` ranks all weights by their part of what is left of their layer. Ties go to the earlier index.
+    Every layer keeps at least one weight, so that no layer is cut through. A pattern `N:M` is for `select_pattern`. A
+    function stands for itself.
+
+    Raises:
+        OptionError: fewer weights than layers would stay, or more than are alive.
+    """
+    if isinstance(scope, str):
+        check_scope(scope)
+    left = sum(int(alive[name].sum()) if name in alive else score.numel() for name, score in scores.items())
+    if keep < len(scores):
+        raise OptionError(
+            f"{keep} weights would stay for {len(scores)} layers, at least one each; ask for less sparsity"
+        )
+    if keep > left:
+        raise OptionError(f"only {left} weights are left, {keep} were to stay; ask for more sparsity")
+    kept = (SCOPES[scope] if isinstance(scope, str) else scope)(scores, alive, keep)
+    return Masks({name: kept[name].view_as(score) for name, score in scores.items()})
+
+
+def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Rank all layers together, the best weight of each layer first of all."""
+    rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
+    for row in rows.values():
+        best = row.argmax()
+        if row[best] > -torch.inf:
+            row[best] = torch.inf
+    kept = highest(torch.cat(list(rows.values())), keep)
+    return dict(zip(rows, torch.split(kept, [len(row) for row in rows.values()]), strict=True))
+
+
+def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Give every layer the same share of its weights, and rank within the layer."""
+    return _shared(scores, alive, keep, [score.numel() for score in scores.values()])
+
+
+def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Give a layer weights in proportion to the sum of its dimensions (n_in + n_out + height + width), all at most.
+
+    Source: Erdős-Rényi-Kernel of Evci et al. 2020, arXiv:1911.11134, section 3.
+    """
+    return _shared(scores, alive, keep, [max(sum(score.shape), 1) for score in scores.values()])
+
+
+def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[str, Tensor]:
+    """Share `keep` in proportion to `sizes`, and rank within the layer."""
+    rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
+    room = [int((row > -torch.inf).sum()) for row in rows.values()]
+    shares = apportion(sizes, room, keep)
+    return {name: highest(row, share) for (name, row), share in zip(rows.items(), shares, strict=True)}
+
+
+def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Rank all layers together by what `lamp` makes of the scores."""
+    return _global(lamp(scores, alive), alive, keep)
+
+
+def lamp(scores: Scores, alive: Masks) -> Scores:
+    """s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
+
+    Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
+
+    Raises:
+        OptionError: a score is below 0.
+    """
+    if any(bool((score < 0).any()) for score in scores.values()):
+        raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
+    adapted = {}
+    for name, score in scores.items():
+        row = _ranked(name, score, alive).double()
+        order = torch.argsort(row, descending=True, stable=True)
+        squares = torch.where(row > -torch.inf, row, 0)[order].square()
+        left = squares.cumsum(0)
+        adapted[name] = torch.empty_like(row).index_copy_(0, order, squares / left.where(left > 0, 1)).view_as(score)
+    return Scores(adapted)
+
+
+def as_in(masks: Masks) -> Scope:
+    """The scope in which every layer keeps as large a part of the whole as it has in these masks."""
+
+    def scope(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+        sizes = [int(masks[name].sum()) if name in masks else score.numel() for name, score in scores.items()]
+        return _shared(scores, alive, keep, sizes)
+
+    return scope
+
+
+SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "erk": _erk, "lamp": _lamp}
+
+
+def check_scope(scope: str) -> None:
+    """Refuse a scope for weights that is none, or a pattern.
+
+    Raises:
+        UnknownName: not in `SCOPES`.
+    """
+    if scope not in SCOPES:
+        raise unknown("scope", scope, [*SCOPES, "2:4"])
+
+
+def pattern_of(scope: str) -> tuple[int, int] | None:
+    """(N, M) of a scope `N:M`, None of any other.
+
+    Raises:
+        OptionError: N is not less than M.
+    """
+    found = _PATTERN.fullmatch(scope)
+    if found is None:
+        return None
+    n, m = int(found[1]), int(found[2])
+    if n >= m:
+        raise OptionError(f"a pattern N:M keeps N of every M weights, N < M, such as 2:4; got {scope}")
+    return n, m
+
+
+def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int], axes: Mapping[str, int | None]) -> Masks:
+    """Keep the N best of every M weights that follow each other along the inputs, of those alive.
+
+    `axes` says on which axis a weight's inputs lie. A layer whose inputs are no multiple of M, or lie on no axis, stays
+    as it is. Ties go to the earlier index.
+    """
+    n, m = pattern
+    kept, touched = {}, False
+    for name, score in scores.items():
+        row, axis = _ranked(name, score, alive).view_as(score), axes[name]
+        living = row > -torch.inf
+        if axis is not None and score.shape[axis] % m == 0:
+            groups = torch.unflatten(row.movedim(axis, -1), -1, (-1, m))  # (..., inputs / M, M)
+            best = torch.argsort(groups, dim=-1, descending=True, stable=True)[..., :n]
+            chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True)
+            living, touched = living & chosen.flatten(-2).movedim(-1, axis), True
+        kept[name] = living
+    if not touched:
+        raise OptionError(
+            f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; take another scope"
+        )
+    return Masks(kept)
+
+
+def apportion(sizes: list[int], room: list[int], total: int) -> list[int]:
+    """Split `total` in proportion to `sizes`, exactly, with at least 1 and at most `room` for each.
+
+    `total` lies between the number of sizes with room and the sum of the room.
+    """
+
+    def shares_of(factor: float) -> list[float]:
+        return [min(max(factor * size, 1), limit) for size, limit in zip(sizes, room, strict=True)]
+
+    low, high = 0.0, float(max(room))
+    for _ in range(100):  # until the interval is below the spacing of floats
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(shares_of(middle)) <= total else (low, middle)
+    exact = shares_of(low)
+    shares = [int(share) for share in exact]
+    order = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))  # largest remainder first
+    while (missing := total - sum(shares)) > 0:
+        for i in [i for i in order if shares[i] < room[i]][:missing]:
+            shares[i] += 1
+    return shares
+
+
+def _ranked(name: str, score: Tensor, alive: Masks) -> Tensor:
+    """Scores in one row, -inf where the weight is already pruned."""
+    row = score.detach().float().flatten().clone()
+    return row.masked_fill_(~alive[name].flatten(), -torch.inf) if name in alive else row

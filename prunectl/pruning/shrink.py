@@ -1,0 +1,125 @@
+"""shrink: remove what a mask has killed, and prove that the function stays."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.original_shapes import expanded
+from prunectl.errors import OptionError, ProofError, StructureError
+from prunectl.measuring.cost import cost
+from prunectl.plugins.registry import unknown
+from prunectl.structure.nodes import FROZEN
+from prunectl.structure.surgery.build import made, planned, planned_alive
+from prunectl.structure.surgery.cut import cut_masks
+from prunectl.structure.surgery.fold import bury_, masked_nodes
+from prunectl.structure.surgery.gradient_check import training_doubt
+from prunectl.structure.surgery.plan import Plan
+from prunectl.structure.surgery.proof import BATCHES, FEW_BATCHES, LARGE, difference, drawn_for
+from prunectl.structure.trace import analyse, named_tensors
+
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
+NORMS = ("exact", "alive")
+ROUNDING = 4.0
+
+
+def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = True) -> Checkpoint:
+    """A physically smaller network that computes what the masked one computes, with the masks that still prune.
+
+    Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
+    network that comes back has the types of the one that comes in. The largest relative differences stand in the
+    history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
+    width; with `norm` "alive" they take those of what is left, which changes the function: by how much stands under
+    `change`. Where a rewritten graph would not train as the masked network does, the reason stands under `training`.
+    Without `constants`, only nodes go that are masked on all their parameters, so that a training goes on as that of
+    the masked network would, where constants are trained on.
+
+    Raises:
+        StructureError: the network cannot be followed, or what is left of it cannot be run.
+        ProofError: a difference is above the tolerance: 1e-10 in float64, where the network's own code computes in it;
+            in float32 1e-5, or four times the difference of the masked network in float32 to itself in float64.
+    """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    if not checkpoint.masks:
+        raise OptionError("nothing is pruned, so nothing can go; run `prunectl prune` first")
+    shape = checkpoint.spec.input
+    whole = expanded(checkpoint.to(torch.device("cpu")))
+    masked = copy.deepcopy(whole.model).double()
+    analysis = analyse(masked, shape, outer=whole.outer)
+    working = copy.deepcopy(masked)
+    large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
+    draw, masks = drawn_for(masked, shape, checkpoint.preprocessing), whole.masks
+    removed = bury_(working, analysis, masks, draw) if constants else masked_nodes(analysis, masks, whole.model)
+    # a network whose own code casts to float32 is no more exact than that
+    tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
+    plan = planned(masked, working, analysis, removed, shape, tolerance, draw)
+    compare = partial(difference, shape=shape, batches=FEW_BATCHES if large else BATCHES, draw=draw)
+    double = made(working, plan, shape)
+    proof = {"float64": _prove(compare, masked, double, tolerance, plan)}
+    doubt = training_doubt(masked, double, plan.kept, shape, draw) if plan.graph else None
+    del double
+    own = _in_types_of(whole.model, working)
+    small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
+    # a network that amplifies rounding may differ by as much as it differs from itself in float64
+    allowed = max(TOLERANCES[torch.float32], ROUNDING * compare(masked, single))
+    proof["float32"] = _prove(compare, single, small, allowed, plan)
+    result: dict[str, object] = {"proof": proof}
+    if norm == "alive":
+        plan = planned_alive(plan, working, analysis, removed)
+        small = made(working, plan, shape)
+        result["change"] = difference(single, small, shape, draw=draw)
+    if own is not None:
+        small = made(own, plan, shape)
+    small_masks = cut_masks(masks, plan.kept)
+    small.train(checkpoint.model.training)
+    counted = cost(small, small_masks, shape)
+    image = analysis.structure.image
+    gone = int(removed.sum()) - int(removed[image[image != FROZEN]].sum())
+    nodes = whole.nodes - gone
+    result |= {
+        "nodes": nodes,
+        "removed": whole.nodes_present - nodes,
+        "parameters": counted.parameters,
+        "flops": counted.flops,
+        "runs": "graph" if plan.graph else "modules",
+        **({} if doubt is None else {"training": doubt}),
+    }
+    options = {} if norm == "exact" else {"norm": norm}
+    shrunk = checkpoint.after(
+        "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
+    )
+    return shrunk.noting(result).to(checkpoint.device)
+
+
+def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:
+    """A copy of `working` with every tensor in the type that it is stored in; None where float32 is all there is."""
+    types = {name: tensor.dtype for name, tensor in named_tensors(stored).items()}
+    if not any(dtype.is_floating_point and dtype != torch.float32 for dtype in types.values()):
+        return None
+    cast = copy.deepcopy(working)
+    for name, tensor in named_tensors(cast).items():
+        tensor.data = tensor.data.to(types[name])
+    return cast
+
+
+def _prove(
+    compare: Callable[[nn.Module, nn.Module], float], masked: nn.Module, small: nn.Module, allowed: float, plan: Plan
+) -> float:
+    """Compare, and refuse a difference above what is allowed."""
+    try:
+        found = compare(masked, small)
+    except StructureError as error:
+        if plan.why:
+            raise StructureError(f"{error}; it runs a rewritten graph, its own code cannot: {plan.why}") from error
+        raise
+    if not found <= allowed:  # also when it is nan
+        dtype = next(small.parameters()).dtype
+        raise ProofError(
+            f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, allowed is {allowed:.0e}; "
+            "nothing was written: please report the network and this line"
+        )
+    return found

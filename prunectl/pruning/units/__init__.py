@@ -1,0 +1,1 @@
+"""The units of pruning, one file each: weights, nodes, both."""

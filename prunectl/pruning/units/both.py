@@ -1,0 +1,38 @@
+"""Weights and nodes, ranked together."""
+
+from torch import Tensor
+
+from prunectl.errors import OptionError
+from prunectl.masks import Masks
+from prunectl.pruning.connected import select_connected
+from prunectl.pruning.joint import nodes_left
+from prunectl.pruning.units.nodes import WithNodes
+from prunectl.scores import Scores
+from prunectl.structure.liveness import cut_off
+
+
+class Both(WithNodes):
+    """Weights and nodes go, ranked together; the sparsity is that of weights."""
+
+    def check(self, sparsity: float | None) -> None:
+        """Refuse a scope other than the global one, and a threshold, too."""
+        if self.scope != "global":
+            raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+        if self.threshold is not None:
+            raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
+        super().check(sparsity)
+
+    def sought(self, scores: Scores) -> float:
+        """Never asked, for `check` refuses what would ask."""
+        raise NotImplementedError
+
+    def selected(self, scores: Scores, sparsity: float) -> Masks:
+        """Keep an exact count of weights."""
+        keep = self.keep(sparsity)
+        left = nodes_left(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
+        return Masks({**left, **select_connected(self.model, self.checkpoint.spec.input, scores, left, keep)})
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that are removed, and those that no path of kept weights reaches."""
+        return self.gone | cut_off(self.model, self.analysis, self.masks)

@@ -1,0 +1,200 @@
+"""Nodes: how one round of pruning changes their masks, alone or with those of weights."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.original_shapes import nodes_present
+from prunectl.errors import OptionError
+from prunectl.masks import Masks
+from prunectl.plugins.registry import unknown
+from prunectl.pruning.node_costs import Spending
+from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
+from prunectl.pruning.select import SCOPES, pattern_of
+from prunectl.pruning.units.base import How, NodeRules, Unit
+from prunectl.scores import Scores
+from prunectl.structure.costs import costs_without
+from prunectl.structure.node_masks import dead_nodes, merged, node_masks
+from prunectl.structure.nodes import FROZEN
+from prunectl.structure.trace import Analysis, analyse
+
+_LATENCY_CANDIDATES = 8
+
+
+class WithNodes(Unit):
+    """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
+
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+        self.asked: float | None = None
+        self.analysis = _follow(checkpoint, model, how.rules)
+        self.structure = self.analysis.structure
+        super().__init__(checkpoint, model, how)
+        image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
+        inner = self.structure.nodes - image
+        self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
+        self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which cannot go
+        self.spending = None if how.budget is None else Spending(how.budget, checkpoint, model, self.analysis)
+
+    def take(self, masks: Masks) -> None:
+        """Find the nodes that the masks remove."""
+        super().take(masks)
+        self.gone = dead_nodes(self.structure, masks, self.model)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The structure."""
+        return (self.structure,)
+
+    def ranking(self, scores: Scores) -> Ranking:
+        """The nodes in the order in which they go."""
+        return rank(
+            self.structure,
+            _of_nodes(scores),
+            ~self.gone,
+            scope=self.scope,
+            min_nodes=self.rules.min_nodes,
+            multiple_of=self.rules.multiple_of,
+        )
+
+    @property
+    def unreached(self) -> Tensor:
+        """The nodes that count as pruned, bool (nodes,)."""
+        return self.gone
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """All rules."""
+        return asdict(self.rules)
+
+    def result(self) -> dict[str, Any]:
+        """Sparsities, and the costs of the network without the nodes that are removed."""
+        return {
+            "node_sparsity": 1 - (int((~self.unreached).sum()) + self.alone) / self.nodes,
+            **super().result(),
+            **asdict(costs_without(self.structure, self.model, self.gone)),
+        }
+
+
+class Nodes(WithNodes):
+    """Nodes go."""
+
+    word = "node"
+
+    def lost_classes(self) -> list[int]:
+        """None, as some node of every layer stays with its weights; nothing has to be run."""
+        return []
+
+    @property
+    def total(self) -> int:
+        """How many nodes the original dense network has."""
+        return self.nodes
+
+    @property
+    def kept(self) -> int:
+        """How many nodes are alive."""
+        return int((~self.gone).sum()) + self.alone
+
+    def check(self, sparsity: float | None) -> None:
+        """Refuse a target that is reached already, and a scope that is for weights."""
+        self.asked = sparsity
+        if self.scope not in NODE_SCOPES:
+            if pattern_of(self.scope) is not None or self.scope in SCOPES:
+                raise OptionError(f"scope {self.scope} is for weights; nodes are ranked {' or '.join(NODE_SCOPES)}")
+            raise unknown("scope", self.scope, NODE_SCOPES)
+        if self.spending is None:
+            super().check(sparsity)
+        elif self.within_budget():
+            now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
+            limit = self.spending.told(self.spending.limit)
+            raise OptionError(
+                f"the network has {now} already, --{budget.kind} {budget.text} asks for {limit}; ask for less"
+            )
+
+    def selected(self, scores: Scores, sparsity: float) -> Masks:
+        """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
+        ranking, excess = self.ranking(scores), self.kept - self.keep(sparsity)
+        count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
+        if count is None:
+            most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
+            asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
+            raise OptionError(f"node sparsity {asked:.4g} was asked, {most:.4g} is the most {self._limits}")
+        return merged(self.masks, node_masks(self.structure, ranking.removed(count), self.model))
+
+    def within_budget(self) -> bool:
+        """Whether there is a budget, and the network is within it."""
+        return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
+
+    def sought(self, scores: Scores) -> float:
+        """The node sparsity without what scores no more than the threshold, or with the fewest gone for the budget."""
+        if self.spending is None:
+            assert self.threshold is not None
+            ranking = self.ranking(scores)
+            low = int((_of_nodes(scores)[ranking.order] <= self.threshold).sum())
+            return (self.total - self.kept + int(ranking.removed(low).sum())) / self.total
+        ranking, gone, spending = self.ranking(scores), self.gone, self.spending
+
+        def fits(count: int) -> bool:
+            return spending.without(gone | ranking.removed(count)) <= spending.limit
+
+        tries = _LATENCY_CANDIDATES if spending.budget.kind == "latency" else None
+        count = fewest(len(ranking.order), fits, tries)
+        if count is None:
+            least = spending.without(gone | ranking.removed(len(ranking.order)))
+            raise OptionError(
+                f"--{spending.budget.kind} {spending.budget.text} asks for {spending.told(spending.limit)}, "
+                f"{spending.told(least)} is the least {self._limits}"
+            )
+        return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
+
+    @property
+    def _limits(self) -> str:
+        """Why no more can go."""
+        rules = self.rules
+        multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
+        return f"with {rules.min_nodes} or more nodes left on every axis{multiples}; ask for less pruning"
+
+    def result(self) -> dict[str, Any]:
+        """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
+        result = super().result()
+        if self.spending is not None and self.spending.budget.kind == "latency":
+            result["latency"] = self.spending.without(self.gone)
+        return result
+
+
+def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> int | None:
+    """The least count up to `most` that fits, None if `most` does not; every count above one that fits, fits too.
+
+    With `tries`, so many counts are tried at most, and the least of those that fit is taken.
+    """
+    if not fits(most):
+        return None
+    low, high, tried = -1, most, 1
+    while high - low > 1 and (tries is None or tried < tries):
+        middle, tried = (low + high) // 2, tried + 1
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _of_nodes(scores: Scores) -> Tensor:
+    """The scores of the nodes, on the cpu."""
+    if scores.nodes is None:
+        raise OptionError("a criterion whose unit is nodes or both has to score the nodes")
+    return scores.nodes.cpu()
+
+
+def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analysis:
+    """Trace a network, with the channels of the image as nodes where outer layers may go."""
+    analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
+    structure = analysis.structure
+    if rules.outer_layers and (structure.image == FROZEN).all():
+        raise OptionError("--outer-layers: no channel of this network's images can be removed; leave it out")
+    if not structure.nodes:
+        raise OptionError(
+            f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such as "
+            "snipit"
+        )
+    return analysis

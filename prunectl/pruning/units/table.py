@@ -1,0 +1,32 @@
+"""The units of pruning by name."""
+
+from torch import nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.criteria.base.criterion import Criterion
+from prunectl.errors import OptionError
+from prunectl.masks import check_prunable
+from prunectl.pruning.units.base import EVERY_NODE, How, Unit, criteria_for_nodes
+from prunectl.pruning.units.both import Both
+from prunectl.pruning.units.nodes import Nodes
+from prunectl.pruning.units.weights import Weights
+
+UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
+
+
+def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: How) -> Unit:
+    """What a criterion prunes of a network, which is a copy of the checkpoint's.
+
+    Raises:
+        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes or weights.
+        StructureError: nodes are to be pruned, and the network cannot be followed.
+    """
+    if method.unit not in UNITS:
+        raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
+    if method.unit == "weights" and how.rules != EVERY_NODE:
+        raise OptionError(
+            "--min-nodes, --multiple-of and --outer-layers go with criteria that prune nodes "
+            f"({criteria_for_nodes()}); this one prunes the weights of all layers"
+        )
+    check_prunable(model, all_layers=method.unit != "nodes")
+    return UNITS[method.unit](checkpoint, model, how)

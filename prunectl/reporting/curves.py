@@ -1,0 +1,212 @@
+"""Curves: operating points of a method over seeds, with mean and standard deviation."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+from typing import Any
+
+from prunectl.checkpoints.header import base_name
+from prunectl.reporting.history import Method, differences, method
+from prunectl.reporting.rows import attack_name, rows
+from prunectl.reporting.sources import Source, Sources
+
+Row = dict[str, Any]
+Value = Callable[[Row], float | None]
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Mean and sample standard deviation over seeds; a single one has no deviation."""
+
+    mean: float
+    std: float | None
+    count: int
+
+    @staticmethod
+    def of(values: Iterable[float | None]) -> "Stat | None":
+        """Of the values that were measured; None without any."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        return Stat(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One method at one target: a row for each seed."""
+
+    target: float | str | None
+    rows: tuple[Row, ...]
+
+    def stat(self, value: Value | str) -> Stat | None:
+        """Mean and deviation of a column, or of what is read from a row."""
+        return Stat.of(row.get(value) if isinstance(value, str) else value(row) for row in self.rows)
+
+    def median(self, key: str) -> float | None:
+        """The median of a column: a time that something disturbed does not count."""
+        known = [row[key] for row in self.rows if row[key] is not None]
+        return median(known) if known else None
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A method: its operating points, the least pruned first."""
+
+    label: str
+    criterion: str | None
+    when: str | None
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What was tried with one network on one dataset. `dense` is the baseline."""
+
+    model: str
+    data: str
+    dense: Point | None
+    series: tuple[Series, ...]
+
+    @property
+    def name(self) -> str:
+        """Network and data."""
+        return f"{self.model} on {self.data}"
+
+    @property
+    def points(self) -> list[tuple[Series, Point]]:
+        """All operating points."""
+        return [(series, point) for series in self.series for point in series.points]
+
+
+def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
+    """The settings, in order of appearance, and one line for all that keeps runs from being compared.
+
+    A checkpoint counts that was measured, and from which no other one of its method came: the pruned network before its
+    training is a step on the way. Dense networks count when they were trained; of several recipes the most accurate is
+    the baseline.
+    """
+    notices: list[str] = []
+    found: dict[tuple[str, str], list[tuple[Source, Row, Method]]] = {}
+    for source, row, how in _ends(sources):
+        model, data = str(row["model"] or "unknown network"), str(row["data"] or "unknown data")
+        options = (source.seen or {}).get("options") or {}
+        named = model + "".join(f" {key}={value}" for key, value in sorted(options.items()))
+        found.setdefault((named, data), []).append((source, row, how))
+    if len({data for _, data in found}) > 1:
+        notices.append(
+            f"several data sets ({', '.join(dict.fromkeys(data for _, data in found))}): "
+            "their accuracies are not compared with each other"
+        )
+    notices += _mixed(sources)
+    made = [_setting(model, data, ends, notices) for (model, data), ends in found.items()]
+    return [setting for setting in made if setting.dense or setting.series], notices
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Positions of the points (x, y) that no other one beats: with a smaller or equal x, and a larger or equal y."""
+    best, front = float("-inf"), []
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[i][1] > best:
+            best = points[i][1]
+            front.append(i)
+    return front
+
+
+def _mixed(sources: Sources) -> list[str]:
+    """Lines for versions and devices in which the measured networks differ."""
+    measured = [source for source in sources.given if source.measured]
+    versions = {json.dumps(one.history[-1].get("versions"), sort_keys=True) for one in measured if one.history}
+    devices = {str(one.measured.get("device", "cpu")).partition(":")[0] for one in measured}
+    found = []
+    if len(versions) > 1:
+        found.append(f"the networks were made with {len(versions)} sets of versions; see the provenance")
+    if len(devices) > 1:
+        found.append(f"times were measured on {' and '.join(sorted(devices))}: do not compare them")
+    return found + _doubts(sources)
+
+
+def _doubts(sources: Sources) -> list[str]:
+    """What attacks say against their own numbers, each once."""
+    doubted: dict[tuple[str, str], list[str]] = {}
+    for source in sources.given:
+        for record in source.attacks:
+            for warning in record.get("warnings", []):
+                doubted.setdefault((attack_name(record), str(warning)), []).append(base_name(source.path))
+    return [
+        f"{attack} on {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {warning}"
+        for (attack, warning), names in doubted.items()
+    ]
+
+
+def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:
+    """The measured checkpoints that are the end of their method, each once."""
+    listed = [(s, r, method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
+    came_from: set[str] = set()
+    for source, _, how in listed:
+        before = [entry.get("parent") for entry in source.history]
+        for i, parent in enumerate(before):
+            if parent and method(source.history[:i]).criterion == how.criterion:
+                came_from.add(parent)
+    ends, seen = [], set()
+    for source, row, how in listed:
+        if row["accuracy"] is None or source.sha256 in came_from or source.sha256 in seen:
+            continue
+        if how.criterion is None and not how.trained and source.seen is not None:
+            continue
+        seen.add(source.sha256)
+        ends.append((source, row, how))
+    return ends
+
+
+def _setting(model: str, data: str, ends: list[tuple[Source, Row, Method]], notices: list[str]) -> Setting:
+    groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, Row]]] = {}
+    when: dict[tuple[str | None, str], str | None] = {}
+    for source, row, how in ends:
+        if source.seen is None:
+            notices.append(f"{source.path}: without the checkpoint its method is not known; it stands in no curve")
+            continue
+        key = (how.criterion, how.recipe)
+        when[key] = how.when
+        at = groups.setdefault(key, {}).setdefault(how.target, {})
+        if how.seed in at:
+            notices.append(
+                f"{source.path} and {at[how.seed]['checkpoint']} share method, target and seed: the latter counts"
+            )
+            continue
+        at[how.seed] = row
+    dense = [
+        Point(None, tuple(rows.values())) for (name, _), at in groups.items() if name is None for rows in at.values()
+    ]
+    pruned = {key: at for key, at in groups.items() if key[0] is not None}
+    labels = _labels(list(pruned))
+    series = tuple(
+        Series(labels[key], key[0], when[key], tuple(_ordered(Point(t, tuple(r.values())) for t, r in at.items())))
+        for key, at in pruned.items()
+    )
+    best = max(dense, key=lambda point: point.stat("accuracy").mean, default=None)  # type: ignore[union-attr]
+    if len(dense) > 1:
+        notices.append(f"{model} on {data}: {len(dense)} recipes of dense training; the most accurate is the baseline")
+    return Setting(model, data, best, series)
+
+
+def _labels(keys: Sequence[tuple[str | None, str]]) -> dict[tuple[str | None, str], str]:
+    """The criterion, with what tells recipes of the same criterion apart."""
+    found: dict[tuple[str | None, str], str] = {}
+    for criterion in dict.fromkeys(name for name, _ in keys):
+        same = [key for key in keys if key[0] == criterion]
+        words = differences([recipe for _, recipe in same]) if len(same) > 1 else [""]
+        found |= {
+            key: f"{criterion} ({word})" if word else str(criterion) for key, word in zip(same, words, strict=True)
+        }
+    return found
+
+
+def _ordered(points: Iterable[Point]) -> list[Point]:
+    """By what is left, most first."""
+
+    def left(point: Point) -> tuple[float, float]:
+        weights, nodes = point.stat("weights"), point.stat("node_sparsity")
+        return (-(weights.mean if weights else 0), nodes.mean if nodes else 0)
+
+    return sorted(points, key=left)

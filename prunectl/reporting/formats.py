@@ -1,0 +1,98 @@
+"""A report for machines and papers: comma-separated values, Markdown, LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from prunectl.reporting.curves import Point, Setting, Stat
+from prunectl.reporting.rows import COLUMNS
+
+PLUS_MINUS = r" \pm "
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_&%#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Comma-separated, one line of column names; `robust` as `attack@eps=accuracy` parts."""
+    return table_csv(
+        COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
+    ).rstrip("\n")
+
+
+def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table as comma-separated values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return text.getvalue()
+
+
+def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A table for a README."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        cells = [robust_text(row) if key == "robust" else _cell(row[key]) for key in COLUMNS]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def as_latex(settings: Sequence[Setting]) -> str:
+    """A table for a paper (`booktabs`): operating points, mean and standard deviation over seeds."""
+    lines = [
+        r"\begin{tabular}{llrrrrr}",
+        r"\toprule",
+        r"criterion & target & compression & speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
+    ]
+    for setting in settings:
+        lines += [r"\midrule", rf"\multicolumn{{7}}{{l}}{{{_escaped(setting.name)}}} \\"]
+        if setting.dense is not None:
+            lines.append(_latex_row("dense", setting.dense))
+        lines += [_latex_row(series.label, point) for series, point in setting.points]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def target_text(target: float | str | None) -> str:
+    """A target as a person writes it."""
+    return "" if target is None else f"{target:g}" if isinstance(target, float) else target
+
+
+def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> str:
+    """A share as `97.10 ± 0.25` percent, without a deviation where there is one seed."""
+    if stat is None:
+        return "-"
+    mean = f"{100 * stat.mean:.{digits}f}"
+    return mean if stat.std is None else f"{mean}{between}{100 * stat.std:.{digits}f}"
+
+
+def robust_text(row: dict[str, Any]) -> str:
+    """Robust accuracies in one cell."""
+    attacks: dict[str, list[dict[str, Any]]] = row["robust"] or {}
+    parts = [f"{name}@{r['eps']:.4g}={r['robust_accuracy']:.4f}" for name, results in attacks.items() for r in results]
+    return " ".join(parts)
+
+
+def _latex_row(label: str, point: Point) -> str:
+    compression, speedup = point.stat("compression"), point.stat("speedup")
+    cells = [
+        _escaped(label),
+        _escaped(target_text(point.target)),
+        "-" if compression is None else rf"${compression.mean:.3g}\times$",
+        "-" if speedup is None else rf"${speedup.mean:.3g}\times$",
+        *(f"${share_text(point.stat(key), between=PLUS_MINUS)}$" for key in ("accuracy", "top5")),
+        str(len(point.rows)),
+    ]
+    return " & ".join(cells) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

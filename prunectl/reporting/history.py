@@ -1,0 +1,125 @@
+"""What the history of a checkpoint says: how it was pruned, to what target, with which seed."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunectl.pruning.budget import UNITS as BUDGETS
+
+TARGETS = ("sparsity", *BUDGETS, "threshold")
+_VARIES = {"seed", "device"}
+"""Options in which runs of one recipe may differ, as they do in the target of the last pruning."""
+
+History = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network was made. Without a criterion it is dense.
+
+    `target` is a sparsity, or a text such as `flops 4x`; `when` is before, during or after training; `recipe` is equal
+    for runs that differ in seed and target alone.
+    """
+
+    criterion: str | None
+    when: str | None
+    target: float | str | None
+    seed: int | str | None
+    trained: bool
+    recipe: str
+
+
+def method(history: History) -> Method:
+    """Read a history."""
+    prunings = [(i, entry["options"]) for i, entry in enumerate(history) if "criterion" in entry.get("options", {})]
+    trainings = [i for i, entry in enumerate(history) if entry["command"] == "train"]
+    when = None
+    if prunings:
+        at = prunings[0][0]
+        when = "during" if at in trainings else "after" if trainings and trainings[0] < at else "before"
+    last = prunings[-1][0] if prunings else None
+    entries = [[entry["command"], _fixed(entry.get("options", {}), aims=i == last)] for i, entry in enumerate(history)]
+    seeds = list(dict.fromkeys(entry["options"]["seed"] for entry in history if "seed" in entry.get("options", {})))
+    return Method(
+        criterion="+".join(dict.fromkeys(str(options["criterion"]) for _, options in prunings)) or None,
+        when=when,
+        target=_target(prunings[-1][1]) if prunings else None,
+        seed=seeds[0] if len(seeds) == 1 else "+".join(map(str, seeds)) or None,
+        trained=bool(trainings),
+        recipe=json.dumps(entries, sort_keys=True),
+    )
+
+
+def step(entry: dict[str, Any]) -> str:
+    """One command of a history in a word or two."""
+    options = entry.get("options", {})
+    if entry["command"] == "prune":
+        return f"prune({options.get('criterion')} {_target(options)})"
+    if entry["command"] == "train":
+        steps, total, epochs = options.get("steps", 0), options.get("total_steps", 0), options.get("epochs", 0)
+        pruning = f" {options['criterion']} {_target(options)}" if "criterion" in options else ""
+        return f"train({epochs if steps == total else f'{epochs * steps / total:.1f} of {epochs}'}{pruning})"
+    return str(entry["command"])
+
+
+def differences(recipes: Sequence[str]) -> list[str]:
+    """A few words for each recipe that tell it from the others."""
+    flat = [_flat(json.loads(recipe)) for recipe in recipes]
+    chains = [" ".join(command for command, _ in json.loads(recipe)) for recipe in recipes]
+    if len(set(chains)) == len(recipes):
+        return chains
+    keys = sorted({key for values in flat for key in values})
+    apart = [key for key in keys if len({repr(values.get(key)) for values in flat}) > 1]
+    often = Counter(key.name for key in apart)
+    heads = [[chain] if len(set(chains)) > 1 else [] for chain in chains]
+    words = [
+        ", ".join([*head, *(f"{key.said(often)}={values[key]}" for key in apart if key in values)]) or "defaults"
+        for head, values in zip(heads, flat, strict=True)
+    ]
+    return [f"{word} #{words[:i].count(word) + 1}" if words.count(word) > 1 else word for i, word in enumerate(words)]
+
+
+def _target(options: dict[str, Any]) -> float | str | None:
+    """What was asked for."""
+    budget = next((f"{kind} {options[kind]}" for kind in BUDGETS if options.get(kind) is not None), None)
+    if budget is not None:
+        return budget
+    if options.get("sparsity") is not None:
+        return float(options["sparsity"])
+    if options.get("threshold") is not None:
+        return f"threshold {options['threshold']}"
+    return options.get("scope")
+
+
+def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
+    """What runs of one recipe have in common; of a training that the clock stopped, that it was."""
+    varies = {*_VARIES, *(TARGETS if aims else ())}
+    fixed = {key: value for key, value in options.items() if key not in varies}
+    if "total_steps" in fixed and "steps" in fixed:
+        fixed["steps"] = "all" if fixed["steps"] == fixed["total_steps"] else "fewer"
+    return fixed
+
+
+@dataclass(frozen=True, order=True)
+class _Option:
+    """An option of the command at this place in a history."""
+
+    place: int
+    command: str
+    name: str
+
+    def said(self, often: Mapping[str, int]) -> str:
+        """Its name, with its command where others have the same."""
+        return self.name if often[self.name] < 2 else f"{self.command} {self.place}: {self.name}"
+
+
+def _flat(entries: list[Any]) -> dict[_Option, Any]:
+    """All options of a recipe."""
+    found: dict[_Option, Any] = {}
+    for place, (command, options) in enumerate(entries, 1):
+        for key, value in options.items():
+            values = value if isinstance(value, dict) else {key: value}
+            found |= {_Option(place, command, name): part for name, part in values.items()}
+    return found

@@ -1,0 +1,33 @@
+"""Adversarial examples that an attack left beside a checkpoint."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from prunectl.checkpoints.results import is_of
+from prunectl.reporting.findings import Adversarial
+from prunectl.reporting.network.picture import photo
+
+_MOST = 16
+
+
+def read_examples(path: Path, sha256: str | None) -> tuple[Adversarial, ...]:
+    """The examples of `NAME.examples.safetensors`; none where it does not read or is not of these bytes."""
+    if not is_of(path, sha256):
+        return ()
+    try:
+        found = load_file(path)
+        clean, turned = _pixels(found["clean"]), _pixels(found["adversarial"])
+        classes = [found[key].tolist() for key in ("label", "adversarial_prediction")]
+    except (SafetensorError, OSError, KeyError):
+        return ()
+    rows = zip(*classes, clean, turned, strict=False)
+    return tuple(Adversarial(label, answer, photo(a), photo(b)) for label, answer, a, b in rows)[:_MOST]
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] or as bytes, as bytes."""
+    return images if images.dtype == torch.uint8 else (255 * images.clamp(0, 1)).round().to(torch.uint8)

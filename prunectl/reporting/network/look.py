@@ -1,0 +1,116 @@
+"""All that the page shows of the inside of one network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from prunectl.checkpoints.checkpoint import Checkpoint, read
+from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.results import is_of
+from prunectl.data.images import ImageData
+from prunectl.errors import PrunectlError
+from prunectl.masks import prunable
+from prunectl.reporting.findings import Look, Sample, Speed, Values
+from prunectl.reporting.history import method
+from prunectl.reporting.network.examples import read_examples
+from prunectl.reporting.network.layers import layers, whole_masks
+from prunectl.reporting.network.saliency import samples
+from prunectl.reporting.network.speed import speed
+from prunectl.reporting.network.values import read_scores, values
+from prunectl.reporting.sources import Source
+
+SCORES = ".scores.safetensors"
+
+
+def look(
+    source: Source,
+    lineage: Sequence[Source] = (),
+    *,
+    images: Callable[[Checkpoint], ImageData] | None = None,
+    run: bool = True,
+) -> Look:
+    """Look into the network of a checkpoint; `lineage` are its ancestors, oldest first.
+
+    With `run`, it classifies some of the `images` that are loaded for it, and is timed. What cannot be found is told
+    under `missing`, and stops nothing else.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    checkpoint = read(source.path)
+    masks = whole_masks(checkpoint)
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    weights = _flat(checkpoint)
+    missing: dict[str, str] = {}
+    scores = _scores(source, lineage, masks, missing)
+    shown, timed = _samples(checkpoint, images if run else None, missing), _speed(checkpoint, run, missing)
+    return Look(
+        path=source.path,
+        layers=layers(masks),
+        weights=values(weights[weights != 0], kept=kept),
+        before=_before(lineage, kept),
+        scores=scores,
+        samples=shown,
+        adversarial=read_examples(beside(source.path, ".examples.safetensors"), source.sha256),
+        speed=timed,
+        missing=missing,
+    )
+
+
+def _before(lineage: Sequence[Source], kept: int) -> Values | None:
+    """The weights of the last dense ancestor."""
+    dense: Path | None = next((one.path for one in reversed(lineage) if method(one.history).criterion is None), None)
+    if dense is None:
+        return None
+    return values(_flat(read(dense)), kept=kept)
+
+
+def _flat(checkpoint: Checkpoint) -> Tensor:
+    """All prunable weights, one after the other."""
+    weights = [weight.detach().flatten() for weight in prunable(checkpoint.model).values()]
+    return torch.cat(weights) if weights else torch.empty(0)
+
+
+def _scores(
+    source: Source, lineage: Sequence[Source], masks: Mapping[str, Tensor], missing: dict[str, str]
+) -> Values | None:
+    """The scores beside the checkpoint, or beside the last ancestor that has some."""
+    files = {beside(one.path, SCORES): one.sha256 for one in (source, *reversed(lineage))}
+    there = [file for file in files if file.exists()]
+    file = next((file for file in there if is_of(file, files[file])), None)
+    if file is None:
+        missing["scores"] = (
+            f"{there[0]} does not read, or holds scores of another network."
+            if there
+            else f"No {next(iter(files)).name} lies beside the checkpoint or its ancestors."
+        )
+        return None
+    results = (entry.get("result", {}) for entry in reversed(source.history))
+    found = read_scores(
+        file, masks, next((result["node_sparsity"] for result in results if "node_sparsity" in result), None)
+    )
+    if found is None:
+        missing["scores"] = f"{file} does not read, or holds scores of another network."
+    return found
+
+
+def _samples(
+    checkpoint: Checkpoint, images: Callable[[Checkpoint], ImageData] | None, missing: dict[str, str]
+) -> tuple[Sample, ...]:
+    if images is None:
+        missing["samples"] = "The network was not run for this page."
+        return ()
+    try:
+        return samples(checkpoint, images(checkpoint))
+    except PrunectlError as error:
+        missing["samples"] = f"The images could not be loaded: {error}."
+        return ()
+
+
+def _speed(checkpoint: Checkpoint, run: bool, missing: dict[str, str]) -> Speed | None:
+    if run:
+        return speed(checkpoint)
+    missing["speed"] = "The network was not run for this page."
+    return None

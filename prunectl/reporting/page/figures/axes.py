@@ -1,0 +1,155 @@
+"""What accuracy is drawn against, and what is drawn upwards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from prunectl.reporting.curves import Point, Row, Setting, Value
+from prunectl.reporting.rows import images_of
+from prunectl.reporting.sources import Sources
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What accuracy is drawn against: a value of each operating point.
+
+    `better` says which end is better. The scale `times` is a logarithmic axis of 2x, 4x, ...; `zero` begins at 0.
+    """
+
+    name: str
+    label: str
+    value: Callable[[Point], float | None]
+    scale: str = "linear"
+    better: str = "more"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is drawn upwards: a share, shown in percent."""
+
+    name: str
+    title: str
+    value: Value
+    near: float | None = None
+    """Show only this many points below the dense network."""
+
+
+def _mean(key: str, factor: float = 1.0) -> Callable[[Point], float | None]:
+    def value(point: Point) -> float | None:
+        found = point.stat(key)
+        return None if found is None else found.mean * factor
+
+    return value
+
+
+def _time(point: Point) -> float | None:
+    found = point.median("latency_1_s")
+    return None if found is None else 1e3 * found
+
+
+TOP1 = Measure("top1", "top-1 accuracy", lambda row: row["accuracy"])
+CLOSE = Measure("close", "close to dense: top-1 accuracy", lambda row: row["accuracy"], near=6)
+TOP5 = Measure("top5", "top-5 accuracy", lambda row: row["top5"])
+
+AXES = (
+    Axis(
+        "weights",
+        "fewer weights (dense / kept); above: weight sparsity",
+        _mean("compression"),
+        "times",
+        note="Compression: the prunable weights of the dense network over those kept.",
+    ),
+    Axis(
+        "nodes",
+        "node sparsity (%)",
+        _mean("node_sparsity", 100),
+        note="Channels and neurons that are gone, or that no path of kept weights reaches.",
+    ),
+    Axis(
+        "flops",
+        "fewer FLOPs, pruned weights left out (dense / left)",
+        _mean("speedup"),
+        "times",
+        note="The theoretical speed-up: a bound that only hardware for sparse weights comes near.",
+    ),
+    Axis(
+        "size",
+        "size (KB, smaller to the right), pruned weights left out",
+        _mean("compressed_bytes", 1e-3),
+        "log",
+        "less",
+        "A bit for every entry that can be pruned, and the values of those kept.",
+    ),
+    Axis(
+        "latency",
+        "time for one image (ms)",
+        _time,
+        "zero",
+        "less",
+        "As `eval` measured it, the median over seeds. A mask alone saves no time; removed nodes do.",
+    ),
+)
+
+
+def training_axis(setting: Setting) -> Axis:
+    """How many times fewer FLOPs all trainings took that led to a network, beside the dense one's."""
+    dense = setting.dense.stat("training_flops") if setting.dense else None
+
+    def value(point: Point) -> float | None:
+        spent = point.stat("training_flops")
+        return dense.mean / spent.mean if dense and spent else None
+
+    return Axis(
+        "training",
+        "fewer training FLOPs (dense / own)",
+        value,
+        "times",
+        note="All trainings that led to the network, as executed: what is pruned after a training pays for it in full.",
+    )
+
+
+def robust_measures(setting: Setting) -> list[Measure]:
+    """One for every attack and eps that any of the networks stood."""
+    found: dict[tuple[str, float], None] = {}
+    for point in [*([setting.dense] if setting.dense else []), *(point for _, point in setting.points)]:
+        for row in point.rows:
+            for attack, results in (row["robust"] or {}).items():
+                found |= {(attack, result["eps"]): None for result in results}
+    return [
+        Measure(f"robust{i}", f"robust accuracy, {attack} at ε = {eps:.3g}", _robust(attack, eps))
+        for i, (attack, eps) in enumerate(sorted(found))
+    ]
+
+
+def corruption_measures(sources: Sources) -> list[Measure]:
+    """Mean accuracy over corruptions and severities, one for every choice of corruptions and images."""
+    found: dict[str, dict[str, float]] = {}
+    for source in sources.given:
+        for record in source.attacks:
+            if record.get("corruptions"):
+                mean = fmean(entry["accuracy"] for entry in record["corruptions"])
+                found.setdefault(_corruptions(record), {})[str(source.path)] = mean
+    return [
+        Measure(f"corruptions{i}", f"accuracy on {name}, mean over severities", _of(found[name]))
+        for i, name in enumerate(sorted(found))
+    ]
+
+
+def _corruptions(record: dict[str, Any]) -> str:
+    """Which corruptions, of which images."""
+    kinds = dict.fromkeys(entry["corruption"] for entry in record["corruptions"])
+    return f"corrupted images ({', '.join(kinds)}){images_of(record)}"
+
+
+def _of(means: dict[str, float]) -> Value:
+    return lambda row: means.get(row["checkpoint"])
+
+
+def _robust(attack: str, eps: float) -> Value:
+    def value(row: Row) -> float | None:
+        results = (row["robust"] or {}).get(attack, [])
+        return next((r["robust_accuracy"] for r in results if r["eps"] == eps), None)
+
+    return value

@@ -1,0 +1,194 @@
+"""Accuracy against what was saved: one line for every method, with a band over seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prunectl.reporting.curves import Point, Series, Setting, pareto
+from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.page.figures.axes import Axis, Measure
+from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Style, drawing, to_svg
+
+_FEW = 5.0
+"""Percentage points."""
+Styles = Mapping[str, Style]
+"""By the label of a method."""
+
+
+def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
+    """The figure of one axis; None where nothing was measured on it, or nothing varies."""
+    lines = {s: _line(s, axis, measure) for s in setting.series}
+    lines = {series: line for series, line in lines.items() if line}
+    every = [entry for line in lines.values() for entry in line]
+    dense = _dense(setting, axis, measure)
+    if measure.near is not None and (dense is None or not _spreads(every, dense, measure.near)):
+        return None
+    if not every or len({round(x, 9) for x, *_ in [*every, *([dense] if dense else [])]}) < 2:
+        return None
+    sign = 1 if axis.better == "less" else -1
+    front = pareto([(sign * x, y.mean) for x, y, _ in every])
+    title = f"{measure.title} against {axis.label.partition(' (')[0].partition(',')[0]}"
+    alt = _alt(title, lines, dense)
+    name = f"{prefix}-{measure.name}-{axis.name}"
+    with drawing() as (figure, axes):
+        hovers = _draw(axes, lines, dense, styles, joined=axis.scale != "zero")
+        best = sorted((every[i][0], 100 * every[i][1].mean) for i in front)
+        axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, alpha=0.35, zorder=1.5, gid="pareto-line")
+        axes.plot(*zip(*best, strict=True), **_RING, gid="pareto")
+        _scale(axes, axis, [x for x, *_ in every] + ([dense[0]] if dense else []))
+        _room(axes)
+        if measure.near is not None and dense is not None:
+            top = max(y.mean + (y.std or 0) for _, y, _ in [*every, dense])
+            axes.set_ylim(100 * dense[1].mean - measure.near, min(100 * top, 100) + 0.2)
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel(f"{measure.title.partition(',')[0].removeprefix('close to dense: ')} (%)")
+        svg = to_svg(figure, name, alt, hovers)
+    columns = ("method", "target", axis.label, f"{measure.title} mean", "std", "seeds", "pareto")
+    numbers = _numbers(lines, dense, {id(every[i]) for i in front})
+    return Figure(name, title[0].upper() + title[1:], axis.note, alt, svg, columns, numbers)
+
+
+_RING: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 9.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.9,
+}
+
+Entry = tuple[float, Any, Point]
+"""x, the `Stat` upwards, the operating point."""
+
+
+def _line(series: Series, axis: Axis, measure: Measure) -> list[Entry]:
+    found = [(axis.value(point), point.stat(measure.value), point) for point in series.points]
+    return [(x, y, point) for x, y, point in found if x is not None and y is not None]
+
+
+def _dense(setting: Setting, axis: Axis, measure: Measure) -> Entry | None:
+    if setting.dense is None:
+        return None
+    x, y = axis.value(setting.dense), setting.dense.stat(measure.value)
+    return None if x is None or y is None else (x, y, setting.dense)
+
+
+def _spreads(every: Sequence[Entry], dense: Entry, near: float) -> bool:
+    """Whether some points are so low that those close to the dense network are not told apart."""
+    return any(dense[1].mean - y.mean > 3 * near / 100 for _, y, _ in every)
+
+
+def _draw(
+    axes: Any, lines: Mapping[Series, list[Entry]], dense: Entry | None, styles: Styles, *, joined: bool
+) -> list[Hover]:
+    """Dense baseline, then a line and a band for every method; points with whiskers where they are not `joined`."""
+    hovers = []
+    if dense:
+        x, y, point = dense
+        axes.axhline(100 * y.mean, color=INK, linewidth=1, linestyle=(0, (6, 3)), gid="dense")
+        if y.std:
+            axes.axhspan(100 * (y.mean - y.std), 100 * (y.mean + y.std), color=INK, alpha=0.08, linewidth=0)
+        axes.plot([x], [100 * y.mean], marker="h", color=INK, markersize=7, gid="dense-point")
+        hovers.append(Hover(axes, x, 100 * y.mean, f"dense: {share_text(y)} % ({len(point.rows)} seeds)"))
+    for series, line in lines.items():
+        style = styles[series.label]
+        xs, means = [x for x, *_ in line], [100 * y.mean for _, y, _ in line]
+        low = [100 * (y.mean - (y.std or 0)) for _, y, _ in line]
+        high = [100 * (y.mean + (y.std or 0)) for _, y, _ in line]
+        if joined:
+            axes.fill_between(
+                xs, low, high, color=style.colour, alpha=0.15, linewidth=0, gid=f"series-{style.number}-band"
+            )
+            axes.plot(xs, means, **style.line, gid=f"series-{style.number}-line")
+        else:
+            axes.vlines(xs, low, high, color=style.colour, linewidth=1, alpha=0.5, gid=f"series-{style.number}-band")
+            axes.plot(xs, means, **{**style.line, "linestyle": "none"}, gid=f"series-{style.number}-line")
+        for (x, y, point), mean in zip(line, means, strict=True):
+            drop = f", {100 * (y.mean - dense[1].mean):+.2f} to dense" if dense else ""
+            text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({y.count} seeds)"
+            hovers.append(Hover(axes, x, mean, text, style.number))
+    return hovers
+
+
+def _room(axes: Any) -> None:
+    """Show no less than a few points, in which seeds differ, and nothing beyond 100 %."""
+    low, high = axes.get_ylim()
+    more = max(_FEW - (high - low), 0) / 2
+    low, high = max(low - more, -0.5), min(high + more, 101.5)
+    axes.set_ylim(low, max(high, low + _FEW))
+
+
+def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:
+    """The scale that the field uses for this axis, with ticks that are read at a glance."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
+
+    if axis.scale in {"times", "log"}:
+        axes.set_xscale("log", base=2 if axis.scale == "times" else 10)
+        ticks = _powers(min(xs), max(xs)) if axis.scale == "times" else _decades(min(xs), max(xs))
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        suffix = "×" if axis.scale == "times" else ""
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: f"{x:,.0f}{suffix}" if x >= 100 else f"{x:.3g}{suffix}")
+        )
+    if axis.scale == "zero":
+        axes.set_xlim(0, 1.08 * max(xs))
+    if axis.scale == "log":
+        axes.invert_xaxis()
+    if axis.name == "weights":
+        above = axes.secondary_xaxis("top")
+        above.set_xscale("log", base=2)
+        above.spines["top"].set_visible(False)
+        above.xaxis.set_major_locator(FixedLocator(_apart([1 / (1 - s) for s in _SPARSITIES], min(xs), max(xs))))
+        above.xaxis.set_minor_locator(NullLocator())
+        above.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - 1 / x):.3g} %"))
+        above.tick_params(length=0, pad=1)
+
+
+_SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+
+def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    """Those of the ticks within the values that leave room for a label each on a logarithmic axis."""
+    room = (max(high, 2) / max(low, 1e-9)) ** 0.115
+    found: list[float] = []
+    for tick in ticks:
+        if tick <= high * 1.1 and (not found or tick / found[-1] >= room):
+            found.append(tick)
+    return found
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of two that span the values, at most eight of them."""
+    exponents = range(-10, 24)
+    inside = [2.0**e for e in exponents if low / 1.2 <= 2.0**e <= high * 1.2]
+    every = -(-len(inside) // 8) or 1
+    return inside[::every]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... within the values."""
+    inside = [m * 10.0**e for e in range(-6, 12) for m in (1, 2, 5) if low / 1.2 <= m * 10.0**e <= high * 1.2]
+    return inside if len(inside) <= 7 else [x for x in inside if f"{x:e}"[0] == "1"]
+
+
+def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -> str:
+    """What the figure shows, in a sentence or two."""
+    parts = [
+        f"{series.label} goes from {share_text(line[0][1])} to {share_text(line[-1][1])} percent"
+        for series, line in lines.items()
+    ]
+    base = f" The dense network has {share_text(dense[1])} percent." if dense else ""
+    return f"Line chart: {title}. " + "; ".join(parts) + "." + base
+
+
+def _numbers(lines: Mapping[Series, list[Entry]], dense: Entry | None, front: set[int]) -> tuple[tuple[Any, ...], ...]:
+    found: list[tuple[Any, ...]] = []
+    if dense:
+        x, y, _ = dense
+        found.append(("dense", None, x, y.mean, y.std, y.count, None))
+    for series, line in lines.items():
+        found += [
+            (series.label, entry[2].target, entry[0], entry[1].mean, entry[1].std, entry[1].count, id(entry) in front)
+            for entry in line
+        ]
+    return tuple(found)

@@ -1,0 +1,209 @@
+"""What a training went through: of one network with all that came before it, and of all networks side by side."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunectl.reporting.curves import Setting
+from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Style, drawing, plain, to_svg
+from prunectl.reporting.sources import Source, Sources
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The trainings that led to a network, one after the other: records with `total_step` and `total_flops`."""
+
+    records: tuple[Record, ...]
+    events: tuple[tuple[int, int, str], ...]
+    """(step, FLOPs, what pruned)."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a panel."""
+
+    label: str
+    key: str
+    style: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    name: str
+    title: str
+    unit: str
+    lines: tuple[_Line, ...]
+    x: str = "total_step"
+    scale: float = 1.0
+    zero: bool = False
+    """Whether the axis begins at 0."""
+    caption: str = ""
+
+
+_TRAIN = {"color": SERIES[0], "linestyle": "-"}
+_TEST = {"color": SERIES[1], "linestyle": "--", "marker": "o", "markersize": 4}
+_LOSS = (_Line("training", "loss", _TRAIN), _Line("evaluation", "eval_loss", _TEST))
+_ACCURACY = (_Line("training", "accuracy", _TRAIN), _Line("evaluation", "eval_accuracy", _TEST))
+_PANELS = (
+    _Panel("loss-steps", "Loss over steps", "loss", _LOSS),
+    _Panel("accuracy-steps", "Accuracy over steps", "accuracy (%)", _ACCURACY, scale=100),
+    _Panel("loss-flops", "Loss over cumulative FLOPs", "loss", _LOSS, x="total_flops"),
+    _Panel("accuracy-flops", "Accuracy over cumulative FLOPs", "accuracy (%)", _ACCURACY, x="total_flops", scale=100),
+    _Panel(
+        "sparsity",
+        "Sparsity over steps",
+        "sparsity (%)",
+        (
+            _Line("weights", "weight_sparsity", {"color": SERIES[2], "linestyle": "-"}),
+            _Line("nodes", "node_sparsity", {"color": SERIES[3], "linestyle": "--"}),
+        ),
+        scale=100,
+        zero=True,
+    ),
+    _Panel("lr", "Learning rate", "learning rate", (_Line("learning rate", "lr", {"color": SERIES[4]}),), zero=True),
+    _Panel(
+        "throughput",
+        "Throughput",
+        "images per second",
+        (_Line("images per second", "rate", {"color": SERIES[5]}),),
+        zero=True,
+        caption="Images over the time since the last record; evaluation at the end of an epoch is in it.",
+    ),
+    _Panel(
+        "memory",
+        "Peak memory",
+        "memory (MB)",
+        (_Line("memory", "memory_bytes", {"color": SERIES[6]}),),
+        scale=1e-6,
+        zero=True,
+        caption="Allocated on the GPU, or resident in the process on a CPU, since the program began.",
+    ),
+)
+
+
+def course(source: Source, lineage: Sequence[Source]) -> Course:
+    """Put the logs of a network and its ancestors together."""
+    records: list[Record] = []
+    events: list[tuple[int, int, str]] = []
+    step = flops = 0
+    for one in (*lineage, source):
+        last = one.history[-1] if one.history else {}
+        if last.get("command") == "prune":
+            asked = last["options"]
+            events.append((step, flops, f"{asked.get('criterion')}"))
+        if last.get("command") != "train" and one.history:
+            continue
+        before = 0.0
+        for record in one.log:
+            taken = record.get("seconds", 0) - before
+            before = record.get("seconds", 0)
+            now = {
+                **record,
+                "total_step": step + record.get("step", 0),
+                "total_flops": flops + record.get("training_flops", 0),
+                "rate": record["images"] / taken if taken > 0 and "images" in record else None,
+            }
+            records.append(now)
+            if "pruned" in record:
+                criterion = last.get("options", {}).get("criterion", "pruned")
+                events.append((now["total_step"], now["total_flops"], str(criterion)))
+        if one.log:
+            step, flops = records[-1]["total_step"], records[-1]["total_flops"]
+    return Course(tuple(records), tuple(events))
+
+
+def panels(found: Course, *, prefix: str) -> list[Figure]:
+    """The figures of one course; a panel without numbers is left out."""
+    made = [_panel(found, panel, f"{prefix}-{panel.name}") for panel in _PANELS]
+    return [figure for figure in made if figure is not None]
+
+
+def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
+    lines = [(line, _points(found.records, panel, line.key)) for line in panel.lines]
+    lines = [(line, points) for line, points in lines if points]
+    if not lines:
+        return None
+    steps = panel.x == "total_step"
+    unit, factor = ("step", 1.0) if steps else _flops_unit(max(x for _, points in lines for x, _ in points))
+    events = [((step if steps else flops) * factor, what) for step, flops, what in found.events]
+    alt = f"Line chart: {panel.title}. " + " ".join(
+        f"{line.label}: from {points[0][1]:.4g} to {points[-1][1]:.4g}." for line, points in lines
+    )
+    with drawing() as (figure, axes):
+        for line, points in lines:
+            xs, ys = zip(*points, strict=True)
+            axes.plot([x * factor for x in xs], ys, label=line.label, **line.style)
+        for at, _ in events:
+            axes.axvline(at, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), alpha=0.6)
+        if events:
+            at, what = events[0]
+            axes.annotate(
+                f" {plain(what)}" if len(events) == 1 else f" {len(events)} prunings",
+                (at, 1.0),
+                xycoords=("data", "axes fraction"),
+                va="bottom",
+                fontsize=8,
+            )
+        axes.set_xlabel(unit)
+        axes.set_ylabel(panel.unit)
+        if panel.zero:
+            most = max(y for _, points in lines for _, y in points)
+            axes.set_ylim(0, 1.1 * most if most > 0 else 1)
+        if len(lines) > 1:
+            axes.legend()
+        svg = to_svg(figure, name, alt)
+    numbers = tuple((line.label, x, y) for line, points in lines for x, y in points)
+    return Figure(name, panel.title, panel.caption, alt, svg, ("line", panel.x, panel.unit), numbers)
+
+
+def _points(records: Sequence[Record], panel: _Panel, key: str) -> list[tuple[float, float]]:
+    return [(r[panel.x], r[key] * panel.scale) for r in records if isinstance(r.get(key), int | float)]
+
+
+def _flops_unit(most: float) -> tuple[str, float]:
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if most >= size:
+            return f"cumulative training FLOPs ({unit})", 1 / size
+    return "cumulative training FLOPs", 1.0
+
+
+def all_courses(
+    setting: Setting, sources: Sources, styles: Mapping[str, Style], *, prefix: str, suffix: str = ""
+) -> Figure | None:
+    """Evaluation accuracy over cumulative FLOPs of every run, in the colours of the methods."""
+    by_path = {str(source.path): source for source in sources.given}
+    runs: list[tuple[str, int | None, Callable[[], dict[str, Any]], list[tuple[float, float]]]] = []
+
+    def add(label: str, rows: Sequence[Mapping[str, Any]], number: int | None, style: dict[str, Any]) -> None:
+        for row in rows:
+            source = by_path[row["checkpoint"]]
+            records = course(source, sources.lineage.get(source.path, ())).records
+            points = [(r["total_flops"], 100 * r["eval_accuracy"]) for r in records if "eval_accuracy" in r]
+            if points:
+                runs.append((label, number, lambda: style, points))
+
+    if setting.dense is not None:
+        add("dense", setting.dense.rows, None, {"color": INK, "linestyle": "-"})
+    for series, point in setting.points:
+        style = styles[series.label]
+        add(series.label, point.rows, style.number, {"color": style.colour, "linestyle": style.dash})
+    if not runs:
+        return None
+    unit, factor = _flops_unit(max(x for *_, points in runs for x, _ in points))
+    alt = f"Line chart: evaluation accuracy over cumulative training FLOPs of {len(runs)} runs."
+    name = f"{prefix}-courses"
+    with drawing() as (figure, axes):
+        for i, (_, number, style_of, points) in enumerate(runs):
+            xs, ys = zip(*points, strict=True)
+            gid = f"series-{number}-run{i}" if number is not None else f"dense-run{i}"
+            thin = 1.3 if number is None else 0.8
+            axes.plot([x * factor for x in xs], ys, **style_of(), linewidth=thin, alpha=0.65, gid=gid)
+        axes.set_xlabel(unit)
+        axes.set_ylabel("evaluation accuracy (%)")
+        svg = to_svg(figure, name, alt)
+    numbers = tuple((label, i, x, y) for i, (label, _, _, points) in enumerate(runs) for x, y in points)
+    caption = "One line for every run, a value for every epoch; trainings before pruning are in it."
+    title = f"Evaluation accuracy over cumulative FLOPs, all runs{suffix}"
+    return Figure(name, title, caption, alt, svg, ("method", "run", "total_flops", "evaluation accuracy %"), numbers)

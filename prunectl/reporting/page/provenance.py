@@ -1,0 +1,83 @@
+"""Where the checkpoints come from: a tree of the commands that made them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prunectl.checkpoints.header import base_name
+from prunectl.reporting.history import method
+from prunectl.reporting.sources import Source
+
+
+@dataclass(frozen=True)
+class Member:
+    """A checkpoint at the end of its commands."""
+
+    name: str
+    sha256: str
+    command: str
+    versions: str
+
+
+@dataclass(eq=False)
+class Step:
+    """A command that was run `count` times on what the step above left, and the checkpoints that it made."""
+
+    label: str
+    count: int = 0
+    members: list[Member] = field(default_factory=list)
+    children: dict[str, "Step"] = field(default_factory=dict)
+
+
+def tree(sources: Sequence[Source]) -> list[Step]:
+    """The first commands, with those that followed as children; equal commands with other seeds and targets are one."""
+    root = Step("")
+    seen: set[tuple[int, str]] = set()
+    for source in sources:
+        at = root
+        for i, entry in enumerate(source.history, 1):
+            at = at.children.setdefault(_label(entry), Step(_label(entry)))
+            until = (id(at), json.dumps(source.history[:i], sort_keys=True))
+            if until not in seen:
+                seen.add(until)
+                at.count += 1
+        if source.history:
+            last = source.history[-1]
+            at.members.append(Member(base_name(source.path), source.sha256 or "", command(last), _versions(last)))
+    return list(root.children.values())
+
+
+def command(entry: dict[str, Any]) -> str:
+    """A command with its options, those that are off left out."""
+    given = {k: v for k, v in entry.get("options", {}).items() if v is not False and v not in (None, [], {}, "")}
+    return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
+
+
+def versions(sources: Sequence[Source]) -> list[str]:
+    """Every set of versions that made a checkpoint."""
+    return list(dict.fromkeys(text for one in sources for entry in one.history if (text := _versions(entry))))
+
+
+def seeds(sources: Sequence[Source]) -> list[str]:
+    """Every seed, in order."""
+    found = {str(seed) for one in sources if (seed := method(one.history).seed) is not None}
+    return sorted(found, key=lambda text: (len(text), text))
+
+
+def _label(entry: dict[str, Any]) -> str:
+    options = entry.get("options", {})
+    if entry["command"] == "train":
+        during = f", {options['criterion']}" if "criterion" in options else ""
+        return f"train {options.get('epochs', '?')} epochs{during}"
+    if entry["command"] == "prune":
+        return f"prune {options.get('criterion')}"
+    return str(entry["command"])
+
+
+def _versions(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in entry.get("versions", {}).items())
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)

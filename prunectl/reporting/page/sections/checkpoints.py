@@ -1,0 +1,55 @@
+"""All checkpoints as a table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.header import base_name
+from prunectl.reporting.formats import robust_text
+from prunectl.reporting.page.blocks import Cell, Section, Table
+from prunectl.reporting.sources import Source
+
+_NUMBERS = (
+    ("target_sparsity", "target", "{:g}", 1.0),
+    ("accuracy", "top-1 %", "{:.2f}", 100.0),
+    ("top5", "top-5 %", "{:.2f}", 100.0),
+    ("loss", "loss", "{:.4f}", 1.0),
+    ("weight_sparsity", "weight sparsity", "{:.4f}", 1.0),
+    ("node_sparsity", "node sparsity", "{:.4f}", 1.0),
+    ("weights", "weights", "{:,}", 1),
+    ("flops", "FLOPs", "{:,}", 1),
+    ("nonzero_flops", "FLOPs without pruned weights", "{:,}", 1),
+    ("training_flops", "training GFLOPs", "{:,.4g}", 1e-9),
+    ("bytes", "bytes", "{:,}", 1),
+    ("latency_1_s", "ms, 1 image", "{:.3f}", 1e3),
+    ("latency_64_s", "ms, 64 images", "{:.2f}", 1e3),
+)
+
+
+def checkpoints_section(sources: Sequence[Source], rows: Sequence[dict[str, Any]]) -> Section:
+    """One row for every checkpoint that was given."""
+    columns = ("checkpoint", "criterion", "seed", *(title for _, title, *_ in _NUMBERS), "robust", "sha256")
+    numeric = (False, False, True, *(True for _ in _NUMBERS), False, False)
+    body = tuple(_row(source, row) for source, row in zip(sources, rows, strict=True))
+    return Section(
+        "checkpoints",
+        "All checkpoints",
+        "Of results on the very bytes of each checkpoint; where something was measured several times, the last one.",
+        tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, search=True)],
+    )
+
+
+def _row(source: Source, row: dict[str, Any]) -> tuple[Cell, ...]:
+    seed = row["seed"]
+    return (
+        Cell(base_name(Path(row["checkpoint"]))),
+        Cell(row["criterion"] or "dense"),
+        Cell("" if seed is None else str(seed), seed if isinstance(seed, int) else None),
+        *(_cell(row[key], form, factor) for key, _, form, factor in _NUMBERS),
+        Cell(robust_text(row)),
+        Cell((source.sha256 or "")[:12]),
+    )
+
+
+def _cell(value: float | None, form: str, factor: float) -> Cell:
+    return Cell("-") if value is None else Cell(form.format(value * factor), value)

@@ -1,0 +1,143 @@
+"""The rows of a report: one for every checkpoint, plain values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.results import data_name
+from prunectl.reporting.history import method, step
+from prunectl.reporting.sources import Source, Sources, collect
+
+COLUMNS = (
+    "checkpoint",
+    "model",
+    "data",
+    "criterion",
+    "target_sparsity",
+    "seed",
+    "steps",
+    "accuracy",
+    "top5",
+    "loss",
+    "weight_sparsity",
+    "compression",
+    "node_sparsity",
+    "weights",
+    "flops",
+    "nonzero_flops",
+    "speedup",
+    "training_flops",
+    "bytes",
+    "compressed_bytes",
+    "latency_1_s",
+    "latency_64_s",
+    "robust",
+)
+
+
+def report(paths: Sequence[Path], *, parents: bool = False) -> list[dict[str, Any]]:
+    """One row of plain values for every checkpoint, in the order given; what was not measured is None.
+
+    A measurement counts when it was taken on the very bytes of the checkpoint; of several the last one counts. With
+    `parents`, the checkpoints that each one came from stand before it, as far as they lie in its folder.
+
+    Raises:
+        FileError, CheckpointError: a checkpoint is missing or damaged.
+    """
+    return rows(collect(paths, parents=parents))
+
+
+def rows(sources: Sources) -> list[dict[str, Any]]:
+    """The rows of what was read.
+
+    `compression` is the dense network's prunable weights over those kept, `speedup` its FLOPs over those left without
+    pruned weights (theoretical); `training_flops` are those of all trainings that led to the network.
+    """
+    return [_row(source, sources.lineage.get(source.path, ())) for source in sources.given]
+
+
+def _row(source: Source, lineage: Sequence[Source]) -> dict[str, Any]:
+    """What is known of one checkpoint."""
+    seen, measured = source.seen or {}, source.measured
+    how = method(source.history)
+    dense = seen.get("dense") or measured.get("dense") or {}
+    weights = seen.get("weights", measured.get("weights"))
+    latency = {entry["batch"]: entry["median_s"] for entry in measured.get("latency", [])}
+    return {
+        "checkpoint": str(source.path),
+        "model": seen.get("model"),
+        "data": data_name(measured["data"]) if measured else seen.get("data"),
+        "criterion": how.criterion,
+        "target_sparsity": how.target if isinstance(how.target, float) else None,
+        "seed": how.seed,
+        "steps": " ".join(step(entry) for entry in source.history),
+        **{key: measured.get(key) for key in ("accuracy", "top5", "loss", "node_sparsity")},
+        "weight_sparsity": seen.get("weight_sparsity", measured.get("weight_sparsity")),
+        "compression": _times(dense.get("weights"), weights),
+        "weights": weights,
+        "flops": _flops(seen) if seen else measured.get("flops"),
+        "nonzero_flops": measured.get("nonzero_flops"),
+        "speedup": _times(dense.get("flops"), measured.get("nonzero_flops")),
+        "training_flops": training_flops(source, lineage),
+        "bytes": sum(tensor["bytes"] for tensor in seen["tensors"]) if seen else measured.get("bytes"),
+        "compressed_bytes": measured.get("compressed_bytes"),
+        "latency_1_s": latency.get(1),
+        "latency_64_s": latency.get(64),
+        "robust": _robust(source) or None,
+    }
+
+
+def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
+    """FLOPs of all trainings that led to a network, from their logs; None where a log or an ancestor is missing.
+
+    Scoring is not counted: 5 batches in a round, against thousands in a training.
+    """
+    spent = 0
+    by_length = {len(one.history): one for one in (*lineage, source)}
+    for i, entry in enumerate(source.history, 1):
+        if entry["command"] == "train":
+            one = by_length.get(i)
+            if one is None or not one.log or "training_flops" not in one.log[-1]:
+                return None
+            spent += one.log[-1]["training_flops"]
+    return spent or None
+
+
+def attack_name(record: dict[str, Any]) -> str:
+    """An attack with what makes its numbers differ from those under its defaults.
+
+    Norm, options, a target, the network that adversarials were made on, fewer images, held-out ones.
+    """
+    options = "".join(f" {key}={value}" for key, value in sorted(record.get("options", {}).items()))
+    norm = record.get("norm")
+    kind = "" if norm in (None, "linf") or str(norm) in record["attack"] else f" ({norm})"
+    aim = f" aimed at {record['target']}" if "target" in record else ""
+    origin = f" from {record['source'][:8]}" if record.get("source") else ""
+    return f"{record['attack']}{kind}{options}{aim}{origin}{images_of(record)}"
+
+
+def images_of(record: dict[str, Any]) -> str:
+    """On which images, where these are not the whole test set."""
+    done, there = record.get("images"), record.get("test_images")
+    fewer = f" on {done} of {there} images" if done != there else ""
+    return fewer + (" held out" if record.get("data", {}).get("tuning") else "")
+
+
+def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
+    """Results by attack, in the order of their eps; of several at one eps the last one."""
+    attacks: dict[str, dict[float, dict[str, Any]]] = {}
+    for record in source.attacks:
+        results = {result["eps"]: result for result in record.get("results", [])}
+        if results:
+            attacks.setdefault(attack_name(record), {}).update(results)
+    return {name: [found[e] for e in sorted(found)] for name, found in attacks.items()}
+
+
+def _times(dense: int | None, now: int | None) -> float | None:
+    return dense / now if dense and now else None
+
+
+def _flops(seen: dict[str, Any]) -> int:
+    """FLOPs per image as executed: those of what last removed nodes, else of the dense network."""
+    results = [entry.get("result", {}) for entry in seen["history"]]
+    return int(next((r["flops"] for r in reversed(results) if "nodes" in r), seen["dense"]["flops"]))

@@ -1,0 +1,199 @@
+"""What a report is made of: checkpoints with their results and logs, and what is amiss with them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, beside
+from prunectl.checkpoints.inspect import inspect
+from prunectl.checkpoints.results import data_name, is_on
+from prunectl.errors import FileError
+from prunectl.reporting.ancestors import Ancestors
+
+RESULTS, LOG = ".results.jsonl", ".log.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A checkpoint, the results of its very bytes, and the log of the training that made it.
+
+    `seen` is what `inspect` tells, None where only results or a log are left.
+    """
+
+    path: Path
+    seen: dict[str, Any] | None
+    sha256: str | None
+    results: tuple[dict[str, Any], ...]
+    log: tuple[dict[str, Any], ...]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The commands that made it, oldest first."""
+        return [] if self.seen is None else list(self.seen["history"])
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The last record of `eval` on the network's own data, else on other data, else empty."""
+        found = [record for record in self.results if record.get("command") == "eval"]
+        own = [record for record in found if any(is_on(record.get("data", {}), name) for name in self.data)]
+        return next(reversed(own or found), {})
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the network was trained on last is called, or, never trained, what it was made for."""
+        described = next((e["options"].get("data") for e in reversed(self.history) if e["command"] == "train"), None)
+        if isinstance(described, dict):
+            return tuple(str(described[key]) for key in ("name", "source") if key in described)
+        return () if self.seen is None else (str(self.seen["data"]),)
+
+    @property
+    def attacks(self) -> list[dict[str, Any]]:
+        """All records of `attack`, oldest first."""
+        return [record for record in self.results if record.get("command") == "attack"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What was given, in that order, with the ancestors of each (oldest first) and one line for all that is amiss."""
+
+    given: tuple[Source, ...]
+    lineage: dict[Path, tuple[Source, ...]]
+    notices: tuple[str, ...]
+
+
+def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
+    """Read checkpoints, or results and logs whose checkpoint is gone; a folder stands for the checkpoints in it.
+
+    With `parents`, the checkpoints that each one came from stand before it, as far as they lie in its folder.
+
+    Raises:
+        FileError, CheckpointError: a file is missing; nothing can be read.
+    """
+    notices: list[str] = []
+    found = _readable(_checkpoints(paths), notices)
+    read = {source.path: source for source in found}
+    ancestors = Ancestors()
+    lineage: dict[Path, tuple[Source, ...]] = {}
+    todo = list(found)
+    while todo:
+        source = todo.pop(0)
+        before, missing = ancestors.of(source.path, source.history)
+        for path in before:
+            if path not in read:
+                read[path] = _read(path, notices)
+                todo.append(read[path])
+        lineage[source.path] = tuple(read[path] for path in before)
+        if source in found:
+            notices += [_missing(source, step) for step in missing]
+    given = [ancestor for source in found for ancestor in ((*lineage[source.path], source) if parents else (source,))]
+    return Sources(tuple(dict.fromkeys(given)), lineage, tuple(dict.fromkeys(notices)))
+
+
+def _checkpoints(paths: Sequence[Path]) -> list[Path]:
+    """The checkpoints that paths stand for; a sidecar that a pattern such as *.safetensors brings along is left out."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += _inside(path)
+        elif path.name.endswith((RESULTS, LOG)):
+            if not path.exists():
+                raise FileError(f"cannot read {path}: no such file or directory; check the path")
+            found.append(_owner(path))
+        elif len(paths) == 1 or not _sidecar(path):
+            found.append(path)
+    if not found:
+        raise FileError("only files that stand beside checkpoints were given; give a NAME.safetensors")
+    return list(dict.fromkeys(found))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, and those of which only results or a log are left."""
+    files = sorted(folder.iterdir())
+    found = {file for file in files if file.name.endswith(SUFFIXES) and not _sidecar(file)}
+    found |= {_owner(file) for file in files if file.name.endswith((RESULTS, LOG))}
+    if not found:
+        raise FileError(f"{folder} is a folder; give a checkpoint file (*.safetensors), or a folder that holds some")
+    return sorted(found, key=lambda path: path.name)
+
+
+def _sidecar(path: Path) -> bool:
+    stem = next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), "")
+    return stem.endswith(SIDECARS)
+
+
+def _owner(path: Path) -> Path:
+    """The checkpoint that a results file or log lies beside, whether it is there or not."""
+    base = path.name.removesuffix(RESULTS).removesuffix(LOG)
+    names = [path.with_name(base + suffix) for suffix in SUFFIXES]
+    return next((name for name in names if name.exists()), names[0])
+
+
+def _readable(paths: Iterable[Path], notices: list[str]) -> list[Source]:
+    """Every checkpoint that reads; a damaged one among others is told, alone it is refused."""
+    found, failures = [], []
+    for path in paths:
+        try:
+            found.append(_read(path, notices))
+        except FileError as error:
+            if not path.exists():
+                raise
+            failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    notices += [f"left out: {error}" for error in failures]
+    return found
+
+
+def _read(path: Path, notices: list[str]) -> Source:
+    """Read one checkpoint with what lies beside it."""
+    results, log = beside(path, RESULTS), beside(path, LOG)
+    there = path.exists() or not (results.exists() or log.exists())
+    seen = inspect(path) if there else None
+    records = _lines(results, notices)
+    if seen is None:
+        notices.append(f"{path} is not there: only its results and its log are shown")
+        digest = next((str(r["checkpoint"]) for r in reversed(records) if r.get("checkpoint")), None)
+    else:
+        digest = sha256(path)
+    own = tuple(record for record in records if record.get("checkpoint") == digest)
+    if len(own) < len(records):
+        notices.append(f"{results}: {len(records) - len(own)} of {len(records)} results are of other bytes; left out")
+    source = Source(path, seen, digest, own, tuple(_lines(log, notices)))
+    on = source.measured.get("data", {})
+    if seen is not None and on and not any(is_on(on, name) for name in source.data):
+        notices.append(f"{path}: measured on {data_name(on)} alone, while its own data is {source.data[0]}")
+    return source
+
+
+def _lines(path: Path, notices: list[str]) -> list[dict[str, Any]]:
+    """The records of a file; a line that does not read, as a kill leaves it, is told."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        notices.append(f"{path}: cannot be read ({error.strerror}); left out")
+        return []
+    found = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("no record")
+        except ValueError:
+            notices.append(f"{path}: line {number} does not read (cut off?); left out")
+        else:
+            found.append(record)
+    return found
+
+
+def _missing(source: Source, step: int) -> str:
+    """A line for the parent of a history's entry that is not found."""
+    parent = str(source.history[step]["parent"])[:12]
+    command = source.history[step - 1]["command"] if step else "an earlier command"
+    return f"{source.path}: its ancestor {parent} (made by {command}) is not in the folder; what it cost is not counted"

@@ -1,0 +1,257 @@
+"""Which nodes carry anything from the image to an output, where weights are masked away."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from prunectl.masks import Masks
+from prunectl.structure.aliasing import written_by
+from prunectl.structure.export import bind, packet
+from prunectl.structure.labels import Row, Value
+from prunectl.structure.node_masks import dead_nodes
+from prunectl.structure.nodes import FROZEN
+from prunectl.structure.propagation import index_rows, is_pointwise
+from prunectl.structure.trace import Analysis, named_tensors
+
+_PASSES = {
+    *("batch_norm", "instance_norm", "cat", "stack", "pad", "constant_pad_nd", "index", "expand", "expand_as"),
+    *("prelu", "view", "reshape", "flatten", "unflatten", "permute", "transpose", "movedim", "unsqueeze"),
+    *("squeeze", "slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "tile", "repeat"),
+    *("roll", "flip", "clone", "contiguous", "dropout", "to", "detach", "alias", "getitem", "hardswish"),
+    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "im2col", "avg_pool1d", "avg_pool2d"),
+    *("max_pool1d", "max_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    *("feature_dropout", "alpha_dropout", "glu", "hstack", "index_select"),
+}
+"""Operations, besides those entry by entry, that keep every channel to itself."""
+_REDUCES = {"mean", "sum", "amax"}
+"""Operations that do so where they go over no axis with labels."""
+_MULTIPLIES = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One layer as a graph: `linked[o, i]` = some weight from input class i to output class o is kept."""
+
+    node: fx.Node
+    weight: str
+    outputs: Tensor
+    inputs: Tensor
+    linked: Tensor
+    own: bool
+    """Whether every channel is convolved on its own: out i comes from in i alone."""
+
+
+class Paths:
+    """Liveness of classes in every tensor of a graph: `live[node]` and `used[node]` are bool (nodes + 1,).
+
+    The last entry stands for all indices that carry no node. A class is live in a tensor when its entries depend on the
+    image, and used when an output depends on them. `of_image` holds the images and what is computed from them.
+    """
+
+    def __init__(self, analysis: Analysis, masks: Masks, removed: Tensor) -> None:
+        self.flow, self.number = analysis.flow, analysis.number
+        self.count = analysis.structure.nodes + 1
+        self.gone = torch.cat([removed, torch.tensor([False])])
+        self.masks = masks
+        self.order = [n for n in self.flow.graph.nodes if n.op == "call_function" and self.flow.tensors_of(n)]
+        from_image = [n for n in self.order if any(v.image for v in self.flow.tensors_of(n))]
+        self.of_image = dict.fromkeys([*self.flow.graph.images, *from_image])
+        self.links = {node: link for node in self.order if (link := self._link(node)) is not None}
+        self.live: dict[fx.Node, Tensor] = {}
+        self.used: dict[fx.Node, Tensor] = {}
+        self._forward()
+        self._backward()
+
+    def lying(self, node: fx.Node) -> Tensor:
+        """The classes that lie on the axes of what a node makes: bool (nodes + 1,)."""
+        here = torch.zeros(self.count, dtype=torch.bool)
+        for _, row in self.rows(node):
+            here[self.number[row]] = True
+        return here
+
+    def readers(self, model: nn.Module, node: fx.Node) -> int:
+        """How many operations use a parameter, under any of its names; 0 for what is computed."""
+        names, tensors = self.flow.graph.names, named_tensors(model)
+        own = tensors.get(names.get(node, ""))
+        return sum(len(n.users) for n, name in names.items() if own is not None and tensors[name] is own)
+
+    def rows(self, node: fx.Node) -> list[tuple[int, Row]]:
+        """The labelled axes of the tensor that a node makes."""
+        return [pair for value in self.flow.tensors_of(node) for pair in index_rows(value)]
+
+    def reached(self) -> Tensor:
+        """The classes that are live and used in some tensor: bool (nodes,)."""
+        found = self._off_the_image()
+        for node in self.of_image:
+            found |= self.lying(node) & self.live[node] & self.used[node]
+        return found[:-1] & ~self.gone[:-1]
+
+    def useless(self) -> Tensor:
+        """The classes that no output depends on: bool (nodes,)."""
+        used = self._off_the_image()
+        for node in self.of_image:
+            used |= self.lying(node) & self.used[node]
+            if node.op == "call_function" and node not in self.links and self.mixes(node) and self.used[node].any():
+                for source in self.sources(node):  # what is inside a recurrent layer is read there
+                    used |= self.lying(source)
+        return ~used[:-1] & ~self.gone[:-1]
+
+    def _off_the_image(self) -> Tensor:
+        """The classes that lie only on what is computed from parameters alone, and used: bool (nodes + 1,).
+
+        The rank of a low-rank weight is such a class, or what lies between two layers that map positions to a bias.
+        """
+        image, others = (torch.zeros(self.count, dtype=torch.bool) for _ in range(2))
+        for node in self.of_image:
+            image |= self.lying(node)
+        for node in self.order:
+            if node not in self.of_image and self.used[node].any():
+                for tensor in (node, *self.sources(node)):
+                    others |= self.lying(tensor)
+        return others & ~image
+
+    def _link(self, node: fx.Node) -> Link | None:
+        """The wiring of a layer whose weight is a parameter of the network."""
+        if packet(node) not in _MULTIPLIES:
+            return None
+        a = bind(node)
+        weight = self.flow.graph.names.get(a["weight"])
+        x, w, out = self.flow.value(a["input"]), self.flow.value(a["weight"]), self.flow.value(node)
+        if weight is None or not x.image:
+            return None
+        mask = self.masks[weight].cpu() if weight in self.masks else torch.ones(w.shape[:2], dtype=torch.bool)
+        linked = mask.flatten(2).any(2) if mask.ndim > 2 else mask
+        axis = 1 if packet(node) != "linear" else -1
+        groups = a.get("groups", 1)
+        inputs, outputs = self._along(x, axis), self._along(out, axis)
+        if groups > 1:
+            if groups == x.shape[1] == out.shape[1]:
+                return Link(node, weight, outputs, inputs, linked.any(1), own=True)
+            return None
+        return Link(node, weight, outputs, inputs, linked.T if "transpose" in packet(node) else linked, own=False)
+
+    def _along(self, value: Value, axis: int) -> Tensor:
+        row = value.rows[axis]
+        return torch.full((value.shape[axis],), -1) if row is None else self.number[row]
+
+    def mixes(self, node: fx.Node) -> bool:
+        """Whether one channel's values reach another's."""
+        name = packet(node)
+        if name == "batch_norm" and node in self.flow.wide:
+            return True
+        if name in _REDUCES:
+            return any(len(self.rows(source)) > len(self.rows(node)) for source in self.sources(node))
+        return not (is_pointwise(node) or name in _PASSES)
+
+    def sources(self, node: fx.Node) -> list[fx.Node]:
+        """The tensors that go into an operation."""
+        return [n for n in node.all_input_nodes if self.flow.tensors_of(n)]
+
+    def _forward(self) -> None:
+        nothing = torch.zeros(self.count, dtype=torch.bool)
+        for node in self.flow.graph.names:
+            self.live[node] = nothing
+        for node in self.flow.graph.constants:
+            self.live[node] = nothing
+        for node in self.flow.graph.images:
+            self.live[node] = ~self.gone
+        for node in self.order:
+            link = self.links.get(node)
+            sources = self.sources(node)
+            if link is not None:
+                self.live[node] = self._linked_forward(link)
+            elif self.mixes(node):
+                any_live = any(bool(self.live[s].any()) for s in sources)
+                self.live[node] = ~self.gone if any_live else nothing
+            else:
+                self.live[node] = self._passed(node, sources)
+            for written in written_by(node):
+                self.live[written] = self.live[written] | self.live[node]
+
+    def _linked_forward(self, link: Link) -> Tensor:
+        source = bind(link.node)["input"]
+        there = self.live[source]
+        incoming = there[link.inputs] | (
+            (link.inputs == FROZEN) & there.any()
+        )  # any channel is live in what has no nodes
+        outgoing = (link.linked & incoming) if link.own else (link.linked & incoming[None, :]).any(1)
+        outgoing = outgoing & ~self.gone[link.outputs]
+        live = torch.zeros(self.count, dtype=torch.bool)
+        live[link.outputs[outgoing]] = True
+        live |= self._aside(link, self.live[source])
+        return live
+
+    def _passed(self, node: fx.Node, sources: list[fx.Node]) -> Tensor:
+        live = torch.zeros(self.count, dtype=torch.bool)
+        for source in sources:
+            there = self.live[source]
+            live |= there
+            if there[-1] and not self._labelled(source):
+                live[:] = True
+        return live & ~self.gone
+
+    def _labelled(self, node: fx.Node) -> bool:
+        return any(v.labelled for v in self.flow.tensors_of(node))
+
+    def _backward(self) -> None:
+        for node in self.flow.graph.nodes:
+            self.used[node] = torch.zeros(self.count, dtype=torch.bool)
+        for output in self.flow.graph.outputs:
+            self.used[output] = ~self.gone
+        for node in reversed(self.order):
+            used = self.used[node]
+            for written in written_by(node):  # those who read it later have been passed already
+                used |= self.used[written]
+            if not used.any():
+                continue
+            link = self.links.get(node)
+            if link is not None:
+                self._linked_backward(link)
+                continue
+            mixes = self.mixes(node)
+            for source in self.sources(node):
+                if mixes or not self._labelled(source):
+                    self.used[source] |= ~self.gone
+                else:
+                    self.used[source] |= used
+                    if not self._labelled(node):
+                        self.used[source] |= ~self.gone
+
+    def _linked_backward(self, link: Link) -> None:
+        source = bind(link.node)["input"]
+        wanted = self.used[link.node][link.outputs] & ~self.gone[link.outputs]
+        incoming = (link.linked & wanted) if link.own else (link.linked & wanted[:, None]).any(0)
+        self.used[source][link.inputs[incoming]] = True
+        self.used[source][-1] |= bool(wanted.any())
+        self.used[source] |= self._aside(link, self.used[link.node])
+
+    def _aside(self, link: Link, there: Tensor) -> Tensor:
+        """What holds of classes on the axes that a layer does not multiply over, such as tokens."""
+        found, value = torch.zeros_like(there), self.flow.value(link.node)
+        for axis, row in index_rows(value):
+            if axis != (1 if packet(link.node) != "linear" else len(value.shape) - 1):
+                classes = self.number[row]
+                found[classes] = there[classes]
+        return found
+
+
+def cut_off(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
+    """The nodes on no path of kept weights from the image to an output: bool (nodes,)."""
+    removed = dead_nodes(analysis.structure, masks, model)
+    while True:
+        reached = Paths(analysis, masks, removed).reached()
+        if torch.equal(~reached, removed):
+            return removed
+        removed = ~reached | removed
+
+
+def leave_one(axes: Any, before: Tensor, after: Tensor) -> Tensor:
+    """Take back one removal on every axis that would become empty; both are bool (nodes + 1,)."""
+    after = after.clone()
+    for classes in axes.values():
+        if after[classes].all():
+            after[classes[~before[classes]][:1]] = False
+    return after

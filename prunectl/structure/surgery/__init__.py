@@ -1,0 +1,1 @@
+"""Making the smaller network from the structure: cutting tensors, editing modules or the graph, and the proof."""

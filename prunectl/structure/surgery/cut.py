@@ -1,0 +1,88 @@
+"""Removal of nodes: index_select on every axis that carries them, and what then runs the smaller tensors."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.masks import Masks
+from prunectl.structure.nodes import Structure
+from prunectl.structure.surgery.resize import load_state_, set_tensor_
+
+Kept = dict[tuple[str, int], Tensor]
+"""The indices that are left on every axis from which some go, int64; all others are whole."""
+
+
+def kept_indices(structure: Structure, removed: Tensor) -> Kept:
+    """What is left on every axis without the `removed` nodes (bool, (nodes,)); ("", 1) are the image's channels."""
+    gone = structure.gone(removed)
+    axes = {**structure.axes, ("", 1): structure.image}
+    found = {key: torch.nonzero(~gone[classes]).flatten() for key, classes in axes.items()}
+    return {key: left for key, left in found.items() if len(left) < len(axes[key])}
+
+
+def composed(before: Kept, after: Kept) -> Kept:
+    """What two removals, one after the other, leave of the first network."""
+    both = {key: left[after[key]] if key in after else left for key, left in before.items()}
+    return {**after, **both}
+
+
+def since(before: Kept, after: Kept) -> Kept:
+    """What is left of the network that `before` left, when `after` is left of the first: undo `composed`."""
+    found = {key: torch.searchsorted(before[key], left) if key in before else left for key, left in after.items()}
+    return {key: left for key, left in found.items() if key not in before or len(left) < len(before[key])}
+
+
+def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
+    """The same tensors without what is gone; those that are not touched are the same objects."""
+    small = dict(tensors)
+    for (name, axis), left in kept.items():
+        if name in small:
+            small[name] = small[name].index_select(axis, left.to(small[name].device))
+    return small
+
+
+def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
+    """A copy of a network with smaller tensors, whose layers know their new widths."""
+    small = copy.deepcopy(model)
+    state = {name: tensor.detach().clone() for name, tensor in cut(model.state_dict(), kept).items()}
+    load_state_(small, state, "the smaller network")
+    for name, buffer in cut({n: b for n, b in model.named_buffers() if n not in state}, kept).items():
+        set_tensor_(small, name, buffer)
+    return small
+
+
+def cut_masks(masks: Masks, kept: Kept) -> Masks:
+    """The masks of a smaller network; one that prunes nothing any more is dropped."""
+    return Masks({name: mask for name, mask in cut(masks, kept).items() if not mask.all()})
+
+
+def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple[nn.Module, Masks]:
+    """Put a smaller network back into the shapes of the dense one, with masks over what was gone.
+
+    What was gone is zero (one for a variance). `dense` gives the shapes and becomes the result.
+    """
+    shapes = {name: tensor.shape for name, tensor in dense.state_dict().items()}
+    parameters = dict(dense.named_parameters(remove_duplicate=False))
+    places = {name: {axis: left for (n, axis), left in kept.items() if n == name} for name, _ in kept}
+    state, full = {}, {}
+    for name, tensor in model.state_dict().items():
+        state[name] = _embedded(
+            tensor, shapes[name], places.get(name, {}), 1.0 if name.endswith("running_var") else 0.0
+        )
+        mask = masks[name] if name in masks else torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
+        if name in parameters and (name in masks or name in places):
+            full[name] = _embedded(mask, shapes[name], places.get(name, {}), False)
+    load_state_(dense, state, "the network in its original shapes")
+    return dense.train(model.training), Masks(full)
+
+
+def _embedded(tensor: Tensor, shape: torch.Size, places: dict[int, Tensor], fill: float | bool) -> Tensor:
+    """A tensor of `shape` that holds another one at the given indices of each axis."""
+    if not places:
+        return tensor.detach().clone()
+    whole = torch.full(shape, fill, dtype=tensor.dtype, device=tensor.device)
+    index = [places.get(axis, torch.arange(size)).to(tensor.device) for axis, size in enumerate(shape)]
+    whole[torch.meshgrid(*index, indexing="ij")] = tensor.detach()
+    return whole

@@ -1,0 +1,153 @@
+"""Nodes that masks have killed, and the constants that they leave behind."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from prunectl.masks import Masks
+from prunectl.structure.export import BATCH, bind, packet
+from prunectl.structure.liveness import Link, Paths, leave_one
+from prunectl.structure.node_masks import dead_nodes
+from prunectl.structure.surgery.proof import Draw, like_images, noise
+from prunectl.structure.trace import Analysis, named_tensors
+
+
+def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: Draw = noise) -> Tensor:
+    """Find the nodes that can go without a change of the function: bool (nodes,).
+
+    A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
+    reach is a constant: it goes when it is zero wherever it is used, or when every consumer can take the constant into
+    its bias, which changes the model in place. At the zero padding of a convolution a constant other than zero is not
+    constant, so such a node stays. On every axis at least one node stays. `model` is best in float64.
+    """
+    axes = analysis.structure.axes
+    removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
+    while True:
+        paths = Paths(analysis, masks, removed[:-1])
+        useless = torch.cat([paths.useless(), torch.tensor([False])])
+        folded = _fold_(model, paths, removed | useless, draw)
+        now = leave_one(axes, removed, removed | useless | folded)
+        if torch.equal(now, removed):
+            return removed[:-1]
+        removed = now
+
+
+def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
+    """The nodes that are masked on all their parameters, but for one on every axis: bool (nodes,)."""
+    dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
+    return leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
+
+
+def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: Draw) -> Tensor:
+    """Move constants into the biases of their consumers, where every use of a node allows it; say of which nodes."""
+    uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
+    candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
+    for _, source in uses:
+        candidates |= paths.lying(source)
+        live |= paths.lying(source) & paths.live[source]
+    candidates &= ~live
+    candidates[-1] = False
+    candidates &= ~removed
+    if not candidates.any():
+        return candidates
+    seen = _Recorder(paths, {source for _, source in uses}).values(model, draw)
+    for node, source in uses:
+        candidates &= _accepts(model, paths, node, source, seen[source], candidates)
+    for link in paths.links.values():
+        if not link.own and candidates[link.inputs].any():
+            _shift_bias_(model, paths, link, candidates, seen[bind(link.node)["input"]])
+    return candidates
+
+
+def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
+    """The tensors in which an operation multiplies or mixes channels."""
+    link = paths.links.get(node)
+    if link is not None:
+        return [] if link.own else [bind(node)["input"]]
+    return paths.sources(node) if paths.mixes(node) else []
+
+
+def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, value: Tensor, wanted: Tensor) -> Tensor:
+    """For which classes an operation is content with the constant that it reads: bool (nodes + 1,)."""
+    fine = torch.ones_like(wanted)
+    link = paths.links.get(node)
+    for axis, row in paths.rows(source):
+        classes = paths.number[row]
+        chosen = torch.nonzero(wanted[classes]).flatten()
+        if not len(chosen):
+            continue
+        entries = value.index_select(axis, chosen).movedim(axis, 0).reshape(len(chosen), -1)
+        takes = (entries == 0).all(1)
+        if link is not None and axis == _channels(node, value):
+            spread = (entries - entries[:, :1]).abs().amax(1)
+            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, paths, node)
+        fine[classes[chosen[~takes]]] = False
+    return fine
+
+
+def _channels(node: fx.Node, value: Tensor) -> int:
+    return value.ndim - 1 if packet(node) == "linear" else 1
+
+
+def _takes_constants(model: nn.Module, paths: Paths, node: fx.Node) -> bool:
+    """Whether a constant input channel is nothing but a shift of the layer's bias, which nothing else uses."""
+    a = bind(node)
+    if a.get("bias") is None or a.get("groups", 1) != 1 or "transpose" in packet(node):
+        return False
+    if any(paths.readers(model, a[key]) != 1 for key in ("weight", "bias")):
+        return False
+    padding = a.get("padding", "valid")
+    return padding == "valid" or (padding != "same" and not any(padding))
+
+
+def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, value: Tensor) -> None:
+    """Add what the folded inputs contribute at their values to the bias, and cut them off."""
+    chosen = torch.nonzero(folded[link.inputs]).flatten()
+    constants = value.index_select(_channels(link.node, value), chosen).movedim(_channels(link.node, value), 0)
+    constants = constants.reshape(len(chosen), -1)[:, 0]
+    a, tensors = bind(link.node), named_tensors(model)
+    weight, axis = tensors[link.weight], 0 if "transpose" in packet(link.node) else 1
+    with torch.no_grad():
+        if constants.any():  # none that is not zero was accepted where there is no bias to take it
+            columns = weight.index_select(1, chosen)
+            columns = columns.flatten(2).sum(2) if columns.ndim > 2 else columns
+            tensors[paths.flow.graph.names[a["bias"]]].add_(columns @ constants)
+        weight.index_fill_(axis, chosen, 0)
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph on random images, and keeps the tensors that are asked for."""
+
+    def __init__(self, paths: Paths, wanted: set[fx.Node]) -> None:
+        super().__init__(paths.flow.graph.module)
+        self.graph_of, self.wanted = paths.flow.graph, wanted
+        self.seen: dict[fx.Node, Tensor] = {}
+
+    def values(self, model: nn.Module, draw: Draw) -> dict[fx.Node, Tensor]:
+        """The tensors, with the parameters of `model`."""
+        tensors, images = named_tensors(model), self.graph_of.images
+        weight = like_images(model)
+        generator = torch.Generator().manual_seed(0)
+        given = []
+        for node in self.graph_of.nodes:
+            if node.op != "placeholder":
+                continue
+            if node in images:
+                shape = (BATCH, *node.meta["val"].shape[1:])
+                given.append(draw(shape, generator).to(weight))
+            else:
+                constant = self.graph_of.constants.get(node)
+                given.append(tensors[self.graph_of.names[node]] if constant is None else constant)
+        with torch.no_grad():
+            self.run(*given, enable_io_processing=False)
+        return self.seen
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one step; what only asserts the type of a tensor is left out, for it may be another here."""
+        if n.op == "call_function" and packet(n).startswith("_assert"):
+            return None
+        value = super().run_node(n)
+        if n in self.wanted:
+            self.seen[n] = value.clone()  # later steps may write into it
+        return value

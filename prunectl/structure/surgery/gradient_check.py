@@ -1,0 +1,56 @@
+"""Whether a network that runs a rewritten graph trains as the masked one would: the proof compares outputs alone."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from prunectl.structure.surgery.cut import Kept, cut
+from prunectl.structure.surgery.proof import Draw
+from prunectl.torchtools.contexts import evaluating
+
+_ALLOWED = 1e-5
+
+
+def training_doubt(
+    masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: Draw
+) -> str | None:
+    """What is different in a training of `small`, in words; None where nothing was found. Both are in float64.
+
+    Gradients are compared in eval mode: an exported graph has neither the backward pass of an `autograd.Function` nor
+    `no_grad`. In training mode it has to run.
+    """
+    images = draw((2, *shape), torch.Generator().manual_seed(0)).double()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            copy.deepcopy(small).train()(images)
+    except Exception as error:
+        return f"it cannot be trained: {str(error).partition(chr(10))[0]}"
+    expected, found = cut(_gradients(masked, images), kept), _gradients(small, images)
+    scale = max((float(gradient.abs().max()) for gradient in expected.values()), default=0.0)
+    worst, name = max(((float((found[n] - g).abs().max()), n) for n, g in expected.items()), default=(0.0, ""))
+    if worst <= _ALLOWED * scale:
+        return None
+    return (
+        f"its gradients are not those of the masked network, by {worst / scale:.0%} at {name}: the code of the network "
+        "changes gradients (no_grad, autograd.Function), which a rewritten graph does not"
+    )
+
+
+def _gradients(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """The gradients of a fixed sum of all outputs by the network's parameters, zero where one is not used."""
+    own = copy.deepcopy(network)
+    parameters = dict(own.named_parameters())
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    with evaluating(own), torch.enable_grad():
+        outputs = [o.flatten() for o in tree_leaves(own(images)) if isinstance(o, Tensor) and o.is_floating_point()]
+        flat = torch.cat(outputs)
+        weights = torch.randn(len(flat), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        if not flat.requires_grad:
+            return {name: torch.zeros_like(p) for name, p in parameters.items()}
+        found = torch.autograd.grad(
+            (flat * weights).sum(), list(parameters.values()), allow_unused=True, materialize_grads=True
+        )
+    return dict(zip(parameters, found, strict=True))

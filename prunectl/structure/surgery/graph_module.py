@@ -1,0 +1,113 @@
+"""A network that runs a rewritten graph in place of its own code, with its own modules as the owners of its tensors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from prunectl.structure.export import export, on_cpu
+from prunectl.structure.labels import Labels, Row
+from prunectl.structure.surgery.cut import Kept
+from prunectl.structure.surgery.graph_writer import Emitter
+from prunectl.structure.trace import follow, named_tensors
+from prunectl.torchtools.copies import shadow
+
+Forward = Callable[[nn.Module, Tensor], Any]
+
+
+class Constants:
+    """Tensors that a graph needs, on every device that asks for them."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+        self.placed: dict[tuple[int, torch.device], Tensor] = {}
+
+    def on(self, number: int, device: torch.device) -> Tensor:
+        """One of the tensors, on a device."""
+        if (number, device) not in self.placed:
+            self.placed[number, device] = self.tensors[number].to(device)
+        return self.placed[number, device]
+
+
+class Rewritten(nn.Module):
+    """What `rewritten_` makes of a network: one forward function for inference, one for training.
+
+    That for training is written when it is first asked for.
+    """
+
+    forwards: dict[bool, tuple[Forward, Constants]]
+    write: Callable[[bool], tuple[Forward, Constants]]
+
+    @property
+    def constants(self) -> Constants:
+        """The constants of the mode that the network is in."""
+        return self.forwards[self.training][1]
+
+    def forward(self, x: Tensor) -> Any:
+        """Map images (B, C, H, W) of the original number of channels to what the network's own code would."""
+        if self.training not in self.forwards:
+            self.forwards[self.training] = type(self).write(self.training)
+        return self.forwards[self.training][0](self, x)
+
+
+def rewritten_(
+    small: nn.Module, dense: nn.Module, shape: tuple[int, int, int], kept: Kept, *, alive: bool = False
+) -> nn.Module:
+    """Let `small`, which has the modules of `dense` and smaller tensors, run the graph of `dense` for what is left.
+
+    The class of `small` becomes one that derives from its own, so that it stays what it was in all else. `alive` takes
+    statistics over what is left, in place of those of the original width.
+
+    Raises:
+        StructureError: the network cannot be traced or written.
+    """
+    hollow = shadow(dense, _hollow)
+
+    def write(training: bool) -> tuple[Forward, Constants]:
+        return _written(hollow, shape, kept, training=training, alive=alive)
+
+    own = type(small)
+    members = {"forwards": {False: write(False)}, "write": staticmethod(write), "__module__": own.__module__}
+    small.__class__ = type(own.__name__, (Rewritten, own), members)
+    return small
+
+
+def _hollow(tensor: Tensor) -> Tensor:
+    """A parameter of the same shape that holds a single number; a buffer as it is."""
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), tensor.requires_grad)
+    return on_cpu(tensor)
+
+
+def _written(
+    dense: nn.Module, shape: tuple[int, int, int], kept: Kept, *, training: bool, alive: bool
+) -> tuple[Forward, Constants]:
+    """The forward function for one mode, and its constants."""
+    labels, axes = Labels(), dict[tuple[str, int], Row]()
+    graph = export(dense, shape, training=training, any_batch=True)
+    flow = follow(graph, named_tensors(dense), labels, axes, outer=("", 1) in kept)
+    emitter = Emitter(flow, gone_labels(labels, axes, kept), alive=alive)
+    return _function(emitter.run()), Constants(emitter.constants)
+
+
+def _function(graph: fx.Graph) -> Forward:
+    """Python code of a graph, as a function (network, x)."""
+    code = graph.python_code(root_module="self")
+    scope = dict(code.globals)
+    exec(compile(code.src, "<rewritten graph>", "exec"), scope)  # written by torch.fx from our own graph
+    forward: Forward = scope["forward"]
+    return forward
+
+
+def gone_labels(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
+    """Which labels are removed, from the indices that are left on the axes."""
+    gone = np.zeros(labels.used, dtype=bool)
+    for key, left in kept.items():
+        if key in axes:
+            row = axes[key]
+            lost = np.ones(len(row), dtype=bool)
+            lost[left.numpy()] = False
+            gone[labels.find(row[lost])] = True
+    return np.asarray(gone[labels.find(np.arange(labels.used, dtype=np.int64))])

@@ -1,0 +1,135 @@
+"""Modules that take the place of others in a shrunk network, under the same parameter names."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunectl.structure.surgery import width_norms
+
+
+class WideNorm(nn.Module):
+    """A normalisation whose statistics are those of `width` channels, of which what is gone would be zero."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, norm: nn.Module, width: int) -> None:
+        super().__init__()
+        self.width, self.eps = width, norm.eps
+        self.register_parameter("weight", getattr(norm, "weight", None))
+        self.register_parameter("bias", getattr(norm, "bias", None))
+        self.train(norm.training)
+
+    def extra_repr(self) -> str:
+        """What stands in the network's text."""
+        return f"width={self.width}, eps={self.eps}"
+
+
+class WideLayerNorm(WideNorm):
+    """Layer normalisation over the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to the same shape."""
+        return width_norms.layer_norm(x, (-1,), self.width, self.weight, self.bias, self.eps)  # type: ignore[arg-type]
+
+
+class WideLayerNorm2d(WideNorm):
+    """Layer normalisation over the channels of images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        y = width_norms.layer_norm(x.permute(0, 2, 3, 1), (-1,), self.width, self.weight, self.bias, self.eps)  # type: ignore[arg-type]
+        return y.permute(0, 3, 1, 2)
+
+
+class WideRMSNorm(WideNorm):
+    """Root mean square normalisation over the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to the same shape."""
+        return width_norms.rms_norm(x, (-1,), self.width, self.weight, self.eps)  # type: ignore[arg-type]
+
+
+class WideGroupNorm(WideNorm):
+    """Group normalisation, whose groups held `width` channels each."""
+
+    def __init__(self, norm: nn.GroupNorm, width: int) -> None:
+        super().__init__(norm, width)
+        self.groups = norm.num_groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, ...) to the same shape."""
+        return width_norms.group_norm(x, self.groups, self.width, self.weight, self.bias, self.eps)  # type: ignore[arg-type]
+
+
+class Attention(nn.Module):
+    """nn.MultiheadAttention for self-attention, with heads of a width of their own.
+
+    The scale of the products stays that of the original width of a head.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention, scale: float) -> None:
+        super().__init__()
+        self.num_heads, self.scale = attention.num_heads, scale
+        self.batch_first, self.dropout = attention.batch_first, attention.dropout
+        self._qkv_same_embed_dim = False  # torch's encoder layers look here before they take their fused kernel
+        self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
+        self.out_proj = attention.out_proj
+        self.train(attention.training)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, None]:
+        """Map (B, N, E), or (N, B, E) where the batch is not first, to the same shape; no weights are returned."""
+        if key_padding_mask is not None:
+            raise NotImplementedError("a shrunk attention layer takes no key_padding_mask")
+        parts = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
+        if not self.batch_first:
+            parts = parts.transpose(0, 1)
+        batch, length, _ = parts.shape
+        q, k, v = parts.view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)  # (B, heads, N, width)
+        dropout = self.dropout if self.training else 0.0
+        out = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask, dropout, is_causal and attn_mask is None, scale=self.scale
+        )
+        out = out.transpose(1, 2).reshape(batch, length, -1)
+        out = self.out_proj(out if self.batch_first else out.transpose(0, 1))
+        return out, None
+
+
+SWAPS: dict[str, Callable[..., nn.Module]] = {
+    "layer_norm": WideLayerNorm,
+    "layer_norm_2d": WideLayerNorm2d,
+    "rms_norm": WideRMSNorm,
+    "group_norm": WideGroupNorm,
+    "attention": Attention,
+}
+NORMS = {"LayerNorm": "layer_norm", "LayerNorm2d": "layer_norm_2d", "RMSNorm": "rms_norm", "GroupNorm": "group_norm"}
+"""What takes the place of a norm, by the name of its class; another library's may have the same name and work."""
+
+
+def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
+    """Make the recorded changes: `{"module", "attribute", "value"}` sets one, `{"module", "swap", ...}` swaps a module.
+
+    Raises:
+        KeyError: an unknown swap.
+    """
+    for edit in edits:
+        if "attribute" in edit:
+            value = tuple(edit["value"]) if isinstance(edit["value"], list) else edit["value"]
+            setattr(model.get_submodule(edit["module"]), edit["attribute"], value)
+        elif "swap" in edit:
+            owner, _, leaf = edit["module"].rpartition(".")
+            options = {key: value for key, value in edit.items() if key not in ("module", "swap")}
+            swapped = SWAPS[edit["swap"]](model.get_submodule(edit["module"]), **options)
+            setattr(model.get_submodule(owner), leaf, swapped)

@@ -1,0 +1,120 @@
+"""Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import CheckpointError
+from prunectl.torchtools.copies import loose
+
+_WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
+    nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
+    nn.modules.conv._ConvNd: (("out_channels", "weight", 0), ("in_channels", "weight", 1)),
+    nn.modules.batchnorm._NormBase: (("num_features", "running_mean", 0),),
+}
+
+
+def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Make `state` the network's parameters and buffers, resizing the modules to it; the state's shapes are the truth.
+
+    The tensors themselves become the parameters, they are not copied.
+
+    Raises:
+        CheckpointError: keys that are missing or that the network does not have.
+    """
+    own = dict(_named_tensors(model))
+    tied = _tied(model)
+    expected = set(model.state_dict())
+    if expected != set(state):
+        missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
+        raise CheckpointError(
+            f"{where} does not fit the network that its header names: "
+            f"missing {missing[:3] or 'nothing'}, unknown {extra[:3] or 'nothing'}"
+        )
+    for name, tensor in state.items():
+        if own[name].shape != tensor.shape:
+            set_tensor_(model, name, torch.empty_like(tensor, device="meta"))
+    versioned = OrderedDict(state)
+    versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, assign=True)
+    for name, first in tied.items():
+        set_tensor_(model, name, model.get_parameter(first))
+    for module in model.modules():
+        _set_widths(module)
+
+
+def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Tensor]) -> None:
+    """Compare parameters and the statistics of norms in a file with the dense network's, of which `kept` is left.
+
+    Other buffers are the network's own affair: it may resize them, or keep infinities in them.
+
+    Raises:
+        CheckpointError: of another type or shape, or numbers that are not finite.
+    """
+    norms = [f"{name}." for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    own: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    own |= {name: buffer for name, buffer in model.named_buffers() if name.startswith(tuple(norms))}
+    for name in own.keys() & state.keys():
+        tensor, shape = state[name], [*own[name].shape]
+        shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(shape)]
+        if (own[name].dtype, shape) != (tensor.dtype, [*tensor.shape]):
+            found, expected = _described(tensor.dtype, tensor.shape), _described(own[name].dtype, shape)
+            raise CheckpointError(f"{name} is {found}, expected {expected}; take the file as prunectl wrote it")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{name} holds numbers that are not finite; take a file from before that")
+
+
+def _described(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {'x'.join(map(str, shape)) or 'scalar'}"
+
+
+def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Take the buffers that no file holds, and that are still on the meta device, from `buffers`."""
+    for name, buffer in model.named_buffers():
+        if buffer.is_meta:
+            set_tensor_(model, name, buffers[name])
+
+
+def fill_loose_(model: nn.Module, dense: nn.Module) -> None:
+    """Take the attributes that are still on the meta device from `dense`, the same network."""
+    known = loose(dense)
+    for (name, key), value in loose(model).items():
+        if value.is_meta and (name, key) in known:
+            setattr(model.get_submodule(name), key, known[name, key])
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers under every name that they have."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Further names of parameters that have several, each with the first name."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in named if first.setdefault(id(p), name) != name}
+
+
+def set_tensor_(model: nn.Module, name: str, value: Tensor) -> None:
+    """Replace one parameter or buffer by name."""
+    owner, _, leaf = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in module._parameters:
+        before = module._parameters[leaf]
+        trained = value.is_floating_point() and (before is None or before.requires_grad)
+        module._parameters[leaf] = value if isinstance(value, nn.Parameter) else nn.Parameter(value, trained)
+    else:
+        module._buffers[leaf] = value
+
+
+def _set_widths(module: nn.Module) -> None:
+    """Let the width attributes of a layer say what its tensors are."""
+    for kind, widths in _WIDTHS.items():
+        if isinstance(module, kind):
+            for attribute, tensor, axis in widths:
+                value = getattr(module, tensor, None)
+                if value is not None:
+                    setattr(module, attribute, value.shape[axis])

@@ -1,1 +1,0 @@
-"""Grids of pipelines: what they share is computed once, and what is done stays done."""

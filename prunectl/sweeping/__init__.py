@@ -1,0 +1,1 @@
+"""Grids of pipelines: shared stages run once, finished stages are kept."""

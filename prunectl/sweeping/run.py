@@ -1,0 +1,94 @@
+"""A sweep in its folder: what is still to do, and the table of what came out."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from prunectl.checkpoints.files import write
+from prunectl.errors import FileError
+from prunectl.reporting.formats import as_csv
+from prunectl.reporting.page.page import page
+from prunectl.reporting.rows import COLUMNS, report
+from prunectl.sweeping import state
+from prunectl.sweeping.stages import Result, Stage
+from prunectl.sweeping.work import Job, Run
+
+
+def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
+    """The jobs of all stages that are not done in `folder`, parents first.
+
+    Raises:
+        FileError: a file of someone else's would be replaced.
+    """
+    before = state.known(folder)
+    named = state.with_known_names(stages, before)
+    done = state.finished(folder, named, before)
+    by_identity = {stage.identity: stage for stage in named}
+    jobs: list[Job] = []
+    waits_for: dict[str | None, str] = {}
+    for stage in named:
+        if stage.identity in done:
+            continue
+        checkpoint = state.checkpoint_of(folder, stage, by_identity)
+        if stage.makes and checkpoint.exists() and not state.record_path(folder, stage).exists():
+            raise FileError(f"{checkpoint} exists, and no sweep wrote it; give another --out")
+        parent = None if stage.parent is None else by_identity[stage.parent]
+        after = None if stage.parent in done else stage.parent
+        if not stage.makes:  # one after the other, as they write beside the same checkpoint
+            after = waits_for.get(stage.parent, after)
+            waits_for[stage.parent] = stage.identity
+        jobs.append(
+            Job(
+                stage=stage,
+                after=after,
+                folder=folder,
+                checkpoint=checkpoint,
+                reads=None if parent is None else state.checkpoint_of(folder, parent, by_identity),
+                begun=stage.identity in before,
+                run=run,
+                working=Path.cwd(),
+            )
+        )
+    return jobs
+
+
+def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
+    """Write report.json and report.csv over what the pipelines ended in, as far as it is there; gives what is there.
+
+    A value of the plan that is called as a column of the report stands under plan_NAME. Where nothing is there, nothing
+    is written.
+    """
+    before = state.known(folder)
+    named = {stage.identity: stage for stage in state.with_known_names(stages, before)}
+    done = state.finished(folder, list(named.values()), before)
+    ended = [result for result in results if result.identity in done]
+    paths = [state.checkpoint_of(folder, named[result.identity], named) for result in ended]
+    if not paths:
+        return []
+    row_of = {row["checkpoint"]: row for row in report(paths)}  # pipelines may end in the same checkpoint
+    rows = [row_of[str(path)] for path in paths]
+    most_first = sorted(results, key=lambda result: -len(result.values))  # which have them in the order of the plan
+    keys = list(dict.fromkeys(key for result in most_first for key in result.values))
+    named_as = {key: f"plan_{key}" if key in COLUMNS else key for key in keys}
+    grid = [{"pipeline": r.pipeline, **{named_as[key]: r.values.get(key) for key in keys}} for r in ended]
+    told = [{**values, **row} for values, row in zip(grid, rows, strict=True)]
+    write(folder / "report.json", json.dumps(told, indent=1).encode() + b"\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head, *lines = csv.reader(io.StringIO(as_csv(rows)))
+    writer.writerow(["pipeline", *named_as.values(), *head])
+    writer.writerows([*values.values(), *line] for values, line in zip(grid, lines, strict=True))
+    write(folder / "report.csv", text.getvalue().encode())
+    return list(dict.fromkeys(paths))
+
+
+def write_page(paths: Sequence[Path], folder: Path) -> Path:
+    """Write report.html over these checkpoints.
+
+    Raises:
+        OptionError: matplotlib is not installed.
+    """
+    write(folder / "report.html", page(paths).encode())
+    return folder / "report.html"

@@ -1,0 +1,93 @@
+"""The work of one stage, wherever it is done."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.header import beside
+from prunectl.sweeping.stages import Stage
+from prunectl.sweeping.state import FOLDER, note
+
+
+class Ended(Protocol):
+    """How a command ended: its exit code, and the last line that it told."""
+
+    @property
+    def code(self) -> int:
+        """0 where it went well."""
+
+    @property
+    def last(self) -> str:
+        """Why it did not."""
+
+
+Run = Callable[[Sequence[str], TextIO], Ended]
+"""Runs `prunectl ARGUMENTS` in this process; what it tells goes to the text file."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage with all that its work needs in any process on any machine that sees the folder."""
+
+    stage: Stage
+    after: str | None
+    """The identity of the stage that must have ended before: the parent, or what measures the same checkpoint."""
+    folder: Path
+    checkpoint: Path
+    """What it writes, or measures."""
+    reads: Path | None
+    begun: bool
+    """Whether this very stage began in an earlier run."""
+    run: Run
+    working: Path
+    """The folder that names in command lines refer to."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended: `error` is None where it went well; `behind` names the failed stage that it waited for."""
+
+    stage: Stage
+    error: str | None = None
+    behind: str | None = None
+    seconds: float = 0.0
+
+
+def do(job: Job, before: Outcome | None) -> Outcome:
+    """Run a stage when that before it has ended, and note that it is done."""
+    stage = job.stage
+    if before is not None and before.error is not None and (before.stage.makes or before.behind is not None):
+        return Outcome(stage, "not run", behind=before.behind or before.stage.name)
+    started = time.perf_counter()
+    arguments = _arguments(job)
+    note(job.folder, stage, state="begun")
+    os.chdir(job.working)
+    with (job.folder / FOLDER / f"{stage.name}.log").open("w", encoding="utf-8") as told:
+        try:
+            ended = job.run(arguments, told)
+        except Exception as error:
+            return Outcome(stage, f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    if ended.code:
+        return Outcome(stage, ended.last or f"exit code {ended.code}", seconds=seconds)
+    note(job.folder, stage, state="done", sha256=sha256(job.checkpoint), seconds=round(seconds, 3))
+    return Outcome(stage, seconds=seconds)
+
+
+def _arguments(job: Job) -> list[str]:
+    """The whole command line: it goes on with a training or an attack that a kill interrupted, else it begins."""
+    line, path = list(job.stage.arguments), str(job.checkpoint)
+    if job.stage.command == "attack":
+        paused = job.begun and beside(job.checkpoint, ".attack.part.jsonl").exists()
+        return [*line, "--force", *(["--resume"] if paused else []), path]
+    if not job.stage.makes:
+        return [*line, path]
+    half = beside(job.checkpoint, ".resume.safetensors")
+    if half.exists() and job.begun:
+        return ["train", "--resume", str(half), "-o", path, "--force"]
+    half.unlink(missing_ok=True)
+    return [*line, "-o", path, "--force", *([] if job.reads is None else [str(job.reads)])]

@@ -1,0 +1,1 @@
+"""Small helpers around torch that know nothing of pruning."""

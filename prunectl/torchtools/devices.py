@@ -1,0 +1,27 @@
+"""Devices by name."""
+
+import torch
+
+from prunectl.errors import DeviceError, OptionError
+
+
+def device_named(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` stands for.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"no device named '{name}'; take auto, cpu, cuda or mps") from error
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device.type, False):
+        raise DeviceError(f"device '{name}' was asked for and is not here; take --device cpu or auto")
+    return device

@@ -1,0 +1,29 @@
+"""Random numbers: torch's state on the cpu and the device in use, and seeds that differ by purpose."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def forked(device: torch.device) -> Any:
+    """Leave torch's random state as it was."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """Torch's random state: the cpu's, and the gpu's where the network is there."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_state_(device: torch.device, states: list[Tensor]) -> None:
+    """Put torch's random state back to what `random_state` gave."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def seed_for(purpose: str, seed: int) -> int:
+    """A 63-bit seed from the user's seed and what the draws are for."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little") >> 1

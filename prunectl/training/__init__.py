@@ -1,0 +1,1 @@
+"""Training a checkpoint with its masks held, and pruning between epochs."""

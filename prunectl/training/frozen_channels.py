@@ -1,0 +1,142 @@
+"""Channels of which pruning has left nothing to train: they stand still where BatchNorm cancels them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from prunectl.masks import Masks, input_axes
+from prunectl.pruning.reachability import CHANNEL_AXIS, Flow
+from prunectl.torchtools.copies import like_parameters, on_meta
+from prunectl.torchtools.storages import Storages
+from prunectl.training.varying_channels import varying
+
+_BIAS = {"convolution": 2, "addmm": 0}
+"""Where their bias is among the operations' arguments."""
+_VIEWS = {"t", "transpose", "permute", "view", "detach", "alias"}
+
+
+def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """What is held of channels that BatchNorms cancel, and that nothing but BatchNorms reads: bool, by parameter.
+
+    A channel that no path of kept weights reaches is a constant, which a norm by the batch cancels; of one that reads
+    the image by a single weight, it cancels the scale. (Not so where a convolution pads: constants are less at the
+    borders.) The gradients of their weights and biases are rounding errors and weight decay, of which Adam makes whole
+    steps. What they give then wanders, and in evaluation the running mean is behind it, by several of the standard
+    deviations, next to nothing, that the norm divides by. So these weights and biases stand still, and scale and shift
+    of the norms behind constants, which later layers can do without. What paths reach (`Flow`), or what differs between
+    random images (`varying`), is never a constant. Networks that refuse such images, or the meta device, are trained as
+    they are. `shape` is that of an image.
+    """
+    if not masks:
+        return {}
+    live = _live_weights(model, masks, shape)
+    few = {name: counts <= 1 for name, counts in live.items() if (counts <= 1).any()}
+    held: dict[str, Tensor] = {}
+    axes = input_axes(model)
+    for name, (biases, norms) in (_cancelled(model, few, shape) if few else {}).items():
+        axis, mask, constant = axes[name], masks[name], live[name] == 0
+        assert axis is not None
+        held[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis)
+        for vectors, rows in ((biases, few[name]), (norms, constant)):
+            for vector in vectors:  # which several weights may share
+                held[vector] = rows & held.get(vector, rows)
+    held = {name: entries & masks[name] if name in masks else entries for name, entries in held.items()}
+    return {name: entries for name, entries in held.items() if entries.any()}
+
+
+def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """How many kept weights of a channel read what the image reaches: int64 (channels,), by masked weight.
+
+    Channels that nothing reaches in the dense network either are left out, as having all.
+    """
+    flow, found = Flow(model, shape), {}
+    try:
+        (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
+        varies = varying(model, masks, shape)
+    except Exception:  # the network's own code may raise anything
+        return {}
+    for name, axis in input_axes(model).items():
+        ran = name in masks and all(name in ends for ends in (dense, outputs, varies.outputs))
+        if ran and axis is not None:  # None: channels of several groups share a row
+            kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]
+            reads, gives = inputs[name] | varies.inputs[name], outputs[name] | varies.outputs[name]
+            if name in varies.bordered or len(reads) != kept.shape[1]:  # constants differ at borders; groups
+                reads = torch.ones_like(kept[0, :, 0])
+            counts = (kept & reads[:, None]).flatten(1).sum(1) * gives
+            whole = kept.flatten(1).all(1) & gives | ~dense[name]
+            found[name] = counts.masked_fill(whole, kept[0].numel() + 1)
+    return found
+
+
+def _cancelled(
+    model: nn.Module, weights: Iterable[str], shape: tuple[int, int, int]
+) -> dict[str, tuple[set[str], set[str]]]:
+    """Those of weights whose outputs norms by the batch cancel everywhere, with their biases, and with those norms'.
+
+    One training run on the meta device tells.
+    """
+    network = on_meta(model).train()
+    reads, images = _Reads(dict(network.named_parameters()), set(weights)), like_parameters(network, 2, *shape)
+    try:
+        with reads, torch.no_grad():
+            given = network(images)
+    except Exception:  # the network's own code may raise anything
+        return {}
+    reads.see(tree_leaves(given))
+    return reads.cancelled()
+
+
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what some weights give, and tells whether anything but norms by the batch reads it."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], weights: set[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.parameters = Storages(parameters)
+        self.weights = weights
+        self.outputs: dict[int, tuple[str, Tensor]] = {}
+        """What the weights give, by id; kept, so that no id is another's."""
+        self.felt: set[str] = set()
+        """Weights and biases that something else reads, or whose outputs it reads."""
+        self.biases: dict[str, set[str]] = {name: set() for name in weights}
+        self.norms: dict[str, set[str]] = {name: set() for name in weights}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and note what it reads."""
+        out = func(*args, **(kwargs or {}))
+        read, kind = tree_leaves((args, kwargs)), func._overloadpacket.__name__
+        named = self.parameters.among(read)
+        if read and id(read[0]) in self.outputs and _by_the_batch(func, args):
+            self.norms[self.outputs[id(read[0])][0]] |= set(named)
+            return out
+        self.see(read)
+        weight = next((name for name in named if name in self.weights), None)
+        if kind in CHANNEL_AXIS and weight is not None:
+            self.outputs[id(out)] = (weight, out)
+            bias = self.parameters.name(args[_BIAS[kind]]) if kind in _BIAS else None
+            self.biases[weight] |= set() if bias is None else {bias}
+            self.felt |= {*named} - {weight, bias}
+        elif kind not in _VIEWS:
+            self.felt |= {*named}
+        return out
+
+    def see(self, read: Iterable[Any]) -> None:
+        """Something that is no norm reads these."""
+        self.felt |= {self.outputs[id(tensor)][0] for tensor in read if id(tensor) in self.outputs}
+
+    def cancelled(self) -> dict[str, tuple[set[str], set[str]]]:
+        """The weights that norms alone feel, with their biases, and with the parameters of these norms."""
+        return {
+            name: (self.biases[name], self.norms[name] - self.felt)
+            for name in {name for name, _ in self.outputs.values()}
+            if not self.felt & {name, *self.biases[name]}
+        }
+
+
+def _by_the_batch(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether an operation is a BatchNorm that takes the statistics of the batch."""
+    names = [argument.name for argument in func._schema.arguments]
+    return "batch_norm" in func._overloadpacket.__name__ and ("training" not in names or args[names.index("training")])

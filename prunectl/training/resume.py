@@ -1,0 +1,91 @@
+"""A training that was interrupted, in one file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor
+
+from prunectl.checkpoints import files, header
+from prunectl.checkpoints.checkpoint import Checkpoint, from_header, network, tensors_of, to_header
+from prunectl.checkpoints.header import Header
+from prunectl.errors import CheckpointError
+from prunectl.masks import Masks, pack, unpack
+from prunectl.plugins.registry import check_trusted
+from prunectl.training.pruning_config import During
+from prunectl.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a training stands: all that its next step depends on, as tensors and as plain JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Paused:
+    """A training to go on with, its network as it is now; `run` tells the command line where data and output are."""
+
+    checkpoint: Checkpoint
+    recipe: Recipe
+    state: State
+    run: dict[str, Any]
+
+
+def write(paused: Paused, path: Path) -> None:
+    """Put a paused training into a file, in one step.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    masks = paused.checkpoint.masks
+    content = {
+        "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
+        "sha256": paused.checkpoint.sha256,
+        "masks": {name: list(mask.shape) for name, mask in masks.items()},
+        "recipe": asdict(paused.recipe),
+        "values": paused.state.values,
+        "run": paused.run,
+    }
+    tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
+    files.write(path, save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)}))
+
+
+def read(path: Path) -> Paused:
+    """Read what `write` wrote, on the cpu.
+
+    Raises:
+        FileError, CheckpointError: missing, damaged, or not a paused training.
+    """
+    toc = header.read_toc(path)
+    try:
+        content = json.loads(toc.metadata[header.KEY])["training"]
+        tensors = tensors_of(path)
+        head = Header.from_json(json.dumps(content["start"]), path)
+        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
+        recipe = _recipe(**content["recipe"])
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is not an interrupted training; give a NAME.resume.safetensors that Ctrl-C left"
+        ) from error
+    named = {"model": head.model.name, "optimizer": recipe.opt, "regularizer": recipe.reg or ""}
+    if recipe.prune is not None:
+        named |= {"criterion": recipe.prune.criterion, "schedule": recipe.prune.schedule or ""}
+    for kind, name in named.items():
+        check_trusted(kind, name, str(path))
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    model = network(head, weights, str(path))
+    start = from_header(head, model, Masks(masks), content["sha256"])
+    return Paused(start, recipe, State(tensors, content["values"]), content["run"])
+
+
+def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: Any) -> Recipe:
+    """Undo `asdict` and JSON."""
+    return Recipe(
+        augment=None if augment is None else tuple(augment), prune=None if prune is None else During(**prune), **values
+    )

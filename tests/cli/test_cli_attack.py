@@ -1,0 +1,90 @@
+"""attack on the command line: stopped and taken up again, its table, its examples."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+from safetensors import safe_open
+
+from prunectl.robustness.attack import Attacker
+
+SHORT = ("-a", "pgd", "-O", "steps=2", "-n", 40, "-b", 10, "--eps", "0.1")
+
+
+@pytest.fixture
+def stop_after_a_batch(monkeypatch):
+    """Send Ctrl-C as soon as the first batch of an attack is done."""
+    whole = Attacker.batches
+
+    def batches(self, done=()):
+        for total in whole(self, done):
+            os.kill(os.getpid(), signal.SIGINT)
+            yield total
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attacker, "batches", batches)
+        yield patch
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(net, raw, cli, refused, tmp_path, stop_after_a_batch):
+    expected = {"images": 40}
+    stopped = raw("attack", net.name, *SHORT)
+    assert (stopped.code, stopped.out) == (130, "")
+    assert re.search(r"interrupted after 10 of 40 images, robust [0-9.]+% so far; go on with the same", stopped.err)
+    assert not (tmp_path / "net.results.jsonl").exists()
+    part = tmp_path / "net.attack.part.jsonl"
+    assert len(part.read_text().splitlines()) == 2
+    stop_after_a_batch.undo()
+    assert "holds an interrupted attack; go on with --resume" in refused("attack", net.name, *SHORT)
+    assert "attack was pgd, is fgsm" in refused("attack", net.name, *SHORT[4:], "-a", "fgsm", "--resume")
+    part.write_text(part.read_text() + '{"batch": {"ima')  # cut off by a kill
+    record = json.loads(cli("attack", net.name, *SHORT, "--resume", "--json"))
+    assert {key: record[key] for key in expected} == expected
+    assert not part.exists()
+    whole = json.loads(cli("attack", net.name, *SHORT, "--json"))
+    assert record["results"] == whole["results"]
+
+
+def test_examples_are_a_picture_and_tensors(net, cli, refused, tmp_path):
+    arguments = ("attack", net.name, *SHORT, "--eps", "0.5", "--save-examples", 3)
+    cli(*arguments)
+    assert (tmp_path / "net.examples.png").read_bytes().startswith(b"\x89PNG")
+    with safe_open(tmp_path / "net.examples.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        assert file.metadata()["eps"] == "0.5"
+    assert tensors["adversarial"].shape == tensors["clean"].shape == (3, 1, 28, 28)
+    change = (tensors["adversarial"] - tensors["clean"]).abs()
+    assert 0 < float(change.max()) <= 0.5 + 1e-6
+    assert bool((tensors["clean_prediction"] == tensors["label"]).all())
+    assert bool((tensors["adversarial_prediction"] != tensors["label"]).all())
+    assert "net.examples.png exists; move it away, or replace it with --force" in refused(*arguments)
+    cli(*arguments, "--force")
+
+
+def test_the_table_fits_in_80_columns(net, raw):
+    shown = raw("attack", net.name, "-a", "standard", "-n", 8, "--eps", "2/255,0.3", "-O", "queries=5", "-O", "steps=2")
+    lines = shown.err.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("warning")) <= 80
+    table = [line.split() for line in lines if not line.startswith(("warning", "standard"))]
+    assert table[0] == ["eps", "0.00784", "0.3"]
+    attacks = ["apgd-ce", "apgd-dlr", "apgd-t", "linf-deepfool", "square", "robust", "success"]
+    assert [cells[0] for cells in table[1:]] == attacks
+    assert table[6][2:] == table[5][1:]  # the worst case is what the last of a cascade leaves
+
+
+def test_corruptions_are_recorded_and_shown(net, raw, tmp_path):
+    shown = raw("attack", net.name, "--corruptions", "contrast,jpeg", "-n", 8)
+    assert shown.out == "net.safetensors\n"
+    assert [line.split()[0] for line in shown.err.splitlines()] == ["clean", "severity", "contrast", "jpeg"]
+    record = json.loads((tmp_path / "net.results.jsonl").read_text())
+    assert (record["command"], record["attack"], len(record["corruptions"])) == ("attack", "corruptions", 10)
+
+
+def test_a_pruned_child_beside_its_parent(net, cli):
+    arguments = ("attack", "net.prune.safetensors", *SHORT, "--json", "--reference", net.name)
+    record = json.loads(cli(*arguments, "--transfer-from", net.name))
+    assert record["reference"] == record["source"]
+    assert 0 <= record["agreement"] <= 1
+    assert 0 <= record["results"][0]["agreement"] <= 1

@@ -1,0 +1,31 @@
+"""A small network, and a training that prunes it."""
+
+import torch
+from torch import nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.training.pruning_config import During
+from prunectl.training.recipe import Recipe
+from tests.helpers.networks import checkpoint_of
+
+SHAPE = (1, 8, 8)
+
+
+def network() -> nn.Sequential:
+    """4 + 6 + 8 nodes; 36 + 216 + 192 + 24 weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3)),
+    )
+
+
+def start() -> Checkpoint:
+    return checkpoint_of(network(), SHAPE)
+
+
+def recipe(criterion: str, sparsity: float | None = 0.5, epochs: int = 4, **changes) -> Recipe:
+    timing = {key: changes.pop(key) for key in list(changes) if key in During.__dataclass_fields__}
+    during = During(criterion, sparsity, **{"prune_delay": 0, "prune_every": 1, **timing})
+    return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)

@@ -1,0 +1,26 @@
+"""Tiny networks, one for each thing in a network that makes pruning hard: name -> (builder, input shape).
+
+Each takes a batch of at least 2 and gives 3 logits, in eval and in train mode.
+"""
+
+from torch import nn
+
+from tests.helpers.toys import aside, attention, convs, gates, joins, moves, norms, sequences, writes
+from tests.helpers.toys.parts import Toys
+
+TOYS: Toys = {
+    **joins.TOYS,
+    **moves.TOYS,
+    **convs.TOYS,
+    **gates.TOYS,
+    **norms.TOYS,
+    **attention.TOYS,
+    **sequences.TOYS,
+    **aside.TOYS,
+    **writes.TOYS,
+}
+
+
+def built(input_shape: tuple[int, ...], classes: int, *, name: str) -> nn.Module:
+    """A toy as `--model tests.helpers.toys:built -M name=NAME` builds it."""
+    return TOYS[name][0]()

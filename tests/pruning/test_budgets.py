@@ -1,0 +1,121 @@
+"""Targets of node criteria: parameters, FLOPs, bytes, latency, what is left of every group; and what cannot be."""
+
+import pytest
+import torch
+from torch import nn
+
+from prunectl.data.load import load_data
+from prunectl.errors import OptionError
+from prunectl.measuring.cost import cost
+from prunectl.measuring.memory import stored_bytes
+from prunectl.models.fresh import fresh
+from prunectl.pruning.budget import Budget
+from prunectl.pruning.prune import prune
+from prunectl.pruning.shrink import shrink
+from prunectl.pruning.units.base import NodeRules
+from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.node_networks import SHAPE, Chain, Residual
+
+BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.3x"), ("size", "1.5KB"), ("size", "3x")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "criterion", "budget", "text"),
+    [
+        *((kind, "snap", *asked) for kind in (Chain, Residual) for asked in BUDGETS),
+        *((Chain, "snapit", *asked) for asked in BUDGETS[::2]),
+        *((Residual, "structured-random", *asked) for asked in BUDGETS[1::2]),
+    ],
+)
+def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind, criterion, budget, text) -> None:
+    start, data = checkpoint_of(randomise_(kind()), SHAPE), image_data()
+    asked = Budget.read(budget, text)
+    pruned = prune(start, data, criterion=criterion, budget=asked, batch_size=16)
+    result, small = pruned.history[-1]["result"], shrink(pruned)
+    counted, dense = cost(small.model, small.masks, SHAPE), start.dense
+    size = stored_bytes(small.model, small.masks)[0]
+    assert (result["parameters"], result["flops"], result["bytes"]) == (counted.parameters, counted.flops, size)
+    was = {"params": dense.parameters, "flops": dense.flops, "size": stored_bytes(start.model, start.masks)[0]}[budget]
+    now = {"params": counted.parameters, "flops": counted.flops, "size": size}[budget]
+    assert now <= asked.limit(was)
+    if criterion == "snap":
+        one_less = result["node_sparsity"] - 1 / start.dense.nodes
+        before = prune(start, data, criterion=criterion, sparsity=one_less, batch_size=16).history[-1]["result"]
+        assert before[{"params": "parameters", "flops": "flops", "size": "bytes"}[budget]] > asked.limit(was)
+    assert pruned.history[-1]["options"][budget] == text and "sparsity" not in pruned.history[-1]["options"]
+
+
+def test_latency_is_measured_with_the_shrunk_network() -> None:
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 3000), nn.ReLU(), nn.Linear(3000, 1000), nn.ReLU())
+    start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
+    pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
+    assert 0.02 < pruned.history[-1]["result"]["latency"] < 0.8
+    with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
+        prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
+
+
+def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
+    data = load_data("digits")
+    start = fresh("lenet300", data, source="digits")
+    once = shrink(prune(start, None, criterion="structured-random", sparsity=0.5))
+    state = torch.get_rng_state()
+    for text, nodes in [("size", "4x"), ("params", "0.25x"), ("flops", "4x")]:
+        more = prune(once, None, criterion="efficient-convnets", budget=Budget.read(text, nodes))
+        result = more.history[-1]["result"]
+        share = {"size": result["bytes"] / 4, "params": result["parameters"], "flops": result["flops"] / 2}[text]
+        assert share <= 267_410 / 4
+        assert result["node_sparsity"] > 0.5
+    with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
+        prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, --params 2x asks for 133,705 parameters"):
+        prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"sparsity": 0.99}, r"node sparsity 0\.99 was asked, 0\.875 is the most with 1 or more nodes left on every"),
+        ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
+        ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
+        ({"budget": Budget.read("params", "10")}, r"--params 10 asks for 10 parameters, \d+ parameters is the least"),
+        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, --flops 1x asks for"),
+        ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
+        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: --scope is global, got 'layer'"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"--size is .* prune nodes \(snap, snapit, str"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give --sparsity"),
+        ({"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"}, "--multiple-of and --outer-layers"),
+        ({}, "give one target"),
+        ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "give one target"),
+    ],
+)
+def test_what_cannot_be_reached_or_asked(keywords, message) -> None:
+    with pytest.raises(OptionError, match=message):
+        prune(checkpoint_of(Chain(), SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
+
+
+def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
+    with pytest.raises(OptionError, match="test has no node that can go, its outputs stay"):
+        prune(
+            checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SHAPE),
+            None,
+            criterion="structured-random",
+            sparsity=0.5,
+        )
+    once = prune(checkpoint_of(Chain(), SHAPE), None, criterion="structured-random", sparsity=0.5)
+    for each in (once, shrink(once)):  # what a shrink removed counts as pruned
+        with pytest.raises(OptionError, match=r"the network is at node sparsity 0\.5 already, 0\.4 was asked"):
+            prune(each, None, criterion="structured-random", sparsity=0.4)
+        more = prune(each, None, criterion="structured-random", sparsity=0.75)
+        assert more.history[-1]["result"]["node_sparsity"] == 0.75
+        assert shrink(more).history[-1]["result"]["nodes"] == 6
+
+
+@pytest.mark.parametrize("multiple", [2, 4])
+def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
+    rules = NodeRules(multiple_of=multiple, min_nodes=2)
+    pruned = prune(checkpoint_of(Chain(), SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
+    small = shrink(pruned).model
+    for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
+        assert width == dense or (width % multiple == 0 and 0 < width < dense)
+    assert pruned.history[-1]["result"]["node_sparsity"] >= 0.4

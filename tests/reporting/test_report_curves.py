@@ -1,0 +1,247 @@
+"""Curves: what is one operating point, and what is said of it."""
+
+import copy
+import io
+import shutil
+
+import pandas
+import pytest
+
+from prunectl.reporting.curves import Stat, pareto, settings
+from prunectl.reporting.formats import as_latex
+from prunectl.reporting.history import differences, method
+from prunectl.reporting.page.checklist import checklist
+from prunectl.reporting.page.headline import headline
+from prunectl.reporting.page.provenance import tree
+from prunectl.reporting.rows import report
+from prunectl.reporting.sources import collect
+from tests.helpers.report_folders import TRAIN, checkpoint, log, measure, sweep
+
+SNIP = {"criterion": "snip", "sparsity": 0.9, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep")
+    sweep(path)
+    return path
+
+
+def setting_of(folder):
+    """The only setting of a folder, and the notices."""
+    (setting,), notices = settings(collect([folder]))
+    return setting, notices
+
+
+def test_mean_and_sample_deviation_of_what_was_measured():
+    assert Stat.of([0.8, None, 0.9]) == Stat(pytest.approx(0.85), pytest.approx(0.0707106781), 2)
+    assert Stat.of([0.8]) == Stat(0.8, None, 1)
+    assert Stat.of([None]) is None
+
+
+def test_pareto_front():
+    assert pareto([(1, 5), (2, 5), (3, 7), (2, 4), (0, 1)]) == [4, 0, 2]
+    assert pareto([(1, 1), (1, 2)]) == [1]
+    assert pareto([]) == []
+
+
+def test_an_operating_point_is_a_method_at_a_target_over_its_seeds(folder):
+    setting, notices = setting_of(folder)
+    assert notices == []
+    assert (setting.name, len(setting.dense.rows)) == ("lenet5 on digits", 3)
+    assert [(s.label, s.when) for s in setting.series] == [("magnitude", "after"), ("random", "after")]
+    magnitude = setting.series[0]
+    assert [point.target for point in magnitude.points] == [0.5, 0.75, 0.9, 0.95, 0.98]
+    assert [[row["seed"] for row in point.rows] for point in magnitude.points] == [[0, 1, 2]] * 5
+    assert magnitude.points[2].stat("accuracy") == Stat(pytest.approx(0.82), pytest.approx(0.01), 3)
+    assert magnitude.points[2].stat("compression").mean == 10
+    assert magnitude.points[2].stat("speedup").mean == 10
+
+
+def test_training_flops_are_those_of_all_trainings_that_led_to_a_network(folder, tmp_path):
+    rows = {row["checkpoint"].rpartition("/")[2]: row["training_flops"] for row in report([folder])}
+    assert rows["dense-s0.safetensors"] == 3000
+    assert rows["magnitude-0.5-s0.pruned.safetensors"] == 3000
+    assert rows["magnitude-0.5-s0.safetensors"] == 6000
+    for name in ("magnitude-0.5-s0.safetensors", "magnitude-0.5-s0.log.jsonl"):
+        shutil.copy(folder / name, tmp_path)
+    sources = collect([tmp_path])
+    assert [row["training_flops"] for row in report([tmp_path])] == [None]
+    assert [notice.partition(": ")[2].partition(" (")[0][:13] for notice in sources.notices] == ["its ancestor "] * 2
+    assert sources.notices[0].endswith("(made by train) is not in the folder; what it cost is not counted")
+
+
+def test_recipes_of_one_criterion_stand_apart(tmp_path):
+    for batches in (1, 5):
+        prune = ("prune", {**SNIP, "options": {"batches": batches}})
+        measure(checkpoint(tmp_path, f"snip{batches}", prune, ("train", {**TRAIN, "seed": 0}), weights=10), 0.8)
+    setting, notices = setting_of(tmp_path)
+    assert [(s.label, s.when) for s in setting.series] == [
+        ("snip (batches=1)", "before"),
+        ("snip (batches=5)", "before"),
+    ]
+    assert setting.dense is None
+    assert len(notices) == 0
+
+
+def chain(*commands: str, sparsity: float = 0.9, epochs: tuple[int, ...] = (1, 1)) -> list[dict]:
+    """A history: prune and train in this order, the first pruning to another sparsity than the last."""
+    targets, trainings = iter([0.3, 0.9] if commands.count("prune") > 1 else [sparsity]), iter(epochs)
+    options = {"prune": lambda: {**SNIP, "sparsity": next(targets)}, "train": lambda: {"epochs": next(trainings)}}
+    return [{"command": command, "options": options.get(command, dict)()} for command in commands]
+
+
+def test_recipes_differ_in_an_earlier_target_and_not_in_the_last():
+    twice = chain("prune", "train", "prune", "train")
+    earlier, later = copy.deepcopy(twice), copy.deepcopy(twice)
+    earlier[0]["options"]["sparsity"], later[2]["options"]["sparsity"] = 0.8, 0.95
+    assert method(later).recipe == method(twice).recipe != method(earlier).recipe
+    assert (method(twice).target, method(later).target) == (0.9, 0.95)
+
+
+def test_a_training_that_the_clock_stopped_is_of_the_recipe_of_its_like():
+    stopped = [[{"command": "train", "options": {"steps": n, "total_steps": 900}}] for n in (411, 415, 900)]
+    recipes = [method(history).recipe for history in stopped]
+    assert recipes[0] == recipes[1] != recipes[2]
+
+
+def test_recipes_have_different_words():
+    histories = [
+        *(chain("prune", "train", epochs=(n,)) for n in (1, 2)),
+        chain("prune", "shrink", "train"),
+        *(chain("prune", "train", "train", epochs=each) for each in ((1, 2), (2, 1))),
+    ]
+    words = differences([method(history).recipe for history in histories])
+    assert len(set(words)) == len(words)
+    assert words[0] == "prune train, train 2: epochs=1"
+    assert differences([method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
+
+
+def test_the_same_seed_twice_is_no_second_seed(tmp_path):
+    for name, more in (("a", {}), ("b", {"device": "cuda"})):
+        path = checkpoint(tmp_path, name, ("prune", {**SNIP, **more}), ("train", {**TRAIN, "seed": 0}), weights=10)
+        measure(path, 0.8)
+    setting, notices = setting_of(tmp_path)
+    assert [len(point.rows) for _, point in setting.points] == [1]
+    assert notices == [
+        f"{tmp_path}/b.safetensors and {tmp_path}/a.safetensors share method, target and seed: the latter counts"
+    ]
+
+
+def test_data_sets_are_not_mixed(tmp_path):
+    for data in ("digits", "mnist"):
+        path = checkpoint(tmp_path, data, ("train", {**TRAIN, "seed": 0}), data=data)
+        measure(path, 0.8, data={"name": data})
+    found, notices = settings(collect([tmp_path]))
+    assert [setting.name for setting in found] == ["lenet5 on digits", "lenet5 on mnist"]
+    assert notices == ["several data sets (digits, mnist): their accuracies are not compared with each other"]
+
+
+def test_times_of_several_devices_are_told(tmp_path):
+    for device in ("cpu", "cuda:0"):
+        path = checkpoint(tmp_path, device[:3], ("train", {**TRAIN, "seed": len(device)}))
+        measure(path, 0.8, device=device)
+    assert setting_of(tmp_path)[1] == ["times were measured on cpu and cuda: do not compare them"]
+
+
+def test_the_checklist_of_a_whole_sweep_is_met(folder):
+    assert [check.met for check in checklist(setting_of(folder)[0])] == [True] * 8
+
+
+def test_the_checklist_says_what_is_missing(tmp_path):
+    sweep(tmp_path, criteria=("snip",), sparsities=(0.5, 0.9), seeds=(0,))
+    (tmp_path / "dense-s0.safetensors").unlink()
+    (tmp_path / "dense-s0.results.jsonl").unlink()
+    (tmp_path / "dense-s0.log.jsonl").unlink()
+    found = {check.rule: check.found for check in checklist(setting_of(tmp_path)[0]) if not check.met}
+    assert found == {
+        "several seeds": "1 a point; run snip 0.5, snip 0.9 with 3 or more (--seed)",
+        "5 operating points or more in a curve": "fewer: snip (2)",
+        "a random control": "missing: prune with --criterion random (weights) or structured-random (nodes)",
+        "a magnitude control": "missing: prune with --criterion magnitude (weights) or efficient-convnets (nodes)",
+        "the dense network": "missing: train it with the same settings, and evaluate it",
+    }
+
+
+def test_the_headline_is_the_largest_saving_within_a_point(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9)
+    for sparsity, accuracy in ((0.5, 0.9), (0.75, 0.892), (0.9, 0.88)):
+        steps = ("prune", {**SNIP, "sparsity": sparsity}), ("train", {**TRAIN, "seed": 0})
+        path = checkpoint(tmp_path, f"snip-{sparsity}", *steps, weights=round(100 * (1 - sparsity)))
+        measure(path, accuracy, kept=round(100 * (1 - sparsity)))
+        log(path, accuracy, flops=1500)
+    tiles = headline(setting_of(tmp_path)[0])
+    assert [(tile.number, tile.source) for tile in tiles] == [
+        ("90.00\u00a0%", "1 seed"),
+        ("4×", "snip 0.75: 89.20\u00a0%"),
+        ("4×", "snip 0.75: 89.20\u00a0%"),
+        ("2×", "snip 0.75: 89.20\u00a0%"),
+        ("none", "no method saves any within 1 point of dense"),
+    ]
+
+
+def test_the_headline_says_what_was_not_measured(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9, latency=[])
+    steps = ("prune", {**SNIP, "sparsity": 0.5}), ("train", {**TRAIN, "seed": 0})
+    measure(checkpoint(tmp_path, "snip", *steps, weights=50), 0.9, kept=50, latency=[])
+    assert [(tile.number, tile.source) for tile in headline(setting_of(tmp_path)[0])][-1] == ("-", "not measured")
+
+
+def test_csv_opens_in_pandas_with_a_row_for_every_checkpoint_and_seed(folder, cli):
+    table = pandas.read_csv(io.StringIO(cli("report", folder, "--csv")))
+    assert len(table) == 3 * (1 + 2 * 5 * 2)
+    assert table["seed"].tolist().count(1) == 21
+    measured = table[table.accuracy.notna() & (table.criterion == "random") & (table.target_sparsity == 0.9)]
+    assert measured.seed.tolist() == [0, 1, 2]
+    assert measured.accuracy.mean() == pytest.approx(0.46)
+
+
+def test_latex(tmp_path):
+    sweep(tmp_path, criteria=("n_m",), sparsities=(0.5,), seeds=(0, 1))
+    assert as_latex(settings(collect([tmp_path]))[0]).splitlines() == [
+        r"\begin{tabular}{llrrrrr}",
+        r"\toprule",
+        r"criterion & target & compression & speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
+        r"\midrule",
+        r"\multicolumn{7}{l}{lenet5 on digits} \\",
+        r"dense &  & $1\times$ & $1\times$ & $90.50 \pm 0.71$ & $100.00 \pm 0.00$ & 2 \\",
+        r"n\_m & 0.5 & $2\times$ & $2\times$ & $65.50 \pm 0.71$ & $100.00 \pm 0.00$ & 2 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_the_tree_draws_runs_of_other_seeds_and_targets_as_one(folder):
+    (root,) = tree(collect([folder]).given)
+    assert (root.label, root.count, [m.name for m in root.members]) == (
+        "train 3 epochs",
+        3,
+        ["dense-s0", "dense-s1", "dense-s2"],
+    )
+    assert [(step.label, step.count) for step in root.children.values()] == [
+        ("prune magnitude", 15),
+        ("prune random", 15),
+    ]
+    (last,) = root.children["prune random"].children.values()
+    assert (last.label, last.count, last.children) == ("train 3 epochs", 15, {})
+    assert last.members[0].versions == "prunectl 0.1.0, torch 2.14"
+    assert last.members[0].command == "train epochs=3 seed=0 steps=36 total_steps=36"
+
+
+def test_the_terminal_shows_means_over_seeds_in_80_columns(folder, raw):
+    shown = raw("report", folder)
+    assert (shown.code, shown.err) == (0, "")
+    assert "\x1b" not in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["magnitude", "0.5", "86.00", "±", "1.00", "100.00", "±", "0.00", "2x", "2x", "6k", "3"] in lines
+    assert ["0.9", "82.00", "±", "1.00", "100.00", "±", "0.00", "10x", "10x", "6k", "3"] in lines
+
+
+def test_the_terminal_tells_what_the_checklist_misses(tmp_path, raw):
+    sweep(tmp_path, criteria=("magnitude",), seeds=(0, 1))
+    assert raw("report", tmp_path).err.splitlines() == [
+        "report: several seeds: 2 a point; run magnitude 0.5, magnitude 0.75, magnitude 0.9 and 2 more with 3 or more "
+        "(--seed)",
+        "report: a random control: missing: prune with --criterion random (weights) or structured-random (nodes)",
+    ]
