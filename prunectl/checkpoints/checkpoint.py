@@ -24,7 +24,7 @@ from prunectl.plugins.registry import check_trusted
 from prunectl.structure.surgery import resize
 from prunectl.structure.surgery.cut import cut
 from prunectl.structure.surgery.plan import Plan
-from prunectl.torchtools.copies import loose
+from prunectl.torchtools.copies import unregistered_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Checkpoint:
         }
         return replace(self, history=(*self.history, entry), sha256=None, **changes)
 
-    def noting(self, result: Mapping[str, Any]) -> "Checkpoint":
+    def with_result(self, result: Mapping[str, Any]) -> "Checkpoint":
         """The same, with what came out written to the last line of the history."""
         *earlier, last = self.history
         return replace(self, history=(*earlier, {**last, "result": dict(result)}))
@@ -165,13 +165,13 @@ def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
     except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise _damaged(head, where, error) from error
     resize.load_state_(model, state, where)
-    if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *loose(model).values())):
+    if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *unregistered_tensors(model).values())):
         return model
     with torch.random.fork_rng(devices=[]):
         dense = build(head.model)
     try:
         resize.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
-        resize.fill_loose_(model, dense)
+        resize.fill_unregistered_(model, dense)
         return plan.finish_(model, dense, head.model.input)
     except (IndexError, RuntimeError, KeyError, ValueError) as error:
         raise _damaged(head, where, error) from error

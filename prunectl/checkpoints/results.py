@@ -27,7 +27,7 @@ def records(path: Path, sha256: str) -> list[dict[str, Any]]:
     return found
 
 
-def accuracy(path: Path, sha256: str, data: str) -> float | None:
+def recorded_accuracy(path: Path, sha256: str, data: str) -> float | None:
     """The accuracy that eval measured last on the test images of `data`, None where it did not."""
     measured = [
         record["accuracy"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw, sensitivity
+from prunectl.criteria.base.sensitivity import LossSampling, sensitivity
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 from prunectl.structure.gates import at_gates, gated
@@ -31,7 +31,7 @@ def elasticities(
     sparsity, in which the weights of removed nodes count, is exactly the one asked for (`structure.joint`).
     """
     weights = prunable(model)
-    values = sensitivity(model, data, {*weights, *gated(structure, model)}, Draw(batches, bn, loss, chunk))
+    values = sensitivity(model, data, {*weights, *gated(structure, model)}, LossSampling(batches, bn, loss, chunk))
     return Scores({name: values[name].abs() for name in weights}, at_gates(structure, model, values).abs())
 
 

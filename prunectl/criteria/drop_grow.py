@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion, Round
-from prunectl.criteria.base.sensitivity import Draw, gradients
+from prunectl.criteria.base.sensitivity import LossSampling, gradients
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.scores import Scores, highest
@@ -30,7 +30,7 @@ def by_gradient(
     """
     names = list(prunable(model))
     sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in prunable(model).items()}
-    for _, found in gradients(model, data, names, Draw(batches, bn, loss)):
+    for _, found in gradients(model, data, names, LossSampling(batches, bn, loss)):
         for name in names:
             sums[name] += found[name].abs()
     share = _checked(fraction) / 2 * (1 + math.cos(math.pi * now.progress))
@@ -87,9 +87,9 @@ rigl = Criterion(
     source="Evci et al. 2020, arXiv:1911.11134, section 3",
     when="during",
     needs_training=True,
-    regrows="zero",
-    begins="erk",
-    until=0.75,
+    regrow_value="zero",
+    init_criterion="erk",
+    stop_after=0.75,
 )
 set_ = Criterion(
     at_random,
@@ -99,6 +99,6 @@ set_ = Criterion(
     when="during",
     needs_data=False,
     needs_training=True,
-    regrows="random",
-    begins="erk",
+    regrow_value="random",
+    init_criterion="erk",
 )

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion, Round
-from prunectl.criteria.base.sensitivity import Draw, gradients
+from prunectl.criteria.base.sensitivity import LossSampling, gradients
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 
@@ -21,11 +21,11 @@ def foresight(
 ) -> Scores:
     """|dL/dθ · θ₀| of every prunable weight: the gradient of the pruned network, θ₀ the weight before it was pruned.
 
-    Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1; the options are those of `Draw`.
+    Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1; the options are those of `LossSampling`.
     """
     names = list(prunable(model))
     sums = {name: torch.zeros_like(now.original[name], dtype=torch.float32) for name in names}
-    for _, found in gradients(model, data, names, Draw(batches, bn, loss, chunk)):
+    for _, found in gradients(model, data, names, LossSampling(batches, bn, loss, chunk)):
         for name in names:
             sums[name] += found[name]
     return Scores({name: (total * now.original[name]).abs() for name, total in sums.items()})
@@ -37,5 +37,5 @@ force = Criterion(
     scope="global",
     source="de Jorge et al. 2021, arXiv:2006.09081, algorithm 1",
     steps=60,
-    regrows="original",
+    regrow_value="original",
 )

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw, gradients
+from prunectl.criteria.base.sensitivity import LossSampling, gradients
 from prunectl.errors import OptionError
 from prunectl.scores import Scores
 from prunectl.structure.batch_norms import at_scales, batch_norm_scales
@@ -15,7 +15,7 @@ from prunectl.structure.gates import above_where
 from prunectl.structure.nodes import Structure
 
 
-class TickTock(Companion):
+class TickTock(Callback):
     """The epoch before a round is a tick, in which no convolution trains; in tocks all do, with `strength` · Σ|φ|.
 
     The gate φ of a channel multiplies what its BatchNorm gives. Its value is the norm's scale, so that the network
@@ -38,9 +38,9 @@ class TickTock(Companion):
         self.gated = _gated(model, structure)
         self.register_buffer("importance", torch.zeros(structure.nodes))
 
-    def begin_(self, model: nn.Module, due: bool) -> None:
+    def on_epoch_start(self, model: nn.Module, due: bool) -> None:
         """In a tick, the kernels of convolutions stand still."""
-        self.end_(model)
+        self.on_epoch_end(model)
         self.ticks = due
         if due:
             kinds = (nn.modules.conv._ConvNd,)
@@ -49,7 +49,7 @@ class TickTock(Companion):
             for parameter in self.frozen:
                 parameter.requires_grad_(False)
 
-    def end_(self, model: nn.Module) -> None:
+    def on_epoch_end(self, model: nn.Module) -> None:
         """Let everything train again."""
         for parameter in self.frozen:
             parameter.requires_grad_(True)
@@ -61,7 +61,7 @@ class TickTock(Companion):
             return None
         return self.strength * torch.stack([scale.abs().sum() for scale in batch_norm_scales(model).values()]).sum()
 
-    def watch(self, model: nn.Module) -> None:
+    def after_backward(self, model: nn.Module) -> None:
         """Add up what the gates do to the loss."""
         if self.ticks:
             found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -84,7 +84,7 @@ def gate_importance(
     """
     gated, names = _gated(model, structure), {name for pair in _norms(model) for name in pair}
     total = torch.zeros(structure.nodes)
-    for _, found in gradients(model, data, names, Draw(batches, "batch", loss)):
+    for _, found in gradients(model, data, names, LossSampling(batches, "batch", loss)):
         total += _effects(model, structure, found)
     return Scores(nodes=above_where(~gated, total))
 
@@ -119,5 +119,5 @@ gate_decorators = Criterion(
     unit="nodes",
     when="during",
     steps=10,
-    companion=TickTock,
+    callback=TickTock,
 )

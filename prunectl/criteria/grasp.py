@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw
+from prunectl.criteria.base.sensitivity import LossSampling
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.scores import Scores
@@ -16,7 +16,7 @@ from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import evaluating, full_precision
-from prunectl.torchtools.copies import shadow
+from prunectl.torchtools.copies import with_tensors
 
 SOURCE = "Wang et al. 2020, arXiv:2002.07376, eq. 8"
 T = 200.0
@@ -37,7 +37,7 @@ def gradient_flow(
     Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the
     scores of several batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
     """
-    return Scores(_removals(model, data, prunable(model), Draw(batches, bn, chunk=chunk), temperature))
+    return Scores(_removals(model, data, prunable(model), LossSampling(batches, bn, chunk=chunk), temperature))
 
 
 def node_gradient_flow(
@@ -55,17 +55,17 @@ def node_gradient_flow(
     This is half the derivative of |g|² by a common factor of those weights.
     """
     names = {*prunable(model), *gated(structure, model)}
-    values = _removals(model, data, names, Draw(batches, bn, chunk=chunk), temperature)
+    values = _removals(model, data, names, LossSampling(batches, bn, chunk=chunk), temperature)
     return Scores(nodes=at_gates(structure, model, values))
 
 
 def _removals(
-    model: nn.Module, data: Batches, names: Collection[str], draw: Draw, temperature: float
+    model: nn.Module, data: Batches, names: Collection[str], draw: LossSampling, temperature: float
 ) -> dict[str, Tensor]:
     """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
     if not temperature > 0:
         raise OptionError(f"the temperature is above 0, got {temperature}")
-    network = shadow(model, lambda t: t.detach().requires_grad_() if isinstance(t, nn.Parameter) else t.clone())
+    network = with_tensors(model, lambda t: t.detach().requires_grad_() if isinstance(t, nn.Parameter) else t.clone())
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted: list[Tensor] = list(parameters.values())
     total = [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
@@ -85,7 +85,7 @@ def _products(
     network: nn.Module,
     wanted: list[Tensor],
     parts: list[tuple[Tensor, Tensor, float]],
-    draw: Draw,
+    draw: LossSampling,
     temperature: float,
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield the parts of Hg of one batch. One part alone is gone through once, and its graph kept for the Hessian."""

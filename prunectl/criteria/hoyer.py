@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
@@ -15,7 +15,7 @@ from prunectl.structure.nodes import FROZEN, Structure
 SOURCE = "Yang et al. 2020, arXiv:1908.09979"
 
 
-class Hoyer(Companion):
+class Hoyer(Callback):
     """Adds `strength` times the regulariser HoyerSquare to the loss, up to the round that trims.
 
     The shorter the training, the stronger it must be, or what is trimmed is not near zero yet.
@@ -66,7 +66,7 @@ hoyer_square = Criterion(
     source=SOURCE,
     when="during",
     needs_data=False,
-    companion=Hoyer,
+    callback=Hoyer,
 )
 group_hoyer_square = Criterion(
     largest_of_filter,
@@ -76,5 +76,5 @@ group_hoyer_square = Criterion(
     unit="nodes",
     when="during",
     needs_data=False,
-    companion=GroupHoyer,
+    callback=GroupHoyer,
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
@@ -18,7 +18,7 @@ BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 SPREAD, LIMIT, EPSILON = 0.01, math.log(100.0), 1e-6
 
 
-class HardConcrete(Companion):
+class HardConcrete(Callback):
     """A gate z in [0, 1] on every node, where weights read it; with `strength` / N · the expected L0 norm in the loss.
 
     `log_alpha` (nodes,) are the locations, started about log(1 - `droprate`) - log(`droprate`); N is the number of
@@ -56,7 +56,7 @@ class HardConcrete(Companion):
         """Nodes that are masked away do not count."""
         self.present.masked_fill_(gone.to(self.present.device), 0)
 
-    def replaced(self, model: nn.Module) -> Mapping[str, Tensor]:
+    def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The weights that read nodes, times gates that are drawn for this step."""
         with torch.no_grad():
             self.log_alpha.clamp_(-LIMIT, LIMIT)  # where gates can still open and close
@@ -78,7 +78,7 @@ class HardConcrete(Companion):
         """The gates of test time before they are cut to [0, 1]: no more than 0 where a gate is closed."""
         return Scores(nodes=_stretched(torch.sigmoid(self.log_alpha.detach())).cpu())
 
-    def facts(self, model: nn.Module) -> Mapping[str, float]:
+    def metrics(self, model: nn.Module) -> Mapping[str, float]:
         """The expected share of what is counted."""
         with torch.no_grad():
             return {f"expected_{self.count}": float(self._expected(model, self._open())) / max(self.total, 1.0)}
@@ -136,5 +136,5 @@ l0 = Criterion(
     when="during",
     needs_data=False,
     needs_training=True,
-    companion=HardConcrete,
+    callback=HardConcrete,
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw, sensitivity
+from prunectl.criteria.base.sensitivity import LossSampling, sensitivity
 from prunectl.scores import Scores
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
@@ -23,12 +23,12 @@ def elasticity(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `Draw`.
+    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `LossSampling`.
 
     The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
     eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).
     """
-    values = sensitivity(model, data, gated(structure, model), Draw(batches, bn, loss, chunk))
+    values = sensitivity(model, data, gated(structure, model), LossSampling(batches, bn, loss, chunk))
     return Scores(nodes=at_gates(structure, model, values).abs())
 
 

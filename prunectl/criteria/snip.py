@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw, sensitivity
+from prunectl.criteria.base.sensitivity import LossSampling, sensitivity
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 
@@ -19,12 +19,12 @@ def elasticity(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dθ · θ / L| of every prunable weight θ; the options are those of `Draw`.
+    """|dL/dθ · θ / L| of every prunable weight θ; the options are those of `LossSampling`.
 
     Source: the elasticity of Verdenius, Stol & Forré 2020 (arXiv:2006.00896); without the division by L, one factor for
     all weights, it ranks as the connection sensitivity of SNIP (Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 5).
     """
-    values = sensitivity(model, data, prunable(model), Draw(batches, bn, loss, chunk))
+    values = sensitivity(model, data, prunable(model), LossSampling(batches, bn, loss, chunk))
     return Scores({name: value.abs() for name, value in values.items()})
 
 

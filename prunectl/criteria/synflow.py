@@ -7,7 +7,7 @@ from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.masks import prunable
 from prunectl.scores import Scores
 from prunectl.torchtools.contexts import evaluating
-from prunectl.torchtools.copies import shadow
+from prunectl.torchtools.copies import with_tensors
 
 
 def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
@@ -28,7 +28,7 @@ def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
 
 def _flow(model: nn.Module, images: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """dR/dθ · θ by name, computed in a type."""
-    network = shadow(model, lambda t: _absolute(t, isinstance(t, nn.Parameter), dtype))
+    network = with_tensors(model, lambda t: _absolute(t, isinstance(t, nn.Parameter), dtype))
     weights = prunable(network)
     with evaluating(network), torch.autocast(images.device.type, enabled=False):
         flow = network(torch.ones_like(images[:1], dtype=dtype)).sum()

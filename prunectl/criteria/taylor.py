@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import Draw, gradients
+from prunectl.criteria.base.sensitivity import LossSampling, gradients
 from prunectl.scores import Scores
 from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
@@ -20,14 +20,14 @@ def squared_effect(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches; the options are those of `Draw`.
+    """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches; the options are those of `LossSampling`.
 
     Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the change of the loss without the node, to
     first order, is squared in every batch.
     """
     names, total, taken = gated(structure, model), torch.zeros(structure.nodes), 0
     parameters = dict(model.named_parameters())
-    for _, found in gradients(model, data, names, Draw(batches, bn, loss, chunk)):
+    for _, found in gradients(model, data, names, LossSampling(batches, bn, loss, chunk)):
         values = {name: gradient * parameters[name].detach() for name, gradient in found.items()}
         total += at_gates(structure, model, values).square()
         taken += 1

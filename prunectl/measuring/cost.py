@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
 from prunectl.torchtools.contexts import single_steps
-from prunectl.torchtools.copies import like_parameters, on_meta, shadow
+from prunectl.torchtools.copies import like_parameters, on_meta, with_tensors
 from prunectl.torchtools.storages import Storages
 
 _Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
@@ -106,7 +106,7 @@ def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
 
 def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
     """The same on the network's own device (where torch's counter misses what is fused), with its values."""
-    own = shadow(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
+    own = with_tensors(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
     try:
         with single_steps(), torch.random.fork_rng(devices=[]):
             return _counted(own, shape)

@@ -7,7 +7,7 @@ from prunectl.errors import OptionError
 
 _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
+BUDGET_UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
 _EXAMPLES = {"params": "or a count (1.2M)", "flops": "or a count (300M)", "size": "or bytes (200KB)", "latency": ""}
 
 
@@ -35,7 +35,7 @@ class Budget:
         number, unit = (float(found[1]), found[2]) if found else (0.0, "")
         if number > 0 and unit == "x":
             return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
-        if unit in UNITS[kind] and number * UNITS[kind][unit] >= 1:
-            return Budget(kind, text, number * UNITS[kind][unit], relative=False)
+        if unit in BUDGET_UNITS[kind] and number * BUDGET_UNITS[kind][unit] >= 1:
+            return Budget(kind, text, number * BUDGET_UNITS[kind][unit], relative=False)
         known = f"--{kind} takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
         raise OptionError(f"{known}, got '{text}'")

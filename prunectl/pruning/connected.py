@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.masks import Masks
-from prunectl.pruning.reachability import Flow, Shape
+from prunectl.pruning.reachability import Reachability, Shape
 from prunectl.pruning.select import Scope, lamp, select
 from prunectl.scores import Scores
 
@@ -23,7 +23,7 @@ def select_connected(
     if scope == "lamp":  # whose scores depend on those of the whole layer
         scores, scope = lamp(scores, alive), "global"
     kept = select(scores, alive, keep, scope)
-    flow = Flow(model, shape)
+    flow = Reachability(model, shape)
     if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):
         return kept
     highest = max(float(score.max()) for score in scores.values())
@@ -37,12 +37,12 @@ def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]
 
     Such a logit is a constant, so the class is never told from the image.
     """
-    flow = Flow(model, shape)
+    flow = Reachability(model, shape)
     lost = (flow.logits(Masks.dense()) > 0) & (flow.logits(masks) <= 0)
     return torch.nonzero(lost[0].reshape(lost.shape[1], -1).all(1)).flatten().tolist()
 
 
-def _path(flow: Flow, scores: Scores, alive: Masks) -> dict[str, Tensor]:
+def _path(flow: Reachability, scores: Scores, alive: Masks) -> dict[str, Tensor]:
     """One weight of every layer, all on one path; a layer that no path needs keeps all."""
     chosen: dict[str, Tensor] = {}
     none = {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}

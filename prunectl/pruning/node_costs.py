@@ -11,7 +11,7 @@ from prunectl.measuring.latency import relative_latency
 from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
-from prunectl.structure.surgery.resize import fill_loose_
+from prunectl.structure.surgery.resize import fill_unregistered_
 from prunectl.structure.trace import Analysis
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
@@ -19,7 +19,7 @@ _ANY = 0.01
 """A value with which no arithmetic is slower than with others."""
 
 
-class Spending:
+class BudgetMeter:
     """The costs of a checkpoint's network, `model`, under a budget; a latency is relative to the dense network's."""
 
     def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, analysis: Analysis) -> None:
@@ -49,7 +49,7 @@ class Spending:
         with torch.device("meta"):
             network = build(self.checkpoint.spec)
         network.to_empty(device=self.checkpoint.device)
-        fill_loose_(network, self.model)
+        fill_unregistered_(network, self.model)
         with torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
                 tensor.fill_(_ANY if tensor.is_floating_point() else 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import retraceable
 from prunectl.criteria.base.criterion import Batches, Criterion, criterion_named
-from prunectl.criteria.base.lift import for_unit
+from prunectl.criteria.base.lift import for_nodes
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.data.images import ImageData
 from prunectl.data.sampling import scoring_batches
@@ -19,7 +19,7 @@ from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.sanity_checks import CONTROLS
 from prunectl.pruning.select import pattern_of
-from prunectl.pruning.units.base import EVERY_NODE, How, NodeRules, Unit
+from prunectl.pruning.units.base import EVERY_NODE, NodeRules, SelectionRules, Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
@@ -68,8 +68,8 @@ def prune(
         UnknownName: no such criterion, schedule or control.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
-    method = for_unit(criterion_named(criterion), unit, criterion)
-    how = How(scope or method.scope, rules, budget, threshold, method.regrows)
+    method = for_nodes(criterion_named(criterion), unit, criterion)
+    how = SelectionRules(scope or method.scope, rules, budget, threshold, method.regrow_value)
     _check(how, sparsity, batch_size, controls)
     if "shuffle-layerwise" in controls and method.unit != "weights":
         raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
@@ -90,7 +90,7 @@ def prune(
         batches = batches_for(checkpoint, data, batch_size, balanced, seed)
         rounds, i, begun = planned(sparsity or _SOME, steps), 0, state.kept
         while i < len(rounds) and not (i and state.within_budget()):
-            if sparsity is None or state.keep(rounds[i]) < (begun if method.regrows else state.kept):
+            if sparsity is None or state.keep(rounds[i]) < (begun if method.regrow_value else state.kept):
                 state.progress = i / len(rounds)
                 scores = scored(method, state, batches, keywords, amp)
                 if not i:
@@ -98,10 +98,10 @@ def prune(
                 if keep_scores is not None:
                     keep_scores(scores)
                 if sparsity is None:
-                    rounds = planned(state.sought(scores), steps)
+                    rounds = planned(state.solve(scores), steps)
                 aim = rounds[min(i, len(rounds) - 1)]
                 if sparsity is not None or state.keep(aim) < state.kept:
-                    state.take(state.selected(scores, aim))
+                    state.take(state.select(scores, aim))
             i += 1
             if report is not None:
                 report(i, len(rounds), state.sparsity)
@@ -127,10 +127,10 @@ def prune(
         "device": checkpoint.device.type,
         "seed": seed,
     }
-    return checkpoint.after("prune", chosen, model=model, masks=state.masks).noting(state.result())
+    return checkpoint.after("prune", chosen, model=model, masks=state.masks).with_result(state.result())
 
 
-def _check(how: How, sparsity: float | None, batch_size: int, controls: Sequence[str]) -> None:
+def _check(how: SelectionRules, sparsity: float | None, batch_size: int, controls: Sequence[str]) -> None:
     """Refuse none or several targets, and values that cannot be."""
     targets = [t for t in (sparsity, how.budget, how.threshold, pattern_of(how.scope)) if t is not None]
     if len(targets) != 1:

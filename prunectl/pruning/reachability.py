@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from prunectl.masks import Masks, prunable
 from prunectl.torchtools.contexts import evaluating
-from prunectl.torchtools.copies import like_parameters, shadow
+from prunectl.torchtools.copies import like_parameters, with_tensors
 from prunectl.torchtools.rng import forked
 from prunectl.torchtools.storages import Storages
 
@@ -24,14 +24,14 @@ _PADDING, _TRANSPOSED = 4, 6
 """Where these are among the arguments of a convolution."""
 
 
-class Flow:
+class Reachability:
     """What an image above zero sends to the outputs without biases, through weights that average what they keep.
 
     Nothing is lost on the way (see `_Adding`).
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
-        self.network = shadow(model, _positive)
+        self.network = with_tensors(model, _positive)
         tensors = dict([*self.network.named_parameters(), *self.network.named_buffers()])
         for name, tensor in tensors.items():
             if name.endswith(("bias", "running_mean")):

@@ -92,7 +92,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     shrunk = checkpoint.after(
         "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
     )
-    return shrunk.noting(result).to(checkpoint.device)
+    return shrunk.with_result(result).to(checkpoint.device)
 
 
 def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:

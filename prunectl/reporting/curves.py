@@ -12,7 +12,7 @@ from prunectl.reporting.rows import attack_name, rows
 from prunectl.reporting.sources import Source, Sources
 
 Row = dict[str, Any]
-Value = Callable[[Row], float | None]
+RowValue = Callable[[Row], float | None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Point:
     target: float | str | None
     rows: tuple[Row, ...]
 
-    def stat(self, value: Value | str) -> Stat | None:
+    def stat(self, value: RowValue | str) -> Stat | None:
         """Mean and deviation of a column, or of what is read from a row."""
         return Stat.of(row.get(value) if isinstance(value, str) else value(row) for row in self.rows)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prunectl.pruning.budget import UNITS as BUDGETS
+from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold")
 _VARIES = {"seed", "device"}

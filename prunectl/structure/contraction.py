@@ -6,10 +6,10 @@ from torch import fx
 
 from prunectl.structure.export import BATCH
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Flow
+from prunectl.structure.propagation import Propagation
 
 
-def contract(flow: Flow, node: fx.Node, operands: list[tuple[Value, str]], out: str, factor: int = 1) -> Value:
+def contract(flow: Propagation, node: fx.Node, operands: list[tuple[Value, str]], out: str, factor: int = 1) -> Value:
     """A sum of products, written as in einsum: one letter for every axis.
 
     A letter that is summed over may shrink only where one side is exactly zero at what is removed. `factor` counts
@@ -35,7 +35,7 @@ def contract(flow: Flow, node: fx.Node, operands: list[tuple[Value, str]], out: 
 
 
 def _count(
-    flow: Flow,
+    flow: Propagation,
     node: fx.Node,
     operands: list[tuple[Value, str]],
     rows: dict[str, Row | None],
@@ -56,7 +56,7 @@ def _count(
             flow.reads += [v.rows[d] for d in v.labelled if letters[d] in entering]  # type: ignore[misc]
 
 
-def join(flow: Flow, node: fx.Node, rows: list[Row | None]) -> Row | None:
+def join(flow: Propagation, node: fx.Node, rows: list[Row | None]) -> Row | None:
     """Axes that meet position by position: their labels become one; where one of them stays, all stay."""
     labelled = [row for row in rows if row is not None]
     if not labelled:

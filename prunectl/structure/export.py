@@ -16,7 +16,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from prunectl.errors import StructureError
 from prunectl.torchtools.contexts import slow_attention
-from prunectl.torchtools.copies import shadow
+from prunectl.torchtools.copies import with_tensors
 
 BATCH = 2
 """Images in the batch that is traced: a batch of one would be taken for a constant."""
@@ -59,7 +59,7 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, training: bool = Fa
     Raises:
         StructureError: it cannot be traced; tells the failing line of the network's source.
     """
-    copied = shadow(model, _shared)
+    copied = with_tensors(model, _shared)
     copied.train(training)
     images = _images(copied, shape)
     before = _attributes(copied)
@@ -70,7 +70,7 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, training: bool = Fa
         program = None
     if program is None or _attributes(copied) != before:
         # buffers that the first forward makes must be there before it is traced
-        copied = shadow(model, _shared).eval()
+        copied = with_tensors(model, _shared).eval()
         try:
             with torch.no_grad():
                 copied(images)

@@ -13,7 +13,7 @@ from prunectl.structure.labels import Labels, Reason, Row, Value
 
 Arguments = dict[str, Any]
 Result = Value | list[Value] | None
-Rule = Callable[["Flow", fx.Node, Arguments], Result]
+Rule = Callable[["Propagation", fx.Node, Arguments], Result]
 _UNTAGGED = frozenset({"leaky_relu", "celu", "elu", "hardsigmoid", "hardtanh", "selu"})
 RULES: dict[str, Rule] = {}
 """What each operation does with labels, by its name in torch.ops.aten."""
@@ -29,7 +29,7 @@ def rule(*operations: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-class Flow:
+class Propagation:
     """One pass over a graph. `values` holds what is known of every tensor, `known` the constants and sizes.
 
     `axes` are the labels of parameters and buffers by (name, axis); passes over several graphs of one network share

@@ -10,7 +10,7 @@ import prunectl.structure.rules  # noqa: F401  (fills the table)
 from prunectl.structure.export import Graph, export
 from prunectl.structure.labels import Labels, Reason, Row
 from prunectl.structure.nodes import FROZEN, Product, Structure
-from prunectl.structure.propagation import Flow
+from prunectl.structure.propagation import Propagation
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Analysis:
     """A structure with the passes that it was found by: `number[label]` is the class of each label."""
 
     structure: Structure
-    flow: Flow
+    flow: Propagation
     number: Tensor
 
 
@@ -46,9 +46,9 @@ def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = Fals
 
 def follow(
     graph: Graph, tensors: dict[str, Tensor], labels: Labels, axes: dict[tuple[str, int], Row], *, outer: bool = False
-) -> Flow:
+) -> Propagation:
     """Let labels flow through a graph."""
-    flow = Flow(graph, tensors, labels, axes, outer)
+    flow = Propagation(graph, tensors, labels, axes, outer)
     flow.run()
     return flow
 
@@ -65,7 +65,7 @@ def _unreached(graph: Graph, tensors: dict[str, Tensor]) -> bool:
     return any(isinstance(t, nn.Parameter) and id(t) not in reached for t in tensors.values())
 
 
-def _numbered(model: nn.Module, flow: Flow, labels: Labels, axes: dict[tuple[str, int], Row]) -> Analysis:
+def _numbered(model: nn.Module, flow: Propagation, labels: Labels, axes: dict[tuple[str, int], Row]) -> Analysis:
     """Give every class of labels that may go a number, in the order of the network's parameters."""
     roots = labels.find(np.arange(labels.used, dtype=np.int64))
     number = np.full(labels.used, FROZEN, dtype=np.int64)
@@ -102,7 +102,7 @@ def _aliases(model: nn.Module) -> dict[str, list[str]]:
     return {name: [n for n in names if n != name] for names in by_identity.values() for name in names if len(names) > 1}
 
 
-def _axis_of(flow: Flow, row: Row) -> tuple[str, int]:
+def _axis_of(flow: Propagation, row: Row) -> tuple[str, int]:
     """The parameter's axis that labels were made for."""
     starts = np.array(sorted(flow.first))
     start = int(starts[np.searchsorted(starts, row[0], side="right") - 1])

@@ -15,7 +15,7 @@ from prunectl.errors import OptionError
 M = TypeVar("M", bound=nn.Module)
 
 
-def loose(model: nn.Module) -> dict[tuple[str, str], Tensor]:
+def unregistered_tensors(model: nn.Module) -> dict[tuple[str, str], Tensor]:
     """Tensors that are mere attributes of modules, by module and name, which no file holds."""
     return {
         (name, key): value
@@ -25,13 +25,13 @@ def loose(model: nn.Module) -> dict[tuple[str, str], Tensor]:
     }
 
 
-def shadow(model: M, replace: Callable[[Tensor], Tensor]) -> M:
+def with_tensors(model: M, replace: Callable[[Tensor], Tensor]) -> M:
     """A copy of the modules, in which every parameter and buffer t is `replace(t)`.
 
     Raises:
         OptionError: a module holds a tensor that is computed from others, which cannot be copied.
     """
-    for (name, key), value in loose(model).items():
+    for (name, key), value in unregistered_tensors(model).items():
         if not value.is_leaf:
             raise OptionError(
                 f"layer {name or type(model).__name__} holds a {key} computed from other parameters, as the old "
@@ -43,7 +43,7 @@ def shadow(model: M, replace: Callable[[Tensor], Tensor]) -> M:
 
 def on_meta(model: M) -> M:
     """A shadow on the meta device, where tensors have shapes but no values, and nothing is computed."""
-    return shadow(model, lambda tensor: tensor.detach().to("meta"))
+    return with_tensors(model, lambda tensor: tensor.detach().to("meta"))
 
 
 def like_parameters(model: nn.Module, *shape: int) -> Tensor:

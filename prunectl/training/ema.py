@@ -8,21 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.callback import Callback
 from prunectl.masks import Masks
 from prunectl.structure.surgery.cut import Kept, cut
 
 
-class Averages:
+class EMA:
     """Of weights and buffers, by one decay; that of a pruned weight stays zero.
 
     A companion without tensors has none.
     """
 
-    def __init__(self, decay: float, model: nn.Module, companion: Companion | None) -> None:
+    def __init__(self, decay: float, model: nn.Module, callback: Callback | None) -> None:
         self.decay = decay
         self.model = self._of(model)
-        self.companion = None if companion is None or not companion.state_dict() else self._of(companion)
+        self.callback = None if callback is None or not callback.state_dict() else self._of(callback)
 
     @property
     def network(self) -> nn.Module:
@@ -30,27 +30,27 @@ class Averages:
         network: nn.Module = self.model.module
         return network
 
-    def update_(self, model: nn.Module, companion: Companion | None) -> None:
+    def update_(self, model: nn.Module, callback: Callback | None) -> None:
         """After a step."""
         self.model.update_parameters(model)
-        if companion is not None and self.companion is not None:
-            self.companion.update_parameters(companion)
+        if callback is not None and self.callback is not None:
+            self.callback.update_parameters(callback)
 
-    def folded(self, companion: Companion) -> nn.Module:
+    def folded(self, callback: Callback) -> nn.Module:
         """A copy of the averaged network with what the averaged companion puts into its parameters."""
         network = copy.deepcopy(self.network).requires_grad_(True)
-        self._averaged(companion).fold_(network)
+        self._averaged(callback).fold_(network)
         return network
 
-    def fold_(self, companion: Companion) -> None:
+    def fold_(self, callback: Callback) -> None:
         """Put it into the averaged network itself, before a round that ends this companion."""
-        self._averaged(companion).fold_(self.network)
+        self._averaged(callback).fold_(self.network)
 
     def after(
-        self, model: nn.Module, companion: Companion | None, kept: Kept, grown: Mapping[str, Tensor], masks: Masks
-    ) -> "Averages":
+        self, model: nn.Module, callback: Callback | None, kept: Kept, grown: Mapping[str, Tensor], masks: Masks
+    ) -> "EMA":
         """The averages of what a round has left of the network; weights that have grown begin at their values."""
-        pruned = Averages(self.decay, model, companion)
+        pruned = EMA(self.decay, model, callback)
         averaged = cut(self.network.state_dict(), kept)
         now = {name: tensor.detach() for name, tensor in model.named_parameters()}
         averaged |= {name: torch.where(mask, now[name], averaged[name]) for name, mask in grown.items()}
@@ -62,18 +62,18 @@ class Averages:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by names of one level more, for a file."""
         found = {f"average/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        own = {} if self.companion is None else self.companion.state_dict()
+        own = {} if self.callback is None else self.callback.state_dict()
         return {**found, **{f"companion_average/{name}": tensor for name, tensor in own.items()}}
 
     def load_(self, kinds: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Undo `tensors`, where names are sorted by their first level."""
         self.model.load_state_dict(kinds["average"])
-        if self.companion is not None:
-            self.companion.load_state_dict(kinds["companion_average"])
+        if self.callback is not None:
+            self.callback.load_state_dict(kinds["companion_average"])
 
-    def _averaged(self, companion: Companion) -> Companion:
+    def _averaged(self, callback: Callback) -> Callback:
         """What stands for a companion in the averaged network."""
-        return companion if self.companion is None else cast(Companion, self.companion.module)
+        return callback if self.callback is None else cast(Callback, self.callback.module)
 
     def _of(self, module: nn.Module) -> AveragedModel:
         step = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.masks import Masks
-from prunectl.training.frozen_channels import standing
+from prunectl.training.frozen_channels import frozen_entries
 
 
 class Enforcer:
@@ -48,4 +48,4 @@ class Enforcer:
 def enforcer_for(checkpoint: Checkpoint) -> Enforcer:
     """What holds the pruned weights of a network at zero in training, and those that a norm cancels where they are."""
     model, masks = checkpoint.model, checkpoint.masks
-    return Enforcer(masks, model, standing(model, masks, checkpoint.spec.input))
+    return Enforcer(masks, model, frozen_entries(model, masks, checkpoint.spec.input))

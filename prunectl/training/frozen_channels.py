@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from prunectl.masks import Masks, input_axes
-from prunectl.pruning.reachability import CHANNEL_AXIS, Flow
+from prunectl.pruning.reachability import CHANNEL_AXIS, Reachability
 from prunectl.torchtools.copies import like_parameters, on_meta
 from prunectl.torchtools.storages import Storages
 from prunectl.training.varying_channels import varying
@@ -19,17 +19,17 @@ _BIAS = {"convolution": 2, "addmm": 0}
 _VIEWS = {"t", "transpose", "permute", "view", "detach", "alias"}
 
 
-def standing(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
     """What is held of channels that BatchNorms cancel, and that nothing but BatchNorms reads: bool, by parameter.
 
     A channel that no path of kept weights reaches is a constant, which a norm by the batch cancels; of one that reads
     the image by a single weight, it cancels the scale. (Not so where a convolution pads: constants are less at the
     borders.) The gradients of their weights and biases are rounding errors and weight decay, of which Adam makes whole
-    steps. What they give then wanders, and in evaluation the running mean is behind it, by several of the standard
-    deviations, next to nothing, that the norm divides by. So these weights and biases stand still, and scale and shift
-    of the norms behind constants, which later layers can do without. What paths reach (`Flow`), or what differs between
-    random images (`varying`), is never a constant. Networks that refuse such images, or the meta device, are trained as
-    they are. `shape` is that of an image.
+    steps. Their output drifts. In evaluation BatchNorm's running mean lags behind it, and the tiny running deviation
+    turns that lag into a large error. So these weights and biases are frozen, and scale and shift of the norms behind
+    constants too, which later layers can do without. What paths reach (`Reachability`), or what differs between random
+    images (`varying`: sound, incomplete), is never a constant. Networks that refuse such images, or the meta
+    device, are trained as they are. `shape` is that of an image.
     """
     if not masks:
         return {}
@@ -53,7 +53,7 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
 
     Channels that nothing reaches in the dense network either are left out, as having all.
     """
-    flow, found = Flow(model, shape), {}
+    flow, found = Reachability(model, shape), {}
     try:
         (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
         varies = varying(model, masks, shape)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Sums:
+class Meter:
     """Of the images `seen`: the loss, float32 (), and how many were right, int64 ()."""
 
     def __init__(self, device: torch.device) -> None:

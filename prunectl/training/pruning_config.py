@@ -7,7 +7,7 @@ from prunectl.errors import OptionError
 
 
 @dataclass(frozen=True)
-class During:
+class GradualPruning:
     """Which criterion prunes how far, and after which epochs.
 
     The rounds of the schedule come after epochs prune_delay + prune_every, prune_delay + 2 prune_every, and so on, one

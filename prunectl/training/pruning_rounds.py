@@ -9,9 +9,9 @@ import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import nodes_present, retraceable
-from prunectl.criteria.base.callback import Companion
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import criterion_named
-from prunectl.criteria.base.lift import for_unit
+from prunectl.criteria.base.lift import for_nodes
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
@@ -19,23 +19,23 @@ from prunectl.plugins.registry import resolve
 from prunectl.pruning.prune import batches_for, scored
 from prunectl.pruning.select import pattern_of
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units.base import How, NodeRules, Unit
+from prunectl.pruning.units.base import NodeRules, SelectionRules, Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 
 
-class Rounds:
+class PruningRounds:
     """What is pruned after which epochs of a training, and, in `events`, what came of it so far."""
 
     def __init__(
         self,
-        during: During,
+        during: GradualPruning,
         recipe: Recipe,
         checkpoint: Checkpoint,
         data: ImageData,
@@ -48,40 +48,42 @@ class Rounds:
         sparse before.
         """
         self.during, self.recipe, self.data = during, recipe, data
-        self.method = for_unit(criterion_named(during.criterion), during.unit, during.criterion)
+        self.method = for_nodes(criterion_named(during.criterion), during.unit, during.criterion)
         self.schedule = during.schedule or self.method.schedule
-        self.how = How(
+        self.how = SelectionRules(
             during.scope or self.method.scope,
             NodeRules(during.min_nodes, during.multiple_of, during.outer_layers),
             threshold=during.threshold,
-            regrows=self.method.regrows,
+            regrow_value=self.method.regrow_value,
         )
         if pattern_of(self.how.scope) is not None:
             raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
-        if self.method.regrows == "original":
+        if self.method.regrow_value == "original":
             raise OptionError(f"{during.criterion} returns weights to the values before it began: prunectl prune first")
-        if self.method.begins is not None and self.how.scope != self.method.scope:
+        if self.method.init_criterion is not None and self.how.scope != self.method.scope:
             raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
         what = f"criterion {during.criterion}"
-        self.keywords, self.companion_keywords = self.method.options(during.options, what)
+        self.keywords, self.callback_options = self.method.options(during.options, what)
         whole = self._followed(checkpoint)
         unit = None if events else unit_of(self.method, whole, whole.model, self.how)
         self.passed = passed
-        if unit is not None and during.sparsity is not None and not self.method.regrows:
+        if unit is not None and during.sparsity is not None and not self.method.regrow_value:
             self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._schedule(during.sparsity)[:-1])
         self.epochs = during.epochs(self._count())
         self._check_epochs()
         self.events = list(events)
         self.now = self.events[-1] if unit is None else self._begun(whole, unit)
-        if self.method.begins is not None and (self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)):
+        if self.method.init_criterion is not None and (
+            self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)
+        ):
             self.epochs = (0, *self.epochs)
 
     @staticmethod
-    def of(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, saved: Mapping[str, Any]) -> "Rounds | None":
+    def of(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, saved: Mapping[str, Any]) -> "PruningRounds | None":
         """The pruning of a recipe, as far as a saved training got with it; nothing is saved of one that begins."""
         if recipe.prune is None:
             return None
-        return Rounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
+        return PruningRounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
 
     def due(self, epoch: int) -> bool:
         """Whether a round comes after this epoch; 1 is the first, 0 the start."""
@@ -99,9 +101,9 @@ class Rounds:
         to = self.during.rewind_to or 0
         return max(to + self.recipe.epochs - self.epochs[-1], to + self.during.prune_every, self.epochs[0])
 
-    def companion(self, checkpoint: Checkpoint) -> Companion | None:
+    def callback(self, checkpoint: Checkpoint) -> Callback | None:
         """What takes part in the training of this network up to the next round."""
-        if self.method.companion is None or len(self.events) == len(self.epochs):
+        if self.method.callback is None or len(self.events) == len(self.epochs):
             return None
         structure = None
         if self._follows_nodes:
@@ -114,7 +116,7 @@ class Rounds:
         images = len(self.data.train)
         with forked(checkpoint.device):
             torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
-            made: Companion = self.method.companion(checkpoint.model, structure, images, **self.companion_keywords)
+            made: Callback = self.method.callback(checkpoint.model, structure, images, **self.callback_options)
         if structure is not None:
             made.without_(dead_nodes(structure, checkpoint.masks, checkpoint.model))
         return made.to(checkpoint.device)
@@ -122,23 +124,25 @@ class Rounds:
     def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
         """Prune the network, in place, by the round that is due; where nodes go, a smaller network comes back."""
         i = len(self.events)
-        first = criterion_named(self.method.begins) if self.method.begins and not self.epochs[i] else None
+        first = (
+            criterion_named(self.method.init_criterion) if self.method.init_criterion and not self.epochs[i] else None
+        )
         method = first or self.method
         whole = self._followed(checkpoint)
-        unit = unit_of(method, whole, whole.model, How(method.scope) if first else self.how)
+        unit = unit_of(method, whole, whole.model, SelectionRules(method.scope) if first else self.how)
         seed = mixed(self.recipe.seed, i)
         torch.manual_seed(seed_for("prune", seed))
         fixed = None if self.during.sparsity is None else self._sparsity(i, self.during.sparsity)
-        if fixed is None or method.regrows or unit.keep(fixed) < unit.kept:
+        if fixed is None or method.regrow_value or unit.keep(fixed) < unit.kept:
             unit.progress = self._progress(i)
             if scores is None:
                 batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
                 scores = scored(method, unit, batches, {} if first else self.keywords, self.recipe.amp)
-            aim = self._sparsity(i, unit.sought(scores)) if fixed is None else fixed
+            aim = self._sparsity(i, unit.solve(scores)) if fixed is None else fixed
             if fixed is not None or unit.keep(aim) < unit.kept:
-                unit.take(unit.selected(scores, aim))
+                unit.take(unit.select(scores, aim))
         found = unit.result()
-        pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).noting(found)
+        pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).with_result(found)
         if isinstance(unit, WithNodes):
             # a companion that follows the network's nodes does so in its whole shape, up to the last round
             if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.epochs)):
@@ -153,7 +157,7 @@ class Rounds:
     @property
     def chosen(self) -> dict[str, Any]:
         """How it is pruned, for the history."""
-        options = {**self.keywords, **self.companion_keywords}
+        options = {**self.keywords, **self.callback_options}
         return {**asdict(self.during), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:
@@ -163,13 +167,13 @@ class Rounds:
     def _count(self) -> int:
         """How many rounds there are; what drops and grows does so for most of the training."""
         during = self.during
-        if self.method.begins is None:
+        if self.method.init_criterion is None:
             return len(self._schedule(during.sparsity or 0.9))
         if during.sparsity is None:
             raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
         if during.schedule not in (None, self.method.schedule):
             raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
-        last = math.ceil(self.method.until * self.recipe.epochs) - 1
+        last = math.ceil(self.method.stop_after * self.recipe.epochs) - 1
         most = (last - during.prune_delay) // during.prune_every
         return during.prune_steps or max(most, 1)
 
@@ -182,16 +186,16 @@ class Rounds:
 
     def _sparsity(self, i: int, target: float) -> float:
         """The sparsity of a round on the way to a target."""
-        if self.method.begins is not None:
+        if self.method.init_criterion is not None:
             return target
         rounds = self._schedule(target)
         return rounds[min(i, len(rounds) - 1)]
 
     def _progress(self, i: int) -> float:
         """How far a round is from the first to the last; of the training where the network is sparse from its start."""
-        if self.method.begins is None:
+        if self.method.init_criterion is None:
             return i / len(self.epochs)
-        return min(self.epochs[i] / (self.method.until * self.recipe.epochs), 1.0)
+        return min(self.epochs[i] / (self.method.stop_after * self.recipe.epochs), 1.0)
 
     def _check_epochs(self) -> None:
         """Refuse a training that is too short, and to go back to what is not behind."""
@@ -212,7 +216,7 @@ class Rounds:
     @property
     def _follows_nodes(self) -> bool:
         """Whether a companion needs the network's structure."""
-        return self.method.companion is not None and self.method.companion.needs_structure
+        return self.method.callback is not None and self.method.callback.needs_structure
 
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
@@ -227,7 +231,7 @@ class Rounds:
         if self.during.sparsity is not None:
             scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
             nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
-            unit.selected(Scores(scores, nodes), self.during.sparsity)
+            unit.select(Scores(scores, nodes), self.during.sparsity)
         with forked(whole.device):  # for what the scorer refuses
             scored(self.method, unit, batches_for(whole, self.data, 2, True, 0), self.keywords, self.recipe.amp)
         return unit.result()

@@ -11,7 +11,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.training.adversarial import LOSSES
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 
 SCHEDULES = ("constant", "cosine", "onecycle")
 AUGMENTATIONS = ("flip", "crop")
@@ -49,7 +49,7 @@ class Recipe:
     adv_steps: int = 7
     adv_loss: str = "pgd"
     adv_beta: float = 6.0
-    prune: During | None = None
+    prune: GradualPruning | None = None
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {

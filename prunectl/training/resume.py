@@ -15,7 +15,7 @@ from prunectl.checkpoints.header import Header
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
 from prunectl.plugins.registry import check_trusted
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 
 
@@ -87,5 +87,7 @@ def read(path: Path) -> Paused:
 def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: Any) -> Recipe:
     """Undo `asdict` and JSON."""
     return Recipe(
-        augment=None if augment is None else tuple(augment), prune=None if prune is None else During(**prune), **values
+        augment=None if augment is None else tuple(augment),
+        prune=None if prune is None else GradualPruning(**prune),
+        **values,
     )

@@ -18,7 +18,7 @@ Slots = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class RewindPoint:
     """Copies of the network, of its average, of the optimiser's state, and plain values of both schedules."""
 
     network: dict[str, Tensor]
@@ -30,7 +30,7 @@ class Moment:
     @staticmethod
     def of(
         model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, average: AveragedModel | None = None
-    ) -> "Moment":
+    ) -> "RewindPoint":
         """Where a training stands."""
         slots = {name: _copied(optimizer.state.get(p, {})) for name, p in model.named_parameters()}
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
@@ -38,7 +38,7 @@ class Moment:
             {name: tensor.detach().clone() for name, tensor in each.state_dict().items()} if each is not None else {}
             for each in (model, average)
         )
-        return Moment(network, slots, copy.deepcopy(groups), copy.deepcopy(scheduler.state_dict()), averaged)
+        return RewindPoint(network, slots, copy.deepcopy(groups), copy.deepcopy(scheduler.state_dict()), averaged)
 
     def back_(
         self, model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, average: AveragedModel | None = None
@@ -56,7 +56,7 @@ class Moment:
             group.update(copy.deepcopy(saved))
         scheduler.load_state_dict(copy.deepcopy(self.schedule))
 
-    def without(self, kept: Kept) -> "Moment":
+    def without(self, kept: Kept) -> "RewindPoint":
         """The same moment of the smaller network that is left of this one."""
         slots: dict[str, Slots] = {}
         for name, each in self.slots.items():
@@ -82,7 +82,7 @@ class Moment:
         return {"groups": self.groups, "schedule": self.schedule, "slots": numbers}
 
     @staticmethod
-    def read(tensors: dict[str, Tensor], values: dict[str, Any]) -> "Moment":
+    def read(tensors: dict[str, Tensor], values: dict[str, Any]) -> "RewindPoint":
         """Undo `tensors` and `values`."""
         network, average = dict[str, Tensor](), dict[str, Tensor]()
         slots: dict[str, Slots] = {name: dict(each) for name, each in values.get("slots", {}).items()}
@@ -95,7 +95,9 @@ class Moment:
             else:
                 owner, _, slot = name.rpartition("/")
                 slots.setdefault(owner, {})[slot] = tensor
-        return Moment(network, slots, [plain_group(group) for group in values["groups"]], values["schedule"], average)
+        return RewindPoint(
+            network, slots, [plain_group(group) for group in values["groups"]], values["schedule"], average
+        )
 
 
 def plain_slots(slots: Slots) -> Slots:

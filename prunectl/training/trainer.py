@@ -22,14 +22,14 @@ from prunectl.structure.surgery.optimizer import carry_, restart_
 from prunectl.structure.surgery.plan import Plan
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
-from prunectl.training.ema import Averages
+from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
-from prunectl.training.meters import Sums
-from prunectl.training.pruning_rounds import Rounds
+from prunectl.training.meters import Meter
+from prunectl.training.pruning_rounds import PruningRounds
 from prunectl.training.recipe import Recipe, optimizer, penalty, scheduler
 from prunectl.training.resume import State
-from prunectl.training.rewind import Moment
+from prunectl.training.rewind import RewindPoint
 from prunectl.training.state import paused, restore_
 
 _LOGS = 100
@@ -46,7 +46,7 @@ class Trainer:
         self.data = data.to(checkpoint.device)
         self.device = checkpoint.device
         self.augment = data.augment if recipe.augment is None else recipe.augment
-        self.rounds = Rounds.of(recipe, checkpoint, self.data, {} if state is None else state.values)
+        self.rounds = PruningRounds.of(recipe, checkpoint, self.data, {} if state is None else state.values)
         self._take(replace(checkpoint, model=copy.deepcopy(checkpoint.model).train()))
         self.enforcer = enforcer_for(self.current)
         self.optimizer = optimizer(recipe, self.model)
@@ -56,12 +56,12 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * recipe.epochs
         scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
         self.scheduler = scheduler(recipe, self.optimizer, self.steps_per_epoch * scheduled)
-        self.averages = None if recipe.ema is None else Averages(recipe.ema, self.model, self.companion)
-        self.moment: Moment | None = None
+        self.ema = None if recipe.ema is None else EMA(recipe.ema, self.model, self.callback)
+        self.rewind_point: RewindPoint | None = None
         self.penalty = penalty(recipe)
         self.step = self.images = self.spent = 0
         self.seconds = 0.0
-        self.sums = Sums(self.device)
+        self.meter = Meter(self.device)
         self.last: dict[str, Any] = {}
         self.evaluated: Accuracy | None = None
         """On the evaluation images, after the epoch that ended last."""
@@ -82,8 +82,8 @@ class Trainer:
                 self._between(self.rounds, 0)
             while self.step < self.total_steps:
                 epoch, first = divmod(self.step, self.steps_per_epoch)
-                if self.companion is not None and self.rounds is not None:
-                    self.companion.begin_(self.model, self.rounds.due(epoch + 1))
+                if self.callback is not None and self.rounds is not None:
+                    self.callback.on_epoch_start(self.model, self.rounds.due(epoch + 1))
                 batches = self.data.train.batches(
                     self.recipe.batch_size, seed=mixed(self.recipe.seed, epoch), start=first, augment=self.augment
                 )
@@ -100,8 +100,8 @@ class Trainer:
 
     def latest(self) -> tuple[float, float]:
         """Mean loss and accuracy on the training images since the last record, or those of that record."""
-        if self.sums.seen:
-            return self.sums.means()
+        if self.meter.seen:
+            return self.meter.means()
         return self.last["loss"], self.last["accuracy"]
 
     def result(self) -> Checkpoint:
@@ -121,13 +121,13 @@ class Trainer:
         }
         model.train(self.start.model.training)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
-        return trained if self.rounds is None else trained.noting(self.rounds.result())
+        return trained if self.rounds is None else trained.with_result(self.rounds.result())
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """All parameters of the optimiser, in its order."""
         yield from self.model.named_parameters()
-        if self.companion is not None:
-            yield from ((f"companion/{name}", p) for name, p in self.companion.named_parameters())
+        if self.callback is not None:
+            yield from ((f"companion/{name}", p) for name, p in self.callback.named_parameters())
 
     def state(self) -> State:
         """Everything that `Trainer(self.current, data, recipe, state)` needs to go on from here, on the cpu."""
@@ -139,7 +139,7 @@ class Trainer:
         if self.device.type == "cuda":  # on a cpu it takes 0.9 to 1.07 of the time, by network
             self.model.to(memory_format=torch.channels_last)
         self.network = torch.compile(self.model) if self.recipe.compile else self.model
-        self.companion = None if self.rounds is None else self.rounds.companion(checkpoint)
+        self.callback = None if self.rounds is None else self.rounds.callback(checkpoint)
         counted = cost(self.model, checkpoint.masks, checkpoint.spec.input)
         self.flops = counted.flops
         self.sparsity = {"weight_sparsity": 1 - counted.kept / checkpoint.dense.weights}
@@ -148,35 +148,35 @@ class Trainer:
 
     def _accompany(self, groups: int) -> None:
         """Let the optimiser train the companion's own parameters, without decay, in a second group of its own."""
-        own = [] if self.companion is None else list(self.companion.parameters())
+        own = [] if self.callback is None else list(self.callback.parameters())
         if own or groups > 1:
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
 
-    def _between(self, rounds: Rounds, epoch: int) -> bool:
+    def _between(self, rounds: PruningRounds, epoch: int) -> bool:
         """After an epoch: keep the moment to go back to, or do the round that is due; says whether one was."""
-        if self.companion is not None:
-            self.companion.end_(self.model)
+        if self.callback is not None:
+            self.callback.on_epoch_end(self.model)
         if rounds.rewinds_after(epoch):
-            self.moment = Moment.of(self.model, self.optimizer, self.scheduler, self._average)
+            self.rewind_point = RewindPoint.of(self.model, self.optimizer, self.scheduler, self._average)
         if not rounds.due(epoch):
             return False
         self._prune(rounds)
-        if self.moment is not None:
-            self.moment.back_(self.model, self.optimizer, self.scheduler, self._average)
-            for network in [self.model] if self.averages is None else [self.model, self.averages.network]:
+        if self.rewind_point is not None:
+            self.rewind_point.back_(self.model, self.optimizer, self.scheduler, self._average)
+            for network in [self.model] if self.ema is None else [self.model, self.ema.network]:
                 self.current.masks.apply_(network)
         self.enforcer = enforcer_for(self.current)
         return True
 
-    def _prune(self, rounds: Rounds) -> None:
+    def _prune(self, rounds: PruningRounds) -> None:
         """Do a round, and go on with what it leaves: optimiser, average and companion follow."""
         self.optimizer.zero_grad(set_to_none=True)
-        before, companion, scores = self.current, self.companion, None
-        if companion is not None:
-            scores = companion.scores(self.model)
-            companion.fold_(self.model)
-            if self.averages is not None:
-                self.averages.fold_(companion)
+        before, callback, scores = self.current, self.callback, None
+        if callback is not None:
+            scores = callback.scores(self.model)
+            callback.fold_(self.model)
+            if self.ema is not None:
+                self.ema.fold_(callback)
         with forked(self.device):
             pruned = rounds.run(before, scores)
         if self.recipe.compile and pruned.model is not before.model:
@@ -184,40 +184,40 @@ class Trainer:
         self._take(replace(pruned, sha256=self.start.sha256))
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
-        self.moment = None if self.moment is None else self.moment.without(kept)
+        self.rewind_point = None if self.rewind_point is None else self.rewind_point.without(kept)
         grown = pruned.masks.beyond(before.masks)
         restart_(self.optimizer, self.model, grown)
-        if companion is not None:
-            for parameter in companion.parameters():
+        if callback is not None:
+            for parameter in callback.parameters():
                 self.optimizer.state.pop(parameter, None)
             if len(self.optimizer.param_groups) > 1:
                 self.optimizer.param_groups[1]["params"] = (
-                    [] if self.companion is None else [*self.companion.parameters()]
+                    [] if self.callback is None else [*self.callback.parameters()]
                 )
-        if self.averages is not None:
-            self.averages = self.averages.after(self.model, self.companion, kept, grown, pruned.masks)
+        if self.ema is not None:
+            self.ema = self.ema.after(self.model, self.callback, kept, grown, pruned.masks)
 
     def _evaluated(self) -> nn.Module:
         """The network that is evaluated: the average if there is one, with what a companion puts into it."""
-        if self.companion is None:
-            return self.model if self.averages is None else self.averages.network
-        if self.averages is not None:
-            return self.averages.folded(self.companion)
+        if self.callback is None:
+            return self.model if self.ema is None else self.ema.network
+        if self.ema is not None:
+            return self.ema.folded(self.callback)
         folded = copy.deepcopy(self.model).requires_grad_(True)
-        self.companion.fold_(folded)
+        self.callback.fold_(folded)
         return folded
 
     @property
     def _average(self) -> AveragedModel | None:
         """The average of the network, if there is one."""
-        return None if self.averages is None else self.averages.model
+        return None if self.ema is None else self.ema.model
 
     def _classify(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels in [0, 255], with what a companion puts in place of parameters."""
         inputs = self.start.preprocessing(pixels)
         if self.device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        replaced = {} if self.companion is None else self.companion.replaced(self.model)
+        replaced = {} if self.callback is None else self.callback.parametrized(self.model)
         if not replaced:
             return self.network(inputs)  # type: ignore[no-any-return]
         return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
@@ -228,19 +228,19 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
             loss, logits = objective(recipe, self._classify, self.model, pixels, labels)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
-        more = None if self.companion is None else self.companion.penalty(self.model)
+        more = None if self.callback is None else self.callback.penalty(self.model)
         total = total if more is None else total + more
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        if self.companion is not None:
-            self.companion.watch(self.model)
+        if self.callback is not None:
+            self.callback.after_backward(self.model)
         self._change_gradients()
         self.optimizer.step()
         self.scheduler.step()
         self.enforcer.weights_()
-        if self.averages is not None:
-            self.averages.update_(self.model, self.companion)
-        self.sums.add_(loss, logits, labels)
+        if self.ema is not None:
+            self.ema.update_(self.model, self.callback)
+        self.meter.add_(loss, logits, labels)
         self.images += len(labels)
         self.spent += self.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps) * len(labels)
         self.step += 1
@@ -257,11 +257,11 @@ class Trainer:
 
     def _record(self, at_end: bool, started: float) -> dict[str, Any]:
         """What the log says after this step; loss and accuracy are means over the images since the last record."""
-        loss, right = self.sums.means()
+        loss, right = self.meter.means()
         self.seconds = time.perf_counter() - started
         record = {
             "step": self.step,
-            "images": self.sums.seen,
+            "images": self.meter.seen,
             "epoch": self.step / self.steps_per_epoch,
             "loss": loss,
             "accuracy": right,
@@ -274,14 +274,14 @@ class Trainer:
         }
         if not math.isfinite(record["loss"]):
             raise OptionError(f"the loss is {record['loss']} after step {self.step}: training diverged; lower --lr")
-        self.sums.clear_()
+        self.meter.clear_()
         if at_end and len(self.data.test):
             spec = self.start.spec
             found = accuracy(self._evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
             self.evaluated = found
             self.seconds = time.perf_counter() - started
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1, "seconds": self.seconds}
-        if self.companion is not None:
-            record |= self.companion.facts(self.model)
+        if self.callback is not None:
+            record |= self.callback.metrics(self.model)
         self.last = record
         return record

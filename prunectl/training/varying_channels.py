@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.reachability import Ends, Shape
 from prunectl.torchtools.contexts import evaluating
-from prunectl.torchtools.copies import like_parameters, shadow
+from prunectl.torchtools.copies import like_parameters, with_tensors
 from prunectl.torchtools.rng import forked
 
 _DRAWS, _IMAGES = 3, 4
@@ -20,7 +20,7 @@ def varying(model: nn.Module, masks: Masks, shape: Shape) -> Ends:
     So trained values, zeros that training moves, and accidents of single images do not count. What it does not find may
     vary all the same, where activations let little through; what it finds does.
     """
-    network = shadow(model, _copy)
+    network = with_tensors(model, _copy)
     weights = prunable(network)
     ends = Ends(weights, _differ)
     generator = torch.Generator().manual_seed(0)

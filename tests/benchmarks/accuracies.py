@@ -30,7 +30,7 @@ from prunectl.measuring.evaluate import costs, evaluate
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 
@@ -55,16 +55,16 @@ DURING_NODES = ["snapit-during", "group-hoyer-square", "l0", "gate-decorators", 
 LATE = ("hoyer-square", "group-hoyer-square", "l0", "lamp", *TRAINED_NODES)
 
 
-def during(name: str, sparsity: float, epochs: int) -> During:
+def during(name: str, sparsity: float, epochs: int) -> GradualPruning:
     """The rounds of a criterion in a training of so many epochs."""
     if name in LATE:
-        return During(name, sparsity, prune_delay=0, prune_every=max(round(epochs * 70 / 80), 1))
+        return GradualPruning(name, sparsity, prune_delay=0, prune_every=max(round(epochs * 70 / 80), 1))
     method = criterion_named(name)
-    if method.begins is not None:
-        return During(name, sparsity, prune_delay=0, prune_every=1)
+    if method.init_criterion is not None:
+        return GradualPruning(name, sparsity, prune_delay=0, prune_every=1)
     rounds = 7 if method.schedule == "snipit" else 5
     rewind = round(epochs * 6 / 80) if method.rewinds else None
-    return During(
+    return GradualPruning(
         name,
         sparsity,
         prune_delay=4 if epochs >= 40 else rewind or 0,

@@ -187,7 +187,9 @@ def test_only_load_is_offered_by_the_package():
 def test_what_must_start_fast_does_not_import_torch():
     code = (
         "import sys, prunectl\n"
-        "from prunectl import errors, reporting as report; from prunectl.checkpoints import files, header, inspect; from prunectl.plugins import registry\n"
+        "from prunectl import errors\nfrom prunectl.reporting import rows, formats, curves\n"
+        "from prunectl.checkpoints import files, header, inspect\n"
+        "from prunectl.plugins import registry\n"
         "heavy = {'torch', 'numpy', 'safetensors', 'foolbox'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

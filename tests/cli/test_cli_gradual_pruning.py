@@ -7,7 +7,7 @@ import pytest
 from prunectl.data.load import load_data
 from prunectl.models.fresh import fresh
 from prunectl.training import resume
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.resume import Paused
 from prunectl.training.trainer import Trainer
@@ -17,7 +17,7 @@ EVERY_EPOCH = {"prune_delay": 0, "prune_every": 1}
 
 def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) -> None:
     data = load_data("digits").subset(300, 0)
-    plan = Recipe(epochs=4, batch_size=128, prune=During("snapit-during", 0.5, prune_steps=1, **EVERY_EPOCH))
+    plan = Recipe(epochs=4, batch_size=128, prune=GradualPruning("snapit-during", 0.5, prune_steps=1, **EVERY_EPOCH))
     trainer = Trainer(fresh("lenet300", data, source="digits"), data, plan)
     running = trainer.steps()
     for _ in range(4):

@@ -19,7 +19,7 @@ from prunectl.scores import Scores
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import trace
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
@@ -87,7 +87,7 @@ def scores_of(method: Criterion, begun: Checkpoint, network: str, *, seed: int =
     torch.manual_seed(seed)
     batches = scoring_batches(image_data().train, begun.preprocessing, torch.device("cpu"), 16, seed)
     more = () if method.unit == "weights" else (structure_of(network),)
-    if method.regrows:
+    if method.regrow_value:
         masks = Masks({name: torch.rand(w.shape) < 0.7 for name, w in prunable(begun.model).items()})
         more = (Round(masks, {name: w.detach() for name, w in prunable(begun.model).items()}, 0.3),)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
@@ -176,7 +176,7 @@ def test_pruning(name: str, network: str) -> None:
         check_connected(after, network)
         same = prune(before, image_data(), **options)
         assert all(torch.equal(after.masks[key], same.masks[key]) for key in after.masks)
-        if not method.regrows:
+        if not method.regrow_value:
             assert not any(bool((after.masks[key] & ~mask).any()) for key, mask in before.masks.items())
         assert all(bool((p[~after.masks[n]] == 0).all()) for n, p in after.model.named_parameters() if n in after.masks)
         before = after
@@ -189,7 +189,7 @@ def test_pruning(name: str, network: str) -> None:
 def test_training(name: str, network: str) -> None:
     """The target is reached by the last round and holds; pruned weights are 0 after every step."""
     method, begun = criterion_named(name), start(network)
-    during = During(name, 0.6, prune_delay=1, prune_every=1, prune_steps=3)
+    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, prune_steps=3)
     trainer = Trainer(begun, image_data(), Recipe(epochs=7, batch_size=16, prune=during))
     for _ in trainer.steps():
         weights = dict(trainer.model.named_parameters())

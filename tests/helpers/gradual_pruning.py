@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from tests.helpers.networks import checkpoint_of
 
@@ -26,6 +26,6 @@ def start() -> Checkpoint:
 
 
 def recipe(criterion: str, sparsity: float | None = 0.5, epochs: int = 4, **changes) -> Recipe:
-    timing = {key: changes.pop(key) for key in list(changes) if key in During.__dataclass_fields__}
-    during = During(criterion, sparsity, **{"prune_delay": 0, "prune_every": 1, **timing})
+    timing = {key: changes.pop(key) for key in list(changes) if key in GradualPruning.__dataclass_fields__}
+    during = GradualPruning(criterion, sparsity, **{"prune_delay": 0, "prune_every": 1, **timing})
     return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)

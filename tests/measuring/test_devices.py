@@ -13,7 +13,7 @@ from prunectl.robustness.attack import attack
 from prunectl.scores import highest
 from prunectl.structure.count import count_cut_off
 from prunectl.structure.trace import trace
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
@@ -74,7 +74,7 @@ def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
 def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
     data = load_data("digits").subset(500, 0)
     begun = fresh("lenet5", data, source="digits").to(torch.device("cuda"))
-    during = During(criterion, 0.6, prune_delay=1, prune_every=1, prune_steps=2)
+    during = GradualPruning(criterion, 0.6, prune_delay=1, prune_every=1, prune_steps=2)
     trained = train(begun, data, Recipe(epochs=4, amp=True, ema=0.9, sched="onecycle", prune=during))
     unit = criterion_named(criterion).unit.removesuffix("s")
     total = trained.dense.nodes if unit == "node" else trained.dense.weights

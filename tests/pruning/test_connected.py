@@ -9,7 +9,7 @@ from torch import nn
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.connected import select_connected, unreached_classes
 from prunectl.pruning.prune import prune
-from prunectl.pruning.reachability import Flow
+from prunectl.pruning.reachability import Reachability
 from prunectl.pruning.select import SCOPES, select
 from prunectl.scores import Scores
 from tests.criteria.test_every_criterion import NETWORKS, SHAPE
@@ -33,12 +33,12 @@ def test_one_path_stays_by_its_scores() -> None:
         }
     )
     cut = select(scores, Masks.dense(), 3)
-    assert not Flow(chain(), FLAT).reaches(cut)
+    assert not Reachability(chain(), FLAT).reaches(cut)
     kept = select_connected(chain(), FLAT, scores, Masks.dense(), 3)
     assert kept["1.weight"].tolist() == [[T, F], [F, F]]
     assert kept["3.weight"].tolist() == [[T, F], [F, F]]  # the best that reads node 0
     assert kept["5.weight"].tolist() == [[T, F], [F, F]]
-    assert Flow(chain(), FLAT).reaches(kept)
+    assert Reachability(chain(), FLAT).reaches(kept)
 
 
 def test_lamp_ranks_by_the_whole_layer_where_a_path_has_to_stay() -> None:
@@ -74,7 +74,7 @@ def test_whatever_the_scores_something_arrives(seed: int, scope: str, network: s
     """As few weights as there are layers, in an exact number, also of those that are left of an earlier selection."""
     model = NETWORKS[network]()
     generator = torch.Generator().manual_seed(seed)
-    alive, flow = Masks.dense(), Flow(model, SHAPE)
+    alive, flow = Masks.dense(), Reachability(model, SHAPE)
     layers = len(prunable(model))
     for keep in (4 * layers, layers):
         scores = Scores({name: torch.rand(w.shape, generator=generator) for name, w in prunable(model).items()})
@@ -125,4 +125,4 @@ def test_a_network_pruned_to_the_bone_still_sees_its_image(criterion: str) -> No
     for seed in range(3):
         pruned = prune(begun, image_data(), criterion=criterion, sparsity=1 - layers / total, batch_size=16, seed=seed)
         assert pruned.masks.kept(pruned.model) == layers
-        assert Flow(pruned.model, SHAPE).reaches(pruned.masks)
+        assert Reachability(pruned.model, SHAPE).reaches(pruned.masks)

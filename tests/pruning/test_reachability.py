@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.connected import select_connected, unreached_classes
-from prunectl.pruning.reachability import Flow
+from prunectl.pruning.reachability import Reachability
 from prunectl.scores import Scores
 from prunectl.training.frozen_channels import standing
 from tests.criteria.test_every_criterion import SHAPE
@@ -79,7 +79,7 @@ def test_nothing_is_lost_on_the_way(name: str) -> None:
     model = CANCELLED[name].eval()
     weights = prunable(model)
     first, *_, last = weights
-    flow = Flow(model, FLAT)
+    flow = Reachability(model, FLAT)
     assert bool((flow.logits(Masks.dense()) > 0).all())
     assert not flow.reaches(Masks({first: torch.zeros_like(weights[first], dtype=torch.bool)}))
     second_class = torch.zeros_like(weights[last], dtype=torch.bool)
@@ -93,8 +93,8 @@ def test_nothing_is_lost_on_the_way(name: str) -> None:
 def test_biases_and_statistics_do_not_count_as_paths() -> None:
     model = randomise_(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3)))
     masks = Masks({"0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)})
-    assert not Flow(model, SHAPE).reaches(masks)
-    assert Flow(model, SHAPE).reaches(Masks.dense())
+    assert not Reachability(model, SHAPE).reaches(masks)
+    assert Reachability(model, SHAPE).reaches(Masks.dense())
 
 
 def test_what_activations_bound_is_on_a_path() -> None:
@@ -102,7 +102,7 @@ def test_what_activations_bound_is_on_a_path() -> None:
     model = between(nn.BatchNorm1d(4), nn.ReLU6(), nn.BatchNorm1d(4), nn.Hardtanh(), nn.BatchNorm1d(4), nn.Softshrink())
     for norm in model[2:8:2]:
         norm.running_var.fill_(1e-4)
-    assert all(bool(on.all()) for on in Flow(model, FLAT).on_paths(Masks.dense()).values())
+    assert all(bool(on.all()) for on in Reachability(model, FLAT).on_paths(Masks.dense()).values())
 
 
 class Embedding(nn.Module):
@@ -135,7 +135,7 @@ CONSTANTS = {
 
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_constants_are_no_path_but_make_channels_live(name: str) -> None:
-    flow = Flow(CONSTANTS[name], FLAT)
+    flow = Reachability(CONSTANTS[name], FLAT)
     cut = Masks({"1.weight": torch.zeros(2, 2, dtype=torch.bool)})
     assert flow.reaches(Masks.dense())
     assert not flow.reaches(cut)
@@ -154,7 +154,7 @@ def test_a_vision_transformer_keeps_a_path_beside_its_class_token_and_embeddings
         torch.manual_seed(seed)
         scores = Scores({name: torch.rand_like(weight) for name, weight in weights.items()})
         kept = select_connected(model, (3, 8, 8), scores, Masks.dense(), 2 * len(weights))
-        assert Flow(model, (3, 8, 8)).reaches(kept)
+        assert Reachability(model, (3, 8, 8)).reaches(kept)
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(kept[name] * torch.randn_like(weight))
@@ -167,7 +167,7 @@ def test_a_norm_of_layers_and_groups_gives_all_that_it_norms() -> None:
     """One node of four arrives: every place of its layer or group depends on it, and none of another group."""
     kept = Masks({"1.weight": torch.tensor([[T, T], [X, X], [X, X], [X, X]])})
     for norm, there in ((nn.LayerNorm(4), [T, T, T, T]), (nn.GroupNorm(2, 4), [T, T, X, X])):
-        inputs, _ = Flow(between(norm), FLAT).arrives(kept)
+        inputs, _ = Reachability(between(norm), FLAT).arrives(kept)
         assert inputs["3.weight"].tolist() == there
 
 
@@ -185,8 +185,8 @@ def test_norms_by_their_own_statistics_stay_at_their_place(norm: nn.Module, reac
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), norm, nn.Conv2d(1, 1, 3, padding=1), nn.Flatten()).eval()
     corner = torch.zeros(1, 1, 3, 3, dtype=torch.bool)
     corner[..., 0, 0] = True
-    assert Flow(model, (1, 2, 2)).reaches(Masks({"0.weight": corner}))
-    assert Flow(model, (1, 2, 2)).reaches(Masks({"0.weight": corner, "2.weight": corner})) is reaches
+    assert Reachability(model, (1, 2, 2)).reaches(Masks({"0.weight": corner}))
+    assert Reachability(model, (1, 2, 2)).reaches(Masks({"0.weight": corner, "2.weight": corner})) is reaches
 
 
 LAYERS: dict[str, tuple[nn.Module, Callable[[], nn.Module], Callable[[int], nn.Module]]] = {
@@ -212,7 +212,7 @@ def test_no_depth_is_too_deep(kind: str, variance: float) -> None:
     weights = prunable(deep)
     one, both = torch.tensor([[T, X], [X, X]]), torch.eye(2) > 0
     kept = Masks({f"{i}.weight": m.view(weights[f"{i}.weight"].shape) for i, m in ((1, one), (3, both))})
-    flow = Flow(deep, (2, 1, 1))
+    flow = Reachability(deep, (2, 1, 1))
     assert flow.reaches(kept)
     inputs, outputs = flow.arrives(kept)
     assert outputs["3.weight"].tolist() == [T, X]
@@ -240,7 +240,7 @@ def test_no_residual_network_is_too_deep(kind: str) -> None:
     weights = prunable(deep)
     one = torch.tensor([[T, X], [X, X]])
     kept = Masks({name: one.view(weight.shape) for name, weight in list(weights.items())[:-1]})
-    _, outputs = Flow(deep, (2, 1, 1)).arrives(kept)
+    _, outputs = Reachability(deep, (2, 1, 1)).arrives(kept)
     assert list(map(Tensor.tolist, outputs.values())) == [[T, X]] * 200 + [[T, T]]
 
 
@@ -253,5 +253,5 @@ def test_types_of_few_bits_and_of_several_in_one_network() -> None:
     for mixed in (False, True):
         model.bfloat16() if mixed else model.half()
         model[1].float() if mixed else None
-        assert Flow(model, (3, 64, 64)).reaches(Masks({"2.weight": read}))
+        assert Reachability(model, (3, 64, 64)).reaches(Masks({"2.weight": read}))
         assert standing(model, Masks({"2.weight": read}), (3, 64, 64)) == {}

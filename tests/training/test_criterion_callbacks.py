@@ -15,7 +15,7 @@ from prunectl.masks import prunable
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
 from prunectl.scores import Scores
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, network, recipe, start
@@ -36,11 +36,11 @@ def test_a_penalty_goes_with_an_average(criterion: str) -> None:
 def test_the_penalty_is_added_until_the_round() -> None:
     """Without a loss to fit, HoyerSquare alone moves the weights, and only before the trim."""
     trainer = Trainer(start(), image_data(), recipe("hoyer-square", epochs=3, options={"strength": "0.01"}))
-    assert isinstance(trainer.companion, Hoyer)
-    assert trainer.companion.strength == 0.01
+    assert isinstance(trainer.callback, Hoyer)
+    assert trainer.callback.strength == 0.01
     for record in trainer.steps():
         if record and "pruned" in record:
-            assert trainer.companion is None
+            assert trainer.callback is None
 
 
 @pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
@@ -66,7 +66,7 @@ def test_thresholds_that_make_no_sense() -> None:
     with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
     with pytest.raises(OptionError, match="give one target: a sparsity or a threshold"):
-        During("imp", 0.5, threshold=0.1)
+        GradualPruning("imp", 0.5, threshold=0.1)
     with pytest.raises(OptionError, match="rigl holds one sparsity: give --sparsity"):
         Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
 
@@ -80,20 +80,20 @@ def test_rewinding_goes_back_in_every_respect() -> None:
         "imp", 0.8, epochs=7, prune_delay=1, prune_every=2, prune_steps=2, rewind_to=1, sched="cosine", lr=0.01
     )
     trainer = Trainer(start(), image_data(), plan)
-    moment: dict[str, torch.Tensor] = {}
+    rewind_point: dict[str, torch.Tensor] = {}
     rates = []
     for step, record in enumerate(trainer.steps(), 1):
         rates.append(trainer.optimizer.param_groups[0]["lr"])
         state = trainer.model.state_dict()
         slots = {name: trainer.optimizer.state[p] for name, p in trainer.model.named_parameters()}
         if step == 4:
-            moment = {name: tensor.clone() for name, tensor in state.items()}
-            averages = {name: slot["exp_avg"].clone() for name, slot in slots.items()}
+            rewind_point = {name: tensor.clone() for name, tensor in state.items()}
+            ema = {name: slot["exp_avg"].clone() for name, slot in slots.items()}
         if record and "pruned" in record:
             for name, tensor in state.items():
                 mask = trainer.current.masks.get(name)
-                assert torch.equal(tensor, moment[name] if mask is None else moment[name] * mask), name
-            assert all(torch.equal(slot["exp_avg"], averages[name]) for name, slot in slots.items())
+                assert torch.equal(tensor, rewind_point[name] if mask is None else rewind_point[name] * mask), name
+            assert all(torch.equal(slot["exp_avg"], ema[name]) for name, slot in slots.items())
             assert rates[-1] == rates[3]
     assert [e["epoch"] for e in trainer.result().history[-1]["result"]["events"]] == [3, 5]
     assert rates[-1] == pytest.approx(0.0, abs=1e-6)  # 1 + (7 - 5) epochs of the schedule: it ends with the training
@@ -105,11 +105,11 @@ def test_the_average_rewinds_too() -> None:
     )
     for record in trainer.steps():
         if record and "pruned" in record:
-            for name, tensor in trainer.averages.network.state_dict().items():
+            for name, tensor in trainer.ema.network.state_dict().items():
                 mask = trainer.current.masks.get(name)
                 first = network().state_dict()[name]
                 assert torch.equal(tensor, first if mask is None else first * mask), name
-            assert trainer.averages.model.n_averaged == 0
+            assert trainer.ema.model.n_averaged == 0
 
 
 def test_what_cannot_be_rewound() -> None:

@@ -14,8 +14,8 @@ from prunectl.masks import Masks
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.frozen_channels import standing
-from prunectl.training.pruning_config import During
+from prunectl.training.frozen_channels import frozen_entries
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, randomise_
@@ -58,7 +58,7 @@ def test_only_what_a_norm_reads_next() -> None:
     model = network()
     masks = without(model, layer0=[1], layer3=[0], layer7=[2])
     dead = [False, True, False]
-    assert lists(standing(model, masks, IMAGE)) == {"0.bias": dead, "1.weight": dead, "1.bias": dead}
+    assert lists(frozen_entries(model, masks, IMAGE)) == {"0.bias": dead, "1.weight": dead, "1.bias": dead}
     assert model.training
     assert not model[1].running_mean.any()
 
@@ -68,12 +68,12 @@ def test_the_scale_of_a_single_weight_is_cancelled_too() -> None:
     model = network()
     masks = without(model, layer0=[1])
     masks["0.weight"][1, 0, 2, 2] = True
-    found = standing(model, masks, IMAGE)
+    found = frozen_entries(model, masks, IMAGE)
     assert found.keys() == {"0.weight", "0.bias"}
     assert torch.nonzero(found["0.weight"]).tolist() == [[1, 0, 2, 2]]
     assert found["0.bias"].tolist() == [F, T, F]
     masks["0.weight"][1, 0, 0, 0] = True
-    assert standing(model, masks, IMAGE) == {}
+    assert frozen_entries(model, masks, IMAGE) == {}
 
 
 def test_a_single_weight_that_reads_the_image_beside_constants() -> None:
@@ -83,7 +83,7 @@ def test_a_single_weight_that_reads_the_image_beside_constants() -> None:
     masks = Masks(
         {"1.weight": torch.tensor([[F, F], [T, T], [T, T]]), "4.weight": torch.tensor([[T, T, F], [F, T, T]])}
     )
-    found = lists(standing(model, masks, (1, 1, 2)))
+    found = lists(frozen_entries(model, masks, (1, 1, 2)))
     assert found["4.weight"] == [[T, T, F], [F, F, F]]
     assert found["4.bias"] == [T, F]
     assert found.keys() == {"1.bias", "2.weight", "2.bias", "4.weight", "4.bias"}
@@ -96,7 +96,7 @@ def test_what_reads_dead_channels_alone_is_dead() -> None:
     )
     masks = Masks({"1.weight": torch.tensor([[F, F], [T, T]]), "4.weight": torch.tensor([[T, T], [T, F]])})
     first, second = [T, F], [F, T]
-    assert lists(standing(model, masks, (1, 1, 2))) == {
+    assert lists(frozen_entries(model, masks, (1, 1, 2))) == {
         **dict.fromkeys(["1.bias", "2.weight", "2.bias"], first),
         "4.weight": [[F, F], [T, F]],
         **dict.fromkeys(["4.bias", "5.weight", "5.bias"], second),
@@ -107,27 +107,27 @@ def test_what_is_masked_or_missing_is_not_held() -> None:
     model = network()
     masks = without(model, layer0=[1, 2])
     also = Masks({**masks, "0.bias": torch.tensor([T, F, T]), "1.weight": torch.tensor([T, F, F])})
-    assert lists(standing(model, also, IMAGE)) == {"0.bias": [F, F, T], "1.bias": [F, T, T]}
+    assert lists(frozen_entries(model, also, IMAGE)) == {"0.bias": [F, F, T], "1.bias": [F, T, T]}
     model[0].bias = None
-    assert standing(model, masks, IMAGE).keys() == {"1.weight", "1.bias"}
+    assert frozen_entries(model, masks, IMAGE).keys() == {"1.weight", "1.bias"}
 
 
 def test_transposed_convolutions_have_their_outputs_on_the_second_axis() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.BatchNorm2d(3))
     mask = torch.ones(1, 3, 3, 3, dtype=torch.bool)
     mask[:, 1] = False
-    assert lists(standing(model, Masks({"0.weight": mask}), IMAGE))["0.bias"] == [F, T, F]
+    assert lists(frozen_entries(model, Masks({"0.weight": mask}), IMAGE))["0.bias"] == [F, T, F]
     again = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 3, 3), nn.BatchNorm2d(3))
     masks = Masks({"0.weight": torch.tensor([T, F]).view(2, 1, 1, 1).expand(2, 1, 3, 3)})
     masks = Masks({**masks, "1.weight": torch.tensor([[T, F, T], [T, T, F]]).view(2, 3, 1, 1).expand(2, 3, 3, 3)})
-    assert "1.weight" not in standing(again, masks, IMAGE)  # what a constant gives is less at the borders
+    assert "1.weight" not in frozen_entries(again, masks, IMAGE)  # what a constant gives is less at the borders
 
 
 def test_a_depthwise_convolution() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
     mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)
     mask[1] = mask[2, 0, 1:] = mask[2, 0, 0, 1:] = False
-    found = lists(standing(model, Masks({"1.weight": mask}), IMAGE))
+    found = lists(frozen_entries(model, Masks({"1.weight": mask}), IMAGE))
     assert found.pop("1.weight") == (mask & torch.tensor([F, F, T]).view(3, 1, 1, 1)).tolist()
     assert found == {"1.bias": [F, T, T], "2.weight": [F, T, F], "2.bias": [F, T, F]}
 
@@ -136,7 +136,7 @@ def test_channels_of_grouped_transposed_convolutions_are_trained() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(1, 3, 3), nn.ConvTranspose2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
     mask = torch.ones(3, 1, 3, 3, dtype=torch.bool)
     mask[1] = False
-    assert standing(model, Masks({"1.weight": mask}), IMAGE) == {}
+    assert frozen_entries(model, Masks({"1.weight": mask}), IMAGE) == {}
 
 
 class Net(nn.Module):
@@ -190,14 +190,14 @@ class Net(nn.Module):
 )
 def test_what_anything_else_reads_is_trained(how: str) -> None:
     model = Net(how)
-    assert standing(model, without(model, layerconv=[1]), IMAGE) == {}
+    assert frozen_entries(model, without(model, layerconv=[1]), IMAGE) == {}
 
 
 @pytest.mark.parametrize("how", ["", "function", "norms", "noise"])
 def test_what_norms_alone_read_is_not(how: str) -> None:
     model = Net(how)
     state, before = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    found = standing(model, without(model, layerconv=[1]), IMAGE)
+    found = frozen_entries(model, without(model, layerconv=[1]), IMAGE)
     assert found["conv.bias"].tolist() == [False, True, False]
     assert found.keys() == {"conv.bias"} | ({"norm.weight", "norm.bias"} if how != "function" else set())
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
@@ -220,7 +220,7 @@ def test_a_network_on_a_rewritten_graph() -> None:
     start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
     small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))
     assert small.history[-1]["result"]["runs"] == "graph"
-    found = standing(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
+    found = frozen_entries(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
     assert found.keys() == {"body.conv.bias", "body.norm.weight", "body.norm.bias"}
     assert all(rows[1] and rows.sum() == 1 for rows in found.values())
 
@@ -234,7 +234,7 @@ def test_nothing_is_run_where_nothing_is_masked() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise AssertionError
 
-    assert standing(Silent(), Masks.dense(), IMAGE) == {}
+    assert frozen_entries(Silent(), Masks.dense(), IMAGE) == {}
 
 
 def begun() -> Checkpoint:
@@ -273,11 +273,11 @@ def test_evaluation_stays_with_training() -> None:
 @pytest.mark.parametrize("criterion", ["imp", "rigl"])
 def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
     ways = {"imp": {"rewind_to": 1, "prune_steps": 2}, "rigl": {"prune_steps": None}}
-    during = During(criterion, 0.99, prune_delay=1, prune_every=1, **ways[criterion])
+    during = GradualPruning(criterion, 0.99, prune_delay=1, prune_every=1, **ways[criterion])
     trainer, held = Trainer(begun(), load_data("digits"), Recipe(epochs=6, lr=1e-2, prune=during)), []
     for record in trainer.steps():
         if record and "pruned" in record:
-            now = standing(trainer.model, trainer.current.masks, trainer.current.spec.input)
+            now = frozen_entries(trainer.model, trainer.current.masks, trainer.current.spec.input)
             there = {id(p): v for p, v in zip(trainer.enforcer.held, trainer.enforcer.values, strict=True)}
             assert len(there) == len(now)
             for name, entries in now.items():

@@ -17,7 +17,7 @@ from prunectl.pruning.shrink import shrink
 from prunectl.reporting.rows import report
 from prunectl.structure.trace import trace
 from prunectl.training import resume
-from prunectl.training.pruning_config import During
+from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.resume import Paused
 from prunectl.training.train import train
@@ -46,8 +46,8 @@ def start() -> Checkpoint:
 
 
 def recipe(criterion: str, sparsity: float, epochs: int = 6, **changes) -> Recipe:
-    timing = {key: changes.pop(key) for key in list(changes) if key in During.__dataclass_fields__}
-    during = During(criterion, sparsity, **{"prune_steps": 1, **EVERY_EPOCH, **timing})
+    timing = {key: changes.pop(key) for key in list(changes) if key in GradualPruning.__dataclass_fields__}
+    during = GradualPruning(criterion, sparsity, **{"prune_steps": 1, **EVERY_EPOCH, **timing})
     return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)
 
 
@@ -229,9 +229,9 @@ def test_the_average_follows_and_is_the_pruned_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("snipit-during", 0.8, ema=0.99, opt="sgd"))
     for record in trainer.steps():
         if record and "pruned" in record:
-            weights = dict(trainer.averages.network.named_parameters())
+            weights = dict(trainer.ema.network.named_parameters())
             assert all(bool((weights[name][~mask] == 0).all()) for name, mask in trainer.current.masks.items())
-    assert trainer.averages.model.n_averaged == 24
+    assert trainer.ema.model.n_averaged == 24
 
 
 def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:

@@ -37,7 +37,7 @@ def test_the_expected_number_of_weights_and_flops() -> None:
     inner, outer = 216 + 192, 36 + 24
     expected = OPEN * outer + OPEN**2 * inner
     assert made.penalty(model).item() == pytest.approx(0.5 * expected, rel=1e-5)
-    assert made.facts(model)["expected_weights"] == pytest.approx(expected / (inner + outer), rel=1e-5)
+    assert made.metrics(model)["expected_weights"] == pytest.approx(expected / (inner + outer), rel=1e-5)
     model, made = gates(strength=50.0, count="flops")
     flops = 2 * (64 * (36 * OPEN + 216 * OPEN**2) + 192 * OPEN**2 + 24 * OPEN)
     assert made.penalty(model).item() == pytest.approx(0.5 * flops, rel=1e-5)
@@ -55,7 +55,7 @@ def test_gates_of_test_time_and_of_training() -> None:
         assert bool((made.scores(model).nodes <= 0).all()) == (gate == 0)
     model, made = gates(0.0)
     torch.manual_seed(0)
-    drawn = torch.stack([made.replaced(model)["10.weight"] / model.get_parameter("10.weight") for _ in range(400)])
+    drawn = torch.stack([made.parametrized(model)["10.weight"] / model.get_parameter("10.weight") for _ in range(400)])
     assert drawn.min() == 0
     assert drawn.max() == 1
     assert drawn.mean().item() == pytest.approx(0.5, abs=0.03)
@@ -67,7 +67,7 @@ def test_gates_multiply_every_reader_of_a_node_alike() -> None:
     model, made = gates(4.0)
     with torch.no_grad():
         made.log_alpha[4] = 0.0  # the first channel of the second convolution
-    factors = made.replaced(model)["8.weight"] / model.get_parameter("8.weight")
+    factors = made.parametrized(model)["8.weight"] / model.get_parameter("8.weight")
     assert (factors[:, :4] == factors[0, 0]).all()
     assert (factors[:, 4:] == 1).all()
 
@@ -106,9 +106,9 @@ def test_gates_are_averaged_with_the_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=2, ema=0.5, lr=0.05))
     for step, _ in enumerate(trainer.steps(), 1):
         if step == 3:
-            gates = trainer.averages.companion.module
-            assert not torch.equal(gates.log_alpha, trainer.companion.log_alpha)
-            expected = copy.deepcopy(trainer.averages.network)
+            gates = trainer.ema.callback.module
+            assert not torch.equal(gates.log_alpha, trainer.callback.log_alpha)
+            expected = copy.deepcopy(trainer.ema.network)
             gates.fold_(expected)
             found = trainer.result().model.state_dict()
             assert all(torch.equal(tensor, found[name]) for name, tensor in expected.state_dict().items())
@@ -116,14 +116,14 @@ def test_gates_are_averaged_with_the_network() -> None:
 
 def test_gates_train_beside_the_network_and_leave_with_the_round() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=1, sched="onecycle", lr=0.01))
-    first = trainer.companion.log_alpha.detach().clone()
+    first = trainer.callback.log_alpha.detach().clone()
     for record in trainer.steps():
-        if trainer.companion is not None:
-            assert not torch.equal(trainer.companion.log_alpha, first)
+        if trainer.callback is not None:
+            assert not torch.equal(trainer.callback.log_alpha, first)
         if record and "pruned" in record:
-            assert trainer.companion is None
+            assert trainer.callback is None
             assert [len(group["params"]) for group in trainer.optimizer.param_groups][1] == 0
-    assert trainer.companion is None
+    assert trainer.callback is None
 
 
 def test_l0_refuses_what_it_does_not_know() -> None:
@@ -145,7 +145,7 @@ def test_nodes_that_are_masked_away_do_not_count() -> None:
     structure = trace(begun.model, SHAPE)
     masked = replace(begun, masks=node_masks(structure, torch.arange(18) < 2, begun.model))
     trainer = Trainer(masked, image_data(), recipe("l0", 0.5))
-    assert trainer.companion.present.tolist() == [0.0] * 2 + [1.0] * 16
+    assert trainer.callback.present.tolist() == [0.0] * 2 + [1.0] * 16
 
 
 @pytest.mark.parametrize("criterion", ["l0", "gate-decorators", "hoyer-square", "group-hoyer-square"])
@@ -198,11 +198,11 @@ def test_a_tick_adds_up_what_gates_on_scale_and_shift_do_and_a_tock_penalises_th
     model = network()
     nn.init.uniform_(model[1].bias)
     made = TickTock(model, trace(model, SHAPE), 100, strength=0.5)
-    made.begin_(model, due=True)
+    made.on_epoch_start(model, due=True)
     inputs, labels = torch.randn(8, *SHAPE), torch.arange(8) % 3
     loss = nn.functional.cross_entropy(model(inputs), labels)
     loss.backward()
-    made.watch(model)
+    made.after_backward(model)
     gates = torch.ones(4, requires_grad=True)
     after = model[1].register_forward_hook(lambda module, inputs, output: output * gates.view(-1, 1, 1))
     (expected,) = torch.autograd.grad(nn.functional.cross_entropy(model(inputs), labels), gates)
@@ -210,9 +210,9 @@ def test_a_tick_adds_up_what_gates_on_scale_and_shift_do_and_a_tock_penalises_th
     assert torch.allclose(made.importance[:4], expected.abs(), atol=1e-6)
     assert made.importance[10:].tolist() == [0] * 8
     assert made.penalty(model) is None
-    made.begin_(model, due=False)
+    made.on_epoch_start(model, due=False)
     assert made.penalty(model).item() == pytest.approx(0.5 * 10)  # ten scales of 1
-    made.watch(model)
+    made.after_backward(model)
     assert torch.allclose(made.importance[:4], expected.abs(), atol=1e-6)
     assert made.scores(model).nodes[10:].min() > made.scores(model).nodes[:10].max()
 

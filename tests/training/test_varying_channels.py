@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prunectl.masks import Masks
-from prunectl.training.frozen_channels import standing
+from prunectl.training.frozen_channels import frozen_entries
 from prunectl.training.varying_channels import varying
 
 T, X = True, False
@@ -49,7 +49,7 @@ class OfOne(nn.Module):
 
 def test_a_layer_that_only_some_batches_take_is_trained() -> None:
     masks = Masks({name: torch.zeros(2, 36, dtype=torch.bool) for name in ("one.weight", "more.weight")})
-    assert standing(OfOne(), masks, IMAGE) == {}
+    assert frozen_entries(OfOne(), masks, IMAGE) == {}
 
 
 def test_what_is_no_number_differs_and_random_state_and_network_stay() -> None:
@@ -72,7 +72,7 @@ def test_constants_differ_at_padded_borders(padding: int, held: bool) -> None:
     read = torch.ones(2, 2, 3, 3, dtype=torch.bool)
     read[1, 1] = False
     masks = Masks({"0.weight": torch.tensor([X, T]).view(2, 1, 1, 1).expand(2, 1, 3, 3), "3.weight": read})
-    found = standing(model, masks, IMAGE)
+    found = frozen_entries(model, masks, IMAGE)
     assert found["0.bias"].tolist() == [T, X]
     assert ("3.weight" in found) is held
 
@@ -94,7 +94,7 @@ class Residual(nn.Module):
 def test_what_training_moves_from_zero_is_alive() -> None:
     read = torch.tensor([[T, T, X], [T, T, T]]).view(2, 3, 1, 1)
     masks = Masks({"a.weight": torch.tensor([X, T, T]).view(3, 1, 1, 1), "c.weight": read})
-    assert standing(Residual(), masks, IMAGE) == {}
+    assert frozen_entries(Residual(), masks, IMAGE) == {}
 
 
 def masked_attention(first: Tensor, second: Tensor) -> Tensor:
@@ -172,4 +172,4 @@ def test_arithmetic_on_constants_stays_and_nothing_alive_is_taken_for_dead(
     read = torch.ones(8, 8, 1, 1, dtype=torch.bool)
     read[:, 0] = False
     masks = Masks({"a.weight": middle, "p.weight": torch.zeros(8, 3, 1, 1, dtype=torch.bool), "b.weight": read})
-    assert standing(model, masks, (3, 16, 16)).keys() <= {"p.bias"}
+    assert frozen_entries(model, masks, (3, 16, 16)).keys() <= {"p.bias"}

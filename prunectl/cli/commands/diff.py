@@ -18,14 +18,14 @@ def command(
     """Explain what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.diff import diff
-    from prunectl.checkpoints.results import accuracy
+    from prunectl.checkpoints.results import recorded_accuracy
 
     ours, theirs = read(a), read(b)
     record = {
         "checkpoints": [str(a), str(b)],
         "identical": ours.sha256 == theirs.sha256,
         **diff(ours, theirs),
-        "accuracy": [accuracy(path, str(c.sha256), c.data) for path, c in ((a, ours), (b, theirs))],
+        "accuracy": [recorded_accuracy(path, str(c.sha256), c.data) for path, c in ((a, ours), (b, theirs))],
     }
     if as_json:
         output.emit(json.dumps(record))

@@ -28,13 +28,13 @@ def command(
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import files_of, lineage
-    from prunectl.checkpoints.results import accuracy
+    from prunectl.checkpoints.results import recorded_accuracy
 
     path = options.checkpoint_path(checkpoint)
     steps, (head, _) = lineage(path), read_header(path)
     files = files_of(steps, path)
     measured = [
-        None if file is None else accuracy(file, str(step.sha256), head.data)
+        None if file is None else recorded_accuracy(file, str(step.sha256), head.data)
         for step, file in zip(steps, files, strict=True)
     ]
     if as_json:

@@ -15,7 +15,7 @@ from prunectl.cli.start import begins_at, start
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
-from prunectl.pruning.budget import UNITS, Budget
+from prunectl.pruning.budget import BUDGET_UNITS, Budget
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
@@ -194,7 +194,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
         files.write(beside(path, SCORES), save(kept.named(), {"checkpoint": files.sha256(path)}))
     _tell(criterion, pruned)
     method = criterion_named(criterion)
-    if method.rewinds or method.companion is not None:
+    if method.rewinds or method.callback is not None:
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
 
@@ -221,7 +221,9 @@ def _target(
 def _tell(criterion: str, pruned: "Checkpoint") -> None:
     """What was asked and what was reached."""
     chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
-    asked = next(f"{kind} {chosen[kind]}" for kind in ("sparsity", *UNITS, "threshold", "scope") if kind in chosen)
+    asked = next(
+        f"{kind} {chosen[kind]}" for kind in ("sparsity", *BUDGET_UNITS, "threshold", "scope") if kind in chosen
+    )
     kept = pruned.masks.kept(pruned.model)
     told = (
         f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "

@@ -187,7 +187,7 @@ def command(
 
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
-    from prunectl.training.pruning_config import During
+    from prunectl.training.pruning_config import GradualPruning
     from prunectl.training.recipe import Recipe
     from prunectl.training.trainer import Trainer
 
@@ -219,7 +219,7 @@ def command(
         adv_beta=adv_beta,
         prune=None
         if criterion is None
-        else During(
+        else GradualPruning(
             criterion=criterion,
             sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
             threshold=threshold,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from prunectl.scores import Scores
 
 
-class Companion(nn.Module):
+class Callback(nn.Module):
     """Does nothing; a criterion overrides what it needs. Its own parameters are trained beside the network's.
 
     It is made as `companion(model, structure, images, *, options)`, anew after every round, where `structure` is None
@@ -20,13 +20,13 @@ class Companion(nn.Module):
     def without_(self, gone: Tensor) -> None:
         """Learn, if it needs the structure, which of its nodes the masks have removed: bool (nodes,)."""
 
-    def begin_(self, model: nn.Module, due: bool) -> None:
+    def on_epoch_start(self, model: nn.Module, due: bool) -> None:
         """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
 
-    def end_(self, model: nn.Module) -> None:
+    def on_epoch_end(self, model: nn.Module) -> None:
         """Undo what `begin_` did, before a round."""
 
-    def replaced(self, model: nn.Module) -> Mapping[str, Tensor]:
+    def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
         """Tensors that stand for the parameters of these names in a step of the training."""
         return {}
 
@@ -34,7 +34,7 @@ class Companion(nn.Module):
         """What is added to the loss: a scalar."""
         return None
 
-    def watch(self, model: nn.Module) -> None:
+    def after_backward(self, model: nn.Module) -> None:
         """After the backward pass of a step: see the gradients."""
 
     def fold_(self, model: nn.Module) -> None:
@@ -44,6 +44,6 @@ class Companion(nn.Module):
         """Scores for the round that is due, None where the criterion's scorer gives them."""
         return None
 
-    def facts(self, model: nn.Module) -> Mapping[str, float]:
+    def metrics(self, model: nn.Module) -> Mapping[str, float]:
         """What the log should tell."""
         return {}

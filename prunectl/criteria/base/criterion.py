@@ -25,8 +25,8 @@ class Criterion:
     `needs_data` False they are blank. `unit` says what is scored: `weights`, `nodes` or `both`; a scorer of nodes takes
     the network's `Structure` as a third argument. `source` is paper and equation.
 
-    With `regrows`, weights that are pruned may return in a later round, with the value that they had before the first
-    round (`original`), with 0 (`zero`) or a random one (`random`); the scorer takes the `Round` as a third argument.
+    With `regrow_value`, pruned weights may return in a later round: with the value from before the first round
+    (`original`), with 0 (`zero`) or with a random one (`random`). The scorer takes the `Round` as a third argument.
     """
 
     scorer: Scorer
@@ -39,15 +39,15 @@ class Criterion:
     needs_training: bool = False
     """Whether it prunes only while a network trains."""
     steps: int = DEFAULT_STEPS
-    regrows: Literal["original", "zero", "random"] | None = None
-    begins: str | None = None
+    regrow_value: Literal["original", "zero", "random"] | None = None
+    init_criterion: str | None = None
     """The criterion that prunes to the target before the first epoch of a training that then drops and grows."""
-    until: float = 1.0
+    stop_after: float = 1.0
     """The share of the training in which it drops and grows."""
     rewinds: bool = False
     """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
-    companion: Any = None
-    """The class of the `Companion` that takes part in the training up to the last round."""
+    callback: Any = None
+    """The class of the `Callback` that takes part in the training up to the last round."""
 
     def options(self, given: dict[str, str], what: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the companion.
@@ -55,8 +55,8 @@ class Criterion:
         Raises:
             OptionError: as `keywords.keyword_options`.
         """
-        scorer, *companion = shared_options([p for p in (self.scorer, self.companion) if p is not None], given, what)
-        return scorer, companion[0] if companion else {}
+        scorer, *callback = shared_options([p for p in (self.scorer, self.callback) if p is not None], given, what)
+        return scorer, callback[0] if callback else {}
 
 
 @dataclass(frozen=True, eq=False)

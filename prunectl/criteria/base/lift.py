@@ -13,7 +13,7 @@ from prunectl.structure.gates import at_filters
 from prunectl.structure.nodes import Structure
 
 
-def for_unit(method: Criterion, unit: str | None, name: str) -> Criterion:
+def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
     """The criterion with another unit: scores of weights are added up over the filters that make a node.
 
     Raises:
@@ -21,7 +21,7 @@ def for_unit(method: Criterion, unit: str | None, name: str) -> Criterion:
     """
     if unit is None or unit == method.unit:
         return method
-    if (method.unit, unit) != ("weights", "nodes") or method.regrows or method.companion:
+    if (method.unit, unit) != ("weights", "nodes") or method.regrow_value or method.callback:
         raise OptionError(
             f"--unit makes a criterion of nodes from one of weights that prunes for good; {name} prunes {method.unit}"
         )

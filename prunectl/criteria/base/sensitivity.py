@@ -12,13 +12,13 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import evaluating, full_precision
-from prunectl.torchtools.copies import shadow
+from prunectl.torchtools.copies import with_tensors
 
 LOSSES = {"cross-entropy": nn.functional.cross_entropy, "nll-logits": nn.functional.nll_loss}
 
 
 @dataclass(frozen=True)
-class Draw:
+class LossSampling:
     """How a loss is taken: over how many batches, in which way.
 
     `bn` says which statistics BatchNorm uses: `running`, or those of the `batch`; `loss` is `cross-entropy` or
@@ -58,13 +58,13 @@ class Draw:
 
 
 def gradients(
-    model: nn.Module, data: Batches, names: Collection[str], draw: Draw
+    model: nn.Module, data: Batches, names: Collection[str], draw: LossSampling
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield the loss of every batch of a draw and its gradient by the named parameters, float32.
 
     Zero where a parameter is not used. The model is left as it was: parameters, buffers, gradients and mode.
     """
-    network = shadow(model, _own)
+    network = with_tensors(model, _own)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted = list(parameters.values())
     with evaluating(network, batch_norm_trains=draw.bn == "batch"), full_precision():
@@ -81,7 +81,7 @@ def gradients(
             yield total, dict(zip(parameters, sums, strict=True))
 
 
-def sensitivity(model: nn.Module, data: Batches, names: Collection[str], draw: Draw) -> dict[str, Tensor]:
+def sensitivity(model: nn.Module, data: Batches, names: Collection[str], draw: LossSampling) -> dict[str, Tensor]:
     """dL/dθ · θ / L, with its sign, of the named parameters θ, over all batches of a draw."""
     parameters = {name: p for name, p in model.named_parameters() if name in names}
     total: Tensor | None = None

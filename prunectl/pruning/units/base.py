@@ -33,14 +33,14 @@ EVERY_NODE = NodeRules()
 
 
 @dataclass(frozen=True)
-class How:
+class SelectionRules:
     """How a unit is pruned. A budget or a threshold (what scores no more goes) stands in place of a sparsity."""
 
     scope: str
     rules: NodeRules = EVERY_NODE
     budget: Budget | None = None
     threshold: float | None = None
-    regrows: str | None = None
+    regrow_value: str | None = None
     """As in `Criterion`."""
 
 
@@ -49,7 +49,7 @@ class Unit(ABC):
 
     word = "weight"
 
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.checkpoint, self.model, self.how = checkpoint, model, how
         self.scope, self.rules, self.budget, self.threshold = how.scope, how.rules, how.budget, how.threshold
         self.progress = 0.0
@@ -102,7 +102,7 @@ class Unit(ABC):
             )
 
     @abstractmethod
-    def selected(self, scores: Scores, sparsity: float) -> Masks:
+    def select(self, scores: Scores, sparsity: float) -> Masks:
         """The masks at a sparsity, which prune what scores lowest."""
 
     def within_budget(self) -> bool:
@@ -110,7 +110,7 @@ class Unit(ABC):
         return False
 
     @abstractmethod
-    def sought(self, scores: Scores) -> float:
+    def solve(self, scores: Scores) -> float:
         """The sparsity that a budget, a threshold or a pattern means for these scores."""
 
     @property

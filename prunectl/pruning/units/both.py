@@ -22,11 +22,11 @@ class Both(WithNodes):
             raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
         super().check(sparsity)
 
-    def sought(self, scores: Scores) -> float:
+    def solve(self, scores: Scores) -> float:
         """Never asked, for `check` refuses what would ask."""
         raise NotImplementedError
 
-    def selected(self, scores: Scores, sparsity: float) -> Masks:
+    def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
         keep = self.keep(sparsity)
         left = nodes_left(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)

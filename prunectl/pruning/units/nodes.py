@@ -12,10 +12,10 @@ from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.node_costs import Spending
+from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.pruning.select import SCOPES, pattern_of
-from prunectl.pruning.units.base import How, NodeRules, Unit
+from prunectl.pruning.units.base import NodeRules, SelectionRules, Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
@@ -28,7 +28,7 @@ _LATENCY_CANDIDATES = 8
 class WithNodes(Unit):
     """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
 
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
@@ -37,7 +37,7 @@ class WithNodes(Unit):
         inner = self.structure.nodes - image
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which cannot go
-        self.spending = None if how.budget is None else Spending(how.budget, checkpoint, model, self.analysis)
+        self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
 
     def take(self, masks: Masks) -> None:
         """Find the nodes that the masks remove."""
@@ -114,7 +114,7 @@ class Nodes(WithNodes):
                 f"the network has {now} already, --{budget.kind} {budget.text} asks for {limit}; ask for less"
             )
 
-    def selected(self, scores: Scores, sparsity: float) -> Masks:
+    def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
         ranking, excess = self.ranking(scores), self.kept - self.keep(sparsity)
         count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
@@ -128,7 +128,7 @@ class Nodes(WithNodes):
         """Whether there is a budget, and the network is within it."""
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
-    def sought(self, scores: Scores) -> float:
+    def solve(self, scores: Scores) -> float:
         """The node sparsity without what scores no more than the threshold, or with the fewest gone for the budget."""
         if self.spending is None:
             assert self.threshold is not None

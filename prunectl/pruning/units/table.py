@@ -6,7 +6,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import check_prunable
-from prunectl.pruning.units.base import EVERY_NODE, How, Unit, criteria_for_nodes
+from prunectl.pruning.units.base import EVERY_NODE, SelectionRules, Unit, criteria_for_nodes
 from prunectl.pruning.units.both import Both
 from prunectl.pruning.units.nodes import Nodes
 from prunectl.pruning.units.weights import Weights
@@ -14,7 +14,7 @@ from prunectl.pruning.units.weights import Weights
 UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
 
 
-def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: How) -> Unit:
+def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> Unit:
     """What a criterion prunes of a network, which is a copy of the checkpoint's.
 
     Raises:

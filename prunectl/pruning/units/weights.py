@@ -11,20 +11,20 @@ from prunectl.errors import OptionError
 from prunectl.masks import Masks, input_axes, prunable
 from prunectl.pruning.connected import select_connected
 from prunectl.pruning.select import as_in, pattern_of, select_pattern
-from prunectl.pruning.units.base import How, Unit
+from prunectl.pruning.units.base import SelectionRules, Unit
 from prunectl.scores import Scores
 
 
 class Weights(Unit):
     """Single weights go; where the criterion regrows, others return."""
 
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: How) -> None:
-        self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrows else {}
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
+        self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrow_value else {}
         super().__init__(checkpoint, model, how)
 
     def take(self, masks: Masks) -> None:
         """Prune, and give the weights that return their values."""
-        for name, weight in prunable(self.model).items() if self.how.regrows and hasattr(self, "masks") else ():
+        for name, weight in prunable(self.model).items() if self.how.regrow_value and hasattr(self, "masks") else ():
             with torch.no_grad():
                 weight.copy_(torch.where(masks[name] & ~self._kept(name), self._value(name, weight), weight))
         super().take(masks)
@@ -35,30 +35,30 @@ class Weights(Unit):
             if sparsity is not None or self.budget is not None or self.threshold is not None:
                 raise OptionError(f"--scope {self.scope} says how many weights go; leave out other targets")
             return
-        if self.how.regrows in ("zero", "random") and any(name not in self.original for name in self.masks):
+        if self.how.regrow_value in ("zero", "random") and any(name not in self.original for name in self.masks):
             raise OptionError("this criterion regrows weights, and nodes of the network are masked; shrink it first")
-        if self.how.regrows and sparsity is not None and self.keep(sparsity) == self.kept:
+        if self.how.regrow_value and sparsity is not None and self.keep(sparsity) == self.kept:
             return
         super().check(sparsity)
 
     @property
     def inputs(self) -> tuple[Any, ...]:
         """Where it stands, for a criterion that regrows."""
-        return (Round(self.masks, self.original, self.progress),) if self.how.regrows else ()
+        return (Round(self.masks, self.original, self.progress),) if self.how.regrow_value else ()
 
-    def selected(self, scores: Scores, sparsity: float) -> Masks:
+    def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
             return Masks({**self.masks, **self._by_pattern(scores, pattern)})
-        grows = self.how.regrows in ("zero", "random")  # everywhere, others where the checkpoint has weights
-        alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrows else self.masks
+        grows = self.how.regrow_value in ("zero", "random")  # everywhere, others where the checkpoint has weights
+        alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrow_value else self.masks
         shape = self.checkpoint.spec.input
         scope = as_in(self.masks) if grows else self.scope
         kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), scope)
         return Masks({**self.masks, **kept})
 
-    def sought(self, scores: Scores) -> float:
+    def solve(self, scores: Scores) -> float:
         """The sparsity of the pattern, or of what scores above the threshold, with a weight left in every layer."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
@@ -78,9 +78,9 @@ class Weights(Unit):
 
     def _value(self, name: str, weight: Tensor) -> Tensor:
         """What weights are that return: random ones are spread as those that are kept."""
-        if self.how.regrows == "original":
+        if self.how.regrow_value == "original":
             return self.original[name]
-        if self.how.regrows == "zero":
+        if self.how.regrow_value == "zero":
             return torch.zeros_like(weight)
         spread = weight[self._kept(name)].square().mean().sqrt()
         return torch.randn(weight.shape).to(weight) * spread

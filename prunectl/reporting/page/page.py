@@ -11,7 +11,7 @@ from prunectl.reporting.page.blocks import Section, data_link
 from prunectl.reporting.page.checklist import checklist
 from prunectl.reporting.page.figures.figure import SERIES, Style, require
 from prunectl.reporting.page.headline import headline
-from prunectl.reporting.page.provenance import seeds, tree, versions
+from prunectl.reporting.page.provenance import seeds, tree, version_sets
 from prunectl.reporting.page.sections.checkpoints import checkpoints_section
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.page.sections.speed import speed_section
@@ -109,7 +109,7 @@ def _facts(sources: Sources, found: Sequence[Setting]) -> list[str]:
     facts = [_counted(len(sources.given), "checkpoint"), *([_counted(len(methods), "method")] if methods else [])]
     if numbers:
         facts.append(f"seeds {', '.join(numbers)}" if len(numbers) > 1 else f"seed {numbers[0]}")
-    return [*facts, *versions(sources.given)]
+    return [*facts, *version_sets(sources.given)]
 
 
 def _counted(count: int, word: str) -> str:

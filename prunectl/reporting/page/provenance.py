@@ -17,7 +17,7 @@ class Member:
     name: str
     sha256: str
     command: str
-    versions: str
+    version_sets: str
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ def command(entry: dict[str, Any]) -> str:
     return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
 
 
-def versions(sources: Sequence[Source]) -> list[str]:
+def version_sets(sources: Sequence[Source]) -> list[str]:
     """Every set of versions that made a checkpoint."""
     return list(dict.fromkeys(text for one in sources for entry in one.history if (text := _versions(entry))))
 

@@ -4,11 +4,11 @@ from torch import fx
 
 from prunectl.structure.contraction import contract
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 
 @rule("scaled_dot_product_attention")
-def attention(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def attention(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., L, E) with (..., S, E) and (..., S, V): E may shrink, for the scale stays that of the original width."""
     query, key, value = (flow.value(a[name]) for name in ("query", "key", "value"))
     lead = len(query.shape) - 2

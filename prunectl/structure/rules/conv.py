@@ -8,11 +8,11 @@ from torch import fx
 from prunectl.structure.contraction import contract
 from prunectl.structure.export import bind
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def convolution(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def convolution(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(B, C, ...) with a weight (O, C / groups, ...), or (C, O / groups, ...) where it is transposed."""
     x, weight = flow.value(a["input"]), flow.value(a["weight"])
     transposed = "transpose" in str(node.target) or bool(a.get("transposed"))
@@ -39,13 +39,13 @@ def _wide(zero: tuple[bool, ...], x: Value) -> tuple[bool, ...]:
     return (*zero[:2], *(False,) * (len(x.shape) - 2))
 
 
-def _positions(flow: Flow, node: fx.Node, a: Arguments, transposed: bool) -> int:
+def _positions(flow: Propagation, node: fx.Node, a: Arguments, transposed: bool) -> int:
     """How often each weight of a kernel is used per image, times the size of the kernel."""
     where = flow.value(a["input"]).shape if transposed else flow.shape(node)
     return prod(where[2:]) * prod(flow.value(a["weight"]).shape[2:])
 
 
-def _biased(flow: Flow, node: fx.Node, out: Value, bias: fx.Node | None) -> Value:
+def _biased(flow: Propagation, node: fx.Node, out: Value, bias: fx.Node | None) -> Value:
     """Add the bias (O,)."""
     if bias is None:
         return out
@@ -58,7 +58,7 @@ def _biased(flow: Flow, node: fx.Node, out: Value, bias: fx.Node | None) -> Valu
     return Value(out.shape, out.rows, (out.zero[0], out.zero[1] and b.zero[0], *out.zero[2:]), out.image)
 
 
-def _grouped(flow: Flow, node: fx.Node, x: Value, weight: Value, groups: int, transposed: bool) -> Value:
+def _grouped(flow: Propagation, node: fx.Node, x: Value, weight: Value, groups: int, transposed: bool) -> Value:
     """Depthwise convolutions pass channels on; others lose whole groups, or the same channels in every group."""
     inputs, outputs = x.shape[1], flow.shape(node)[1]
     into, out = inputs // groups, outputs // groups
@@ -102,7 +102,9 @@ def _grouped(flow: Flow, node: fx.Node, x: Value, weight: Value, groups: int, tr
     )
 
 
-def _by_group(flow: Flow, node: fx.Node, read: Row, weight: Value, groups: int, outputs: int, transposed: bool) -> Row:
+def _by_group(
+    flow: Propagation, node: fx.Node, read: Row, weight: Value, groups: int, outputs: int, transposed: bool
+) -> Row:
     """One class for each group: its input channels, its output channels and its part of the weight."""
     first = flow.labels.tie(read.reshape(groups, -1))
     if weight.rows[0] is not None:
@@ -111,7 +113,7 @@ def _by_group(flow: Flow, node: fx.Node, read: Row, weight: Value, groups: int, 
     return np.repeat(first, outputs // groups)
 
 
-def _note(flow: Flow, node: fx.Node, weight: Value, row: Row | None, groups: int, transposed: bool) -> None:
+def _note(flow: Propagation, node: fx.Node, weight: Value, row: Row | None, groups: int, transposed: bool) -> None:
     """Count the multiplications: every weight once per position."""
     positions = prod((flow.value(node.args[0]).shape if transposed else flow.shape(node))[2:])
     rows = [r for r in weight.rows[:2] if r is not None]

@@ -5,11 +5,11 @@ from torch import fx
 
 from prunectl.structure.contraction import join
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 
 @rule("cat", "concat", "concatenate")
-def cat(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def cat(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """The labels of the pieces one after the other; along all other axes the pieces meet."""
     pieces = [value for value in flow.tensors_of(a["tensors"]) if value.shape != (0,)]
     shape = flow.shape(node)
@@ -27,12 +27,12 @@ def cat(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("hstack")
-def hstack(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def hstack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Side by side along the channels, or along the only axis."""
     return cat(flow, node, {**a, "dim": 1})
 
 
-def _one_after_another(flow: Flow, node: fx.Node, pieces: list[Value], axis: int) -> Row | None:
+def _one_after_another(flow: Propagation, node: fx.Node, pieces: list[Value], axis: int) -> Row | None:
     """Concatenated labels; a piece that has none brings labels that stay."""
     if all(value.rows[axis] is None for value in pieces):
         return None
@@ -45,7 +45,7 @@ def _one_after_another(flow: Flow, node: fx.Node, pieces: list[Value], axis: int
     return np.concatenate(parts)
 
 
-def staying(flow: Flow, node: fx.Node, count: int, why: str) -> Row:
+def staying(flow: Propagation, node: fx.Node, count: int, why: str) -> Row:
     """Labels of what must stay."""
     row = flow.labels.fresh(count)
     flow.freeze(row, node, why)
@@ -53,7 +53,7 @@ def staying(flow: Flow, node: fx.Node, count: int, why: str) -> Row:
 
 
 @rule("stack")
-def stack(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def stack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A new axis, along which the pieces lie; along all others they meet."""
     pieces, shape = flow.tensors_of(a["tensors"]), flow.shape(node)
     axis = flow.number(a["dim"]) % len(shape)
@@ -65,7 +65,7 @@ def stack(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("pad", "constant_pad_nd")
-def pad(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def pad(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Padding with a constant adds indices that stay; reflecting a labelled axis is not followed."""
     x, amounts = flow.value(a["self"]), flow.number(a["pad"])
     value = a.get("value") or 0

@@ -6,20 +6,20 @@ from torch import fx
 
 from prunectl.structure.contraction import contract, join
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 _LETTERS = "abcdefgh"
 
 
 @rule("linear")
-def linear(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def linear(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., I) with a weight (O, I) and a bias (O,)."""
     x, weight = flow.value(a["input"]), flow.value(a["weight"])
     lead = _LETTERS[: len(x.shape) - 1]
     return _add_row(flow, node, contract(flow, node, [(x, lead + "i"), (weight, "oi")], lead + "o"), a.get("bias"))
 
 
-def _add_row(flow: Flow, node: fx.Node, out: Value, bias: fx.Node | None) -> Value:
+def _add_row(flow: Propagation, node: fx.Node, out: Value, bias: fx.Node | None) -> Value:
     """Add a bias along the last axis."""
     if bias is None:
         return out
@@ -33,7 +33,7 @@ def _add_row(flow: Flow, node: fx.Node, out: Value, bias: fx.Node | None) -> Val
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot")
-def matmul(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def matmul(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., n, k) with (..., k, m)."""
     one, other = (flow.value(argument) for argument in node.args[:2])
     if len(one.shape) == 1 or len(other.shape) == 1:
@@ -46,7 +46,7 @@ def matmul(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("addmm", "baddbmm")
-def addmm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def addmm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A product of matrices to which a matrix, or a row, is added."""
     one, other = flow.value(node.args[1]), flow.value(node.args[2])
     lead = _LETTERS[: len(one.shape) - 2]
@@ -63,7 +63,7 @@ def addmm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("einsum")
-def einsum(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def einsum(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Any sum of products."""
     equation = str(a["equation"]).replace(" ", "")
     values = [flow.value(operand) for operand in a["tensors"]]

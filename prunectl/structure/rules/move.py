@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from prunectl.structure.export import bind, packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, index_rows, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, index_rows, rule
 
 
 @rule("view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "swapaxes", "movedim", "unsqueeze")
@@ -18,7 +18,7 @@ from prunectl.structure.propagation import Arguments, Flow, Result, index_rows, 
 @rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "split", "split_with_sizes", "chunk", "unbind")
 @rule("tensor_split", "_unsafe_view", "_reshape_alias", "unsafe_split", "unsafe_chunk", "swapdims", "view_as", "mT")
 @rule("reshape_as", "im2col", "numpy_T", "matrix_H", "adjoint", "diagonal", "moveaxis", "hsplit", "vsplit")
-def move(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def move(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Where positions along one axis end up along one axis, their labels go along; where along several, one is kept."""
     source = flow.value(node.args[0])
     if any(isinstance(size, fx.Node) and size not in flow.known for size in _rest(flow, node)):
@@ -33,7 +33,7 @@ def move(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("expand", "expand_as")
-def expand(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def expand(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """An axis that repeats one entry may have any length: it gets labels, which become those of what it meets."""
     source = flow.value(node.args[0])
     found = move(flow, node, a)
@@ -47,7 +47,7 @@ def expand(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("roll", "repeat_interleave")
-def roll(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def roll(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """An axis along which entries are shifted or repeated stays; all others pass."""
     source = flow.value(node.args[0])
     axes = flow.number(a["dims"] if packet(node) == "roll" else a.get("dim"))
@@ -56,13 +56,13 @@ def roll(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return move(flow, node, a)
 
 
-def _rest(flow: Flow, node: fx.Node) -> list[fx.Node]:
+def _rest(flow: Propagation, node: fx.Node) -> list[fx.Node]:
     """The nodes among an operation's arguments, but the tensor that is moved and one that only lends its shape."""
     like = packet(node).endswith("_as")
     return [] if like else [n for n in node.all_input_nodes if n is not node.args[0]]
 
 
-def moved(flow: Flow, node: fx.Node, shape: tuple[int, ...], axis: int) -> list[Tensor]:
+def moved(flow: Propagation, node: fx.Node, shape: tuple[int, ...], axis: int) -> list[Tensor]:
     """Run an operation on a tensor that holds at every entry its position along `axis`."""
     ones = [1] * len(shape)
     ones[axis] = shape[axis]
@@ -81,7 +81,7 @@ def _unfolded(found: Tensor, *, over_sides: bool) -> Tensor:
     return channels.clamp_min(1) - 1
 
 
-def run(flow: Flow, node: fx.Node, source: Tensor) -> list[Tensor]:
+def run(flow: Propagation, node: fx.Node, source: Tensor) -> list[Tensor]:
     """Run an operation on another first argument."""
 
     def concrete(argument: Any) -> Any:
@@ -97,16 +97,16 @@ def run(flow: Flow, node: fx.Node, source: Tensor) -> list[Tensor]:
     return [made.long()] if isinstance(made, Tensor) else [part.long() for part in made]
 
 
-def varying(found: Tensor) -> list[int]:
+def axes_that_vary(found: Tensor) -> list[int]:
     """The axes along which a tensor is not constant."""
     return [d for d in range(found.ndim) if found.shape[d] > 1 and bool((found.narrow(d, 0, 1) != found).any())]
 
 
-def _placed(flow: Flow, node: fx.Node, value: Value, found: Tensor, row: Row, zero: bool) -> Value:
+def _placed(flow: Propagation, node: fx.Node, value: Value, found: Tensor, row: Row, zero: bool) -> Value:
     """Put the labels of one input axis on the output, where `found` tells the position that every entry came from."""
     if not found.numel():
         return value
-    axes = varying(found)
+    axes = axes_that_vary(found)
     if not axes:
         flow.freeze(row[int(found.flatten()[0]) :][:1], node, "a single index is picked")
         return value
@@ -124,7 +124,7 @@ def _placed(flow: Flow, node: fx.Node, value: Value, found: Tensor, row: Row, ze
     return Value(value.shape, rows, (*value.zero[:axis], zero, *value.zero[axis + 1 :]), value.image)
 
 
-def _axis_to_keep(flow: Flow, compact: np.ndarray[Any, Any], row: Row) -> int:
+def _axis_to_keep(flow: Propagation, compact: np.ndarray[Any, Any], row: Row) -> int:
     """Of the axes that an axis is split into, the one that leaves most nodes apart; of equal ones the last."""
     roots, inverse = np.unique(flow.labels.find(row), return_inverse=True)
     best, most = 0, -1
@@ -151,7 +151,7 @@ def _is_even(results: list[Value], node: fx.Node) -> bool:
     return packet(node) == "split_with_sizes" and len({value.shape for value in results}) == 1
 
 
-def _tie_pieces(flow: Flow, results: list[Value]) -> None:
+def _tie_pieces(flow: Propagation, results: list[Value]) -> None:
     """Equal pieces stay equal: the network's own code computes where to cut."""
     for axis, row in index_rows(results[0]):
         for other in results[1:]:
@@ -161,7 +161,7 @@ def _tie_pieces(flow: Flow, results: list[Value]) -> None:
 
 
 @rule("index")
-def index(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def index(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Picking by constant indices; an axis that is picked from stays whole, but where the indices are rewritten."""
     source = flow.value(a["self"])
     if any(isinstance(i, fx.Node) and i not in flow.known for i in a["indices"]):
@@ -176,7 +176,7 @@ def index(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return move(flow, node, a)
 
 
-def picked(flow: Flow, node: fx.Node) -> tuple[int, Tensor] | None:
+def picked(flow: Propagation, node: fx.Node) -> tuple[int, Tensor] | None:
     """The axis of an image's tensor that one row of constant positions picks from, and these; None for all else."""
     a = bind(node)
     given = [a["index"]] if packet(node) == "index_select" else [i for i in a["indices"] if i is not None]
@@ -187,7 +187,7 @@ def picked(flow: Flow, node: fx.Node) -> tuple[int, Tensor] | None:
     return None if positions.dtype == torch.bool else (axis, positions % x.shape[axis])
 
 
-def _indexed_axes(flow: Flow, indices: list[Any]) -> list[int]:
+def _indexed_axes(flow: Propagation, indices: list[Any]) -> list[int]:
     """The axes that index tensors pick from; a boolean one spans several."""
     axes: list[int] = []
     axis = 0
@@ -201,7 +201,7 @@ def _indexed_axes(flow: Flow, indices: list[Any]) -> list[int]:
 
 
 @rule("index_select")
-def index_select(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def index_select(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Picking along one axis."""
     if picked(flow, node) is None:
         flow.freeze(flow.value(a["self"]).rows[a["dim"]], node, "picked from by an index")
@@ -209,7 +209,7 @@ def index_select(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("embedding")
-def embedding(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def embedding(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Lines of a table (N, C) by indices (...): all lines stay."""
     table, shape = flow.value(a["weight"]), flow.shape(node)
     flow.freeze(table.rows[0], node, "picked from by an index")

@@ -4,11 +4,11 @@ from torch import fx
 
 from prunectl.structure.contraction import join
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, index_rows, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, index_rows, rule
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm", "instance_norm")
-def batch_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def batch_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Every channel (axis 1) on its own; instances too."""
     x = flow.value(a["input"])
     given = {k: flow.value(a[k]) for k in ("weight", "bias", "running_mean", "running_var") if a.get(k) is not None}
@@ -24,7 +24,7 @@ def batch_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return Value(x.shape, tuple(rows), (False, zero, *(False,) * (len(x.shape) - 2)), x.image)
 
 
-def _statistics_over(flow: Flow, node: fx.Node, x: Value, axis: int) -> Row | None:
+def _statistics_over(flow: Propagation, node: fx.Node, x: Value, axis: int) -> Row | None:
     """An axis over which a mean and a variance are taken."""
     row = x.rows[axis]
     if row is None:
@@ -37,7 +37,7 @@ def _statistics_over(flow: Flow, node: fx.Node, x: Value, axis: int) -> Row | No
 
 
 @rule("layer_norm", "rms_norm")
-def layer_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def layer_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Statistics over the last axes."""
     x, count = flow.value(a["input"]), len(flow.number(a["normalized_shape"]))
     given = [flow.value(a[key]) for key in ("weight", "bias") if a.get(key) is not None]
@@ -58,7 +58,7 @@ def layer_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("_weight_norm")
-def weight_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def weight_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A direction over its length: the axes that the length runs over may shrink, for zeros add nothing to it."""
     v, kept = flow.value(a["v"]), a["dim"]
     flow.freeze(v.rows[kept], node, "what is removed would be 0 / 0")
@@ -71,7 +71,7 @@ def weight_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("group_norm", "native_group_norm")
-def group_norm(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def group_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Statistics over the channels of each group: whole groups go, or the same channels of every group."""
     x = flow.value(a["input"])
     groups = flow.number(a["num_groups"] if "num_groups" in a else a["group"])

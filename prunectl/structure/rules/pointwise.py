@@ -6,7 +6,7 @@ from torch import fx
 from prunectl.structure.contraction import join
 from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 KEEP_ZERO = {
     *("relu", "relu6", "gelu", "silu", "mish", "hardswish", "leaky_relu", "rrelu", "elu", "selu", "celu", "tanh"),
@@ -24,7 +24,7 @@ DIVIDES = {"rsqrt", "reciprocal", "log", "log2", "log10"}
 @rule("add", "prelu", "hardswish", "dropout", "feature_dropout", "alpha_dropout", "native_dropout", "to", "_to_copy")
 @rule("type_as", "clone", "contiguous", "detach", "alias", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like")
 @rule("full_like", "rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli")
-def pointwise(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def pointwise(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Axes that meet become one; an axis of size 1 meets none."""
     shape, name = flow.shape(node), packet(node)
     operands = flow.tensors_of([a["self"]] if name in ("type_as", "to") else list(a.values()))
@@ -46,7 +46,7 @@ def pointwise(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("glu")
-def glu(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def glu(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """One half of an axis times the sigmoid of the other: the halves meet."""
     x = flow.value(a["self"])
     axis = a["dim"] % len(x.shape)
@@ -62,7 +62,7 @@ def _aligned(weight: Value, axes: int) -> Value:
     return Value((1, weight.shape[0], *(1,) * rest), (None, weight.rows[0], *(None,) * rest), (True,) * axes, False)
 
 
-def _divides(flow: Flow, a: Arguments, axis: int, size: int) -> bool:
+def _divides(flow: Propagation, a: Arguments, axis: int, size: int) -> bool:
     """Whether what is divided by is zero at what is removed."""
     below = flow.value(a["other"])
     return len(below.shape) >= -axis and below.shape[axis] == size and below.zero[axis] and below.rows[axis] is not None
@@ -107,7 +107,7 @@ def _summands(name: str, operands: list[Value]) -> list[Value]:
 
 
 @rule("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
-def factory(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def factory(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A constant whose type is that of a tensor."""
     sizes = flow.number(a["size"])
     value = {"new_ones": 1, "new_full": a.get("fill_value") or 0}.get(packet(node), 0)

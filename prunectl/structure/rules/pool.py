@@ -3,7 +3,7 @@
 from torch import Tensor, fx
 
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 _SIDES = {"1d": 1, "2d": 2, "3d": 3}
 
@@ -21,7 +21,7 @@ _SIDES = {"1d": 1, "2d": 2, "3d": 3}
     "_upsample_bicubic2d_aa",
 )
 @rule("_upsample_nearest_exact2d", "lp_pool2d", "_adaptive_avg_pool2d")
-def pool(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def pool(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., C, H, W) to (..., C, H', W')."""
     x = flow.value(node.args[0])
     sides = next((n for text, n in _SIDES.items() if text in str(node.target)), 2)
@@ -36,7 +36,7 @@ def pool(flow: Flow, node: fx.Node, a: Arguments) -> Result:
 
 
 @rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
-def sample(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def sample(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Taken from the places that a grid (B, H', W', 2) tells."""
     flow.freeze(flow.value(a["grid"]), node, "places to take from")
     return pool(flow, node, a)

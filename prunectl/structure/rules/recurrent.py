@@ -8,13 +8,13 @@ from torch import fx
 from prunectl.structure.contraction import join
 from prunectl.structure.export import BATCH
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu")
-def recurrent(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def recurrent(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(B, T, I) with weights (gates H, I) and (gates H, H): the gates of a unit are one node."""
     kind = next(name for name in _GATES if f"aten.{name}." in str(node.target))
     x = flow.value(a["input"])
@@ -48,7 +48,7 @@ def recurrent(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     ]
 
 
-def _cell(flow: Flow, node: fx.Node, row: Row | None, parameters: list[Value], gates: int, steps: int) -> Row:
+def _cell(flow: Propagation, node: fx.Node, row: Row | None, parameters: list[Value], gates: int, steps: int) -> Row:
     """One layer in one direction; returns the labels of its hidden units."""
     into, again = parameters[:2]
     units = again.shape[1]

@@ -4,7 +4,7 @@ from torch import Tensor, fx
 
 from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow, Result, rule
+from prunectl.structure.propagation import Arguments, Propagation, Result, rule
 from prunectl.structure.rules.pointwise import pointwise
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}
@@ -28,7 +28,7 @@ _KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "cumsum", "sort", "topk", 
     "topk",
     "sort",
 )
-def reduce(flow: Flow, node: fx.Node, a: Arguments) -> Result:
+def reduce(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """An axis that is reduced may shrink where zeros change nothing; all others pass."""
     x, name = flow.value(node.args[0]), packet(node)
     if name in ("max", "min") and isinstance(node.args[1] if len(node.args) > 1 else None, fx.Node):
@@ -50,7 +50,7 @@ def reduce(flow: Flow, node: fx.Node, a: Arguments) -> Result:
     return made[0] if isinstance(node.meta["val"], Tensor) else made
 
 
-def _reduced(flow: Flow, node: fx.Node, x: Value, axis: int) -> None:
+def _reduced(flow: Propagation, node: fx.Node, x: Value, axis: int) -> None:
     row = x.rows[axis]
     if row is None:
         return

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from prunectl.structure.surgery.cut import cut_model, kept_indices
 from prunectl.structure.surgery.edits import Impossible, edits_for
 from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import FEW_BATCHES, Draw, difference, noise
+from prunectl.structure.surgery.proof import FEW_BATCHES, DrawImages, difference, noise
 from prunectl.structure.trace import Analysis
 
 Shape = tuple[int, int, int]
@@ -22,7 +22,7 @@ def planned(
     removed: Tensor,
     shape: Shape,
     tolerance: float,
-    draw: Draw = noise,
+    draw: DrawImages = noise,
 ) -> Plan:
     """How to make the network without the `removed` nodes (bool, (nodes,)), so that it computes what `masked` does.
 

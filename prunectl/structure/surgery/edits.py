@@ -6,7 +6,7 @@ import numpy as np
 from torch import fx, nn
 
 from prunectl.structure.export import bind, owner_of, packet
-from prunectl.structure.propagation import Flow
+from prunectl.structure.propagation import Propagation
 from prunectl.structure.rules.move import picked
 from prunectl.structure.surgery.graph_writer import Emitter
 from prunectl.structure.surgery.replacements import NORMS
@@ -21,7 +21,7 @@ class Impossible(Exception):
     """The network's own code cannot run on the smaller tensors: its graph has to be rewritten."""
 
 
-def edits_for(model: nn.Module, flow: Flow, gone: np.ndarray[Any, Any], *, alive: bool) -> tuple[Edit, ...]:
+def edits_for(model: nn.Module, flow: Propagation, gone: np.ndarray[Any, Any], *, alive: bool) -> tuple[Edit, ...]:
     """The attributes to set and the modules to swap; `gone[label]` tells what is removed.
 
     Raises:

@@ -9,11 +9,11 @@ from prunectl.masks import Masks
 from prunectl.structure.export import BATCH, bind, packet
 from prunectl.structure.liveness import Link, Paths, leave_one
 from prunectl.structure.node_masks import dead_nodes
-from prunectl.structure.surgery.proof import Draw, like_images, noise
+from prunectl.structure.surgery.proof import DrawImages, like_images, noise
 from prunectl.structure.trace import Analysis, named_tensors
 
 
-def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: Draw = noise) -> Tensor:
+def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages = noise) -> Tensor:
     """Find the nodes that can go without a change of the function: bool (nodes,).
 
     A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
@@ -39,7 +39,7 @@ def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
     return leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
 
-def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: Draw) -> Tensor:
+def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: DrawImages) -> Tensor:
     """Move constants into the biases of their consumers, where every use of a node allows it; say of which nodes."""
     uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
     candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
@@ -124,7 +124,7 @@ class _Recorder(fx.Interpreter):
         self.graph_of, self.wanted = paths.flow.graph, wanted
         self.seen: dict[fx.Node, Tensor] = {}
 
-    def values(self, model: nn.Module, draw: Draw) -> dict[fx.Node, Tensor]:
+    def values(self, model: nn.Module, draw: DrawImages) -> dict[fx.Node, Tensor]:
         """The tensors, with the parameters of `model`."""
         tensors, images = named_tensors(model), self.graph_of.images
         weight = like_images(model)

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from prunectl.structure.surgery.cut import Kept, cut
-from prunectl.structure.surgery.proof import Draw
+from prunectl.structure.surgery.proof import DrawImages
 from prunectl.torchtools.contexts import evaluating
 
 _ALLOWED = 1e-5
 
 
 def training_doubt(
-    masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: Draw
+    masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: DrawImages
 ) -> str | None:
     """What is different in a training of `small`, in words; None where nothing was found. Both are in float64.
 

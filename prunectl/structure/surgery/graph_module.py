@@ -12,7 +12,7 @@ from prunectl.structure.labels import Labels, Row
 from prunectl.structure.surgery.cut import Kept
 from prunectl.structure.surgery.graph_writer import Emitter
 from prunectl.structure.trace import follow, named_tensors
-from prunectl.torchtools.copies import shadow
+from prunectl.torchtools.copies import with_tensors
 
 Forward = Callable[[nn.Module, Tensor], Any]
 
@@ -63,7 +63,7 @@ def rewritten_(
     Raises:
         StructureError: the network cannot be traced or written.
     """
-    hollow = shadow(dense, _hollow)
+    hollow = with_tensors(dense, _hollow)
 
     def write(training: bool) -> tuple[Forward, Constants]:
         return _written(hollow, shape, kept, training=training, alive=alive)
@@ -88,7 +88,7 @@ def _written(
     labels, axes = Labels(), dict[tuple[str, int], Row]()
     graph = export(dense, shape, training=training, any_batch=True)
     flow = follow(graph, named_tensors(dense), labels, axes, outer=("", 1) in kept)
-    emitter = Emitter(flow, gone_labels(labels, axes, kept), alive=alive)
+    emitter = Emitter(flow, labels_cut(labels, axes, kept), alive=alive)
     return _function(emitter.run()), Constants(emitter.constants)
 
 
@@ -101,7 +101,7 @@ def _function(graph: fx.Graph) -> Forward:
     return forward
 
 
-def gone_labels(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
+def labels_cut(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
     """Which labels are removed, from the indices that are left on the axes."""
     gone = np.zeros(labels.used, dtype=bool)
     for key, left in kept.items():

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from prunectl.errors import StructureError
 from prunectl.structure.export import bind, packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Flow
+from prunectl.structure.propagation import Arguments, Propagation
 from prunectl.structure.rules.move import picked
 from prunectl.structure.surgery import width_norms
 
@@ -36,7 +36,7 @@ def writes(*operations: str) -> Callable[[Writer], Writer]:
 class Emitter:
     """Copies a graph. `gone[label]` tells what is removed; `alive` takes statistics over what is left."""
 
-    def __init__(self, flow: Flow, gone: np.ndarray[Any, Any], *, alive: bool) -> None:
+    def __init__(self, flow: Propagation, gone: np.ndarray[Any, Any], *, alive: bool) -> None:
         self.flow, self.gone, self.alive = flow, gone, alive
         self.graph = fx.Graph()
         self.new: dict[fx.Node, Any] = {}

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 from prunectl.errors import ProofError, PrunectlError, StructureError
 from prunectl.torchtools.contexts import evaluating
 
-Draw = Callable[[tuple[int, ...], Generator], Tensor]
+DrawImages = Callable[[tuple[int, ...], Generator], Tensor]
 """Makes random images of a shape (B, C, H, W)."""
 
 BATCHES = (1, 2, 8)
@@ -24,7 +24,7 @@ def noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def drawn_for(network: nn.Module, shape: tuple[int, int, int], preprocessing: Callable[[Tensor], Tensor]) -> Draw:
+def drawn_for(network: nn.Module, shape: tuple[int, int, int], preprocessing: Callable[[Tensor], Tensor]) -> DrawImages:
     """Normal noise, or, for a network that does not take all numbers (a logarithm), random pixels as it gets them.
 
     Raises:
@@ -50,7 +50,7 @@ def difference(
     shape: tuple[int, int, int],
     seed: int = 0,
     batches: tuple[int, ...] = BATCHES,
-    draw: Draw = noise,
+    draw: DrawImages = noise,
 ) -> float:
     """The largest difference of two networks' outputs, relative to the largest output, over several random batches.
 

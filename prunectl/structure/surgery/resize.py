@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
-from prunectl.torchtools.copies import loose
+from prunectl.torchtools.copies import unregistered_tensors
 
 _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
     nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
@@ -77,10 +77,10 @@ def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
             set_tensor_(model, name, buffers[name])
 
 
-def fill_loose_(model: nn.Module, dense: nn.Module) -> None:
+def fill_unregistered_(model: nn.Module, dense: nn.Module) -> None:
     """Take the attributes that are still on the meta device from `dense`, the same network."""
-    known = loose(dense)
-    for (name, key), value in loose(model).items():
+    known = unregistered_tensors(dense)
+    for (name, key), value in unregistered_tensors(model).items():
         if value.is_meta and (name, key) in known:
             setattr(model.get_submodule(name), key, known[name, key])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from prunectl.reporting.curves import Point, Row, Setting, Value
+from prunectl.reporting.curves import Point, Row, RowValue, Setting
 from prunectl.reporting.rows import images_of
 from prunectl.reporting.sources import Sources
 
@@ -31,7 +31,7 @@ class Measure:
 
     name: str
     title: str
-    value: Value
+    value: RowValue
     near: float | None = None
     """Show only this many points below the dense network."""
 
@@ -143,11 +143,11 @@ def _corruptions(record: dict[str, Any]) -> str:
     return f"corrupted images ({', '.join(kinds)}){images_of(record)}"
 
 
-def _of(means: dict[str, float]) -> Value:
+def _of(means: dict[str, float]) -> RowValue:
     return lambda row: means.get(row["checkpoint"])
 
 
-def _robust(attack: str, eps: float) -> Value:
+def _robust(attack: str, eps: float) -> RowValue:
     def value(row: Row) -> float | None:
         results = (row["robust"] or {}).get(attack, [])
         return next((r["robust_accuracy"] for r in results if r["eps"] == eps), None)
