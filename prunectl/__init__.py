@@ -1,14 +1,84 @@
-"""Prune PyTorch image classifiers before, during or after training, really smaller, proved to compute the same."""
+"""Prune PyTorch image classifiers before, during or after training, really smaller, proved to compute the same.
 
-from typing import Any
+thin = prunectl.prune(model, loader, criterion="snap", sparsity=0.5)  # model takes (B, C, H, W)
+small = prunectl.shrink(thin)                                         # small.model is a plain nn.Module
+prunectl.save(small, "small.safetensors")
+net = prunectl.load("small.safetensors", model=Net)
+"""
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
+
+from prunectl.version import __version__
+
+if TYPE_CHECKING:
+    from prunectl.api import (
+        attack,
+        carry_,
+        corrupt,
+        diff,
+        evaluate,
+        explain,
+        hold,
+        load,
+        prune,
+        report,
+        save,
+        shrink,
+        train,
+    )
+    from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.criteria.base.callback import Callback
+    from prunectl.criteria.base.criterion import Criterion
+    from prunectl.data.images import ImageData
+    from prunectl.masks import Masks
+    from prunectl.scores import Scores
+    from prunectl.training.recipe import Recipe
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "Criterion",
+    "ImageData",
+    "Masks",
+    "Recipe",
+    "Scores",
+    "__version__",
+    "attack",
+    "carry_",
+    "corrupt",
+    "diff",
+    "evaluate",
+    "explain",
+    "hold",
+    "load",
+    "prune",
+    "report",
+    "save",
+    "shrink",
+    "train",
+]
+_HOMES = {
+    "Callback": "prunectl.criteria.base.callback",
+    "Checkpoint": "prunectl.checkpoints.checkpoint",
+    "Criterion": "prunectl.criteria.base.criterion",
+    "ImageData": "prunectl.data.images",
+    "Masks": "prunectl.masks",
+    "Recipe": "prunectl.training.recipe",
+    "Scores": "prunectl.scores",
+    "hold": "prunectl.training.hold",
+    "load": "prunectl.checkpoints.checkpoint",
+}
+"""Where names are that `prunectl.api` only passes on; importing them takes less time there."""
 
 
 def __getattr__(name: str) -> Any:
-    """Bring `prunectl.load` when it is asked for, so that `import prunectl` stays free of torch."""
-    if name == "load":
-        from prunectl.checkpoints.checkpoint import load  # noqa: PLC0415
+    """Import a name when it is asked for, so that `import prunectl` stays free of torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'prunectl' has no attribute '{name}'")
+    from importlib import import_module  # noqa: PLC0415
 
-        return load
-    raise AttributeError(f"module 'prunectl' has no attribute '{name}'")
+    return getattr(import_module(_HOMES.get(name, "prunectl.api")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,9 +1,8 @@
 """A network with its masks and its story, and the two files that hold them."""
 
 import copy
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from prunectl.checkpoints import files, header
-from prunectl.checkpoints.build import build
+from prunectl.checkpoints.build import Builder, build, builder_of, check_buildable, check_readable
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import CheckpointError, OptionError, PrunectlError
@@ -25,6 +25,7 @@ from prunectl.structure.surgery import resize
 from prunectl.structure.surgery.cut import cut
 from prunectl.structure.surgery.plan import Plan
 from prunectl.torchtools.copies import unregistered_tensors
+from prunectl.torchtools.digest import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +39,26 @@ class Checkpoint:
     preprocessing: Preprocessing
     dense: DenseCounts
     edits: tuple[dict[str, Any], ...] = ()
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     sha256: str | None = None
     """Of the file that this was read from; None for a network that no file holds yet."""
+    builder: Callable[[], nn.Module] | None = None
+    """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
 
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.model.parameters()).device
+
+    @property
+    def proof(self) -> Mapping[str, float]:
+        """The largest relative differences to the masked network that the last shrink found, by dtype; else empty."""
+        found = (entry.result["proof"] for entry in reversed(self.history) if "proof" in entry.result)
+        return next(found, {})
+
+    def dense_network(self) -> nn.Module:
+        """The dense original on torch's default device; its values mean nothing."""
+        return build(self.spec) if self.builder is None else self.builder()
 
     def to(self, device: torch.device) -> "Checkpoint":
         """Place network and masks on a device; the network is copied when that is another one."""
@@ -59,8 +72,8 @@ class Checkpoint:
             OptionError: some training of its history, on this dataset, held nothing out.
         """
         for entry in self.history if dict(data.changes).get("tuning") else ():
-            seen = entry["options"].get("data") or {}
-            trained = entry["command"] == "train" and entry["options"].get("steps", 0) > 0
+            seen = entry.data or {}
+            trained = entry.command == "train" and entry.options.get("steps", 0) > 0
             if trained and seen.get("name") == data.name and not seen.get("tuning"):
                 raise OptionError(
                     "--tuning measures on training images, which this network was trained on (`train` without "
@@ -69,44 +82,53 @@ class Checkpoint:
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
         """The checkpoint that `command` makes of this one, with its line in the history."""
-        entry = {
-            "command": command,
-            "options": dict(options),
-            "versions": versions(self.spec.name),
-            "threads": torch.get_num_threads(),
-            "parent": self.sha256,
-        }
+        entry = HistoryEntry(
+            command,
+            dict(options),
+            versions=versions(self.spec.name),
+            threads=torch.get_num_threads(),
+            parent=self.sha256,
+        )
         return replace(self, history=(*self.history, entry), sha256=None, **changes)
 
     def with_result(self, result: Mapping[str, Any]) -> "Checkpoint":
         """The same, with what came out written to the last line of the history."""
         *earlier, last = self.history
-        return replace(self, history=(*earlier, {**last, "result": dict(result)}))
+        return replace(self, history=(*earlier, last.with_result(result)))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """Load a network from a prunectl checkpoint, dense, masked or shrunk, in eval mode. The one-liner for users."""
-    return read(Path(path), torch.device(device)).model.eval()
+def load(path: str | Path, device: str | torch.device = "cpu", *, model: Builder | None = None) -> nn.Module:
+    """The network of a checkpoint in eval mode, for normalised images (B, C, H, W): dense, masked or shrunk.
+
+    `model` builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`.
+
+    Raises:
+        FileError, CheckpointError: as `read`.
+    """
+    return read(Path(path), torch.device(device), model=model).model.eval()
 
 
-def read(path: Path, device: torch.device | None = None) -> Checkpoint:
-    """Read a checkpoint and its mask file.
+def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:
+    """Read a checkpoint and its mask file; `model` is as in `load`.
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
     """
     device = device or torch.device("cpu")
     head, _ = header.read_header(path)
-    check_trusted("model", head.model.name, str(path))
+    builder = None if model is None else builder_of(model, head.model)
+    if builder is None:
+        check_buildable(head.model, str(path))
+        check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
         state = tensors_of(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
-    model = network(head, state, str(path))
-    masks.check(model, str(path))
-    masks.apply_(model)
-    return from_header(head, model, masks, files.sha256(path)).to(device)
+    made = network(head, state, str(path), builder)
+    masks.check(made, str(path))
+    masks.apply_(made)
+    return replace(from_header(head, made, masks, files.sha256(path)), builder=builder).to(device)
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
@@ -148,16 +170,24 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
+def network(
+    head: Header, state: dict[str, Tensor], where: str, builder: Callable[[], nn.Module] | None = None
+) -> nn.Module:
     """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
+
+    `builder` builds the dense network in place of the name in the header.
 
     Raises:
         CheckpointError: options, edits or tensors that do not make a network.
     """
+
+    def dense_network() -> nn.Module:
+        return build(head.model) if builder is None else builder()
+
     try:
         plan = Plan.of(head.edits)
         with torch.device("meta"):
-            model = build(head.model)
+            model = dense_network()
         plan.apply_(model)
         resize.check_tensors(model, state, plan.kept)
     except PrunectlError as error:
@@ -168,7 +198,7 @@ def network(head: Header, state: dict[str, Tensor], where: str) -> nn.Module:
     if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *unregistered_tensors(model).values())):
         return model
     with torch.random.fork_rng(devices=[]):
-        dense = build(head.model)
+        dense = dense_network()
     try:
         resize.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
         resize.fill_unregistered_(model, dense)
@@ -183,25 +213,34 @@ def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint and its mask file; the same checkpoint gives the same bytes.
+    """Write a checkpoint and its mask file; the same checkpoint makes the same bytes.
 
     Raises:
         FileError: it cannot be written; earlier files at that place stay whole.
+        CheckpointError: it could not be read again, as nothing builds its network or its header does not read.
     """
+    check_readable(checkpoint.spec)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
     for name, mask in checkpoint.masks.items():
         state[name].masked_fill_(~mask.cpu(), 0)
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
-    pair = _digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}}) if bits else None
+    pair = digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}})[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
     mask_head = json.dumps({"schema": header.SCHEMA, "pair": pair, "shapes": sizes}, sort_keys=True)
     files.write_pair(
         path,
-        save(state, {header.KEY: to_header(checkpoint, pair).to_json()}),
+        save(state, {header.KEY: _header_text(checkpoint, pair, path)}),
         header.mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,
     )
+
+
+def _header_text(checkpoint: Checkpoint, pair: str | None, path: Path) -> str:
+    """The JSON of a header, after it was read back once: what is written can be read."""
+    text = to_header(checkpoint, pair).to_json()
+    Header.from_json(text, path)
+    return text
 
 
 def _read_masks(path: Path, pair: str) -> Masks:
@@ -213,12 +252,3 @@ def _read_masks(path: Path, pair: str) -> Masks:
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); take an intact copy") from error
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """A short hash over names and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

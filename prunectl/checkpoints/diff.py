@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.masks import Masks, prunable
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
@@ -39,16 +39,16 @@ def _network(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**asdict(checkpoint.spec), "input": list(checkpoint.spec.input), "data": checkpoint.data}
 
 
-def _steps(a: tuple[dict[str, Any], ...], b: tuple[dict[str, Any], ...]) -> Iterator[dict[str, Any]]:
+def _steps(a: tuple[HistoryEntry, ...], b: tuple[HistoryEntry, ...]) -> Iterator[dict[str, Any]]:
     """The commands of both histories side by side: `at` tells where each stands, None where one has no such step."""
-    names = [entry["command"] for entry in a], [entry["command"] for entry in b]
+    names = [entry.command for entry in a], [entry.command for entry in b]
     for kind, a_from, a_to, b_from, b_to in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
         if kind == "equal":
             for i, j in zip(range(a_from, a_to), range(b_from, b_to), strict=True):
                 yield {
                     "command": names[0][i],
                     "at": [i, j],
-                    "options": _changes(_flat(a[i]["options"]), _flat(b[j]["options"])),
+                    "options": _changes(_flat(a[i].options), _flat(b[j].options)),
                     "versions": _changes(_made_by(a[i]), _made_by(b[j])),
                 }
         else:
@@ -56,9 +56,9 @@ def _steps(a: tuple[dict[str, Any], ...], b: tuple[dict[str, Any], ...]) -> Iter
             yield from ({"command": names[1][j], "at": [None, j]} for j in range(b_from, b_to))
 
 
-def _made_by(entry: dict[str, Any]) -> dict[str, Any]:
+def _made_by(entry: HistoryEntry) -> dict[str, Any]:
     """Versions and threads."""
-    return {**entry.get("versions", {}), "threads": entry.get("threads")}
+    return {**entry.versions, "threads": entry.threads}
 
 
 def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _dense(checkpoint: Checkpoint) -> tuple[nn.Module, Masks]:
     if not kept:
         return checkpoint.model, checkpoint.masks
     with torch.random.fork_rng(devices=[]):
-        dense = build(checkpoint.spec)
+        dense = checkpoint.dense_network()
     return grown(checkpoint.model, checkpoint.masks, dense, kept)
 
 

@@ -3,11 +3,12 @@
 import json
 import math
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import pending_sidecar
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.errors import CheckpointError, FileError
 
 SCHEMA = 1
@@ -52,12 +53,18 @@ class Header:
     dense: DenseCounts
     weights: int
     edits: tuple[dict[str, Any], ...] = ()
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     pair: str | None = None
+
+    @property
+    def nodes_present(self) -> int | None:
+        """How many nodes are in memory, by the last command that removed some; None where none says so."""
+        return next((int(entry.result["nodes"]) for entry in reversed(self.history) if "nodes" in entry.result), None)
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys, the same for equal headers."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        values = {**asdict(replace(self, history=())), "history": [entry.to_json() for entry in self.history]}
+        return json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str, path: Path) -> "Header":
@@ -73,13 +80,13 @@ class Header:
                 raise CheckpointError(
                     f"{path} has header schema {schema}, this prunectl reads {SCHEMA}; update prunectl"
                 )
-            model, dense = values.pop("model"), values.pop("dense")
+            model, dense, history = values.pop("model"), values.pop("dense"), values.pop("history", [])
             spec = ModelSpec(**{**model, "input": tuple(model["input"])})
             rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            head = Header(model=spec, dense=DenseCounts(**dense), **rest)
+            head = Header(model=spec, dense=DenseCounts(**dense), history=_history(history), **rest)
             _check(head)
             return head
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
 
 
@@ -128,7 +135,7 @@ def read_toc(path: Path) -> TensorFile:
         if not all(isinstance(text, str) for text in metadata.values()):
             raise TypeError("metadata are texts")
         tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
     expected = max((end for *_, end in tensors.values()), default=8 + length)
     if expected != size:
@@ -222,12 +229,28 @@ def _check(head: Header) -> None:
         "dense.weights": dense.weights != 0,
         "weights": _count(head.weights),
         "edits": all(_is_edit(edit) for edit in head.edits),
-        "history": all(isinstance(entry, dict) for entry in head.history),
+        "edits, without the nodes left in history": not _is_shrunk(head) or head.nodes_present is not None,
         "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
     }
     wrong = [field for field, fit in fits.items() if not fit]
     if wrong:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def _history(entries: Any) -> tuple[HistoryEntry, ...]:
+    if not isinstance(entries, list):
+        raise ValueError("history: expected a list")
+    found = []
+    for i, entry in enumerate(entries, 1):
+        try:
+            found.append(HistoryEntry.from_json(entry))
+        except ValueError as error:
+            raise ValueError(f"history, entry {i}: {error}") from error
+    return tuple(found)
+
+
+def _is_shrunk(head: Header) -> bool:
+    return any("kept" in edit for edit in head.edits)
 
 
 def _number(value: Any) -> bool:

@@ -43,7 +43,7 @@ def inspect(path: Path) -> dict[str, Any]:
             "flops": head.dense.flops,
         },
         "edits": list(head.edits),
-        "history": list(head.history),
+        "history": [entry.to_json() for entry in head.history],
         "tensors": tensors,
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SUFFIXES, Header, read_header
+from prunectl.checkpoints.history import MODULE, HistoryEntry
 from prunectl.errors import CheckpointError
 from prunectl.plugins.registry import TABLES
 
@@ -26,7 +27,6 @@ _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "op
 _KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
 """Keys of a history whose value names a plug-in of a kind."""
 _FIRST = ("criterion", "sparsity", "epochs")
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def lineage(path: Path) -> list[Step]:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
     head, _ = read_header(path)
-    made = [*(entry.get("parent") for entry in head.history[1:]), sha256(path)]
+    made = [*(entry.parent for entry in head.history[1:]), sha256(path)]
     try:
         return [_step(head, i, digest) for i, digest in enumerate(made[: len(head.history)])]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -80,12 +80,11 @@ def files_of(steps: list[Step], path: Path) -> list[Path | None]:
 def _step(head: Header, i: int, digest: str | None) -> Step:
     """One entry of a history, read."""
     entry = head.history[i]
-    command, options = entry["command"], dict(entry["options"])
+    command, options = entry.command, dict(entry.options)
+    if command == MODULE and i == 0:
+        return _module(entry, digest)
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
-    threads = entry.get("threads")
-    if threads is not None and not (type(threads) is int and 0 < threads <= _MOST_THREADS):
-        raise ValueError(f"step {i + 1} ran in {threads} threads")
     source, data_flags = _data(head, options.get("data"), first=i == 0)
     start = _fresh(head) if i == 0 else []
     named = {
@@ -98,14 +97,21 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
         (*start, *data_flags, *_flags(command, options)),
         options.get("seed"),
         options.get("device"),
-        threads,
-        dict(entry.get("versions", {})),
-        entry.get("parent"),
+        entry.threads,
+        dict(entry.versions),
+        entry.parent,
         digest,
-        dict(entry.get("result", {})),
+        dict(entry.result),
         tuple((kind, str(name)) for kind, name in named.items()),
         _not_again(options),
     )
+
+
+def _module(entry: HistoryEntry, digest: str | None) -> Step:
+    """The start of a history by a module of the user's own."""
+    flags = [(f"--{key}", str(value)) for key, value in entry.options.items()]
+    why = "it began with an nn.Module in a Python program"
+    return Step(MODULE, tuple(flags), None, None, entry.threads, dict(entry.versions), None, digest, not_again=why)
 
 
 def _fresh(head: Header) -> list[Flag]:

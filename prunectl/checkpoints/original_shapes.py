@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
@@ -32,9 +31,9 @@ class Whole:
 
 
 def nodes_present(checkpoint: Checkpoint) -> int:
-    """How many nodes are in memory: what the last command that removed some says in its result."""
+    """How many nodes are in memory, by the result of the last command that removed some."""
     if Plan.of(checkpoint.edits).kept:
-        return int(next(e["result"]["nodes"] for e in reversed(checkpoint.history) if "nodes" in e.get("result", {})))
+        return next(int(e.result["nodes"]) for e in reversed(checkpoint.history) if "nodes" in e.result)
     return checkpoint.dense.nodes or 0
 
 
@@ -47,7 +46,7 @@ def expanded(checkpoint: Checkpoint) -> Whole:
         OptionError: it was shrunk with statistics over what is left, which no masked network computes.
     """
     plan = Plan.of(checkpoint.edits)
-    outer = any(entry["options"].get("outer_layers") for entry in checkpoint.history)
+    outer = any(entry.options.get("outer_layers") for entry in checkpoint.history)
     present = nodes_present(checkpoint)
     if plan.alive:
         raise OptionError("a network shrunk with --norm alive equals no masked one; use --norm alive once, at the end")
@@ -55,7 +54,7 @@ def expanded(checkpoint: Checkpoint) -> Whole:
         return Whole(checkpoint.model, checkpoint.masks, plan.kept, plan.edits, present, present, outer)
     cpu = torch.device("cpu")
     with torch.random.fork_rng(devices=[]):
-        dense = build(checkpoint.spec)
+        dense = checkpoint.dense_network()
     model, masks = grown(checkpoint.to(cpu).model, checkpoint.masks.to(cpu), dense, plan.kept)
     return Whole(
         model.to(checkpoint.device), masks.to(checkpoint.device), {}, (), checkpoint.dense.nodes or 0, present, outer

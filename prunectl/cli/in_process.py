@@ -1,4 +1,7 @@
-"""Command lines that other commands run: read without running, or run inside this process."""
+"""Command lines that other commands run: read without running, or run inside this process.
+
+The commands are those that `cli.app` has registered.
+"""
 
 import contextlib
 import io
@@ -11,6 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
+from prunectl.cli.program import app, main
 from prunectl.errors import OptionError
 
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
@@ -34,8 +38,6 @@ def run(arguments: Sequence[str], told: TextIO | None = None, *, failure: bool =
 
     Options come from the arguments alone, whatever PRUNECTL_* says.
     """
-    from prunectl.cli.app import main
-
     out, err = io.StringIO(), _Tee(told, failure)
     code = 0
     with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -71,15 +73,13 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
 
 def default(command: str, flag: str) -> object:
     """What a command takes where an option is left out; None where nothing, or another option, says so."""
-    params = _commands()[command].params
+    params = _commands()[command].params if command in _commands() else ()
     return next((param.default for param in params if flag in param.opts), None)
 
 
 @cache
 def _commands() -> dict[str, Any]:
     """The commands by name, as the parser has them."""
-    from prunectl.cli.app import app
-
     commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
     return commands
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,7 +148,7 @@ def pruned(event: dict[str, Any]) -> str:
     return "; ".join([reached, *unreached(event)])
 
 
-def unreached(result: dict[str, Any]) -> list[str]:
+def unreached(result: Mapping[str, Any]) -> list[str]:
     """What there is to tell of classes that a network cannot tell from the image any more."""
     lost = result.get("unreached_classes", [])
     shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")

@@ -93,15 +93,15 @@ class Images:
 
     def to(self, device: torch.device) -> "Images":
         """Place both tensors on a device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def take(self, index: Tensor) -> "Images":
         """The images at these positions."""
-        return Images(self.pixels[index], self.labels[index])
+        return replace(self, pixels=self.pixels[index], labels=self.labels[index])
 
     def relabel(self, labels: Tensor) -> "Images":
         """The same images under other labels."""
-        return Images(self.pixels, labels)
+        return replace(self, labels=labels)
 
     def batches(
         self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()

@@ -1,20 +1,26 @@
-"""fresh: a new dense network for a dataset, as a checkpoint that no file holds yet."""
+"""A dense network as a checkpoint that no file holds yet: built by name, or a module of the user's own."""
 
+import copy
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
-from prunectl.checkpoints.build import build
+from prunectl.checkpoints.build import OWN, build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import DenseCounts, ModelSpec
-from prunectl.data.images import ImageData
+from prunectl.checkpoints.history import MODULE
+from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, check_prunable
-from prunectl.measuring.cost import cost
+from prunectl.measuring.cost import Cost, cost
 from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve
 from prunectl.structure.count import count_nodes
+from prunectl.torchtools.digest import digest
 from prunectl.torchtools.rng import seed_for
+
+Shape = tuple[int, int, int]
 
 
 def fresh(
@@ -22,11 +28,11 @@ def fresh(
 ) -> Checkpoint:
     """Build network `model` for the images of `data`, with seeded fresh weights, on the cpu.
 
-    `source` is what names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
+    `source` names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
 
     Raises:
-        UnknownName, OptionError: no such network or option, or a network without a layer to prune, or
-            that does not give a logit for each class.
+        UnknownName, OptionError: no such network or option, a network without a layer to prune, or one whose output
+            is not one logit per class.
         DataError: the images are too small for it.
     """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
@@ -34,18 +40,51 @@ def fresh(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("weights", seed))  # that of the cpu alone
         network = build(spec)
-    check_prunable(network, all_layers=False)
-    counted = cost(network, Masks.dense(), spec.input)
+    counted = _counted(network, spec.input)
     if counted.outputs != (1, spec.classes):
         raise OptionError(
-            f"{model} gives {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
+            f"{model} returns {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
         )
-    dense = DenseCounts(
-        parameters=counted.parameters,
-        weights=counted.weights,
-        nodes=count_nodes(network, spec.input),
-        flops=counted.flops,
-    )
+    dense = _dense_counts(counted, network, spec.input)
     return Checkpoint(
         model=network, masks=Masks.dense(), spec=spec, data=source, preprocessing=data.preprocessing, dense=dense
+    )
+
+
+def from_module(module: nn.Module, shape: Shape, *, data: str = "", preprocessing: Preprocessing) -> Checkpoint:
+    """A dense checkpoint around a module that takes images (B, C, H, W); the module itself is left as it is.
+
+    The number of classes is that of its logits. The history says the module's class and the sha256 of its tensors.
+
+    Raises:
+        OptionError: it does not take images of this shape and nothing else, has no layer to prune, or its output is
+            not logits (B, classes).
+    """
+    counted = _counted(module, shape)
+    if len(counted.outputs) != 2 or counted.outputs[0] != 1:
+        raise OptionError(f"the network returns {counted.outputs} for one image, expected logits (1, classes)")
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    begun = Checkpoint(
+        model=module,
+        masks=Masks.dense(),
+        spec=ModelSpec(OWN + kind, shape, counted.outputs[1]),
+        data=data,
+        preprocessing=preprocessing,
+        dense=_dense_counts(counted, module, shape),
+        builder=lambda: copy.deepcopy(module),
+    )
+    return begun.after(MODULE, {"class": kind, "sha256": digest(module.state_dict())})
+
+
+def _counted(network: nn.Module, shape: Shape) -> Cost:
+    check_prunable(network, all_layers=False)
+    return cost(network, Masks.dense(), shape)
+
+
+def _dense_counts(counted: Cost, network: nn.Module, shape: Shape) -> DenseCounts:
+    return DenseCounts(
+        parameters=counted.parameters,
+        weights=counted.weights,
+        nodes=count_nodes(network, shape),
+        flops=counted.flops,
     )

@@ -5,7 +5,6 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.measuring.latency import relative_latency
 from prunectl.pruning.budget import Budget
@@ -47,7 +46,7 @@ class BudgetMeter:
         if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
             return self.model
         with torch.device("meta"):
-            network = build(self.checkpoint.spec)
+            network = self.checkpoint.dense_network()
         network.to_empty(device=self.checkpoint.device)
         fill_unregistered_(network, self.model)
         with torch.no_grad():

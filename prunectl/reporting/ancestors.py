@@ -47,6 +47,6 @@ class Ancestors:
 def _history(file: Path) -> History | None:
     """What a file says it went through; None where it is no checkpoint."""
     try:
-        return list(read_header(file)[0].history)
+        return [entry.to_json() for entry in read_header(file)[0].history]
     except FileError:
         return None

@@ -31,6 +31,10 @@ class Enforcer:
                 self.held.append(parameter)
                 self.values.append(parameter.detach().clone().masked_fill_(~held[name], 0))
 
+    def is_on(self, device: torch.device) -> bool:
+        """Whether this holds parameters of this device."""
+        return all(factor.device == device for factor in self.factors[:1])
+
     def weights_(self) -> None:
         """Put back what is pruned or held, whatever finite value momentum, decay or noise made of it."""
         if self.parameters:

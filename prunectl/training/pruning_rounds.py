@@ -147,7 +147,7 @@ class PruningRounds:
             # a companion that follows the network's nodes does so in its whole shape, up to the last round
             if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.epochs)):
                 pruned = shrink(pruned, constants=False)
-                found |= {key: value for key, value in pruned.history[-1]["result"].items() if key != "removed"}
+                found |= {key: value for key, value in pruned.history[-1].result.items() if key != "removed"}
                 found["nodes"] = nodes_present(pruned)
             found.setdefault("nodes", unit.nodes - round(found["node_sparsity"] * unit.nodes))
         self.events.append({"epoch": self.epochs[i], **found})

@@ -79,7 +79,7 @@ def main(rounds: int, data: str) -> None:
     masked = prune(dense, images, criterion="snapit", sparsity=SPARSITY)
     small = shrink(masked)
     widths = [m.weight.shape[0] for m in small.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    print("widths:", *widths, "| proof:", small.history[-1]["result"]["proof"], "\n")
+    print("widths:", *widths, "| proof:", small.history[-1].result["proof"], "\n")
     print("| network | node sparsity | weight sparsity | weights | parameters | FLOPs |\n|---|---|---|---|---|---|")
     for name, checkpoint in {"dense": dense, "masked": masked, "shrunk": small}.items():
         print(row(name, checkpoint))

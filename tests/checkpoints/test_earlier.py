@@ -46,7 +46,7 @@ def _same(found: Path, expected: Path) -> None:
     ours, theirs = load_file(found), load_file(expected)
     assert ours.keys() == theirs.keys()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
-    made_with = read(expected).history[-1]["versions"]
+    made_with = read(expected).history[-1].versions
     alike = {key: value for key, value in versions().items() if key != "prunectl"}
     if alike == {key: value for key, value in made_with.items() if key != "prunectl"}:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours), expected.name

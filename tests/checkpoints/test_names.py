@@ -9,6 +9,7 @@ from safetensors.torch import save, save_file
 
 from prunectl.checkpoints import header
 from prunectl.checkpoints.header import base_name, beside, mask_path, read_header, read_toc
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.errors import CheckpointError
 from tests.helpers.checkpoint_parts import joined
 
@@ -77,5 +78,8 @@ def test_headers_of_equal_content_are_equal_text(written):
     head, _ = read_header(written / "masked.safetensors")
     assert header.Header.from_json(head.to_json(), Path("x")) == head
     assert head.to_json() == read_toc(written / "masked.safetensors").metadata["prunectl"]
-    texts = {replace(head, history=({"a": 1, "b": 2},)).to_json(), replace(head, history=({"b": 2, "a": 1},)).to_json()}
+    texts = {
+        replace(head, history=(HistoryEntry("train", {"a": 1, "b": 2}),)).to_json(),
+        replace(head, history=(HistoryEntry("train", {"b": 2, "a": 1}),)).to_json(),
+    }
     assert len(texts) == 1

@@ -136,7 +136,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
             b'\\"command\\":\\"erase\\"',
             "step 2 is 'erase', known are train, prune, shrink",
         ),
-        (b'\\"threads\\":1', b'\\"threads\\":0', "step 1 ran in 0 threads"),
+        (b'\\"threads\\":1', b'\\"threads\\":0', "entry 1: 'threads': expected 1 to 1024, found 0"),
     ):
         chain.write_bytes(whole.replace(old, new))
         assert said in refused("rerun", "b.safetensors")

@@ -181,7 +181,7 @@ def test_pruning(name: str, network: str) -> None:
         assert all(bool((p[~after.masks[n]] == 0).all()) for n, p in after.model.named_parameters() if n in after.masks)
         before = after
     assert all(torch.equal(tensor, state[key]) for key, tensor in begun.model.state_dict().items())
-    assert shrink(after).history[-1]["result"]["proof"]["float64"] < 1e-10
+    assert shrink(after).history[-1].result["proof"]["float64"] < 1e-10
 
 
 @pytest.mark.parametrize("network", ["chain", "residual"])
@@ -197,7 +197,7 @@ def test_training(name: str, network: str) -> None:
     made = trainer.result()
     total = begun.dense.nodes if method.unit == "nodes" else begun.dense.weights
     assert total is not None
-    result = made.history[-1]["result"]
+    result = made.history[-1].result
     kept = result["nodes"] if method.unit == "nodes" else made.masks.kept(made.model)
     assert kept == total - round(0.6 * total)
     assert all(parameter.requires_grad for parameter in made.model.parameters())

@@ -25,19 +25,19 @@ def pruned(criterion: str, **changes) -> Checkpoint:
 def test_magnitude_of_nodes_is_the_norm_of_filters() -> None:
     one, other = pruned("magnitude", unit="nodes"), pruned("efficient-convnets")
     assert all(torch.equal(one.masks[name], other.masks[name]) for name in other.masks)
-    assert one.history[-1]["options"]["unit"] == "nodes"
-    assert "unit" not in other.history[-1]["options"]
+    assert one.history[-1].options["unit"] == "nodes"
+    assert "unit" not in other.history[-1].options
 
 
 @pytest.mark.parametrize("criterion", ["snip", "synflow", "grasp"])
 def test_scores_of_weights_prune_an_exact_number_of_nodes(criterion: str) -> None:
     begun = pruned(criterion, unit="nodes", scope="global", schedule="exponential", steps=3)
     total = begun.dense.nodes or 0
-    assert round(begun.history[-1]["result"]["node_sparsity"] * total) == round(0.7 * total)
+    assert round(begun.history[-1].result["node_sparsity"] * total) == round(0.7 * total)
 
 
 def test_options_are_those_of_the_weights() -> None:
-    assert pruned("snip", unit="nodes", options={"batches": "1"}).history[-1]["options"]["options"] == {"batches": 1}
+    assert pruned("snip", unit="nodes", options={"batches": "1"}).history[-1].options["options"] == {"batches": 1}
     with pytest.raises(OptionError, match="criterion snip has no option 'q'; its options: batches=5"):
         pruned("snip", unit="nodes", options={"q": "1"})
 
@@ -54,5 +54,5 @@ def test_nodes_rewind_too() -> None:
     """The smaller network goes back to what was left of it at the end of epoch 1."""
     plan: Recipe = recipe("imp", 0.6, epochs=5, prune_delay=1, prune_steps=2, rewind_to=1, unit="nodes")
     made = train(small(), image_data(), plan)
-    assert made.history[-1]["result"]["node_sparsity"] == pytest.approx(round(0.6 * 18) / 18)
+    assert made.history[-1].result["node_sparsity"] == pytest.approx(round(0.6 * 18) / 18)
     assert made.model[0].out_channels < 4 or made.model[3].out_channels < 6

@@ -144,7 +144,7 @@ def test_nodes_go_in_exact_number_and_stay_gone_and_leave_one_on_every_axis(kind
     assert all(not gone[classes].all() for classes in structure.axes.values() if (classes != FROZEN).all())
     assert all(bool((more.model.get_parameter(n)[~mask] == 0).all()) for n, mask in more.masks.items())
     assert all(torch.equal(tensor, before[key]) for key, tensor in start.model.state_dict().items())
-    assert more.history[-1]["result"]["node_sparsity"] == pytest.approx(int(gone.sum()) / structure.nodes)
+    assert more.history[-1].result["node_sparsity"] == pytest.approx(int(gone.sum()) / structure.nodes)
     again = prune(once, data, criterion=name, sparsity=sparsity, scope=scope, batch_size=16, steps=1)
     assert all(torch.equal(again.masks[n], more.masks[n]) for n in more.masks)
 
@@ -164,7 +164,7 @@ def test_both_reach_the_exact_weight_sparsity_with_the_weights_of_removed_nodes(
     gone = dead_nodes(structure, pruned.masks, pruned.model)
     assert all(not gone[classes].all() for classes in structure.axes.values() if (classes != FROZEN).all())
     small = shrink(pruned)
-    assert small.history[-1]["result"]["parameters"] <= pruned.history[-1]["result"]["parameters"]
+    assert small.history[-1].result["parameters"] <= pruned.history[-1].result["parameters"]
 
 
 def test_both_prune_the_lowest_of_one_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_built_in_networks_shrink_exactly(model: str, size: int) -> None:
     start = checkpoint_of(randomise_(network.to_empty(device="cpu")), (3, size, size))
     pruned = prune(start, data, criterion="snap", sparsity=0.9, batch_size=8, options={"batches": "1"})
     small = shrink(pruned)
-    result, proof = pruned.history[-1]["result"], small.history[-1]["result"]["proof"]
+    result, proof = pruned.history[-1].result, small.history[-1].result["proof"]
     assert proof["float64"] < 1e-10 and proof["float32"] < 1e-5
     assert sum(p.numel() for p in small.model.parameters()) == result["parameters"] < 0.2 * start.dense.parameters
     assert not small.masks
@@ -212,7 +212,7 @@ def test_outer_layers_let_channels_of_the_image_go_but_the_last() -> None:
     data = image_data(shape=shape)
     pruned = prune(start, data, criterion="snap", sparsity=3 / 28, rules=rules, batch_size=16)
     assert pruned.masks["conv1.weight"].flatten(2).any(2).any(0).tolist() == [True, False, False, False]
-    assert pruned.history[-1]["result"]["node_sparsity"] == pytest.approx(3 / 28)
+    assert pruned.history[-1].result["node_sparsity"] == pytest.approx(3 / 28)
     most = prune(start, data, criterion="snap", sparsity=24 / 28, rules=rules, batch_size=16)
     structure = trace(model, shape, outer=True)
     assert int(dead_nodes(structure, most.masks, most.model)[structure.image].sum()) == 3

@@ -162,7 +162,7 @@ def test_rounds_follow_the_schedule_and_never_revive() -> None:
     expected = [1 - (351 - round(k * 351)) / 351 for k in (0.5, 0.7, 0.8, 0.9)]
     assert [now for _, _, now in reached] == pytest.approx(expected)
     assert not any(bool((more.masks[name] & ~once.masks[name]).any()) for name in once.masks)
-    assert [entry["options"]["sparsity"] for entry in more.history] == [0.5, 0.9]
+    assert [entry.options["sparsity"] for entry in more.history] == [0.5, 0.9]
 
 
 def test_targets_that_cannot_be_are_refused() -> None:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import read
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.errors import CheckpointError, PrunectlError
 from prunectl.masks import Masks, prunable
 
 JSON = dict[str, Any]
-HISTORY: tuple[JSON, ...] = (
-    {"command": "train", "options": {"epochs": 2, "lr": 0.1}, "parent": None},
-    {"command": "prune", "options": {"data": "één 'x'\n"}, "parent": "ab", "result": {"accuracy": 0.5}},
+HISTORY = (
+    HistoryEntry("train", {"epochs": 2, "lr": 0.1}),
+    HistoryEntry("prune", {"data": {"name": "één 'x'\n"}}, {"accuracy": 0.5}, parent="ab"),
 )
 
 

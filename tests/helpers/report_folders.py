@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 from prunectl.checkpoints.header import KEY, DenseCounts, Header, ModelSpec
+from prunectl.checkpoints.history import HistoryEntry
 
 DENSE = DenseCounts(parameters=110, weights=100, nodes=10, flops=1000)
 VERSIONS = {"prunectl": "0.1.0", "torch": "2.14"}
@@ -18,12 +19,16 @@ def checkpoint(folder: Path, name: str, *steps: tuple[str, dict], weights: int =
     for command, options in steps:
         parent = _hash_of(folder, history)
         history.append({"command": command, "options": options, "versions": VERSIONS, "parent": parent})
-    head = Header(ModelSpec("lenet5", (1, 8, 8), 10), data, (0.5,), (0.5,), DENSE, weights, history=tuple(history))
+    head = Header(ModelSpec("lenet5", (1, 8, 8), 10), data, (0.5,), (0.5,), DENSE, weights, history=_entries(history))
     table = {"__metadata__": {KEY: head.to_json()}, "w": {"dtype": "F32", "shape": [100], "data_offsets": [0, 400]}}
     text = json.dumps(table).encode()
     path = folder / f"{name}.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(400))
     return path
+
+
+def _entries(history: list[dict]) -> tuple[HistoryEntry, ...]:
+    return tuple(HistoryEntry(**entry) for entry in history)
 
 
 def _hash_of(folder: Path, history: list[dict]) -> str | None:

@@ -38,7 +38,7 @@ def test_the_whole_way(device: str, criterion: str) -> None:
     before, after = (evaluate(c, data, with_latency=criterion == "snipit") for c in (trained, small))
     assert before["confusion"] == after["confusion"]
     if criterion_named(criterion).unit == "nodes":
-        assert after["parameters"] == pruned.history[-1]["result"]["parameters"] < 0.2 * counts.parameters
+        assert after["parameters"] == pruned.history[-1].result["parameters"] < 0.2 * counts.parameters
     assert before["device"].startswith(device)
     for checkpoint in (trained, small):
         record = attack(checkpoint, data, attack="fgsm", eps=[8 / 255], n=64)
@@ -78,7 +78,7 @@ def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
     trained = train(begun, data, Recipe(epochs=4, amp=True, ema=0.9, sched="onecycle", prune=during))
     unit = criterion_named(criterion).unit.removesuffix("s")
     total = trained.dense.nodes if unit == "node" else trained.dense.weights
-    assert round(trained.history[-1]["result"][f"{unit}_sparsity"] * total) == round(0.6 * total)
+    assert round(trained.history[-1].result[f"{unit}_sparsity"] * total) == round(0.6 * total)
 
 
 @pytest.mark.gpu

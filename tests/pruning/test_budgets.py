@@ -31,7 +31,7 @@ def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind
     start, data = checkpoint_of(randomise_(kind()), SHAPE), image_data()
     asked = Budget.read(budget, text)
     pruned = prune(start, data, criterion=criterion, budget=asked, batch_size=16)
-    result, small = pruned.history[-1]["result"], shrink(pruned)
+    result, small = pruned.history[-1].result, shrink(pruned)
     counted, dense = cost(small.model, small.masks, SHAPE), start.dense
     size = stored_bytes(small.model, small.masks)[0]
     assert (result["parameters"], result["flops"], result["bytes"]) == (counted.parameters, counted.flops, size)
@@ -40,16 +40,16 @@ def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind
     assert now <= asked.limit(was)
     if criterion == "snap":
         one_less = result["node_sparsity"] - 1 / start.dense.nodes
-        before = prune(start, data, criterion=criterion, sparsity=one_less, batch_size=16).history[-1]["result"]
+        before = prune(start, data, criterion=criterion, sparsity=one_less, batch_size=16).history[-1].result
         assert before[{"params": "parameters", "flops": "flops", "size": "bytes"}[budget]] > asked.limit(was)
-    assert pruned.history[-1]["options"][budget] == text and "sparsity" not in pruned.history[-1]["options"]
+    assert pruned.history[-1].options[budget] == text and "sparsity" not in pruned.history[-1].options
 
 
 def test_latency_is_measured_with_the_shrunk_network() -> None:
     wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 3000), nn.ReLU(), nn.Linear(3000, 1000), nn.ReLU())
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
     pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
-    assert 0.02 < pruned.history[-1]["result"]["latency"] < 0.8
+    assert 0.02 < pruned.history[-1].result["latency"] < 0.8
     with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
@@ -61,7 +61,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     state = torch.get_rng_state()
     for text, nodes in [("size", "4x"), ("params", "0.25x"), ("flops", "4x")]:
         more = prune(once, None, criterion="efficient-convnets", budget=Budget.read(text, nodes))
-        result = more.history[-1]["result"]
+        result = more.history[-1].result
         share = {"size": result["bytes"] / 4, "params": result["parameters"], "flops": result["flops"] / 2}[text]
         assert share <= 267_410 / 4
         assert result["node_sparsity"] > 0.5
@@ -107,8 +107,8 @@ def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
         with pytest.raises(OptionError, match=r"the network is at node sparsity 0\.5 already, 0\.4 was asked"):
             prune(each, None, criterion="structured-random", sparsity=0.4)
         more = prune(each, None, criterion="structured-random", sparsity=0.75)
-        assert more.history[-1]["result"]["node_sparsity"] == 0.75
-        assert shrink(more).history[-1]["result"]["nodes"] == 6
+        assert more.history[-1].result["node_sparsity"] == 0.75
+        assert shrink(more).history[-1].result["nodes"] == 6
 
 
 @pytest.mark.parametrize("multiple", [2, 4])
@@ -118,4 +118,4 @@ def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
     small = shrink(pruned).model
     for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
         assert width == dense or (width % multiple == 0 and 0 < width < dense)
-    assert pruned.history[-1]["result"]["node_sparsity"] >= 0.4
+    assert pruned.history[-1].result["node_sparsity"] >= 0.4

@@ -104,9 +104,9 @@ def test_lost_classes_stand_in_the_history() -> None:
     sparsity = 1 - len(prunable(begun.model)) / begun.dense.weights
     pruned = prune(begun, image_data(), criterion="magnitude", sparsity=sparsity)
     kept = pruned.masks[list(prunable(pruned.model))[-1]].flatten(1).any(1)
-    assert pruned.history[-1]["result"]["unreached_classes"] == torch.nonzero(~kept).flatten().tolist()
+    assert pruned.history[-1].result["unreached_classes"] == torch.nonzero(~kept).flatten().tolist()
     assert len(kept) - int(kept.sum()) == 2
-    assert "unreached_classes" not in prune(begun, None, criterion="random", sparsity=0.1).history[-1]["result"]
+    assert "unreached_classes" not in prune(begun, None, criterion="random", sparsity=0.1).history[-1].result
 
 
 def test_a_network_that_is_cut_already_is_pruned_on() -> None:

@@ -27,8 +27,8 @@ def test_a_shuffled_mask_keeps_the_counts_of_layers_and_the_weights() -> None:
         assert not torch.equal(mask, shuffled.masks[name])
         original, now = begun.model.get_parameter(name), shuffled.model.get_parameter(name)
         assert torch.equal(now, original * shuffled.masks[name])
-    assert shuffled.history[-1]["options"]["controls"] == ["shuffle-layerwise"]
-    assert "controls" not in plain.history[-1]["options"]
+    assert shuffled.history[-1].options["controls"] == ["shuffle-layerwise"]
+    assert "controls" not in plain.history[-1].options
 
 
 def test_shuffling_revives_nothing_that_was_pruned_before() -> None:

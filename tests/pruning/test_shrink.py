@@ -74,7 +74,7 @@ def test_shrinks_follow_each_other_through_files(name: str, tmp_path: Path, monk
     for sparsity in (0.3, 0.5):
         masked = prune(start, None, criterion="structured-random", sparsity=sparsity)
         small = shrink(masked)
-        result = small.history[-1]["result"]
+        result = small.history[-1].result
         assert result["nodes"] == nodes - round(sparsity * nodes)
         write(small, path)
         start = read(path)
@@ -93,7 +93,7 @@ def test_weight_masks_shrink_networks_of_any_kind(name: str) -> None:
     masked = weight_masked(toy(name), 0.85)
     small = shrink(masked)
     assert same(small, masked)
-    assert small.history[-1]["result"]["removed"] > 0 or name == "gru"
+    assert small.history[-1].result["removed"] > 0 or name == "gru"
     assert small.masks.kept(small.model) <= masked.masks.kept(masked.model)
 
 
@@ -110,7 +110,7 @@ def test_norms_over_what_is_left_change_the_function_by_what_is_told() -> None:
     exact, alive = shrink(masked), shrink(masked, norm="alive")
     assert same(exact, masked)
     change = difference(masked.model, alive.model, masked.spec.input)
-    assert change == pytest.approx(alive.history[-1]["result"]["change"], rel=1e-3)
+    assert change == pytest.approx(alive.history[-1].result["change"], rel=1e-3)
     assert change > 1e-3
     assert not any(isinstance(m, nn.LayerNorm) for m in exact.model.modules())
     assert any(isinstance(m, nn.LayerNorm) for m in alive.model.modules())
@@ -198,7 +198,7 @@ def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
     masked = prune(checkpoint_of(randomise_(Casting()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
     small = shrink(masked)
     assert same(small, masked)
-    assert 1e-10 < small.history[-1]["result"]["proof"]["float64"] < 1e-5
+    assert 1e-10 < small.history[-1].result["proof"]["float64"] < 1e-5
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -208,7 +208,7 @@ def test_channels_of_the_image_go_and_constants_are_folded(seed: int) -> None:
     begun = checkpoint_of(randomise_(model).eval(), (3, 8, 8))
     rules = NodeRules(outer_layers=True)
     small = shrink(prune(begun, None, criterion="structured-random", sparsity=0.4, rules=rules, seed=seed))
-    assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
+    assert small.history[-1].result["proof"]["float64"] < 1e-10
     assert small.model(torch.randn(2, 3, 8, 8)).shape == (2, 3)
 
 
@@ -258,7 +258,7 @@ class Palette(Casting):
 def test_a_network_is_proved_on_the_pixels_that_it_takes(network: type[nn.Module], message: str) -> None:
     masked = weight_masked(checkpoint_of(randomise_(network()), (1, 8, 8)), 0.5)
     small = shrink(replace(masked, preprocessing=Preprocessing((0.0,), (1.0,))))
-    assert small.history[-1]["result"]["proof"]["float64"] < 1e-10
+    assert small.history[-1].result["proof"]["float64"] < 1e-10
     with pytest.raises(ProofError, match=f"^nothing can be proved: the network.* {message}"):
         shrink(masked)
 
@@ -270,7 +270,7 @@ def test_every_tensor_keeps_its_type(name: str, dtype: torch.dtype) -> None:
     start.model.to(dtype)
     masked = prune(start, None, criterion="structured-random", sparsity=0.4)
     small = shrink(masked)
-    assert small.history[-1]["result"]["runs"] == ("graph" if name == "response-norm" else "modules")
+    assert small.history[-1].result["runs"] == ("graph" if name == "response-norm" else "modules")
     types = {key: tensor.dtype for key, tensor in masked.model.state_dict().items()}
     assert {key: tensor.dtype for key, tensor in small.model.state_dict().items()} == types
     assert small.model(torch.randn(2, *masked.spec.input).to(dtype)).dtype == dtype

@@ -56,7 +56,7 @@ class Body(nn.Module):
 def test_what_a_rewritten_graph_does_not_keep_of_a_training_is_told(kind: str, doubt: str | None) -> None:
     torch.manual_seed(0)
     begun = checkpoint_of(randomise_(Toy(Body(kind))).eval(), SHAPE)
-    result = shrink(prune(begun, None, criterion="structured-random", sparsity=0.3)).history[-1]["result"]
+    result = shrink(prune(begun, None, criterion="structured-random", sparsity=0.3)).history[-1].result
     assert result["runs"] == "graph"
     if doubt is None:
         assert "training" not in result

@@ -121,8 +121,8 @@ def test_a_whole_network_is_read_in_a_fresh_process_without_pickle(name: str, tm
 
 def assert_handed_over(name: str, handed: Handed) -> None:
     small = handed.small
-    assert small.history[-1]["result"]["runs"] == ("graph" if name in GRAPHS else "modules")
-    assert small.history[-1]["result"]["parameters"] < 0.55 * small.dense.parameters
+    assert small.history[-1].result["runs"] == ("graph" if name in GRAPHS else "modules")
+    assert small.history[-1].result["parameters"] < 0.55 * small.dense.parameters
     with torch.no_grad():
         expected = small.model.eval()(images())
     assert torch.allclose(handed.found, expected, atol=1e-4, rtol=1e-4)

@@ -140,7 +140,7 @@ def test_a_node_without_consumers_goes_with_all_that_fed_it_alone() -> None:
     assert small.model[8].weight.shape == (3, 20)
     assert small.model[9].num_features == 3
     assert small.model[12].in_features == 3
-    assert small.history[-1]["result"]["removed"] == 3
+    assert small.history[-1].result["removed"] == 3
 
 
 def test_a_constant_is_folded_into_a_linear_layer_with_its_own_value_per_feature() -> None:
@@ -251,13 +251,13 @@ def test_any_mask_shrinks_exactly(seed: int, sparsity: float, padding: int, resi
     checkpoint = pruned(replace(start, model=model), masks)
     small = shrink(checkpoint)
     assert difference(checkpoint.model.double(), small.model.double(), SHAPE, seed=seed) < 1e-5
-    proof = small.history[-1]["result"]["proof"]
+    proof = small.history[-1].result["proof"]
     assert proof["float64"] <= 1e-10
     assert proof["float32"] <= 1e-5
     assert shrink_again_changes_nothing(small)
     dead = cut_off(small.model, analyse(small.model, SHAPE), small.masks)
     cut = cut_off(checkpoint.model, analysis, checkpoint.masks)
-    left = small.history[-1]["result"]["nodes"] - int(dead.sum())
+    left = small.history[-1].result["nodes"] - int(dead.sum())
     alone = sum(size == 1 for weight in prunable(small.model).values() for size in weight.shape[:2])
     assert 0 <= left - (len(cut) - int(cut.sum())) <= alone  # the last node on its axis cannot be cut off
 
@@ -266,7 +266,7 @@ def shrink_again_changes_nothing(small) -> bool:
     if not small.masks:
         return True
     again = shrink(small)
-    return again.history[-1]["result"]["removed"] == 0
+    return again.history[-1].result["removed"] == 0
 
 
 def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_a_network_that_was_evaluated_trains_on_adversarials():
     begun = replace(begun, preprocessing=data.preprocessing)
     evaluate(begun, data, with_latency=False)
     recipe = Recipe(epochs=1, batch_size=16, adv_eps=0.1, adv_steps=1)
-    assert train(begun, data, recipe).history[-1]["options"]["adv_eps"] == 0.1
+    assert train(begun, data, recipe).history[-1].options["adv_eps"] == 0.1
 
 
 def test_what_a_step_costs_in_forward_passes():

@@ -27,7 +27,7 @@ from tests.helpers.networks import checkpoint_of, image_data
 @pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
 def test_a_penalty_goes_with_an_average(criterion: str) -> None:
     plain, averaged = (train(start(), image_data(), recipe(criterion, 0.5, ema=ema)) for ema in (None, 0.5))
-    assert averaged.history[-1]["result"]["events"] == plain.history[-1]["result"]["events"]
+    assert averaged.history[-1].result["events"] == plain.history[-1].result["events"]
     assert not all(
         torch.equal(a, b) for a, b in zip(averaged.model.parameters(), plain.model.parameters(), strict=True)
     )
@@ -56,8 +56,8 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
         inner = [weights[name].flatten(1).abs().amax(1) <= limit for name in ("0.weight", "3.weight", "8.weight")]
         low = sum(min(int(layer.sum()), len(layer) - 1) for layer in inner)  # the last one of a layer stays
         assert 0 < low < 18
-        assert pruned.history[-1]["result"]["node_sparsity"] == pytest.approx(low / 18)
-    assert pruned.history[-1]["options"]["threshold"] == limit
+        assert pruned.history[-1].result["node_sparsity"] == pytest.approx(low / 18)
+    assert pruned.history[-1].options["threshold"] == limit
 
 
 def test_thresholds_that_make_no_sense() -> None:
@@ -95,7 +95,7 @@ def test_rewinding_goes_back_in_every_respect() -> None:
                 assert torch.equal(tensor, rewind_point[name] if mask is None else rewind_point[name] * mask), name
             assert all(torch.equal(slot["exp_avg"], ema[name]) for name, slot in slots.items())
             assert rates[-1] == rates[3]
-    assert [e["epoch"] for e in trainer.result().history[-1]["result"]["events"]] == [3, 5]
+    assert [e["epoch"] for e in trainer.result().history[-1].result["events"]] == [3, 5]
     assert rates[-1] == pytest.approx(0.0, abs=1e-6)  # 1 + (7 - 5) epochs of the schedule: it ends with the training
 
 
@@ -125,7 +125,7 @@ def test_rounds_that_a_sparse_network_has_passed_are_left_out() -> None:
     plan = recipe("imp", 0.9, epochs=6, prune_steps=5, rewind_to=0)
     trainer = Trainer(begun, image_data(), plan)
     states = [trainer.state() for _ in trainer.steps()]
-    events = trainer.result().history[-1]["result"]["events"]
+    events = trainer.result().history[-1].result["events"]
     assert [event["epoch"] for event in events] == [1, 2]
     assert [event["weight_sparsity"] for event in events] == pytest.approx([1 - 0.1**0.8, 0.9], abs=1 / 468)
     middle = states[len(states) // 2]  # between the rounds, or behind them
@@ -156,7 +156,7 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
                 assert bool((momentum[grown] == 0).all())
                 assert bool((weight[grown] == 0).all()) == (criterion == "rigl" or not grown.any())
         masks = {name: mask.clone() for name, mask in trainer.current.masks.items()}
-    events = trainer.result().history[-1]["result"]["events"]
+    events = trainer.result().history[-1].result["events"]
     assert [event["epoch"] for event in events] == list(range(last + 1))
     assert moved > 50
 
@@ -206,14 +206,14 @@ def test_force_revives_nothing_of_an_earlier_pruning() -> None:
 
 def test_thresholds_in_rounds_never_ask_for_less() -> None:
     pruned = prune(start(), None, criterion="synflow", threshold=0.1, steps=20)
-    assert 0 < pruned.history[-1]["result"]["weight_sparsity"] < 1
+    assert 0 < pruned.history[-1].result["weight_sparsity"] < 1
 
 
 def test_a_sparse_network_is_grown_as_it_is() -> None:
     """No second pruning at the start of one that is at the target."""
     sparse = prune(start(), None, criterion="erk", sparsity=0.7)
     made = train(sparse, image_data(), recipe("rigl", 0.7, epochs=4))
-    assert [event["epoch"] for event in made.history[-1]["result"]["events"]] == [1, 2]
+    assert [event["epoch"] for event in made.history[-1].result["events"]] == [1, 2]
 
 
 def test_masked_nodes_do_not_grow_back() -> None:
@@ -221,12 +221,12 @@ def test_masked_nodes_do_not_grow_back() -> None:
     with pytest.raises(OptionError, match="nodes of the network are masked; shrink it first"):
         Trainer(nodes, image_data(), recipe("rigl", 0.9))
     small = shrink(nodes)
-    assert train(small, image_data(), recipe("rigl", 0.9)).history[-1]["result"]["weight_sparsity"] > 0.89
+    assert train(small, image_data(), recipe("rigl", 0.9)).history[-1].result["weight_sparsity"] > 0.89
 
 
 def test_gmp_follows_the_cubic_schedule() -> None:
     made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, prune_steps=4))
-    reached = [event["weight_sparsity"] for event in made.history[-1]["result"]["events"]]
+    reached = [event["weight_sparsity"] for event in made.history[-1].result["events"]]
     assert reached == pytest.approx([0.8 * (1 - (1 - i / 4) ** 3) for i in (1, 2, 3, 4)], abs=1 / 468)
     layers = [float(mask.float().mean()) for mask in made.masks.values()]
     assert max(layers) - min(layers) < 0.06  # the same share of every layer

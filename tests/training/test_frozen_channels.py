@@ -219,7 +219,7 @@ class OverTheImage(nn.Module):
 def test_a_network_on_a_rewritten_graph() -> None:
     start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
     small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))
-    assert small.history[-1]["result"]["runs"] == "graph"
+    assert small.history[-1].result["runs"] == "graph"
     found = frozen_entries(small.model, without(small.model, **{"layerbody.conv": [1]}), SHAPE)
     assert found.keys() == {"body.conv.bias", "body.norm.weight", "body.norm.bias"}
     assert all(rows[1] and rows.sum() == 1 for rows in found.values())

@@ -90,8 +90,8 @@ def test_every_criterion_reaches_its_target_and_never_revives(criterion: str, un
         assert now >= pruned
         pruned = now
     result = trainer.result()
-    reached = result.history[-1]["result"][f"{unit}_sparsity"]
-    kept = result.masks.kept(result.model) if unit == "weight" else result.history[-1]["result"]["nodes"]
+    reached = result.history[-1].result[f"{unit}_sparsity"]
+    kept = result.masks.kept(result.model) if unit == "weight" else result.history[-1].result["nodes"]
     assert kept == total - round(0.7 * total)
     if criterion != "cnipit-during":
         assert reached == pytest.approx(1 - kept / total)
@@ -199,9 +199,9 @@ def test_the_result_loads_and_goes_through_every_other_step(name, tmp_path, monk
     images = torch.randn(4, *begun.spec.input)
     assert torch.equal(loaded.model.eval()(images), trained.model.eval()(images))
     total = begun.dense.nodes
-    assert nodes_present(loaded) == total - round(0.5 * total) == loaded.history[-1]["result"]["nodes"]
+    assert nodes_present(loaded) == total - round(0.5 * total) == loaded.history[-1].result["nodes"]
     assert trace(loaded.model, begun.spec.input).nodes == nodes_present(loaded) or name != "network"
-    assert report([path])[0]["flops"] == loaded.history[-1]["result"]["flops"] < begun.dense.flops
+    assert report([path])[0]["flops"] == loaded.history[-1].result["flops"] < begun.dense.flops
     more = shrink(prune(loaded, data, criterion="snapit", sparsity=0.7, batch_size=16))
     assert nodes_present(more) == total - round(0.7 * total)
     again = train(more, data, recipe("snapit-during", 0.8))
@@ -215,14 +215,14 @@ def test_the_history_has_one_entry_with_every_event() -> None:
         **{"criterion": "snapit-during", "sparsity": 0.6, "prune_delay": 0, "prune_every": 1, "prune_steps": 1},
         **{"schedule": "snipit", "scope": "global", "options": {"batches": 2}, "min_nodes": 2, "steps": 24},
     }
-    assert {key: entry["options"][key] for key in expected} == expected
-    events = entry["result"]["events"]
+    assert {key: entry.options[key] for key in expected} == expected
+    events = entry.result["events"]
     assert [event["epoch"] for event in events] == [1, 2, 3]
     assert all(event["proof"]["float64"] <= 1e-10 for event in events)
-    assert entry["result"]["nodes"] == events[-1]["nodes"] == 7
-    assert entry["result"]["node_sparsity"] == pytest.approx(11 / 18)
+    assert entry.result["nodes"] == events[-1]["nodes"] == 7
+    assert entry.result["node_sparsity"] == pytest.approx(11 / 18)
     assert min(min(w.shape) for n, w in list(prunable(trained.model).items())[1:]) >= 2
-    assert "criterion" not in train(start(), image_data(), Recipe(epochs=1, batch_size=16)).history[0]["options"]
+    assert "criterion" not in train(start(), image_data(), Recipe(epochs=1, batch_size=16)).history[0].options
 
 
 def test_the_average_follows_and_is_the_pruned_network() -> None:
@@ -238,7 +238,7 @@ def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:
     trained = train(start(), image_data(), recipe("snapit-during", 0.6, prune_steps=4, epochs=8, multiple_of=2))
     small = trained.model
     assert (small[0].out_channels % 2, small[3].out_channels % 2, small[8].out_features % 2) == (0, 0, 0)
-    assert len(trained.history[-1]["result"]["events"]) == 6
+    assert len(trained.history[-1].result["events"]) == 6
 
 
 def test_channels_of_the_image_go_too() -> None:
@@ -248,7 +248,7 @@ def test_channels_of_the_image_go_too() -> None:
         spec=ModelSpec("tests.training.test_gradual_pruning:four_channels", shape, 3),
     )
     trained = train(begun, image_data(48, shape), recipe("snapit-during", 0.75, outer_layers=True))
-    assert trained.history[-1]["result"]["node_sparsity"] == pytest.approx(round(0.75 * 22) / 22)
+    assert trained.history[-1].result["node_sparsity"] == pytest.approx(round(0.75 * 22) / 22)
     assert trained.model.eval()(torch.randn(2, *shape)).shape == (2, 3)
 
 
@@ -256,13 +256,13 @@ def test_pruning_begins_where_the_network_stands() -> None:
     data = image_data()
     pruned = prune(start(), data, criterion="snap", sparsity=0.6, batch_size=16)
     trained = train(pruned, data, recipe("snapit-during", 0.75))
-    assert [event["nodes"] for event in trained.history[-1]["result"]["events"]] == [
+    assert [event["nodes"] for event in trained.history[-1].result["events"]] == [
         4
     ]  # 7 = 18 - round(0.625 * 18) were there
     masked = prune(start(), data, criterion="snip", sparsity=0.3, batch_size=16)
     both = train(masked, data, recipe("snapit-during", 0.5))
-    assert both.history[-1]["result"]["node_sparsity"] == 0.5
-    assert both.history[-1]["result"]["weight_sparsity"] == pytest.approx(1 - both.masks.kept(both.model) / WEIGHTS)
+    assert both.history[-1].result["node_sparsity"] == 0.5
+    assert both.history[-1].result["weight_sparsity"] == pytest.approx(1 - both.masks.kept(both.model) / WEIGHTS)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_l0_learns_with_its_penalty_and_ends_in_a_mask() -> None:
     assert shares[0] > 0.6
     assert shares[-1] < 0.5 * shares[0]
     made = trainer.result()
-    assert 0 < made.history[-1]["result"]["node_sparsity"] < 1
-    assert made.history[-1]["result"]["runs"] == "modules"
+    assert 0 < made.history[-1].result["node_sparsity"] < 1
+    assert made.history[-1].result["runs"] == "modules"
 
 
 def test_a_closed_gate_is_a_removed_node() -> None:

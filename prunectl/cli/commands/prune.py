@@ -220,7 +220,7 @@ def _target(
 
 def _tell(criterion: str, pruned: "Checkpoint") -> None:
     """What was asked and what was reached."""
-    chosen, reached, dense = pruned.history[-1]["options"], pruned.history[-1]["result"], pruned.dense
+    chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense
     asked = next(
         f"{kind} {chosen[kind]}" for kind in ("sparsity", *BUDGET_UNITS, "threshold", "scope") if kind in chosen
     )

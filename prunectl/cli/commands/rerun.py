@@ -101,6 +101,8 @@ def _check_known(steps: "list[Step]", path: Path) -> None:
         OptionError: naming the step.
     """
     for i, step in enumerate(steps):
+        if step.not_again is not None:  # which `rerun` refuses
+            continue
         try:
             in_process.read(step.arguments)
         except OptionError as error:

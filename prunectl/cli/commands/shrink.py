@@ -34,7 +34,7 @@ def command(
     masked = read(source, device_named(device))
     small = shrink(masked, norm=norm)
     write(small, path)
-    result = small.history[-1]["result"]
+    result = small.history[-1].result
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
     output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {was:,} -> {now:,} parameters")
     proof = result["proof"]

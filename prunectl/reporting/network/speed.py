@@ -60,7 +60,7 @@ def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
         small = shrink(checkpoint)
     except PrunectlError as error:
         return networks, [f"It could not be shrunk: {error}."]
-    if not small.history[-1]["result"]["removed"]:
+    if not small.history[-1].result["removed"]:
         return networks, ["No node is free of weights: there is nothing that `prunectl shrink` could remove."]
     networks["shrunk"] = small.model.eval()
     return networks, []

@@ -1,0 +1,154 @@
+"""Images of the user's own: what a DataLoader, or any iterable of batches, yields."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunectl.data.images import ImageData, Images, ImageSource, Preprocessing
+from prunectl.errors import DataError
+
+NAME = "loader"
+"""What histories and records call such images."""
+MOST_BYTES = 4 * 2**30
+"""Images are kept in memory, as float32, up to this size."""
+_UNIT = 255.0
+"""Pixels are in [0, 255] throughout; the images of a loader are kept as multiples of that, and divided again."""
+Batches = Iterable[Any]
+"""Batches of (float images (B, C, H, W) as the network takes them, integer labels (B,)), to be iterated again."""
+
+
+@dataclass(frozen=True)
+class FloatImages(Images):
+    """Labelled images that are normalised already: `pixels` is 255 times them, float32 (N, C, H, W)."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check: `from_loader` made them."""
+
+
+def from_loader(loader: Batches, *, classes: int | None = None, test: Batches | None = None) -> ImageData:
+    """Read a loader into memory, as images to train and to score on; `test` are those to evaluate on, by default none.
+
+    The network gets the images as they are, up to float32 rounding. `classes` is that of the network, None for the
+    largest label + 1.
+
+    Raises:
+        DataError: no batches, batches that are not images with labels, other shapes than those before, labels outside
+            the classes, or more than `MOST_BYTES`.
+    """
+    train = _read(loader)
+    tested = train.take(torch.arange(0)) if test is None else _read(test)
+    if tested.shape != train.shape:
+        raise DataError(f"the loader's images are {train.shape}, those of `test` {tested.shape}; expected one shape")
+    labels = torch.cat([train.labels, tested.labels])
+    count = int(labels.max()) + 1 if classes is None else classes
+    if int(labels.min()) < 0 or int(labels.max()) >= count:
+        raise DataError(
+            f"the loader's labels are {int(labels.min())} to {int(labels.max())}, the network has {count} classes; "
+            f"expected 0 to {count - 1}"
+        )
+    channels = train.shape[0]
+    return ImageData(
+        name=NAME,
+        train=train,
+        test=tested,
+        classes=tuple(str(i) for i in range(count)),
+        preprocessing=Preprocessing((0.0,) * channels, (1.0,) * channels),
+    )
+
+
+def first_shape(loader: Batches) -> tuple[int, int, int]:
+    """The shape (C, H, W) of the images in the first batch.
+
+    Raises:
+        DataError: as `from_loader`.
+    """
+    for images, _ in _batches(loader):
+        channels, height, width = images.shape[1:]
+        return channels, height, width
+    raise DataError("the loader yields no batch; expected (images, labels)")
+
+
+def check_unit_range(images: ImageSource) -> None:
+    """Refuse images of a loader that are not pixels in [0, 1].
+
+    Raises:
+        DataError: some are below 0 or above 1.
+    """
+    if not isinstance(images, FloatImages):
+        return
+    low, high = float(images.pixels.min()) / _UNIT, float(images.pixels.max()) / _UNIT
+    if low < 0 or high > 1 + 1e-6:
+        raise DataError(
+            f"the loader's images are {low:.3g} to {high:.3g}, expected pixels in [0, 1]: put the normalisation into "
+            "the network, or hand over an ImageData, which says mean and std"
+        )
+
+
+def as_pixels(images: ImageSource) -> ImageSource:
+    """Images of a loader in [0, 1] as uint8 pixels; others are returned as they are.
+
+    Raises:
+        DataError: as `check_unit_range`.
+    """
+    check_unit_range(images)
+    if not isinstance(images, FloatImages):
+        return images
+    return Images(images.pixels.round().clamp(0, 255).to(torch.uint8), images.labels)
+
+
+def missing_classes(data: ImageData) -> list[int]:
+    """The classes that no training image has, which balanced draws leave out."""
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+    return torch.nonzero(counts == 0).flatten().tolist()
+
+
+def _read(loader: Batches) -> FloatImages:
+    pixels: list[Tensor] = []
+    labels: list[Tensor] = []
+    size = 0
+    for images, targets in _batches(loader):
+        if pixels and images.shape[1:] != pixels[0].shape[1:]:
+            raise DataError(
+                f"the loader yields images of {tuple(pixels[0].shape[1:])} and of {tuple(images.shape[1:])}; expected "
+                "one shape"
+            )
+        size += images.numel() * 4
+        if size > MOST_BYTES:
+            raise DataError(
+                f"the loader yields more than {MOST_BYTES >> 30} GiB of images; give fewer, such as "
+                "itertools.islice of it in a list, or train in a loop of your own with prunectl.hold"
+            )
+        pixels.append(images.detach().to("cpu", torch.float32) * _UNIT)
+        labels.append(targets.detach().cpu().long())
+    if not pixels:
+        raise DataError("the loader yields no batch; expected (images, labels), and one that can be iterated again")
+    return FloatImages(torch.cat(pixels), torch.cat(labels))
+
+
+def _batches(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    if not isinstance(loader, Iterable):
+        raise DataError(f"expected a DataLoader or another iterable of (images, labels), found {_kind(loader)}")
+    for batch in loader:
+        yield _checked(batch)
+
+
+def _checked(batch: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch."""
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        count = f" of {len(batch)}" if isinstance(batch, list | tuple | dict) else ""
+        raise DataError(f"expected batches (images, labels), found {_kind(batch)}{count}; networks take one input")
+    images, labels = batch
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        raise DataError(f"expected float images (B, C, H, W), as the network takes them, found {_kind(images)}")
+    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise DataError(f"expected integer labels ({len(images)},), found {_kind(labels)}")
+    return images, labels
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return f"a {type(value).__name__}"

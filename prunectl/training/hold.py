@@ -1,0 +1,70 @@
+"""Pruned weights held at zero in a training loop of the user's own."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.errors import OptionError
+from prunectl.training.enforcer import Enforcer, enforcer_for
+
+
+def hold(checkpoint: Checkpoint, optimizer: Optimizer) -> "Held":
+    """Keep the pruned weights of `checkpoint.model` at zero whenever `optimizer` steps, until `Held.remove`.
+
+    Gradients of pruned entries are zeroed before a step, so that momentum of them stays zero too; what the optimiser
+    holds of them now is forgotten. As in `prunectl.train`, channels that pruning left nothing to train are frozen where
+    a BatchNorm cancels them. The network may move to another device in between, but must not be copied.
+
+    Raises:
+        OptionError: the optimiser trains no pruned parameter of this network, as when it was made from a copy.
+    """
+    return Held(checkpoint, optimizer)
+
+
+class Held:
+    """The hooks that `hold` put on an optimiser."""
+
+    def __init__(self, checkpoint: Checkpoint, optimizer: Optimizer) -> None:
+        self.checkpoint, self.optimizer = checkpoint, optimizer
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        masked = [(p, checkpoint.masks[n]) for n, p in checkpoint.model.named_parameters() if n in checkpoint.masks]
+        if masked and not any(id(p) in trained for p, _ in masked):
+            raise OptionError(
+                "the optimiser trains none of the pruned parameters of this checkpoint; make it from "
+                "checkpoint.model.parameters()"
+            )
+        for parameter, mask in masked:
+            _forget_(optimizer, parameter, mask)
+        self._enforcer: Enforcer | None = None
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Let the optimiser change every weight again."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _before(self, *_: Any) -> None:
+        self._here().gradients_()
+
+    def _after(self, *_: Any) -> None:
+        self._here().weights_()
+
+    def _here(self) -> Enforcer:
+        """The enforcer, on the device where the network is now."""
+        if self._enforcer is None or not self._enforcer.is_on(self.checkpoint.device):
+            self._enforcer = enforcer_for(self.checkpoint.to(self.checkpoint.device))
+        return self._enforcer
+
+
+def _forget_(optimizer: Optimizer, parameter: Tensor, mask: Tensor) -> None:
+    """Zero what the optimiser holds of pruned entries."""
+    for value in optimizer.state.get(parameter, {}).values():
+        if isinstance(value, Tensor) and value.shape == mask.shape:
+            with torch.no_grad():
+                value.masked_fill_(~mask.to(value.device), 0)
