@@ -17,7 +17,7 @@ class Member:
     name: str
     sha256: str
     command: str
-    version_sets: str
+    versions: str
 
 
 @dataclass(eq=False)
