@@ -18,7 +18,7 @@ from prunectl.reporting.network.look import look
 from prunectl.reporting.network.onnx import HINT, session
 from prunectl.reporting.network.picture import png
 from prunectl.reporting.network.reasons import reasons
-from prunectl.reporting.network.saliency import samples
+from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.values import values
 from prunectl.reporting.page.page import focus_of
 from prunectl.reporting.page.sections.inside import inside_section

@@ -16,7 +16,7 @@ from prunectl.reporting.findings import Look, Sample, Speed, Values
 from prunectl.reporting.history import method
 from prunectl.reporting.network.examples import read_examples
 from prunectl.reporting.network.layers import layers, whole_masks
-from prunectl.reporting.network.saliency import samples
+from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.speed import speed
 from prunectl.reporting.network.values import read_scores, values
 from prunectl.reporting.sources import Source
