@@ -20,7 +20,7 @@ from prunectl.reporting.network.picture import png
 from prunectl.reporting.network.reasons import reasons
 from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.values import values
-from prunectl.reporting.page.page import focus_of
+from prunectl.reporting.page.data import focus_of, page_data
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.sources import collect
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
@@ -144,12 +144,13 @@ def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
     tensors["adversarial_prediction"] = torch.tensor([7, 8, 9])
     save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": sha256(net)})
-    (source,) = collect([net]).given
+    sources = collect([net])
+    (source,) = sources.given
     found = look(source, run=False)
     assert [(one.label, one.answer) for one in found.adversarial] == [(0, 7), (1, 8), (2, 9)]
     assert Image.open(io.BytesIO(found.adversarial[0].adversarial)).tobytes() == bytes([51] * 4)
-    (_, pictures) = inside_section(source, found).pictures[-1]
-    assert [picture.caption for picture in pictures] == [f"{i}, then taken for {i + 7}" for i in range(3)]
+    (_, pictures) = inside_section(page_data(sources, source, found)).pictures[-1]
+    assert [picture.caption for picture in pictures] == [f"{i}, then classified as {i + 7}" for i in range(3)]
     save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": "of other bytes"})
     assert look(source, run=False).adversarial == ()
     (tmp_path / "net.examples.safetensors").write_bytes(b"")
@@ -194,7 +195,7 @@ def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, 
     ran = raw("report", "net.safetensors", "-o", "page.html")
     assert (ran.code, ran.out) == (0, "page.html\n")
     assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
-    assert "The network was not looked into." in (tmp_path / "page.html").read_text()
+    assert "The inside of the network was not analysed." in (tmp_path / "page.html").read_text()
     told = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
     assert told == "prunectl: net.safetensors names code of its own\n"
 

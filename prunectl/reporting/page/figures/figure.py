@@ -7,7 +7,7 @@ dash of its own. In the SVG they are variables of the page's style sheet, so tha
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -84,6 +84,10 @@ class Style:
     def line(self) -> dict[str, Any]:
         """As arguments of `Axes.plot`."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
+
+
+Styles = Mapping[str, Style]
+"""By the label of a method."""
 
 
 @dataclass(frozen=True)

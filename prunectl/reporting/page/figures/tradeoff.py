@@ -6,12 +6,10 @@ from typing import Any
 from prunectl.reporting.curves import Point, Series, Setting, pareto
 from prunectl.reporting.formats import share_text, target_text
 from prunectl.reporting.page.figures.axes import Axis, Measure
-from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Style, drawing, to_svg
+from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Styles, drawing, to_svg
 
 _FEW = 5.0
 """Percentage points."""
-Styles = Mapping[str, Style]
-"""By the label of a method."""
 
 
 def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunectl.reporting.curves import Setting
-from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Style, drawing, plain, to_svg
+from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Styles, drawing, plain, to_svg
 from prunectl.reporting.sources import Source, Sources
 
 Record = dict[str, Any]
@@ -169,9 +169,7 @@ def _flops_unit(most: float) -> tuple[str, float]:
     return "cumulative training FLOPs", 1.0
 
 
-def all_courses(
-    setting: Setting, sources: Sources, styles: Mapping[str, Style], *, prefix: str, suffix: str = ""
-) -> Figure | None:
+def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: str, suffix: str = "") -> Figure | None:
     """Evaluation accuracy over cumulative FLOPs of every run, in the colours of the methods."""
     by_path = {str(source.path): source for source in sources.given}
     runs: list[tuple[str, int | None, Callable[[], dict[str, Any]], list[tuple[float, float]]]] = []
