@@ -1,13 +1,11 @@
 """The checkpoints that others came from, found by hash in the folders where these lie."""
 
 from pathlib import Path
-from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SUFFIXES, read_header
 from prunectl.errors import FileError
-
-History = list[dict[str, Any]]
+from prunectl.reporting.history import History
 
 
 class Ancestors:

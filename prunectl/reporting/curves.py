@@ -7,12 +7,11 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from prunectl.checkpoints.header import base_name
-from prunectl.reporting.history import Method, differences, method
-from prunectl.reporting.rows import attack_name, rows
+from prunectl.reporting.history import PruningMethod, differences, pruning_method
+from prunectl.reporting.rows import ReportRow, attack_name, rows
 from prunectl.reporting.sources import Source, Sources
 
-Row = dict[str, Any]
-RowValue = Callable[[Row], float | None]
+RowValue = Callable[[ReportRow], float | None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Point:
     """One method at one target: a row for each seed."""
 
     target: float | str | None
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
 
     def stat(self, value: RowValue | str) -> Stat | None:
         """Mean and deviation of a column, or of what is read from a row."""
@@ -87,7 +86,7 @@ def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
     the baseline.
     """
     notices: list[str] = []
-    found: dict[tuple[str, str], list[tuple[Source, Row, Method]]] = {}
+    found: dict[tuple[str, str], list[tuple[Source, ReportRow, PruningMethod]]] = {}
     for source, row, how in _ends(sources):
         model, data = str(row["model"] or "unknown network"), str(row["data"] or "unknown data")
         options = (source.seen or {}).get("options") or {}
@@ -139,14 +138,14 @@ def _doubts(sources: Sources) -> list[str]:
     ]
 
 
-def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:
+def _ends(sources: Sources) -> list[tuple[Source, ReportRow, PruningMethod]]:
     """The measured checkpoints that are the end of their method, each once."""
-    listed = [(s, r, method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
+    listed = [(s, r, pruning_method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
     came_from: set[str] = set()
     for source, _, how in listed:
         before = [entry.get("parent") for entry in source.history]
         for i, parent in enumerate(before):
-            if parent and method(source.history[:i]).criterion == how.criterion:
+            if parent and pruning_method(source.history[:i]).criterion == how.criterion:
                 came_from.add(parent)
     ends, seen = [], set()
     for source, row, how in listed:
@@ -159,8 +158,8 @@ def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:
     return ends
 
 
-def _setting(model: str, data: str, ends: list[tuple[Source, Row, Method]], notices: list[str]) -> Setting:
-    groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, Row]]] = {}
+def _setting(model: str, data: str, ends: list[tuple[Source, ReportRow, PruningMethod]], notices: list[str]) -> Setting:
+    groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, ReportRow]]] = {}
     when: dict[tuple[str | None, str], str | None] = {}
     for source, row, how in ends:
         if source.seen is None:

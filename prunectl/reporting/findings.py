@@ -28,7 +28,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Values:
+class Distribution:
     """The distribution of some numbers: histogram, and the largest absolute ones by rank.
 
     `ranked` holds (rank, value) pairs, rank 1 the largest, thinned out; `kept` tells how many of them are kept.
@@ -89,10 +89,10 @@ class Look:
 
     path: Path
     layers: tuple[Layer, ...] = ()
-    weights: Values | None = None
-    before: Values | None = None
+    weights: Distribution | None = None
+    before: Distribution | None = None
     """The weights of the dense network that it came from."""
-    scores: Values | None = None
+    scores: Distribution | None = None
     samples: tuple[Sample, ...] = ()
     adversarial: tuple[Adversarial, ...] = ()
     speed: Speed | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prunectl.reporting.curves import Point, Setting, Stat
-from prunectl.reporting.rows import COLUMNS
+from prunectl.reporting.rows import COLUMNS, ReportRow
 
 PLUS_MINUS = r" \pm "
 _LATEX = str.maketrans(
@@ -15,7 +15,7 @@ _LATEX = str.maketrans(
 )
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+def as_csv(rows: Sequence[ReportRow]) -> str:
     """Comma-separated, one line of column names; `robust` as `attack@eps=accuracy` parts."""
     return table_csv(
         COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
@@ -31,7 +31,7 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
+def as_markdown(rows: Sequence[ReportRow]) -> str:
     """A table for a README."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
@@ -68,7 +68,7 @@ def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> 
     return mean if stat.std is None else f"{mean}{between}{100 * stat.std:.{digits}f}"
 
 
-def robust_text(row: dict[str, Any]) -> str:
+def robust_text(row: ReportRow) -> str:
     """Robust accuracies in one cell."""
     attacks: dict[str, list[dict[str, Any]]] = row["robust"] or {}
     parts = [f"{name}@{r['eps']:.4g}={r['robust_accuracy']:.4f}" for name, results in attacks.items() for r in results]

@@ -16,7 +16,7 @@ History = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Method:
+class PruningMethod:
     """How a network was made. Without a criterion it is dense.
 
     `target` is a sparsity, or a text such as `flops 4x`; `when` is before, during or after training; `recipe` is equal
@@ -31,7 +31,7 @@ class Method:
     recipe: str
 
 
-def method(history: History) -> Method:
+def pruning_method(history: History) -> PruningMethod:
     """Read a history."""
     prunings = [(i, entry["options"]) for i, entry in enumerate(history) if "criterion" in entry.get("options", {})]
     trainings = [i for i, entry in enumerate(history) if entry["command"] == "train"]
@@ -42,7 +42,7 @@ def method(history: History) -> Method:
     last = prunings[-1][0] if prunings else None
     entries = [[entry["command"], _fixed(entry.get("options", {}), aims=i == last)] for i, entry in enumerate(history)]
     seeds = list(dict.fromkeys(entry["options"]["seed"] for entry in history if "seed" in entry.get("options", {})))
-    return Method(
+    return PruningMethod(
         criterion="+".join(dict.fromkeys(str(options["criterion"]) for _, options in prunings)) or None,
         when=when,
         target=_target(prunings[-1][1]) if prunings else None,

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.results import data_name
-from prunectl.reporting.history import method, step
+from prunectl.reporting.history import pruning_method, step
 from prunectl.reporting.sources import Source, Sources, collect
 
+ReportRow = dict[str, Any]
+"""The values of one checkpoint by column; those that were not measured are None."""
 COLUMNS = (
     "checkpoint",
     "model",
@@ -35,7 +37,7 @@ COLUMNS = (
 )
 
 
-def report(paths: Sequence[Path], *, parents: bool = False) -> list[dict[str, Any]]:
+def report(paths: Sequence[Path], *, parents: bool = False) -> list[ReportRow]:
     """One row of plain values for every checkpoint, in the order given; what was not measured is None.
 
     A measurement counts when it was taken on the very bytes of the checkpoint; of several the last one counts. With
@@ -47,7 +49,7 @@ def report(paths: Sequence[Path], *, parents: bool = False) -> list[dict[str, An
     return rows(collect(paths, parents=parents))
 
 
-def rows(sources: Sources) -> list[dict[str, Any]]:
+def rows(sources: Sources) -> list[ReportRow]:
     """The rows of what was read.
 
     `compression` is the dense network's prunable weights over those kept, `speedup` its FLOPs over those left without
@@ -56,10 +58,10 @@ def rows(sources: Sources) -> list[dict[str, Any]]:
     return [_row(source, sources.lineage.get(source.path, ())) for source in sources.given]
 
 
-def _row(source: Source, lineage: Sequence[Source]) -> dict[str, Any]:
+def _row(source: Source, lineage: Sequence[Source]) -> ReportRow:
     """What is known of one checkpoint."""
     seen, measured = source.seen or {}, source.measured
-    how = method(source.history)
+    how = pruning_method(source.history)
     dense = seen.get("dense") or measured.get("dense") or {}
     weights = seen.get("weights", measured.get("weights"))
     latency = {entry["batch"]: entry["median_s"] for entry in measured.get("latency", [])}

@@ -9,7 +9,7 @@ import pytest
 
 from prunectl.reporting.curves import Stat, pareto, settings
 from prunectl.reporting.formats import as_latex
-from prunectl.reporting.history import differences, method
+from prunectl.reporting.history import differences, pruning_method
 from prunectl.reporting.page.checklist import checklist
 from prunectl.reporting.page.headline import headline
 from prunectl.reporting.page.provenance import tree
@@ -95,13 +95,13 @@ def test_recipes_differ_in_an_earlier_target_and_not_in_the_last():
     twice = chain("prune", "train", "prune", "train")
     earlier, later = copy.deepcopy(twice), copy.deepcopy(twice)
     earlier[0]["options"]["sparsity"], later[2]["options"]["sparsity"] = 0.8, 0.95
-    assert method(later).recipe == method(twice).recipe != method(earlier).recipe
-    assert (method(twice).target, method(later).target) == (0.9, 0.95)
+    assert pruning_method(later).recipe == pruning_method(twice).recipe != pruning_method(earlier).recipe
+    assert (pruning_method(twice).target, pruning_method(later).target) == (0.9, 0.95)
 
 
 def test_a_training_that_the_clock_stopped_is_of_the_recipe_of_its_like():
     stopped = [[{"command": "train", "options": {"steps": n, "total_steps": 900}}] for n in (411, 415, 900)]
-    recipes = [method(history).recipe for history in stopped]
+    recipes = [pruning_method(history).recipe for history in stopped]
     assert recipes[0] == recipes[1] != recipes[2]
 
 
@@ -111,10 +111,10 @@ def test_recipes_have_different_words():
         chain("prune", "shrink", "train"),
         *(chain("prune", "train", "train", epochs=each) for each in ((1, 2), (2, 1))),
     ]
-    words = differences([method(history).recipe for history in histories])
+    words = differences([pruning_method(history).recipe for history in histories])
     assert len(set(words)) == len(words)
     assert words[0] == "prune train, train 2: epochs=1"
-    assert differences([method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
+    assert differences([pruning_method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
 
 
 def test_the_same_seed_twice_is_no_second_seed(tmp_path):

@@ -13,13 +13,13 @@ from prunectl.errors import UntrustedCode
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Timing
 from prunectl.reporting.network import speed as timing
+from prunectl.reporting.network.distribution import distribution
 from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.look import look
 from prunectl.reporting.network.onnx import HINT, session
-from prunectl.reporting.network.picture import png
+from prunectl.reporting.network.picture import heatmap
 from prunectl.reporting.network.reasons import reasons
 from prunectl.reporting.network.samples import samples
-from prunectl.reporting.network.values import values
 from prunectl.reporting.page.data import focus_of, page_data
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.sources import collect
@@ -45,7 +45,7 @@ def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
 
 
 def test_a_picture_is_see_through_where_nothing_is_kept():
-    pixels = Image.open(io.BytesIO(png(torch.tensor([[0.0, 0.5], [1.0, 2.0]]))))
+    pixels = Image.open(io.BytesIO(heatmap(torch.tensor([[0.0, 0.5], [1.0, 2.0]]))))
     assert pixels.tobytes() == bytes([0, 114, 178, 0, 0, 114, 178, 128, 0, 114, 178, 255, 0, 114, 178, 255])
 
 
@@ -56,12 +56,12 @@ def test_large_masks_are_drawn_small():
 
 
 def test_values_are_counted_and_ranked():
-    found = values(torch.tensor([-3.0, 1.0, 2.0, 0.0]), kept=2)
+    found = distribution(torch.tensor([-3.0, 1.0, 2.0, 0.0]), kept=2)
     assert (found.count, found.kept, sum(found.counts)) == (4, 2, 4)
     assert (found.edges[0], found.edges[-1]) == (-3.0, 2.0)
     assert found.ranked == ((1, 3.0), (2, 2.0), (3, 1.0), (4, 0.0))
-    assert values(torch.tensor([]), kept=0) is None
-    assert values(torch.tensor([5.0]), kept=1).ranked == ((1, 5.0),)
+    assert distribution(torch.tensor([]), kept=0) is None
+    assert distribution(torch.tensor([5.0]), kept=1).ranked == ((1, 5.0),)
 
 
 def test_saliency_of_a_linear_network_is_its_weights():

@@ -9,7 +9,7 @@ from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Layer
-from prunectl.reporting.network.picture import png
+from prunectl.reporting.network.picture import heatmap
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
 
@@ -55,4 +55,4 @@ def _picture(mask: Tensor) -> bytes:
     table = mask.flatten(1).float()[None, None]  # (1, 1, outputs, inputs)
     size = (min(table.shape[2], _ROWS), min(table.shape[3], _COLUMNS))
     share = nn.functional.adaptive_avg_pool2d(table, size)[0, 0]
-    return png(share.sqrt())  # a single weight in a large spot is still seen
+    return heatmap(share.sqrt())  # a single weight in a large spot is still seen

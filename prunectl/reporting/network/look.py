@@ -12,13 +12,13 @@ from prunectl.checkpoints.results import is_of
 from prunectl.data.images import ImageData
 from prunectl.errors import PrunectlError
 from prunectl.masks import prunable
-from prunectl.reporting.findings import Look, Sample, Speed, Values
-from prunectl.reporting.history import method
+from prunectl.reporting.findings import Distribution, Look, Sample, Speed
+from prunectl.reporting.history import pruning_method
+from prunectl.reporting.network.distribution import distribution, read_scores
 from prunectl.reporting.network.examples import read_examples
 from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.speed import speed
-from prunectl.reporting.network.values import read_scores, values
 from prunectl.reporting.sources import Source
 
 SCORES = ".scores.safetensors"
@@ -49,7 +49,7 @@ def look(
     return Look(
         path=source.path,
         layers=layers(masks),
-        weights=values(weights[weights != 0], kept=kept),
+        weights=distribution(weights[weights != 0], kept=kept),
         before=_before(lineage, kept),
         scores=scores,
         samples=shown,
@@ -59,12 +59,14 @@ def look(
     )
 
 
-def _before(lineage: Sequence[Source], kept: int) -> Values | None:
+def _before(lineage: Sequence[Source], kept: int) -> Distribution | None:
     """The weights of the last dense ancestor."""
-    dense: Path | None = next((one.path for one in reversed(lineage) if method(one.history).criterion is None), None)
+    dense: Path | None = next(
+        (one.path for one in reversed(lineage) if pruning_method(one.history).criterion is None), None
+    )
     if dense is None:
         return None
-    return values(_flat(read(dense)), kept=kept)
+    return distribution(_flat(read(dense)), kept=kept)
 
 
 def _flat(checkpoint: Checkpoint) -> Tensor:
@@ -75,7 +77,7 @@ def _flat(checkpoint: Checkpoint) -> Tensor:
 
 def _scores(
     source: Source, lineage: Sequence[Source], masks: Mapping[str, Tensor], missing: dict[str, str]
-) -> Values | None:
+) -> Distribution | None:
     """The scores beside the checkpoint, or beside the last ancestor that has some."""
     files = {beside(one.path, SCORES): one.sha256 for one in (source, *reversed(lineage))}
     there = [file for file in files if file.exists()]

@@ -9,7 +9,7 @@ from torch import Tensor
 _BLUE = (0, 114, 178)
 
 
-def png(share: Tensor) -> bytes:
+def heatmap(share: Tensor) -> bytes:
     """A table of values in [0, 1] as shades of blue: 0 is see-through, 1 is solid."""
     alpha = (255 * share.clamp(0, 1)).round().to(torch.uint8)
     colour = torch.tensor(_BLUE, dtype=torch.uint8).expand(*share.shape, 3)

@@ -7,7 +7,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
 from prunectl.measuring.saliency import saliency
 from prunectl.reporting.findings import Sample
-from prunectl.reporting.network.picture import photo, png
+from prunectl.reporting.network.picture import heatmap, photo
 
 _SAMPLES = 8
 _TOP = 0.99
@@ -22,7 +22,7 @@ def samples(checkpoint: Checkpoint, data: ImageData) -> tuple[Sample, ...]:
     pixels = pixels.to(checkpoint.device)
     maps, logits = saliency(checkpoint.model, pixels, checkpoint.preprocessing, _predicted, top=_TOP)
     return tuple(
-        Sample(data.classes[label], data.classes[answer], photo(image), png(heat))
+        Sample(data.classes[label], data.classes[answer], photo(image), heatmap(heat))
         for label, answer, image, heat in zip(
             truth.tolist(), logits.argmax(1).tolist(), pixels.cpu(), maps.cpu(), strict=True
         )

@@ -10,7 +10,7 @@ from prunectl.reporting.formats import table_csv
 from prunectl.reporting.page.checklist import Check
 from prunectl.reporting.page.figures.figure import Figure
 from prunectl.reporting.page.headline import Tile
-from prunectl.reporting.page.provenance import Step
+from prunectl.reporting.page.provenance import CommandStep
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Section:
     """Grids of pictures, each under its title."""
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[CommandStep] = field(default_factory=list)
     """The roots of a tree of commands."""
     legend: bool = False
     """Whether the methods can be shown and hidden above the figures."""

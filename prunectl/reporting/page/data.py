@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prunectl.reporting.curves import Row, Setting, settings
+from prunectl.reporting.curves import Setting, settings
 from prunectl.reporting.findings import Look
 from prunectl.reporting.page.figures.figure import Style, Styles
-from prunectl.reporting.rows import rows
+from prunectl.reporting.rows import ReportRow, rows
 from prunectl.reporting.sources import Source, Sources
 
 
@@ -15,7 +15,7 @@ class PageData:
     """Everything that a section may read."""
 
     sources: Sources
-    rows: Sequence[Row]
+    rows: Sequence[ReportRow]
     """One for each checkpoint in `sources.given`."""
     settings: Sequence[Setting]
     styles: Styles

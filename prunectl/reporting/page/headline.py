@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
 
-POINTS = 1.0
+_MARGIN = 1.0
 """Percentage points of accuracy that may be lost."""
 
 
@@ -40,17 +40,17 @@ def _best(setting: Setting, dense: float, words: str, value: Callable[[Point], f
     near = []
     for series, point in setting.points:
         accuracy, saving = point.stat("accuracy"), value(point)
-        if accuracy and saving and dense - accuracy.mean <= POINTS / 100:
+        if accuracy and saving and dense - accuracy.mean <= _MARGIN / 100:
             near.append((saving, f"{series.label} {target_text(point.target)}: {share_text(accuracy)}\u00a0%"))
     if all(value(point) is None for _, point in setting.points):
         return Tile("-", words, "not measured")
     best = max(near, default=None)
     if best is None or best[0] < 1.05:
-        return Tile("none", words, f"no method saves any within {POINTS:g} point of dense" if near else _NOTHING)
+        return Tile("none", words, f"no method saves any within {_MARGIN:g} point of dense" if near else _NOTHING)
     return Tile(f"{best[0]:.3g}×", words, best[1])
 
 
-_NOTHING = f"no method is within {POINTS:g} point of dense"
+_NOTHING = f"no method is within {_MARGIN:g} point of dense"
 
 
 def _mean(stat: Stat | None) -> float | None:

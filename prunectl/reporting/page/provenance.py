@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prunectl.checkpoints.header import base_name
-from prunectl.reporting.history import method
+from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source
 
 
@@ -21,34 +21,34 @@ class Member:
 
 
 @dataclass(eq=False)
-class Step:
+class CommandStep:
     """A command that was run `count` times on what the step above left, and the checkpoints that it made."""
 
     label: str
     count: int = 0
     members: list[Member] = field(default_factory=list)
-    children: dict[str, "Step"] = field(default_factory=dict)
+    children: dict[str, "CommandStep"] = field(default_factory=dict)
 
 
-def tree(sources: Sequence[Source]) -> list[Step]:
+def tree(sources: Sequence[Source]) -> list[CommandStep]:
     """The first commands, with those that followed as children; equal commands with other seeds and targets are one."""
-    root = Step("")
+    root = CommandStep("")
     seen: set[tuple[int, str]] = set()
     for source in sources:
         at = root
         for i, entry in enumerate(source.history, 1):
-            at = at.children.setdefault(_label(entry), Step(_label(entry)))
+            at = at.children.setdefault(_label(entry), CommandStep(_label(entry)))
             until = (id(at), json.dumps(source.history[:i], sort_keys=True))
             if until not in seen:
                 seen.add(until)
                 at.count += 1
         if source.history:
             last = source.history[-1]
-            at.members.append(Member(base_name(source.path), source.sha256 or "", command(last), _versions(last)))
+            at.members.append(Member(base_name(source.path), source.sha256 or "", command_line(last), _versions(last)))
     return list(root.children.values())
 
 
-def command(entry: dict[str, Any]) -> str:
+def command_line(entry: dict[str, Any]) -> str:
     """A command with its options, those that are off left out."""
     given = {k: v for k, v in entry.get("options", {}).items() if v is not False and v not in (None, [], {}, "")}
     return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
@@ -61,7 +61,7 @@ def version_sets(sources: Sequence[Source]) -> list[str]:
 
 def seeds(sources: Sequence[Source]) -> list[str]:
     """Every seed, in order."""
-    found = {str(seed) for one in sources if (seed := method(one.history).seed) is not None}
+    found = {str(seed) for one in sources if (seed := pruning_method(one.history).seed) is not None}
     return sorted(found, key=lambda text: (len(text), text))
 
 

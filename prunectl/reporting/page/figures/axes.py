@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from prunectl.reporting.curves import Point, Row, RowValue, Setting
-from prunectl.reporting.rows import images_of
+from prunectl.reporting.curves import Point, RowValue, Setting
+from prunectl.reporting.rows import ReportRow, images_of
 from prunectl.reporting.sources import Sources
 
 
 @dataclass(frozen=True)
-class Axis:
+class SavingAxis:
     """What accuracy is drawn against: a value of each operating point.
 
     `better` says which end is better. The scale `times` is a logarithmic axis of 2x, 4x, ...; `zero` begins at 0.
@@ -54,27 +54,27 @@ CLOSE = Measure("close", "close to dense: top-1 accuracy", lambda row: row["accu
 TOP5 = Measure("top5", "top-5 accuracy", lambda row: row["top5"])
 
 AXES = (
-    Axis(
+    SavingAxis(
         "weights",
         "fewer weights (dense / kept); above: weight sparsity",
         _mean("compression"),
         "times",
         note="Compression: the prunable weights of the dense network over those kept.",
     ),
-    Axis(
+    SavingAxis(
         "nodes",
         "node sparsity (%)",
         _mean("node_sparsity", 100),
         note="Channels and neurons that are gone, or that no path of kept weights reaches.",
     ),
-    Axis(
+    SavingAxis(
         "flops",
         "fewer FLOPs, pruned weights left out (dense / left)",
         _mean("speedup"),
         "times",
         note="The theoretical speed-up: a bound that only hardware for sparse weights comes near.",
     ),
-    Axis(
+    SavingAxis(
         "size",
         "size (KB, smaller to the right), pruned weights left out",
         _mean("compressed_bytes", 1e-3),
@@ -82,7 +82,7 @@ AXES = (
         "less",
         "A bit for every entry that can be pruned, and the values of those kept.",
     ),
-    Axis(
+    SavingAxis(
         "latency",
         "time for one image (ms)",
         _time,
@@ -93,7 +93,7 @@ AXES = (
 )
 
 
-def training_axis(setting: Setting) -> Axis:
+def training_axis(setting: Setting) -> SavingAxis:
     """How many times fewer FLOPs all trainings took that led to a network, beside the dense one's."""
     dense = setting.dense.stat("training_flops") if setting.dense else None
 
@@ -101,7 +101,7 @@ def training_axis(setting: Setting) -> Axis:
         spent = point.stat("training_flops")
         return dense.mean / spent.mean if dense and spent else None
 
-    return Axis(
+    return SavingAxis(
         "training",
         "fewer training FLOPs (dense / own)",
         value,
@@ -148,7 +148,7 @@ def _of(means: dict[str, float]) -> RowValue:
 
 
 def _robust(attack: str, eps: float) -> RowValue:
-    def value(row: Row) -> float | None:
+    def value(row: ReportRow) -> float | None:
         results = (row["robust"] or {}).get(attack, [])
         return next((r["robust_accuracy"] for r in results if r["eps"] == eps), None)
 

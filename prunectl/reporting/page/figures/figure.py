@@ -114,7 +114,7 @@ class Figure:
     rows: tuple[tuple[Any, ...], ...]
 
 
-def plain(text: str) -> str:
+def escape_math(text: str) -> str:
     """A text in which matplotlib sees no formula."""
     return text.replace("$", r"\$")
 

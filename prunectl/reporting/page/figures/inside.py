@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prunectl.reporting.findings import Layer, Values
-from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, plain, to_svg
+from prunectl.reporting.findings import Distribution, Layer
+from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, escape_math, to_svg
 
 _LINE = 0.23
 """Inches for a layer."""
@@ -63,7 +63,7 @@ def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str
     return Figure(name, "The network before and after", caption, alt, svg, ("layer", "dense", "left"), tuple(rows))
 
 
-def histogram(after: Values | None, before: Values | None, *, what: str, prefix: str) -> Figure | None:
+def histogram(after: Distribution | None, before: Distribution | None, *, what: str, prefix: str) -> Figure | None:
     """How the values are distributed, on a logarithmic count."""
     shown = [(label, v) for label, v in (("dense network", before), (what, after)) if v is not None]
     if not shown:
@@ -97,7 +97,7 @@ def histogram(after: Values | None, before: Values | None, *, what: str, prefix:
     return Figure(name, title, "Counts on a logarithmic axis.", alt, svg, ("of", "from", "to", "count"), rows)
 
 
-def by_rank(found: Values, *, what: str, prefix: str) -> Figure | None:
+def by_rank(found: Distribution, *, what: str, prefix: str) -> Figure | None:
     """The absolute values sorted, the largest first, and where pruning cut; None where all are 0."""
     positive = [(rank, value) for rank, value in found.ranked if value > 0]
     if not positive:
@@ -140,7 +140,7 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, prefix:
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        words = [plain(name) for name in classes]
+        words = [escape_math(name) for name in classes]
         axes.set_xticks(range(count), words, rotation=90 if max(map(len, classes)) > 2 else 0)
         axes.set_yticks(range(count), words)
         axes.tick_params(length=0)
@@ -168,4 +168,4 @@ def _cells(axes: Any, table: Sequence[Sequence[int]]) -> None:
 
 def _short(name: str) -> str:
     """The end of a long name."""
-    return plain(name if len(name) <= 22 else "…" + name[-21:])
+    return escape_math(name if len(name) <= 22 else "…" + name[-21:])

@@ -5,14 +5,14 @@ from typing import Any
 
 from prunectl.reporting.curves import Point, Series, Setting, pareto
 from prunectl.reporting.formats import share_text, target_text
-from prunectl.reporting.page.figures.axes import Axis, Measure
+from prunectl.reporting.page.figures.axes import Measure, SavingAxis
 from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Styles, drawing, to_svg
 
 _FEW = 5.0
 """Percentage points."""
 
 
-def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
+def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
     """The figure of one axis; None where nothing was measured on it, or nothing varies."""
     lines = {s: _line(s, axis, measure) for s in setting.series}
     lines = {series: line for series, line in lines.items() if line}
@@ -54,29 +54,29 @@ _RING: dict[str, Any] = {
     "markeredgewidth": 0.9,
 }
 
-Entry = tuple[float, Any, Point]
+_Plotted = tuple[float, Any, Point]
 """x, the `Stat` upwards, the operating point."""
 
 
-def _line(series: Series, axis: Axis, measure: Measure) -> list[Entry]:
+def _line(series: Series, axis: SavingAxis, measure: Measure) -> list[_Plotted]:
     found = [(axis.value(point), point.stat(measure.value), point) for point in series.points]
     return [(x, y, point) for x, y, point in found if x is not None and y is not None]
 
 
-def _dense(setting: Setting, axis: Axis, measure: Measure) -> Entry | None:
+def _dense(setting: Setting, axis: SavingAxis, measure: Measure) -> _Plotted | None:
     if setting.dense is None:
         return None
     x, y = axis.value(setting.dense), setting.dense.stat(measure.value)
     return None if x is None or y is None else (x, y, setting.dense)
 
 
-def _spreads(every: Sequence[Entry], dense: Entry, near: float) -> bool:
+def _spreads(every: Sequence[_Plotted], dense: _Plotted, near: float) -> bool:
     """Whether some points are so low that those close to the dense network are not told apart."""
     return any(dense[1].mean - y.mean > 3 * near / 100 for _, y, _ in every)
 
 
 def _draw(
-    axes: Any, lines: Mapping[Series, list[Entry]], dense: Entry | None, styles: Styles, *, joined: bool
+    axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, *, joined: bool
 ) -> list[Hover]:
     """Dense baseline, then a line and a band for every method; points with whiskers where they are not `joined`."""
     hovers = []
@@ -115,7 +115,7 @@ def _room(axes: Any) -> None:
     axes.set_ylim(low, max(high, low + _FEW))
 
 
-def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:
+def _scale(axes: Any, axis: SavingAxis, xs: Sequence[float]) -> None:
     """The scale that the field uses for this axis, with ticks that are read at a glance."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ def _decades(low: float, high: float) -> list[float]:
     return inside if len(inside) <= 7 else [x for x in inside if f"{x:e}"[0] == "1"]
 
 
-def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -> str:
+def _alt(title: str, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None) -> str:
     """What the figure shows, in a sentence or two."""
     parts = [
         f"{series.label} goes from {share_text(line[0][1])} to {share_text(line[-1][1])} percent"
@@ -179,7 +179,9 @@ def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -
     return f"Line chart: {title}. " + "; ".join(parts) + "." + base
 
 
-def _numbers(lines: Mapping[Series, list[Entry]], dense: Entry | None, front: set[int]) -> tuple[tuple[Any, ...], ...]:
+def _numbers(
+    lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, front: set[int]
+) -> tuple[tuple[Any, ...], ...]:
     found: list[tuple[Any, ...]] = []
     if dense:
         x, y, _ = dense

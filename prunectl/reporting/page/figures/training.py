@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunectl.reporting.curves import Setting
-from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Styles, drawing, plain, to_svg
+from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Styles, drawing, escape_math, to_svg
 from prunectl.reporting.sources import Source, Sources
 
-Record = dict[str, Any]
+LogRecord = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Course:
     """The trainings that led to a network, one after the other: records with `total_step` and `total_flops`."""
 
-    records: tuple[Record, ...]
+    records: tuple[LogRecord, ...]
     events: tuple[tuple[int, int, str], ...]
     """(step, FLOPs, what pruned)."""
 
@@ -85,7 +85,7 @@ _PANELS = (
 
 def course(source: Source, lineage: Sequence[Source]) -> Course:
     """Put the logs of a network and its ancestors together."""
-    records: list[Record] = []
+    records: list[LogRecord] = []
     events: list[tuple[int, int, str]] = []
     step = flops = 0
     for one in (*lineage, source):
@@ -140,7 +140,7 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
         if events:
             at, what = events[0]
             axes.annotate(
-                f" {plain(what)}" if len(events) == 1 else f" {len(events)} prunings",
+                f" {escape_math(what)}" if len(events) == 1 else f" {len(events)} prunings",
                 (at, 1.0),
                 xycoords=("data", "axes fraction"),
                 va="bottom",
@@ -158,7 +158,7 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
     return Figure(name, panel.title, panel.caption, alt, svg, ("line", panel.x, panel.unit), numbers)
 
 
-def _points(records: Sequence[Record], panel: _Panel, key: str) -> list[tuple[float, float]]:
+def _points(records: Sequence[LogRecord], panel: _Panel, key: str) -> list[tuple[float, float]]:
     return [(r[panel.x], r[key] * panel.scale) for r in records if isinstance(r.get(key), int | float)]
 
 

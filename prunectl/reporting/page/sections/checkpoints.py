@@ -1,12 +1,12 @@
 """All checkpoints as a table."""
 
 from pathlib import Path
-from typing import Any
 
 from prunectl.checkpoints.header import base_name
 from prunectl.reporting.formats import robust_text
 from prunectl.reporting.page.blocks import Cell, Section, Table
 from prunectl.reporting.page.data import PageData
+from prunectl.reporting.rows import ReportRow
 from prunectl.reporting.sources import Source
 
 _NUMBERS = (
@@ -38,7 +38,7 @@ def checkpoints_section(data: PageData) -> Section:
     )
 
 
-def _row(source: Source, row: dict[str, Any]) -> tuple[Cell, ...]:
+def _row(source: Source, row: ReportRow) -> tuple[Cell, ...]:
     seed = row["seed"]
     return (
         Cell(base_name(Path(row["checkpoint"]))),
