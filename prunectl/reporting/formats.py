@@ -1,4 +1,4 @@
-"""A report for machines and papers: comma-separated values, Markdown, LaTeX."""
+"""A report as comma-separated values, Markdown and LaTeX."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ _LATEX = str.maketrans(
 
 
 def as_csv(rows: Sequence[ReportRow]) -> str:
-    """Comma-separated, one line of column names; `robust` as `attack@eps=accuracy` parts."""
+    """Comma-separated values under a line of column names; `robust` holds `attack@eps=accuracy` parts."""
     return table_csv(
         COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
     ).rstrip("\n")
@@ -32,7 +32,7 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def as_markdown(rows: Sequence[ReportRow]) -> str:
-    """A table for a README."""
+    """A Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
         cells = [robust_text(row) if key == "robust" else _cell(row[key]) for key in COLUMNS]
@@ -41,7 +41,7 @@ def as_markdown(rows: Sequence[ReportRow]) -> str:
 
 
 def as_latex(settings: Sequence[Setting]) -> str:
-    """A table for a paper (`booktabs`): operating points, mean and standard deviation over seeds."""
+    """A LaTeX table for `booktabs`: operating points with mean and standard deviation over seeds."""
     lines = [
         r"\begin{tabular}{llrrrrr}",
         r"\toprule",
@@ -56,12 +56,12 @@ def as_latex(settings: Sequence[Setting]) -> str:
 
 
 def target_text(target: float | str | None) -> str:
-    """A target as a person writes it."""
+    """A target as text, empty without one."""
     return "" if target is None else f"{target:g}" if isinstance(target, float) else target
 
 
 def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> str:
-    """A share as `97.10 ± 0.25` percent, without a deviation where there is one seed."""
+    """A share in percent, as `97.10 ± 0.25`; one seed has no deviation."""
     if stat is None:
         return "-"
     mean = f"{100 * stat.mean:.{digits}f}"
@@ -69,7 +69,7 @@ def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> 
 
 
 def robust_text(row: ReportRow) -> str:
-    """Robust accuracies in one cell."""
+    """All robust accuracies of a row, for one cell."""
     attacks: dict[str, list[dict[str, Any]]] = row["robust"] or {}
     parts = [f"{name}@{r['eps']:.4g}={r['robust_accuracy']:.4f}" for name, results in attacks.items() for r in results]
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What the history of a checkpoint says: how it was pruned, to what target, with which seed."""
+"""The pruning method in the history of a checkpoint: criterion, target, seed and recipe."""
 
 import json
 from collections import Counter
@@ -10,17 +10,17 @@ from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold")
 _VARIES = {"seed", "device"}
-"""Options in which runs of one recipe may differ, as they do in the target of the last pruning."""
+"""Options in which runs of one recipe may differ, besides the target of the last pruning."""
 
 History = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class PruningMethod:
-    """How a network was made. Without a criterion it is dense.
+    """How a network was made; without a criterion it is dense.
 
-    `target` is a sparsity, or a text such as `flops 4x`; `when` is before, during or after training; `recipe` is equal
-    for runs that differ in seed and target alone.
+    `target` is a sparsity, or a text such as `flops 4x`. `when` is before, during or after training. `recipe` is equal
+    for runs that differ only in seed and target.
     """
 
     criterion: str | None
@@ -32,7 +32,7 @@ class PruningMethod:
 
 
 def pruning_method(history: History) -> PruningMethod:
-    """Read a history."""
+    """The method in a history."""
     prunings = [(i, entry["options"]) for i, entry in enumerate(history) if "criterion" in entry.get("options", {})]
     trainings = [i for i, entry in enumerate(history) if entry["command"] == "train"]
     when = None
@@ -53,7 +53,7 @@ def pruning_method(history: History) -> PruningMethod:
 
 
 def step(entry: dict[str, Any]) -> str:
-    """One command of a history in a word or two."""
+    """One command of a history, abbreviated, as `prune(snip 0.9)`."""
     options = entry.get("options", {})
     if entry["command"] == "prune":
         return f"prune({options.get('criterion')} {_target(options)})"
@@ -65,7 +65,7 @@ def step(entry: dict[str, Any]) -> str:
 
 
 def differences(recipes: Sequence[str]) -> list[str]:
-    """A few words for each recipe that tell it from the others."""
+    """A short text for each recipe that distinguishes it from the others."""
     flat = [_flat(json.loads(recipe)) for recipe in recipes]
     chains = [" ".join(command for command, _ in json.loads(recipe)) for recipe in recipes]
     if len(set(chains)) == len(recipes):
@@ -82,7 +82,7 @@ def differences(recipes: Sequence[str]) -> list[str]:
 
 
 def _target(options: dict[str, Any]) -> float | str | None:
-    """What was asked for."""
+    """The target in the options of a pruning."""
     budget = next((f"{kind} {options[kind]}" for kind in BUDGETS if options.get(kind) is not None), None)
     if budget is not None:
         return budget
@@ -94,7 +94,7 @@ def _target(options: dict[str, Any]) -> float | str | None:
 
 
 def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
-    """What runs of one recipe have in common; of a training that the clock stopped, that it was."""
+    """The options that runs of one recipe share; a training that a time limit stopped has `fewer` steps."""
     varies = {*_VARIES, *(TARGETS if aims else ())}
     fixed = {key: value for key, value in options.items() if key not in varies}
     if "total_steps" in fixed and "steps" in fixed:
@@ -104,19 +104,19 @@ def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class _Option:
-    """An option of the command at this place in a history."""
+    """An option of the command at this position in a history."""
 
     place: int
     command: str
     name: str
 
     def said(self, often: Mapping[str, int]) -> str:
-        """Its name, with its command where others have the same."""
+        """The name, preceded by the command where several options have the same name."""
         return self.name if often[self.name] < 2 else f"{self.command} {self.place}: {self.name}"
 
 
 def _flat(entries: list[Any]) -> dict[_Option, Any]:
-    """All options of a recipe."""
+    """The options of all commands of a recipe."""
     found: dict[_Option, Any] = {}
     for place, (command, options) in enumerate(entries, 1):
         for key, value in options.items():

@@ -1,4 +1,4 @@
-"""What a page shows of the inside of one network."""
+"""The analysis of one network for the page."""
 
 import io
 
@@ -27,7 +27,7 @@ from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.report_folders import TRAIN, checkpoint, measure
 
 
-def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
+def test_layers_of_a_shrunk_network_have_the_shapes_of_the_dense_ones(net, tmp_path):
     masked = whole_masks(read(tmp_path / "net.prune.safetensors"))
     small = whole_masks(read(tmp_path / "net.prune.shrink.safetensors"))
     assert {name: mask.shape for name, mask in small.items()} == {name: mask.shape for name, mask in masked.items()}
@@ -44,7 +44,7 @@ def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
     assert [layer.left for layer in found] == [int(mask.any(1).sum()) for mask in small.values()]
 
 
-def test_a_picture_is_see_through_where_nothing_is_kept():
+def test_a_picture_is_transparent_where_nothing_is_kept():
     pixels = Image.open(io.BytesIO(heatmap(torch.tensor([[0.0, 0.5], [1.0, 2.0]]))))
     assert pixels.tobytes() == bytes([0, 114, 178, 0, 0, 114, 178, 128, 0, 114, 178, 255, 0, 114, 178, 255])
 
@@ -95,7 +95,7 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     )
     assert (found.weights.count, found.before.count) == (5324, 266_200)
     assert found.before.kept == 5324
-    assert found.missing == {"scores": "No net.prune.scores.safetensors lies beside the checkpoint or its ancestors."}
+    assert found.missing == {"scores": "No scores: there is no net.prune.scores.safetensors, and none for an ancestor."}
     assert len(found.samples) == 8
     assert [(t.network, t.runtime, t.batch) for t in found.speed.timings] == [
         (name, "torch", batch) for batch in (1, 64) for name in ("dense", "masked", "shrunk")
@@ -121,7 +121,9 @@ def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     save_file({"other": torch.ones(3)}, tmp_path / "net.scores.safetensors")
     found = look(source, sources.lineage[source.path], run=False)
     assert found.scores is None
-    assert found.missing["scores"].endswith("net.scores.safetensors does not read, or holds scores of another network.")
+    assert found.missing["scores"].endswith(
+        "net.scores.safetensors cannot be read, or holds scores of another network."
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, ke
     assert "new.scores.safetensors exists" in refused(*line)
 
 
-def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
+def test_adversarial_examples_are_shown_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
     tensors["adversarial_prediction"] = torch.tensor([7, 8, 9])
@@ -179,15 +181,15 @@ def test_reasons_name_what_holds_a_small_network_back():
     networks = {"dense": torch.nn.Linear(64, 64), "shrunk": torch.nn.Linear(64, 13)}
     found = reasons([time("dense", 1e-3), time("masked", 1e-3), time("shrunk", 0.9e-3)], networks, (1, 4, 64))
     assert found == [
-        "Masked: no faster than dense, whose kernels multiply by the zeros; only removed nodes save time.",
-        "Shrunk, batch 1: 1.11x of the 4.92x that its FLOPs promise. Likely: too small: the dense network takes "
-        "1.00 ms, most of it between the operations; memory-bound: 2.0 FLOPs for every byte of weights that is read; "
-        "odd widths: 1 of 1 layers have no multiple of 8 outputs (prune --multiple-of 8).",
+        "Masked: no faster than dense: the same kernels multiply by the zeros. Only removed nodes save time.",
+        "Shrunk, batch 1: 1.11x faster, while its FLOPs promise 4.92x. Likely: too small: the dense network takes "
+        "1.00 ms, most of it overhead between operations; memory-bound: only 2.0 FLOPs per byte of weights; "
+        "odd widths: the outputs of 1 of 1 layers are not a multiple of 8 (`prunectl prune --multiple-of 8`).",
     ]
     assert reasons([time("dense", 1e-3), time("shrunk", 0.2e-3)], networks, (1, 4, 64)) == []
 
 
-def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, refused, monkeypatch):
+def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path, raw, refused, monkeypatch):
     def fails(path):
         raise UntrustedCode(f"{path} names code of its own")
 

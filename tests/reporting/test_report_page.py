@@ -1,4 +1,4 @@
-"""The page: one file that holds all it needs."""
+"""The page: one file without external resources."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def elements(swept):
     return Elements(swept)
 
 
-def test_it_asks_no_network_for_anything(swept, elements):
+def test_it_loads_nothing_from_a_network(swept, elements):
     links = [a[key] for _, a in elements.all for key in ("src", "href", "xlink:href", "action", "data") if a.get(key)]
     assert len(links) > 50
     assert {link[:5] for link in links if not link.startswith("#")} == {"data:"}
@@ -75,7 +75,7 @@ def test_every_id_is_unique_and_every_reference_has_a_target(swept, elements):
     assert wanted - set(ids) == set()
 
 
-def test_every_figure_says_what_it_shows_and_holds_its_data(elements):
+def test_every_figure_has_an_alternative_text_and_its_data(elements):
     charts = [a for a in elements.named("svg") if a.get("role") == "img"]
     assert len(charts) == 17
     assert all(len(chart["aria-label"]) > 20 for chart in charts)
@@ -104,8 +104,8 @@ def test_every_figure_says_what_it_shows_and_holds_its_data(elements):
     assert [row[6] for row in table[2:]] == ["True", "True", "False", "False"]
 
 
-def test_what_is_amiss_and_what_is_missing_stands_on_it(elements):
-    assert "dense-s0.log.jsonl: line 4 does not read (cut off?); left out" in elements.text
+def test_it_shows_notices_and_says_what_is_missing(elements):
+    assert "dense-s0.log.jsonl: line 4 is not a complete record; left out" in elements.text
     assert "The inside of the network was not analysed." in elements.text
     assert "fewer: magnitude (2), random (2)" in elements.text
     assert (

@@ -1,4 +1,4 @@
-"""How weights and scores are distributed."""
+"""The distribution of weights and scores."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from prunectl.reporting.findings import Distribution
 
 _BINS = 60
 _RANKS = 200
-"""Points of a curve by rank, evenly spread over the logarithm of the rank."""
+"""Points of the curve by rank, evenly spaced in the logarithm of the rank."""
 
 
 def distribution(numbers: Tensor, *, kept: int) -> Distribution | None:
-    """Histogram of some numbers (one dimension), and the absolute ones by rank; None without any."""
+    """The distribution of a vector of numbers, infinite ones and NaN left out; None without any."""
     numbers = numbers[torch.isfinite(numbers)].float()
     count = len(numbers)
     if not count:
@@ -35,9 +35,9 @@ def distribution(numbers: Tensor, *, kept: int) -> Distribution | None:
 
 
 def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | None) -> Distribution | None:
-    """The scores in a file: parameter name -> tensor, or those of `nodes`, of which this share is pruned.
+    """The scores in a file: one tensor for each parameter, or a vector `nodes` of which `node_sparsity` is pruned.
 
-    None where it does not read, or fits another network.
+    None where the file cannot be read, or holds the scores of another network.
     """
     try:
         scores = load_file(path)

@@ -52,9 +52,9 @@ def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
     try:
         small = shrink(checkpoint)
     except PrunectlError as error:
-        return networks, [f"It could not be shrunk: {error}."]
+        return networks, [f"The network could not be shrunk: {error}."]
     if not small.history[-1]["result"]["removed"]:
-        return networks, ["No node is free of weights: there is nothing that `prunectl shrink` could remove."]
+        return networks, ["Every node keeps some weight, so `prunectl shrink` has nothing to remove."]
     networks["shrunk"] = small.model.eval()
     return networks, []
 

@@ -1,4 +1,4 @@
-"""Where the checkpoints come from: a tree of the commands that made them."""
+"""The tree of the commands that made the checkpoints."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from prunectl.reporting.sources import Source
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint at the end of its commands."""
+    """A checkpoint with the last command of its history."""
 
     name: str
     sha256: str
@@ -22,7 +22,7 @@ class Member:
 
 @dataclass(eq=False)
 class CommandStep:
-    """A command that was run `count` times on what the step above left, and the checkpoints that it made."""
+    """A command that ran `count` times on the results of its parent, and the checkpoints that it wrote."""
 
     label: str
     count: int = 0
@@ -31,7 +31,7 @@ class CommandStep:
 
 
 def tree(sources: Sequence[Source]) -> list[CommandStep]:
-    """The first commands, with those that followed as children; equal commands with other seeds and targets are one."""
+    """The first commands, with later ones as children; commands that differ only in seed or target are one step."""
     root = CommandStep("")
     seen: set[tuple[int, str]] = set()
     for source in sources:
@@ -49,18 +49,18 @@ def tree(sources: Sequence[Source]) -> list[CommandStep]:
 
 
 def command_line(entry: dict[str, Any]) -> str:
-    """A command with its options, those that are off left out."""
+    """A command with its options, without those that are off."""
     given = {k: v for k, v in entry.get("options", {}).items() if v is not False and v not in (None, [], {}, "")}
     return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
 
 
 def version_sets(sources: Sequence[Source]) -> list[str]:
-    """Every set of versions that made a checkpoint."""
+    """Every set of library versions that made a checkpoint."""
     return list(dict.fromkeys(text for one in sources for entry in one.history if (text := _versions(entry))))
 
 
 def seeds(sources: Sequence[Source]) -> list[str]:
-    """Every seed, in order."""
+    """Every seed, sorted."""
     found = {str(seed) for one in sources if (seed := pruning_method(one.history).seed) is not None}
     return sorted(found, key=lambda text: (len(text), text))
 

@@ -1,4 +1,4 @@
-"""Accuracy against what was saved: one line for every method, with a band over seeds."""
+"""Accuracy against a saving: one line for each method, with a band over its seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _FEW = 5.0
 
 
 def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
-    """The figure of one axis; None where nothing was measured on it, or nothing varies."""
+    """The figure of one saving; None where it was not measured, or is equal for all networks."""
     lines = {s: _line(s, axis, measure) for s in setting.series}
     lines = {series: line for series, line in lines.items() if line}
     every = [entry for line in lines.values() for entry in line]
@@ -55,7 +55,7 @@ _RING: dict[str, Any] = {
 }
 
 _Plotted = tuple[float, Any, Point]
-"""x, the `Stat` upwards, the operating point."""
+"""The saving, the `Stat` of the accuracy, and the operating point."""
 
 
 def _line(series: Series, axis: SavingAxis, measure: Measure) -> list[_Plotted]:
@@ -71,14 +71,14 @@ def _dense(setting: Setting, axis: SavingAxis, measure: Measure) -> _Plotted | N
 
 
 def _spreads(every: Sequence[_Plotted], dense: _Plotted, near: float) -> bool:
-    """Whether some points are so low that those close to the dense network are not told apart."""
+    """Whether some points are so low that those close to the dense network overlap."""
     return any(dense[1].mean - y.mean > 3 * near / 100 for _, y, _ in every)
 
 
 def _draw(
     axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, *, joined: bool
 ) -> list[Hover]:
-    """Dense baseline, then a line and a band for every method; points with whiskers where they are not `joined`."""
+    """Draw the dense baseline, then a line with a band for each method, or points with whiskers if not `joined`."""
     hovers = []
     if dense:
         x, y, point = dense
@@ -108,7 +108,7 @@ def _draw(
 
 
 def _room(axes: Any) -> None:
-    """Show no less than a few points, in which seeds differ, and nothing beyond 100 %."""
+    """Show a range of at least a few percentage points, the size of seed noise, and nothing beyond 100 %."""
     low, high = axes.get_ylim()
     more = max(_FEW - (high - low), 0) / 2
     low, high = max(low - more, -0.5), min(high + more, 101.5)
@@ -116,7 +116,7 @@ def _room(axes: Any) -> None:
 
 
 def _scale(axes: Any, axis: SavingAxis, xs: Sequence[float]) -> None:
-    """The scale that the field uses for this axis, with ticks that are read at a glance."""
+    """Set the usual scale of this axis, with round ticks."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
 
     if axis.scale in {"times", "log"}:
@@ -146,7 +146,7 @@ _SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 
 def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
-    """Those of the ticks within the values that leave room for a label each on a logarithmic axis."""
+    """The ticks within the values that leave room for their labels on a logarithmic axis."""
     room = (max(high, 2) / max(low, 1e-9)) ** 0.115
     found: list[float] = []
     for tick in ticks:
@@ -156,7 +156,7 @@ def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[float]:
-    """Powers of two that span the values, at most eight of them."""
+    """At most eight powers of two within the values."""
     exponents = range(-10, 24)
     inside = [2.0**e for e in exponents if low / 1.2 <= 2.0**e <= high * 1.2]
     every = -(-len(inside) // 8) or 1
@@ -170,7 +170,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _alt(title: str, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None) -> str:
-    """What the figure shows, in a sentence or two."""
+    """The figure in a sentence or two."""
     parts = [
         f"{series.label} goes from {share_text(line[0][1])} to {share_text(line[-1][1])} percent"
         for series, line in lines.items()

@@ -1,4 +1,4 @@
-"""What a training went through: of one network with all that came before it, and of all networks side by side."""
+"""Training curves: of one network with its ancestors, and of all runs together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ LogRecord = dict[str, Any]
 
 @dataclass(frozen=True)
 class Course:
-    """The trainings that led to a network, one after the other: records with `total_step` and `total_flops`."""
+    """The logs of the trainings that led to a network, in sequence, with `total_step` and `total_flops`."""
 
     records: tuple[LogRecord, ...]
     events: tuple[tuple[int, int, str], ...]
-    """(step, FLOPs, what pruned)."""
+    """Prunings: (step, FLOPs, criterion)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Panel:
     x: str = "total_step"
     scale: float = 1.0
     zero: bool = False
-    """Whether the axis begins at 0."""
+    """Whether the axis starts at 0."""
     caption: str = ""
 
 
@@ -69,7 +69,7 @@ _PANELS = (
         "images per second",
         (_Line("images per second", "rate", {"color": SERIES[5]}),),
         zero=True,
-        caption="Images over the time since the last record; evaluation at the end of an epoch is in it.",
+        caption="Images divided by the time since the last record, which includes evaluation at the end of an epoch.",
     ),
     _Panel(
         "memory",
@@ -78,13 +78,13 @@ _PANELS = (
         (_Line("memory", "memory_bytes", {"color": SERIES[6]}),),
         scale=1e-6,
         zero=True,
-        caption="Allocated on the GPU, or resident in the process on a CPU, since the program began.",
+        caption="The peak since the program started: allocated on the GPU, or resident in the process on a CPU.",
     ),
 )
 
 
 def course(source: Source, lineage: Sequence[Source]) -> Course:
-    """Put the logs of a network and its ancestors together."""
+    """Join the logs of a network and its ancestors."""
     records: list[LogRecord] = []
     events: list[tuple[int, int, str]] = []
     step = flops = 0
@@ -115,7 +115,7 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
 
 
 def panels(found: Course, *, prefix: str) -> list[Figure]:
-    """The figures of one course; a panel without numbers is left out."""
+    """The figures of one course, without panels that have no numbers."""
     made = [_panel(found, panel, f"{prefix}-{panel.name}") for panel in _PANELS]
     return [figure for figure in made if figure is not None]
 
@@ -170,7 +170,7 @@ def _flops_unit(most: float) -> tuple[str, float]:
 
 
 def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: str, suffix: str = "") -> Figure | None:
-    """Evaluation accuracy over cumulative FLOPs of every run, in the colours of the methods."""
+    """The evaluation accuracy of every run over cumulative FLOPs, in the colours of the methods."""
     by_path = {str(source.path): source for source in sources.given}
     runs: list[tuple[str, int | None, Callable[[], dict[str, Any]], list[tuple[float, float]]]] = []
 
@@ -202,6 +202,6 @@ def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: s
         axes.set_ylabel("evaluation accuracy (%)")
         svg = to_svg(figure, name, alt)
     numbers = tuple((label, i, x, y) for i, (label, _, _, points) in enumerate(runs) for x, y in points)
-    caption = "One line for every run, a value for every epoch; trainings before pruning are in it."
+    caption = "One line for each run, one value for each epoch, including trainings before pruning."
     title = f"Evaluation accuracy over cumulative FLOPs, all runs{suffix}"
     return Figure(name, title, caption, alt, svg, ("method", "run", "total_flops", "evaluation accuracy %"), numbers)

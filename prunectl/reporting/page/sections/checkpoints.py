@@ -1,4 +1,4 @@
-"""All checkpoints as a table."""
+"""The table of all checkpoints."""
 
 from pathlib import Path
 
