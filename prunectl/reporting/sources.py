@@ -105,7 +105,7 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         elif len(paths) == 1 or not _sidecar(path):
             found.append(path)
     if not found:
-        raise FileError("these files belong to checkpoints but are none; give a NAME.safetensors")
+        raise FileError("only sidecar files were given; give a NAME.safetensors")
     return list(dict.fromkeys(found))
 
 

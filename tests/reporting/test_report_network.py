@@ -182,8 +182,9 @@ def test_reasons_name_what_holds_a_small_network_back():
     found = reasons([time("dense", 1e-3), time("masked", 1e-3), time("shrunk", 0.9e-3)], networks, (1, 4, 64))
     assert found == [
         "Masked: no faster than dense: the same kernels multiply by the zeros. Only removed nodes save time.",
-        "Shrunk, batch 1: 1.11x faster, while its FLOPs promise 4.92x. Likely: too small: the dense network takes "
-        "1.00 ms, most of it overhead between operations; memory-bound: only 2.0 FLOPs per byte of weights; "
+        "Shrunk, batch 1: 1.11x the speed of dense, while its FLOPs promise 4.92x. Likely: too small: the dense "
+        "network takes 1.00 ms, most of it overhead between operations; memory-bound: only 2.0 FLOPs per byte of "
+        "weights; "
         "odd widths: the outputs of 1 of 1 layers are not a multiple of 8 (`prunectl prune --multiple-of 8`).",
     ]
     assert reasons([time("dense", 1e-3), time("shrunk", 0.2e-3)], networks, (1, 4, 64)) == []
@@ -198,13 +199,13 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
     assert (ran.code, ran.out) == (0, "page.html\n")
     assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
     assert "The inside of the network was not analysed." in (tmp_path / "page.html").read_text()
-    told = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
-    assert told == "prunectl: net.safetensors names code of its own\n"
+    error = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
+    assert error == "prunectl: net.safetensors names code of its own\n"
 
 
 def test_inside_names_a_checkpoint_that_is_there(net, refused):
-    told = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
-    assert told == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
+    error = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
+    assert error == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
 
 
 def test_the_page_looks_into_the_last_network_that_was_measured(tmp_path):

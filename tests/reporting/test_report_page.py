@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from prunectl.reporting.page.blocks import Section
 from prunectl.reporting.page.data import page_data
 from prunectl.reporting.page.figures import inside
 from prunectl.reporting.page.figures.figure import Hover, drawing, to_svg
@@ -17,7 +18,7 @@ from prunectl.reporting.page.figures.training import course
 from prunectl.reporting.page.page import page, render
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.page.sections.robust import robust_section
-from prunectl.reporting.page.sections.table import SECTIONS
+from prunectl.reporting.page.sections.table import SECTIONS, Entry
 from prunectl.reporting.sources import collect
 from tests.helpers.report_folders import TRAIN, checkpoint, measure, sweep
 
@@ -125,6 +126,19 @@ def sections(elements):
 def test_sections_are_in_the_order_of_their_table(elements):
     assert sections(elements) == (ANCHORS, ANCHORS)
     assert [entry.anchor for entry in SECTIONS] == [anchor.removeprefix("s0-") for anchor in ANCHORS]
+
+
+def test_a_section_is_a_function_and_a_line_of_the_table(tmp_path, monkeypatch):
+    checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
+
+    def counted(data):
+        return Section("New", notes=[f"{len(data.rows)} row"])
+
+    table = (Entry("new", counted), Entry("nothing", lambda data: None), Entry("each", counted, per_setting=True))
+    monkeypatch.setattr("prunectl.reporting.page.page.SECTIONS", table)
+    found = Elements(page([tmp_path]))
+    assert sections(found) == (["new"], ["new"])  # nothing was measured: there is no setting
+    assert "1 row" in found.text
 
 
 def test_every_setting_has_its_trade_off_and_its_robustness(tmp_path):

@@ -38,7 +38,7 @@ def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape:
             continue
         why = _why(small, at["dense", "torch", batch], flops["shrunk"] * batch, batch)
         if why:
-            gain = f"{times:.2f}x faster, while its FLOPs promise {promised:.2f}x"
+            gain = f"{times:.2f}x the speed of dense, while its FLOPs promise {promised:.2f}x"
             found.append(f"Shrunk, batch {batch}: {gain}. Likely: {'; '.join(why)}.")
     return found
 

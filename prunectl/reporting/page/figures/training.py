@@ -1,6 +1,6 @@
 """Training curves: of one network with its ancestors, and of all runs together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,7 +172,7 @@ def _flops_unit(most: float) -> tuple[str, float]:
 def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: str, suffix: str = "") -> Figure | None:
     """The evaluation accuracy of every run over cumulative FLOPs, in the colours of the methods."""
     by_path = {str(source.path): source for source in sources.given}
-    runs: list[tuple[str, int | None, Callable[[], dict[str, Any]], list[tuple[float, float]]]] = []
+    runs: list[tuple[str, int | None, dict[str, Any], list[tuple[float, float]]]] = []
 
     def add(label: str, rows: Sequence[Mapping[str, Any]], number: int | None, style: dict[str, Any]) -> None:
         for row in rows:
@@ -180,24 +180,24 @@ def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: s
             records = course(source, sources.lineage.get(source.path, ())).records
             points = [(r["total_flops"], 100 * r["eval_accuracy"]) for r in records if "eval_accuracy" in r]
             if points:
-                runs.append((label, number, lambda: style, points))
+                runs.append((label, number, style, points))
 
     if setting.dense is not None:
         add("dense", setting.dense.rows, None, {"color": INK, "linestyle": "-"})
     for series, point in setting.points:
-        style = styles[series.label]
-        add(series.label, point.rows, style.number, {"color": style.colour, "linestyle": style.dash})
+        drawn = styles[series.label]
+        add(series.label, point.rows, drawn.number, {"color": drawn.colour, "linestyle": drawn.dash})
     if not runs:
         return None
     unit, factor = _flops_unit(max(x for *_, points in runs for x, _ in points))
     alt = f"Line chart: evaluation accuracy over cumulative training FLOPs of {len(runs)} runs."
     name = f"{prefix}-courses"
     with drawing() as (figure, axes):
-        for i, (_, number, style_of, points) in enumerate(runs):
+        for i, (_, number, style, points) in enumerate(runs):
             xs, ys = zip(*points, strict=True)
             gid = f"series-{number}-run{i}" if number is not None else f"dense-run{i}"
             thin = 1.3 if number is None else 0.8
-            axes.plot([x * factor for x in xs], ys, **style_of(), linewidth=thin, alpha=0.65, gid=gid)
+            axes.plot([x * factor for x in xs], ys, **style, linewidth=thin, alpha=0.65, gid=gid)
         axes.set_xlabel(unit)
         axes.set_ylabel("evaluation accuracy (%)")
         svg = to_svg(figure, name, alt)
