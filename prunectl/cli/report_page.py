@@ -28,8 +28,9 @@ def write_page(
 ) -> None:
     """Read, look into one network, draw, write, and print the page's path."""
     from prunectl.checkpoints import files
+    from prunectl.reporting.page.data import focus_of
     from prunectl.reporting.page.figures.figure import require
-    from prunectl.reporting.page.page import focus_of, render
+    from prunectl.reporting.page.page import render
     from prunectl.reporting.sources import collect
 
     if not path.name.endswith(SUFFIXES):

@@ -1,4 +1,4 @@
-"""Checkpoints side by side: rows, curves and their formats from headers, results and logs, without torch.
+"""Checkpoints compared: rows, curves and their formats, read from headers, results and logs without torch.
 
-The page is in `page/`.
+The HTML page is in `page/`; `network/` analyses one network for it, with torch.
 """

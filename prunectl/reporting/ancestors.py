@@ -1,30 +1,28 @@
-"""The checkpoints that others came from, found by hash in the folders where these lie."""
+"""The ancestors of checkpoints, found by hash in the same folder."""
 
 from pathlib import Path
-from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SUFFIXES, read_header
 from prunectl.errors import FileError
-
-History = list[dict[str, Any]]
+from prunectl.reporting.history import History
 
 
 class Ancestors:
-    """Looks at the headers of a folder once, and hashes only files whose history fits."""
+    """Finds ancestors. Reads the headers of a folder once, and hashes only files whose history matches."""
 
     def __init__(self) -> None:
         self.folders: dict[Path, list[tuple[Path, History]]] = {}
         self.hashes: dict[Path, str] = {}
 
     def of(self, path: Path, history: History) -> tuple[list[Path], list[int]]:
-        """The ancestors that are there, oldest first, and the entries of the history whose parent is not."""
+        """The ancestors found, oldest first, and the indices of history entries whose parent was not found."""
         found, missing = [], []
         for i, entry in enumerate(history):
-            if entry.get("parent") is None:
+            if entry.parent is None:
                 continue
             fits = (file for file, before in self._folder(path.parent) if before == history[:i])
-            match = next((file for file in fits if self._hash(file) == entry["parent"]), None)
+            match = next((file for file in fits if self._hash(file) == entry.parent), None)
             if match is None:
                 missing.append(i)
             else:
@@ -45,8 +43,8 @@ class Ancestors:
 
 
 def _history(file: Path) -> History | None:
-    """What a file says it went through; None where it is no checkpoint."""
+    """The history in a file; None where it is no checkpoint."""
     try:
-        return [entry.to_json() for entry in read_header(file)[0].history]
+        return list(read_header(file)[0].history)
     except FileError:
         return None

@@ -7,17 +7,16 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from prunectl.checkpoints.header import base_name
-from prunectl.reporting.history import Method, differences, method
-from prunectl.reporting.rows import attack_name, rows
+from prunectl.reporting.history import PruningMethod, differences, pruning_method
+from prunectl.reporting.rows import ReportRow, attack_name, rows
 from prunectl.reporting.sources import Source, Sources
 
-Row = dict[str, Any]
-RowValue = Callable[[Row], float | None]
+RowValue = Callable[[ReportRow], float | None]
 
 
 @dataclass(frozen=True)
 class Stat:
-    """Mean and sample standard deviation over seeds; a single one has no deviation."""
+    """Mean and sample standard deviation over seeds; one seed has no deviation."""
 
     mean: float
     std: float | None
@@ -25,7 +24,7 @@ class Stat:
 
     @staticmethod
     def of(values: Iterable[float | None]) -> "Stat | None":
-        """Of the values that were measured; None without any."""
+        """The statistics of the values that were measured; None without any."""
         known = [value for value in values if value is not None]
         if not known:
             return None
@@ -34,24 +33,24 @@ class Stat:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One method at one target: a row for each seed."""
+    """One method at one target, with a row for each seed."""
 
     target: float | str | None
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
 
     def stat(self, value: RowValue | str) -> Stat | None:
-        """Mean and deviation of a column, or of what is read from a row."""
+        """Mean and deviation of a column, or of a value computed from each row."""
         return Stat.of(row.get(value) if isinstance(value, str) else value(row) for row in self.rows)
 
     def median(self, key: str) -> float | None:
-        """The median of a column: a time that something disturbed does not count."""
+        """The median of a column, so that a disturbed timing has no weight; None without any value."""
         known = [row[key] for row in self.rows if row[key] is not None]
         return median(known) if known else None
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A method: its operating points, the least pruned first."""
+    """A method with its operating points, the least pruned first."""
 
     label: str
     criterion: str | None
@@ -61,7 +60,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What was tried with one network on one dataset. `dense` is the baseline."""
+    """All methods tried with one network on one dataset; `dense` is the baseline."""
 
     model: str
     data: str
@@ -70,7 +69,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Network and data."""
+        """The network and the data."""
         return f"{self.model} on {self.data}"
 
     @property
@@ -80,14 +79,14 @@ class Setting:
 
 
 def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
-    """The settings, in order of appearance, and one line for all that keeps runs from being compared.
+    """The settings, in order of appearance, and one line for each reason why runs cannot be compared.
 
-    A checkpoint counts that was measured, and from which no other one of its method came: the pruned network before its
-    training is a step on the way. Dense networks count when they were trained; of several recipes the most accurate is
-    the baseline.
+    A checkpoint counts if it was measured and no other one of the same method descends from it: a pruned network that
+    is still to be trained is only a step. A dense network counts if it was trained; of several recipes, the most
+    accurate is the baseline.
     """
     notices: list[str] = []
-    found: dict[tuple[str, str], list[tuple[Source, Row, Method]]] = {}
+    found: dict[tuple[str, str], list[tuple[Source, ReportRow, PruningMethod]]] = {}
     for source, row, how in _ends(sources):
         model, data = str(row["model"] or "unknown network"), str(row["data"] or "unknown data")
         options = (source.seen or {}).get("options") or {}
@@ -104,7 +103,7 @@ def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Positions of the points (x, y) that no other one beats: with a smaller or equal x, and a larger or equal y."""
+    """The indices of the points (x, y) that no other point beats with a smaller or equal x and a larger or equal y."""
     best, front = float("-inf"), []
     for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if points[i][1] > best:
@@ -114,20 +113,20 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _mixed(sources: Sources) -> list[str]:
-    """Lines for versions and devices in which the measured networks differ."""
+    """A line where the measured networks differ in versions, in devices, or have doubtful attacks."""
     measured = [source for source in sources.given if source.measured]
-    versions = {json.dumps(one.history[-1].get("versions"), sort_keys=True) for one in measured if one.history}
+    versions = {json.dumps(one.history[-1].versions, sort_keys=True) for one in measured if one.history}
     devices = {str(one.measured.get("device", "cpu")).partition(":")[0] for one in measured}
     found = []
     if len(versions) > 1:
-        found.append(f"the networks were made with {len(versions)} sets of versions; see the provenance")
+        found.append(f"the networks were made with {len(versions)} sets of library versions; see the provenance")
     if len(devices) > 1:
         found.append(f"times were measured on {' and '.join(sorted(devices))}: do not compare them")
     return found + _doubts(sources)
 
 
 def _doubts(sources: Sources) -> list[str]:
-    """What attacks say against their own numbers, each once."""
+    """The warnings of attacks about their own numbers, each once."""
     doubted: dict[tuple[str, str], list[str]] = {}
     for source in sources.given:
         for record in source.attacks:
@@ -139,14 +138,14 @@ def _doubts(sources: Sources) -> list[str]:
     ]
 
 
-def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:
-    """The measured checkpoints that are the end of their method, each once."""
-    listed = [(s, r, method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
+def _ends(sources: Sources) -> list[tuple[Source, ReportRow, PruningMethod]]:
+    """The measured checkpoints that are the last of their method, each once."""
+    listed = [(s, r, pruning_method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
     came_from: set[str] = set()
     for source, _, how in listed:
-        before = [entry.get("parent") for entry in source.history]
+        before = [entry.parent for entry in source.history]
         for i, parent in enumerate(before):
-            if parent and method(source.history[:i]).criterion == how.criterion:
+            if parent and pruning_method(source.history[:i]).criterion == how.criterion:
                 came_from.add(parent)
     ends, seen = [], set()
     for source, row, how in listed:
@@ -159,19 +158,19 @@ def _ends(sources: Sources) -> list[tuple[Source, Row, Method]]:
     return ends
 
 
-def _setting(model: str, data: str, ends: list[tuple[Source, Row, Method]], notices: list[str]) -> Setting:
-    groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, Row]]] = {}
+def _setting(model: str, data: str, ends: list[tuple[Source, ReportRow, PruningMethod]], notices: list[str]) -> Setting:
+    groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, ReportRow]]] = {}
     when: dict[tuple[str | None, str], str | None] = {}
     for source, row, how in ends:
         if source.seen is None:
-            notices.append(f"{source.path}: without the checkpoint its method is not known; it stands in no curve")
+            notices.append(f"{source.path}: its method is unknown without the checkpoint; it is in no curve")
             continue
         key = (how.criterion, how.recipe)
         when[key] = how.when
         at = groups.setdefault(key, {}).setdefault(how.target, {})
         if how.seed in at:
             notices.append(
-                f"{source.path} and {at[how.seed]['checkpoint']} share method, target and seed: the latter counts"
+                f"{source.path} and {at[how.seed]['checkpoint']} have one method, target and seed: the latter counts"
             )
             continue
         at[how.seed] = row
@@ -191,7 +190,7 @@ def _setting(model: str, data: str, ends: list[tuple[Source, Row, Method]], noti
 
 
 def _labels(keys: Sequence[tuple[str | None, str]]) -> dict[tuple[str | None, str], str]:
-    """The criterion, with what tells recipes of the same criterion apart."""
+    """The criterion, followed by the differences between recipes of the same criterion."""
     found: dict[tuple[str | None, str], str] = {}
     for criterion in dict.fromkeys(name for name, _ in keys):
         same = [key for key in keys if key[0] == criterion]
@@ -203,7 +202,7 @@ def _labels(keys: Sequence[tuple[str | None, str]]) -> dict[tuple[str | None, st
 
 
 def _ordered(points: Iterable[Point]) -> list[Point]:
-    """By what is left, most first."""
+    """Sorted by the weights left, then by the nodes left, most first."""
 
     def left(point: Point) -> tuple[float, float]:
         weights, nodes = point.stat("weights"), point.stat("node_sparsity")

@@ -1,4 +1,4 @@
-"""What is seen inside one network, as plain values that a page can draw; `report.network` finds them, with torch."""
+"""The analysis of one network as plain values for the page; `reporting.network` computes them with torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layer:
-    """One prunable layer beside its dense original. `outputs` are channels or neurons; `left` of them have a weight.
+    """One prunable layer of the dense network; `left` of its `outputs` (channels or neurons) keep a weight.
 
-    `picture` is a PNG of its mask: outputs downwards, inputs across, the stronger the blue the more weights are kept.
+    `picture` is a PNG of its mask: outputs downwards, inputs across, darker where more weights are kept.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Layer:
 
     @property
     def weights(self) -> int:
-        """Weights of the dense layer."""
+        """The number of weights in the dense layer."""
         count = 1
         for size in self.shape:
             count *= size
@@ -28,10 +28,10 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Values:
-    """The distribution of some numbers: histogram, and the largest absolute ones by rank.
+class Distribution:
+    """The distribution of weights or scores: a histogram, and the absolute values by rank.
 
-    `ranked` holds (rank, value) pairs, rank 1 the largest, thinned out; `kept` tells how many of them are kept.
+    `ranked` holds some of the (rank, value) pairs; rank 1 is the largest. `kept` is how many of all values are kept.
     """
 
     count: int
@@ -43,7 +43,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Sample:
-    """A test image, and which of its pixels the network's answer hangs on, as PNGs."""
+    """A test image with its saliency map, as PNGs, its class, and the class that the network predicts."""
 
     label: str
     answer: str
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A test image and what an attack made of it, as PNGs; its class, and the answer to the latter, by number."""
+    """A test image and its adversarial example, as PNGs; the class, and the prediction for the example, by number."""
 
     label: int
     answer: int
@@ -63,7 +63,7 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds for a batch: median and quartiles, over all runs."""
+    """Seconds for a batch: median and quartiles of all runs."""
 
     network: str
     runtime: str
@@ -76,7 +76,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast the dense, the masked and the shrunk network are side by side, and why it is not faster."""
+    """The timings of the dense, the masked and the shrunk network, and why pruning did not make it faster."""
 
     timings: tuple[Timing, ...]
     reasons: tuple[str, ...]
@@ -85,14 +85,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Look:
-    """All that was found; `missing` says why a part is not there."""
+    """The whole analysis; `missing` says why a part is absent."""
 
     path: Path
     layers: tuple[Layer, ...] = ()
-    weights: Values | None = None
-    before: Values | None = None
+    weights: Distribution | None = None
+    before: Distribution | None = None
     """The weights of the dense network that it came from."""
-    scores: Values | None = None
+    scores: Distribution | None = None
     samples: tuple[Sample, ...] = ()
     adversarial: tuple[Adversarial, ...] = ()
     speed: Speed | None = None

@@ -1,4 +1,4 @@
-"""A report for machines and papers: comma-separated values, Markdown, LaTeX."""
+"""A report as comma-separated values, Markdown and LaTeX."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prunectl.reporting.curves import Point, Setting, Stat
-from prunectl.reporting.rows import COLUMNS
+from prunectl.reporting.rows import COLUMNS, ReportRow
 
 PLUS_MINUS = r" \pm "
 _LATEX = str.maketrans(
@@ -15,8 +15,8 @@ _LATEX = str.maketrans(
 )
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Comma-separated, one line of column names; `robust` as `attack@eps=accuracy` parts."""
+def as_csv(rows: Sequence[ReportRow]) -> str:
+    """Comma-separated values under a line of column names; `robust` holds `attack@eps=accuracy` parts."""
     return table_csv(
         COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
     ).rstrip("\n")
@@ -31,8 +31,8 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A table for a README."""
+def as_markdown(rows: Sequence[ReportRow]) -> str:
+    """A Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
         cells = [robust_text(row) if key == "robust" else _cell(row[key]) for key in COLUMNS]
@@ -41,7 +41,7 @@ def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_latex(settings: Sequence[Setting]) -> str:
-    """A table for a paper (`booktabs`): operating points, mean and standard deviation over seeds."""
+    """A LaTeX table for `booktabs`: operating points with mean and standard deviation over seeds."""
     lines = [
         r"\begin{tabular}{llrrrrr}",
         r"\toprule",
@@ -56,20 +56,20 @@ def as_latex(settings: Sequence[Setting]) -> str:
 
 
 def target_text(target: float | str | None) -> str:
-    """A target as a person writes it."""
+    """A target as text, empty without one."""
     return "" if target is None else f"{target:g}" if isinstance(target, float) else target
 
 
 def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> str:
-    """A share as `97.10 ± 0.25` percent, without a deviation where there is one seed."""
+    """A share in percent, as `97.10 ± 0.25`; one seed has no deviation."""
     if stat is None:
         return "-"
     mean = f"{100 * stat.mean:.{digits}f}"
     return mean if stat.std is None else f"{mean}{between}{100 * stat.std:.{digits}f}"
 
 
-def robust_text(row: dict[str, Any]) -> str:
-    """Robust accuracies in one cell."""
+def robust_text(row: ReportRow) -> str:
+    """All robust accuracies of a row, for one cell."""
     attacks: dict[str, list[dict[str, Any]]] = row["robust"] or {}
     parts = [f"{name}@{r['eps']:.4g}={r['robust_accuracy']:.4f}" for name, results in attacks.items() for r in results]
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What the history of a checkpoint says: how it was pruned, to what target, with which seed."""
+"""The pruning method in the history of a checkpoint: criterion, target, seed and recipe."""
 
 import json
 from collections import Counter
@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold")
 _VARIES = {"seed", "device"}
-"""Options in which runs of one recipe may differ, as they do in the target of the last pruning."""
+"""Options in which runs of one recipe may differ, besides the target of the last pruning."""
 
-History = Sequence[dict[str, Any]]
+History = Sequence[HistoryEntry]
 
 
 @dataclass(frozen=True)
-class Method:
-    """How a network was made. Without a criterion it is dense.
+class PruningMethod:
+    """How a network was made; without a criterion it is dense.
 
-    `target` is a sparsity, or a text such as `flops 4x`; `when` is before, during or after training; `recipe` is equal
-    for runs that differ in seed and target alone.
+    `target` is a sparsity, or a text such as `flops 4x`. `when` is before, during or after training. `recipe` is equal
+    for runs that differ only in seed and target.
     """
 
     criterion: str | None
@@ -31,18 +32,18 @@ class Method:
     recipe: str
 
 
-def method(history: History) -> Method:
-    """Read a history."""
-    prunings = [(i, entry["options"]) for i, entry in enumerate(history) if "criterion" in entry.get("options", {})]
-    trainings = [i for i, entry in enumerate(history) if entry["command"] == "train"]
+def pruning_method(history: History) -> PruningMethod:
+    """The method in a history."""
+    prunings = [(i, entry.options) for i, entry in enumerate(history) if "criterion" in entry.options]
+    trainings = [i for i, entry in enumerate(history) if entry.command == "train"]
     when = None
     if prunings:
         at = prunings[0][0]
         when = "during" if at in trainings else "after" if trainings and trainings[0] < at else "before"
     last = prunings[-1][0] if prunings else None
-    entries = [[entry["command"], _fixed(entry.get("options", {}), aims=i == last)] for i, entry in enumerate(history)]
-    seeds = list(dict.fromkeys(entry["options"]["seed"] for entry in history if "seed" in entry.get("options", {})))
-    return Method(
+    entries = [[entry.command, _fixed(entry.options, aims=i == last)] for i, entry in enumerate(history)]
+    seeds = list(dict.fromkeys(entry.options["seed"] for entry in history if "seed" in entry.options))
+    return PruningMethod(
         criterion="+".join(dict.fromkeys(str(options["criterion"]) for _, options in prunings)) or None,
         when=when,
         target=_target(prunings[-1][1]) if prunings else None,
@@ -52,20 +53,20 @@ def method(history: History) -> Method:
     )
 
 
-def step(entry: dict[str, Any]) -> str:
-    """One command of a history in a word or two."""
-    options = entry.get("options", {})
-    if entry["command"] == "prune":
+def step(entry: HistoryEntry) -> str:
+    """One command of a history, abbreviated, as `prune(snip 0.9)`."""
+    options = entry.options
+    if entry.command == "prune":
         return f"prune({options.get('criterion')} {_target(options)})"
-    if entry["command"] == "train":
+    if entry.command == "train":
         steps, total, epochs = options.get("steps", 0), options.get("total_steps", 0), options.get("epochs", 0)
         pruning = f" {options['criterion']} {_target(options)}" if "criterion" in options else ""
         return f"train({epochs if steps == total else f'{epochs * steps / total:.1f} of {epochs}'}{pruning})"
-    return str(entry["command"])
+    return str(entry.command)
 
 
 def differences(recipes: Sequence[str]) -> list[str]:
-    """A few words for each recipe that tell it from the others."""
+    """A short text for each recipe that distinguishes it from the others."""
     flat = [_flat(json.loads(recipe)) for recipe in recipes]
     chains = [" ".join(command for command, _ in json.loads(recipe)) for recipe in recipes]
     if len(set(chains)) == len(recipes):
@@ -81,8 +82,8 @@ def differences(recipes: Sequence[str]) -> list[str]:
     return [f"{word} #{words[:i].count(word) + 1}" if words.count(word) > 1 else word for i, word in enumerate(words)]
 
 
-def _target(options: dict[str, Any]) -> float | str | None:
-    """What was asked for."""
+def _target(options: Mapping[str, Any]) -> float | str | None:
+    """The target in the options of a pruning."""
     budget = next((f"{kind} {options[kind]}" for kind in BUDGETS if options.get(kind) is not None), None)
     if budget is not None:
         return budget
@@ -93,8 +94,8 @@ def _target(options: dict[str, Any]) -> float | str | None:
     return options.get("scope")
 
 
-def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
-    """What runs of one recipe have in common; of a training that the clock stopped, that it was."""
+def _fixed(options: Mapping[str, Any], *, aims: bool) -> dict[str, Any]:
+    """The options that runs of one recipe share; a training that a time limit stopped has `fewer` steps."""
     varies = {*_VARIES, *(TARGETS if aims else ())}
     fixed = {key: value for key, value in options.items() if key not in varies}
     if "total_steps" in fixed and "steps" in fixed:
@@ -104,19 +105,19 @@ def _fixed(options: dict[str, Any], *, aims: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class _Option:
-    """An option of the command at this place in a history."""
+    """An option of the command at this position in a history."""
 
     place: int
     command: str
     name: str
 
     def said(self, often: Mapping[str, int]) -> str:
-        """Its name, with its command where others have the same."""
+        """The name, preceded by the command where several options have the same name."""
         return self.name if often[self.name] < 2 else f"{self.command} {self.place}: {self.name}"
 
 
 def _flat(entries: list[Any]) -> dict[_Option, Any]:
-    """All options of a recipe."""
+    """The options of all commands of a recipe."""
     found: dict[_Option, Any] = {}
     for place, (command, options) in enumerate(entries, 1):
         for key, value in options.items():

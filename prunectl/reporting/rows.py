@@ -1,13 +1,15 @@
-"""The rows of a report: one for every checkpoint, plain values."""
+"""The rows of a report: plain values, one row for each checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.results import data_name
-from prunectl.reporting.history import method, step
+from prunectl.reporting.history import pruning_method, step
 from prunectl.reporting.sources import Source, Sources, collect
 
+ReportRow = dict[str, Any]
+"""The values of one checkpoint by column; those that were not measured are None."""
 COLUMNS = (
     "checkpoint",
     "model",
@@ -35,11 +37,11 @@ COLUMNS = (
 )
 
 
-def report(paths: Sequence[Path], *, parents: bool = False) -> list[dict[str, Any]]:
-    """One row of plain values for every checkpoint, in the order given; what was not measured is None.
+def report(paths: Sequence[Path], *, parents: bool = False) -> list[ReportRow]:
+    """One row of plain values for each checkpoint, in the order given; what was not measured is None.
 
-    A measurement counts when it was taken on the very bytes of the checkpoint; of several the last one counts. With
-    `parents`, the checkpoints that each one came from stand before it, as far as they lie in its folder.
+    Only results measured on exactly this file count; of several, the last one. With `parents`, the ancestors of each
+    checkpoint that are in its folder come before it.
 
     Raises:
         FileError, CheckpointError: a checkpoint is missing or damaged.
@@ -47,19 +49,20 @@ def report(paths: Sequence[Path], *, parents: bool = False) -> list[dict[str, An
     return rows(collect(paths, parents=parents))
 
 
-def rows(sources: Sources) -> list[dict[str, Any]]:
-    """The rows of what was read.
+def rows(sources: Sources) -> list[ReportRow]:
+    """The rows of the checkpoints in `sources.given`.
 
-    `compression` is the dense network's prunable weights over those kept, `speedup` its FLOPs over those left without
-    pruned weights (theoretical); `training_flops` are those of all trainings that led to the network.
+    `compression` is the prunable weights of the dense network divided by those kept. `speedup`, a theoretical one, is
+    its FLOPs divided by those left without pruned weights. `training_flops` counts all trainings that led to the
+    network.
     """
     return [_row(source, sources.lineage.get(source.path, ())) for source in sources.given]
 
 
-def _row(source: Source, lineage: Sequence[Source]) -> dict[str, Any]:
-    """What is known of one checkpoint."""
+def _row(source: Source, lineage: Sequence[Source]) -> ReportRow:
+    """The row of one checkpoint."""
     seen, measured = source.seen or {}, source.measured
-    how = method(source.history)
+    how = pruning_method(source.history)
     dense = seen.get("dense") or measured.get("dense") or {}
     weights = seen.get("weights", measured.get("weights"))
     latency = {entry["batch"]: entry["median_s"] for entry in measured.get("latency", [])}
@@ -90,12 +93,12 @@ def _row(source: Source, lineage: Sequence[Source]) -> dict[str, Any]:
 def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
     """FLOPs of all trainings that led to a network, from their logs; None where a log or an ancestor is missing.
 
-    Scoring is not counted: 5 batches in a round, against thousands in a training.
+    Scoring is not counted: a round takes 5 batches, a training thousands.
     """
     spent = 0
     by_length = {len(one.history): one for one in (*lineage, source)}
     for i, entry in enumerate(source.history, 1):
-        if entry["command"] == "train":
+        if entry.command == "train":
             one = by_length.get(i)
             if one is None or not one.log or "training_flops" not in one.log[-1]:
                 return None
@@ -104,9 +107,9 @@ def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
 
 
 def attack_name(record: dict[str, Any]) -> str:
-    """An attack with what makes its numbers differ from those under its defaults.
+    """The name of an attack with everything that differs from its defaults.
 
-    Norm, options, a target, the network that adversarials were made on, fewer images, held-out ones.
+    That is the norm, options, a target, the network that the examples were made on, fewer images, held-out images.
     """
     options = "".join(f" {key}={value}" for key, value in sorted(record.get("options", {}).items()))
     norm = record.get("norm")
@@ -117,14 +120,14 @@ def attack_name(record: dict[str, Any]) -> str:
 
 
 def images_of(record: dict[str, Any]) -> str:
-    """On which images, where these are not the whole test set."""
+    """The images of a record, where they are not the whole test set."""
     done, there = record.get("images"), record.get("test_images")
     fewer = f" on {done} of {there} images" if done != there else ""
     return fewer + (" held out" if record.get("data", {}).get("tuning") else "")
 
 
 def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
-    """Results by attack, in the order of their eps; of several at one eps the last one."""
+    """The results of each attack, sorted by ε; of several at one ε, the last one."""
     attacks: dict[str, dict[float, dict[str, Any]]] = {}
     for record in source.attacks:
         results = {result["eps"]: result for result in record.get("results", [])}
@@ -138,6 +141,6 @@ def _times(dense: int | None, now: int | None) -> float | None:
 
 
 def _flops(seen: dict[str, Any]) -> int:
-    """FLOPs per image as executed: those of what last removed nodes, else of the dense network."""
+    """FLOPs per image as executed: recorded by the last command that removed nodes, else those of the dense network."""
     results = [entry.get("result", {}) for entry in seen["history"]]
     return int(next((r["flops"] for r in reversed(results) if "nodes" in r), seen["dense"]["flops"]))

@@ -1,4 +1,4 @@
-"""What a report is made of: checkpoints with their results and logs, and what is amiss with them."""
+"""The input of a report: checkpoints with their results and logs, and what is wrong with them."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SIDECARS, SUFFIXES, beside
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.errors import FileError
@@ -18,9 +19,9 @@ RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A checkpoint, the results of its very bytes, and the log of the training that made it.
+    """A checkpoint, the results measured on exactly this file, and the log of the training that made it.
 
-    `seen` is what `inspect` tells, None where only results or a log are left.
+    `seen` is the record of `inspect`, None where only results or a log are left.
     """
 
     path: Path
@@ -30,22 +31,22 @@ class Source:
     log: tuple[dict[str, Any], ...]
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """The commands that made it, oldest first."""
-        return [] if self.seen is None else list(self.seen["history"])
+    def history(self) -> list[HistoryEntry]:
+        """The history of the checkpoint, oldest first."""
+        return [] if self.seen is None else [HistoryEntry(**entry) for entry in self.seen["history"]]
 
     @property
     def measured(self) -> dict[str, Any]:
-        """The last record of `eval` on the network's own data, else on other data, else empty."""
+        """The last `eval` record on the network's own data, else the last one on other data, else empty."""
         found = [record for record in self.results if record.get("command") == "eval"]
         own = [record for record in found if any(is_on(record.get("data", {}), name) for name in self.data)]
         return next(reversed(own or found), {})
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What the network was trained on last is called, or, never trained, what it was made for."""
-        described = next((e["options"].get("data") for e in reversed(self.history) if e["command"] == "train"), None)
-        if isinstance(described, dict):
+        """The names of the data of the last training, or of the data that an untrained network was built for."""
+        described = next((e.options.get("data") for e in reversed(self.history) if e.command == "train"), None)
+        if described is not None:
             return tuple(str(described[key]) for key in ("name", "source") if key in described)
         return () if self.seen is None else (str(self.seen["data"]),)
 
@@ -57,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What was given, in that order, with the ancestors of each (oldest first) and one line for all that is amiss."""
+    """The sources in the order given, the ancestors of each one (oldest first), and one line for each problem."""
 
     given: tuple[Source, ...]
     lineage: dict[Path, tuple[Source, ...]]
@@ -65,9 +66,9 @@ class Sources:
 
 
 def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
-    """Read checkpoints, or results and logs whose checkpoint is gone; a folder stands for the checkpoints in it.
+    """Read checkpoints, or results and logs whose checkpoint is gone; a folder means all checkpoints in it.
 
-    With `parents`, the checkpoints that each one came from stand before it, as far as they lie in its folder.
+    With `parents`, the ancestors of each checkpoint that are in its folder come before it.
 
     Raises:
         FileError, CheckpointError: a file is missing; nothing can be read.
@@ -93,7 +94,7 @@ def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
 
 
 def _checkpoints(paths: Sequence[Path]) -> list[Path]:
-    """The checkpoints that paths stand for; a sidecar that a pattern such as *.safetensors brings along is left out."""
+    """The checkpoints that paths mean, without the sidecars that a pattern such as *.safetensors also matches."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -105,12 +106,12 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         elif len(paths) == 1 or not _sidecar(path):
             found.append(path)
     if not found:
-        raise FileError("only files that stand beside checkpoints were given; give a NAME.safetensors")
+        raise FileError("only sidecar files were given; give a NAME.safetensors")
     return list(dict.fromkeys(found))
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, and those of which only results or a log are left."""
+    """The checkpoints in a folder, with those of which only results or a log are left."""
     files = sorted(folder.iterdir())
     found = {file for file in files if file.name.endswith(SUFFIXES) and not _sidecar(file)}
     found |= {_owner(file) for file in files if file.name.endswith((RESULTS, LOG))}
@@ -125,14 +126,18 @@ def _sidecar(path: Path) -> bool:
 
 
 def _owner(path: Path) -> Path:
-    """The checkpoint that a results file or log lies beside, whether it is there or not."""
+    """The checkpoint that a results file or a log belongs to, even if it no longer exists."""
     base = path.name.removesuffix(RESULTS).removesuffix(LOG)
     names = [path.with_name(base + suffix) for suffix in SUFFIXES]
     return next((name for name in names if name.exists()), names[0])
 
 
 def _readable(paths: Iterable[Path], notices: list[str]) -> list[Source]:
-    """Every checkpoint that reads; a damaged one among others is told, alone it is refused."""
+    """Every checkpoint that can be read; the others are notices.
+
+    Raises:
+        FileError, CheckpointError: a file is missing; no checkpoint can be read.
+    """
     found, failures = [], []
     for path in paths:
         try:
@@ -148,28 +153,30 @@ def _readable(paths: Iterable[Path], notices: list[str]) -> list[Source]:
 
 
 def _read(path: Path, notices: list[str]) -> Source:
-    """Read one checkpoint with what lies beside it."""
+    """Read one checkpoint with its results and its log."""
     results, log = beside(path, RESULTS), beside(path, LOG)
     there = path.exists() or not (results.exists() or log.exists())
     seen = inspect(path) if there else None
     records = _lines(results, notices)
     if seen is None:
-        notices.append(f"{path} is not there: only its results and its log are shown")
+        notices.append(f"{path} does not exist: only its results and its log are shown")
         digest = next((str(r["checkpoint"]) for r in reversed(records) if r.get("checkpoint")), None)
     else:
         digest = sha256(path)
     own = tuple(record for record in records if record.get("checkpoint") == digest)
     if len(own) < len(records):
-        notices.append(f"{results}: {len(records) - len(own)} of {len(records)} results are of other bytes; left out")
+        notices.append(
+            f"{results}: {len(records) - len(own)} of {len(records)} results are of another checkpoint; left out"
+        )
     source = Source(path, seen, digest, own, tuple(_lines(log, notices)))
     on = source.measured.get("data", {})
     if seen is not None and on and not any(is_on(on, name) for name in source.data):
-        notices.append(f"{path}: measured on {data_name(on)} alone, while its own data is {source.data[0]}")
+        notices.append(f"{path}: measured only on {data_name(on)}, but its own data is {source.data[0]}")
     return source
 
 
 def _lines(path: Path, notices: list[str]) -> list[dict[str, Any]]:
-    """The records of a file; a line that does not read, as a kill leaves it, is told."""
+    """The records of a file; a line that is no record, as a kill leaves it, is a notice."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -186,14 +193,14 @@ def _lines(path: Path, notices: list[str]) -> list[dict[str, Any]]:
             if not isinstance(record, dict):
                 raise ValueError("no record")
         except ValueError:
-            notices.append(f"{path}: line {number} does not read (cut off?); left out")
+            notices.append(f"{path}: line {number} is not a complete record; left out")
         else:
             found.append(record)
     return found
 
 
 def _missing(source: Source, step: int) -> str:
-    """A line for the parent of a history's entry that is not found."""
-    parent = str(source.history[step]["parent"])[:12]
-    command = source.history[step - 1]["command"] if step else "an earlier command"
-    return f"{source.path}: its ancestor {parent} (made by {command}) is not in the folder; what it cost is not counted"
+    """The notice for the parent of a history entry that was not found."""
+    parent = str(source.history[step].parent)[:12]
+    command = source.history[step - 1].command if step else "an earlier command"
+    return f"{source.path}: its ancestor {parent} (made by {command}) is not in the folder; its cost is not counted"

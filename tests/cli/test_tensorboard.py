@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 from prunectl.data.images import Preprocessing
-from prunectl.measuring.pictures import confusion_picture, saliency, saliency_picture
-
-PLAIN = Preprocessing((0.0,), (1 / 255,))  # pixels come in as they are
+from prunectl.measuring.pictures import confusion_picture, saliency_picture
 
 
 def events(folder):
@@ -85,18 +83,6 @@ def test_confusions_are_shares_of_their_row():
     assert picture[:, 0, -1].tolist() == [255, 255, 255]
     assert picture[:, -1, 0].tolist() == picture[:, -1, -1].tolist() == [132, 152, 181]
     assert confusion_picture(torch.zeros(300, 300)).shape == (3, 300, 300)
-
-
-def test_saliency_is_where_the_loss_is_sensitive():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False), nn.Dropout(0.5))
-    with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([[0.0, 1.0, 0.0, -0.5], [0.0, -1.0, 0.0, 0.5]]))
-    pixels = torch.tensor([[[[1, 0], [2, 1]]]], dtype=torch.uint8)
-    heat = saliency(model.train(), pixels, torch.tensor([1]), PLAIN)
-    assert heat.tolist() == [[[0.0, 1.0], [0.0, 0.5]]]
-    assert model.training and model[1].weight.grad is None
-    model[1].weight.data.zero_()
-    assert saliency(model, pixels, torch.tensor([1]), PLAIN).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, [7, 7, 7]), (3, [7, 8, 9])])

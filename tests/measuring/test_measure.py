@@ -1,6 +1,7 @@
 """What eval reports is what can be counted by hand."""
 
 import sys
+from time import perf_counter
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from prunectl.masks import Masks
 from prunectl.measuring.accuracy import accuracy
 from prunectl.measuring.cost import cost
 from prunectl.measuring.evaluate import evaluate
-from prunectl.measuring.latency import latency
+from prunectl.measuring.latency import latency, relative_latency, seconds_in_turns
 from prunectl.measuring.memory import peak_memory, stored_bytes
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.toys import TOYS
@@ -107,6 +108,33 @@ def test_latency_is_measured() -> None:
     assert taken["batch"] == 4
     assert 0 < taken["median_s"] < 1
     assert taken["runs"] >= 1  # blocks: a busy machine may fit but one into the time
+
+
+def test_runs_take_turns_after_a_warm_up_on_one_thread() -> None:
+    calls, threads = [], torch.get_num_threads()
+
+    def run(name: str) -> None:
+        assert (torch.get_num_threads(), torch.is_inference_mode_enabled()) == (1, True)
+        calls.append(name)
+
+    taken = seconds_in_turns({"a": lambda: run("a"), "b": lambda: run("b")}, at_least_s=0.0, rounds=4)
+    assert calls == ["a", "b"] * 7  # three to warm up
+    assert [len(taken[name]) for name in ("a", "b")] == [4, 4]
+    assert torch.get_num_threads() == threads
+    assert seconds_in_turns({}, at_least_s=10.0, rounds=4) == {}
+
+
+def test_rounds_go_on_until_the_time_is_over() -> None:
+    begun = perf_counter()
+    taken = seconds_in_turns({"a": lambda: None}, at_least_s=0.05, rounds=1)
+    assert perf_counter() - begun >= 0.05
+    assert len(taken["a"]) > 1
+
+
+def test_a_network_that_does_more_work_takes_longer() -> None:
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 784))
+    large = torch.nn.Sequential(torch.nn.Flatten(), *(torch.nn.Linear(784, 784) for _ in range(20)))
+    assert relative_latency(small, large, (1, 28, 28)) < 0.5
 
 
 def test_a_record_says_everything_once() -> None:

@@ -1,4 +1,4 @@
-"""The page in Chromium: it opens without an error or a request, and what can be clicked does what it says."""
+"""The page in Chromium: it opens without errors or requests, and its controls work."""
 
 import shutil
 import time
@@ -106,7 +106,7 @@ def test_print_is_light(opened):
 
 
 @pytest.mark.parametrize(("scheme", "back"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(17, 20, 24)")])
-def test_the_theme_follows_the_system_and_the_button_turns_it(scheme, back, opened):
+def test_the_theme_follows_the_system_and_the_button_switches_it(scheme, back, opened):
     tab = opened(color_scheme=scheme)
     colour = "getComputedStyle(document.body).backgroundColor"
     assert tab.evaluate(colour) == back
@@ -126,7 +126,7 @@ def test_the_navigation_leads_to_its_section(opened):
         assert 0 <= top < WIDE["height"] / 2, name
 
 
-def test_all_of_it_is_drawn_a_moment_after_it_opened(opened):
+def test_everything_is_drawn_a_moment_after_it_opened(opened):
     tab = opened()
     tab.wait_for_selector(":root.settled")
     drawn = "all => all.map(one => getComputedStyle(one).contentVisibility)"
@@ -139,7 +139,7 @@ def test_nothing_is_wider_than_the_window(viewport, opened):
     assert tab.evaluate("document.documentElement.scrollWidth") == viewport["width"]
 
 
-def test_steps_open_and_tell_their_checkpoints(opened):
+def test_steps_open_and_show_their_checkpoints(opened):
     tab = opened()
     step = tab.locator("#provenance details", has=tab.get_by_text("prune snip")).first
     step.locator("summary").click()

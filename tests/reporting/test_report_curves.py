@@ -1,4 +1,4 @@
-"""Curves: what is one operating point, and what is said of it."""
+"""Curves: which runs are one operating point, and what the report says about them."""
 
 import copy
 import io
@@ -9,7 +9,7 @@ import pytest
 
 from prunectl.reporting.curves import Stat, pareto, settings
 from prunectl.reporting.formats import as_latex
-from prunectl.reporting.history import differences, method
+from prunectl.reporting.history import differences, pruning_method
 from prunectl.reporting.page.checklist import checklist
 from prunectl.reporting.page.headline import headline
 from prunectl.reporting.page.provenance import tree
@@ -68,10 +68,10 @@ def test_training_flops_are_those_of_all_trainings_that_led_to_a_network(folder,
     sources = collect([tmp_path])
     assert [row["training_flops"] for row in report([tmp_path])] == [None]
     assert [notice.partition(": ")[2].partition(" (")[0][:13] for notice in sources.notices] == ["its ancestor "] * 2
-    assert sources.notices[0].endswith("(made by train) is not in the folder; what it cost is not counted")
+    assert sources.notices[0].endswith("(made by train) is not in the folder; its cost is not counted")
 
 
-def test_recipes_of_one_criterion_stand_apart(tmp_path):
+def test_recipes_of_one_criterion_are_separate_series(tmp_path):
     for batches in (1, 5):
         prune = ("prune", {**SNIP, "options": {"batches": batches}})
         measure(checkpoint(tmp_path, f"snip{batches}", prune, ("train", {**TRAIN, "seed": 0}), weights=10), 0.8)
@@ -95,26 +95,26 @@ def test_recipes_differ_in_an_earlier_target_and_not_in_the_last():
     twice = chain("prune", "train", "prune", "train")
     earlier, later = copy.deepcopy(twice), copy.deepcopy(twice)
     earlier[0]["options"]["sparsity"], later[2]["options"]["sparsity"] = 0.8, 0.95
-    assert method(later).recipe == method(twice).recipe != method(earlier).recipe
-    assert (method(twice).target, method(later).target) == (0.9, 0.95)
+    assert pruning_method(later).recipe == pruning_method(twice).recipe != pruning_method(earlier).recipe
+    assert (pruning_method(twice).target, pruning_method(later).target) == (0.9, 0.95)
 
 
-def test_a_training_that_the_clock_stopped_is_of_the_recipe_of_its_like():
+def test_trainings_that_a_time_limit_stopped_share_a_recipe():
     stopped = [[{"command": "train", "options": {"steps": n, "total_steps": 900}}] for n in (411, 415, 900)]
-    recipes = [method(history).recipe for history in stopped]
+    recipes = [pruning_method(history).recipe for history in stopped]
     assert recipes[0] == recipes[1] != recipes[2]
 
 
-def test_recipes_have_different_words():
+def test_recipes_have_different_labels():
     histories = [
         *(chain("prune", "train", epochs=(n,)) for n in (1, 2)),
         chain("prune", "shrink", "train"),
         *(chain("prune", "train", "train", epochs=each) for each in ((1, 2), (2, 1))),
     ]
-    words = differences([method(history).recipe for history in histories])
+    words = differences([pruning_method(history).recipe for history in histories])
     assert len(set(words)) == len(words)
     assert words[0] == "prune train, train 2: epochs=1"
-    assert differences([method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
+    assert differences([pruning_method(history).recipe for history in histories[:2]]) == ["epochs=1", "epochs=2"]
 
 
 def test_the_same_seed_twice_is_no_second_seed(tmp_path):
@@ -124,7 +124,7 @@ def test_the_same_seed_twice_is_no_second_seed(tmp_path):
     setting, notices = setting_of(tmp_path)
     assert [len(point.rows) for _, point in setting.points] == [1]
     assert notices == [
-        f"{tmp_path}/b.safetensors and {tmp_path}/a.safetensors share method, target and seed: the latter counts"
+        f"{tmp_path}/b.safetensors and {tmp_path}/a.safetensors have one method, target and seed: the latter counts"
     ]
 
 
@@ -137,7 +137,7 @@ def test_data_sets_are_not_mixed(tmp_path):
     assert notices == ["several data sets (digits, mnist): their accuracies are not compared with each other"]
 
 
-def test_times_of_several_devices_are_told(tmp_path):
+def test_times_of_several_devices_are_a_notice(tmp_path):
     for device in ("cpu", "cuda:0"):
         path = checkpoint(tmp_path, device[:3], ("train", {**TRAIN, "seed": len(device)}))
         measure(path, 0.8, device=device)
@@ -155,11 +155,11 @@ def test_the_checklist_says_what_is_missing(tmp_path):
     (tmp_path / "dense-s0.log.jsonl").unlink()
     found = {check.rule: check.found for check in checklist(setting_of(tmp_path)[0]) if not check.met}
     assert found == {
-        "several seeds": "1 a point; run snip 0.5, snip 0.9 with 3 or more (--seed)",
-        "5 operating points or more in a curve": "fewer: snip (2)",
+        "several seeds": "1 per point; run snip 0.5, snip 0.9 with at least 3 (--seed)",
+        "at least 5 operating points per curve": "fewer: snip (2)",
         "a random control": "missing: prune with --criterion random (weights) or structured-random (nodes)",
         "a magnitude control": "missing: prune with --criterion magnitude (weights) or efficient-convnets (nodes)",
-        "the dense network": "missing: train it with the same settings, and evaluate it",
+        "the dense network": "missing: train and evaluate it with the same settings",
     }
 
 
@@ -176,7 +176,7 @@ def test_the_headline_is_the_largest_saving_within_a_point(tmp_path):
         ("4×", "snip 0.75: 89.20\u00a0%"),
         ("4×", "snip 0.75: 89.20\u00a0%"),
         ("2×", "snip 0.75: 89.20\u00a0%"),
-        ("none", "no method saves any within 1 point of dense"),
+        ("none", "no method saves any of it within 1 point of dense"),
     ]
 
 
@@ -238,10 +238,10 @@ def test_the_terminal_shows_means_over_seeds_in_80_columns(folder, raw):
     assert ["0.9", "82.00", "±", "1.00", "100.00", "±", "0.00", "10x", "10x", "6k", "3"] in lines
 
 
-def test_the_terminal_tells_what_the_checklist_misses(tmp_path, raw):
+def test_the_terminal_shows_unmet_rules_of_the_checklist(tmp_path, raw):
     sweep(tmp_path, criteria=("magnitude",), seeds=(0, 1))
     assert raw("report", tmp_path).err.splitlines() == [
-        "report: several seeds: 2 a point; run magnitude 0.5, magnitude 0.75, magnitude 0.9 and 2 more with 3 or more "
-        "(--seed)",
+        "report: several seeds: 2 per point; run magnitude 0.5, magnitude 0.75, magnitude 0.9 and 2 more with "
+        "at least 3 (--seed)",
         "report: a random control: missing: prune with --criterion random (weights) or structured-random (nodes)",
     ]

@@ -1,4 +1,4 @@
-"""What a page shows of the inside of one network."""
+"""The analysis of one network for the page."""
 
 import io
 
@@ -13,21 +13,21 @@ from prunectl.errors import UntrustedCode
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Timing
 from prunectl.reporting.network import speed as timing
+from prunectl.reporting.network.distribution import distribution
 from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.look import look
 from prunectl.reporting.network.onnx import HINT, session
-from prunectl.reporting.network.picture import png
+from prunectl.reporting.network.picture import heatmap
 from prunectl.reporting.network.reasons import reasons
-from prunectl.reporting.network.saliency import samples
-from prunectl.reporting.network.values import values
-from prunectl.reporting.page.page import focus_of
+from prunectl.reporting.network.samples import samples
+from prunectl.reporting.page.data import focus_of, page_data
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.sources import collect
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.report_folders import TRAIN, checkpoint, measure
 
 
-def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
+def test_layers_of_a_shrunk_network_have_the_shapes_of_the_dense_ones(net, tmp_path):
     masked = whole_masks(read(tmp_path / "net.prune.safetensors"))
     small = whole_masks(read(tmp_path / "net.prune.shrink.safetensors"))
     assert {name: mask.shape for name, mask in small.items()} == {name: mask.shape for name, mask in masked.items()}
@@ -44,8 +44,8 @@ def test_layers_of_a_shrunk_network_stand_beside_the_dense_ones(net, tmp_path):
     assert [layer.left for layer in found] == [int(mask.any(1).sum()) for mask in small.values()]
 
 
-def test_a_picture_is_see_through_where_nothing_is_kept():
-    pixels = Image.open(io.BytesIO(png(torch.tensor([[0.0, 0.5], [1.0, 2.0]]))))
+def test_a_picture_is_transparent_where_nothing_is_kept():
+    pixels = Image.open(io.BytesIO(heatmap(torch.tensor([[0.0, 0.5], [1.0, 2.0]]))))
     assert pixels.tobytes() == bytes([0, 114, 178, 0, 0, 114, 178, 128, 0, 114, 178, 255, 0, 114, 178, 255])
 
 
@@ -56,12 +56,12 @@ def test_large_masks_are_drawn_small():
 
 
 def test_values_are_counted_and_ranked():
-    found = values(torch.tensor([-3.0, 1.0, 2.0, 0.0]), kept=2)
+    found = distribution(torch.tensor([-3.0, 1.0, 2.0, 0.0]), kept=2)
     assert (found.count, found.kept, sum(found.counts)) == (4, 2, 4)
     assert (found.edges[0], found.edges[-1]) == (-3.0, 2.0)
     assert found.ranked == ((1, 3.0), (2, 2.0), (3, 1.0), (4, 0.0))
-    assert values(torch.tensor([]), kept=0) is None
-    assert values(torch.tensor([5.0]), kept=1).ranked == ((1, 5.0),)
+    assert distribution(torch.tensor([]), kept=0) is None
+    assert distribution(torch.tensor([5.0]), kept=1).ranked == ((1, 5.0),)
 
 
 def test_saliency_of_a_linear_network_is_its_weights():
@@ -95,7 +95,7 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     )
     assert (found.weights.count, found.before.count) == (5324, 266_200)
     assert found.before.kept == 5324
-    assert found.missing == {"scores": "No net.prune.scores.safetensors lies beside the checkpoint or its ancestors."}
+    assert found.missing == {"scores": "No scores: there is no net.prune.scores.safetensors, and none for an ancestor."}
     assert len(found.samples) == 8
     assert [(t.network, t.runtime, t.batch) for t in found.speed.timings] == [
         (name, "torch", batch) for batch in (1, 64) for name in ("dense", "masked", "shrunk")
@@ -121,7 +121,9 @@ def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     save_file({"other": torch.ones(3)}, tmp_path / "net.scores.safetensors")
     found = look(source, sources.lineage[source.path], run=False)
     assert found.scores is None
-    assert found.missing["scores"].endswith("net.scores.safetensors does not read, or holds scores of another network.")
+    assert found.missing["scores"].endswith(
+        "net.scores.safetensors cannot be read, or holds scores of another network."
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,17 +141,18 @@ def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, ke
     assert "new.scores.safetensors exists" in refused(*line)
 
 
-def test_adversarial_examples_stand_beside_their_images(net, tmp_path, quick):
+def test_adversarial_examples_are_shown_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
     tensors["adversarial_prediction"] = torch.tensor([7, 8, 9])
     save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": sha256(net)})
-    (source,) = collect([net]).given
+    sources = collect([net])
+    (source,) = sources.given
     found = look(source, run=False)
     assert [(one.label, one.answer) for one in found.adversarial] == [(0, 7), (1, 8), (2, 9)]
     assert Image.open(io.BytesIO(found.adversarial[0].adversarial)).tobytes() == bytes([51] * 4)
-    (_, pictures) = inside_section(source, found).pictures[-1]
-    assert [picture.caption for picture in pictures] == [f"{i}, then taken for {i + 7}" for i in range(3)]
+    (_, pictures) = inside_section(page_data(sources, source, found)).pictures[-1]
+    assert [picture.caption for picture in pictures] == [f"{i}, then classified as {i + 7}" for i in range(3)]
     save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": "of other bytes"})
     assert look(source, run=False).adversarial == ()
     (tmp_path / "net.examples.safetensors").write_bytes(b"")
@@ -178,15 +181,16 @@ def test_reasons_name_what_holds_a_small_network_back():
     networks = {"dense": torch.nn.Linear(64, 64), "shrunk": torch.nn.Linear(64, 13)}
     found = reasons([time("dense", 1e-3), time("masked", 1e-3), time("shrunk", 0.9e-3)], networks, (1, 4, 64))
     assert found == [
-        "Masked: no faster than dense, whose kernels multiply by the zeros; only removed nodes save time.",
-        "Shrunk, batch 1: 1.11x of the 4.92x that its FLOPs promise. Likely: too small: the dense network takes "
-        "1.00 ms, most of it between the operations; memory-bound: 2.0 FLOPs for every byte of weights that is read; "
-        "odd widths: 1 of 1 layers have no multiple of 8 outputs (prune --multiple-of 8).",
+        "Masked: no faster than dense: the same kernels multiply by the zeros. Only removed nodes save time.",
+        "Shrunk, batch 1: 1.11x the speed of dense, while its FLOPs promise 4.92x. Likely: too small: the dense "
+        "network takes 1.00 ms, most of it overhead between operations; memory-bound: only 2.0 FLOPs per byte of "
+        "weights; "
+        "odd widths: the outputs of 1 of 1 layers are not a multiple of 8 (`prunectl prune --multiple-of 8`).",
     ]
     assert reasons([time("dense", 1e-3), time("shrunk", 0.2e-3)], networks, (1, 4, 64)) == []
 
 
-def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, refused, monkeypatch):
+def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path, raw, refused, monkeypatch):
     def fails(path):
         raise UntrustedCode(f"{path} names code of its own")
 
@@ -194,14 +198,14 @@ def test_a_network_that_cannot_be_looked_into_stops_no_page(net, tmp_path, raw, 
     ran = raw("report", "net.safetensors", "-o", "page.html")
     assert (ran.code, ran.out) == (0, "page.html\n")
     assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
-    assert "The network was not looked into." in (tmp_path / "page.html").read_text()
-    told = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
-    assert told == "prunectl: net.safetensors names code of its own\n"
+    assert "The inside of the network was not analysed." in (tmp_path / "page.html").read_text()
+    error = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
+    assert error == "prunectl: net.safetensors names code of its own\n"
 
 
 def test_inside_names_a_checkpoint_that_is_there(net, refused):
-    told = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
-    assert told == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
+    error = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
+    assert error == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
 
 
 def test_the_page_looks_into_the_last_network_that_was_measured(tmp_path):

@@ -1,4 +1,4 @@
-"""The page: one file that holds all it needs."""
+"""The page: one file without external resources."""
 
 import csv
 import io
@@ -10,13 +10,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from prunectl.reporting.curves import settings
+from prunectl.reporting.page.blocks import Section
+from prunectl.reporting.page.data import page_data
 from prunectl.reporting.page.figures import inside
-from prunectl.reporting.page.figures.figure import Hover, Style, drawing, to_svg
+from prunectl.reporting.page.figures.figure import Hover, drawing, to_svg
 from prunectl.reporting.page.figures.training import course
 from prunectl.reporting.page.page import page, render
 from prunectl.reporting.page.sections.inside import inside_section
-from prunectl.reporting.page.sections.tradeoff import robust_section
+from prunectl.reporting.page.sections.robust import robust_section
+from prunectl.reporting.page.sections.table import SECTIONS, Entry
 from prunectl.reporting.sources import collect
 from tests.helpers.report_folders import TRAIN, checkpoint, measure, sweep
 
@@ -55,7 +57,7 @@ def elements(swept):
     return Elements(swept)
 
 
-def test_it_asks_no_network_for_anything(swept, elements):
+def test_it_loads_nothing_from_a_network(swept, elements):
     links = [a[key] for _, a in elements.all for key in ("src", "href", "xlink:href", "action", "data") if a.get(key)]
     assert len(links) > 50
     assert {link[:5] for link in links if not link.startswith("#")} == {"data:"}
@@ -74,7 +76,7 @@ def test_every_id_is_unique_and_every_reference_has_a_target(swept, elements):
     assert wanted - set(ids) == set()
 
 
-def test_every_figure_says_what_it_shows_and_holds_its_data(elements):
+def test_every_figure_has_an_alternative_text_and_its_data(elements):
     charts = [a for a in elements.named("svg") if a.get("role") == "img"]
     assert len(charts) == 17
     assert all(len(chart["aria-label"]) > 20 for chart in charts)
@@ -103,13 +105,63 @@ def test_every_figure_says_what_it_shows_and_holds_its_data(elements):
     assert [row[6] for row in table[2:]] == ["True", "True", "False", "False"]
 
 
-def test_what_is_amiss_and_what_is_missing_stands_on_it(elements):
-    assert "dense-s0.log.jsonl: line 4 does not read (cut off?); left out" in elements.text
-    assert "The network was not looked into." in elements.text
+def test_it_shows_notices_and_says_what_is_missing(elements):
+    assert "dense-s0.log.jsonl: line 4 is not a complete record; left out" in elements.text
+    assert "The inside of the network was not analysed." in elements.text
     assert "fewer: magnitude (2), random (2)" in elements.text
     assert (
-        "Not drawn, because it was not measured or does not differ: node sparsity, time for one image." in elements.text
+        "Not drawn, because not measured or equal for all networks: node sparsity, time for one image." in elements.text
     )
+
+
+ANCHORS = ["overview", "s0-trade-off", "s0-robust", "training", "inside", "speed", "checkpoints", "provenance"]
+
+
+def sections(elements):
+    """The anchors of the sections, and those of the navigation."""
+    found = [a["id"] for a in elements.named("section") if "id" in a]
+    return found, [a["href"][1:] for a in elements.named("a") if a.get("href", "#main") in {f"#{id}" for id in found}]
+
+
+def test_sections_are_in_the_order_of_their_table(elements):
+    assert sections(elements) == (ANCHORS, ANCHORS)
+    assert [entry.anchor for entry in SECTIONS] == [anchor.removeprefix("s0-") for anchor in ANCHORS]
+
+
+def test_a_section_is_a_function_and_a_line_of_the_table(tmp_path, monkeypatch):
+    checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
+
+    def counted(data):
+        return Section("New", notes=[f"{len(data.rows)} row"])
+
+    table = (Entry("new", counted), Entry("nothing", lambda data: None), Entry("each", counted, per_setting=True))
+    monkeypatch.setattr("prunectl.reporting.page.page.SECTIONS", table)
+    found = Elements(page([tmp_path]))
+    assert sections(found) == (["new"], ["new"])  # nothing was measured: there is no setting
+    assert "1 row" in found.text
+
+
+def test_every_setting_has_its_trade_off_and_its_robustness(tmp_path):
+    for data in ("digits", "mnist"):
+        measure(checkpoint(tmp_path, data, ("train", {**TRAIN, "seed": 0}), data=data), 0.8, data={"name": data})
+    found = Elements(page([tmp_path]))
+    second = ["s1-trade-off", "s1-robust"]
+    assert sections(found)[0] == [*ANCHORS[:3], *second, *ANCHORS[3:]]
+    assert "Trade-off: lenet5 on mnist" in found.text
+
+
+def test_results_without_their_checkpoint_have_no_section_of_their_own(tmp_path):
+    path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
+    measure(path, 0.5)
+    path.unlink()
+    anchors, _ = sections(Elements(page([tmp_path])))
+    assert anchors == ["overview", "checkpoints", "provenance"]
+
+
+def test_versions_of_every_checkpoint_are_in_the_provenance(swept):
+    assert (
+        swept.count('<small class="quiet">prunectl 0.1.0, torch 2.14</small>') == 18
+    )  # 2 seeds: dense, and 2 criteria at 2 sparsities, pruned and trained
 
 
 def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
@@ -127,7 +179,7 @@ def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
 def test_networks_that_nothing_measured_make_a_page_that_says_so(tmp_path):
     path = checkpoint(tmp_path, "net", ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0}), weights=50)
     found = Elements(render(collect([path])))
-    assert "No measured network: run prunectl eval on the checkpoints, and make the report again." in found.text
+    assert "No network was measured. Run prunectl eval on the checkpoints, then prunectl report." in found.text
 
 
 def drawn() -> str:
@@ -156,9 +208,8 @@ def test_many_classes_have_no_matrix_but_their_worst_pairs(tmp_path):
     assert inside.confusion(many, [str(i) for i in range(50)], prefix="x") is None
     path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
     measure(path, 0.5, confusion=many, per_class={f"class{i}": 0.5 for i in range(50)})
-    (source,) = collect([path]).given
-    assert inside_section(source, None).notes[1] == (
-        "50 classes are too many for a confusion matrix. Most confused: class3 taken for class4 (7)."
+    assert inside_section(page_data(collect([path]))).notes[1] == (
+        "50 classes are too many for a confusion matrix. Most confused: class3 classified as class4 (7)."
     )
 
 
@@ -174,10 +225,9 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
         with path.with_name(path.name.replace(".safetensors", ".results.jsonl")).open("a") as file:
             for record in (both, corruptions, jpeg):
                 file.write(json.dumps({"command": "attack", "checkpoint": digest, **record}) + "\n")
-    sources = collect([tmp_path])
-    (setting,), notices = settings(sources)
-    assert notices == ["fgsm+pgd (l2) on dense-s0 and 2 more: the gradient is zero"]
-    section = robust_section(setting, sources, {"snip": Style(0)}, prefix="x", suffix="")
+    data = page_data(collect([tmp_path]))
+    assert data.notices == ["fgsm+pgd (l2) on dense-s0 and 2 more: the gradient is zero"]
+    section = robust_section(data)
     assert [(figure.title, figure.rows[1][3]) for figure in section.figures] == [
         ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
         ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 against fewer weights", 0.3),
@@ -189,9 +239,8 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
 def test_adversarial_examples_beside_the_checkpoint_are_shown(tmp_path):
     path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
     (tmp_path / "net.examples.png").write_bytes(b"\x89PNG")
-    (source,) = collect([path]).given
-    ((title, (picture,)),) = inside_section(source, None).pictures
-    assert title == "Adversarial examples. Test images, and what an attack made of them."
+    ((title, (picture,)),) = inside_section(page_data(collect([path]))).pictures
+    assert title == "Adversarial examples. Test images, each with what the attack turned it into."
     assert (picture.source, picture.alt) == ("data:image/png;base64,iVBORw==", "Grid of adversarial examples of net")
 
 

@@ -1,4 +1,4 @@
-"""Rows of a report come from headers and from results that belong to the very bytes."""
+"""Rows of a report come from headers and from results of exactly these files."""
 
 import csv
 import hashlib
@@ -75,7 +75,7 @@ def test_a_row_of_a_checkpoint_that_was_measured(tiny, cli):
     assert row["robust"] == {"pgd": [{"eps": 0.25, "robust_accuracy": 0.125}]}
 
 
-def test_results_of_other_bytes_and_lines_cut_off_do_not_count(tiny, cli, tmp_path):
+def test_results_of_another_checkpoint_and_lines_cut_off_do_not_count(tiny, cli, tmp_path):
     note(tiny, EVAL)
     note(tiny, {**EVAL, "accuracy": 0.99}, ATTACK, digest="0" * 64)
     results = tmp_path / "tiny.results.jsonl"
@@ -108,7 +108,7 @@ def test_real_measurements_reach_the_report(net, cli):
     assert row["steps"] == "train(1) prune(magnitude 0.98) shrink"
 
 
-def test_parents_stand_before_their_children_oldest_first(net, cli, tmp_path):
+def test_parents_come_before_their_children_oldest_first(net, cli, tmp_path):
     chain = ["net.safetensors", "net.prune.safetensors", "net.prune.shrink.safetensors"]
 
     def shown(*arguments: str) -> list[str]:
@@ -182,7 +182,7 @@ def test_a_report_needs_no_torch(tiny, cli, tmp_path):
     assert ran.out == cli("report", "tiny.safetensors")
 
 
-def test_attacks_of_different_strength_stand_apart_and_eps_of_one_come_together(tiny, cli):
+def test_attacks_of_different_strength_are_separate_and_eps_of_one_attack_together(tiny, cli):
     level = {"robust_accuracy": 0.5, "success": 0.5}
     weak = {**ATTACK, "attack": "pgd", "options": {"steps": "1"}, "results": [{"eps": 0.2, **level}]}
     strong = [{**ATTACK, "attack": "pgd", "results": [{"eps": e, **level}]} for e in (0.2, 0.1)]

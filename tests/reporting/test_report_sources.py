@@ -1,4 +1,4 @@
-"""What a report reads, and what it says of files that are broken, partial or gone."""
+"""What a report reads, and its notices for files that are broken, incomplete or missing."""
 
 import pytest
 
@@ -14,56 +14,56 @@ def dense(tmp_path):
     return path
 
 
-def test_a_line_that_was_cut_off_is_told(dense, tmp_path, raw):
+def test_a_line_that_was_cut_off_is_a_notice(dense, tmp_path, raw):
     for name in ("dense.results.jsonl", "dense.log.jsonl"):
         with (tmp_path / name).open("a") as file:
             file.write('{"command": "eval", "accu')
     (source,) = collect([dense]).given
     assert (len(source.results), len(source.log)) == (1, 3)
     assert raw("report", "dense.safetensors").err.splitlines() == [
-        "report: dense.results.jsonl: line 2 does not read (cut off?); left out",
-        "report: dense.log.jsonl: line 4 does not read (cut off?); left out",
+        "report: dense.results.jsonl: line 2 is not a complete record; left out",
+        "report: dense.log.jsonl: line 4 is not a complete record; left out",
     ]
 
 
 @pytest.mark.parametrize("line", [b"[1]", b"\xff\xfe", b'"text"'])
-def test_a_line_that_is_no_record_is_told(dense, tmp_path, line):
+def test_a_line_that_is_no_record_is_a_notice(dense, tmp_path, line):
     (tmp_path / "dense.log.jsonl").write_bytes(line + b"\n")
     found = collect([dense])
     assert (found.given[0].log, found.notices) == (
         (),
-        (f"{tmp_path}/dense.log.jsonl: line 1 does not read (cut off?); left out",),
+        (f"{tmp_path}/dense.log.jsonl: line 1 is not a complete record; left out",),
     )
 
 
-def test_results_of_other_bytes_are_told(dense, tmp_path):
+def test_results_of_another_checkpoint_are_a_notice(dense, tmp_path):
     results = tmp_path / "dense.results.jsonl"
     results.write_text(results.read_text() + '{"command": "eval", "checkpoint": "0000"}\n')
-    assert collect([dense]).notices == (f"{results}: 1 of 2 results are of other bytes; left out",)
+    assert collect([dense]).notices == (f"{results}: 1 of 2 results are of another checkpoint; left out",)
 
 
-def test_results_and_logs_stand_for_a_checkpoint_that_is_gone(dense, tmp_path):
+def test_results_and_logs_replace_a_checkpoint_that_is_gone(dense, tmp_path):
     dense.unlink()
     for given in ("dense.results.jsonl", "dense.log.jsonl", "."):
         found = collect([tmp_path / given])
         (source,) = found.given
         assert (source.path, source.seen, source.measured["accuracy"]) == (dense, None, 0.9)
-        assert found.notices == (f"{dense} is not there: only its results and its log are shown",)
+        assert found.notices == (f"{dense} does not exist: only its results and its log are shown",)
 
 
-def test_a_folder_stands_for_its_checkpoints(dense, tmp_path):
+def test_a_folder_means_its_checkpoints(dense, tmp_path):
     measure(checkpoint(tmp_path, "also", ("train", {**TRAIN, "seed": 1})), 0.8)
     (tmp_path / "also.mask.safetensors").write_bytes(b"no checkpoint")
     (tmp_path / "also.examples.safetensors").write_bytes(b"no checkpoint")
     assert [source.path.name for source in collect([tmp_path]).given] == ["also.safetensors", "dense.safetensors"]
 
 
-def test_a_pattern_may_bring_masks_along(dense, tmp_path):
+def test_a_pattern_may_match_masks(dense, tmp_path):
     (tmp_path / "dense.mask.safetensors").write_bytes(b"no checkpoint")
     assert [s.path for s in collect([dense, tmp_path / "dense.mask.safetensors"]).given] == [dense]
 
 
-def test_a_damaged_checkpoint_among_others_is_told_and_alone_refused(dense, tmp_path):
+def test_a_damaged_checkpoint_is_a_notice_among_others_and_refused_alone(dense, tmp_path):
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"")
     found = collect([dense, bad])
@@ -90,12 +90,12 @@ def test_every_ancestor_has_its_own_lineage(tmp_path):
     assert lineage == {"a1": [], "a2": ["a1"], "a3": ["a1", "a2"], "b1": [], "b2": ["b1"], "b3": ["b1", "b2"]}
 
 
-def test_accuracies_on_other_data_are_told_where_there_are_no_others(tmp_path):
+def test_accuracies_on_other_data_only_are_a_notice(tmp_path):
     path = checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0}))
     measure(path, 0.4, data={"name": "noise"})
     found = collect([path])
     assert found.given[0].measured["accuracy"] == 0.4
-    assert found.notices == (f"{path}: measured on noise alone, while its own data is digits",)
+    assert found.notices == (f"{path}: measured only on noise, but its own data is digits",)
     results = tmp_path / "dense.results.jsonl"
     on_noise = results.read_text()
     measure(path, 0.9)
@@ -104,7 +104,7 @@ def test_accuracies_on_other_data_are_told_where_there_are_no_others(tmp_path):
     assert (found.given[0].measured["accuracy"], found.notices) == (0.9, ())
 
 
-def test_results_that_are_no_file_are_told(dense, tmp_path, raw, cli):
+def test_results_that_are_no_file_are_a_notice(dense, tmp_path, raw, cli):
     results = tmp_path / "dense.results.jsonl"
     results.unlink()
     results.mkdir()
@@ -121,7 +121,7 @@ def test_the_own_data_is_that_of_the_last_training(tmp_path):
     measure(path, 0.8, data={"name": "pets", "source": "x:./pets"})
     results = tmp_path / "fine.results.jsonl"
     on_pets = results.read_text()
-    assert not any("measured on" in notice for notice in collect([path]).notices)
+    assert not any("measured only on" in notice for notice in collect([path]).notices)
     measure(path, 0.4)
     results.write_text(on_pets + results.read_text())
     assert collect([path]).given[0].measured["accuracy"] == 0.8

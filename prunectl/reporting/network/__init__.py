@@ -1,1 +1,1 @@
-"""Looking into one network, with torch."""
+"""The analysis of one network for the page, with torch."""

@@ -1,4 +1,4 @@
-"""Adversarial examples that an attack left beside a checkpoint."""
+"""The adversarial examples that an attack saved beside a checkpoint."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _MOST = 16
 
 
 def read_examples(path: Path, sha256: str | None) -> tuple[Adversarial, ...]:
-    """The examples of `NAME.examples.safetensors`; none where it does not read or is not of these bytes."""
+    """The examples in `NAME.examples.safetensors`; none if it cannot be read or belongs to another checkpoint."""
     if not is_of(path, sha256):
         return ()
     try:
@@ -29,5 +29,5 @@ def read_examples(path: Path, sha256: str | None) -> tuple[Adversarial, ...]:
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] or as bytes, as bytes."""
+    """Images (N, C, H, W), in [0, 1] or already uint8, as uint8."""
     return images if images.dtype == torch.uint8 else (255 * images.clamp(0, 1)).round().to(torch.uint8)

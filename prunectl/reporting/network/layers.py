@@ -1,4 +1,4 @@
-"""The layers of a network beside those of its dense original, with pictures of what is kept."""
+"""The layers of a network in the shapes of its dense original, with pictures of their masks."""
 
 from collections.abc import Mapping
 
@@ -9,16 +9,16 @@ from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Layer
-from prunectl.reporting.network.picture import png
+from prunectl.reporting.network.picture import heatmap
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
 
 _ROWS, _COLUMNS = 64, 128
-"""Most spots of a picture."""
+"""The most pixels of a picture."""
 
 
 def whole_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """What is kept of every prunable weight of the dense network: bool tensors in its shapes, gone nodes pruned."""
+    """Masks of all prunable weights in the shapes of the dense network; the weights of removed nodes are pruned."""
     kept = Plan.of(checkpoint.edits).kept
     model, masks = checkpoint.model, checkpoint.masks
     if kept:
@@ -30,13 +30,13 @@ def whole_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def dense_network(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint as it was before anything was pruned, with fresh weights."""
+    """The network of a checkpoint in its original shapes, with fresh weights."""
     with torch.random.fork_rng(devices=[]):
         return build(checkpoint.spec)
 
 
 def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
-    """One entry for every prunable weight, in the network's order."""
+    """One entry for each prunable weight, in the order of the network."""
     return tuple(
         Layer(
             name=name.removesuffix(".weight") or "weight",
@@ -51,8 +51,8 @@ def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
 
 
 def _picture(mask: Tensor) -> bytes:
-    """Outputs downwards, inputs and kernels across, averaged over spots where there are too many."""
+    """Outputs downwards, inputs and kernels across, averaged where there are more than the pixels."""
     table = mask.flatten(1).float()[None, None]  # (1, 1, outputs, inputs)
     size = (min(table.shape[2], _ROWS), min(table.shape[3], _COLUMNS))
     share = nn.functional.adaptive_avg_pool2d(table, size)[0, 0]
-    return png(share.sqrt())  # a single weight in a large spot is still seen
+    return heatmap(share.sqrt())  # so that a single weight in a large average is still visible

@@ -1,4 +1,4 @@
-"""All that the page shows of the inside of one network."""
+"""The analysis of one network for the page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from prunectl.checkpoints.results import is_of
 from prunectl.data.images import ImageData
 from prunectl.errors import PrunectlError
 from prunectl.masks import prunable
-from prunectl.reporting.findings import Look, Sample, Speed, Values
-from prunectl.reporting.history import method
+from prunectl.reporting.findings import Distribution, Look, Sample, Speed
+from prunectl.reporting.history import pruning_method
+from prunectl.reporting.network.distribution import distribution, read_scores
 from prunectl.reporting.network.examples import read_examples
 from prunectl.reporting.network.layers import layers, whole_masks
-from prunectl.reporting.network.saliency import samples
+from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.speed import speed
-from prunectl.reporting.network.values import read_scores, values
 from prunectl.reporting.sources import Source
 
 SCORES = ".scores.safetensors"
@@ -31,10 +31,10 @@ def look(
     images: Callable[[Checkpoint], ImageData] | None = None,
     run: bool = True,
 ) -> Look:
-    """Look into the network of a checkpoint; `lineage` are its ancestors, oldest first.
+    """Analyse the network of a checkpoint; `lineage` are its ancestors, oldest first.
 
-    With `run`, it classifies some of the `images` that are loaded for it, and is timed. What cannot be found is told
-    under `missing`, and stops nothing else.
+    With `run`, the network is timed, and classifies some of the images that `images` loads. Whatever is unavailable is
+    explained in `missing` and does not affect the rest.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -49,7 +49,7 @@ def look(
     return Look(
         path=source.path,
         layers=layers(masks),
-        weights=values(weights[weights != 0], kept=kept),
+        weights=distribution(weights[weights != 0], kept=kept),
         before=_before(lineage, kept),
         scores=scores,
         samples=shown,
@@ -59,40 +59,42 @@ def look(
     )
 
 
-def _before(lineage: Sequence[Source], kept: int) -> Values | None:
+def _before(lineage: Sequence[Source], kept: int) -> Distribution | None:
     """The weights of the last dense ancestor."""
-    dense: Path | None = next((one.path for one in reversed(lineage) if method(one.history).criterion is None), None)
+    dense: Path | None = next(
+        (one.path for one in reversed(lineage) if pruning_method(one.history).criterion is None), None
+    )
     if dense is None:
         return None
-    return values(_flat(read(dense)), kept=kept)
+    return distribution(_flat(read(dense)), kept=kept)
 
 
 def _flat(checkpoint: Checkpoint) -> Tensor:
-    """All prunable weights, one after the other."""
+    """All prunable weights in one vector."""
     weights = [weight.detach().flatten() for weight in prunable(checkpoint.model).values()]
     return torch.cat(weights) if weights else torch.empty(0)
 
 
 def _scores(
     source: Source, lineage: Sequence[Source], masks: Mapping[str, Tensor], missing: dict[str, str]
-) -> Values | None:
-    """The scores beside the checkpoint, or beside the last ancestor that has some."""
+) -> Distribution | None:
+    """The scores saved with the checkpoint, or with the last ancestor that has some."""
     files = {beside(one.path, SCORES): one.sha256 for one in (source, *reversed(lineage))}
     there = [file for file in files if file.exists()]
     file = next((file for file in there if is_of(file, files[file])), None)
     if file is None:
         missing["scores"] = (
-            f"{there[0]} does not read, or holds scores of another network."
+            f"{there[0]} cannot be read, or holds scores of another network."
             if there
-            else f"No {next(iter(files)).name} lies beside the checkpoint or its ancestors."
+            else f"No scores: there is no {next(iter(files)).name}, and none for an ancestor."
         )
         return None
-    results = (entry.get("result", {}) for entry in reversed(source.history))
+    results = (entry.result for entry in reversed(source.history))
     found = read_scores(
         file, masks, next((result["node_sparsity"] for result in results if "node_sparsity" in result), None)
     )
     if found is None:
-        missing["scores"] = f"{file} does not read, or holds scores of another network."
+        missing["scores"] = f"{file} cannot be read, or holds scores of another network."
     return found
 
 

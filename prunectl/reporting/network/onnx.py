@@ -1,4 +1,4 @@
-"""A network in ONNX Runtime, where it is installed."""
+"""A network in ONNX Runtime, if it is installed."""
 
 import warnings
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Session = Callable[[Tensor], Any]
 
 
 def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
-    """What runs the network on batches of any size, on one thread; or in a line, why nothing does."""
+    """A function that runs the network on batches of any size, on one thread; or one line why there is none."""
     try:
         import onnx  # noqa: F401, PLC0415
         import onnxruntime  # noqa: PLC0415
@@ -25,7 +25,7 @@ def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
     try:
         data = _exported(model, shape)
         ready = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # exporter and runtime raise whatever they meet, and the page goes on
+    except Exception as error:  # exporter and runtime raise errors of any type, and the page does not need them
         what = str(error).strip().partition("\n")[0][:120]
         return f"ONNX Runtime was not tried: the export failed ({type(error).__name__}: {what})."
     name = ready.get_inputs()[0].name

@@ -1,17 +1,15 @@
-"""Honest speed: the dense, the masked and the shrunk network side by side, in torch and in ONNX Runtime."""
+"""Speed of the dense, the masked and the shrunk network side by side, in torch and in ONNX Runtime."""
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median, quantiles
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import PrunectlError
-from prunectl.measuring.latency import LATENCY_BATCHES
+from prunectl.measuring.latency import LATENCY_BATCHES, forward_pass, seconds_in_turns
 from prunectl.pruning.shrink import shrink
 from prunectl.reporting.findings import Speed, Timing
 from prunectl.reporting.network.layers import dense_network
@@ -21,32 +19,27 @@ from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
 
 _SECONDS = 0.4
-_RUNS = 9
-Run = Callable[[], Any]
+"""Seconds for each network, batch size and runtime."""
+_ROUNDS = 9
 
 
 def speed(checkpoint: Checkpoint) -> Speed:
-    """Time all networks for batches of 1 and 64, on one thread, in turns, so that what disturbs one disturbs all."""
+    """Time all networks in turns, for batches of 1 and 64, on one CPU thread."""
     networks, notes = _networks(checkpoint)
     sessions = {name: session(model, checkpoint.spec.input) for name, model in networks.items()}
     notes += [why for why in sessions.values() if isinstance(why, str)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     timings: list[Timing] = []
-    try:
-        for batch in LATENCY_BATCHES:
-            inputs = torch.rand(batch, *checkpoint.spec.input, generator=torch.Generator().manual_seed(0))
-            timings += _timed({name: _eager(model, inputs) for name, model in networks.items()}, "torch", batch)
-            ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
-            timings += _timed(ready, "ONNX Runtime", batch)
-    finally:
-        torch.set_num_threads(threads)
+    for batch in LATENCY_BATCHES:
+        inputs = torch.rand(batch, *checkpoint.spec.input, generator=torch.Generator().manual_seed(0))
+        timings += _timed({name: forward_pass(model, inputs) for name, model in networks.items()}, "torch", batch)
+        ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
+        timings += _timed(ready, "ONNX Runtime", batch)
     why = reasons(timings, networks, checkpoint.spec.input)
     return Speed(tuple(timings), tuple(dict.fromkeys([*why, *notes])), "cpu, one thread")
 
 
 def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
-    """Dense, masked and shrunk, as far as there are such, and why one is not there."""
+    """The dense, the masked and the shrunk network, those of them that exist, and why one is missing."""
     plan = Plan.of(checkpoint.edits)
     networks: dict[str, nn.Module] = {"dense": dense_network(checkpoint).eval()}
     if plan.kept:
@@ -59,32 +52,15 @@ def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
     try:
         small = shrink(checkpoint)
     except PrunectlError as error:
-        return networks, [f"It could not be shrunk: {error}."]
+        return networks, [f"The network could not be shrunk: {error}."]
     if not small.history[-1].result["removed"]:
-        return networks, ["No node is free of weights: there is nothing that `prunectl shrink` could remove."]
+        return networks, ["Every node keeps some weight, so `prunectl shrink` has nothing to remove."]
     networks["shrunk"] = small.model.eval()
     return networks, []
 
 
-def _eager(model: nn.Module, inputs: Tensor) -> Run:
-    def run() -> None:
-        with torch.inference_mode():
-            model(inputs)
-
-    return run
-
-
-def _timed(runs: Mapping[str, Run], runtime: str, batch: int) -> list[Timing]:
-    """Seconds of each, in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run(), run()
-    begun = time.perf_counter()
-    while runs and (time.perf_counter() - begun < _SECONDS * len(runs) or len(next(iter(taken.values()))) < _RUNS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - start)
+def _timed(runs: Mapping[str, Callable[[], object]], runtime: str, batch: int) -> list[Timing]:
+    taken = seconds_in_turns(runs, at_least_s=_SECONDS * len(runs), rounds=_ROUNDS)
     return [_timing(name, runtime, batch, seconds) for name, seconds in taken.items()]
 
 

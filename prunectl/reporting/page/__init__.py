@@ -1,1 +1,1 @@
-"""The page that `report -o` writes: sections, figures, assets, and what puts them together."""
+"""The HTML page that `report -o` writes: its sections, their figures, the template and style."""

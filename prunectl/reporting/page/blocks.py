@@ -1,4 +1,4 @@
-"""What a page is built of: sections of figures, tables, pictures and sentences."""
+"""What a page consists of: sections with figures, pictures, tables and notes."""
 
 import base64
 from collections.abc import Sequence
@@ -7,12 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from prunectl.reporting.formats import table_csv
+from prunectl.reporting.page.checklist import Check
 from prunectl.reporting.page.figures.figure import Figure
+from prunectl.reporting.page.headline import Tile
+from prunectl.reporting.page.provenance import CommandStep
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a table, and the number that it is sorted by."""
+    """The text of a table cell, and the number by which it is sorted."""
 
     text: str
     value: float | None = None
@@ -20,7 +23,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be sorted by every column; `numeric` says which are numbers."""
+    """A table that can be sorted by every column; `numeric` says which columns hold numbers."""
 
     name: str
     caption: str
@@ -31,13 +34,13 @@ class Table:
 
     @property
     def download(self) -> str:
-        """A data: link."""
+        """The table as CSV in a data: link."""
         return data_link(self.columns, [[cell.text for cell in row] for row in self.rows])
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A small picture as a link, with its words, and another one that is laid beside it."""
+    """A small picture as a data: link, with an optional second one beside it."""
 
     source: str
     alt: str
@@ -45,31 +48,40 @@ class Picture:
     beside: str | None = None
 
 
+@dataclass(frozen=True)
+class Summary:
+    """The headline numbers and the checklist of one setting, under its name where there are several."""
+
+    heading: str
+    tiles: Sequence[Tile]
+    checks: Sequence[Check]
+
+
 @dataclass
 class Section:
-    """A part of the page. Blocks are shown in this order; what is missing is told in `notes`."""
+    """A part of the page. Its blocks are shown in this order; `notes` say what is missing."""
 
-    id: str
     title: str
     lead: str = ""
+    summaries: list[Summary] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
     pictures: list[tuple[str, list[Picture]]] = field(default_factory=list)
     """Grids of pictures, each under its title."""
+    tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    steps: list[CommandStep] = field(default_factory=list)
+    """The roots of a tree of commands."""
     legend: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to show, not even why."""
-        return not (self.figures or self.tables or self.pictures or self.notes)
+    """Whether the methods can be shown and hidden above the figures."""
+    front: bool = False
+    """Whether the legend has the Pareto front as well."""
 
 
 def data_link(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table as a link that holds it."""
+    """A table as CSV in a data: link."""
     return "data:text/csv;charset=utf-8," + quote(table_csv(columns, rows), safe=",./:;=@()-_ ").replace(" ", "%20")
 
 
 def image_link(png: bytes) -> str:
-    """A PNG as a link that holds it."""
+    """A PNG in a data: link."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,7 +1,7 @@
-"""What a report on pruning must hold, after Blalock et al. 2020 (arXiv:2003.03033, "ShrinkBench"), and whether it does.
+"""The checklist for reports on pruning of Blalock et al. 2020 (arXiv:2003.03033, "ShrinkBench").
 
-Several seeds, five operating points or more in a curve, compression and theoretical speed-up, top-1 and top-5, a random
-and a magnitude control, the dense network, and the accuracy of the last epoch, not of the best on the test images.
+Several seeds, at least five operating points per curve, compression and theoretical speed-up, top-1 and top-5 accuracy,
+a random and a magnitude control, the dense network, and the last epoch rather than the best one on the test images.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MAGNITUDE = {"magnitude", "efficient-convnets", "gmp", "imp", "lamp"}
 
 @dataclass(frozen=True)
 class Check:
-    """One rule: whether it is met, and in a line what was found and what to do."""
+    """One rule: whether it is met, and in one line what was found and what to do."""
 
     rule: str
     met: bool
@@ -36,7 +36,7 @@ def checklist(setting: Setting) -> list[Check]:
         Check(
             "the dense network",
             setting.dense is not None,
-            "trained and measured" if setting.dense else "missing: train it with the same settings, and evaluate it",
+            "trained and measured" if setting.dense else "missing: train and evaluate it with the same settings",
         ),
         Check("the last epoch, not the best on the test images", True, "prunectl keeps the network of the last epoch"),
     ]
@@ -49,21 +49,21 @@ def _seeds(setting: Setting) -> Check:
     few = [f"{series.label} {_shown(point.target)}" for series, point in setting.points if len(point.rows) < SEEDS]
     low, high = min(counts, default=0), max(counts, default=0)
     found = f"{low}" if low == high else f"{low} to {high}"
-    more = "" if low >= SEEDS else f"; run {_some(few) or 'the dense network'} with {SEEDS} or more (--seed)"
-    return Check("several seeds", low >= SEEDS, f"{found} a point{more}")
+    more = "" if low >= SEEDS else f"; run {_some(few) or 'the dense network'} with at least {SEEDS} (--seed)"
+    return Check("several seeds", low >= SEEDS, f"{found} per point{more}")
 
 
 def _points(setting: Setting) -> Check:
     few = [f"{s.label} ({len(s.points)})" for s in setting.series if len(s.points) < POINTS]
-    rule = f"{POINTS} operating points or more in a curve"
+    rule = f"at least {POINTS} operating points per curve"
     if not setting.series:
-        return Check(rule, False, "nothing pruned was measured")
-    return Check(rule, not few, f"fewer: {_some(few)}" if few else f"{POINTS} or more in each")
+        return Check(rule, False, "no pruned network was measured")
+    return Check(rule, not few, f"fewer: {_some(few)}" if few else f"at least {POINTS} in each")
 
 
 def _both(rule: str, setting: Setting, keys: tuple[str, str], how: str) -> Check:
     lacking = [f"{s.label} {_shown(p.target)}" for s, p in setting.points if any(p.stat(key) is None for key in keys)]
-    return Check(rule, not lacking, f"not measured: {_some(lacking)}; {how}" if lacking else "both measured")
+    return Check(rule, not lacking, f"not measured: {_some(lacking)}; run {how}" if lacking else "both measured")
 
 
 def _control(rule: str, found: set[str], wanted: str) -> Check:

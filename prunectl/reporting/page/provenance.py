@@ -1,4 +1,4 @@
-"""Where the checkpoints come from: a tree of the commands that made them."""
+"""The tree of the commands that made the checkpoints."""
 
 import json
 from collections.abc import Sequence
@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prunectl.checkpoints.header import base_name
-from prunectl.reporting.history import method
+from prunectl.checkpoints.history import HistoryEntry
+from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source
 
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint at the end of its commands."""
+    """A checkpoint with the last command of its history."""
 
     name: str
     sha256: str
@@ -21,62 +22,62 @@ class Member:
 
 
 @dataclass(eq=False)
-class Step:
-    """A command that was run `count` times on what the step above left, and the checkpoints that it made."""
+class CommandStep:
+    """A command that ran `count` times on the results of its parent, and the checkpoints that it wrote."""
 
     label: str
     count: int = 0
     members: list[Member] = field(default_factory=list)
-    children: dict[str, "Step"] = field(default_factory=dict)
+    children: dict[str, "CommandStep"] = field(default_factory=dict)
 
 
-def tree(sources: Sequence[Source]) -> list[Step]:
-    """The first commands, with those that followed as children; equal commands with other seeds and targets are one."""
-    root = Step("")
+def tree(sources: Sequence[Source]) -> list[CommandStep]:
+    """The first commands, with later ones as children; commands that differ only in seed or target are one step."""
+    root = CommandStep("")
     seen: set[tuple[int, str]] = set()
     for source in sources:
         at = root
         for i, entry in enumerate(source.history, 1):
-            at = at.children.setdefault(_label(entry), Step(_label(entry)))
-            until = (id(at), json.dumps(source.history[:i], sort_keys=True))
+            at = at.children.setdefault(_label(entry), CommandStep(_label(entry)))
+            until = (id(at), json.dumps([earlier.to_json() for earlier in source.history[:i]], sort_keys=True))
             if until not in seen:
                 seen.add(until)
                 at.count += 1
         if source.history:
             last = source.history[-1]
-            at.members.append(Member(base_name(source.path), source.sha256 or "", command(last), _versions(last)))
+            at.members.append(Member(base_name(source.path), source.sha256 or "", command_line(last), _versions(last)))
     return list(root.children.values())
 
 
-def command(entry: dict[str, Any]) -> str:
-    """A command with its options, those that are off left out."""
-    given = {k: v for k, v in entry.get("options", {}).items() if v is not False and v not in (None, [], {}, "")}
-    return " ".join([str(entry["command"]), *(f"{key}={_value(value)}" for key, value in given.items())])
+def command_line(entry: HistoryEntry) -> str:
+    """A command with its options, without those that are off."""
+    given = {k: v for k, v in entry.options.items() if v is not False and v not in (None, [], {}, "")}
+    return " ".join([str(entry.command), *(f"{key}={_value(value)}" for key, value in given.items())])
 
 
 def version_sets(sources: Sequence[Source]) -> list[str]:
-    """Every set of versions that made a checkpoint."""
+    """Every set of library versions that made a checkpoint."""
     return list(dict.fromkeys(text for one in sources for entry in one.history if (text := _versions(entry))))
 
 
 def seeds(sources: Sequence[Source]) -> list[str]:
-    """Every seed, in order."""
-    found = {str(seed) for one in sources if (seed := method(one.history).seed) is not None}
+    """Every seed, sorted."""
+    found = {str(seed) for one in sources if (seed := pruning_method(one.history).seed) is not None}
     return sorted(found, key=lambda text: (len(text), text))
 
 
-def _label(entry: dict[str, Any]) -> str:
-    options = entry.get("options", {})
-    if entry["command"] == "train":
+def _label(entry: HistoryEntry) -> str:
+    options = entry.options
+    if entry.command == "train":
         during = f", {options['criterion']}" if "criterion" in options else ""
         return f"train {options.get('epochs', '?')} epochs{during}"
-    if entry["command"] == "prune":
+    if entry.command == "prune":
         return f"prune {options.get('criterion')}"
-    return str(entry["command"])
+    return str(entry.command)
 
 
-def _versions(entry: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in entry.get("versions", {}).items())
+def _versions(entry: HistoryEntry) -> str:
+    return ", ".join(f"{name} {number}" for name, number in entry.versions.items())
 
 
 def _value(value: Any) -> str:

@@ -4,7 +4,7 @@
 
   addEventListener("load", () => setTimeout(() => root.classList.add("settled"), 200));
 
-  // light and dark: what the system says, until the button says otherwise
+  // light or dark: the system decides until the button is used
   const stored = () => { try { return localStorage.getItem("prunectl-theme"); } catch { return null; } };
   const store = (theme) => { try { localStorage.setItem("prunectl-theme", theme); } catch { /* a private window */ } };
   if (stored()) root.dataset.theme = stored();
@@ -14,7 +14,7 @@
     store(root.dataset.theme);
   });
 
-  // legends: a method is shown or hidden in all figures, and in all legends
+  // legends: a button shows or hides a method in all figures and legends
   const style = document.head.appendChild(document.createElement("style"));
   const hidden = new Set();
   for (const button of document.querySelectorAll("[data-toggle]")) {
@@ -28,7 +28,7 @@
     });
   }
 
-  // tables: a click on a column sorts by it, another one turns the order round; what is not measured stays below
+  // tables: a click on a column sorts by it, a second one reverses the order; missing values stay last
   const value = (row, column) => {
     const cell = row.cells[column];
     return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
@@ -60,7 +60,7 @@
     });
   }
 
-  // the section that is read is marked above
+  // the navigation marks the section that is being read
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {

@@ -1,1 +1,1 @@
-"""Figures of the page: matplotlib draws them, as SVG that takes its colours from the page."""
+"""The figures of the page, drawn by matplotlib as SVG that takes its colours from the page."""

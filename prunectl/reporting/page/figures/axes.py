@@ -1,20 +1,21 @@
-"""What accuracy is drawn against, and what is drawn upwards."""
+"""The axes of trade-off figures: savings across, accuracies upwards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from prunectl.reporting.curves import Point, Row, RowValue, Setting
-from prunectl.reporting.rows import images_of
+from prunectl.reporting.curves import Point, RowValue, Setting
+from prunectl.reporting.rows import ReportRow, images_of
 from prunectl.reporting.sources import Sources
 
 
 @dataclass(frozen=True)
-class Axis:
-    """What accuracy is drawn against: a value of each operating point.
+class SavingAxis:
+    """A saving that accuracy is drawn against: a value of each operating point.
 
-    `better` says which end is better. The scale `times` is a logarithmic axis of 2x, 4x, ...; `zero` begins at 0.
+    `better` says whether more or less of it is better. The scale `times` is logarithmic with ticks at 2x, 4x, ...;
+    `zero` starts at 0.
     """
 
     name: str
@@ -27,13 +28,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is drawn upwards: a share, shown in percent."""
+    """An accuracy that is drawn upwards: a share, shown in percent."""
 
     name: str
     title: str
     value: RowValue
     near: float | None = None
-    """Show only this many points below the dense network."""
+    """Show only this many percentage points below the dense network."""
 
 
 def _mean(key: str, factor: float = 1.0) -> Callable[[Point], float | None]:
@@ -54,64 +55,64 @@ CLOSE = Measure("close", "close to dense: top-1 accuracy", lambda row: row["accu
 TOP5 = Measure("top5", "top-5 accuracy", lambda row: row["top5"])
 
 AXES = (
-    Axis(
+    SavingAxis(
         "weights",
         "fewer weights (dense / kept); above: weight sparsity",
         _mean("compression"),
         "times",
-        note="Compression: the prunable weights of the dense network over those kept.",
+        note="Compression: the prunable weights of the dense network divided by those kept.",
     ),
-    Axis(
+    SavingAxis(
         "nodes",
         "node sparsity (%)",
         _mean("node_sparsity", 100),
-        note="Channels and neurons that are gone, or that no path of kept weights reaches.",
+        note="The share of channels and neurons that are removed, or that no path of kept weights connects.",
     ),
-    Axis(
+    SavingAxis(
         "flops",
-        "fewer FLOPs, pruned weights left out (dense / left)",
+        "fewer FLOPs, without pruned weights (dense / left)",
         _mean("speedup"),
         "times",
-        note="The theoretical speed-up: a bound that only hardware for sparse weights comes near.",
+        note="The theoretical speed-up, which only hardware for sparse weights comes close to.",
     ),
-    Axis(
+    SavingAxis(
         "size",
-        "size (KB, smaller to the right), pruned weights left out",
+        "size (KB, smaller to the right), without pruned weights",
         _mean("compressed_bytes", 1e-3),
         "log",
         "less",
-        "A bit for every entry that can be pruned, and the values of those kept.",
+        "One bit for every entry that can be pruned, plus the values of those kept.",
     ),
-    Axis(
+    SavingAxis(
         "latency",
         "time for one image (ms)",
         _time,
         "zero",
         "less",
-        "As `eval` measured it, the median over seeds. A mask alone saves no time; removed nodes do.",
+        "Measured by `eval`, the median over seeds. A mask alone saves no time; removed nodes do.",
     ),
 )
 
 
-def training_axis(setting: Setting) -> Axis:
-    """How many times fewer FLOPs all trainings took that led to a network, beside the dense one's."""
+def training_axis(setting: Setting) -> SavingAxis:
+    """The training FLOPs of the dense network divided by those of all trainings that led to a pruned one."""
     dense = setting.dense.stat("training_flops") if setting.dense else None
 
     def value(point: Point) -> float | None:
         spent = point.stat("training_flops")
         return dense.mean / spent.mean if dense and spent else None
 
-    return Axis(
+    return SavingAxis(
         "training",
         "fewer training FLOPs (dense / own)",
         value,
         "times",
-        note="All trainings that led to the network, as executed: what is pruned after a training pays for it in full.",
+        note="All trainings that led to the network, as executed, including the dense one before pruning.",
     )
 
 
 def robust_measures(setting: Setting) -> list[Measure]:
-    """One for every attack and eps that any of the networks stood."""
+    """One for every attack and ε that was run on any of the networks."""
     found: dict[tuple[str, float], None] = {}
     for point in [*([setting.dense] if setting.dense else []), *(point for _, point in setting.points)]:
         for row in point.rows:
@@ -124,7 +125,7 @@ def robust_measures(setting: Setting) -> list[Measure]:
 
 
 def corruption_measures(sources: Sources) -> list[Measure]:
-    """Mean accuracy over corruptions and severities, one for every choice of corruptions and images."""
+    """Mean accuracy over severities, one for every set of corruptions and images."""
     found: dict[str, dict[str, float]] = {}
     for source in sources.given:
         for record in source.attacks:
@@ -138,7 +139,7 @@ def corruption_measures(sources: Sources) -> list[Measure]:
 
 
 def _corruptions(record: dict[str, Any]) -> str:
-    """Which corruptions, of which images."""
+    """The corruptions and the images of a record."""
     kinds = dict.fromkeys(entry["corruption"] for entry in record["corruptions"])
     return f"corrupted images ({', '.join(kinds)}){images_of(record)}"
 
@@ -148,7 +149,7 @@ def _of(means: dict[str, float]) -> RowValue:
 
 
 def _robust(attack: str, eps: float) -> RowValue:
-    def value(row: Row) -> float | None:
+    def value(row: ReportRow) -> float | None:
         results = (row["robust"] or {}).get(attack, [])
         return next((r["robust_accuracy"] for r in results if r["eps"] == eps), None)
 

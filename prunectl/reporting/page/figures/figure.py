@@ -1,13 +1,13 @@
-"""One figure of the page: an SVG with its words and its numbers.
+"""One figure of the page: an SVG with its texts and its numbers.
 
-matplotlib draws SVG, rather than a script such as plotly's (4.8 MB in every page) or vega's (0.8 MB) in the browser:
-the page opens at once, prints sharply, and shows its figures without a script, to a screen reader by their alternative
-texts. Colours are those of Okabe and Ito (2008), which the colour-blind tell apart, and every series has a marker and a
-dash of its own. In the SVG they are variables of the page's style sheet, so that figures follow light and dark.
+matplotlib draws SVG, instead of a script in the browser such as plotly (4.8 MB in every page) or vega (0.8 MB): the
+page opens at once, prints sharply, and needs no script for its figures; a screen reader reads their alternative texts.
+The colours are those of Okabe and Ito (2008), which colour-blind people can distinguish. Every series also has its own
+marker and dash. In the SVG, colours are variables of the page's style sheet, so that figures follow light and dark.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 INK, GRID, SOFT = "#010101", "#020202", "#030303"
-"""Stand for colours of the page: text, grid lines, and areas behind what matters."""
+"""Placeholders for colours of the page: text, grid lines, and background areas."""
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f")
-"""Okabe and Ito without black, which is the dense network's; their yellow, too light on white, is darkened."""
+"""Okabe and Ito without black, which is for the dense network, and with a darker yellow, for white pages."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 WIDTH, HEIGHT = 4.3, 3.0
-"""Inches of one figure."""
+"""The size of one figure in inches."""
 
 _VARIABLES = {INK: "currentColor", GRID: "var(--grid)", SOFT: "var(--soft)"} | {
     colour: f"var(--s{i})" for i, colour in enumerate(SERIES)
@@ -61,18 +61,18 @@ _RC: Any = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a series is drawn, in every figure alike."""
+    """How a series is drawn, in all figures."""
 
     number: int
 
     @property
     def colour(self) -> str:
-        """One of Okabe and Ito's."""
+        """One of the colours of Okabe and Ito."""
         return SERIES[self.number % len(SERIES)]
 
     @property
     def marker(self) -> str:
-        """The sign of a point."""
+        """The marker of a point."""
         return MARKERS[self.number % len(MARKERS)]
 
     @property
@@ -82,13 +82,17 @@ class Style:
 
     @property
     def line(self) -> dict[str, Any]:
-        """As arguments of `Axes.plot`."""
+        """The arguments for `Axes.plot`."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
+
+
+Styles = Mapping[str, Style]
+"""By the label of a method."""
 
 
 @dataclass(frozen=True)
 class Hover:
-    """A point of a drawing, in data coordinates of `axes`, and what is shown when the mouse rests on it."""
+    """A point in data coordinates of `axes`, and the text that appears when the mouse rests on it."""
 
     axes: "Axes"
     x: float
@@ -99,7 +103,7 @@ class Hover:
 
 @dataclass(frozen=True)
 class Figure:
-    """What the page shows: `svg` is markup; `alt` says in words what is seen; `rows` are the numbers behind it."""
+    """A figure of the page: `svg` is markup, `alt` describes it in words, `rows` are the numbers behind it."""
 
     name: str
     title: str
@@ -110,8 +114,8 @@ class Figure:
     rows: tuple[tuple[Any, ...], ...]
 
 
-def plain(text: str) -> str:
-    """A text in which matplotlib sees no formula."""
+def escape_math(text: str) -> str:
+    """A text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
 
 
@@ -129,7 +133,7 @@ def require() -> None:
 
 @contextmanager
 def drawing(width: float = WIDTH, height: float = HEIGHT, **grid: Any) -> Iterator[tuple["Drawing", Any]]:
-    """A matplotlib figure and its axes, in the page's style; no window, no state outside."""
+    """A matplotlib figure and its axes in the style of the page, without a window or global state."""
     import matplotlib  # noqa: PLC0415
     from matplotlib.figure import Figure as Drawing  # noqa: PLC0415
 
@@ -139,9 +143,9 @@ def drawing(width: float = WIDTH, height: float = HEIGHT, **grid: Any) -> Iterat
 
 
 def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ()) -> str:
-    """The markup of a drawing: without a size of its own, its ids unlike those of other figures.
+    """The markup of a drawing, without a size, with ids that begin with the figure's name.
 
-    A group whose id begins with `series-3` gets the classes `series s3`, by which the page's legend hides it.
+    A group whose id begins with `series-3` has the classes `series s3`, by which the page's legend hides it.
     """
     text = StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -172,7 +176,7 @@ def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ())
 
 
 def _hover(figure: "Drawing", hover: Hover) -> str:
-    """A see-through circle with a title over a point."""
+    """A transparent circle with a title over a point."""
     x, y = hover.axes.transData.transform((hover.x, hover.y)) * 72 / figure.dpi
     height = figure.get_figheight() * 72
     group = f' class="hit series s{hover.series}"' if hover.series is not None else ' class="hit"'

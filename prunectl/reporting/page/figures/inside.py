@@ -1,19 +1,19 @@
-"""Inside one network: layers, shapes, weights, scores, confusions."""
+"""The inside of one network: layers, shapes, weights, scores, confusion matrix."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from prunectl.reporting.findings import Layer, Values
-from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, plain, to_svg
+from prunectl.reporting.findings import Distribution, Layer
+from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, escape_math, to_svg
 
 _LINE = 0.23
-"""Inches for a layer."""
+"""Inches for each layer."""
 _CLASSES = 40
-"""Most classes of a confusion matrix that is drawn; with half of them counts are written."""
+"""The most classes of a confusion matrix that is drawn; up to half as many, it also has counts."""
 
 
 def layer_bars(layers: Sequence[Layer], *, nodes: bool, prefix: str) -> Figure:
-    """What is left of every layer: weights, or outputs that have any."""
+    """The weights left in each layer, or the outputs with any weight left."""
     totals = [layer.outputs if nodes else layer.weights for layer in layers]
     left = [layer.left if nodes else layer.kept for layer in layers]
     shares = [100 * now / total for now, total in zip(left, totals, strict=True)]
@@ -34,13 +34,13 @@ def layer_bars(layers: Sequence[Layer], *, nodes: bool, prefix: str) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{word} left (%)")
         svg = to_svg(figure, name, alt)
-    caption = "Channels and neurons with any weight left." if nodes else "Kept weights of the dense layer's."
+    caption = "Channels and neurons with any weight left." if nodes else "Weights kept, of those in the dense layer."
     rows = tuple((layer.name, total, now) for layer, total, now in zip(layers, totals, left, strict=True))
     return Figure(name, f"{word.capitalize()} left in each layer", caption, alt, svg, ("layer", "dense", "left"), rows)
 
 
 def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str) -> Figure:
-    """The network drawn from the image downwards: a bar as wide as the layer has outputs, before and after."""
+    """The network from the image downwards, with a bar for the outputs of each layer, before and after."""
     alt = "Drawing of the network, widths before and after. " + "; ".join(
         f"{layer.name}: {layer.outputs} to {layer.left}" for layer in layers
     )
@@ -59,12 +59,14 @@ def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_axis_off()
         svg = to_svg(figure, name, alt)
-    caption = "Outputs of each layer, dense (grey) and left (green), as wide as the square root of their number."
+    caption = (
+        "Outputs of each layer, dense (grey) and left (green). Widths are proportional to the square root of the count."
+    )
     return Figure(name, "The network before and after", caption, alt, svg, ("layer", "dense", "left"), tuple(rows))
 
 
-def histogram(after: Values | None, before: Values | None, *, what: str, prefix: str) -> Figure | None:
-    """How the values are distributed, on a logarithmic count."""
+def histogram(after: Distribution | None, before: Distribution | None, *, what: str, prefix: str) -> Figure | None:
+    """The histogram of values before and after pruning, with counts on a logarithmic axis."""
     shown = [(label, v) for label, v in (("dense network", before), (what, after)) if v is not None]
     if not shown:
         return None
@@ -97,8 +99,8 @@ def histogram(after: Values | None, before: Values | None, *, what: str, prefix:
     return Figure(name, title, "Counts on a logarithmic axis.", alt, svg, ("of", "from", "to", "count"), rows)
 
 
-def by_rank(found: Values, *, what: str, prefix: str) -> Figure | None:
-    """The absolute values sorted, the largest first, and where pruning cut; None where all are 0."""
+def by_rank(found: Distribution, *, what: str, prefix: str) -> Figure | None:
+    """The absolute values by rank, and how many are kept; None where all are 0."""
     positive = [(rank, value) for rank, value in found.ranked if value > 0]
     if not positive:
         return None
@@ -120,12 +122,12 @@ def by_rank(found: Values, *, what: str, prefix: str) -> Figure | None:
         axes.set_xlabel("rank")
         axes.set_ylabel(what)
         svg = to_svg(figure, name, alt)
-    caption = "A flat curve at the cut means that what goes and what stays score alike."
+    caption = "If the curve is flat at the cut, pruned and kept values hardly differ."
     return Figure(name, f"Sorted: {what}", caption, alt, svg, ("rank", "value"), found.ranked)
 
 
 def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, prefix: str) -> Figure | None:
-    """Images of each class by the answer that they got, as shares of the class; None with too many classes."""
+    """Predictions for the images of each class, as shares of the class; None with too many classes."""
     count = len(table)
     if not 1 < count <= _CLASSES:
         return None
@@ -140,16 +142,16 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, prefix:
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        words = [plain(name) for name in classes]
+        words = [escape_math(name) for name in classes]
         axes.set_xticks(range(count), words, rotation=90 if max(map(len, classes)) > 2 else 0)
         axes.set_yticks(range(count), words)
         axes.tick_params(length=0)
-        axes.set_xlabel("answer")
+        axes.set_xlabel("predicted class")
         axes.set_ylabel("class")
         svg = to_svg(figure, name, alt)
     rows = tuple((classes[i], classes[j], n) for i, row in enumerate(table) for j, n in enumerate(row) if n)
-    caption = "Shaded by the share of the class (blue: right, orange: wrong); counts are images."
-    return Figure(name, "Confusion matrix", caption, alt, svg, ("class", "answer", "images"), rows)
+    caption = "Shaded by the share of the class (blue: correct, orange: wrong). Numbers count images."
+    return Figure(name, "Confusion matrix", caption, alt, svg, ("class", "predicted class", "images"), rows)
 
 
 def _cells(axes: Any, table: Sequence[Sequence[int]]) -> None:
@@ -168,4 +170,4 @@ def _cells(axes: Any, table: Sequence[Sequence[int]]) -> None:
 
 def _short(name: str) -> str:
     """The end of a long name."""
-    return plain(name if len(name) <= 22 else "…" + name[-21:])
+    return escape_math(name if len(name) <= 22 else "…" + name[-21:])

@@ -1,4 +1,4 @@
-"""Honest speed as bars with intervals."""
+"""Measured times as bars with whiskers."""
 
 from prunectl.reporting.findings import Speed, Timing
 from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, drawing, to_svg
@@ -33,7 +33,9 @@ def speed_bars(speed: Speed, batch: int, *, prefix: str) -> Figure | None:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"time for {batch} image{'s' if batch > 1 else ''} (ms)")
         svg = to_svg(figure, name, alt)
-    caption = "Median, whiskers from the lower to the upper quartile; × is the gain over dense in the same runtime."
+    caption = (
+        "Median, with whiskers from the lower to the upper quartile. × is the speed-up over dense in the same runtime."
+    )
     columns = ("network", "runtime", "batch", "median_s", "lower_quartile_s", "upper_quartile_s", "runs")
     rows = tuple((t.network, t.runtime, t.batch, t.median_s, t.low_s, t.high_s, t.runs) for t in timings)
     title = "One image" if batch == 1 else f"A batch of {batch}"

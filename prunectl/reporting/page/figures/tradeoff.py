@@ -1,21 +1,19 @@
-"""Accuracy against what was saved: one line for every method, with a band over seeds."""
+"""Accuracy against a saving: one line for each method, with a band over its seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prunectl.reporting.curves import Point, Series, Setting, pareto
 from prunectl.reporting.formats import share_text, target_text
-from prunectl.reporting.page.figures.axes import Axis, Measure
-from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Style, drawing, to_svg
+from prunectl.reporting.page.figures.axes import Measure, SavingAxis
+from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Styles, drawing, to_svg
 
 _FEW = 5.0
 """Percentage points."""
-Styles = Mapping[str, Style]
-"""By the label of a method."""
 
 
-def trade_off(setting: Setting, axis: Axis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
-    """The figure of one axis; None where nothing was measured on it, or nothing varies."""
+def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
+    """The figure of one saving; None where it was not measured, or is equal for all networks."""
     lines = {s: _line(s, axis, measure) for s in setting.series}
     lines = {series: line for series, line in lines.items() if line}
     every = [entry for line in lines.values() for entry in line]
@@ -56,31 +54,31 @@ _RING: dict[str, Any] = {
     "markeredgewidth": 0.9,
 }
 
-Entry = tuple[float, Any, Point]
-"""x, the `Stat` upwards, the operating point."""
+_Plotted = tuple[float, Any, Point]
+"""The saving, the `Stat` of the accuracy, and the operating point."""
 
 
-def _line(series: Series, axis: Axis, measure: Measure) -> list[Entry]:
+def _line(series: Series, axis: SavingAxis, measure: Measure) -> list[_Plotted]:
     found = [(axis.value(point), point.stat(measure.value), point) for point in series.points]
     return [(x, y, point) for x, y, point in found if x is not None and y is not None]
 
 
-def _dense(setting: Setting, axis: Axis, measure: Measure) -> Entry | None:
+def _dense(setting: Setting, axis: SavingAxis, measure: Measure) -> _Plotted | None:
     if setting.dense is None:
         return None
     x, y = axis.value(setting.dense), setting.dense.stat(measure.value)
     return None if x is None or y is None else (x, y, setting.dense)
 
 
-def _spreads(every: Sequence[Entry], dense: Entry, near: float) -> bool:
-    """Whether some points are so low that those close to the dense network are not told apart."""
+def _spreads(every: Sequence[_Plotted], dense: _Plotted, near: float) -> bool:
+    """Whether some points are so low that those close to the dense network overlap."""
     return any(dense[1].mean - y.mean > 3 * near / 100 for _, y, _ in every)
 
 
 def _draw(
-    axes: Any, lines: Mapping[Series, list[Entry]], dense: Entry | None, styles: Styles, *, joined: bool
+    axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, *, joined: bool
 ) -> list[Hover]:
-    """Dense baseline, then a line and a band for every method; points with whiskers where they are not `joined`."""
+    """Draw the dense baseline, then a line with a band for each method, or points with whiskers if not `joined`."""
     hovers = []
     if dense:
         x, y, point = dense
@@ -110,15 +108,15 @@ def _draw(
 
 
 def _room(axes: Any) -> None:
-    """Show no less than a few points, in which seeds differ, and nothing beyond 100 %."""
+    """Show a range of at least a few percentage points, the size of seed noise, and nothing beyond 100 %."""
     low, high = axes.get_ylim()
     more = max(_FEW - (high - low), 0) / 2
     low, high = max(low - more, -0.5), min(high + more, 101.5)
     axes.set_ylim(low, max(high, low + _FEW))
 
 
-def _scale(axes: Any, axis: Axis, xs: Sequence[float]) -> None:
-    """The scale that the field uses for this axis, with ticks that are read at a glance."""
+def _scale(axes: Any, axis: SavingAxis, xs: Sequence[float]) -> None:
+    """Set the usual scale of this axis, with round ticks."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
 
     if axis.scale in {"times", "log"}:
@@ -148,7 +146,7 @@ _SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 
 def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
-    """Those of the ticks within the values that leave room for a label each on a logarithmic axis."""
+    """The ticks within the values that leave room for their labels on a logarithmic axis."""
     room = (max(high, 2) / max(low, 1e-9)) ** 0.115
     found: list[float] = []
     for tick in ticks:
@@ -158,7 +156,7 @@ def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[float]:
-    """Powers of two that span the values, at most eight of them."""
+    """At most eight powers of two within the values."""
     exponents = range(-10, 24)
     inside = [2.0**e for e in exponents if low / 1.2 <= 2.0**e <= high * 1.2]
     every = -(-len(inside) // 8) or 1
@@ -171,8 +169,8 @@ def _decades(low: float, high: float) -> list[float]:
     return inside if len(inside) <= 7 else [x for x in inside if f"{x:e}"[0] == "1"]
 
 
-def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -> str:
-    """What the figure shows, in a sentence or two."""
+def _alt(title: str, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None) -> str:
+    """The figure in a sentence or two."""
     parts = [
         f"{series.label} goes from {share_text(line[0][1])} to {share_text(line[-1][1])} percent"
         for series, line in lines.items()
@@ -181,7 +179,9 @@ def _alt(title: str, lines: Mapping[Series, list[Entry]], dense: Entry | None) -
     return f"Line chart: {title}. " + "; ".join(parts) + "." + base
 
 
-def _numbers(lines: Mapping[Series, list[Entry]], dense: Entry | None, front: set[int]) -> tuple[tuple[Any, ...], ...]:
+def _numbers(
+    lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, front: set[int]
+) -> tuple[tuple[Any, ...], ...]:
     found: list[tuple[Any, ...]] = []
     if dense:
         x, y, _ = dense

@@ -1,23 +1,23 @@
-"""What a training went through: of one network with all that came before it, and of all networks side by side."""
+"""Training curves: of one network with its ancestors, and of all runs together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prunectl.reporting.curves import Setting
-from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Style, drawing, plain, to_svg
+from prunectl.reporting.page.figures.figure import INK, SERIES, Figure, Styles, drawing, escape_math, to_svg
 from prunectl.reporting.sources import Source, Sources
 
-Record = dict[str, Any]
+LogRecord = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Course:
-    """The trainings that led to a network, one after the other: records with `total_step` and `total_flops`."""
+    """The logs of the trainings that led to a network, in sequence, with `total_step` and `total_flops`."""
 
-    records: tuple[Record, ...]
+    records: tuple[LogRecord, ...]
     events: tuple[tuple[int, int, str], ...]
-    """(step, FLOPs, what pruned)."""
+    """Prunings: (step, FLOPs, criterion)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Panel:
     x: str = "total_step"
     scale: float = 1.0
     zero: bool = False
-    """Whether the axis begins at 0."""
+    """Whether the axis starts at 0."""
     caption: str = ""
 
 
@@ -69,7 +69,7 @@ _PANELS = (
         "images per second",
         (_Line("images per second", "rate", {"color": SERIES[5]}),),
         zero=True,
-        caption="Images over the time since the last record; evaluation at the end of an epoch is in it.",
+        caption="Images divided by the time since the last record, which includes evaluation at the end of an epoch.",
     ),
     _Panel(
         "memory",
@@ -78,22 +78,21 @@ _PANELS = (
         (_Line("memory", "memory_bytes", {"color": SERIES[6]}),),
         scale=1e-6,
         zero=True,
-        caption="Allocated on the GPU, or resident in the process on a CPU, since the program began.",
+        caption="The peak since the program started: allocated on the GPU, or resident in the process on a CPU.",
     ),
 )
 
 
 def course(source: Source, lineage: Sequence[Source]) -> Course:
-    """Put the logs of a network and its ancestors together."""
-    records: list[Record] = []
+    """Join the logs of a network and its ancestors."""
+    records: list[LogRecord] = []
     events: list[tuple[int, int, str]] = []
     step = flops = 0
     for one in (*lineage, source):
-        last = one.history[-1] if one.history else {}
-        if last.get("command") == "prune":
-            asked = last["options"]
-            events.append((step, flops, f"{asked.get('criterion')}"))
-        if last.get("command") != "train" and one.history:
+        last = one.history[-1] if one.history else None
+        if last is not None and last.command == "prune":
+            events.append((step, flops, str(last.options.get("criterion"))))
+        if last is not None and last.command != "train":
             continue
         before = 0.0
         for record in one.log:
@@ -107,7 +106,7 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
             }
             records.append(now)
             if "pruned" in record:
-                criterion = last.get("options", {}).get("criterion", "pruned")
+                criterion = "pruned" if last is None else last.options.get("criterion", "pruned")
                 events.append((now["total_step"], now["total_flops"], str(criterion)))
         if one.log:
             step, flops = records[-1]["total_step"], records[-1]["total_flops"]
@@ -115,7 +114,7 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
 
 
 def panels(found: Course, *, prefix: str) -> list[Figure]:
-    """The figures of one course; a panel without numbers is left out."""
+    """The figures of one course, without panels that have no numbers."""
     made = [_panel(found, panel, f"{prefix}-{panel.name}") for panel in _PANELS]
     return [figure for figure in made if figure is not None]
 
@@ -140,7 +139,7 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
         if events:
             at, what = events[0]
             axes.annotate(
-                f" {plain(what)}" if len(events) == 1 else f" {len(events)} prunings",
+                f" {escape_math(what)}" if len(events) == 1 else f" {len(events)} prunings",
                 (at, 1.0),
                 xycoords=("data", "axes fraction"),
                 va="bottom",
@@ -158,7 +157,7 @@ def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
     return Figure(name, panel.title, panel.caption, alt, svg, ("line", panel.x, panel.unit), numbers)
 
 
-def _points(records: Sequence[Record], panel: _Panel, key: str) -> list[tuple[float, float]]:
+def _points(records: Sequence[LogRecord], panel: _Panel, key: str) -> list[tuple[float, float]]:
     return [(r[panel.x], r[key] * panel.scale) for r in records if isinstance(r.get(key), int | float)]
 
 
@@ -169,12 +168,10 @@ def _flops_unit(most: float) -> tuple[str, float]:
     return "cumulative training FLOPs", 1.0
 
 
-def all_courses(
-    setting: Setting, sources: Sources, styles: Mapping[str, Style], *, prefix: str, suffix: str = ""
-) -> Figure | None:
-    """Evaluation accuracy over cumulative FLOPs of every run, in the colours of the methods."""
+def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: str, suffix: str = "") -> Figure | None:
+    """The evaluation accuracy of every run over cumulative FLOPs, in the colours of the methods."""
     by_path = {str(source.path): source for source in sources.given}
-    runs: list[tuple[str, int | None, Callable[[], dict[str, Any]], list[tuple[float, float]]]] = []
+    runs: list[tuple[str, int | None, dict[str, Any], list[tuple[float, float]]]] = []
 
     def add(label: str, rows: Sequence[Mapping[str, Any]], number: int | None, style: dict[str, Any]) -> None:
         for row in rows:
@@ -182,28 +179,28 @@ def all_courses(
             records = course(source, sources.lineage.get(source.path, ())).records
             points = [(r["total_flops"], 100 * r["eval_accuracy"]) for r in records if "eval_accuracy" in r]
             if points:
-                runs.append((label, number, lambda: style, points))
+                runs.append((label, number, style, points))
 
     if setting.dense is not None:
         add("dense", setting.dense.rows, None, {"color": INK, "linestyle": "-"})
     for series, point in setting.points:
-        style = styles[series.label]
-        add(series.label, point.rows, style.number, {"color": style.colour, "linestyle": style.dash})
+        drawn = styles[series.label]
+        add(series.label, point.rows, drawn.number, {"color": drawn.colour, "linestyle": drawn.dash})
     if not runs:
         return None
     unit, factor = _flops_unit(max(x for *_, points in runs for x, _ in points))
     alt = f"Line chart: evaluation accuracy over cumulative training FLOPs of {len(runs)} runs."
     name = f"{prefix}-courses"
     with drawing() as (figure, axes):
-        for i, (_, number, style_of, points) in enumerate(runs):
+        for i, (_, number, style, points) in enumerate(runs):
             xs, ys = zip(*points, strict=True)
             gid = f"series-{number}-run{i}" if number is not None else f"dense-run{i}"
             thin = 1.3 if number is None else 0.8
-            axes.plot([x * factor for x in xs], ys, **style_of(), linewidth=thin, alpha=0.65, gid=gid)
+            axes.plot([x * factor for x in xs], ys, **style, linewidth=thin, alpha=0.65, gid=gid)
         axes.set_xlabel(unit)
         axes.set_ylabel("evaluation accuracy (%)")
         svg = to_svg(figure, name, alt)
     numbers = tuple((label, i, x, y) for i, (label, _, _, points) in enumerate(runs) for x, y in points)
-    caption = "One line for every run, a value for every epoch; trainings before pruning are in it."
+    caption = "One line for each run, one value for each epoch, including trainings before pruning."
     title = f"Evaluation accuracy over cumulative FLOPs, all runs{suffix}"
     return Figure(name, title, caption, alt, svg, ("method", "run", "total_flops", "evaluation accuracy %"), numbers)

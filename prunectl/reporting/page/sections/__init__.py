@@ -1,1 +1,1 @@
-"""The sections of the page: each builds its figures, tables and pictures, and says what is missing."""
+"""The sections of the page, one file each; `table` has their order."""

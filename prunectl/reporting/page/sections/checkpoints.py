@@ -1,12 +1,12 @@
-"""All checkpoints as a table."""
+"""The table of all checkpoints."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prunectl.checkpoints.header import base_name
 from prunectl.reporting.formats import robust_text
 from prunectl.reporting.page.blocks import Cell, Section, Table
+from prunectl.reporting.page.data import PageData
+from prunectl.reporting.rows import ReportRow
 from prunectl.reporting.sources import Source
 
 _NUMBERS = (
@@ -26,20 +26,19 @@ _NUMBERS = (
 )
 
 
-def checkpoints_section(sources: Sequence[Source], rows: Sequence[dict[str, Any]]) -> Section:
+def checkpoints_section(data: PageData) -> Section:
     """One row for every checkpoint that was given."""
     columns = ("checkpoint", "criterion", "seed", *(title for _, title, *_ in _NUMBERS), "robust", "sha256")
     numeric = (False, False, True, *(True for _ in _NUMBERS), False, False)
-    body = tuple(_row(source, row) for source, row in zip(sources, rows, strict=True))
+    body = tuple(_row(source, row) for source, row in zip(data.sources.given, data.rows, strict=True))
     return Section(
-        "checkpoints",
         "All checkpoints",
-        "Of results on the very bytes of each checkpoint; where something was measured several times, the last one.",
+        "Only results measured on exactly these files count. Of several measurements, the last one is shown.",
         tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, search=True)],
     )
 
 
-def _row(source: Source, row: dict[str, Any]) -> tuple[Cell, ...]:
+def _row(source: Source, row: ReportRow) -> tuple[Cell, ...]:
     seed = row["seed"]
     return (
         Cell(base_name(Path(row["checkpoint"]))),

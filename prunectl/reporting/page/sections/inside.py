@@ -1,4 +1,4 @@
-"""Inside one network."""
+"""The inside of one network."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from prunectl.checkpoints.header import base_name, beside
 from prunectl.checkpoints.results import is_of
 from prunectl.reporting.findings import Adversarial, Look
 from prunectl.reporting.page.blocks import Picture, Section, image_link
+from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.figure import Figure
 from prunectl.reporting.page.figures.inside import by_rank, confusion, histogram, layer_bars, outline
 from prunectl.reporting.sources import Source
@@ -13,19 +14,20 @@ from prunectl.reporting.sources import Source
 _CONFUSED = 8
 
 
-def inside_section(focus: Source, look: Look | None) -> Section:
-    """Layers, masks, weights, scores, confusions, saliency, adversarial examples."""
-    section = Section(
-        "inside", f"Inside {base_name(focus.path)}", "What pruning left of this one network, and where it errs."
-    )
+def inside_section(data: PageData) -> Section | None:
+    """Layers, masks, weights, scores, confusion matrix, saliency, adversarial examples."""
+    focus, look = data.focus, data.look
+    if focus is None:
+        return None
+    section = Section(f"Inside {base_name(focus.path)}", "What pruning left of this network, and where it errs.")
     if look is None:
-        section.notes.append("The network was not looked into.")
+        section.notes.append("The inside of the network was not analysed.")
     else:
         _network(section, focus, look)
-    _errors(section, focus)
+    _confusion(section, focus)
     if look is not None:
-        _seen(section, look)
-    _attacked(section, focus, () if look is None else look.adversarial)
+        _saliency(section, look)
+    _adversarial(section, focus, () if look is None else look.adversarial)
     return section
 
 
@@ -56,39 +58,41 @@ def _network(section: Section, focus: Source, look: Look) -> None:
         for layer in look.layers
     ]
     section.pictures.append(
-        ("Masks. Outputs downwards, inputs across; the stronger the blue, the more weights of a spot are kept.", masks)
+        ("Masks. Outputs run downwards, inputs across. The darker the blue, the more weights are kept there.", masks)
     )
     if "scores" in look.missing:
         section.notes.append(look.missing["scores"])
 
 
-def _attacked(section: Section, focus: Source, found: Sequence[Adversarial]) -> None:
-    """Adversarial examples, as pairs of pictures, or else as the picture that the attack left."""
+def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial]) -> None:
+    """Adversarial examples as pairs of pictures, or the picture that the attack saved."""
     names = dict(enumerate(map(str, focus.measured.get("per_class", {}))))
     if found:
         pictures = []
         for one in found:
             label, answer = (names.get(number, str(number)) for number in (one.label, one.answer))
-            alt = f"A test image of class {label}, and what the attack made of it: taken for {answer}"
-            words = f"{label}, then taken for {answer}"
+            alt = f"A test image of class {label} and its adversarial example, classified as {answer}"
+            words = f"{label}, then classified as {answer}"
             pictures.append(Picture(image_link(one.clean), alt, words, beside=image_link(one.adversarial)))
-        section.pictures.append(("Adversarial examples. Test images, and what an attack made of them.", pictures))
+        section.pictures.append(
+            ("Adversarial examples. Test images, each with what the attack turned it into.", pictures)
+        )
         return
     file, tensors = (beside(focus.path, f".examples.{suffix}") for suffix in ("png", "safetensors"))
     if not file.exists() or (tensors.exists() and not is_of(tensors, focus.sha256)):
         section.notes.append(
-            f"No adversarial examples: {file.name} does not lie beside it, or shows those of other bytes "
-            "(`prunectl attack --save-examples 8`)."
+            f"No adversarial examples: {file.name} is missing or belongs to a different checkpoint. "
+            "`prunectl attack --save-examples 8` saves some."
         )
         return
     picture = Picture(image_link(file.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", "")
-    section.pictures.append(("Adversarial examples. Test images, and what an attack made of them.", [picture]))
+    section.pictures.append(("Adversarial examples. Test images, each with what the attack turned it into.", [picture]))
 
 
-def _errors(section: Section, focus: Source) -> None:
+def _confusion(section: Section, focus: Source) -> None:
     table = focus.measured.get("confusion")
     if table is None:
-        section.notes.append("No confusion matrix: `prunectl eval` records it.")
+        section.notes.append("No confusion matrix was recorded. Run `prunectl eval CHECKPOINT` to record it.")
         return
     classes = [str(name) for name in focus.measured.get("per_class", range(len(table)))]
     figure = confusion(table, classes, prefix="in")
@@ -96,23 +100,23 @@ def _errors(section: Section, focus: Source) -> None:
         section.figures.append(figure)
         return
     pairs = sorted(((n, i, j) for i, row in enumerate(table) for j, n in enumerate(row) if i != j and n), reverse=True)
-    told = ", ".join(f"{classes[i]} taken for {classes[j]} ({n})" for n, i, j in pairs[:_CONFUSED])
-    section.notes.append(f"{len(classes)} classes are too many for a confusion matrix. Most confused: {told}.")
+    worst = ", ".join(f"{classes[i]} classified as {classes[j]} ({n})" for n, i, j in pairs[:_CONFUSED])
+    section.notes.append(f"{len(classes)} classes are too many for a confusion matrix. Most confused: {worst}.")
 
 
-def _seen(section: Section, look: Look) -> None:
+def _saliency(section: Section, look: Look) -> None:
     if look.samples:
         pictures = [
             Picture(
                 image_link(sample.image),
-                f"A test image of class {sample.label}, and the pixels that the answer {sample.answer} hangs on",
-                sample.label if sample.label == sample.answer else f"{sample.label}, taken for {sample.answer}",
+                f"A test image of class {sample.label}, and its pixels that matter most for the answer {sample.answer}",
+                sample.label if sample.label == sample.answer else f"{sample.label}, classified as {sample.answer}",
                 beside=image_link(sample.saliency),
             )
             for sample in look.samples
         ]
         section.pictures.append(
-            ("Saliency. Test images, and beside each the pixels that its answer hangs on.", pictures)
+            ("Saliency. Test images, each beside the pixels that matter most for the predicted class.", pictures)
         )
     else:
-        section.notes.append(f"No saliency maps: {look.missing.get('samples', 'nothing was run')}")
+        section.notes.append(f"No saliency maps: {look.missing.get('samples', 'The test set has no images.')}")

@@ -1,39 +1,39 @@
-"""Training: all runs, and step by step what led to one network."""
-
-from collections.abc import Sequence
+"""Training: all runs, and step by step the trainings of one network."""
 
 from prunectl.checkpoints.header import base_name
-from prunectl.reporting.curves import Setting
 from prunectl.reporting.page.blocks import Section
-from prunectl.reporting.page.figures.tradeoff import Styles
+from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.training import all_courses, course, panels
-from prunectl.reporting.sources import Source, Sources
+from prunectl.reporting.sources import Source
 
 
-def training_section(
-    settings: Sequence[Setting], sources: Sources, focus: Source | None, styles: Styles, suffixes: Sequence[str]
-) -> Section:
-    """The logs; a network whose log is gone is told."""
-    section = Section("training", "Training", legend=True)
-    for i, (setting, suffix) in enumerate(zip(settings, suffixes, strict=True)):
-        figure = all_courses(setting, sources, styles, prefix=f"t{i}", suffix=suffix)
-        if figure is not None:
-            section.figures.append(figure)
-    if focus is not None:
-        found = course(focus, sources.lineage.get(focus.path, ()))
-        section.figures += panels(found, prefix="focus")
-        if found.records:
-            section.lead = (
-                f"All runs, then step by step the trainings that led to {base_name(focus.path)}. "
-                "Dashed upright lines are prunings."
-            )
-        else:
-            section.notes.append(f"No log of the training of {base_name(focus.path)} lies beside it.")
-    without = [base_name(s.path) for s in sources.given if _trained(s) and not s.log]
+def training_section(data: PageData) -> Section | None:
+    """What the logs hold, and which logs are missing."""
+    section = Section("Training", legend=True)
+    courses = [
+        all_courses(part.setting, part.sources, part.styles, prefix=f"t{part.number}", suffix=part.suffix)
+        for part in data.each_setting()
+    ]
+    section.figures = [figure for figure in courses if figure is not None]
+    if data.focus is not None:
+        _one_network(section, data.focus, data.sources.lineage.get(data.focus.path, ()))
+    without = [base_name(source.path) for source in data.sources.given if _trained(source) and not source.log]
     if without:
         section.notes.append(f"{len(without)} trained checkpoints have no log: {', '.join(without[:5])}.")
-    return section
+    return section if section.figures or section.notes else None
+
+
+def _one_network(section: Section, focus: Source, lineage: tuple[Source, ...]) -> None:
+    found = course(focus, lineage)
+    section.figures += panels(found, prefix="focus")
+    if found.records:
+        section.lead = (
+            f"All runs, then step by step the trainings that led to {base_name(focus.path)}. "
+            "Dashed vertical lines mark prunings."
+        )
+    else:
+        section.notes.append(f"There is no training log beside {base_name(focus.path)}.")
 
 
 def _trained(source: Source) -> bool:
-    return bool(source.history) and source.history[-1]["command"] == "train"
+    return bool(source.history) and source.history[-1].command == "train"

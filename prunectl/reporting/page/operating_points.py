@@ -1,4 +1,4 @@
-"""The operating points as a table."""
+"""The table of operating points."""
 
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def points_table(setting: Setting, *, prefix: str) -> Table:
-    """A row for each: means, and deviations over seeds."""
+    """One row for each operating point, with means and standard deviations over seeds."""
     rows = [_row("dense", "", setting.dense, setting.dense)] if setting.dense else []
     rows += [_row(series.label, f"{series.when} training", point, setting.dense) for series, point in setting.points]
     numeric = (False, False, *(True,) * (len(_COLUMNS) - 2))

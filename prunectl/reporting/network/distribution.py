@@ -1,4 +1,4 @@
-"""How weights and scores are distributed."""
+"""The distribution of weights and scores."""
 
 import math
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from prunectl.reporting.findings import Values
+from prunectl.reporting.findings import Distribution
 
 _BINS = 60
 _RANKS = 200
-"""Points of a curve by rank, evenly spread over the logarithm of the rank."""
+"""Points of the curve by rank, evenly spaced in the logarithm of the rank."""
 
 
-def values(numbers: Tensor, *, kept: int) -> Values | None:
-    """Histogram of some numbers (one dimension), and the absolute ones by rank; None without any."""
+def distribution(numbers: Tensor, *, kept: int) -> Distribution | None:
+    """The distribution of a vector of numbers, infinite ones and NaN left out; None without any."""
     numbers = numbers[torch.isfinite(numbers)].float()
     count = len(numbers)
     if not count:
@@ -31,13 +31,13 @@ def values(numbers: Tensor, *, kept: int) -> Values | None:
     ordered = numbers.abs().sort(descending=True).values
     ranks = torch.unique(torch.logspace(0, math.log10(count), _RANKS, dtype=torch.float64).round().long())
     ranked = tuple(zip(ranks.tolist(), ordered[ranks.clamp(1, count) - 1].tolist(), strict=True))
-    return Values(count, kept, tuple(edges.tolist()), tuple(counts.tolist()), ranked)
+    return Distribution(count, kept, tuple(edges.tolist()), tuple(counts.tolist()), ranked)
 
 
-def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | None) -> Values | None:
-    """The scores in a file: parameter name -> tensor, or those of `nodes`, of which this share is pruned.
+def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | None) -> Distribution | None:
+    """The scores in a file: one tensor for each parameter, or a vector `nodes` of which `node_sparsity` is pruned.
 
-    None where it does not read, or fits another network.
+    None where the file cannot be read, or holds the scores of another network.
     """
     try:
         scores = load_file(path)
@@ -45,7 +45,7 @@ def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | 
         return None
     known = [score.flatten() for name, score in scores.items() if name in masks and score.shape == masks[name].shape]
     if not known and node_sparsity is not None and "nodes" in scores:
-        return values(scores["nodes"].flatten(), kept=round((1 - node_sparsity) * scores["nodes"].numel()))
+        return distribution(scores["nodes"].flatten(), kept=round((1 - node_sparsity) * scores["nodes"].numel()))
     if not known:
         return None
-    return values(torch.cat(known), kept=sum(int(mask.sum()) for mask in masks.values()))
+    return distribution(torch.cat(known), kept=sum(int(mask.sum()) for mask in masks.values()))
