@@ -7,6 +7,7 @@ import shutil
 import pandas
 import pytest
 
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.reporting.curves import Stat, pareto, settings
 from prunectl.reporting.formats import as_latex
 from prunectl.reporting.history import differences, pruning_method
@@ -84,23 +85,23 @@ def test_recipes_of_one_criterion_are_separate_series(tmp_path):
     assert len(notices) == 0
 
 
-def chain(*commands: str, sparsity: float = 0.9, epochs: tuple[int, ...] = (1, 1)) -> list[dict]:
+def chain(*commands: str, sparsity: float = 0.9, epochs: tuple[int, ...] = (1, 1)) -> list[HistoryEntry]:
     """A history: prune and train in this order, the first pruning to another sparsity than the last."""
     targets, trainings = iter([0.3, 0.9] if commands.count("prune") > 1 else [sparsity]), iter(epochs)
     options = {"prune": lambda: {**SNIP, "sparsity": next(targets)}, "train": lambda: {"epochs": next(trainings)}}
-    return [{"command": command, "options": options.get(command, dict)()} for command in commands]
+    return [HistoryEntry(command, options.get(command, dict)()) for command in commands]
 
 
 def test_recipes_differ_in_an_earlier_target_and_not_in_the_last():
     twice = chain("prune", "train", "prune", "train")
     earlier, later = copy.deepcopy(twice), copy.deepcopy(twice)
-    earlier[0]["options"]["sparsity"], later[2]["options"]["sparsity"] = 0.8, 0.95
+    earlier[0].options["sparsity"], later[2].options["sparsity"] = 0.8, 0.95
     assert pruning_method(later).recipe == pruning_method(twice).recipe != pruning_method(earlier).recipe
     assert (pruning_method(twice).target, pruning_method(later).target) == (0.9, 0.95)
 
 
 def test_trainings_that_a_time_limit_stopped_share_a_recipe():
-    stopped = [[{"command": "train", "options": {"steps": n, "total_steps": 900}}] for n in (411, 415, 900)]
+    stopped = [[HistoryEntry("train", {"steps": n, "total_steps": 900})] for n in (411, 415, 900)]
     recipes = [pruning_method(history).recipe for history in stopped]
     assert recipes[0] == recipes[1] != recipes[2]
 
