@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from prunectl.cli import in_process
 from prunectl.plugins.registry import TABLES
 from prunectl.sweeping.plan import read_plan
 from prunectl.sweeping.stages import stages_of
+from tests.helpers.own_networks import loader
 from tests.helpers.running import run_line
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
@@ -25,6 +27,16 @@ def test_console_blocks_run_and_print_what_they_show(block: str, tmp_path: Path)
             assert ran.out.rstrip("\n") == shown.rstrip("\n")
         else:
             assert ran.out.strip()
+
+
+def test_python_blocks_run_one_after_the_other(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    names = {"batches": lambda: loader(40, (3, 32, 32), 10)}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["small"].proof["float64"] <= 1e-10
+    assert names["net"](torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_it_opens_with_exactly_two_commands_to_paste() -> None:
