@@ -17,7 +17,7 @@ from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
-from prunectl.models.given import Data, Network, Shape, read_network, to_measure, warn_of_missing_classes, with_data
+from prunectl.models.given import Data, Network, Shape, given, given_to_measure, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
@@ -92,17 +92,17 @@ def prune(
         DataError: `data` does not yield images and labels, or they do not fit the network.
     """
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    given = [Budget.read(kind, text) for kind, text in budgets.items() if text is not None]
-    if len(given) > 1:
-        raise OptionError(f"give one budget of {', '.join(BUDGET_UNITS)}, got {len(given)}")
-    checkpoint, images = with_data(model, data, input)
-    warn_of_missing_classes(images, balanced)
-    return pruning.prune(
-        checkpoint,
-        images,
+    asked = [Budget.read(kind, text) for kind, text in budgets.items() if text is not None]
+    if len(asked) > 1:
+        raise OptionError(f"give one budget of {', '.join(BUDGET_UNITS)}, got {len(asked)}")
+    begun = given(model, data, input)
+    warn_of_missing_classes(begun.images, balanced)
+    pruned = pruning.prune(
+        begun.checkpoint,
+        begun.images,
         criterion=criterion,
         sparsity=sparsity,
-        budget=given[0] if given else None,
+        budget=asked[0] if asked else None,
         threshold=threshold,
         schedule=schedule,
         steps=steps,
@@ -115,6 +115,7 @@ def prune(
         amp=amp,
         seed=seed,
     )
+    return begun.restored(pruned)
 
 
 def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Checkpoint:
@@ -145,14 +146,13 @@ def train(
     """
     if recipe is not None and fields:
         raise OptionError(f"give `recipe`, or its fields ({', '.join(fields)}), not both")
-    checkpoint, images = with_data(model, data, None, test)
-    assert images is not None
+    begun = given(model, data, test=test)
     try:
         chosen = recipe or Recipe(**fields)
     except TypeError as error:
         known = ", ".join(Recipe.__dataclass_fields__)
         raise OptionError(f"{str(error).partition(') ')[2] or error}; known: {known}") from error
-    return training.train(checkpoint, images, chosen)
+    return begun.restored(training.train(begun.checkpoint, begun.data, chosen))
 
 
 def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:
@@ -164,8 +164,8 @@ def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool
     Raises:
         DataError: the images do not fit the network, or there are none.
     """
-    checkpoint, images = to_measure(model, data)
-    return evaluating.evaluate(checkpoint, images, batch_size=batch_size, with_latency=latency)
+    found = given_to_measure(model, data)
+    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, with_latency=latency)
 
 
 def attack(
@@ -190,11 +190,11 @@ def attack(
         OptionError, UnknownName: no such attack or option, or an `eps` out of range.
         DataError: images outside [0, 1], or that do not fit the network.
     """
-    checkpoint, images = to_measure(model, data)
-    check_unit_range(images.test)
-    given = {key: str(value) for key, value in (options or {}).items()}
+    found = given_to_measure(model, data)
+    check_unit_range(found.data.test)
+    chosen = {key: str(value) for key, value in (options or {}).items()}
     return attacking.attack(
-        checkpoint, images, attack=attack, eps=eps, norm=norm, options=given, target=target, n=n,
+        found.checkpoint, found.data, attack=attack, eps=eps, norm=norm, options=chosen, target=target, n=n,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
 
@@ -214,10 +214,10 @@ def corrupt(
         UnknownName: no such corruption.
         DataError: as `attack`.
     """
-    checkpoint, images = to_measure(model, data)
-    images = replace(images, test=as_pixels(images.test))
+    found = given_to_measure(model, data)
+    images = replace(found.data, test=as_pixels(found.data.test))
     chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
-    return corrupting.corrupt(checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
+    return corrupting.corrupt(found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
 
 
 def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:

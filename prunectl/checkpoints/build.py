@@ -42,7 +42,7 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
         named = replace(spec, name=model)
         return lambda: build(named)
     if isinstance(model, nn.Module):
-        return lambda: copy.deepcopy(model)
+        return lambda: copy.deepcopy(model).cpu()
     arguments: tuple[Any, ...] = (spec.input, spec.classes) if _required(model) else ()
     name = getattr(model, "__name__", type(model).__name__)
     try:

@@ -71,7 +71,7 @@ def from_module(module: nn.Module, shape: Shape, *, data: str = "", preprocessin
         data=data,
         preprocessing=preprocessing,
         dense=_dense_counts(counted, module, shape),
-        builder=lambda: copy.deepcopy(module),
+        builder=lambda: copy.deepcopy(module).cpu(),
     )
     return begun.after(MODULE, {"class": kind, "sha256": digest(module.state_dict())})
 

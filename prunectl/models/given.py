@@ -1,7 +1,7 @@
 """What a user hands over, a module or a file and a loader or a dataset, as a checkpoint and its images."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,9 +9,9 @@ from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read
 from prunectl.data.images import ImageData, Preprocessing
-from prunectl.data.load import load_data
+from prunectl.data.load import RESIZABLE, load_data
 from prunectl.data.loader import Batches, first_shape, from_loader, missing_classes
-from prunectl.errors import OptionError
+from prunectl.errors import DataError, OptionError
 from prunectl.models.fresh import from_module
 
 Shape = tuple[int, int, int]
@@ -27,42 +27,75 @@ def read_network(checkpoint: Checkpoint | str | Path) -> Checkpoint:
     return checkpoint if isinstance(checkpoint, Checkpoint) else read(Path(checkpoint))
 
 
-def with_data(
-    model: Network, data: Data | None, shape: Shape | None, test: Batches | None = None
-) -> tuple[Checkpoint, ImageData | None]:
-    """A checkpoint and its images."""
-    if isinstance(data, str):
-        data = load_data(data)
-    if test is not None and isinstance(data, ImageData):
-        raise OptionError("`test` goes with a loader; a dataset brings its own test images")
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A checkpoint with its images, None where none were given; `preprocessing` is that of the checkpoint's file."""
+
+    checkpoint: Checkpoint
+    images: ImageData | None
+    preprocessing: Preprocessing
+
+    @property
+    def data(self) -> ImageData:
+        """The images.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.images is None:
+            raise DataError("no images: give `data`, a loader, an ImageData or the name of a dataset")
+        return self.images
+
+    def restored(self, result: Checkpoint) -> Checkpoint:
+        """What was made of the checkpoint, with the checkpoint's own preprocessing."""
+        return replace(result, preprocessing=self.preprocessing)
+
+
+def given(model: Network, data: Data | None, shape: Shape | None = None, test: Batches | None = None) -> Given:
+    """A checkpoint and its images: `shape` is that of an image for a module without data, `test` goes with a loader.
+
+    The images of a loader are normalised already, so the checkpoint leaves them as they are.
+    """
     if not isinstance(model, nn.Module):
         checkpoint = read_network(model)
+        images = _loaded(data, checkpoint.spec.input)
     else:
         _check_float32(model)
-        checkpoint = _from_module(model, data, shape)
-    if data is None or isinstance(data, ImageData):
-        return checkpoint, data
-    return checkpoint, from_loader(data, classes=checkpoint.spec.classes, test=test)
+        images = _loaded(data, None)
+        checkpoint = _from_module(model, images, shape)
+    if test is not None and (images is None or isinstance(images, ImageData)):
+        raise OptionError("`test` goes with a loader; a dataset brings its own test images")
+    if images is None or isinstance(images, ImageData):
+        return Given(checkpoint, images, checkpoint.preprocessing)
+    found = from_loader(images, classes=checkpoint.spec.classes, test=test)
+    return Given(replace(checkpoint, preprocessing=found.preprocessing), found, checkpoint.preprocessing)
 
 
-def _from_module(model: nn.Module, data: ImageData | Batches | None, shape: Shape | None) -> Checkpoint:
-    if isinstance(data, ImageData):
-        return from_module(model, data.shape, data=data.name, preprocessing=data.preprocessing)
-    if data is not None:
-        shape = first_shape(data)
+def given_to_measure(model: Network, data: Data) -> Given:
+    """A checkpoint and images to evaluate on: the test images of a dataset, all those of a loader."""
+    found = given(model, data)
+    if isinstance(data, ImageData | str):
+        return found
+    return replace(found, images=replace(found.data, test=found.data.train))
+
+
+def _loaded(data: Data | None, shape: Shape | None) -> ImageData | Batches | None:
+    """The dataset of a name, in the size that a network takes where it has none of its own."""
+    if not isinstance(data, str):
+        return data
+    square = shape is not None and shape[1] == shape[2] and data.partition(":")[0] in RESIZABLE
+    return load_data(data, image_size=shape[1] if shape is not None and square else None)
+
+
+def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Shape | None) -> Checkpoint:
+    if isinstance(images, ImageData):
+        return from_module(model, images.shape, data=images.name, preprocessing=images.preprocessing)
+    if images is not None:
+        shape = first_shape(images)
     if shape is None:
         raise OptionError("a module does not say what it takes: give `data`, or an image's shape (C, H, W) as `input`")
     as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
     return from_module(model, shape, preprocessing=as_it_is)
-
-
-def to_measure(model: Network, data: Data) -> tuple[Checkpoint, ImageData]:
-    """A checkpoint and images to evaluate on: the test images of a dataset, all those of a loader."""
-    checkpoint, images = with_data(model, data, None)
-    assert images is not None
-    if isinstance(data, ImageData | str):
-        return checkpoint, images
-    return checkpoint, replace(images, test=images.train)
 
 
 def _check_float32(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 import prunectl
 from prunectl.checkpoints.header import read_header
+from prunectl.data.load import load_data
 from prunectl.errors import CheckpointError, DataError, FileError, OptionError
 from tests.helpers.own_networks import CLASSES, SHAPE, Residual, TwoInputs, loader
 
@@ -101,6 +102,27 @@ def test_a_checkpoint_goes_on_where_a_module_began() -> None:
     record = prunectl.evaluate(small, loader(), latency=False)
     assert record["images"] == 60 and record["node_sparsity"] == pytest.approx(0.5, abs=0.05)
     assert prunectl.diff(thin, small)["steps"][0]["command"] == "module"
+
+
+def test_a_loader_of_normalised_images_counts_as_the_dataset_does(tmp_path) -> None:
+    """A checkpoint keeps its own mean and std, and leaves the images of a loader as they are."""
+    data = load_data("digits", image_size=8)
+    dense = prunectl.train(Net(), data, epochs=2, seed=0)
+    assert dense.preprocessing == data.preprocessing
+    images = [(data.preprocessing(pixels), labels) for pixels, labels in data.test.batches(100)]
+    expected = prunectl.evaluate(dense, data, latency=False)
+    found = prunectl.evaluate(dense, images, latency=False)
+    assert (found["accuracy"], found["images"]) == (expected["accuracy"], expected["images"])
+    thin = prunectl.prune(dense, images, criterion="snip", sparsity=0.5)
+    assert prunectl.train(thin, images, epochs=1).preprocessing == thin.preprocessing == data.preprocessing
+    path = prunectl.save(thin, tmp_path / "thin.safetensors")
+    with pytest.raises(CheckpointError):
+        prunectl.evaluate(path, "digits")
+
+
+class Net(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
 def test_a_recipe_is_given_whole_or_by_its_fields() -> None:
