@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.aliasing import written_by
-from prunectl.structure.export import bind, packet
+from prunectl.structure.export import bind
 from prunectl.structure.labels import Row, Value
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.nodes import FROZEN
@@ -135,9 +135,7 @@ class Paths:
         kind = liveness_of(node)
         if kind is Liveness.REDUCES:
             return any(len(self.rows(source)) > len(self.rows(node)) for source in self.sources(node))
-        if packet(node) == "batch_norm" and node in self.flow.wide:
-            return True
-        return kind is not Liveness.PASSES
+        return kind is not Liveness.PASSES or node in self.flow.wide
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
         """The tensors that go into an operation."""

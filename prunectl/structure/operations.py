@@ -30,7 +30,7 @@ class Liveness(Enum):
     MIXES = "mixes"
     """Any can reach any. This is always safe, but keeps nodes that a finer kind would remove."""
     PASSES = "passes"
-    """Each reaches itself alone."""
+    """Each reaches itself alone, unless statistics are taken over an axis that carries nodes (`Propagation.wide`)."""
     REDUCES = "reduces"
     """As PASSES, unless an axis that carries nodes is reduced."""
     LINEAR = "linear"

@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 
 def _write_batch_norm(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """Weight standardisation is written as the BatchNorm of a weight."""
+    """The BatchNorm of a weight (its standardisation), or an InstanceNorm over an axis that shrinks."""
     x = em.flow.value(a["input"])
     if em.alive or node not in em.flow.wide:
         return None
-    axes = (0, *range(2, len(x.shape)))
+    axes = (*([0] if packet(node) == "batch_norm" else []), *range(2, len(x.shape)))
     if all(em.kept(x.rows[axis]) is None for axis in axes):
         return None
     width = prod(x.shape[axis] for axis in axes)
     return em.call(width_norms.batch_norm, a["input"], axes, width, a["weight"], a["bias"], a["eps"])
 
 
-@operation("batch_norm", liveness=Liveness.PASSES, writer=_write_batch_norm)
-@operation("instance_norm", liveness=Liveness.PASSES)
+@operation("batch_norm", "instance_norm", liveness=Liveness.PASSES, writer=_write_batch_norm)
 @operation("_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
 def batch_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Every channel (axis 1) on its own; instances too."""
