@@ -8,27 +8,15 @@ from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.aliasing import written_by
-from prunectl.structure.export import bind, packet
+from prunectl.structure.export import bind
 from prunectl.structure.labels import Row, Value
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.nodes import FROZEN
-from prunectl.structure.propagation import index_rows, is_pointwise
+from prunectl.structure.operations import Liveness, liveness_of
+from prunectl.structure.propagation import index_rows
 from prunectl.structure.trace import Analysis, named_tensors
 
-_PASSES = {
-    *("batch_norm", "instance_norm", "cat", "stack", "pad", "constant_pad_nd", "index", "expand", "expand_as"),
-    *("prelu", "view", "reshape", "flatten", "unflatten", "permute", "transpose", "movedim", "unsqueeze"),
-    *("squeeze", "slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "tile", "repeat"),
-    *("roll", "flip", "clone", "contiguous", "dropout", "to", "detach", "alias", "getitem", "hardswish"),
-    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "im2col", "avg_pool1d", "avg_pool2d"),
-    *("max_pool1d", "max_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
-    *("feature_dropout", "alpha_dropout", "glu", "hstack", "index_select"),
-}
-"""Operations, besides those entry by entry, that keep every channel to itself."""
-_REDUCES = {"mean", "sum", "amax"}
-"""Operations that do so where they go over no axis with labels."""
-_MULTIPLIES = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+_WEIGHTED = (Liveness.LINEAR, Liveness.CONVOLUTION, Liveness.TRANSPOSED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +30,16 @@ class Link:
     linked: Tensor
     own: bool
     """Whether every channel is convolved on its own: out i comes from in i alone."""
+    axis: int
+    """The axis of input and output that carries the channels: 1 or -1."""
+    transposed: bool
+    """Whether the weight has its input channels first."""
 
 
 class Paths:
     """Liveness of classes in every tensor of a graph: `live[node]` and `used[node]` are bool (nodes + 1,).
 
-    The last entry stands for all indices that carry no node. A class is live in a tensor when its entries depend on the
+    The last entry is for all indices that carry no node. A class is live in a tensor when its entries depend on the
     image, and used when an output depends on them. `of_image` holds the images and what is computed from them.
     """
 
@@ -115,23 +107,24 @@ class Paths:
 
     def _link(self, node: fx.Node) -> Link | None:
         """The wiring of a layer whose weight is a parameter of the network."""
-        if packet(node) not in _MULTIPLIES:
+        kind = liveness_of(node)
+        if kind not in _WEIGHTED:
             return None
-        a = bind(node)
+        a, transposed = bind(node), kind is Liveness.TRANSPOSED
         weight = self.flow.graph.names.get(a["weight"])
         x, w, out = self.flow.value(a["input"]), self.flow.value(a["weight"]), self.flow.value(node)
         if weight is None or not x.image:
             return None
         mask = self.masks[weight].cpu() if weight in self.masks else torch.ones(w.shape[:2], dtype=torch.bool)
         linked = mask.flatten(2).any(2) if mask.ndim > 2 else mask
-        axis = 1 if packet(node) != "linear" else -1
+        axis = -1 if kind is Liveness.LINEAR else 1
         groups = a.get("groups", 1)
         inputs, outputs = self._along(x, axis), self._along(out, axis)
         if groups > 1:
             if groups == x.shape[1] == out.shape[1]:
-                return Link(node, weight, outputs, inputs, linked.any(1), own=True)
+                return Link(node, weight, outputs, inputs, linked.any(1), True, axis, transposed)
             return None
-        return Link(node, weight, outputs, inputs, linked.T if "transpose" in packet(node) else linked, own=False)
+        return Link(node, weight, outputs, inputs, linked.T if transposed else linked, False, axis, transposed)
 
     def _along(self, value: Value, axis: int) -> Tensor:
         row = value.rows[axis]
@@ -139,12 +132,10 @@ class Paths:
 
     def mixes(self, node: fx.Node) -> bool:
         """Whether one channel's values reach another's."""
-        name = packet(node)
-        if name == "batch_norm" and node in self.flow.wide:
-            return True
-        if name in _REDUCES:
+        kind = liveness_of(node)
+        if kind is Liveness.REDUCES:
             return any(len(self.rows(source)) > len(self.rows(node)) for source in self.sources(node))
-        return not (is_pointwise(node) or name in _PASSES)
+        return kind is not Liveness.PASSES or node in self.flow.wide
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
         """The tensors that go into an operation."""
@@ -232,7 +223,7 @@ class Paths:
         """What holds of classes on the axes that a layer does not multiply over, such as tokens."""
         found, value = torch.zeros_like(there), self.flow.value(link.node)
         for axis, row in index_rows(value):
-            if axis != (1 if packet(link.node) != "linear" else len(value.shape) - 1):
+            if axis != link.axis % len(value.shape):
                 classes = self.number[row]
                 found[classes] = there[classes]
         return found

@@ -1,6 +1,6 @@
 """Labels flow through a graph: every axis of every parameter gets labels, every operation says what they become."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,23 +10,7 @@ from prunectl.errors import StructureError
 from prunectl.structure.aliasing import bases, in_place, written_by
 from prunectl.structure.export import Graph, bind, line_of, on_cpu, owner_of, packet, sizes
 from prunectl.structure.labels import Labels, Reason, Row, Value
-
-Arguments = dict[str, Any]
-Result = Value | list[Value] | None
-Rule = Callable[["Propagation", fx.Node, Arguments], Result]
-_UNTAGGED = frozenset({"leaky_relu", "celu", "elu", "hardsigmoid", "hardtanh", "selu"})
-RULES: dict[str, Rule] = {}
-"""What each operation does with labels, by its name in torch.ops.aten."""
-
-
-def rule(*operations: str) -> Callable[[Rule], Rule]:
-    """Enter a rule into the table for these operations."""
-
-    def enter(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(operations, function))
-        return function
-
-    return enter
+from prunectl.structure.operations import operation_of
 
 
 class Propagation:
@@ -158,23 +142,15 @@ class Propagation:
         self.values[node] = Value.plain(tensor.shape, image=False)
 
     def _operation(self, node: fx.Node) -> None:
-        name = packet(node)
         made = node.meta.get("val")
-        if name == "getitem":
-            source = self.values.get(node.args[0])  # type: ignore[arg-type]
-            if isinstance(source, list):
-                self.values[node] = source[node.args[1]]  # type: ignore[index]
-            return
         if made is None or isinstance(made, torch.SymInt | torch.SymBool | torch.SymFloat | int | float | bool):
             self.known[node] = _plain(made)
             return
         if all(argument in self.known for argument in node.all_input_nodes):
             self._fold(node)
             return
-        chosen = RULES.get(name)
-        if chosen is None and is_pointwise(node):
-            chosen = RULES["add"]
-        result = chosen(self, node, bind(node)) if chosen is not None else self.stop(node)
+        entry = operation_of(node)
+        result = self.stop(node) if entry is None else entry.rule(self, node, bind(node))
         if result is not None:
             self.values[node] = result
         if in_place(node):
@@ -237,11 +213,6 @@ class Propagation:
         self.freeze(value, node, "written to through a view")
         self.values[other] = Value.plain(value.shape, value.image or result.image)
         return self.value(other)
-
-
-def is_pointwise(node: fx.Node) -> bool:
-    """Whether an operation works entry by entry: torch says so itself, but for what 2.11 leaves out."""
-    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or packet(node) in _UNTAGGED
 
 
 def _plain(made: Any) -> Any:

@@ -27,9 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prunectl.structure.operations import Impossible
 from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
 from prunectl.structure.surgery.cut import cut, kept_indices
-from prunectl.structure.surgery.edits import Impossible, edits_for
+from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.trace import Analysis, analyse
 from tests.benchmarks.zoo import TOLERANCES, batches, removal

@@ -34,9 +34,10 @@ from prunectl.pruning.ranking import rank
 from prunectl.pruning.shrink import ROUNDING
 from prunectl.structure.costs import costs_without
 from prunectl.structure.nodes import Structure
+from prunectl.structure.operations import Impossible
 from prunectl.structure.surgery import proof
 from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
-from prunectl.structure.surgery.edits import Impossible, edits_for
+from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import difference
 from prunectl.structure.trace import analyse

@@ -213,6 +213,13 @@ def test_what_passes_channels_on_one_by_one_keeps_none_alive(pool: list[nn.Modul
     assert small.model[1].weight.shape[:2] == (5, 4)  # two channels were read by those alone that nothing reads
 
 
+def test_features_that_an_instance_norm_averages_over_stay_though_nothing_else_reads_them() -> None:
+    rows = nn.Sequential(nn.Flatten(1, 2), nn.Linear(8, 6), nn.InstanceNorm1d(8), nn.Linear(6, 5), nn.ReLU())
+    model = randomise_(nn.Sequential(*rows, nn.Flatten(), nn.Linear(40, 3)))
+    small = shrink(masked(model, without(model, "3.weight", (slice(None), [1, 4]))))
+    assert small.model[1].out_features == 6
+
+
 def test_residual_nodes_go_only_when_dead_on_both_sides() -> None:
     model = randomise_(Residual())
     consumers = {

@@ -1,5 +1,7 @@
-"""One short file of rules per family of operations; importing this fills the table."""
+"""One short file per family of operations; importing this package fills the table of `structure/operations.py`."""
 
-from prunectl.structure.rules import attention, conv, join, linear, move, norm, pointwise, pool, recurrent, reduce
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["attention", "conv", "join", "linear", "move", "norm", "pointwise", "pool", "recurrent", "reduce"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -1,13 +1,34 @@
 """Scaled dot-product attention in one operation."""
 
+from typing import TYPE_CHECKING
+
 from torch import fx
 
 from prunectl.structure.contraction import contract
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Impossible, Result, operation
+from prunectl.structure.propagation import Propagation
+
+if TYPE_CHECKING:
+    from prunectl.structure.surgery.edits import Edits
+    from prunectl.structure.surgery.graph_writer import Emitter
 
 
-@rule("scaled_dot_product_attention")
+def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
+    """With the scale of the original width."""
+    scale = a["scale"] if a["scale"] is not None else em.flow.value(a["query"]).shape[-1] ** -0.5
+    names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+    return em.call(node.target, *(a[name] for name in names), scale=scale, enable_gqa=a.get("enable_gqa", False))
+
+
+def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
+    """The module's code would take the scale of the new width."""
+    query = edits.flow.value(a["query"])
+    if a["scale"] is None and edits.size(query, -1) != query.shape[-1]:
+        raise Impossible
+
+
+@operation("scaled_dot_product_attention", writer=_write, editor=_edit)
 def attention(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., L, E) with (..., S, E) and (..., S, V): E may shrink, for the scale stays that of the original width."""
     query, key, value = (flow.value(a[name]) for name in ("query", "key", "value"))

@@ -1,17 +1,51 @@
 """Convolutions: plain, grouped, depthwise, transposed."""
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import fx
 
 from prunectl.structure.contraction import contract
-from prunectl.structure.export import bind
+from prunectl.structure.export import bind, packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation
+
+if TYPE_CHECKING:
+    from prunectl.structure.surgery.edits import Edits
+    from prunectl.structure.surgery.graph_writer import Emitter
 
 
-@rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
+    """Fewer groups, where whole groups go; a constant weight loses theirs."""
+    if node not in em.flow.whole_groups:
+        return None
+    x = em.flow.value(a["input"])
+    changed = {"groups": em.size(x, 1) // (x.shape[1] // a["groups"])}
+    left = em.kept((x if "transpose" in packet(node) else em.flow.value(node)).rows[1])
+    if a["weight"] in em.flow.known and left is not None:
+        places = em.constant(torch.from_numpy(left))
+        changed["weight"] = em.call(torch.ops.aten.index_select.default, a["weight"], 0, places)
+    return em.call(node.target, *({**a, **changed}).values())
+
+
+def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
+    """Fewer groups, where whole groups go."""
+    if node in edits.flow.whole_groups:
+        x = edits.flow.value(a["input"])
+        edits.set(node, "groups", a["groups"], edits.size(x, 1) // (x.shape[1] // a["groups"]))
+
+
+@operation("conv1d", "conv2d", "conv3d", liveness=Liveness.CONVOLUTION, writer=_write, editor=_edit)
+@operation(
+    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    liveness=Liveness.TRANSPOSED,
+    writer=_write,
+    editor=_edit,
+)
+@operation("convolution", editor=_edit)
 def convolution(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(B, C, ...) with a weight (O, C / groups, ...), or (C, O / groups, ...) where it is transposed."""
     x, weight = flow.value(a["input"]), flow.value(a["weight"])

@@ -5,10 +5,12 @@ from torch import fx
 
 from prunectl.structure.contraction import join
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation
 
 
-@rule("cat", "concat", "concatenate")
+@operation("cat", liveness=Liveness.PASSES)
+@operation("concat", "concatenate")
 def cat(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """The labels of the pieces one after the other; along all other axes the pieces meet."""
     pieces = [value for value in flow.tensors_of(a["tensors"]) if value.shape != (0,)]
@@ -26,7 +28,7 @@ def cat(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in pieces))
 
 
-@rule("hstack")
+@operation("hstack", liveness=Liveness.PASSES)
 def hstack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Side by side along the channels, or along the only axis."""
     return cat(flow, node, {**a, "dim": 1})
@@ -52,7 +54,7 @@ def staying(flow: Propagation, node: fx.Node, count: int, why: str) -> Row:
     return row
 
 
-@rule("stack")
+@operation("stack", liveness=Liveness.PASSES)
 def stack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A new axis, along which the pieces lie; along all others they meet."""
     pieces, shape = flow.tensors_of(a["tensors"]), flow.shape(node)
@@ -64,7 +66,7 @@ def stack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in pieces))
 
 
-@rule("pad", "constant_pad_nd")
+@operation("pad", "constant_pad_nd", liveness=Liveness.PASSES)
 def pad(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Padding with a constant adds indices that stay; reflecting a labelled axis is not followed."""
     x, amounts = flow.value(a["self"]), flow.number(a["pad"])

@@ -6,12 +6,13 @@ from torch import fx
 
 from prunectl.structure.contraction import contract, join
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation
 
 _LETTERS = "abcdefgh"
 
 
-@rule("linear")
+@operation("linear", liveness=Liveness.LINEAR)
 def linear(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., I) with a weight (O, I) and a bias (O,)."""
     x, weight = flow.value(a["input"]), flow.value(a["weight"])
@@ -32,7 +33,7 @@ def _add_row(flow: Propagation, node: fx.Node, out: Value, bias: fx.Node | None)
     return Value(out.shape, (*out.rows[:-1], row), zero, out.image)
 
 
-@rule("matmul", "bmm", "mm", "mv", "dot")
+@operation("matmul", "bmm", "mm", "mv", "dot")
 def matmul(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., n, k) with (..., k, m)."""
     one, other = (flow.value(argument) for argument in node.args[:2])
@@ -45,7 +46,7 @@ def matmul(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return contract(flow, node, [(one, left), (other, right)], letters + "nm")
 
 
-@rule("addmm", "baddbmm")
+@operation("addmm", "baddbmm")
 def addmm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A product of matrices to which a matrix, or a row, is added."""
     one, other = flow.value(node.args[1]), flow.value(node.args[2])
@@ -62,7 +63,7 @@ def addmm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(out.shape, tuple(rows), tuple(zero), out.image or added.image)
 
 
-@rule("einsum")
+@operation("einsum")
 def einsum(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Any sum of products."""
     equation = str(a["equation"]).replace(" ", "")
@@ -78,7 +79,7 @@ def einsum(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _without_dots(operands: list[str], out: str, values: list[Value]) -> tuple[list[str], str]:
-    """The same einsum with letters for the axes that "..." stands for, which meet from the right."""
+    """The same einsum with letters in place of "...", whose axes are aligned from the right."""
     counts = [len(v.shape) - len(letters.replace("...", "")) for v, letters in zip(values, operands, strict=True)]
     dots = "".join(c for c in ascii_letters if c not in "".join([*operands, out]))[: max(counts)]
     spelled = [letters.replace("...", dots[len(dots) - n :]) for letters, n in zip(operands, counts, strict=True)]

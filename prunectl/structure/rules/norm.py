@@ -1,13 +1,36 @@
 """Normalisations. Over an axis that can shrink, statistics are those of the original width: what is removed is zero."""
 
+from math import prod
+from typing import TYPE_CHECKING
+
 from torch import fx
 
+from prunectl.structure import width_norms
 from prunectl.structure.contraction import join
+from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, index_rows, rule
+from prunectl.structure.operations import Arguments, Impossible, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation, index_rows
+
+if TYPE_CHECKING:
+    from prunectl.structure.surgery.edits import Edits
+    from prunectl.structure.surgery.graph_writer import Emitter
 
 
-@rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm", "instance_norm")
+def _write_batch_norm(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
+    """The BatchNorm of a weight (its standardisation), or an InstanceNorm over an axis that shrinks."""
+    x = em.flow.value(a["input"])
+    if em.alive or node not in em.flow.wide:
+        return None
+    axes = (*([0] if packet(node) == "batch_norm" else []), *range(2, len(x.shape)))
+    if all(em.kept(x.rows[axis]) is None for axis in axes):
+        return None
+    width = prod(x.shape[axis] for axis in axes)
+    return em.call(width_norms.batch_norm, a["input"], axes, width, a["weight"], a["bias"], a["eps"])
+
+
+@operation("batch_norm", "instance_norm", liveness=Liveness.PASSES, writer=_write_batch_norm)
+@operation("_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
 def batch_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Every channel (axis 1) on its own; instances too."""
     x = flow.value(a["input"])
@@ -36,7 +59,37 @@ def _statistics_over(flow: Propagation, node: fx.Node, x: Value, axis: int) -> R
     return row
 
 
-@rule("layer_norm", "rms_norm")
+def _write_layer_norm(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
+    x, count = em.flow.value(a["input"]), len(a["normalized_shape"])
+    axes = tuple(range(-count, 0))
+    if all(em.kept(x.rows[axis]) is None for axis in axes):
+        return None
+    if em.alive:
+        sizes = [em.size(x, axis) for axis in axes]
+        return em.call(node.target, *({**a, "normalized_shape": sizes}).values())
+    width = prod(x.shape[axis] for axis in axes)
+    if packet(node) == "rms_norm":
+        return em.call(width_norms.rms_norm, a["input"], axes, width, a["weight"], a["eps"])
+    return em.call(width_norms.layer_norm, a["input"], axes, width, a["weight"], a["bias"], a["eps"])
+
+
+def _edit_layer_norm(edits: "Edits", node: fx.Node, a: Arguments) -> None:
+    x, sizes = edits.flow.value(a["input"]), list(a["normalized_shape"])
+    now = [edits.size(x, axis) for axis in range(-len(sizes), 0)]
+    if now == sizes:
+        return
+    kind, module = edits.norm_of(node), edits.module_of(node)
+    if edits.alive:
+        if "normalized_shape" not in vars(module):
+            raise Impossible
+        edits.set(node, "normalized_shape", module.normalized_shape, now)
+    elif kind is None or len(sizes) > 1:
+        raise Impossible
+    else:
+        edits.swap(node, kind, width=sizes[0])
+
+
+@operation("layer_norm", "rms_norm", writer=_write_layer_norm, editor=_edit_layer_norm)
 def layer_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Statistics over the last axes."""
     x, count = flow.value(a["input"]), len(flow.number(a["normalized_shape"]))
@@ -57,7 +110,7 @@ def layer_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(x.shape, tuple(rows), tuple(zero), x.image)
 
 
-@rule("_weight_norm")
+@operation("_weight_norm")
 def weight_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A direction over its length: the axes that the length runs over may shrink, for zeros add nothing to it."""
     v, kept = flow.value(a["v"]), a["dim"]
@@ -70,7 +123,31 @@ def weight_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(v.shape, rows, v.zero, v.image)
 
 
-@rule("group_norm", "native_group_norm")
+def _write_group_norm(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
+    x = em.flow.value(a["input"])
+    each = x.shape[1] // a["num_groups"]
+    if node in em.flow.whole_groups:
+        return em.call(node.target, a["input"], em.size(x, 1) // each, a["weight"], a["bias"], a["eps"])
+    if em.alive:
+        return None
+    return em.call(width_norms.group_norm, a["input"], a["num_groups"], each, a["weight"], a["bias"], a["eps"])
+
+
+def _edit_group_norm(edits: "Edits", node: fx.Node, a: Arguments) -> None:
+    x, groups = edits.flow.value(a["input"]), a["num_groups"]
+    each, now = x.shape[1] // groups, edits.size(x, 1)
+    if now == x.shape[1]:
+        return
+    if node in edits.flow.whole_groups:
+        edits.set(node, "num_groups", groups, now // each)
+    elif not edits.alive:
+        if edits.norm_of(node) != "group_norm":
+            raise Impossible
+        edits.swap(node, "group_norm", width=each)
+
+
+@operation("group_norm", writer=_write_group_norm, editor=_edit_group_norm)
+@operation("native_group_norm")
 def group_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Statistics over the channels of each group: whole groups go, or the same channels of every group."""
     x = flow.value(a["input"])

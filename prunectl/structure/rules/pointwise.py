@@ -6,7 +6,8 @@ from torch import fx
 from prunectl.structure.contraction import join
 from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation
 
 KEEP_ZERO = {
     *("relu", "relu6", "gelu", "silu", "mish", "hardswish", "leaky_relu", "rrelu", "elu", "selu", "celu", "tanh"),
@@ -21,9 +22,15 @@ DIVIDES = {"rsqrt", "reciprocal", "log", "log2", "log10"}
 """0 becomes infinite."""
 
 
-@rule("add", "prelu", "hardswish", "dropout", "feature_dropout", "alpha_dropout", "native_dropout", "to", "_to_copy")
-@rule("type_as", "clone", "contiguous", "detach", "alias", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like")
-@rule("full_like", "rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli")
+@operation(
+    *("add", "prelu", "dropout", "feature_dropout", "alpha_dropout", "to", "clone", "contiguous", "detach", "alias"),
+    *("hardswish", "leaky_relu", "celu", "elu", "hardsigmoid", "hardtanh", "selu"),  # without torch's tag in 2.11
+    liveness=Liveness.PASSES,
+)
+@operation(
+    *("native_dropout", "_to_copy", "type_as", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like", "full_like"),
+    *("rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli"),
+)
 def pointwise(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Axes that meet become one; an axis of size 1 meets none."""
     shape, name = flow.shape(node), packet(node)
@@ -45,7 +52,7 @@ def pointwise(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in operands))
 
 
-@rule("glu")
+@operation("glu", liveness=Liveness.PASSES)
 def glu(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """One half of an axis times the sigmoid of the other: the halves meet."""
     x = flow.value(a["self"])
@@ -106,7 +113,7 @@ def _summands(name: str, operands: list[Value]) -> list[Value]:
     return operands[1:] if name in ("where", "copy") else operands
 
 
-@rule("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
+@operation("new_zeros", "new_ones", "new_full", "new_empty")
 def factory(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """A constant whose type is that of a tensor."""
     sizes = flow.number(a["size"])

@@ -3,24 +3,24 @@
 from torch import Tensor, fx
 
 from prunectl.structure.labels import Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Liveness, Result, operation
+from prunectl.structure.propagation import Propagation
 
 _SIDES = {"1d": 1, "2d": 2, "3d": 3}
 
 
-@rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d")
-@rule("adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
-@rule(
-    "max_pool2d_with_indices", "upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"
+@operation(
+    *("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    liveness=Liveness.PASSES,
 )
-@rule(
-    "upsample_linear1d",
-    "upsample_trilinear3d",
-    "upsample_nearest3d",
-    "_upsample_bilinear2d_aa",
-    "_upsample_bicubic2d_aa",
+@operation(
+    *("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool3d"),
+    *("max_pool2d_with_indices", "_adaptive_avg_pool2d"),
+    *("upsample_nearest1d", "upsample_linear1d", "upsample_nearest3d", "upsample_trilinear3d"),
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_nearest_exact2d"),
 )
-@rule("_upsample_nearest_exact2d", "lp_pool2d", "_adaptive_avg_pool2d")
 def pool(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(..., C, H, W) to (..., C, H', W')."""
     x = flow.value(node.args[0])
@@ -35,8 +35,8 @@ def pool(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     return made[0] if isinstance(node.meta["val"], Tensor) else made
 
 
-@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+@operation("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
 def sample(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Taken from the places that a grid (B, H', W', 2) tells."""
+    """Take entries from the places that a grid (B, H', W', 2) names."""
     flow.freeze(flow.value(a["grid"]), node, "places to take from")
     return pool(flow, node, a)

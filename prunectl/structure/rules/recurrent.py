@@ -1,19 +1,37 @@
 """LSTM and GRU: a hidden unit whose weights are all zero stays at zero, so it can go."""
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import fx
 
+from prunectl.errors import StructureError
 from prunectl.structure.contraction import join
 from prunectl.structure.export import BATCH
 from prunectl.structure.labels import Row, Value
-from prunectl.structure.propagation import Arguments, Propagation, Result, rule
+from prunectl.structure.operations import Arguments, Result, operation
+from prunectl.structure.propagation import Propagation
+
+if TYPE_CHECKING:
+    from prunectl.structure.surgery.graph_writer import Emitter
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-@rule("lstm", "gru", "rnn_tanh", "rnn_relu")
+def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
+    """The first states, which are zero, as wide as the hidden layer is now."""
+    units = {em.size(em.flow.value(p), 1) for p in a["params"][1 :: 4 if a["has_biases"] else 2]}
+    if len(units) > 1:
+        raise StructureError("the layers of a recurrent network have different widths")
+    states = a["hx"] if isinstance(a["hx"], list | tuple) else [a["hx"]]
+    cut = [em.call(torch.ops.aten.slice.Tensor, state, -1, 0, units.copy().pop()) for state in states]
+    hx = cut if isinstance(a["hx"], list | tuple) else cut[0]
+    return em.call(node.target, a["input"], hx, *list(a.values())[2:])
+
+
+@operation("lstm", "gru", "rnn_tanh", "rnn_relu", writer=_write)
 def recurrent(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """(B, T, I) with weights (gates H, I) and (gates H, H): the gates of a unit are one node."""
     kind = next(name for name in _GATES if f"aten.{name}." in str(node.target))

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunectl.structure.operations import Impossible
 from prunectl.structure.surgery.cut import cut_model, kept_indices
-from prunectl.structure.surgery.edits import Impossible, edits_for
+from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import FEW_BATCHES, DrawImages, difference, noise
 from prunectl.structure.trace import Analysis
@@ -66,7 +67,7 @@ def without(model: nn.Module, analysis: Analysis, removed: Tensor, shape: Shape)
     plan = planned(zeroed, zeroed, analysis, removed, shape, tolerance=1e-3)
     small = made(zeroed, plan, shape)
     if plan.graph:
-        difference(zeroed, small, shape, batches=FEW_BATCHES)  # what cannot be run is told here
+        difference(zeroed, small, shape, batches=FEW_BATCHES)  # raises where the smaller network cannot run
     return small
 
 

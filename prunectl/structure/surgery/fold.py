@@ -69,7 +69,7 @@ def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
 
 
 def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, value: Tensor, wanted: Tensor) -> Tensor:
-    """For which classes an operation is content with the constant that it reads: bool (nodes + 1,)."""
+    """For which classes an operation can do without the constant that it reads: bool (nodes + 1,)."""
     fine = torch.ones_like(wanted)
     link = paths.links.get(node)
     for axis, row in paths.rows(source):
@@ -79,21 +79,17 @@ def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, val
             continue
         entries = value.index_select(axis, chosen).movedim(axis, 0).reshape(len(chosen), -1)
         takes = (entries == 0).all(1)
-        if link is not None and axis == _channels(node, value):
+        if link is not None and axis == link.axis % value.ndim:
             spread = (entries - entries[:, :1]).abs().amax(1)
-            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, paths, node)
+            takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, paths, link)
         fine[classes[chosen[~takes]]] = False
     return fine
 
 
-def _channels(node: fx.Node, value: Tensor) -> int:
-    return value.ndim - 1 if packet(node) == "linear" else 1
-
-
-def _takes_constants(model: nn.Module, paths: Paths, node: fx.Node) -> bool:
+def _takes_constants(model: nn.Module, paths: Paths, link: Link) -> bool:
     """Whether a constant input channel is nothing but a shift of the layer's bias, which nothing else uses."""
-    a = bind(node)
-    if a.get("bias") is None or a.get("groups", 1) != 1 or "transpose" in packet(node):
+    a = bind(link.node)
+    if a.get("bias") is None or a.get("groups", 1) != 1 or link.transposed:
         return False
     if any(paths.readers(model, a[key]) != 1 for key in ("weight", "bias")):
         return False
@@ -104,10 +100,9 @@ def _takes_constants(model: nn.Module, paths: Paths, node: fx.Node) -> bool:
 def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, value: Tensor) -> None:
     """Add what the folded inputs contribute at their values to the bias, and cut them off."""
     chosen = torch.nonzero(folded[link.inputs]).flatten()
-    constants = value.index_select(_channels(link.node, value), chosen).movedim(_channels(link.node, value), 0)
-    constants = constants.reshape(len(chosen), -1)[:, 0]
+    constants = value.index_select(link.axis, chosen).movedim(link.axis, 0).reshape(len(chosen), -1)[:, 0]
     a, tensors = bind(link.node), named_tensors(model)
-    weight, axis = tensors[link.weight], 0 if "transpose" in packet(link.node) else 1
+    weight, axis = tensors[link.weight], 0 if link.transposed else 1
     with torch.no_grad():
         if constants.any():  # none that is not zero was accepted where there is no bias to take it
             columns = weight.index_select(1, chosen)
@@ -117,7 +112,7 @@ def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, val
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph on random images, and keeps the tensors that are asked for."""
+    """Runs a graph on random images, and keeps the wanted tensors."""
 
     def __init__(self, paths: Paths, wanted: set[fx.Node]) -> None:
         super().__init__(paths.flow.graph.module)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunectl.structure.surgery import width_norms
+from prunectl.structure import width_norms
 
 
 class WideNorm(nn.Module):

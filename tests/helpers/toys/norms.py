@@ -94,6 +94,7 @@ TOYS: Toys = {
         lambda: after_conv(nn.InstanceNorm2d(8, affine=True, track_running_stats=True)),
         SHAPE,
     ),
+    "instance-norm-features": (lambda: Patches(Mlp(nn.InstanceNorm1d(16, affine=True), 8)), SHAPE),
     "batch-norm-plain": (lambda: after_conv(nn.BatchNorm2d(8, affine=False)), SHAPE),
     "batch-norm-of-batch": (lambda: after_conv(nn.BatchNorm2d(8, track_running_stats=False)), SHAPE),
     "local-response-norm": (lambda: after_conv(nn.LocalResponseNorm(3)), SHAPE),

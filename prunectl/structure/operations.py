@@ -1,0 +1,102 @@
+"""The operations of exported graphs: one entry for each says everything that the engine knows of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from prunectl.structure.export import packet
+from prunectl.structure.labels import Value
+
+if TYPE_CHECKING:
+    from prunectl.structure.propagation import Propagation
+    from prunectl.structure.surgery.edits import Edits
+    from prunectl.structure.surgery.graph_writer import Emitter
+
+Arguments = dict[str, Any]
+"""The arguments of an operation by the names of its schema, defaults filled in."""
+Result = Value | list[Value] | None
+Rule = Callable[["Propagation", fx.Node, Arguments], Result]
+Writer = Callable[["Emitter", fx.Node, Arguments], fx.Node | None]
+Editor = Callable[["Edits", fx.Node, Arguments], None]
+
+
+class Liveness(Enum):
+    """Which nodes in an operation's inputs can reach which nodes in its result."""
+
+    MIXES = "mixes"
+    """Any can reach any. This is always safe, but keeps nodes that a finer kind would remove."""
+    PASSES = "passes"
+    """Each reaches itself alone, unless statistics are taken over an axis that carries nodes (`Propagation.wide`)."""
+    REDUCES = "reduces"
+    """As PASSES, unless an axis that carries nodes is reduced."""
+    LINEAR = "linear"
+    """Through a weight (out, in) on the last axis. The arguments are named `input`, `weight` and `bias`."""
+    CONVOLUTION = "convolution"
+    """Through a weight (out, in / groups, ...) on axis 1, with the same names of arguments."""
+    TRANSPOSED = "transposed convolution"
+    """Through a weight (in, out / groups, ...) on axis 1, with the same names of arguments."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the engine knows of an operation.
+
+    `rule` maps the labels of the inputs to those of the result. `writer` adds the operation to a rewritten graph where
+    an input or the result is smaller; without a writer, or where it returns None, the same call is written. `editor`
+    changes the module that calls the operation, so that the module's own code runs on smaller tensors.
+    """
+
+    rule: Rule
+    liveness: Liveness = Liveness.MIXES
+    writer: Writer | None = None
+    editor: Editor | None = None
+
+
+class Impossible(Exception):
+    """Raised by an editor: the network's own code cannot run on the smaller tensors, so its graph is rewritten."""
+
+
+OPERATIONS: dict[str, Operation] = {}
+"""The entries by the operations' names, without namespace and overload."""
+
+
+def operation(
+    *names: str, liveness: Liveness = Liveness.MIXES, writer: Writer | None = None, editor: Editor | None = None
+) -> Callable[[Rule], Rule]:
+    """Enter the decorated rule, and what else is known of these operations, into the table.
+
+    Raises:
+        ValueError: an operation has an entry already.
+    """
+
+    def enter(rule: Rule) -> Rule:
+        for name in names:
+            if name in OPERATIONS:
+                raise ValueError(f"the operation '{name}' has an entry already, by {OPERATIONS[name].rule.__module__}")
+            OPERATIONS[name] = Operation(rule, liveness, writer, editor)
+        return rule
+
+    return enter
+
+
+def operation_of(node: fx.Node) -> Operation | None:
+    """The entry of a node's operation; a pointwise operation without one is handled as an addition."""
+    found = OPERATIONS.get(packet(node))
+    return OPERATIONS["add"] if found is None and is_pointwise(node) else found
+
+
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether torch tags this overload of an operation as working entry by entry."""
+    return torch.Tag.pointwise in getattr(node.target, "tags", ())
+
+
+def liveness_of(node: fx.Node) -> Liveness:
+    """How liveness goes through a node's operation; torch's tag of the overload comes before the entry of the name."""
+    entry = operation_of(node)
+    if is_pointwise(node):
+        return Liveness.PASSES
+    return Liveness.MIXES if entry is None else entry.liveness
