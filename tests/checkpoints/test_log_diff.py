@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.diff import diff
-from prunectl.checkpoints.results import accuracy
+from prunectl.checkpoints.results import recorded_accuracy
 from prunectl.masks import Masks
 from tests.helpers.networks import checkpoint_of
 from tests.helpers.running import run_without_torch
@@ -121,5 +121,8 @@ def test_an_accuracy_is_that_on_the_test_images_of_its_data(tmp_path):
     ]
     lines = [json.dumps({"command": "eval", "checkpoint": "aa", **record}) for record in records]
     (tmp_path / "net.results.jsonl").write_text("\n".join(lines))
-    found = [accuracy(tmp_path / "net.safetensors", "aa", data) for data in ("digits", "imagefolder:mine", "cifar10")]
+    found = [
+        recorded_accuracy(tmp_path / "net.safetensors", "aa", data)
+        for data in ("digits", "imagefolder:mine", "cifar10")
+    ]
     assert found == [0.9, 0.8, None]
