@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from torch import nn
 
 import prunectl
 from prunectl.checkpoints import files
@@ -22,6 +21,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.structure.surgery.plan import Plan
 from tests.helpers.checkpoint_parts import HISTORY, random_masks, refusal, same
 from tests.helpers.networks import checkpoint_of
+from tests.helpers.own_tensors import Centred
 
 
 def test_a_dense_checkpoint_comes_back(written, dense):
@@ -239,47 +239,18 @@ def test_two_checkpoints_that_differ_in_suffix_alone_keep_their_masks(folder):
     assert read(folder / "masked.safetensors").masks.keys() == read(folder / "masked.st").masks.keys()
 
 
-class Centred(nn.Module):
-    """Holds a tensor that is neither parameter nor buffer."""
-
-    def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
-        self.mean, self.head = torch.tensor([0.5, 0.25]), nn.Linear(2, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(x.mean((2, 3)) - self.mean)
-
-
 def test_a_tensor_that_no_file_holds_is_there_again(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     model, path = Centred((2, 4, 4), 3), tmp_path / "x.safetensors"
-    spec = ModelSpec("tests.checkpoints.test_round_trips:Centred", (2, 4, 4), 3)
+    spec = ModelSpec("tests.helpers.own_tensors:Centred", (2, 4, 4), 3)
     write(replace(checkpoint_of(model, (2, 4, 4)), spec=spec), path)
     images = torch.randn(5, 2, 4, 4)
     assert torch.equal(read(path).model(images), model(images))
 
 
-class Own(nn.Module):
-    """Buffers that are the network's own affair: infinite ones, and one that takes its shape from the first images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(64, 10)
-        self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
-        self.register_buffer("pos", torch.zeros(1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(x.flatten(1) + self.pos)
-
-
 def test_buffers_may_be_infinite_and_of_another_shape(tmp_path, monkeypatch):
-    monkeypatch.setitem(TABLES["model"], "own", "tests.checkpoints.test_round_trips:own")
+    monkeypatch.setitem(TABLES["model"], "own", "tests.helpers.own_tensors:own")
     begun = fresh("own", load_data("digits", image_size=8), source="digits")
     begun.model.pos = torch.ones(1, 64)
     write(begun, tmp_path / "own.safetensors")
     assert same(read(tmp_path / "own.safetensors").model.state_dict(), begun.model.state_dict())
-
-
-def own(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The builder of `Own`."""
-    return Own()

@@ -7,8 +7,8 @@ from torch import nn
 
 from prunectl.measuring.explain import explain, explain_network
 from tests.helpers.networks import checkpoint_of
+from tests.helpers.structure_networks import SHAPE, Residual, chain
 from tests.helpers.toys import TOYS
-from tests.structure.test_structure import SHAPE, Residual, chain
 
 NETWORK = """
 import torch

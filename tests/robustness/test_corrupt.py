@@ -6,7 +6,7 @@ import torch
 from prunectl.errors import CheckpointError, DataError, UnknownName
 from prunectl.robustness.corrupt import SEVERITIES, corrupt, corrupted
 from tests.helpers.networks import checkpoint_of, image_data
-from tests.robustness.test_attack import SHAPE, pixels, threshold
+from tests.helpers.one_pixel import SHAPE, pixels, threshold
 
 
 def test_corruptions_in_literal_numbers():

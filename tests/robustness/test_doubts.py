@@ -11,7 +11,7 @@ from prunectl.robustness.attack import attack
 from prunectl.robustness.methods import methods
 from prunectl.robustness.tally import MethodTally, Tally
 from tests.helpers.networks import checkpoint_of
-from tests.robustness.test_attack import SHAPE, pixels, threshold
+from tests.helpers.one_pixel import SHAPE, pixels, threshold
 
 
 def warnings(model: nn.Module, **how: object) -> list[str]:

@@ -22,41 +22,8 @@ from prunectl.structure.nodes import FROZEN
 from prunectl.structure.surgery.proof import difference
 from prunectl.structure.trace import Analysis, analyse, trace
 from tests.helpers.networks import checkpoint_of, randomise_
+from tests.helpers.structure_networks import SHAPE, Residual, chain
 from tests.helpers.toys import TOYS
-
-SHAPE = (1, 8, 8)
-
-
-def chain(padding: int = 1, bias: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=padding, bias=bias),
-        nn.BatchNorm2d(4),
-        nn.LeakyReLU(0.05),
-        nn.MaxPool2d(2),
-        nn.Conv2d(4, 5, 3, padding=padding),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(20, 6),
-        nn.BatchNorm1d(6),
-        nn.LeakyReLU(0.05),
-        nn.Dropout(0.3),
-        nn.Linear(6, 3),
-    )
-
-
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 4, 3, padding=1)
-        self.inner = nn.Conv2d(4, 4, 3, padding=1)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.stem(x))
-        x = x + self.inner(x)
-        return self.head(torch.flatten(self.pool(x), 1))
 
 
 def masked(model: nn.Module, masks: dict[str, torch.Tensor]):

@@ -14,7 +14,7 @@ from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, image_data
-from tests.robustness.test_attack import threshold
+from tests.helpers.one_pixel import threshold
 
 
 def forward(images):

@@ -22,23 +22,13 @@ from prunectl.training.recipe import Recipe
 from prunectl.training.resume import Paused
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
+from tests.helpers.dropout_network import SHAPE, four_channels, network
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.toys import TOYS
 
 SLOWING = "tests.helpers.optimizers:Slowing"
-SHAPE = (1, 8, 8)
 EVERY_EPOCH = {"prune_delay": 0, "prune_every": 1}
 WEIGHTS = 4 * 9 + 6 * 4 * 9 + 24 * 8 + 8 * 3
-
-
-def network() -> nn.Sequential:
-    """4 + 6 + 8 nodes."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()),
-        *(nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2)),
-        *(nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)),
-    )
 
 
 def start() -> Checkpoint:
@@ -119,31 +109,13 @@ def states_equal(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
-def encoder_layer(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    return TOYS["encoder-layer"][0]()
-
-
-def multihead_attention(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    return TOYS["multihead-attention"][0]()
-
-
-def built_in(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    return network()
-
-
-def four_channels(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    model = network()
-    model[0] = nn.Conv2d(4, 4, 3, padding=1)
-    return model
-
-
 def named(name: str) -> Checkpoint:
     """A checkpoint whose network a file can name."""
     if name == "network":
-        return replace(start(), spec=ModelSpec("tests.training.test_gradual_pruning:built_in", SHAPE, 3))
+        return replace(start(), spec=ModelSpec("tests.helpers.dropout_network:built", SHAPE, 3))
     build, shape = TOYS[name]
     begun = checkpoint_of(randomise_(build()), shape)
-    return replace(begun, spec=ModelSpec(f"tests.training.test_gradual_pruning:{name.replace('-', '_')}", shape, 3))
+    return replace(begun, spec=ModelSpec("tests.helpers.toys:built", shape, 3, {"name": name}))
 
 
 @pytest.mark.parametrize(  # rounds come after steps 3, 6 and 9
@@ -245,7 +217,7 @@ def test_channels_of_the_image_go_too() -> None:
     shape = (4, 8, 8)
     begun = replace(
         checkpoint_of(four_channels(shape, 3), shape),
-        spec=ModelSpec("tests.training.test_gradual_pruning:four_channels", shape, 3),
+        spec=ModelSpec("tests.helpers.dropout_network:four_channels", shape, 3),
     )
     trained = train(begun, image_data(48, shape), recipe("snapit-during", 0.75, outer_layers=True))
     assert trained.history[-1].result["node_sparsity"] == pytest.approx(round(0.75 * 22) / 22)

@@ -1,0 +1,47 @@
+"""Rules that the tests themselves keep to."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+MODULES = sorted(TESTS.rglob("test_*.py"))
+ADDRESSES = {".".join(["tests", *module.relative_to(TESTS).with_suffix("").parts]) for module in MODULES}
+
+
+def named_test_modules(source: str) -> set[str]:
+    """The test modules that a source imports, or names at the start of a string such as an address `module:name`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value.partition(":")[0])
+    return found & ADDRESSES
+
+
+def test_modules_name_no_test_module() -> None:
+    named = {path: named_test_modules(path.read_text(encoding="utf-8")) for path in TESTS.rglob("*.py")}
+    assert {str(path.relative_to(TESTS)): found for path, found in named.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import tests.test_tests",
+        "from tests.test_tests import ADDRESSES",
+        "from tests import test_tests",
+        "spec = 'tests.test_tests:built'",
+        "spec = f'tests.test_tests:{name}'",
+    ],
+)
+def test_import_or_address_of_a_test_module_is_found(source: str) -> None:
+    assert named_test_modules(source) == {__name__}
+
+
+def test_helpers_and_benchmarks_hold_no_test_module() -> None:
+    """The default run collects neither."""
+    assert [module for module in MODULES if module.relative_to(TESTS).parts[0] in ("helpers", "benchmarks")] == []
