@@ -13,7 +13,7 @@ from prunectl.data.sampling import scoring_batches
 from prunectl.masks import Masks, prunable
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
-from prunectl.pruning.reachability import Flow
+from prunectl.pruning.reachability import Reachability
 from prunectl.pruning.shrink import shrink
 from prunectl.scores import Scores
 from prunectl.structure.node_masks import dead_nodes
@@ -151,7 +151,7 @@ def kept_of(pruned: Checkpoint, unit: str, network: str) -> int:
 
 def check_connected(pruned: Checkpoint, network: str) -> None:
     """Every layer keeps a weight, every axis with nodes one of them, and something of the image arrives."""
-    assert Flow(pruned.model, SHAPE).reaches(pruned.masks)
+    assert Reachability(pruned.model, SHAPE).reaches(pruned.masks)
     assert all(bool(pruned.masks[name].any()) for name in prunable(pruned.model) if name in pruned.masks)
     structure = structure_of(network)
     gone = structure.gone(dead_nodes(structure, pruned.masks, pruned.model))
