@@ -1,26 +1,24 @@
 """prune: score, select, mask; once or in rounds."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import retraceable
-from prunectl.criteria.base.criterion import Batches, Criterion, criterion_named
+from prunectl.criteria.base.criterion import criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.data.images import ImageData
-from prunectl.data.sampling import scoring_batches
 from prunectl.errors import OptionError
-from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.round import RoundTargets, prune_round_
+from prunectl.pruning.rules import EVERY_NODE, NodeRules, SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
+from prunectl.pruning.scoring import batches_for, check_informative, scored
 from prunectl.pruning.select import pattern_of
-from prunectl.pruning.units.base import EVERY_NODE, NodeRules, SelectionRules, Unit
-from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
 from prunectl.torchtools.distributed import processes
@@ -28,8 +26,6 @@ from prunectl.torchtools.rng import forked, seed_for
 
 Report = Callable[[int, int, float], None]
 """Called after each round with (round, rounds, sparsity)."""
-_SOME = 0.9
-"""Stands for a sparsity that the first scores will tell."""
 
 
 def prune(
@@ -88,25 +84,23 @@ def prune(
     with forked(checkpoint.device):
         torch.manual_seed(seed_for("prune", seed))
         batches = batches_for(checkpoint, data, batch_size, balanced, seed)
-        rounds, i, begun = planned(sparsity or _SOME, steps), 0, state.kept
-        while i < len(rounds) and not (i and state.within_budget()):
-            if sparsity is None or state.keep(rounds[i]) < (begun if method.regrow_value else state.kept):
-                state.progress = i / len(rounds)
-                scores = scored(method, state, batches, keywords, amp)
-                if not i:
-                    _check_telling(scores, criterion)
-                if keep_scores is not None:
-                    keep_scores(scores)
-                if sparsity is None:
-                    rounds = planned(state.solve(scores), steps)
-                aim = rounds[min(i, len(rounds) - 1)]
-                if sparsity is not None or state.keep(aim) < state.kept:
-                    state.take(state.select(scores, aim))
+        targets, i, begun = RoundTargets(lambda target: planned(target, steps), sparsity), 0, state.kept
+
+        def score() -> Scores:
+            scores = scored(method, state, batches, keywords, amp=amp, progress=i / len(targets))
+            if not i:
+                check_informative(scores, criterion)
+            if keep_scores is not None:
+                keep_scores(scores)
+            return scores
+
+        while i < len(targets) and not (i and state.within_budget()):
+            prune_round_(state, targets, i, score, fewer_than=begun if method.regrow_value else state.kept)
             i += 1
             if report is not None:
-                report(i, len(rounds), state.sparsity)
+                report(i, len(targets), state.sparsity)
         for control in controls:
-            state.take(CONTROLS[control](checkpoint, state.model, state.masks, seed))
+            state.apply_(CONTROLS[control](checkpoint, state.model, state.masks, seed))
     chosen = {
         "criterion": criterion,
         **({} if unit is None else {"unit": unit}),
@@ -142,48 +136,3 @@ def _check(how: SelectionRules, sparsity: float | None, batch_size: int, control
     for control in controls:
         if control not in CONTROLS:
             raise unknown("control", control, CONTROLS)
-
-
-def batches_for(
-    checkpoint: Checkpoint, data: ImageData | None, size: int, balanced: bool, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """What a scorer draws from: images, or without data blank ones of the network's shape."""
-    device = checkpoint.device
-    if data is not None:
-        return scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
-    blank = torch.zeros(1, *checkpoint.spec.input, device=device), torch.zeros(1, dtype=torch.int64, device=device)
-    return iter(lambda: blank, None)
-
-
-def scored(method: Criterion, unit: Unit, batches: Batches, keywords: Mapping[str, object], amp: bool) -> Scores:
-    """The scores of a round; with `amp` the network runs in bfloat16 where that is safe, and sums stay in float32."""
-    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp):
-        scores = method.scorer(unit.model, batches, *unit.inputs, **keywords)
-    _check_fit(scores, unit, method)
-    return scores
-
-
-def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
-    """Refuse scores, of a criterion of the user's own, that are not of this network's weights or nodes."""
-    wanted: dict[str, list[int]] = {}
-    if method.unit != "nodes":
-        wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
-    if isinstance(unit, WithNodes):
-        wanted["nodes"] = [unit.structure.nodes]
-    found = {name: list(score.shape) for name, score in scores.items()}
-    if scores.nodes is not None:
-        found["nodes"] = list(scores.nodes.shape)
-    for name in [*wanted, *(() if method.unit == "nodes" else scores)]:
-        if wanted.get(name) != found.get(name):
-            expected, got = wanted.get(name, "none"), found.get(name, "none")
-            raise OptionError(f"the criterion's scores of {name}: expected a tensor of shape {expected}, found {got}")
-
-
-def _check_telling(scores: Scores, criterion: str) -> None:
-    """Refuse scores by which the order of the parameters would decide."""
-    given = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
-    if not any(bool(score.any()) for score in given):
-        raise OptionError(
-            f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
-            "another criterion"
-        )

@@ -16,10 +16,12 @@ from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve
-from prunectl.pruning.prune import batches_for, scored
+from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
+from prunectl.pruning.rules import NodeRules, SelectionRules
+from prunectl.pruning.scoring import batches_for, scored
 from prunectl.pruning.select import pattern_of
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units.base import NodeRules, SelectionRules, Unit
+from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
@@ -132,15 +134,15 @@ class PruningRounds:
         unit = unit_of(method, whole, whole.model, SelectionRules(method.scope) if first else self.how)
         seed = mixed(self.recipe.seed, i)
         torch.manual_seed(seed_for("prune", seed))
-        fixed = None if self.during.sparsity is None else self._sparsity(i, self.during.sparsity)
-        if fixed is None or method.regrow_value or unit.keep(fixed) < unit.kept:
-            unit.progress = self._progress(i)
-            if scores is None:
-                batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
-                scores = scored(method, unit, batches, {} if first else self.keywords, self.recipe.amp)
-            aim = self._sparsity(i, unit.solve(scores)) if fixed is None else fixed
-            if fixed is not None or unit.keep(aim) < unit.kept:
-                unit.take(unit.select(scores, aim))
+        targets = RoundTargets(self._sparsities, self.during.sparsity)
+
+        def score() -> Scores:
+            batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
+            keywords = {} if first else self.keywords
+            return scored(method, unit, batches, keywords, amp=self.recipe.amp, progress=self._progress(i))
+
+        known = score if scores is None else lambda: scores
+        prune_round_(unit, targets, i, known, fewer_than=None if method.regrow_value else unit.kept)
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).with_result(found)
         if isinstance(unit, WithNodes):
@@ -168,7 +170,7 @@ class PruningRounds:
         """How many rounds there are; what drops and grows does so for most of the training."""
         during = self.during
         if self.method.init_criterion is None:
-            return len(self._schedule(during.sparsity or 0.9))
+            return len(self._schedule(during.sparsity or PLACEHOLDER))
         if during.sparsity is None:
             raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
         if during.schedule not in (None, self.method.schedule):
@@ -184,12 +186,9 @@ class PruningRounds:
         )
         return rounds[self.passed :]
 
-    def _sparsity(self, i: int, target: float) -> float:
-        """The sparsity of a round on the way to a target."""
-        if self.method.init_criterion is not None:
-            return target
-        rounds = self._schedule(target)
-        return rounds[min(i, len(rounds) - 1)]
+    def _sparsities(self, target: float) -> tuple[float, ...]:
+        """The sparsity after every round; a method that drops and grows holds the target."""
+        return self._schedule(target) if self.method.init_criterion is None else (target,)
 
     def _progress(self, i: int) -> float:
         """How far a round is from the first to the last; of the training where the network is sparse from its start."""
@@ -233,5 +232,6 @@ class PruningRounds:
             nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
             unit.select(Scores(scores, nodes), self.during.sparsity)
         with forked(whole.device):  # for what the scorer refuses
-            scored(self.method, unit, batches_for(whole, self.data, 2, True, 0), self.keywords, self.recipe.amp)
+            batches = batches_for(whole, self.data, 2, True, 0)
+            scored(self.method, unit, batches, self.keywords, amp=self.recipe.amp)
         return unit.result()

@@ -18,8 +18,8 @@ from prunectl.criteria.structured_random import uniform
 from prunectl.errors import PrunectlError
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
+from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units.base import NodeRules
 from prunectl.structure.node_masks import dead_nodes, node_masks
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import trace

@@ -11,8 +11,8 @@ from prunectl.measuring.memory import stored_bytes
 from prunectl.models.fresh import fresh
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
+from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units.base import NodeRules
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain, Residual
 

@@ -13,8 +13,8 @@ from prunectl.masks import Masks, prunable
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.joint import nodes_left
 from prunectl.pruning.ranking import Ranking, rank
+from prunectl.pruning.search import fewest
 from prunectl.pruning.select import select
-from prunectl.pruning.units.nodes import fewest
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks

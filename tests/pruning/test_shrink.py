@@ -16,8 +16,8 @@ from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError, ProofError, StructureError
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.prune import prune
+from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units.base import NodeRules
 from prunectl.structure.surgery.build import without
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import difference

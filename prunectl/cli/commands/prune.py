@@ -167,7 +167,7 @@ def _watched(
 ) -> "Checkpoint":
     """Prune under a progress bar."""
     from prunectl.pruning.prune import prune
-    from prunectl.pruning.units.base import NodeRules
+    from prunectl.pruning.rules import NodeRules
 
     with output.progress_bar(criterion, 100) as bar:
         return prune(

@@ -1,8 +1,7 @@
-"""A unit of pruning: weights, nodes or both, and where a network stands in it."""
+"""What all units of pruning share: weights, nodes or both of a network, its masks and its sparsity."""
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -12,57 +11,29 @@ from prunectl.criteria.base.criterion import criterion_named
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import TABLES
-from prunectl.pruning.budget import Budget
 from prunectl.pruning.connected import unreached_classes
+from prunectl.pruning.rules import SelectionRules
 from prunectl.scores import Scores
 
 
-@dataclass(frozen=True)
-class NodeRules:
-    """What stays: `min_nodes` on every axis, a multiple of `multiple_of` in every group.
-
-    The channels of the image stay too, unless `outer_layers` lets them go.
-    """
-
-    min_nodes: int = 1
-    multiple_of: int = 1
-    outer_layers: bool = False
-
-
-EVERY_NODE = NodeRules()
-
-
-@dataclass(frozen=True)
-class SelectionRules:
-    """How a unit is pruned. A budget or a threshold (what scores no more goes) stands in place of a sparsity."""
-
-    scope: str
-    rules: NodeRules = EVERY_NODE
-    budget: Budget | None = None
-    threshold: float | None = None
-    regrow_value: str | None = None
-    """As in `Criterion`."""
-
-
 class Unit(ABC):
-    """A copy of a checkpoint's network, `model`, that is pruned, and its `masks` as they stand."""
+    """A network that is pruned in place, and its current `masks`; `model` has the checkpoint's parameters."""
 
     word = "weight"
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.checkpoint, self.model, self.how = checkpoint, model, how
         self.scope, self.rules, self.budget, self.threshold = how.scope, how.rules, how.budget, how.threshold
-        self.progress = 0.0
-        self.take(checkpoint.masks)
+        self.masks = checkpoint.masks
+        self.masks.apply_(model)
 
-    def take(self, masks: Masks) -> None:
-        """Make these the masks, and prune the network with them."""
+    def apply_(self, masks: Masks) -> None:
+        """Replace the masks, and set what they prune to zero."""
         self.masks = masks
         masks.apply_(self.model)
 
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """What a scorer takes behind model and batches."""
+    def inputs(self, progress: float) -> tuple[Any, ...]:
+        """The arguments of a scorer after model and batches; `progress` is as in `Round`."""
         return ()
 
     @property
@@ -85,7 +56,7 @@ class Unit(ABC):
         return self.total - round(sparsity * self.total)
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a sparsity, or the budget, that is reached already or that this unit does not take."""
+        """Refuse a sparsity or budget that is reached already or that this unit does not support."""
         if self.budget is not None:
             raise OptionError(
                 f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
@@ -103,27 +74,31 @@ class Unit(ABC):
 
     @abstractmethod
     def select(self, scores: Scores, sparsity: float) -> Masks:
-        """The masks at a sparsity, which prune what scores lowest."""
+        """The masks at a sparsity, by pruning the lowest scores."""
 
     def within_budget(self) -> bool:
         """Whether there is a budget, and the network is within it."""
         return False
 
-    @abstractmethod
     def solve(self, scores: Scores) -> float:
-        """The sparsity that a budget, a threshold or a pattern means for these scores."""
+        """The sparsity that a budget, a threshold or a pattern gives for these scores.
+
+        Raises:
+            OptionError: this unit supports none of them.
+        """
+        raise OptionError(f"the {self.word} sparsity is the only target here: give --sparsity")
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The rules that were followed, for the history."""
+        """The rules that were applied, for the history."""
         return {}
 
     def lost_classes(self) -> list[int]:
-        """The classes to which no path of kept weights leads any more."""
+        """The classes that no path of kept weights reaches."""
         return unreached_classes(self.model, self.checkpoint.spec.input, self.masks)
 
     def result(self) -> dict[str, Any]:
-        """What is reached, for the history, and the classes that nothing reaches, if there are any."""
+        """The sparsities reached, and any classes that no path reaches, for the history."""
         lost = self.lost_classes()
         return {
             "weight_sparsity": 1 - self.masks.kept(self.model) / self.checkpoint.dense.weights,

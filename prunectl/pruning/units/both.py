@@ -12,19 +12,15 @@ from prunectl.structure.liveness import cut_off
 
 
 class Both(WithNodes):
-    """Weights and nodes go, ranked together; the sparsity is that of weights."""
+    """Weights and nodes are pruned, ranked together; the sparsity is that of weights."""
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a scope other than the global one, and a threshold, too."""
+        """Refuse a scope other than global, and a threshold."""
         if self.scope != "global":
             raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
         if self.threshold is not None:
             raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
         super().check(sparsity)
-
-    def solve(self, scores: Scores) -> float:
-        """Never asked, for `check` refuses what would ask."""
-        raise NotImplementedError
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""

@@ -1,6 +1,5 @@
-"""Nodes: how one round of pruning changes their masks, alone or with those of weights."""
+"""Nodes as a unit of pruning, alone or with weights."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +13,10 @@ from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
+from prunectl.pruning.rules import NodeRules, SelectionRules
+from prunectl.pruning.search import fewest
 from prunectl.pruning.select import SCOPES, pattern_of
-from prunectl.pruning.units.base import NodeRules, SelectionRules, Unit
+from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
@@ -26,31 +27,31 @@ _LATENCY_CANDIDATES = 8
 
 
 class WithNodes(Unit):
-    """What units that remove nodes share: the structure, and which of its nodes are gone, bool (nodes,)."""
+    """A unit that removes nodes: the network's structure, and which nodes are `gone`, bool (nodes,)."""
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
+        self.gone = dead_nodes(self.structure, self.masks, model)
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
         inner = self.structure.nodes - image
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
-        self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which cannot go
+        self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
 
-    def take(self, masks: Masks) -> None:
-        """Find the nodes that the masks remove."""
-        super().take(masks)
+    def apply_(self, masks: Masks) -> None:
+        """Replace the masks, and find the nodes that they remove."""
+        super().apply_(masks)
         self.gone = dead_nodes(self.structure, masks, self.model)
 
-    @property
-    def inputs(self) -> tuple[Any, ...]:
+    def inputs(self, progress: float) -> tuple[Any, ...]:
         """The structure."""
         return (self.structure,)
 
     def ranking(self, scores: Scores) -> Ranking:
-        """The nodes in the order in which they go."""
+        """The nodes in the order in which they are removed."""
         return rank(
             self.structure,
             _of_nodes(scores),
@@ -80,12 +81,12 @@ class WithNodes(Unit):
 
 
 class Nodes(WithNodes):
-    """Nodes go."""
+    """Nodes are removed."""
 
     word = "node"
 
     def lost_classes(self) -> list[int]:
-        """None, as some node of every layer stays with its weights; nothing has to be run."""
+        """None: every layer keeps a node with all its weights, so the network need not be run."""
         return []
 
     @property
@@ -99,7 +100,7 @@ class Nodes(WithNodes):
         return int((~self.gone).sum()) + self.alone
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a target that is reached already, and a scope that is for weights."""
+        """Refuse a target that is reached already, or a scope for weights."""
         self.asked = sparsity
         if self.scope not in NODE_SCOPES:
             if pattern_of(self.scope) is not None or self.scope in SCOPES:
@@ -129,7 +130,7 @@ class Nodes(WithNodes):
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
     def solve(self, scores: Scores) -> float:
-        """The node sparsity without what scores no more than the threshold, or with the fewest gone for the budget."""
+        """The node sparsity that the threshold gives, or the smallest that meets the budget."""
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
@@ -163,20 +164,6 @@ class Nodes(WithNodes):
         if self.spending is not None and self.spending.budget.kind == "latency":
             result["latency"] = self.spending.without(self.gone)
         return result
-
-
-def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> int | None:
-    """The least count up to `most` that fits, None if `most` does not; every count above one that fits, fits too.
-
-    With `tries`, so many counts are tried at most, and the least of those that fit is taken.
-    """
-    if not fits(most):
-        return None
-    low, high, tried = -1, most, 1
-    while high - low > 1 and (tries is None or tried < tries):
-        middle, tried = (low + high) // 2, tried + 1
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
 
 
 def _of_nodes(scores: Scores) -> Tensor:

@@ -6,7 +6,8 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import Criterion
 from prunectl.errors import OptionError
 from prunectl.masks import check_prunable
-from prunectl.pruning.units.base import EVERY_NODE, SelectionRules, Unit, criteria_for_nodes
+from prunectl.pruning.rules import EVERY_NODE, SelectionRules
+from prunectl.pruning.units.base import Unit, criteria_for_nodes
 from prunectl.pruning.units.both import Both
 from prunectl.pruning.units.nodes import Nodes
 from prunectl.pruning.units.weights import Weights

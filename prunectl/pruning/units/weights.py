@@ -1,4 +1,4 @@
-"""Single weights: how one round of pruning changes their masks."""
+"""Single weights as a unit of pruning."""
 
 from typing import Any
 
@@ -10,27 +10,28 @@ from prunectl.criteria.base.criterion import Round
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, input_axes, prunable
 from prunectl.pruning.connected import select_connected
+from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.select import as_in, pattern_of, select_pattern
-from prunectl.pruning.units.base import SelectionRules, Unit
+from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 
 
 class Weights(Unit):
-    """Single weights go; where the criterion regrows, others return."""
+    """Single weights are pruned; a criterion that regrows brings others back."""
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrow_value else {}
         super().__init__(checkpoint, model, how)
 
-    def take(self, masks: Masks) -> None:
-        """Prune, and give the weights that return their values."""
-        for name, weight in prunable(self.model).items() if self.how.regrow_value and hasattr(self, "masks") else ():
+    def apply_(self, masks: Masks) -> None:
+        """Replace the masks, and set the values of weights that return."""
+        for name, weight in prunable(self.model).items() if self.how.regrow_value else ():
             with torch.no_grad():
                 weight.copy_(torch.where(masks[name] & ~self._kept(name), self._value(name, weight), weight))
-        super().take(masks)
+        super().apply_(masks)
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a sparsity beside a pattern, and nodes that are pruned where weights would return."""
+        """Refuse a sparsity beside a pattern, and masked nodes where weights would return."""
         if pattern_of(self.scope) is not None:
             if sparsity is not None or self.budget is not None or self.threshold is not None:
                 raise OptionError(f"--scope {self.scope} says how many weights go; leave out other targets")
@@ -41,10 +42,9 @@ class Weights(Unit):
             return
         super().check(sparsity)
 
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """Where it stands, for a criterion that regrows."""
-        return (Round(self.masks, self.original, self.progress),) if self.how.regrow_value else ()
+    def inputs(self, progress: float) -> tuple[Any, ...]:
+        """The current `Round`, for a criterion that regrows."""
+        return (Round(self.masks, self.original, progress),) if self.how.regrow_value else ()
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
@@ -72,12 +72,12 @@ class Weights(Unit):
         return select_pattern(scores, self.masks, pattern, input_axes(self.model))
 
     def _kept(self, name: str) -> Tensor:
-        """The mask of a weight as it stands."""
+        """The current mask of a weight."""
         weight = self.model.get_parameter(name)
         return self.masks[name] if name in self.masks else torch.ones_like(weight, dtype=torch.bool)
 
     def _value(self, name: str, weight: Tensor) -> Tensor:
-        """What weights are that return: random ones are spread as those that are kept."""
+        """The values of weights that return; random ones have the scale of those that are kept."""
         if self.how.regrow_value == "original":
             return self.original[name]
         if self.how.regrow_value == "zero":

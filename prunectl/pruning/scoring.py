@@ -1,0 +1,71 @@
+"""The scores of a round: what a scorer draws from, and the checks of what it returns."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.data.images import ImageData
+from prunectl.data.sampling import scoring_batches
+from prunectl.errors import OptionError
+from prunectl.masks import prunable
+from prunectl.pruning.units.base import Unit
+from prunectl.pruning.units.nodes import WithNodes
+from prunectl.scores import Scores
+
+
+def batches_for(
+    checkpoint: Checkpoint, data: ImageData | None, size: int, balanced: bool, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that a scorer draws from; without data, blank images of the network's shape."""
+    device = checkpoint.device
+    if data is not None:
+        return scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
+    blank = torch.zeros(1, *checkpoint.spec.input, device=device), torch.zeros(1, dtype=torch.int64, device=device)
+    return iter(lambda: blank, None)
+
+
+def scored(
+    method: Criterion, unit: Unit, batches: Batches, keywords: Mapping[str, object], *, amp: bool, progress: float = 0.0
+) -> Scores:
+    """The scores of a round. `amp` runs the network in bfloat16 where that is safe; sums stay in float32.
+
+    Raises:
+        OptionError: the scores do not fit the network's weights or nodes.
+    """
+    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp):
+        scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
+    _check_fit(scores, unit, method)
+    return scores
+
+
+def check_informative(scores: Scores, criterion: str) -> None:
+    """Refuse scores that are all 0, by which the order of the parameters would decide.
+
+    Raises:
+        OptionError: they are.
+    """
+    given = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
+    if not any(bool(score.any()) for score in given):
+        raise OptionError(
+            f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
+            "another criterion"
+        )
+
+
+def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
+    """Refuse scores, of a user's own criterion, that do not match this network's weights or nodes."""
+    wanted: dict[str, list[int]] = {}
+    if method.unit != "nodes":
+        wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
+    if isinstance(unit, WithNodes):
+        wanted["nodes"] = [unit.structure.nodes]
+    found = {name: list(score.shape) for name, score in scores.items()}
+    if scores.nodes is not None:
+        found["nodes"] = list(scores.nodes.shape)
+    for name in [*wanted, *(() if method.unit == "nodes" else scores)]:
+        if wanted.get(name) != found.get(name):
+            expected, got = wanted.get(name, "none"), found.get(name, "none")
+            raise OptionError(f"the criterion's scores of {name}: expected a tensor of shape {expected}, found {got}")
