@@ -21,7 +21,7 @@ from prunectl.models.given import Data, Network, Shape, given, given_to_measure,
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
-from prunectl.pruning.units.base import NodeRules
+from prunectl.pruning.rules import NodeRules
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting

@@ -143,7 +143,7 @@ def shrunk(**parts: Any) -> Any:
 )
 def test_a_new_operation_is_followed_and_shrunk_exactly(parts: dict[str, Any], runs: str) -> None:
     small = shrunk(liveness=Liveness.PASSES, **parts)
-    result = small.history[-1]["result"]
+    result = small.history[-1].result
     assert (small.model.body.out_channels, small.model.mix.in_channels) == (6, 6)
     assert (result["nodes"], result["removed"], result["runs"]) == (3 + 6, 1, runs)
     assert result["proof"]["float64"] <= 1e-10
@@ -155,7 +155,7 @@ def test_a_new_operation_is_followed_and_shrunk_exactly(parts: dict[str, Any], r
 def test_an_operation_that_mixes_keeps_what_it_reads() -> None:
     small = shrunk(editor=edit)
     assert small.model.body.out_channels == 8
-    assert small.history[-1]["result"]["removed"] == 0
+    assert small.history[-1].result["removed"] == 0
 
 
 def test_without_an_entry_a_network_stays_with_a_reason() -> None:
