@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.build import Builder, build, builder_of, check_buildable, check_readable
-from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec
+from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
@@ -40,6 +40,10 @@ class Checkpoint:
     dense: DenseCounts
     edits: tuple[dict[str, Any], ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    names: tuple[str, ...] = ()
+    """Those of the classes; empty where nobody gave any."""
+    resize: Resize | None = None
+    """How image files become network input; None where no rule is known."""
     sha256: str | None = None
     """Of the file that this was read from; None for a network that no file holds yet."""
     builder: Callable[[], nn.Module] | None = None
@@ -152,6 +156,8 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
         edits=checkpoint.edits,
         history=checkpoint.history,
         pair=pair,
+        names=checkpoint.names,
+        resize=checkpoint.resize,
     )
 
 
@@ -166,6 +172,8 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
         dense=head.dense,
         edits=head.edits,
         history=head.history,
+        names=head.names,
+        resize=head.resize,
         sha256=sha256,
     )
 
@@ -226,7 +234,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
     pair = digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}})[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
-    mask_head = json.dumps({"schema": header.SCHEMA, "pair": pair, "shapes": sizes}, sort_keys=True)
+    mask_head = json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)
     files.write_pair(
         path,
         save(state, {header.KEY: _header_text(checkpoint, pair, path)}),

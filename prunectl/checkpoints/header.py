@@ -1,17 +1,19 @@
 """What a checkpoint says of itself, read without its tensors and without torch."""
 
 import json
-import math
 import struct
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import pending_sidecar
+from prunectl.checkpoints.header_check import check_fields, is_count
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.errors import CheckpointError, FileError
 
-SCHEMA = 1
+SCHEMA = 2
+"""1 had neither `names` nor `resize`; a header without them is written as 1."""
+_READ = (1, 2)
 KEY = "prunectl"
 MASK_SUFFIX = ".mask.safetensors"
 SUFFIXES = (".safetensors", ".st")
@@ -40,10 +42,24 @@ class DenseCounts:
 
 
 @dataclass(frozen=True)
+class Resize:
+    """How image files become network input: the shorter side to `size` / `crop` pixels, then the middle square.
+
+    `size` is the side of the square, `crop` in (0, 1] its share of the resized image, `interpolation` one of
+    `header_check.INTERPOLATIONS`.
+    """
+
+    size: int
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True)
 class Header:
     """The JSON under the metadata key `prunectl` of a checkpoint.
 
     `weights` counts the prunable weights that are kept; `pair` is the id that the mask file shares, None = no masks.
+    `names` are those of the classes, empty where nobody gave any; `resize` is None where no rule is known.
     """
 
     model: ModelSpec
@@ -55,6 +71,8 @@ class Header:
     edits: tuple[dict[str, Any], ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     pair: str | None = None
+    names: tuple[str, ...] = ()
+    resize: Resize | None = None
 
     @property
     def nodes_present(self) -> int | None:
@@ -64,7 +82,9 @@ class Header:
     def to_json(self) -> str:
         """One line of JSON with sorted keys, the same for equal headers."""
         values = {**asdict(replace(self, history=())), "history": [entry.to_json() for entry in self.history]}
-        return json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
+        new = {key: values.pop(key) for key in ("names", "resize")}
+        use = {key: value for key, value in new.items() if value}
+        return json.dumps({"schema": SCHEMA if use else 1, **values, **use}, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str, path: Path) -> "Header":
@@ -76,15 +96,17 @@ class Header:
         try:
             values: dict[str, Any] = json.loads(text)
             schema = values.pop("schema")
-            if schema != SCHEMA:
+            if schema not in _READ:
                 raise CheckpointError(
-                    f"{path} has header schema {schema}, this prunectl reads {SCHEMA}; update prunectl"
+                    f"{path} has header schema {schema}, this prunectl reads up to {SCHEMA}; update prunectl"
                 )
             model, dense, history = values.pop("model"), values.pop("dense"), values.pop("history", [])
             spec = ModelSpec(**{**model, "input": tuple(model["input"])})
+            resize = values.pop("resize", None)
             rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             head = Header(model=spec, dense=DenseCounts(**dense), history=_history(history), **rest)
-            _check(head)
+            head = head if resize is None else replace(head, resize=Resize(**resize))
+            check_fields(head)
             return head
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
@@ -205,36 +227,9 @@ def beside(path: Path, suffix: str) -> Path:
 
 def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    if not isinstance(dtype, str) or not all(_count(n) for n in (*shape, begin, end)) or begin > end:
+    if not isinstance(dtype, str) or not all(is_count(n) for n in (*shape, begin, end)) or begin > end:
         raise TypeError(f"no tensor: {entry}")
     return dtype, shape, start + begin, start + end
-
-
-def _check(head: Header) -> None:
-    """Refuse values of another kind than the fields say: a stranger's file must not choose what a builder gets.
-
-    Raises:
-        ValueError: naming the fields.
-    """
-    spec, dense, pair = head.model, head.dense, head.pair
-    fits = {
-        "model.name": isinstance(spec.name, str),
-        "model.input": len(spec.input) == 3 and all(_count(n) and n > 0 for n in spec.input),
-        "model.classes": _count(spec.classes) and spec.classes > 0,
-        "model.options": isinstance(spec.options, dict),
-        "data": isinstance(head.data, str),
-        "mean": spec.input[:1] == (len(head.mean),) and all(_number(value) for value in head.mean),
-        "std": spec.input[:1] == (len(head.std),) and all(_number(value) and value > 0 for value in head.std),
-        "dense": all(_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
-        "dense.weights": dense.weights != 0,
-        "weights": _count(head.weights),
-        "edits": all(_is_edit(edit) for edit in head.edits),
-        "edits, without the nodes left in history": not _is_shrunk(head) or head.nodes_present is not None,
-        "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
-    }
-    wrong = [field for field, fit in fits.items() if not fit]
-    if wrong:
-        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
 
 
 def _history(entries: Any) -> tuple[HistoryEntry, ...]:
@@ -247,28 +242,3 @@ def _history(entries: Any) -> tuple[HistoryEntry, ...]:
         except ValueError as error:
             raise ValueError(f"history, entry {i}: {error}") from error
     return tuple(found)
-
-
-def _is_shrunk(head: Header) -> bool:
-    return any("kept" in edit for edit in head.edits)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_edit(edit: Any) -> bool:
-    """An attribute that is set, a module that is swapped, or what is left on the axes of the dense network."""
-    if not isinstance(edit, dict):
-        return False
-    if "kept" in edit:
-        axes, rows = edit["kept"], edit.get("rows")
-        if not isinstance(axes, dict) or not isinstance(rows, list):
-            return False
-        known = edit.keys() == {"kept", "rows", "graph", "alive"}
-        return known and all(type(row) is int and 0 <= row < len(rows) for row in axes.values())
-    return isinstance(edit.get("module"), str) and ("swap" in edit or edit.keys() == {"module", "attribute", "value"})

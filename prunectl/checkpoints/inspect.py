@@ -1,6 +1,7 @@
 """inspect: what a checkpoint holds, told from its headers and mask bits, without torch."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def inspect(path: Path) -> dict[str, Any]:
         "data": head.data,
         "mean": list(head.mean),
         "std": list(head.std),
+        "names": list(head.names),
+        "resize": None if head.resize is None else asdict(head.resize),
         "masked": head.pair is not None,
         "weights": head.weights,
         "weight_sparsity": 1 - head.weights / head.dense.weights,

@@ -8,7 +8,7 @@ from torch import nn
 
 from prunectl.checkpoints.build import OWN, build
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.checkpoints.header import DenseCounts, ModelSpec
+from prunectl.checkpoints.header import DenseCounts, ModelSpec, Resize
 from prunectl.checkpoints.history import MODULE
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import OptionError
@@ -47,11 +47,25 @@ def fresh(
         )
     dense = _dense_counts(counted, network, spec.input)
     return Checkpoint(
-        model=network, masks=Masks.dense(), spec=spec, data=source, preprocessing=data.preprocessing, dense=dense
+        model=network,
+        masks=Masks.dense(),
+        spec=spec,
+        data=source,
+        preprocessing=data.preprocessing,
+        dense=dense,
+        names=data.classes,
+        resize=resize_of(data.shape),
     )
 
 
-def from_module(module: nn.Module, shape: Shape, *, data: str = "", preprocessing: Preprocessing) -> Checkpoint:
+def resize_of(shape: Shape) -> Resize | None:
+    """The rule by which our datasets make square images of this size; None where they are not square."""
+    return Resize(shape[1]) if shape[1] == shape[2] else None
+
+
+def from_module(
+    module: nn.Module, shape: Shape, *, data: str = "", preprocessing: Preprocessing, names: tuple[str, ...] = ()
+) -> Checkpoint:
     """A dense checkpoint around a module that takes images (B, C, H, W); the module itself is left as it is.
 
     The number of classes is that of its logits. The history says the module's class and the sha256 of its tensors.
@@ -71,6 +85,8 @@ def from_module(module: nn.Module, shape: Shape, *, data: str = "", preprocessin
         data=data,
         preprocessing=preprocessing,
         dense=_dense_counts(counted, module, shape),
+        names=names if len(names) == counted.outputs[1] else (),
+        resize=resize_of(shape),
         builder=lambda: copy.deepcopy(module).cpu(),
     )
     return begun.after(MODULE, {"class": kind, "sha256": digest(module.state_dict())})

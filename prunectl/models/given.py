@@ -89,7 +89,9 @@ def _loaded(data: Data | None, shape: Shape | None) -> ImageData | Batches | Non
 
 def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Shape | None) -> Checkpoint:
     if isinstance(images, ImageData):
-        return from_module(model, images.shape, data=images.name, preprocessing=images.preprocessing)
+        return from_module(
+            model, images.shape, data=images.name, preprocessing=images.preprocessing, names=images.classes
+        )
     if images is not None:
         shape = first_shape(images)
     if shape is None:

@@ -25,7 +25,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         "too-long": intact + b"more",
         "text": b"This is not a checkpoint, but a text file.\n" * 9,
         "zip": b"PK\x03\x04" + bytes(400),
-        "other-schema": intact.replace(b'\\"schema\\":1', b'\\"schema\\":9'),
+        "other-schema": intact.replace(b'\\"schema\\":2', b'\\"schema\\":9'),
         "no-model-in-header": intact.replace(b'\\"classes\\"', b'\\"klasses\\"'),
     }[name]
 
@@ -41,7 +41,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         ("too-long", "is damaged: its header tells of "),
         ("text", "is not a safetensors file"),
         ("zip", "is not a safetensors file"),
-        ("other-schema", "has header schema 9, this prunectl reads 1; update prunectl"),
+        ("other-schema", "has header schema 9, this prunectl reads up to 2; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
 )

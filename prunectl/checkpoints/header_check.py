@@ -1,0 +1,69 @@
+"""What the fields of a header may hold."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.header import Header, Resize
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+def check_fields(head: "Header") -> None:
+    """Refuse values of another kind than the fields say: a stranger's file must not choose what a builder gets.
+
+    Raises:
+        ValueError: naming the fields.
+    """
+    spec, dense, pair = head.model, head.dense, head.pair
+    fits = {
+        "model.name": isinstance(spec.name, str),
+        "model.input": len(spec.input) == 3 and all(is_count(n) and n > 0 for n in spec.input),
+        "model.classes": is_count(spec.classes) and spec.classes > 0,
+        "model.options": isinstance(spec.options, dict),
+        "data": isinstance(head.data, str),
+        "mean": spec.input[:1] == (len(head.mean),) and all(_number(value) for value in head.mean),
+        "std": spec.input[:1] == (len(head.std),) and all(_number(value) and value > 0 for value in head.std),
+        "dense": all(is_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
+        "dense.weights": dense.weights != 0,
+        "weights": is_count(head.weights),
+        "names": not head.names or (len(head.names) == spec.classes and all(isinstance(n, str) for n in head.names)),
+        "resize": head.resize is None or _is_resize(head.resize),
+        "edits": all(_is_edit(edit) for edit in head.edits),
+        "edits, without the nodes left in history": not _is_shrunk(head) or head.nodes_present is not None,
+        "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
+    }
+    wrong = [field for field, fit in fits.items() if not fit]
+    if wrong:
+        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def _is_resize(resize: "Resize") -> bool:
+    crop, whole = resize.crop, is_count(resize.size) and resize.size > 0
+    return whole and _number(crop) and 0 < crop <= 1 and resize.interpolation in INTERPOLATIONS
+
+
+def _is_shrunk(head: "Header") -> bool:
+    return any("kept" in edit for edit in head.edits)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number of 0 or more."""
+    return type(value) is int and value >= 0
+
+
+def _is_edit(edit: Any) -> bool:
+    """An attribute that is set, a module that is swapped, or what is left on the axes of the dense network."""
+    if not isinstance(edit, dict):
+        return False
+    if "kept" in edit:
+        axes, rows = edit["kept"], edit.get("rows")
+        if not isinstance(axes, dict) or not isinstance(rows, list):
+            return False
+        known = edit.keys() == {"kept", "rows", "graph", "alive"}
+        return known and all(type(row) is int and 0 <= row < len(rows) for row in axes.values())
+    return isinstance(edit.get("module"), str) and ("swap" in edit or edit.keys() == {"module", "attribute", "value"})
