@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prunectl.api import (
         attack,
         carry_,
+        classify,
         corrupt,
         diff,
         evaluate,
@@ -45,6 +46,7 @@ __all__ = [
     "__version__",
     "attack",
     "carry_",
+    "classify",
     "corrupt",
     "diff",
     "evaluate",

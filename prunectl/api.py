@@ -1,6 +1,6 @@
 """The public API: what the commands do, as functions. They print nothing, and none but `save` writes a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import mask_path
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
+from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
+from prunectl.measuring.classify import Prediction
 from prunectl.models.given import Data, Network, Shape, given, given_to_measure, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
@@ -38,6 +40,7 @@ __all__ = [
     "Network",
     "attack",
     "carry_",
+    "classify",
     "corrupt",
     "diff",
     "evaluate",
@@ -218,6 +221,17 @@ def corrupt(
     images = replace(found.data, test=as_pixels(found.data.test))
     chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
     return corrupting.corrupt(found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
+
+
+def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int = 5) -> list[Prediction]:
+    """Name the classes of images: paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1].
+
+    Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
+
+    Raises:
+        DataError: something is no image, or pixels have another shape than the network takes.
+    """
+    return classifying.classify(read_network(model), images, top=top)
 
 
 def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:

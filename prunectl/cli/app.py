@@ -8,6 +8,7 @@ from prunectl.cli.commands import (
     explain,
     inspect,
     log,
+    predict,
     prune,
     report,
     rerun,
@@ -19,5 +20,20 @@ from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
-for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria):
+for module in (
+    train,
+    prune,
+    shrink,
+    eval,
+    attack,
+    predict,
+    report,
+    sweep,
+    log,
+    diff,
+    rerun,
+    inspect,
+    explain,
+    criteria,
+):
     app.command(module.__name__.rpartition(".")[2])(module.command)
