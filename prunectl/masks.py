@@ -38,6 +38,10 @@ class Masks(Mapping[str, Tensor]):
         """Nothing is pruned."""
         return Masks({})
 
+    def of(self, name: str, parameter: Tensor) -> Tensor:
+        """The mask of a parameter, all True where it has no entry."""
+        return self[name] if name in self.tensors else torch.ones_like(parameter, dtype=torch.bool)
+
     def to(self, device: torch.device) -> "Masks":
         """Place every mask on a device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})

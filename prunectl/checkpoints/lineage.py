@@ -160,6 +160,8 @@ def _plain(key: str, value: Any) -> list[Flag]:
     flag = f"--{key.replace('_', '-')}"
     if key == "controls":
         return [(f"--{control}", None) for control in value]
+    if key == "keep":
+        return [(flag, pattern) for pattern in _texts(key, value)]
     if value is None or value is False:
         return [(_OTHERWISE[key], None)] if value is False and key in _OTHERWISE else []
     if value is True:
@@ -167,6 +169,13 @@ def _plain(key: str, value: Any) -> list[Flag]:
     if not isinstance(value, str | int | float):
         raise ValueError(f"'{key}' is a {type(value).__name__}")
     return [(flag, str(value))]
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    """The value of an option that may be repeated."""
+    if not (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)):
+        raise ValueError(f"'{key}' is no list of texts")
+    return list(value)
 
 
 def _joined(flag: Flag) -> list[str]:

@@ -3,7 +3,8 @@
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,6 +152,15 @@ MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many node
 OuterLayers = Annotated[
     bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="A layer that stays as it is, by the name of a module or parameter, such as head or 'layer4.*'; may be "
+        "repeated.",
+        show_default=False,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -160,6 +170,11 @@ Config = Annotated[
         is_eager=True,
     ),
 ]
+
+
+def filled(record: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parsed parameters of a command that are fields of a dataclass."""
+    return {each.name: parameters[each.name] for each in fields(record) if each.name in parameters}
 
 
 def given(ctx: typer.Context, names: Collection[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import nodes_present, retraceable
 from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import criterion_named
-from prunectl.criteria.base.lift import for_nodes
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve
+from prunectl.pruning.keep import nodes_on, parameters_named
 from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
-from prunectl.pruning.rules import NodeRules, SelectionRules
+from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
 from prunectl.pruning.select import pattern_of
 from prunectl.pruning.shrink import shrink
@@ -50,14 +50,9 @@ class PruningRounds:
         sparse before.
         """
         self.during, self.recipe, self.data = during, recipe, data
-        self.method = for_nodes(criterion_named(during.criterion), during.unit, during.criterion)
+        self.method = during.method
         self.schedule = during.schedule or self.method.schedule
-        self.how = SelectionRules(
-            during.scope or self.method.scope,
-            NodeRules(during.min_nodes, during.multiple_of, during.outer_layers),
-            threshold=during.threshold,
-            regrow_value=self.method.regrow_value,
-        )
+        self.how = during.selection(self.method)
         if pattern_of(self.how.scope) is not None:
             raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
         if self.method.regrow_value == "original":
@@ -65,7 +60,7 @@ class PruningRounds:
         if self.method.init_criterion is not None and self.how.scope != self.method.scope:
             raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
         what = f"criterion {during.criterion}"
-        self.keywords, self.callback_options = self.method.options(during.options, what)
+        self.keywords, self.callback_options = self.method.options(dict(during.options), what)
         whole = self._followed(checkpoint)
         unit = None if events else unit_of(self.method, whole, whole.model, self.how)
         self.passed = passed
@@ -115,6 +110,8 @@ class PruningRounds:
                     "rewritten graph does not allow; start from the network before it was shrunk"
                 )
             structure = trace(checkpoint.model, checkpoint.spec.input, outer=self.how.rules.outer_layers)
+            protected = parameters_named(checkpoint.model, self.how.keep)
+            structure = structure.frozen(nodes_on(structure, protected))
         images = len(self.data.train)
         with forked(checkpoint.device):
             torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
@@ -131,7 +128,9 @@ class PruningRounds:
         )
         method = first or self.method
         whole = self._followed(checkpoint)
-        unit = unit_of(method, whole, whole.model, SelectionRules(method.scope) if first else self.how)
+        unit = unit_of(
+            method, whole, whole.model, SelectionRules(method.scope, keep=self.how.keep) if first else self.how
+        )
         seed = mixed(self.recipe.seed, i)
         torch.manual_seed(seed_for("prune", seed))
         targets = RoundTargets(self._sparsities, self.during.sparsity)
@@ -160,7 +159,7 @@ class PruningRounds:
     def chosen(self) -> dict[str, Any]:
         """How it is pruned, for the history."""
         options = {**self.keywords, **self.callback_options}
-        return {**asdict(self.during), "schedule": self.schedule, "scope": self.how.scope, "options": options}
+        return {**self.during.flat(), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:
         """What is reached, and every event on the way, for the history."""
@@ -177,13 +176,11 @@ class PruningRounds:
             raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
         last = math.ceil(self.method.stop_after * self.recipe.epochs) - 1
         most = (last - during.prune_delay) // during.prune_every
-        return during.prune_steps or max(most, 1)
+        return during.steps or max(most, 1)
 
     def _schedule(self, target: float) -> tuple[float, ...]:
         """The sparsities on the way to a target, without those that the network has passed before."""
-        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(
-            target, self.during.prune_steps or self.method.steps
-        )
+        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, self.during.steps or self.method.steps)
         return rounds[self.passed :]
 
     def _sparsities(self, target: float) -> tuple[float, ...]:

@@ -43,12 +43,12 @@ def write(paused: Paused, path: Path) -> None:
     Raises:
         FileError: it cannot be written.
     """
-    masks = paused.checkpoint.masks
+    masks, prune = paused.checkpoint.masks, paused.recipe.prune
     content = {
         "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
         "sha256": paused.checkpoint.sha256,
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
-        "recipe": asdict(paused.recipe),
+        "recipe": {**asdict(paused.recipe), "prune": None if prune is None else prune.flat()},
         "values": paused.state.values,
         "run": paused.run,
     }
@@ -88,6 +88,6 @@ def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: A
     """Undo `asdict` and JSON."""
     return Recipe(
         augment=None if augment is None else tuple(augment),
-        prune=None if prune is None else GradualPruning(**prune),
+        prune=None if prune is None else GradualPruning.from_flat(prune),
         **values,
     )

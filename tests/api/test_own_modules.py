@@ -153,6 +153,15 @@ def test_a_budget_is_met() -> None:
         prunectl.prune(Residual(), loader(), criterion="taylor", flops="2x", params="2x")
 
 
+def test_layers_that_are_kept_stay_whole() -> None:
+    net = Residual()
+    thin = prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["stem", "head*"])
+    assert thin.masks.get("stem.weight", torch.ones(1)).all() and thin.masks.get("head.weight", torch.ones(1)).all()
+    assert thin.masks.kept(thin.model) == thin.dense.weights - round(0.5 * thin.dense.weights)
+    with pytest.raises(OptionError, match="hed"):
+        prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["hed"])
+
+
 def test_any_iterable_that_can_be_iterated_again_will_do() -> None:
     batches = list(islice(loader(), 2))
     one = prunectl.prune(net := Residual(), batches, criterion="snip", sparsity=0.5)

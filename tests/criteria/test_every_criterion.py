@@ -146,7 +146,7 @@ def test_pruning(name: str, network: str) -> None:
 def test_training(name: str, network: str) -> None:
     """The target is reached by the last round and holds; pruned weights are 0 after every step."""
     method, begun = criterion_named(name), start(network)
-    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, prune_steps=3)
+    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, steps=3)
     trainer = Trainer(begun, image_data(), Recipe(epochs=7, batch_size=16, prune=during))
     for _ in trainer.steps():
         weights = dict(trainer.model.named_parameters())

@@ -74,7 +74,7 @@ def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
 def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
     data = load_data("digits").subset(500, 0)
     begun = fresh("lenet5", data, source="digits").to(torch.device("cuda"))
-    during = GradualPruning(criterion, 0.6, prune_delay=1, prune_every=1, prune_steps=2)
+    during = GradualPruning(criterion, 0.6, prune_delay=1, prune_every=1, steps=2)
     trained = train(begun, data, Recipe(epochs=4, amp=True, ema=0.9, sched="onecycle", prune=during))
     unit = criterion_named(criterion).unit.removesuffix("s")
     total = trained.dense.nodes if unit == "node" else trained.dense.weights

@@ -76,9 +76,7 @@ def test_thresholds_that_make_no_sense() -> None:
 
 def test_rewinding_goes_back_in_every_respect() -> None:
     """After each round: weights, statistics, momentum and learning rate are those at the end of epoch 1, masked."""
-    plan = recipe(
-        "imp", 0.8, epochs=7, prune_delay=1, prune_every=2, prune_steps=2, rewind_to=1, sched="cosine", lr=0.01
-    )
+    plan = recipe("imp", 0.8, epochs=7, prune_delay=1, prune_every=2, steps=2, rewind_to=1, sched="cosine", lr=0.01)
     trainer = Trainer(start(), image_data(), plan)
     rewind_point: dict[str, torch.Tensor] = {}
     rates = []
@@ -100,9 +98,7 @@ def test_rewinding_goes_back_in_every_respect() -> None:
 
 
 def test_the_average_rewinds_too() -> None:
-    trainer = Trainer(
-        start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, prune_steps=1, ema=0.9, lr=0.05)
-    )
+    trainer = Trainer(start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, steps=1, ema=0.9, lr=0.05))
     for record in trainer.steps():
         if record and "pruned" in record:
             for name, tensor in trainer.ema.network.state_dict().items():
@@ -122,7 +118,7 @@ def test_what_cannot_be_rewound() -> None:
 def test_rounds_that_a_sparse_network_has_passed_are_left_out() -> None:
     """From 0.8 to 0.9, the first three of five exponential rounds, to .37, .6 and .75, would change nothing."""
     begun = prune(start(), None, criterion="magnitude", sparsity=0.8)
-    plan = recipe("imp", 0.9, epochs=6, prune_steps=5, rewind_to=0)
+    plan = recipe("imp", 0.9, epochs=6, steps=5, rewind_to=0)
     trainer = Trainer(begun, image_data(), plan)
     states = [trainer.state() for _ in trainer.steps()]
     events = trainer.result().history[-1].result["events"]
@@ -225,7 +221,7 @@ def test_masked_nodes_do_not_grow_back() -> None:
 
 
 def test_gmp_follows_the_cubic_schedule() -> None:
-    made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, prune_steps=4))
+    made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, steps=4))
     reached = [event["weight_sparsity"] for event in made.history[-1].result["events"]]
     assert reached == pytest.approx([0.8 * (1 - (1 - i / 4) ** 3) for i in (1, 2, 3, 4)], abs=1 / 468)
     layers = [float(mask.float().mean()) for mask in made.masks.values()]

@@ -272,7 +272,7 @@ def test_evaluation_stays_with_training() -> None:
 
 @pytest.mark.parametrize("criterion", ["imp", "rigl"])
 def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
-    ways = {"imp": {"rewind_to": 1, "prune_steps": 2}, "rigl": {"prune_steps": None}}
+    ways = {"imp": {"rewind_to": 1, "steps": 2}, "rigl": {"steps": None}}
     during = GradualPruning(criterion, 0.99, prune_delay=1, prune_every=1, **ways[criterion])
     trainer, held = Trainer(begun(), load_data("digits"), Recipe(epochs=6, lr=1e-2, prune=during)), []
     for record in trainer.steps():

@@ -37,7 +37,7 @@ def start() -> Checkpoint:
 
 def recipe(criterion: str, sparsity: float, epochs: int = 6, **changes) -> Recipe:
     timing = {key: changes.pop(key) for key in list(changes) if key in GradualPruning.__dataclass_fields__}
-    during = GradualPruning(criterion, sparsity, **{"prune_steps": 1, **EVERY_EPOCH, **timing})
+    during = GradualPruning(criterion, sparsity, **{"steps": 1, **EVERY_EPOCH, **timing})
     return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)
 
 
@@ -127,10 +127,10 @@ def named(name: str) -> Checkpoint:
         ("network", "structured-random", (2, 9), {"opt": "rmsprop"}),
         ("encoder-layer", "snapit-during", (4,), {}),
         ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
-        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "sched": "cosine"}),
+        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "sched": "cosine"}),
         ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
-        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "opt": SLOWING, "lr": 0.1}),
-        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "prune_steps": 2, "ema": 0.9}),
+        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "opt": SLOWING, "lr": 0.1}),
+        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "steps": 2, "ema": 0.9}),
         ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
     ],
 )
@@ -184,7 +184,7 @@ def test_the_history_has_one_entry_with_every_event() -> None:
     trained = train(start(), image_data(), recipe("snapit-during", 0.6, options={"batches": "2"}, min_nodes=2))
     (entry,) = trained.history
     expected = {
-        **{"criterion": "snapit-during", "sparsity": 0.6, "prune_delay": 0, "prune_every": 1, "prune_steps": 1},
+        **{"criterion": "snapit-during", "sparsity": 0.6, "prune_delay": 0, "prune_every": 1, "steps": 1},
         **{"schedule": "snipit", "scope": "global", "options": {"batches": 2}, "min_nodes": 2, "steps": 24},
     }
     assert {key: entry.options[key] for key in expected} == expected
@@ -207,7 +207,7 @@ def test_the_average_follows_and_is_the_pruned_network() -> None:
 
 
 def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:
-    trained = train(start(), image_data(), recipe("snapit-during", 0.6, prune_steps=4, epochs=8, multiple_of=2))
+    trained = train(start(), image_data(), recipe("snapit-during", 0.6, steps=4, epochs=8, multiple_of=2))
     small = trained.model
     assert (small[0].out_channels % 2, small[3].out_channels % 2, small[8].out_features % 2) == (0, 0, 0)
     assert len(trained.history[-1].result["events"]) == 6
@@ -241,7 +241,7 @@ def test_pruning_begins_where_the_network_stands() -> None:
     ("plan", "message"),
     [
         (
-            lambda: recipe("snapit-during", 0.98, epochs=32, prune_delay=4, prune_every=4, prune_steps=5),
+            lambda: recipe("snapit-during", 0.98, epochs=32, prune_delay=4, prune_every=4, steps=5),
             "7 rounds .*--epochs 33 or more, got 32",
         ),
         (lambda: recipe("snapit-during", 0.95), "node sparsity 0.95 was asked, 0.8.* is the most"),

@@ -178,9 +178,7 @@ def test_what_the_first_round_would_refuse_is_refused_before_the_training(
 
 def test_in_a_tick_no_convolution_trains_and_in_a_tock_all_do() -> None:
     """With a round after every second epoch: tock, tick, tock, tick."""
-    trainer = Trainer(
-        start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, prune_steps=2, opt="sgd")
-    )
+    trainer = Trainer(start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, steps=2, opt="sgd"))
     before: dict[str, torch.Tensor] = {}
     for step, _ in enumerate(trainer.steps()):
         now = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}

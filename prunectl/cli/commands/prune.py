@@ -1,7 +1,7 @@
 """prunectl prune."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from prunectl.pruning.budget import BUDGET_UNITS, Budget
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.data.images import ImageData
+    from prunectl.pruning.options import StandalonePruning
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
@@ -29,6 +30,7 @@ DEFAULT_SCOPES = {"n:m": "2:4"}
 
 
 def command(
+    ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     criterion: Annotated[
         str, typer.Option("-c", "--criterion", help="What ranks the weights.", autocompletion=completes("criterion"))
@@ -63,6 +65,7 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    keep: options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
@@ -106,6 +109,7 @@ def command(
     if scores_out:
         check_target(beside(path, SCORES), force=force)
 
+    from prunectl.pruning.options import StandalonePruning
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads, together
 
@@ -128,26 +132,17 @@ def command(
             seed=seed,
         )
         last: deque[Scores] = deque(maxlen=1)
-        pruned = _watched(
-            begun,
-            images,
-            criterion=criterion,
-            sparsity=sparsity,
-            budget=budget,
-            threshold=threshold,
-            schedule=schedule,
-            steps=steps,
-            scope=scope,
-            unit=unit,
-            options=options.pairs(plugin_options, "-O"),
-            rules={"min_nodes": min_nodes, "multiple_of": multiple_of, "outer_layers": outer_layers},
-            batch_size=batch_size,
-            balanced=balanced,
-            amp=amp,
-            controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
-            seed=seed,
-            keep_scores=last.append if scores_out else None,
+        chosen = StandalonePruning(
+            **{
+                **options.filled(StandalonePruning, ctx.params),
+                "sparsity": sparsity,
+                "budget": budget,
+                "options": options.pairs(plugin_options, "-O"),
+                "keep": tuple(keep or ()),
+                "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
+            }
         )
+        pruned = _watched(begun, images, chosen, last.append if scores_out else None)
         if leads():
             _hand_over(criterion, pruned, path, last)
 
@@ -163,27 +158,24 @@ def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoi
 
 
 def _watched(
-    begun: "Checkpoint", images: "ImageData | None", *, criterion: str, rules: dict[str, Any], **how: Any
+    begun: "Checkpoint",
+    images: "ImageData | None",
+    chosen: "StandalonePruning",
+    keep_scores: "Callable[[Scores], None] | None",
 ) -> "Checkpoint":
     """Prune under a progress bar."""
-    from prunectl.pruning.prune import prune
-    from prunectl.pruning.rules import NodeRules
+    from prunectl.pruning.prune import pruned
 
-    with output.progress_bar(criterion, 100) as bar:
-        return prune(
-            begun,
-            images,
-            criterion=criterion,
-            rules=NodeRules(**rules),
-            report=lambda i, rounds, now: bar.update(
-                100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
-            ),
-            **how,
-        )
+    with output.progress_bar(chosen.criterion, 100) as bar:
+
+        def report(i: int, rounds: int, now: float) -> None:
+            bar.update(100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}")
+
+        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]") -> None:
-    """Write, tell, and pass the path on."""
+    """Write the files, report, and print the path."""
     from safetensors.torch import save
 
     from prunectl.checkpoints import checkpoint, files

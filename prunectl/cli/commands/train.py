@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ PRUNING = {
     "threshold",
     "rewind_to",
     "unit",
+    "keep",
 }
 """Options of the pruning, which mean nothing without a criterion."""
 
@@ -99,6 +100,7 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    keep: options.Keep = None,
     plugin_options: Annotated[
         list[str] | None,
         typer.Option(
@@ -217,24 +219,7 @@ def command(
         adv_steps=adv_steps,
         adv_loss=adv_loss,
         adv_beta=adv_beta,
-        prune=None
-        if criterion is None
-        else GradualPruning(
-            criterion=criterion,
-            sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
-            threshold=threshold,
-            rewind_to=rewind_to,
-            prune_delay=prune_delay,
-            prune_every=prune_every,
-            prune_steps=steps,
-            schedule=schedule,
-            scope=scope,
-            unit=unit,
-            options=criterion_options,
-            min_nodes=min_nodes,
-            multiple_of=multiple_of,
-            outer_layers=outer_layers,
-        ),
+        prune=None if criterion is None else GradualPruning(**_pruning(ctx, sparsity, criterion_options)),
     )
     begun, images = start(
         None if model else source,
@@ -273,6 +258,20 @@ def _augmentations(text: str) -> tuple[str, ...]:
 def _absolute(path: Path | None) -> str | None:
     """A path that means the same in another folder."""
     return None if path is None else str(path.absolute())
+
+
+def _pruning(ctx: typer.Context, sparsity: float | None, criterion_options: dict[str, str]) -> dict[str, Any]:
+    """The fields of `GradualPruning` among the parameters."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    parameters = ctx.params
+    default = DEFAULT_SPARSITY if parameters["threshold"] is None else None
+    return {
+        **options.filled(GradualPruning, parameters),
+        "sparsity": default if sparsity is None else sparsity,
+        "options": criterion_options,
+        "keep": tuple(parameters["keep"] or ()),
+    }
 
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:

@@ -11,6 +11,7 @@ from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
+from prunectl.pruning.keep import nodes_on
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.pruning.rules import NodeRules, SelectionRules
@@ -35,6 +36,8 @@ class WithNodes(Unit):
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
         self.gone = dead_nodes(self.structure, self.masks, model)
+        self.staying = nodes_on(self.structure, self.protected)
+        """The nodes on the axes of the layers that stay, bool (nodes,)."""
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
         inner = self.structure.nodes - image
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
@@ -59,17 +62,13 @@ class WithNodes(Unit):
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
             multiple_of=self.rules.multiple_of,
+            staying=self.staying,
         )
 
     @property
     def unreached(self) -> Tensor:
         """The nodes that count as pruned, bool (nodes,)."""
         return self.gone
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """All rules."""
-        return asdict(self.rules)
 
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
@@ -88,6 +87,11 @@ class Nodes(WithNodes):
     def lost_classes(self) -> list[int]:
         """None: every layer keeps a node with all its weights, so the network need not be run."""
         return []
+
+    def check_keep(self, sparsity: float | None) -> None:
+        """Refuse layers that stay, where all nodes lie on them; `select` refuses a target out of reach."""
+        if self.protected and bool((self.staying | self.gone).all()):
+            raise OptionError("`keep` covers all nodes that are left, so nothing can be pruned; keep fewer layers")
 
     @property
     def total(self) -> int:
@@ -108,7 +112,9 @@ class Nodes(WithNodes):
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)
-        elif self.within_budget():
+            return
+        self.check_keep(sparsity)
+        if self.within_budget():
             now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
             limit = self.spending.told(self.spending.limit)
             raise OptionError(
@@ -156,7 +162,8 @@ class Nodes(WithNodes):
         """Why no more can go."""
         rules = self.rules
         multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
-        return f"with {rules.min_nodes} or more nodes left on every axis{multiples}; ask for less pruning"
+        kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
+        return f"with {rules.min_nodes} or more nodes left on every axis{kept}{multiples}; ask for less pruning"
 
     def result(self) -> dict[str, Any]:
         """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
