@@ -85,7 +85,8 @@ def prune(
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
-    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes. The result's `model` has pruned weights at zero, its `masks` say which.
+    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes. The result's
+    `model` has pruned weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have

@@ -13,7 +13,7 @@ from torch import nn
 import prunectl
 from prunectl.checkpoints.header import read_header
 from prunectl.data.load import load_data
-from prunectl.errors import CheckpointError, DataError, FileError, OptionError
+from prunectl.errors import CheckpointError, DataError, FileError, OptionError, UnknownName
 from tests.helpers.own_networks import CLASSES, SHAPE, Residual, TwoInputs, loader
 
 
@@ -158,7 +158,7 @@ def test_layers_that_are_kept_stay_whole() -> None:
     thin = prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["stem", "head*"])
     assert thin.masks.get("stem.weight", torch.ones(1)).all() and thin.masks.get("head.weight", torch.ones(1)).all()
     assert thin.masks.kept(thin.model) == thin.dense.weights - round(0.5 * thin.dense.weights)
-    with pytest.raises(OptionError, match="hed"):
+    with pytest.raises(UnknownName, match="no layer named 'hed'; did you mean 'head'?"):
         prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["hed"])
 
 
