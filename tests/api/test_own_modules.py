@@ -158,7 +158,7 @@ def test_layers_that_are_kept_stay_whole() -> None:
     thin = prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["stem", "head*"])
     assert thin.masks.get("stem.weight", torch.ones(1)).all() and thin.masks.get("head.weight", torch.ones(1)).all()
     assert thin.masks.kept(thin.model) == thin.dense.weights - round(0.5 * thin.dense.weights)
-    with pytest.raises(UnknownName, match="no layer named 'hed'; did you mean 'head'?"):
+    with pytest.raises(UnknownName, match=r"no layer named 'hed'; did you mean 'head'"):
         prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["hed"])
 
 
