@@ -1,8 +1,9 @@
 """prunectl train."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,21 +15,12 @@ from prunectl.cli.start import begins_at, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
-PRUNING = {
-    "sparsity",
-    "prune_delay",
-    "prune_every",
-    "schedule",
-    "steps",
-    "scope",
-    "min_nodes",
-    "multiple_of",
-    "outer_layers",
-    "threshold",
-    "rewind_to",
-    "unit",
-}
-"""Options of the pruning, which mean nothing without a criterion."""
+if TYPE_CHECKING:
+    from prunectl.training.pruning_config import GradualPruning
+
+_DATA_OPTIONS = ("image_size", "download", "tuning", "subset", "random_labels", "seed")
+_RENAMED = {"prune_steps": "steps"}
+"""Fields of the recipe whose command-line parameter has another name."""
 
 
 def command(
@@ -147,27 +139,13 @@ def command(
     Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
     NAME.resume.safetensors and exits 130.
     """
-    data_options = {
-        "image_size": image_size,
-        "download": download,
-        "tuning": tuning,
-        "subset": subset,
-        "random_labels": random_labels,
-        "seed": seed,
-    }
+    data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(
-            resume,
-            data_dir,
-            device,
-            output_path,
-            max_minutes,
-            force,
-            tensorboard,
-            tensorboard_dir,
+            resume, data_dir, device, output_path, max_minutes, force, tensorboard, tensorboard_dir
         )
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
@@ -187,55 +165,20 @@ def command(
 
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
-    from prunectl.training.pruning_config import GradualPruning
     from prunectl.training.recipe import Recipe
     from prunectl.training.trainer import Trainer
 
     if started_together():
         raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        opt=opt,
-        lr=lr,
-        wd=wd,
-        momentum=momentum,
-        sched=sched,
-        clip=clip,
-        noise=noise,
-        reg=reg,
-        reg_weight=reg_weight,
-        reg_options=reg_options,
-        label_smoothing=label_smoothing,
-        ema=ema,
-        amp=where.type == "cuda" if amp is None else amp,
-        compile=compile,
-        augment=None if augment is None else _augmentations(augment),
-        seed=seed,
-        adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
-        adv_steps=adv_steps,
-        adv_loss=adv_loss,
-        adv_beta=adv_beta,
-        prune=None
-        if criterion is None
-        else GradualPruning(
-            criterion=criterion,
-            sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
-            threshold=threshold,
-            rewind_to=rewind_to,
-            prune_delay=prune_delay,
-            prune_every=prune_every,
-            prune_steps=steps,
-            schedule=schedule,
-            scope=scope,
-            unit=unit,
-            options=criterion_options,
-            min_nodes=min_nodes,
-            multiple_of=multiple_of,
-            outer_layers=outer_layers,
-        ),
-    )
+    converted = {
+        "amp": where.type == "cuda" if amp is None else amp,
+        "augment": None if augment is None else _augmentations(augment),
+        "adv_eps": None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
+        "reg_options": reg_options,
+        "prune": None if criterion is None else _gradual_pruning(ctx.params, criterion_options),
+    }
+    recipe = Recipe(**{**_by_field(Recipe, ctx.params), **converted})
     begun, images = start(
         None if model else source,
         model=model,
@@ -262,8 +205,24 @@ def command(
     return None
 
 
+def _by_field(kind: type, params: dict[str, Any]) -> dict[str, Any]:
+    """The parsed parameters that are fields of a dataclass, by field."""
+    named = {field.name: _RENAMED.get(field.name, field.name) for field in fields(kind)}
+    return {field: params[name] for field, name in named.items() if name in params}
+
+
+def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) -> "GradualPruning":
+    """The pruning that the parsed parameters ask for, to the default sparsity if they name no target."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    values = _by_field(GradualPruning, params)
+    if values["sparsity"] is None and values["threshold"] is None:
+        values["sparsity"] = DEFAULT_SPARSITY
+    return GradualPruning(**values, options=criterion_options)
+
+
 def _augmentations(text: str) -> tuple[str, ...]:
-    """Read `none`, or names with commas between them."""
+    """Read `none` or names separated by commas."""
     names = tuple(text.split(","))
     if "none" in names and len(names) > 1:
         raise OptionError(f"--augment none stands alone, got {text}")
@@ -271,13 +230,16 @@ def _augmentations(text: str) -> tuple[str, ...]:
 
 
 def _absolute(path: Path | None) -> str | None:
-    """A path that means the same in another folder."""
+    """A path that is valid from every folder."""
     return None if path is None else str(path.absolute())
 
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
-    """Refuse options that say how to prune where nothing is pruned."""
-    flag = options.given(ctx, PRUNING) if criterion is None else None
+    """Refuse options of the pruning where nothing is pruned."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    names = {_RENAMED.get(field.name, field.name) for field in fields(GradualPruning)}
+    flag = options.given(ctx, names) if criterion is None else None
     if flag is not None:
         raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
 
@@ -285,7 +247,7 @@ def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None
 def _plugin_options(
     texts: list[str] | None, reg: str | None, criterion: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What -O says to the regulariser, and what to the criterion."""
+    """The options of the regulariser and those of the criterion, from -O."""
     given = options.pairs(texts, "-O")
     if reg is None or criterion is None:
         return (given, {}) if criterion is None else ({}, given)
