@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints import diff as differences
@@ -27,11 +26,8 @@ from prunectl.pruning.rules import NodeRules
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
-from prunectl.structure.surgery import optimizer as optimizers
-from prunectl.structure.surgery.cut import since
-from prunectl.structure.surgery.plan import Plan
 from prunectl.training import train as training
-from prunectl.training.hold import Held, hold
+from prunectl.training.hold import Held, carry_, hold
 from prunectl.training.recipe import Recipe
 
 __all__ = [
@@ -289,13 +285,3 @@ def save(
         files.network(files.to_header(named, None), state, model)
     files.write(named, target)
     return target
-
-
-def carry_(optimizer: Optimizer, before: Checkpoint, after: Checkpoint) -> None:
-    """Let an optimiser of `before.model` go on with `after.model`, what a shrink of it left, with its momentum.
-
-    Raises:
-        OptionError: state of the optimiser has other axes than its parameter.
-    """
-    kept = since(Plan.of(before.edits).kept, Plan.of(after.edits).kept)
-    optimizers.carry_(optimizer, before.model, after.model, kept)

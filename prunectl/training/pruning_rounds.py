@@ -82,6 +82,10 @@ class PruningRounds:
             return None
         return PruningRounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
 
+    def state_dict(self) -> dict[str, Any]:
+        """The values of a resume file from which `of` builds the same rounds."""
+        return {"events": list(self.events), "passed": self.passed}
+
     def due(self, epoch: int) -> bool:
         """Whether a round comes after this epoch; 1 is the first, 0 the start."""
         return len(self.events) < len(self.epochs) and epoch == self.epochs[len(self.events)]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from prunectl.criteria import drop_grow
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Round
 from prunectl.criteria.hoyer import Hoyer
 from prunectl.errors import OptionError
@@ -36,11 +37,11 @@ def test_a_penalty_goes_with_an_average(criterion: str) -> None:
 def test_the_penalty_is_added_until_the_round() -> None:
     """Without a loss to fit, HoyerSquare alone moves the weights, and only before the trim."""
     trainer = Trainer(start(), image_data(), recipe("hoyer-square", epochs=3, options={"strength": "0.01"}))
-    assert isinstance(trainer.callback, Hoyer)
-    assert trainer.callback.strength == 0.01
+    assert isinstance(trainer.learner.callback, Hoyer)
+    assert trainer.learner.callback.strength == 0.01
     for record in trainer.steps():
         if record and "pruned" in record:
-            assert trainer.callback is None
+            assert type(trainer.learner.callback) is Callback
 
 
 @pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
@@ -81,9 +82,9 @@ def test_rewinding_goes_back_in_every_respect() -> None:
     rewind_point: dict[str, torch.Tensor] = {}
     rates = []
     for step, record in enumerate(trainer.steps(), 1):
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.learner.optimizer.param_groups[0]["lr"])
         state = trainer.model.state_dict()
-        slots = {name: trainer.optimizer.state[p] for name, p in trainer.model.named_parameters()}
+        slots = {name: trainer.learner.optimizer.state[p] for name, p in trainer.model.named_parameters()}
         if step == 4:
             rewind_point = {name: tensor.clone() for name, tensor in state.items()}
             ema = {name: slot["exp_avg"].clone() for name, slot in slots.items()}
@@ -101,11 +102,11 @@ def test_the_average_rewinds_too() -> None:
     trainer = Trainer(start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, steps=1, ema=0.9, lr=0.05))
     for record in trainer.steps():
         if record and "pruned" in record:
-            for name, tensor in trainer.ema.network.state_dict().items():
+            for name, tensor in trainer.learner.ema.network.state_dict().items():
                 mask = trainer.current.masks.get(name)
                 first = network().state_dict()[name]
                 assert torch.equal(tensor, first if mask is None else first * mask), name
-            assert trainer.ema.model.n_averaged == 0
+            assert trainer.learner.ema.model.n_averaged == 0
 
 
 def test_what_cannot_be_rewound() -> None:
@@ -148,7 +149,7 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
                 grown = mask & ~masks[name]
                 moved += int(grown.sum())
                 weight = trainer.model.get_parameter(name)
-                momentum = trainer.optimizer.state[weight]["momentum_buffer"]
+                momentum = trainer.learner.optimizer.state[weight]["momentum_buffer"]
                 assert bool((momentum[grown] == 0).all())
                 assert bool((weight[grown] == 0).all()) == (criterion == "rigl" or not grown.any())
         masks = {name: mask.clone() for name, mask in trainer.current.masks.items()}

@@ -97,9 +97,9 @@ def test_every_parameter_of_the_smaller_network_trains_on(opt: str) -> None:
         for name, value in now.items():
             if name in before and before[name].shape == value.shape:
                 assert float((value - before[name]).abs().max()) > 0, name
-        assert all(p in trainer.optimizer.state for p in trainer.model.parameters())
+        assert all(p in trainer.learner.optimizer.state for p in trainer.model.parameters())
         widths.append(sum(p.numel() for p in trainer.model.parameters()))
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.learner.optimizer.param_groups[0]["lr"])
         before = now
     assert len(set(widths)) == 4
     assert rates == sorted(rates, reverse=True)
@@ -201,9 +201,9 @@ def test_the_average_follows_and_is_the_pruned_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("snipit-during", 0.8, ema=0.99, opt="sgd"))
     for record in trainer.steps():
         if record and "pruned" in record:
-            weights = dict(trainer.ema.network.named_parameters())
+            weights = dict(trainer.learner.ema.network.named_parameters())
             assert all(bool((weights[name][~mask] == 0).all()) for name, mask in trainer.current.masks.items())
-    assert trainer.ema.model.n_averaged == 24
+    assert trainer.learner.ema.model.n_averaged == 24
 
 
 def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:

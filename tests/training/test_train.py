@@ -8,13 +8,12 @@ from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.load import load_data
-from prunectl.errors import DataError, OptionError, PrunectlError
+from prunectl.errors import DataError, DivergedError, OptionError, PrunectlError
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
 from prunectl.training.recipe import Recipe, optimizer, scheduler
-from prunectl.training.resume import State
-from prunectl.training.state import restore_
+from prunectl.training.state import State
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, image_data
@@ -53,8 +52,11 @@ def test_momentum_never_revives_a_pruned_weight(opt: str) -> None:
     for _ in dense.steps():
         pass
     trainer = Trainer(pruned, image_data(), recipe)
-    trainer.optimizer.load_state_dict(
-        {"state": dense.optimizer.state_dict()["state"], "param_groups": trainer.optimizer.state_dict()["param_groups"]}
+    trainer.learner.optimizer.load_state_dict(
+        {
+            "state": dense.learner.optimizer.state_dict()["state"],
+            "param_groups": trainer.learner.optimizer.state_dict()["param_groups"],
+        }
     )
     moved = 0.0
     for _ in trainer.steps():
@@ -247,7 +249,7 @@ def test_trainings_that_cannot_work() -> None:
         train(start(), data, Recipe(reg_options={"p": "1"}))
     with pytest.raises(OptionError, match="regularizer lp has no option 'q'"):
         train(start(), data, Recipe(reg="lp", reg_options={"q": "1"}))
-    with pytest.raises(OptionError, match="training diverged; lower --lr"):
+    with pytest.raises(DivergedError, match=r"the loss is nan after step .*: training diverged; lower --lr"):
         train(start(), data, Recipe(epochs=30, opt="sgd", lr=1e3, batch_size=16, wd=1e3))
 
 
@@ -259,12 +261,12 @@ def test_restored_momentum_has_the_memory_format_of_its_weights() -> None:
     saved = trainer.state()
     resumed = Trainer(begun, data, Recipe(epochs=1, batch_size=16))
     resumed.model.to(memory_format=torch.channels_last)
-    restore_(resumed, saved)
-    for parameter, slots in resumed.optimizer.state.items():
+    resumed.learner.load_state_dict(saved.parts)
+    for parameter, slots in resumed.learner.optimizer.state.items():
         assert slots["exp_avg"].stride() == parameter.stride()
     assert torch.equal(
-        resumed.optimizer.state[resumed.model[0].weight]["exp_avg"],
-        trainer.optimizer.state[trainer.model[0].weight]["exp_avg"],
+        resumed.learner.optimizer.state[resumed.model[0].weight]["exp_avg"],
+        trainer.learner.optimizer.state[trainer.model[0].weight]["exp_avg"],
     )
 
 

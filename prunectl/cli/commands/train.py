@@ -1,8 +1,9 @@
 """prunectl train."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,22 +15,10 @@ from prunectl.cli.start import begins_at, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
-PRUNING = {
-    "sparsity",
-    "prune_delay",
-    "prune_every",
-    "schedule",
-    "steps",
-    "scope",
-    "min_nodes",
-    "multiple_of",
-    "outer_layers",
-    "threshold",
-    "rewind_to",
-    "unit",
-    "keep",
-}
-"""Options of the pruning, which mean nothing without a criterion."""
+if TYPE_CHECKING:
+    from prunectl.training.pruning_config import GradualPruning
+
+_DATA_OPTIONS = ("image_size", "download", "tuning", "subset", "random_labels", "seed")
 
 
 def command(
@@ -149,31 +138,16 @@ def command(
     Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
     NAME.resume.safetensors and exits 130.
     """
-    data_options = {
-        "image_size": image_size,
-        "download": download,
-        "tuning": tuning,
-        "subset": subset,
-        "random_labels": random_labels,
-        "seed": seed,
-    }
+    data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(
-            resume,
-            data_dir,
-            device,
-            output_path,
-            max_minutes,
-            force,
-            tensorboard,
-            tensorboard_dir,
+            resume, data_dir, device, output_path, max_minutes, force, tensorboard, tensorboard_dir
         )
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
-    _refuse_without_criterion(ctx, criterion)
     if reg is None and options.given(ctx, {"reg_weight"}):
         raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
@@ -186,41 +160,24 @@ def command(
     if not force:
         train_run.refuse_over_paused(path)
     train_run.check_target(path, force=force)
+    _refuse_without_criterion(ctx, criterion)
 
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
-    from prunectl.training.pruning_config import GradualPruning
     from prunectl.training.recipe import Recipe
     from prunectl.training.trainer import Trainer
 
     if started_together():
         raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        opt=opt,
-        lr=lr,
-        wd=wd,
-        momentum=momentum,
-        sched=sched,
-        clip=clip,
-        noise=noise,
-        reg=reg,
-        reg_weight=reg_weight,
-        reg_options=reg_options,
-        label_smoothing=label_smoothing,
-        ema=ema,
-        amp=where.type == "cuda" if amp is None else amp,
-        compile=compile,
-        augment=None if augment is None else _augmentations(augment),
-        seed=seed,
-        adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
-        adv_steps=adv_steps,
-        adv_loss=adv_loss,
-        adv_beta=adv_beta,
-        prune=None if criterion is None else GradualPruning(**_pruning(ctx, sparsity, criterion_options)),
-    )
+    converted = {
+        "amp": where.type == "cuda" if amp is None else amp,
+        "augment": None if augment is None else _augmentations(augment),
+        "adv_eps": None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
+        "reg_options": reg_options,
+        "prune": None if criterion is None else _gradual_pruning(ctx.params, criterion_options),
+    }
+    recipe = Recipe(**{**options.filled(Recipe, ctx.params), **converted})
     begun, images = start(
         None if model else source,
         model=model,
@@ -247,8 +204,18 @@ def command(
     return None
 
 
+def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) -> "GradualPruning":
+    """The pruning that the parsed parameters ask for, to the default sparsity if they name no target."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
+    if values["sparsity"] is None and values["threshold"] is None:
+        values["sparsity"] = DEFAULT_SPARSITY
+    return GradualPruning(**values, options=criterion_options)
+
+
 def _augmentations(text: str) -> tuple[str, ...]:
-    """Read `none`, or names with commas between them."""
+    """Read `none` or names separated by commas."""
     names = tuple(text.split(","))
     if "none" in names and len(names) > 1:
         raise OptionError(f"--augment none stands alone, got {text}")
@@ -256,27 +223,16 @@ def _augmentations(text: str) -> tuple[str, ...]:
 
 
 def _absolute(path: Path | None) -> str | None:
-    """A path that means the same in another folder."""
+    """A path that is valid from every folder."""
     return None if path is None else str(path.absolute())
 
 
-def _pruning(ctx: typer.Context, sparsity: float | None, criterion_options: dict[str, str]) -> dict[str, Any]:
-    """The fields of `GradualPruning` among the parameters."""
+def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
+    """Refuse options of the pruning where nothing is pruned."""
     from prunectl.training.pruning_config import GradualPruning
 
-    parameters = ctx.params
-    default = DEFAULT_SPARSITY if parameters["threshold"] is None else None
-    return {
-        **options.filled(GradualPruning, parameters),
-        "sparsity": default if sparsity is None else sparsity,
-        "options": criterion_options,
-        "keep": tuple(parameters["keep"] or ()),
-    }
-
-
-def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
-    """Refuse options that say how to prune where nothing is pruned."""
-    flag = options.given(ctx, PRUNING) if criterion is None else None
+    names = {field.name for field in fields(GradualPruning)}
+    flag = options.given(ctx, names) if criterion is None else None
     if flag is not None:
         raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
 
@@ -284,7 +240,7 @@ def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None
 def _plugin_options(
     texts: list[str] | None, reg: str | None, criterion: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What -O says to the regulariser, and what to the criterion."""
+    """The options of the regulariser and those of the criterion, from -O."""
     given = options.pairs(texts, "-O")
     if reg is None or criterion is None:
         return (given, {}) if criterion is None else ({}, given)
