@@ -24,7 +24,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random", "snapit", "cnipit", "efficient-convnets"])
 def test_the_whole_way(device: str, criterion: str) -> None:
-    where, data = torch.device(device), load_data("digits").subset(500, 0)
+    where, data = torch.device(device), load_data("digits").subset(200, 0)
     begun = fresh("lenet5", data, source="digits").to(where)
     pruned = prune(begun, data, criterion=criterion, sparsity=0.8)
     recipe = Recipe(epochs=2, sched="cosine", clip=5.0, ema=0.9, augment=("flip", "crop"), amp=device == "cuda")

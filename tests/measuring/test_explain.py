@@ -128,11 +128,11 @@ what stays, and why
 def test_it_fits_80_columns(cli, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     for name in (
-        "torchvision/vit_b_32",
+        "tests.helpers.shallow:built -M name=vision_transformer",
         "tests.helpers.shallow:built -M name=swin_transformer",
         "resnet18",
     ):
-        page = cli("explain", "--input", "3x224x224", "--model", *name.split()).splitlines()
+        page = cli("explain", "--input", "3x64x64", "--model", *name.split()).splitlines()
         assert max(map(len, page)) <= 80
         assert all(line == line.rstrip() for line in page)
 

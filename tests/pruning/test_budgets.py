@@ -13,7 +13,7 @@ from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain, Residual
 
 BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.3x"), ("size", "1.5KB"), ("size", "3x")]
@@ -28,7 +28,7 @@ BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.
     ],
 )
 def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind, criterion, budget, text) -> None:
-    start, data = checkpoint_of(randomise_(kind()), SHAPE), image_data()
+    start, data = fresh_checkpoint(kind, SHAPE, randomise_), image_data()
     asked = Budget.read(budget, text)
     pruned = prune(start, data, criterion=criterion, budget=asked, batch_size=16)
     result, small = pruned.history[-1].result, shrink(pruned)
@@ -91,7 +91,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
 )
 def test_what_cannot_be_reached_or_asked(keywords, message) -> None:
     with pytest.raises(OptionError, match=message):
-        prune(checkpoint_of(Chain(), SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
+        prune(fresh_checkpoint(Chain, SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
 
 
 def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
@@ -102,7 +102,7 @@ def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
             criterion="structured-random",
             sparsity=0.5,
         )
-    once = prune(checkpoint_of(Chain(), SHAPE), None, criterion="structured-random", sparsity=0.5)
+    once = prune(fresh_checkpoint(Chain, SHAPE), None, criterion="structured-random", sparsity=0.5)
     for each in (once, shrink(once)):  # what a shrink removed counts as pruned
         with pytest.raises(OptionError, match=r"the network is at node sparsity 0\.5 already, 0\.4 was asked"):
             prune(each, None, criterion="structured-random", sparsity=0.4)
@@ -114,7 +114,7 @@ def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
 @pytest.mark.parametrize("multiple", [2, 4])
 def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
     rules = NodeRules(multiple_of=multiple, min_nodes=2)
-    pruned = prune(checkpoint_of(Chain(), SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
+    pruned = prune(fresh_checkpoint(Chain, SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
     small = shrink(pruned).model
     for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
         assert width == dense or (width % multiple == 0 and 0 < width < dense)

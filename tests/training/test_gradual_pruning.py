@@ -23,7 +23,7 @@ from prunectl.training.resume import Paused
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.dropout_network import SHAPE, four_channels, network
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.toys import TOYS
 
 SLOWING = "tests.helpers.optimizers:Slowing"
@@ -32,7 +32,7 @@ WEIGHTS = 4 * 9 + 6 * 4 * 9 + 24 * 8 + 8 * 3
 
 
 def start() -> Checkpoint:
-    return checkpoint_of(network(), SHAPE)
+    return fresh_checkpoint(network, SHAPE)
 
 
 def recipe(criterion: str, sparsity: float, epochs: int = 6, **changes) -> Recipe:

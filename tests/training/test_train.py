@@ -16,7 +16,7 @@ from prunectl.training.recipe import Recipe, optimizer, scheduler
 from prunectl.training.state import State
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
-from tests.helpers.networks import checkpoint_of, image_data
+from tests.helpers.networks import fresh_checkpoint, image_data
 
 SHAPE = (1, 8, 8)
 RECIPES = [
@@ -36,7 +36,7 @@ def network() -> nn.Sequential:
 
 
 def start(sparsity: float = 0.8) -> Checkpoint:
-    return prune(checkpoint_of(network(), SHAPE), image_data(), criterion="snip", sparsity=sparsity, batch_size=16)
+    return prune(fresh_checkpoint(network, SHAPE), image_data(), criterion="snip", sparsity=sparsity, batch_size=16)
 
 
 def states_equal(one: nn.Module, other: nn.Module) -> bool:
@@ -48,7 +48,7 @@ def test_momentum_never_revives_a_pruned_weight(opt: str) -> None:
     """Momentum is built on a dense network, then everything goes on with masks: checked after every single step."""
     pruned = start()
     recipe = Recipe(epochs=2, batch_size=16, opt=opt, lr=0.05, momentum=0.9, wd=0.1, noise=0.1)
-    dense = Trainer(checkpoint_of(network(), SHAPE), image_data(), Recipe(epochs=1, batch_size=16, opt=opt, lr=0.05))
+    dense = Trainer(fresh_checkpoint(network, SHAPE), image_data(), Recipe(epochs=1, batch_size=16, opt=opt, lr=0.05))
     for _ in dense.steps():
         pass
     trainer = Trainer(pruned, image_data(), recipe)
@@ -179,7 +179,7 @@ def test_learning_rates(sched: str, expected: list[float]) -> None:
 
 
 def test_regularisers_shrink_weights() -> None:
-    begun, data = checkpoint_of(network(), SHAPE), image_data()
+    begun, data = fresh_checkpoint(network, SHAPE), image_data()
     norms = {}
     for reg in (None, "l1", "lp"):
         recipe = Recipe(epochs=15, batch_size=16, wd=0.0, reg=reg, reg_weight=0.1)
@@ -244,7 +244,7 @@ def test_recipes_that_cannot_work(changes: dict[str, object], message: str) -> N
 def test_trainings_that_cannot_work() -> None:
     data = image_data()
     with pytest.raises(DataError, match="network test takes 1x8x8 images of 3 classes"):
-        train(checkpoint_of(network(), SHAPE), image_data(shape=(1, 9, 9)))
+        train(fresh_checkpoint(network, SHAPE), image_data(shape=(1, 9, 9)))
     with pytest.raises(OptionError, match="without one; name it with --reg"):
         train(start(), data, Recipe(reg_options={"p": "1"}))
     with pytest.raises(OptionError, match="regularizer lp has no option 'q'"):
