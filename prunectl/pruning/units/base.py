@@ -62,13 +62,13 @@ class Unit(ABC):
         """Refuse a sparsity or budget that is reached already or that this unit does not support."""
         if self.budget is not None:
             raise OptionError(
-                f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
-                "one prunes weights: give --sparsity"
+                f"`{self.budget.kind}` is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
+                "one prunes weights: give `sparsity`"
             )
         if self.threshold is not None and not math.isfinite(self.threshold):
-            raise OptionError(f"--threshold is a number that scores are compared with, got {self.threshold}")
+            raise OptionError(f"`threshold` is a number that scores are compared with, got {self.threshold}")
         if self.threshold is not None and self.scope != "global":
-            raise OptionError(f"--threshold compares all scores with one number: --scope is global, got '{self.scope}'")
+            raise OptionError(f"`threshold` compares all scores with one number: `scope` is global, got '{self.scope}'")
         self.check_keep(sparsity)
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
@@ -113,7 +113,7 @@ class Unit(ABC):
         Raises:
             OptionError: this unit supports none of them.
         """
-        raise OptionError(f"the {self.word} sparsity is the only target here: give --sparsity")
+        raise OptionError(f"the {self.word} sparsity is the only target here: give `sparsity`")
 
     def lost_classes(self) -> list[int]:
         """The classes that no path of kept weights reaches."""
