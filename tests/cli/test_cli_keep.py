@@ -29,8 +29,8 @@ def test_what_is_kept_is_in_the_history_and_run_again(line, cli, tmp_path) -> No
         "classifier",
         "features.5.b*",
     ]
-    cli("rerun", "a.safetensors", "-o", "b.safetensors")
-    one, other = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    made = cli("rerun", "a.safetensors", "-o", "again").strip()
+    one, other = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / made)
     assert all((one[name] == other[name]).all() for name in one)
     last = one["classifier.0.weight"]
     assert int((last != 0).sum()) == last.numel() == 1000
