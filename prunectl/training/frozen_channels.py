@@ -44,7 +44,7 @@ def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) 
         for vectors, rows in ((biases, few[name]), (norms, constant)):
             for vector in vectors:  # which several weights may share
                 held[vector] = rows & held.get(vector, rows)
-    held = {name: entries & masks[name] if name in masks else entries for name, entries in held.items()}
+    held = {name: entries & masks.of(name, entries) for name, entries in held.items()}
     return {name: entries for name, entries in held.items() if entries.any()}
 
 

@@ -12,7 +12,7 @@ from prunectl.pruning.prune import prune
 from prunectl.pruning.reachability import Reachability
 from prunectl.pruning.select import SCOPES, select
 from prunectl.scores import Scores
-from tests.criteria.test_every_criterion import NETWORKS, SHAPE
+from tests.helpers.criterion_networks import NETWORKS, SHAPE
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 
 T, F = True, False

@@ -12,8 +12,8 @@ from prunectl.masks import Masks, prunable
 from prunectl.pruning.connected import select_connected, unreached_classes
 from prunectl.pruning.reachability import Reachability
 from prunectl.scores import Scores
-from prunectl.training.frozen_channels import standing
-from tests.criteria.test_every_criterion import SHAPE
+from prunectl.training.frozen_channels import frozen_entries
+from tests.helpers.criterion_networks import SHAPE
 from tests.helpers.networks import randomise_
 
 T, X = True, False
@@ -254,4 +254,4 @@ def test_types_of_few_bits_and_of_several_in_one_network() -> None:
         model.bfloat16() if mixed else model.half()
         model[1].float() if mixed else None
         assert Reachability(model, (3, 64, 64)).reaches(Masks({"2.weight": read}))
-        assert standing(model, Masks({"2.weight": read}), (3, 64, 64)) == {}
+        assert frozen_entries(model, Masks({"2.weight": read}), (3, 64, 64)) == {}

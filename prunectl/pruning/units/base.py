@@ -80,7 +80,7 @@ class Unit(ABC):
     def protected_weights(self) -> int:
         """How many weights the layers that stay have now."""
         weights = prunable(self.model)
-        return sum(int(self.masks.of(name, weights[name]).sum()) for name in self.protected & weights.keys())
+        return sum(self.masks.count(name, weights[name]) for name in self.protected & weights.keys())
 
     def free(self, scores: Scores) -> Scores:
         """The scores without those of the layers that stay."""
