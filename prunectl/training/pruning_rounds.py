@@ -15,7 +15,6 @@ from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve
-from prunectl.pruning.keep import nodes_on, parameters_named
 from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
@@ -25,6 +24,7 @@ from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
+from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for

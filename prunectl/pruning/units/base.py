@@ -12,9 +12,9 @@ from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.connected import unreached_classes
-from prunectl.pruning.keep import parameters_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.scores import Scores
+from prunectl.structure.keep import parameters_named
 
 
 class Unit(ABC):

@@ -11,7 +11,6 @@ from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.keep import nodes_on
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.pruning.rules import NodeRules, SelectionRules
@@ -20,6 +19,7 @@ from prunectl.pruning.select import SCOPES, pattern_of
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
+from prunectl.structure.keep import nodes_on
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.trace import Analysis, analyse
