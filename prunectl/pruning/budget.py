@@ -37,5 +37,5 @@ class Budget:
             return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
         if unit in BUDGET_UNITS[kind] and number * BUDGET_UNITS[kind][unit] >= 1:
             return Budget(kind, text, number * BUDGET_UNITS[kind][unit], relative=False)
-        known = f"--{kind} takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
+        known = f"`{kind}` takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
         raise OptionError(f"{known}, got '{text}'")

@@ -82,7 +82,7 @@ class StandalonePruning(PruneOptions):
         super().__post_init__()
         if self.batch_size < 2:
             raise OptionError(
-                f"scores need batches of 2 images or more (BatchNorm), got --batch-size {self.batch_size}"
+                f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
             )
 
     def selection(self, method: Criterion) -> SelectionRules:
@@ -108,4 +108,4 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
     for name, low in least.items():
         value = getattr(options, name)
         if value is not None and value < low:
-            raise OptionError(f"{name} is {low} or more, got {value}")
+            raise OptionError(f"`{name}` is {low} or more, got {value}")

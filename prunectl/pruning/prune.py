@@ -113,7 +113,7 @@ def pruned(
     )
     planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
     if method.needs_data and data is None:
-        raise OptionError(f"criterion {criterion} scores on images; give --data")
+        raise OptionError(f"criterion {criterion} scores on images; give `data`")
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
     model = copy.deepcopy(checkpoint.model)

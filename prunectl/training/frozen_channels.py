@@ -44,7 +44,7 @@ def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) 
         for vectors, rows in ((biases, few[name]), (norms, constant)):
             for vector in vectors:  # several weights may share one
                 frozen[vector] = rows & frozen.get(vector, rows)
-    frozen = {name: entries & masks[name] if name in masks else entries for name, entries in frozen.items()}
+    frozen = {name: entries & masks.of(name, entries) for name, entries in frozen.items()}
     return {name: entries for name, entries in frozen.items() if entries.any()}
 
 

@@ -15,7 +15,6 @@ from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve
-from prunectl.pruning.keep import nodes_on, parameters_named
 from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
@@ -25,6 +24,7 @@ from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
+from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
@@ -54,11 +54,11 @@ class PruningRounds:
         self.schedule = during.schedule or self.method.schedule
         self.how = during.selection(self.method)
         if pattern_of(self.how.scope) is not None:
-            raise OptionError(f"--scope {self.how.scope} is reached at once: train first, then prune")
+            raise OptionError(f"`scope` {self.how.scope} is reached at once: train first, then prune")
         if self.method.regrow_value == "original":
             raise OptionError(f"{during.criterion} returns weights to the values before it began: prunectl prune first")
         if self.method.init_criterion is not None and self.how.scope != self.method.scope:
-            raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out --scope")
+            raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out `scope`")
         what = f"criterion {during.criterion}"
         self.keywords, self.callback_options = self.method.options(dict(during.options), what)
         whole = self._followed(checkpoint)
@@ -175,9 +175,9 @@ class PruningRounds:
         if self.method.init_criterion is None:
             return len(self._schedule(during.sparsity or PLACEHOLDER))
         if during.sparsity is None:
-            raise OptionError(f"{during.criterion} holds one sparsity: give --sparsity in place of --threshold")
+            raise OptionError(f"{during.criterion} holds one sparsity: give `sparsity` in place of `threshold`")
         if during.schedule not in (None, self.method.schedule):
-            raise OptionError(f"{during.criterion} holds one sparsity: leave out --schedule")
+            raise OptionError(f"{during.criterion} holds one sparsity: leave out `schedule`")
         last = math.ceil(self.method.stop_after * self.recipe.epochs) - 1
         most = (last - during.prune_delay) // during.prune_every
         return during.steps or max(most, 1)
@@ -203,14 +203,14 @@ class PruningRounds:
         if self.recipe.epochs <= last:
             raise OptionError(
                 f"the last of {len(self.epochs)} rounds of pruning comes after epoch {last}, which needs "
-                f"--epochs {last + 1} or more, got {self.recipe.epochs}; or give a smaller --prune-delay, "
-                "--prune-every or --steps"
+                f"`epochs` {last + 1} or more, got {self.recipe.epochs}; or give a smaller `prune_delay`, "
+                "`prune_every` or `steps`"
             )
         if to is not None and not self.method.rewinds:
-            raise OptionError(f"--rewind-to is for criteria that rewind, such as imp; {self.during.criterion} does not")
+            raise OptionError(f"`rewind_to` is for criteria that rewind, such as imp; {self.during.criterion} does not")
         if self.method.rewinds and (to or 0) >= self.epochs[0]:
             raise OptionError(
-                f"--rewind-to {to} is not before the first round of pruning, which comes after epoch {self.epochs[0]}"
+                f"`rewind_to` {to} is not before the first round of pruning, which comes after epoch {self.epochs[0]}"
             )
 
     @property

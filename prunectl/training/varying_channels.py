@@ -41,7 +41,7 @@ def _randomise_(network: nn.Module, masks: Masks, generator: torch.Generator) ->
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point():
             normal = torch.randn(parameter.shape, generator=generator).to(parameter)
-            kept = masks[name].to(parameter) if name in masks else torch.ones_like(parameter)
+            kept = masks.of(name, parameter).to(parameter)
             inputs = kept.flatten(1).sum(1).clamp_min(1).view(-1, *[1] * (kept.ndim - 1)) if kept.ndim > 1 else 1
             uniform = 0.5 + torch.rand(parameter.shape, generator=generator).to(parameter)
             parameter.copy_(kept * normal / inputs**0.5 if kept.ndim > 1 else uniform)

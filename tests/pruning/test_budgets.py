@@ -50,7 +50,7 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
     pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
     assert 0.02 < pruned.history[-1].result["latency"] < 0.8
-    with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
+    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x asks for .* of the dense latency, .* is the least"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
 
@@ -68,7 +68,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, --params 2x asks for 133,705 parameters"):
+    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, `params` 2x asks for 133,705 parameters"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
 
 
@@ -78,13 +78,16 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         ({"sparsity": 0.99}, r"node sparsity 0\.99 was asked, 0\.875 is the most with 1 or more nodes left on every"),
         ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
         ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
-        ({"budget": Budget.read("params", "10")}, r"--params 10 asks for 10 parameters, \d+ parameters is the least"),
-        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, --flops 1x asks for"),
+        ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the least"),
+        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, `flops` 1x asks for"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
-        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: --scope is global, got 'layer'"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"--size is .* prune nodes \(snap, snapit, str"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give --sparsity"),
-        ({"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"}, "--multiple-of and --outer-layers"),
+        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"`size` is .* prune nodes \(snap, snapit, str"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give `sparsity`"),
+        (
+            {"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"},
+            "`multiple_of` and `outer_layers` are for criteria of nodes",
+        ),
         ({}, "give one target"),
         ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "give one target"),
     ],

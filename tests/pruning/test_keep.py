@@ -10,12 +10,12 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import prunable
 from prunectl.pruning.budget import Budget
-from prunectl.pruning.keep import parameters_named
 from prunectl.pruning.options import PruneOptions
 from prunectl.pruning.prune import prune
 from prunectl.pruning.reachability import Reachability
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
+from prunectl.structure.keep import parameters_named
 from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,7 @@ def command(
         str | None, typer.Option("--input", metavar="CxHxW", help="Their shape, in place of --data: 3x224x224.")
     ] = None,
     classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
+    keep: options.Keep = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -50,14 +52,14 @@ def command(
         from prunectl.checkpoints.checkpoint import read
         from prunectl.measuring.explain import explain
 
-        told = explain(read(source))
+        told = explain(read(source), keep=keep or ())
     else:
         check("model", model)
         if checkpoint not in (None, "-"):
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size)
+        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size, keep or ())
     if as_json:
         output.emit(json.dumps(told))
     else:
@@ -86,6 +88,7 @@ def _fresh(
     data: str | None,
     data_dir: Path | None,
     image_size: int | None,
+    keep: Sequence[str],
 ) -> dict[str, Any]:
     """Explain a network that is built for a shape, or for the images of a dataset."""
     from prunectl.checkpoints.build import build
@@ -96,7 +99,7 @@ def _fresh(
         images = options.open_data(data or "digits", data_dir, image_size=image_size)
         shape, classes = images.shape, len(images.classes)
     network = build(ModelSpec(model, shape, classes, options.pairs(model_options, "-M")))
-    return {"model": model, "input": list(shape), **explain_network(network, shape)}
+    return {"model": model, "input": list(shape), **explain_network(network, shape, keep=keep)}
 
 
 def _page(told: dict[str, Any]) -> list[str]:
@@ -142,7 +145,7 @@ def _fitted(text: str, width: int) -> str:
 def _cause(cause: dict[str, Any]) -> list[str]:
     """Why some axes stay, the line of the source, the first axes."""
     axes = cause["axes"]
-    operation = "" if cause["operation"] == "output" else f" ({cause['operation']})"
+    operation = "" if cause["operation"] in ("output", "") else f" ({cause['operation']})"
     head = f"- {cause['why']}{operation}: {len(axes)} {'axis' if len(axes) == 1 else 'axes'}"
     shown = axes if len(axes) <= _NAMED + 1 else axes[:_NAMED]
     named = [_axis(*axis) for axis in shown]

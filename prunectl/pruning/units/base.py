@@ -12,9 +12,9 @@ from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.connected import unreached_classes
-from prunectl.pruning.keep import parameters_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.scores import Scores
+from prunectl.structure.keep import parameters_named
 
 
 class Unit(ABC):
@@ -62,13 +62,13 @@ class Unit(ABC):
         """Refuse a sparsity or budget that is reached already or that this unit does not support."""
         if self.budget is not None:
             raise OptionError(
-                f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
-                "one prunes weights: give --sparsity"
+                f"`{self.budget.kind}` is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
+                "one prunes weights: give `sparsity`"
             )
         if self.threshold is not None and not math.isfinite(self.threshold):
-            raise OptionError(f"--threshold is a number that scores are compared with, got {self.threshold}")
+            raise OptionError(f"`threshold` is a number that scores are compared with, got {self.threshold}")
         if self.threshold is not None and self.scope != "global":
-            raise OptionError(f"--threshold compares all scores with one number: --scope is global, got '{self.scope}'")
+            raise OptionError(f"`threshold` compares all scores with one number: `scope` is global, got '{self.scope}'")
         self.check_keep(sparsity)
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
@@ -80,7 +80,7 @@ class Unit(ABC):
     def protected_weights(self) -> int:
         """How many weights the layers that stay have now."""
         weights = prunable(self.model)
-        return sum(int(self.masks.of(name, weights[name]).sum()) for name in self.protected & weights.keys())
+        return sum(self.masks.count(name, weights[name]) for name in self.protected & weights.keys())
 
     def free(self, scores: Scores) -> Scores:
         """The scores without those of the layers that stay."""
@@ -113,7 +113,7 @@ class Unit(ABC):
         Raises:
             OptionError: this unit supports none of them.
         """
-        raise OptionError(f"the {self.word} sparsity is the only target here: give --sparsity")
+        raise OptionError(f"the {self.word} sparsity is the only target here: give `sparsity`")
 
     def lost_classes(self) -> list[int]:
         """The classes that no path of kept weights reaches."""

@@ -18,9 +18,9 @@ class Both(WithNodes):
     def check(self, sparsity: float | None) -> None:
         """Refuse a scope other than global, and a threshold."""
         if self.scope != "global":
-            raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+            raise OptionError(f"weights and nodes are ranked together: `scope` is global, got '{self.scope}'")
         if self.threshold is not None:
-            raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
+            raise OptionError("weights and nodes are ranked together: give `sparsity` in place of `threshold`")
         super().check(sparsity)
 
     def select(self, scores: Scores, sparsity: float) -> Masks:

@@ -11,7 +11,6 @@ from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.keep import nodes_on
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.pruning.rules import NodeRules, SelectionRules
@@ -20,6 +19,7 @@ from prunectl.pruning.select import SCOPES, pattern_of
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
+from prunectl.structure.keep import nodes_on
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.trace import Analysis, analyse
@@ -118,7 +118,7 @@ class Nodes(WithNodes):
             now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
             limit = self.spending.told(self.spending.limit)
             raise OptionError(
-                f"the network has {now} already, --{budget.kind} {budget.text} asks for {limit}; ask for less"
+                f"the network has {now} already, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
             )
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
@@ -152,7 +152,7 @@ class Nodes(WithNodes):
         if count is None:
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(
-                f"--{spending.budget.kind} {spending.budget.text} asks for {spending.told(spending.limit)}, "
+                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.told(spending.limit)}, "
                 f"{spending.told(least)} is the least {self._limits}"
             )
         return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
@@ -185,7 +185,7 @@ def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analy
     analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
     structure = analysis.structure
     if rules.outer_layers and (structure.image == FROZEN).all():
-        raise OptionError("--outer-layers: no channel of this network's images can be removed; leave it out")
+        raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
     if not structure.nodes:
         raise OptionError(
             f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such as "

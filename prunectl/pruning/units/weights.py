@@ -35,7 +35,7 @@ class Weights(Unit):
         """Refuse a sparsity beside a pattern, and masked nodes where weights would return."""
         if pattern_of(self.scope) is not None:
             if sparsity is not None or self.budget is not None or self.threshold is not None:
-                raise OptionError(f"--scope {self.scope} says how many weights go; leave out other targets")
+                raise OptionError(f"`scope` {self.scope} decides how many weights are pruned; leave out other targets")
             self.check_keep(None)
             return
         if self._grows and any(name not in self.original for name in self.masks):
