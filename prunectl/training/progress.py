@@ -57,7 +57,7 @@ class Progress:
         """
         loss, right = self.meter.means()
         if not math.isfinite(loss):
-            raise DivergedError(f"the loss is {loss} after step {self.step}: training diverged; lower --lr")
+            raise DivergedError(f"the loss is {loss} after step {self.step}: training diverged; lower `lr`")
         self.last = {
             "step": self.step,
             "images": self.meter.seen,

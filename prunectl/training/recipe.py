@@ -70,15 +70,15 @@ class Recipe:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
+                raise OptionError(f"`{name}` lies between {low:g} and {high:g}, got {value:g}")
         if self.ema == 1:
-            raise OptionError("--ema 1 keeps the first weights for ever; take less, such as 0.999")
+            raise OptionError("`ema` 1 keeps the first weights for ever; take less, such as 0.999")
         if self.adv_eps == 0:
-            raise OptionError("--adv-eps 0 makes no adversarials; leave it out, or give a size such as 8/255")
+            raise OptionError("`adv_eps` 0 makes no adversarials; leave it out, or give a size such as 8/255")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
-            raise OptionError("--adv-steps, --adv-loss and --adv-beta say how to make adversarials; give --adv-eps too")
+            raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` say how to make adversarials; give `adv_eps` too")
         if self.adv_loss not in LOSSES:
             raise unknown("adversarial loss", self.adv_loss, LOSSES)
         for name in self.augment or ():
@@ -115,7 +115,7 @@ def penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
     """The regulariser of a recipe as a function of the model, None if it has none."""
     if recipe.reg is None:
         if recipe.reg_options:
-            raise OptionError("options for a regulariser were given without one; name it with --reg")
+            raise OptionError("options for a regulariser were given without one; name it with `reg`")
         return None
     function = resolve("regularizer", recipe.reg)
     keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")

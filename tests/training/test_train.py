@@ -226,12 +226,12 @@ def test_amp_trains_in_bfloat16() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": -1}, "--epochs lies between 0 and"),
-        ({"lr": -0.1}, "--lr lies between 0 and"),
-        ({"lr": float("nan")}, "--lr lies between"),
-        ({"batch_size": 1}, "--batch-size lies between 2 and"),
-        ({"ema": 1.5}, "--ema lies between 0 and 1"),
-        ({"label_smoothing": 2.0}, "--label-smoothing lies between 0 and 1"),
+        ({"epochs": -1}, "`epochs` lies between 0 and"),
+        ({"lr": -0.1}, "`lr` lies between 0 and"),
+        ({"lr": float("nan")}, "`lr` lies between"),
+        ({"batch_size": 1}, "`batch_size` lies between 2 and"),
+        ({"ema": 1.5}, "`ema` lies between 0 and 1"),
+        ({"label_smoothing": 2.0}, "`label_smoothing` lies between 0 and 1"),
         ({"sched": "step"}, "no learning-rate schedule named 'step'"),
         ({"augment": ("rotate",)}, "no augmentation named 'rotate'"),
     ],
@@ -245,11 +245,11 @@ def test_trainings_that_cannot_work() -> None:
     data = image_data()
     with pytest.raises(DataError, match="network test takes 1x8x8 images of 3 classes"):
         train(fresh_checkpoint(network, SHAPE), image_data(shape=(1, 9, 9)))
-    with pytest.raises(OptionError, match="without one; name it with --reg"):
+    with pytest.raises(OptionError, match="without one; name it with `reg`"):
         train(start(), data, Recipe(reg_options={"p": "1"}))
     with pytest.raises(OptionError, match="regularizer lp has no option 'q'"):
         train(start(), data, Recipe(reg="lp", reg_options={"q": "1"}))
-    with pytest.raises(DivergedError, match=r"the loss is nan after step .*: training diverged; lower --lr"):
+    with pytest.raises(DivergedError, match=r"the loss is nan after step .*: training diverged; lower `lr`"):
         train(start(), data, Recipe(epochs=30, opt="sgd", lr=1e3, batch_size=16, wd=1e3))
 
 
