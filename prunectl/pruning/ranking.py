@@ -1,4 +1,4 @@
-"""The order in which nodes go: how many is exact, none is revived, no axis runs empty."""
+"""The order in which nodes are removed: counts are exact, none is revived, no axis becomes empty."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ NODE_SCOPES = ("global", "layer")
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Nodes that can go, the first one first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
+    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
 
     order: Tensor
     alive: Tensor

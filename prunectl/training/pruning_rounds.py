@@ -33,7 +33,7 @@ from prunectl.training.recipe import Recipe
 
 
 class PruningRounds:
-    """What is pruned after which epochs of a training, and, in `events`, what came of it so far."""
+    """The rounds of pruning of a training, after which epochs they come, and in `events` the results of those done."""
 
     def __init__(
         self,
@@ -44,21 +44,19 @@ class PruningRounds:
         events: Sequence[dict[str, Any]] = (),
         passed: int = 0,
     ) -> None:
-        """Refuse what cannot be reached now rather than after hours.
+        """Check at once what would otherwise fail after hours.
 
-        `events` are those of rounds that are done; `passed` then counts those that were left out, as the network was as
-        sparse before.
+        `events` are the results of the rounds that are done; `passed` then counts the rounds that are skipped because
+        the network was that sparse at the start.
+
+        Raises:
+            OptionError: a target that cannot be reached, or options that do not go together.
         """
         self.during, self.recipe, self.data = during, recipe, data
         self.method = during.method
         self.schedule = during.schedule or self.method.schedule
         self.how = during.selection(self.method)
-        if pattern_of(self.how.scope) is not None:
-            raise OptionError(f"`scope` {self.how.scope} is reached at once: train first, then prune")
-        if self.method.regrow_value == "original":
-            raise OptionError(f"{during.criterion} returns weights to the values before it began: prunectl prune first")
-        if self.method.init_criterion is not None and self.how.scope != self.method.scope:
-            raise OptionError(f"{during.criterion} keeps the number of weights of every layer: leave out `scope`")
+        self._check_criterion()
         what = f"criterion {during.criterion}"
         self.keywords, self.callback_options = self.method.options(dict(during.options), what)
         whole = self._followed(checkpoint)
@@ -77,7 +75,7 @@ class PruningRounds:
 
     @staticmethod
     def of(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, saved: Mapping[str, Any]) -> "PruningRounds | None":
-        """The pruning of a recipe, as far as a saved training got with it; nothing is saved of one that begins."""
+        """The pruning of a recipe, from the values that a stopped training saved; these are empty at the start."""
         if recipe.prune is None:
             return None
         return PruningRounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
@@ -87,23 +85,23 @@ class PruningRounds:
         return {"events": list(self.events), "passed": self.passed}
 
     def due(self, epoch: int) -> bool:
-        """Whether a round comes after this epoch; 1 is the first, 0 the start."""
+        """Whether a round follows this epoch; 1 is the first epoch, 0 the start."""
         return len(self.events) < len(self.epochs) and epoch == self.epochs[len(self.events)]
 
     def rewinds_after(self, epoch: int) -> bool:
-        """Whether this is the epoch to whose end the training goes back after its rounds."""
+        """Whether the training rewinds to the end of this epoch."""
         return self.method.rewinds and epoch == (self.during.rewind_to or 0)
 
     @property
     def scheduled_epochs(self) -> int:
-        """The epochs that the learning rate's schedule takes: less than are run where the training goes back."""
+        """The length of the learning-rate schedule in epochs: shorter than the training where it rewinds."""
         if not self.method.rewinds:
             return self.recipe.epochs
         to = self.during.rewind_to or 0
         return max(to + self.recipe.epochs - self.epochs[-1], to + self.during.prune_every, self.epochs[0])
 
     def callback(self, checkpoint: Checkpoint) -> Callback | None:
-        """What takes part in the training of this network up to the next round."""
+        """The criterion's callback for the training of this network up to the next round."""
         if self.method.callback is None or len(self.events) == len(self.epochs):
             return None
         structure = None
@@ -125,7 +123,7 @@ class PruningRounds:
         return made.to(checkpoint.device)
 
     def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
-        """Prune the network, in place, by the round that is due; where nodes go, a smaller network comes back."""
+        """Run the round that is due on the network, in place; a smaller network is returned where nodes are removed."""
         i = len(self.events)
         first = (
             criterion_named(self.method.init_criterion) if self.method.init_criterion and not self.epochs[i] else None
@@ -149,7 +147,7 @@ class PruningRounds:
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).with_result(found)
         if isinstance(unit, WithNodes):
-            # a companion that follows the network's nodes does so in its whole shape, up to the last round
+            # a callback that follows the nodes needs the whole shape up to the last round
             if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.epochs)):
                 pruned = shrink(pruned, constants=False)
                 found |= {key: value for key, value in pruned.history[-1].result.items() if key != "removed"}
@@ -161,16 +159,16 @@ class PruningRounds:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """How it is pruned, for the history."""
+        """The options of the pruning, for the history."""
         options = {**self.keywords, **self.callback_options}
         return {**self.during.flat(), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:
-        """What is reached, and every event on the way, for the history."""
+        """The sparsities reached, and the result of every round, for the history."""
         return {**{key: value for key, value in self.now.items() if key != "epoch"}, "events": self.events}
 
     def _count(self) -> int:
-        """How many rounds there are; what drops and grows does so for most of the training."""
+        """The number of rounds; a method that drops and grows does so for most of the training."""
         during = self.during
         if self.method.init_criterion is None:
             return len(self._schedule(during.sparsity or PLACEHOLDER))
@@ -183,7 +181,7 @@ class PruningRounds:
         return during.steps or max(most, 1)
 
     def _schedule(self, target: float) -> tuple[float, ...]:
-        """The sparsities on the way to a target, without those that the network has passed before."""
+        """The sparsities on the way to a target, without those that the network had passed at the start."""
         rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, self.during.steps or self.method.steps)
         return rounds[self.passed :]
 
@@ -192,13 +190,23 @@ class PruningRounds:
         return self._schedule(target) if self.method.init_criterion is None else (target,)
 
     def _progress(self, i: int) -> float:
-        """How far a round is from the first to the last; of the training where the network is sparse from its start."""
+        """How far round `i` is: of all rounds, or of the training for a method that drops and grows."""
         if self.method.init_criterion is None:
             return i / len(self.epochs)
         return min(self.epochs[i] / (self.method.stop_after * self.recipe.epochs), 1.0)
 
+    def _check_criterion(self) -> None:
+        """Refuse a scope or criterion that does not prune between epochs."""
+        name, scope = self.during.criterion, self.how.scope
+        if pattern_of(scope) is not None:
+            raise OptionError(f"`scope` {scope} is reached at once: train first, then prune")
+        if self.method.regrow_value == "original":
+            raise OptionError(f"{name} returns weights to the values before it began: prunectl prune first")
+        if self.method.init_criterion is not None and scope != self.method.scope:
+            raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
+
     def _check_epochs(self) -> None:
-        """Refuse a training that is too short, and to go back to what is not behind."""
+        """Refuse a training that is too short, and a rewind to an epoch after the first round."""
         last, to = self.epochs[-1], self.during.rewind_to
         if self.recipe.epochs <= last:
             raise OptionError(
@@ -215,24 +223,24 @@ class PruningRounds:
 
     @property
     def _follows_nodes(self) -> bool:
-        """Whether a companion needs the network's structure."""
+        """Whether the callback needs the network's structure."""
         return self.method.callback is not None and self.method.callback.needs_structure
 
     def _followed(self, checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
 
     def _is_dense(self, unit: Unit) -> bool:
-        """Whether a network that drops and grows is still to be pruned to the target."""
+        """Whether the network is still to be pruned to the target of a method that drops and grows."""
         return unit.keep(self.during.sparsity or 0.0) < unit.kept
 
     def _begun(self, whole: Checkpoint, unit: Unit) -> dict[str, Any]:
-        """Where the network stands before the first round."""
+        """Check the target and the scorer; returns the sparsities before the first round."""
         unit.check(self.during.sparsity)
         if self.during.sparsity is not None:
             scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
             nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
             unit.select(Scores(scores, nodes), self.during.sparsity)
-        with forked(whole.device):  # for what the scorer refuses
+        with forked(whole.device):  # so that the scorer's own errors come now
             batches = batches_for(whole, self.data, 2, True, 0)
             scored(self.method, unit, batches, self.keywords, amp=self.recipe.amp)
         return unit.result()

@@ -115,8 +115,8 @@ class Nodes(WithNodes):
             return
         self.check_keep(sparsity)
         if self.within_budget():
-            now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
-            limit = self.spending.told(self.spending.limit)
+            now, budget = self.spending.text(self.spending.without(self.gone)), self.spending.budget
+            limit = self.spending.text(self.spending.limit)
             raise OptionError(
                 f"the network has {now} already, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
             )
@@ -152,8 +152,8 @@ class Nodes(WithNodes):
         if count is None:
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(
-                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.told(spending.limit)}, "
-                f"{spending.told(least)} is the least {self._limits}"
+                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
+                f"{spending.text(least)} is the least {self._limits}"
             )
         return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
 
