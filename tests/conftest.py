@@ -21,6 +21,7 @@ MADE_ONCE = (
 )
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be off
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """A worker for each core; none where tests are named one by one, as each worker imports torch."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
