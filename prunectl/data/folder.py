@@ -22,10 +22,12 @@ def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, p
     """Decode a tree into memory, or leave it on disk when it has more than `limit` bytes (None: half the memory)."""
     channels = decoder.shape[0]
     augment = ("flip",) if channels == 3 else ()
+    changes = () if tree.split is None else (("split", tree.split),)
     total = (len(tree.train.paths) + len(tree.test.paths)) * math.prod(decoder.shape)
     if total > (half_of_memory() if limit is None else limit):
         train, test = _stream(tree.train, decoder), _stream(tree.test, decoder)
-        return ImageData(name, train, test, tree.classes, _COLOUR if channels == 3 else _GRAY, augment)
+        preprocessing = _COLOUR if channels == 3 else _GRAY
+        return ImageData(name, train, test, tree.classes, preprocessing, augment, changes, tree.notices)
     pixels = decoded(tree.root, tree.train.paths + tree.test.paths, decoder, progress)
     train_pixels, test_pixels = torch.split(pixels, [len(tree.train.paths), len(tree.test.paths)])
     return ImageData(
@@ -35,6 +37,8 @@ def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, p
         tree.classes,
         statistics(train_pixels),
         augment,
+        changes,
+        tree.notices,
     )
 
 

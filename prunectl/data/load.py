@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.data.images import ImageData
-from prunectl.data.source import Loader, Progress, data_folder
+from prunectl.data.source import Loader, NetworkInput, Progress, data_folder
+from prunectl.data.split import check_split
 from prunectl.errors import DataError, OptionError
 from prunectl.plugins.registry import names, resolve
 
@@ -27,11 +28,14 @@ def load_data(
     image_size: int | None = None,
     download: bool = False,
     progress: Progress | None = None,
+    split: float | None = None,
+    network: NetworkInput | None = None,
 ) -> ImageData:
     """Bring the dataset that `spec` names: `name`, `name:PATH` (its own folder), or a loader as `file.py:loader`.
 
     `data_dir` None means $PRUNECTL_DATA_DIR, else the user's cache folder. Without `image_size`, images keep the size
-    that the dataset's loader chooses.
+    that the dataset's loader chooses. `split` is the share of each class to hold out where a folder has no test images.
+    `network` says what the images are for, to datasets that follow it.
 
     Raises:
         UnknownName: nothing has that name.
@@ -51,8 +55,14 @@ def load_data(
     own = known and bool(place)
     root = Path(place).expanduser() if own else data_folder(data_dir)
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
-    direct: dict[str, Any] = {"direct": True} if own and "direct" in inspect.signature(loader).parameters else {}
-    data = _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **direct))
+    extra = {"direct": own or None, "split": split, "network": network}
+    taken = inspect.signature(loader).parameters
+    if split is not None:
+        check_split(split)
+        if "split" not in taken:
+            raise OptionError(f"--split {split:g} goes with imagefolder; {spec} brings its own test images")
+    options: dict[str, Any] = {key: value for key, value in extra.items() if key in taken and value is not None}
+    data = _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **options))
     # the name alone does not find them again
     return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
 

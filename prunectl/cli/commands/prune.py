@@ -71,6 +71,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
     balanced: Annotated[
@@ -123,6 +124,7 @@ def command(
                 "tuning": tuning,
                 "subset": subset,
                 "seed": seed,
+                "split": split,
             },
             device=where,
             seed=seed,
