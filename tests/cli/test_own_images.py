@@ -1,4 +1,4 @@
-"""Image folders of the user's own on the command line: what is said of them, and how they are split."""
+"""Images of the user's own on the command line: folders, what is said of them, how they are split, and functions."""
 
 import json
 import shlex
@@ -99,3 +99,43 @@ def test_the_library_warns_too(tmp_path):
     begun = fresh("logistic-regression", load_data(f"imagefolder:{root}"), source=f"imagefolder:{root}")
     with pytest.warns(UserWarning, match=r"skipped 1 file that is no image \(cat/a.txt\)"):
         prunectl.evaluate(begun, f"imagefolder:{root}")
+
+
+PICTURES = """
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+class Pictures(Dataset):
+    classes = ["dark", "light"]
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        return Image.new("L", (6, 6), 40 + 10 * (i % 5) + 120 * (i % 2)), i % 2
+
+def pictures():
+    return Pictures(200), Pictures(40)
+
+def wrong():
+    return Pictures(200)
+"""
+
+
+def test_a_dataset_in_a_file_goes_all_the_way(tmp_path, cli, refused, monkeypatch):
+    from prunectl.checkpoints.checkpoint import read
+
+    (tmp_path / "own.py").write_text(PICTURES)
+    made = "train --model logistic-regression --data own.py:pictures --epochs 4 --lr 0.05 -b 20 -o net.safetensors"
+    cli(*shlex.split(made))
+    assert read(tmp_path / "net.safetensors").names == ("dark", "light")
+    cli("prune", "net.safetensors", "--data", "own.py:pictures", "-c", "snip", "-s", "0.5")
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    evaluated = json.loads(cli("eval", "net.prune.safetensors", "--no-latency", "--json"))
+    assert (evaluated["accuracy"], evaluated["images"]) == (1.0, 40)
+    assert evaluated["data"] == {"name": "pictures", "source": "own.py:pictures"}
+    assert "found a Pictures; such as `return CIFAR10(" in refused("eval", "net.safetensors", "--data", "own.py:wrong")
