@@ -18,6 +18,7 @@ from prunectl.plugins.registry import names
 
 if TYPE_CHECKING:
     from prunectl.data.images import ImageData
+    from prunectl.data.source import NetworkInput
 
 
 def completes(kind: str) -> Callable[[str], list[str]]:
@@ -110,6 +111,14 @@ Tuning = Annotated[
     typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
+Split = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of each class of an image folder without test images to hold out  [default: 0.1, or as trained]",
+        show_default=False,
+    ),
+]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
 Scope = Annotated[
     str | None,
@@ -248,13 +257,25 @@ def open_data(
     subset: int | None = None,
     random_labels: bool = False,
     seed: int = 0,
+    split: float | None = None,
+    network: "NetworkInput | None" = None,
 ) -> "ImageData":
-    """Load a dataset and change it as the options say."""
+    """Load a dataset and change it as the options say; what of it is not used goes to stderr."""
     from prunectl.cli.output import decoding
     from prunectl.data.load import load_data
 
     with decoding(spec) as progress:
-        data = load_data(spec, data_dir, image_size=image_size, download=download, progress=progress)
+        data = load_data(
+            spec,
+            data_dir,
+            image_size=image_size,
+            download=download,
+            progress=progress,
+            split=split,
+            network=network,
+        )
+    for notice in data.notices:
+        output.say(f"warning: {notice}")
     if tuning:
         data = data.tuning()
     if subset is not None:

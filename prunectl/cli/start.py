@@ -54,10 +54,23 @@ def start(
 
 
 def images_for(
-    checkpoint: "Checkpoint", data: str | None, data_dir: Path | None, *, image_size: int | None = None, **changes: Any
+    checkpoint: "Checkpoint",
+    data: str | None,
+    data_dir: Path | None,
+    *,
+    image_size: int | None = None,
+    split: float | None = None,
+    **changes: Any,
 ) -> "ImageData":
-    """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own."""
+    """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own.
+
+    A folder without test images is split as it was to train the network.
+
+    Raises:
+        OptionError: another split is asked for, which would test on training images.
+    """
     from prunectl.data.load import RESIZABLE
+    from prunectl.data.source import NetworkInput
 
     if data is None:
         check_trusted("data", checkpoint.data, "the checkpoint")
@@ -65,6 +78,26 @@ def images_for(
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
         image_size = height
-    images = options.open_data(spec, data_dir, image_size=image_size, **changes)
+    trained = _trained_split(checkpoint, spec)
+    if None not in (split, trained) and split != trained:
+        raise OptionError(
+            f"--split {split:g}: this network was made with --split {trained:g} of the same images, and would be "
+            "tested on some that it saw; leave out --split"
+        )
+    rule = () if checkpoint.resize is None else (checkpoint.resize.crop, checkpoint.resize.interpolation)
+    network = NetworkInput(checkpoint.spec.input, checkpoint.spec.classes, *rule)
+    split = trained if split is None else split
+    images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
     return images
+
+
+def _trained_split(checkpoint: "Checkpoint", spec: str) -> float | None:
+    """The share of these images that the commands of a checkpoint's history held out; None where none did."""
+    place = spec.partition(":")[2]
+    folder = Path(place).expanduser().resolve().name if place else None
+    for entry in reversed(checkpoint.history):
+        seen = entry.data or {}
+        if (seen.get("source") == spec or seen.get("name") == folder) and isinstance(seen.get("split"), float):
+            return float(seen["split"])
+    return None

@@ -134,6 +134,8 @@ class ImageData:
     augment: tuple[str, ...] = ()
     changes: tuple[tuple[str, Any], ...] = ()
     """What was done to the dataset as it lies on disk, such as ("tuning", True)."""
+    notices: tuple[str, ...] = ()
+    """What of the dataset is not used, or stands in for something missing, in sentences for the user."""
 
     @property
     def described(self) -> dict[str, Any]:

@@ -242,15 +242,15 @@ def test_pruning_begins_where_the_network_stands() -> None:
     [
         (
             lambda: recipe("snapit-during", 0.98, epochs=32, prune_delay=4, prune_every=4, steps=5),
-            "7 rounds .*--epochs 33 or more, got 32",
+            "7 rounds .*`epochs` 33 or more, got 32",
         ),
         (lambda: recipe("snapit-during", 0.95), "node sparsity 0.95 was asked, 0.8.* is the most"),
         (lambda: recipe("snipit-during", 0.999), "weights would stay for 4 layers"),
-        (lambda: recipe("snipit-during", 0.5, min_nodes=2), "go with criteria that prune nodes"),
+        (lambda: recipe("snipit-during", 0.5, min_nodes=2), "are for criteria of nodes"),
         (lambda: recipe("snapit-during", 0.5, options={"q": "1"}), "has no option 'q'"),
         (lambda: recipe("snapit-durin", 0.5), "did you mean 'snapit-during'"),
         (lambda: recipe("snapit-during", 1.5), "lies between 0 and 1"),
-        (lambda: recipe("snapit-during", 0.5, prune_every=0), "prune_every is 1 or more"),
+        (lambda: recipe("snapit-during", 0.5, prune_every=0), "`prune_every` is 1 or more"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(plan, message: str) -> None:

@@ -85,6 +85,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -117,7 +118,7 @@ def command(
 
     where = device_named(device)
     network, results = read(source, where), options.results_of(source)
-    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     if corruptions is not None:
         record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
     else:

@@ -15,6 +15,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     batch_size: options.BatchSize = 512,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
     min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
@@ -36,7 +37,7 @@ def command(
     from prunectl.torchtools.devices import device_named
 
     network, results = read(source, device_named(device)), options.results_of(source)
-    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
     line = options.note(results, "eval", network.sha256, record)
     output.say(

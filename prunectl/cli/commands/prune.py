@@ -74,6 +74,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
     balanced: Annotated[
@@ -127,6 +128,7 @@ def command(
                 "tuning": tuning,
                 "subset": subset,
                 "seed": seed,
+                "split": split,
             },
             device=where,
             seed=seed,

@@ -31,6 +31,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     subset: options.Subset = None,
     random_labels: options.RandomLabels = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
@@ -139,6 +140,7 @@ def command(
     NAME.resume.safetensors and exits 130.
     """
     data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
+    data_options |= {} if split is None else {"split": split}
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
