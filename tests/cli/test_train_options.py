@@ -14,11 +14,11 @@ RECIPE = {
     **{"amp": True, "compile": True, "seed": 7, "adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta": 3.0},
 }
 PRUNING = {
-    **{"criterion": "magnitude", "sparsity": 0.5, "prune_delay": 0, "prune_every": 2, "prune_steps": 1},
+    **{"criterion": "magnitude", "sparsity": 0.5, "prune_delay": 0, "prune_every": 2, "steps": 1},
     **{"schedule": "one-shot", "scope": "layer", "min_nodes": 2, "multiple_of": 4, "outer_layers": True},
     **{"rewind_to": 1, "unit": "nodes"},
 }
-FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion", "prune_steps": "--rounds"}
+FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion", "steps": "--rounds"}
 
 
 class Begun(Exception):
@@ -58,8 +58,8 @@ def test_every_field_of_the_recipe(recipe_of):
 
 
 def test_every_field_of_the_pruning(recipe_of):
-    made = recipe_of(*line(PRUNING), "-O", "a=1")
-    assert made == Recipe(prune=GradualPruning(**PRUNING, options={"a": "1"}), amp=made.amp)
+    made = recipe_of(*line(PRUNING), "-O", "a=1", "--keep", "layers.0", "--keep", "head")
+    assert made == Recipe(prune=GradualPruning(**PRUNING, options={"a": "1"}, keep=("layers.0", "head")), amp=made.amp)
     changed = {name for name, value in asdict(made.prune).items() if value != asdict(GradualPruning())[name]}
     assert changed == {field.name for field in fields(GradualPruning)} - {"threshold"}
 
