@@ -28,13 +28,14 @@ def test_parameters_in_backticks_become_flags(command, text, shown) -> None:
     assert with_flags(text, PARAMETERS[command]) == shown
 
 
-@pytest.mark.parametrize("room", ["pruning", "criteria"])
-def test_these_rooms_name_no_flags_in_messages(room) -> None:
+@pytest.mark.parametrize("files", ["pruning/**/*.py", "criteria/**/*.py", "training/pruning_*.py"])
+def test_these_rooms_name_no_flags_in_messages(files) -> None:
     """But for a whole command line as the next step."""
-    folder = Path(__file__).parent.parent.parent / "prunectl" / room
+    paths = sorted((Path(__file__).parent.parent.parent / "prunectl").glob(files))
+    assert paths
     found = [
         line.strip()
-        for path in folder.rglob("*.py")
+        for path in paths
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(r"--[a-z]", re.sub(r"prunectl \w+ --\w+|`[^`]*--[^`]*`", "", line)) and '"' in line
     ]
