@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         diff,
         evaluate,
         explain,
+        from_state_dict,
         hold,
         load,
         prune,
@@ -49,6 +50,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "from_state_dict",
     "hold",
     "load",
     "prune",
@@ -65,6 +67,7 @@ _HOMES = {
     "Masks": "prunectl.masks",
     "Recipe": "prunectl.training.recipe",
     "Scores": "prunectl.scores",
+    "from_state_dict": "prunectl.exchange.imported",
     "hold": "prunectl.training.hold",
     "load": "prunectl.checkpoints.checkpoint",
 }

@@ -6,6 +6,7 @@ from prunectl.cli.commands import (
     diff,
     eval,
     explain,
+    import_,
     inspect,
     log,
     prune,
@@ -19,5 +20,8 @@ from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
-for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+for module in (
+    *(train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria),
+    import_,
+):
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)
