@@ -13,6 +13,7 @@ from prunectl.checkpoints.history import IMPORT
 from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError
 from prunectl.exchange.filling import fill_
+from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
 from prunectl.exchange.matching import Matched, match
 from prunectl.exchange.state_dict import WeightFile, read_weights
 from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of
@@ -23,7 +24,7 @@ from prunectl.torchtools.digest import digest
 
 def from_state_dict(
     state: str | Path | Mapping[str, Any],
-    model: str,
+    model: str | None = None,
     *,
     input: Shape | None = None,
     classes: int | None = None,
@@ -40,7 +41,8 @@ def from_state_dict(
     """Make a checkpoint of weights that another program wrote: a file, a folder, or a state dict.
 
     `model` names the network, as `torchvision/resnet18`, `timm/...` or `file.py:build`; `options` are its own. `input`
-    (C, H, W), `classes`, `mean`, `std` and the classes' `names` come from the library's configuration where it has one.
+    (C, H, W), `classes`, `mean`, `std` and the classes' `names` come from the library's configuration where it has one;
+    a folder of timm or transformers with a `config.json` has it all, and `model` may be left out.
     `key` says which state dict of a file that holds several, `weights` which of torchvision's published ones it is.
     Names that fit a pattern of `allow_missing` (`head.*`) may be missing, which leaves them fresh, or unused.
 
@@ -49,7 +51,15 @@ def from_state_dict(
         UnknownName, OptionError: no such network or option, or its use is unknown.
     """
     file = _in_memory(state) if isinstance(state, Mapping) else read_weights(Path(state))
+    given = {key: str(value) for key, value in (options or {}).items()}
+    described = None if isinstance(state, Mapping) or not Path(state).is_dir() else describe(Path(state))
+    if described is not None and model in (None, described.model):
+        model, given = described.model, {**described.options, **given}
+    if model is None:
+        raise OptionError(f"nothing says which network {file.name} holds; give `model`, as torchvision/resnet18")
     known, source = configuration_of(model, weights, file.sha256)
+    if described is not None:
+        known, source = described.usage.over(known), "its config.json"
     own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
     usage = own.over(known)
     shape, count, means, stds = check_complete(usage, model)
@@ -58,7 +68,7 @@ def from_state_dict(
         shape,
         count,
         Preprocessing(means, stds),
-        options={key: str(value) for key, value in (options or {}).items()},
+        options=given,
         seed=seed,
     )
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
@@ -78,7 +88,10 @@ def _imported(
     """The fresh network of `begun` with the tensors of a file, and the masks that they hold."""
     network = begun.model
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if isinstance(t, Tensor)}
-    matched = match(file.content, expected, key, file.name)
+    if is_transformers(network):
+        matched = match_transformers(network, file.content, key, file.name)
+    else:
+        matched = match(file.content, expected, key, file.name)
     filled = fill_(network, matched, allow_missing, file.name)
     masks = _masks(matched, network, file.name)
     masks.apply_(network)

@@ -45,7 +45,7 @@ def read_weights(path: Path) -> WeightFile:
     """
     if path.is_dir():
         found = _weights_in(path)
-        _check_inside(found, path)
+        check_inside(found, path)
         return _read_shards(found) if found.name.endswith(INDEX) else _read_one(found)
     if path.name.endswith(INDEX):
         return _read_shards(path)
@@ -83,7 +83,7 @@ def _load_safetensors(toc: TensorFile) -> Mapping[str, Tensor]:
     try:
         return load_file(toc.path)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise CheckpointError(f"cannot read {toc.path}: {_first_line(error)}; take an intact copy") from error
+        raise CheckpointError(f"cannot read {toc.path}: {first_line(error)}; take an intact copy") from error
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
@@ -95,7 +95,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     except OSError:
         raise
     except Exception as error:
-        raise CheckpointError(f"cannot read {path} as weights: {_first_line(error)}; take an intact copy") from error
+        raise CheckpointError(f"cannot read {path} as weights: {first_line(error)}; take an intact copy") from error
     if isinstance(content, Tensor) or not isinstance(content, Mapping):
         kind = type(content).__name__
         raise CheckpointError(f"{path} holds a {kind}, expected a state dict: torch.save(net.state_dict(), path)")
@@ -122,7 +122,7 @@ def _read_shards(index: Path) -> WeightFile:
     digests = []
     by_shard = _by_shard(index)
     for name in by_shard:
-        _check_inside(index.parent / name, index.parent)
+        check_inside(index.parent / name, index.parent)
     for name, keys in by_shard.items():
         shard = _read_one(index.parent / name)
         lacking = next((key for key in keys if key not in shard.content), None)
@@ -146,7 +146,7 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
         raise FileError(f"cannot read {index}: {(error.strerror or str(error)).lower()}; check the path") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{index} is not an index of shards ({_first_line(error)}); take an intact copy"
+            f"{index} is not an index of shards ({first_line(error)}); take an intact copy"
         ) from error
     for name in found:
         if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
@@ -154,7 +154,7 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _check_inside(file: Path, folder: Path) -> None:
+def check_inside(file: Path, folder: Path) -> None:
     """Refuse a link that leads out of a folder; the cache of the Hugging Face hub links to `blobs` of the same model.
 
     Raises:
@@ -167,5 +167,6 @@ def _check_inside(file: Path, folder: Path) -> None:
         raise FileError(f"{file} is a link that leads out of its folder; copy the file itself there")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, or its kind."""
     return str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__

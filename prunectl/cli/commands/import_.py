@@ -25,7 +25,10 @@ def command(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="The network, by name, or file.py:build.", autocompletion=options.completes("model")),
+        typer.Option(
+            help="The network, by name, or file.py:build  [default: that of a folder]",
+            autocompletion=options.completes("model"),
+        ),
     ] = None,
     model_options: options.ModelOptions = None,
     input_shape: Annotated[
@@ -62,9 +65,10 @@ def command(
 
     Input, normalisation and classes are those of the library's configuration where it has one. No code of FILE runs.
     """
-    if model is None:
+    if model is not None:
+        check("model", model)
+    elif not file.is_dir():
         raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
-    check("model", model)
     path = options.target(output_path, _stem(file), "import", force=force)
 
     from prunectl.checkpoints.checkpoint import write
