@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         diff,
         evaluate,
         explain,
+        from_state_dict,
         hold,
         load,
         prune,
@@ -51,6 +52,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "from_state_dict",
     "hold",
     "load",
     "prune",
@@ -67,6 +69,7 @@ _HOMES = {
     "Masks": "prunectl.masks",
     "Recipe": "prunectl.training.recipe",
     "Scores": "prunectl.scores",
+    "from_state_dict": "prunectl.exchange.imported",
     "hold": "prunectl.training.hold",
     "load": "prunectl.checkpoints.checkpoint",
 }

@@ -14,6 +14,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import mask_path
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
+from prunectl.exchange.imported import from_state_dict
 from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
@@ -41,6 +42,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "from_state_dict",
     "hold",
     "load",
     "prune",

@@ -7,13 +7,18 @@ from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SUFFIXES, Header, read_header
-from prunectl.checkpoints.history import MODULE, HistoryEntry
+from prunectl.checkpoints.history import IMPORT, MODULE
 from prunectl.errors import CheckpointError
 from prunectl.plugins.registry import TABLES
 
 Flag = tuple[str, str | None]
 """An option with its value as text; None for one that takes none."""
 COMMANDS = ("train", "prune", "shrink")
+_BEGINNINGS = {
+    MODULE: "it began with an nn.Module in a Python program",
+    IMPORT: "it imported a file, which no history holds",
+}
+"""What a history can begin with in place of a command, and why it cannot be run again."""
 _RENAMED = {"prune_steps": "steps"}
 _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
@@ -81,8 +86,8 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
     """One entry of a history, read."""
     entry = head.history[i]
     command, options = entry.command, dict(entry.options)
-    if command == MODULE and i == 0:
-        return _module(entry, digest)
+    if command in _BEGINNINGS and i == 0:
+        return _beginning(head, digest)
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
     source, data_flags = _data(head, options.get("data"), first=i == 0)
@@ -107,11 +112,26 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
     )
 
 
-def _module(entry: HistoryEntry, digest: str | None) -> Step:
-    """The start of a history by a module of the user's own."""
-    flags = [(f"--{key}", str(value)) for key, value in entry.options.items()]
-    why = "it began with an nn.Module in a Python program"
-    return Step(MODULE, tuple(flags), None, None, entry.threads, dict(entry.versions), None, digest, not_again=why)
+def _beginning(head: Header, digest: str | None) -> Step:
+    """The start of a history by what no command makes again."""
+    entry = head.history[0]
+    flags = [
+        (f"--{key.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+        for key, value in entry.options.items()
+    ]
+    return Step(
+        entry.command,
+        tuple(flags),
+        None,
+        None,
+        entry.threads,
+        dict(entry.versions),
+        None,
+        digest,
+        dict(entry.result),
+        () if entry.command == MODULE else (("model", head.model.name),),
+        _BEGINNINGS[entry.command],
+    )
 
 
 def _fresh(head: Header) -> list[Flag]:

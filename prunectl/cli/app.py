@@ -6,6 +6,7 @@ from prunectl.cli.commands import (
     diff,
     eval,
     explain,
+    import_,
     inspect,
     log,
     predict,
@@ -21,19 +22,7 @@ from prunectl.cli.program import app, main
 __all__ = ["app", "main"]
 
 for module in (
-    train,
-    prune,
-    shrink,
-    eval,
-    attack,
-    predict,
-    report,
-    sweep,
-    log,
-    diff,
-    rerun,
-    inspect,
-    explain,
-    criteria,
+    *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
+    *(import_,),
 ):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)

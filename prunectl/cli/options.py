@@ -1,5 +1,7 @@
 """The options that several commands share, and how their texts are read."""
 
+import math
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
@@ -8,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.checkpoints.files import append_record, check_target, json_line
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, beside, mask_path
+from prunectl.checkpoints.files import check_target
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, mask_path
 from prunectl.cli import output
 from prunectl.cli.config import configure
-from prunectl.errors import FileError, OptionError
+from prunectl.errors import OptionError
 from prunectl.plugins.registry import names
 
 if TYPE_CHECKING:
@@ -194,6 +196,37 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     return found
 
 
+def image_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read CxHxW; None stays None.
+
+    Raises:
+        OptionError: it is no shape.
+    """
+    if text is None:
+        return None
+    sides = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if sides is None:
+        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
+    return int(sides[1]), int(sides[2]), int(sides[3])
+
+
+def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
+    """Read numbers with commas between them; None stays None.
+
+    Raises:
+        OptionError: one of them is no finite number.
+    """
+    if text is None:
+        return None
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = (math.nan,)
+    if not all(math.isfinite(number) for number in found):
+        raise OptionError(f"{flag} takes numbers like 0.5,0.5,0.5, got '{text}'")
+    return found
+
+
 def fraction(text: str, flag: str) -> float:
     """Read `8/255` or a number.
 
@@ -259,23 +292,3 @@ def fresh_name(model: str, data: str) -> Path:
     """The name that the files of a fresh network begin with, as a checkpoint in the current folder."""
     stem = Path(model.rpartition(":")[2] or model).name
     return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
-
-
-def results_of(checkpoint: Path) -> Path | None:
-    """Where a command notes what it measures; None, which is said, where nothing can be written."""
-    path = beside(checkpoint, ".results.jsonl")
-    try:
-        check_target(path, force=True, otherwise="what is measured is not noted there")
-    except FileError as error:
-        output.say(f"warning: {error}")
-        return None
-    return path
-
-
-def note(path: Path | None, command: str, sha256: str | None, record: dict[str, Any]) -> str:
-    """Append what a command measured to its results file, if it has one, and return the line."""
-    from datetime import UTC, datetime
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    noted = {"command": command, "checkpoint": sha256, "time": now, **record}
-    return json_line(noted) if path is None else append_record(path, noted)

@@ -7,6 +7,7 @@ import typer
 
 from prunectl.cli import attack_run, options, output
 from prunectl.cli.options import completes
+from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import PRESETS, check
 
@@ -117,7 +118,7 @@ def command(
     from prunectl.torchtools.devices import device_named
 
     where = device_named(device)
-    network, results = read(source, where), options.results_of(source)
+    network, results = read(source, where), results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     if corruptions is not None:
         record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
@@ -136,7 +137,7 @@ def command(
             "examples": save_examples,
         }
         record = attack_run.run(network, images, source if results else None, how, resume=resume, force=force)
-    line = options.note(results, "attack", network.sha256, record)
+    line = note(results, "attack", network.sha256, record)
     output.emit(line if as_json else source)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from prunectl.cli import options, output
+from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
 
@@ -36,10 +37,10 @@ def command(
     from prunectl.measuring.evaluate import evaluate
     from prunectl.torchtools.devices import device_named
 
-    network, results = read(source, device_named(device)), options.results_of(source)
+    network, results = read(source, device_named(device)), results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
-    line = options.note(results, "eval", network.sha256, record)
+    line = note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"

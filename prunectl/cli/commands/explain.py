@@ -1,7 +1,6 @@
 """prunectl explain."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,25 +58,13 @@ def command(
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size, keep or ())
+        told = _fresh(
+            model, model_options, options.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
+        )
     if as_json:
         output.emit(json.dumps(told))
     else:
         output.emit("\n".join(_page(told)))
-
-
-def _shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read CxHxW.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if text is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
-    return int(sides[1]), int(sides[2]), int(sides[3])
 
 
 def _fresh(
