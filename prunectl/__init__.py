@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         diff,
         evaluate,
         explain,
+        export,
         hold,
         load,
         prune,
@@ -49,6 +50,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "export",
     "hold",
     "load",
     "prune",
@@ -65,6 +67,7 @@ _HOMES = {
     "Masks": "prunectl.masks",
     "Recipe": "prunectl.training.recipe",
     "Scores": "prunectl.scores",
+    "export": "prunectl.exchange.export",
     "hold": "prunectl.training.hold",
     "load": "prunectl.checkpoints.checkpoint",
 }

@@ -6,6 +6,7 @@ from prunectl.cli.commands import (
     diff,
     eval,
     explain,
+    export,
     inspect,
     log,
     prune,
@@ -19,5 +20,5 @@ from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
-for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, criteria):
+for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, export, criteria):
     app.command(module.__name__.rpartition(".")[2])(module.command)

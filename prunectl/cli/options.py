@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import append_record, check_target, json_line
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, beside, mask_path
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, beside, checkpoint_file, mask_path
 from prunectl.cli import output
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import names
@@ -173,7 +173,7 @@ def given(ctx: typer.Context, names: Collection[str]) -> str | None:
 
 
 def checkpoint_path(argument: str | None) -> Path:
-    """The checkpoint that a command was given: a path, or the first line of stdin.
+    """The checkpoint that a command was given: a path, or the first line of stdin; of a folder, the file in it.
 
     Raises:
         OptionError: none was given, or stdin was empty.
@@ -181,7 +181,7 @@ def checkpoint_path(argument: str | None) -> Path:
     if argument == "":
         raise OptionError("CHECKPOINT is empty; give a NAME.safetensors, or pipe a path in")
     if argument not in (None, "-"):
-        return Path(str(argument))
+        return checkpoint_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
         raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
     try:
@@ -192,7 +192,7 @@ def checkpoint_path(argument: str | None) -> Path:
         raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
     if not line:
         raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
-    return Path(line)
+    return checkpoint_file(Path(line))
 
 
 def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
