@@ -1,4 +1,4 @@
-"""The public API: what the commands do, as functions. They print nothing, and none but `save` writes a file."""
+"""The public API: what the commands do, as functions. They print nothing; only `save` and `export` write files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import mask_path
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
+from prunectl.exchange.export import export
 from prunectl.exchange.imported import from_state_dict
 from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
@@ -42,6 +43,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "export",
     "from_state_dict",
     "hold",
     "load",

@@ -119,12 +119,12 @@ def load(
 
 
 def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:
-    """Read a checkpoint and its mask file; `model` is as in `load`.
+    """Read a checkpoint and its mask file, or an exported folder; `model` is as in `load`.
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
     """
-    device = device or torch.device("cpu")
+    device, path = device or torch.device("cpu"), header.checkpoint_file(path)
     head, _ = header.read_header(path)
     builder = None if model is None else builder_of(model, head.model)
     if builder is None:
@@ -226,8 +226,10 @@ def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
     return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")
 
 
-def write(checkpoint: Checkpoint, path: Path) -> None:
+def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes.
+
+    `metadata` are further texts for the file's own metadata.
 
     Raises:
         FileError: it cannot be written; earlier files at that place stay whole.
@@ -241,9 +243,10 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     pair = digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}})[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
     mask_head = json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)
+    data = save(state, {header.KEY: _header_text(checkpoint, pair, path)})
     files.write_pair(
         path,
-        save(state, {header.KEY: _header_text(checkpoint, pair, path)}),
+        files.with_metadata(data, metadata) if metadata else data,
         header.mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,

@@ -96,6 +96,19 @@ def pending_sidecar(sidecar: Path, pair: str) -> Path:
     return sidecar.with_name(f"{sidecar.name}.{pair}")
 
 
+def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file with these texts added to its metadata, in the order of their keys.
+
+    The library itself orders several texts at random.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(data[8:start])
+    texts = {**head.pop("__metadata__", {}), **metadata}
+    text = json.dumps({"__metadata__": dict(sorted(texts.items())), **head}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[start:]
+
+
 def append_record(path: Path, record: Mapping[str, Any]) -> str:
     """Append one JSON record to a log, and return its line.
 

@@ -19,6 +19,8 @@ MASK_SUFFIX = ".mask.safetensors"
 SUFFIXES = (".safetensors", ".st")
 SIDECARS = (".mask", ".resume", ".examples", ".scores")
 """Files beside a checkpoint that end as one does."""
+FOLDER_FILE, FOLDER_CONFIG = "model.safetensors", "config.json"
+"""The weights of a folder that `export` writes, and the file that holds a copy of their header under `KEY`."""
 
 
 @dataclass(frozen=True)
@@ -168,22 +170,38 @@ def read_toc(path: Path) -> TensorFile:
 
 
 def read_header(path: Path) -> tuple[Header, TensorFile]:
-    """Read the header of a checkpoint without its tensors.
+    """Read the header of a checkpoint, a file or an exported folder, without its tensors.
 
     Raises:
         FileError, CheckpointError: as `read_toc`, or the file has no prunectl header.
     """
+    path = checkpoint_file(path)
     toc = read_toc(path)
-    if KEY not in toc.metadata:
+    text = toc.metadata.get(KEY) or _header_beside(path)
+    if text is None:
         raise CheckpointError(
             f"{path} has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
         )
-    text = toc.metadata[KEY]
     if text.startswith('{"training":'):
         raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
     if '"model"' not in text and '"shapes"' in text:
         raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
     return Header.from_json(text, path), toc
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file that holds a checkpoint's tensors: that of an exported folder, any other path as it is."""
+    return path / FOLDER_FILE if (path / FOLDER_FILE).is_file() else path
+
+
+def _header_beside(path: Path) -> str | None:
+    """The header in the `config.json` of a folder: other programs that write the weights anew drop that in the file."""
+    if path.name != FOLDER_FILE:
+        return None
+    try:
+        return json.dumps(json.loads((path.parent / FOLDER_CONFIG).read_text(encoding="utf-8"))[KEY])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def mask_path(path: Path) -> Path:

@@ -67,11 +67,20 @@ def lineage(path: Path) -> list[Step]:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
     head, _ = read_header(path)
-    made = [*(entry.parent for entry in head.history[1:]), sha256(path)]
+    return steps_of(head, sha256(path), str(path))
+
+
+def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
+    """The commands in the history of a header, oldest first; `digest` is the sha256 of the file that holds it.
+
+    Raises:
+        CheckpointError: the history holds what no command of prunectl takes.
+    """
+    made = [*(entry.parent for entry in head.history[1:]), digest]
     try:
-        return [_step(head, i, digest) for i, digest in enumerate(made[: len(head.history)])]
+        return [_step(head, i, each) for i, each in enumerate(made[: len(head.history)])]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a history that does not read ({error}); take an intact copy") from error
+        raise CheckpointError(f"{where} has a history that does not read ({error}); take an intact copy") from error
 
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:

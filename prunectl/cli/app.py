@@ -6,6 +6,7 @@ from prunectl.cli.commands import (
     diff,
     eval,
     explain,
+    export,
     import_,
     inspect,
     log,
@@ -23,6 +24,6 @@ __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_,),
+    *(import_, export),
 ):
     app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, mask_path
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
 from prunectl.cli import output
 from prunectl.cli.config import configure
 from prunectl.errors import OptionError
@@ -159,7 +159,7 @@ def given(ctx: typer.Context, names: Collection[str]) -> str | None:
 
 
 def checkpoint_path(argument: str | None) -> Path:
-    """The checkpoint that a command was given: a path, or the first line of stdin.
+    """The checkpoint that a command was given: a path, or the first line of stdin; of a folder, the file in it.
 
     Raises:
         OptionError: none was given, or stdin was empty.
@@ -167,7 +167,7 @@ def checkpoint_path(argument: str | None) -> Path:
     if argument == "":
         raise OptionError("CHECKPOINT is empty; give a NAME.safetensors, or pipe a path in")
     if argument not in (None, "-"):
-        return Path(str(argument))
+        return checkpoint_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
         raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
     try:
@@ -178,7 +178,7 @@ def checkpoint_path(argument: str | None) -> Path:
         raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
     if not line:
         raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
-    return Path(line)
+    return checkpoint_file(Path(line))
 
 
 def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:

@@ -30,14 +30,14 @@ def network(name: str) -> Builder:
         if input_shape[0] != 3:
             size = "x".join(map(str, input_shape))
             raise DataError(f"{full} takes images of 3 channels, got {size} (CxHxW); take another network, as resnet18")
-        keywords = {**_defaults(name, input_shape), **options}
+        keywords = {**defaults(name, input_shape), **options}
         make = partial(models.get_model, name, weights=None, num_classes=classes, **keywords)
         return build(full, make, input_shape, classes)
 
     return builder
 
 
-def _defaults(name: str, input_shape: tuple[int, int, int]) -> dict[str, Any]:
+def defaults(name: str, input_shape: tuple[int, int, int]) -> dict[str, Any]:
     """What a network must know of the images; no auxiliary logits, which training does not read."""
     _, height, width = input_shape
     if name.startswith("vit_"):

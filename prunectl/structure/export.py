@@ -101,12 +101,12 @@ def _images(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
 
 def _exported(model: nn.Module, images: Tensor, any_batch: bool) -> ExportedProgram:
     sizes = ({0: Dim.AUTO},) if any_batch else None
-    with _quietly(), slow_attention():
+    with quietly(), slow_attention():
         return torch.export.export(model, (images,), dynamic_shapes=sizes, strict=False)
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without torch's warnings about what a tracer sees in networks of others, and without the graphs it prints."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -1,0 +1,68 @@
+"""prunectl export."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunectl.checkpoints.header import beside
+from prunectl.cli import options, output
+
+
+def command(
+    checkpoint: options.CheckpointArgument = None,
+    output_path: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", help="NAME.onnx, NAME.pt2, NAME.py or FOLDER/  [default: CHECKPOINT's name .onnx]"
+        ),
+    ] = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Take pixels in [0, 1], with the normalisation inside (.onnx, .pt2).")
+    ] = False,
+    softmax: Annotated[bool, typer.Option("--softmax", help="Return probabilities, not logits (.onnx, .pt2).")] = False,
+    fuse: Annotated[
+        bool, typer.Option("--fuse", help="Fold BatchNorms into the layers before them, with a proof (.onnx, .pt2).")
+    ] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in float16 inside (.onnx).")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise, calibrated on 256 training images; measures both (.onnx).")
+    ] = False,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
+    config: options.Config = None,
+) -> None:
+    """Write a network for use without prunectl: ONNX, a torch.export program, a Hugging Face folder, or a loader.
+
+    The result is run beside the network first: where outputs differ, nothing is written and the exit code is 1.
+    """
+    source = options.checkpoint_path(checkpoint)
+    target = output_path or str(beside(source, ".onnx"))
+
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.cli.start import images_for
+    from prunectl.exchange.export import check_options, check_target, export, kind_of
+
+    kind = kind_of(target)
+    check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
+    check_target(Path(target), kind, source, force=force)
+    images = images_for(read(source), data, data_dir) if int8 else None
+    made = export(source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force)
+    output.say(f"export: {output.counted(made.bytes)}B of {kind}")
+    if made.difference is not None:
+        output.say(f"check: differs from the network by {made.difference:.1e} of the largest output")
+    if made.fused:
+        output.say(
+            f"fuse: {output.many(made.fused, 'BatchNorm')} folded; proof: largest relative difference "
+            f"{made.proof['float64']:.1e} in float64, {made.proof['float32']:.1e} in float32"
+        )
+    if made.accuracy:
+        output.say(
+            f"int8: accuracy {output.percent(made.accuracy['int8'])}, in float32 "
+            f"{output.percent(made.accuracy['float32'])}, on the test images"
+        )
+    output.emit(json.dumps({**asdict(made), "path": str(made.path)}) if as_json else target)

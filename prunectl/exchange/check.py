@@ -1,0 +1,59 @@
+"""The check of an exported file: it is run beside the network before it takes its name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import ProofError
+from prunectl.structure.surgery.proof import DrawImages
+
+BATCHES = (1, 7)
+"""One image, and a number of them that no tracer has seen."""
+
+
+def worst_difference(
+    expected: nn.Module, run: Callable[[Tensor], Tensor], shape: tuple[int, int, int], draw: DrawImages
+) -> float:
+    """The largest difference of outputs relative to the largest output, over batches of 1 and 7 random images.
+
+    Raises:
+        ProofError: what was exported fails on one of them.
+    """
+    generator, worst = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64)
+    for size in BATCHES:
+        images = draw((size, *shape), generator)
+        with torch.no_grad():
+            outputs = expected(images).double()
+        try:
+            found = run(images).double()
+        except Exception as error:  # runtimes raise errors of any type
+            what = first_line(error)
+            raise ProofError(f"the exported network fails on a batch of {size}: {what}; nothing was written") from error
+        if found.shape != outputs.shape:
+            raise ProofError(
+                f"the exported network returns {tuple(found.shape)} for a batch of {size}, expected "
+                f"{tuple(outputs.shape)}; nothing was written"
+            )
+        scale = outputs.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+        worst = torch.maximum(worst, (outputs - found).abs().max() / scale)  # nan stays
+    return float(worst)
+
+
+def check_close(found: float, allowed: float, what: str) -> None:
+    """Refuse a difference above what is allowed.
+
+    Raises:
+        ProofError: it is, or it is not a number.
+    """
+    if not found <= allowed:
+        raise ProofError(
+            f"{what} differs from the network by {found:.2g} of the largest output, allowed is {allowed:.0e}; "
+            "nothing was written"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line of at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,124 @@
+"""export: write a checkpoint for those who have no prunectl, checked before the file takes its name."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from prunectl.checkpoints import files
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.data.images import ImageData
+from prunectl.errors import OptionError
+from prunectl.exchange.folder import check_folder, write_folder
+from prunectl.exchange.loader_py import check_loader, write_loader
+from prunectl.exchange.onnx import check_installed
+from prunectl.exchange.programs import Use, program
+from prunectl.models.given import read_network
+
+FORMATS = "NAME.onnx, NAME.pt2, NAME.py or FOLDER/"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how it compares with the network.
+
+    `difference` is the largest one on random images, relative to the largest output; None for int8, where `accuracy`
+    holds those of "float32" and "int8" on the test images.
+    `fused` counts BatchNorms that were folded, with their `proof`: relative differences by type.
+    """
+
+    path: Path
+    kind: str
+    bytes: int
+    difference: float | None = None
+    fused: int = 0
+    proof: Mapping[str, float] = field(default_factory=dict)
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+
+
+def export(
+    checkpoint: Checkpoint | str | Path,
+    path: str | Path,
+    *,
+    pixels: bool = False,
+    softmax: bool = False,
+    fuse: bool = False,
+    fp16: bool = False,
+    int8: ImageData | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a network for use without prunectl: NAME.onnx, NAME.pt2, NAME.py beside NAME.safetensors, or a folder.
+
+    It computes what `load` of the checkpoint computes on normalised images (B, C, H, W). The first two can also take
+    `pixels` in [0, 1], return `softmax` probabilities and `fuse` BatchNorms into the layers before them. An ONNX file
+    can compute in `fp16`, or in `int8`, calibrated on the training images of the dataset given.
+
+    Raises:
+        OptionError: another kind of file, an option that does not go with it, or a package that is missing.
+        FileError: it is there already and `force` is not given, or it cannot be written.
+        StructureError: the network cannot be traced, or the format cannot hold it.
+        ProofError: what was made does not compute the same; nothing is written.
+    """
+    kind, target = kind_of(path), Path(path)
+    check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8 is not None)
+    source = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    check_target(target, kind, source, force=force)
+    network = read_network(checkpoint).to(torch.device("cpu"))
+    network = replace(network, model=copy.deepcopy(network.model).eval())
+    if kind == "folder":
+        return Exported(target, kind, *write_folder(network, target, source))
+    if kind == "py":
+        return Exported(target, kind, *write_loader(network, target, source))
+    if int8 is not None:
+        int8.check_fits(network.spec.input, network.spec.classes, network.spec.name)
+    made = program(network, kind, Use(pixels, softmax, fuse, fp16, int8))
+    files.write(target, made.data)
+    return Exported(target, kind, len(made.data), made.difference, made.fused, made.proof, made.accuracy)
+
+
+def kind_of(path: str | Path) -> str:
+    """Which kind of file a path names: "onnx", "pt2", "py" or "folder".
+
+    Raises:
+        OptionError: none of them.
+    """
+    suffix = Path(path).suffix
+    if str(path).endswith("/") or Path(path).is_dir() or not suffix:
+        return "folder"
+    if suffix not in (".onnx", ".pt2", ".py"):
+        raise OptionError(f"expected {FORMATS}, got {path}")
+    return suffix.removeprefix(".")
+
+
+def check_options(kind: str, *, pixels: bool, softmax: bool, fuse: bool, fp16: bool, int8: bool) -> None:
+    """Refuse options that do not go with a kind of file, before any work is done.
+
+    Raises:
+        OptionError: naming the first of them, or what has to be installed.
+    """
+    asked = {"pixels": pixels, "softmax": softmax, "fuse": fuse, "fp16": fp16, "int8": int8}
+    fit = {"onnx": tuple(asked), "pt2": ("pixels", "softmax", "fuse")}.get(kind, ())
+    wrong = next((name for name, given in asked.items() if given and name not in fit), None)
+    if wrong is not None:
+        takes = "NAME.onnx" if wrong in ("fp16", "int8") else "NAME.onnx and NAME.pt2"
+        raise OptionError(f"`{wrong}` is for {takes}; leave it out, or choose such an output")
+    if fp16 and int8:
+        raise OptionError("give `fp16` or `int8`, not both")
+    if kind == "onnx":
+        check_installed()
+
+
+def check_target(target: Path, kind: str, source: Path | None, *, force: bool) -> None:
+    """Refuse a target that must not be written, before any work is done.
+
+    Raises:
+        FileError: it is there already and `force` is False, or it cannot be written.
+    """
+    if kind == "folder":
+        check_folder(target, force=force)
+    elif kind == "py":
+        check_loader(target, source, force=force)
+    else:
+        files.check_target(target, force=force)

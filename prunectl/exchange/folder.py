@@ -1,0 +1,183 @@
+"""A Hugging Face folder: weights, how to build and use the network, and a model card."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints import files
+from prunectl.checkpoints.checkpoint import Checkpoint, read, to_header, write
+from prunectl.checkpoints.header import FOLDER_CONFIG, FOLDER_FILE, KEY, Header, read_header
+from prunectl.errors import FileError, StructureError
+from prunectl.exchange.card import card
+from prunectl.exchange.check import check_close, worst_difference
+from prunectl.exchange.loader_py import loader_source
+from prunectl.exchange.metadata import metadata
+from prunectl.exchange.pt2 import pt2_bytes
+from prunectl.plugins.registry import LIBRARIES
+from prunectl.structure.surgery.proof import drawn_for
+
+ALLOWED = 1e-5
+RUNS_ALONE = ("model.py", "model.pt2")
+"""Files of which a folder holds one, so that the network loads without prunectl."""
+PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+"""Pillow's numbers of the interpolations, which preprocessor_config.json holds."""
+
+
+def read_folder(path: Path) -> Checkpoint:
+    """Read a folder that `write_folder` wrote, or one whose weights another program wrote anew.
+
+    Raises:
+        FileError, CheckpointError: as `read`.
+    """
+    return read(path / FOLDER_FILE)
+
+
+def check_folder(path: Path, *, force: bool) -> None:
+    """Refuse a folder that cannot or must not be written.
+
+    Raises:
+        FileError: it holds files and `force` is False, it holds files of others, or its parent cannot be written.
+    """
+    if not path.is_dir():
+        files.check_target(path, force=False)
+        return
+    if any(path.iterdir()):
+        if not _is_ours(path):
+            raise FileError(f"cannot write {path}: the folder holds other files; choose another output with -o")
+        if not force:
+            raise FileError(f"{path} exists; choose another output with -o, or replace it with --force")
+    files.check_target(path / FOLDER_CONFIG, force=True)
+
+
+def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tuple[int, float]:
+    """Write the folder in one step, or into an earlier one file by file; its bytes, and the difference when read back.
+
+    `source` is the checkpoint's file, beside which results lie.
+
+    Raises:
+        FileError: it cannot be written; nothing is left.
+        ProofError: the network that is read back computes something else.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    contents = _contents(checkpoint, path, source)
+    try:
+        temporary.mkdir()
+        found = _fill(checkpoint, temporary, contents)
+        if path.is_dir() and any(path.iterdir()):
+            _fill(checkpoint, path, contents)
+            for name in {*RUNS_ALONE} - contents.keys():
+                (path / name).unlink(missing_ok=True)
+        else:
+            temporary.replace(path)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file()), found
+
+
+def _fill(checkpoint: Checkpoint, folder: Path, contents: Mapping[str, bytes]) -> float:
+    """Write every file of the folder, read the network back and compare it."""
+    weights = folder / FOLDER_FILE
+    write(checkpoint, weights, {"format": "pt"})
+    for name, data in contents.items():
+        files.write(folder / name, data)
+    again = read(weights, model=checkpoint.dense_network).model.eval()
+    draw = drawn_for(checkpoint.model, checkpoint.spec.input, checkpoint.preprocessing)
+    found = worst_difference(checkpoint.model, again, checkpoint.spec.input, draw)
+    check_close(found, ALLOWED, "the network that the folder holds")
+    return found
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        read_header(path)
+    except FileError:
+        return False
+    return True
+
+
+def _contents(checkpoint: Checkpoint, path: Path, source: Path | None) -> dict[str, bytes]:
+    """The files beside the weights."""
+    head, alone = to_header(checkpoint, None), _runs_alone(checkpoint, path)
+    texts = {
+        FOLDER_CONFIG: _json(config(checkpoint, head)),
+        "preprocessor_config.json": _json(preprocessor(head)),
+        "README.md": card(checkpoint, head, path.name, source, next(iter(alone), None)),
+    }
+    return {**{name: text.encode() for name, text in texts.items()}, **alone}
+
+
+def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
+    """The file that loads the network without prunectl: a loader for a network of a library, else a program, or none.
+
+    A file of the user's own stays where it is, so that a loader would not find it from another machine.
+    """
+    loader, program = RUNS_ALONE
+    try:
+        if checkpoint.spec.name.partition("/")[0] in LIBRARIES["model"]:
+            return {loader: loader_source(checkpoint, path / loader).encode()}
+    except StructureError:
+        pass
+    try:
+        told = metadata(checkpoint, pixels=False, softmax=False)
+        return {program: pt2_bytes(checkpoint.model, checkpoint.spec.input, told)}
+    except StructureError:
+        return {}
+
+
+def config(checkpoint: Checkpoint, head: Header) -> dict[str, Any]:
+    """What config.json holds: the architecture, the classes, and our header under "prunectl"."""
+    names = checkpoint.names or tuple(str(i) for i in range(head.model.classes))
+    library, _, short = head.model.name.rpartition("/")
+    found = {
+        "architectures": [short or head.model.name],
+        "architecture": short,
+        "num_classes": head.model.classes,
+        "id2label": {str(i): label for i, label in enumerate(names)},
+        "label2id": {label: i for i, label in enumerate(names)},
+        KEY: json.loads(head.to_json()),
+    }
+    if library == "timm":
+        found |= _for_timm(head)
+    return found
+
+
+def _for_timm(head: Header) -> dict[str, Any]:
+    """What timm reads: `timm.create_model("local-dir:FOLDER", pretrained=True)`, for a network that was not shrunk."""
+    rule = head.resize
+    use = {
+        "input_size": list(head.model.input),
+        "mean": list(head.mean),
+        "std": list(head.std),
+        **({} if rule is None else {"crop_pct": rule.crop, "interpolation": rule.interpolation}),
+        **({"label_names": list(head.names)} if head.names else {}),
+        "num_classes": head.model.classes,
+    }
+    return {"pretrained_cfg": use, "model_args": dict(head.model.options)}
+
+
+def preprocessor(head: Header) -> dict[str, Any]:
+    """What preprocessor_config.json holds; CLIP's processor is the one that does just these steps."""
+    rule, (_, height, width) = head.resize, head.model.input
+    found: dict[str, Any] = {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": head.model.input[0] == 3}
+    if rule is None:
+        found |= {"do_resize": True, "size": {"height": height, "width": width}, "do_center_crop": False}
+    else:
+        found |= {
+            "do_resize": True,
+            "size": {"shortest_edge": round(rule.size / rule.crop)},
+            "resample": PILLOW[rule.interpolation],
+            "do_center_crop": True,
+            "crop_size": {"height": rule.size, "width": rule.size},
+        }
+    scale = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+    return {**found, **scale, "image_mean": list(head.mean), "image_std": list(head.std)}
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2) + "\n"

@@ -1,0 +1,44 @@
+"""What an exported file says of itself: how it is used and where it comes from."""
+
+import json
+from dataclasses import asdict
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.version import __version__
+
+
+def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str, str]:
+    """Texts by key; lists and tables are JSON.
+
+    `input` is "pixels" in [0, 1] or "input" normalised with `mean` and `std`, `output` "logits" or "probabilities";
+    `names` are those of the classes, `resize` is how image files become the input, `history` the commands, and `sha256`
+    that of the checkpoint's file. What is not known is left out.
+    """
+    weights = checkpoint.masks.kept(checkpoint.model)
+    found = {
+        "model": checkpoint.spec.name,
+        "input": input_name(pixels=pixels),
+        "output": output_name(softmax=softmax),
+        "mean": json.dumps(checkpoint.preprocessing.mean),
+        "std": json.dumps(checkpoint.preprocessing.std),
+        "weight_sparsity": repr(1 - weights / checkpoint.dense.weights),
+        "history": json.dumps([entry.to_json() for entry in checkpoint.history]),
+        "prunectl": __version__,
+    }
+    if checkpoint.names:
+        found["names"] = json.dumps(checkpoint.names)
+    if checkpoint.resize is not None:
+        found["resize"] = json.dumps(asdict(checkpoint.resize))
+    if checkpoint.sha256 is not None:
+        found["sha256"] = checkpoint.sha256
+    return found
+
+
+def input_name(*, pixels: bool) -> str:
+    """What the input of an exported network is called."""
+    return "pixels" if pixels else "input"
+
+
+def output_name(*, softmax: bool) -> str:
+    """What the output of an exported network is called."""
+    return "probabilities" if softmax else "logits"

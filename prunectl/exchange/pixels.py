@@ -1,0 +1,35 @@
+"""A network with what surrounds it in use: pixels are normalised before it, logits become probabilities after it."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.data.images import Preprocessing
+from prunectl.structure.surgery.proof import like_images
+
+
+class Deployed(nn.Module):
+    """Takes float32 images and returns float32, whatever type `network` computes in.
+
+    With `preprocessing` the images are pixels in [0, 1], else they are normalised already. `softmax` returns
+    probabilities in place of logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False
+    ) -> None:
+        super().__init__()
+        self.network, self.softmax, self.normalises = network, softmax, preprocessing is not None
+        self.dtype = like_images(network).dtype
+        for name in ("mean", "std") if preprocessing is not None else ():
+            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
+            self.register_buffer(name, values.view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, classes)."""
+        if self.normalises:
+            images = (images - self.mean) / self.std
+        logits: Tensor = self.network(images.to(self.dtype)).float()
+        return logits.softmax(1) if self.softmax else logits

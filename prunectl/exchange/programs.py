@@ -1,0 +1,108 @@
+"""NAME.onnx and NAME.pt2: programs that need no code of the network, with what surrounds it in use."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.data.images import ImageData
+from prunectl.exchange.check import check_close, worst_difference
+from prunectl.exchange.fuse import fused
+from prunectl.exchange.int8 import accuracy, quantised
+from prunectl.exchange.metadata import input_name, metadata, output_name
+from prunectl.exchange.onnx import Session, onnx_bytes
+from prunectl.exchange.pixels import Deployed
+from prunectl.exchange.pt2 import Loaded, pt2_bytes
+from prunectl.structure.surgery.proof import drawn_for, like_images
+
+ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}
+"""Largest difference to the network in PyTorch, relative to the largest output."""
+ALLOWED_FP16 = 2e-2
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a program is used: it takes `pixels` in [0, 1] or normalised images, returns `softmax` or logits."""
+
+    pixels: bool = False
+    softmax: bool = False
+    fuse: bool = False
+    fp16: bool = False
+    int8: ImageData | None = None
+    """Images to calibrate and test on."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The bytes of a file, and how it compares with the network; see `export.Exported`."""
+
+    data: bytes
+    difference: float | None
+    fused: int = 0
+    proof: Mapping[str, float] = field(default_factory=dict)
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+
+
+def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
+    """Make the file of a kind, "onnx" or "pt2", of a network on the cpu in eval mode, and check it.
+
+    Raises:
+        OptionError: there is no BatchNorm to fold.
+        StructureError: the network cannot be traced, or the format cannot hold it.
+        ProofError: the program does not compute what the network computes.
+    """
+    shape, network = checkpoint.spec.input, checkpoint.model
+    draw = drawn_for(network, shape, checkpoint.preprocessing)
+    count, proof = 0, dict[str, float]()
+    expected = _deployed(checkpoint, network, use)
+    if use.fuse:
+        network, count, proof = fused(network, shape, draw)
+    if use.fp16:
+        network = copy.deepcopy(network).half()
+    made = _deployed(checkpoint, network, use)
+    data, run = _written(checkpoint, made, kind, use)
+    found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
+    check_close(found, ALLOWED_FP16 if use.fp16 else ALLOWED[kind], f"the {kind} file")
+    if use.int8 is None:
+        return Program(data, found, count, proof)
+
+    def prepare(pixels: Tensor) -> Tensor:
+        return pixels.float() / 255 if use.pixels else checkpoint.preprocessing(pixels)
+
+    small = quantised(data, _names(use)[0], use.int8.train, prepare)
+    accuracies = {
+        "float32": accuracy(run, use.int8.test, prepare),
+        "int8": accuracy(Session(small), use.int8.test, prepare),
+    }
+    return Program(small, None, count, proof, accuracies)
+
+
+def _deployed(checkpoint: Checkpoint, network: nn.Module, use: Use) -> nn.Module:
+    """The network with what surrounds it; the network alone where that is nothing."""
+    if not use.pixels and not use.softmax and like_images(network).dtype == torch.float32:
+        return network
+    return Deployed(network, checkpoint.preprocessing if use.pixels else None, softmax=use.softmax)
+
+
+def _written(
+    checkpoint: Checkpoint, network: nn.Module, kind: str, use: Use
+) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    """The bytes of the file, and a function that runs them."""
+    shape, told = checkpoint.spec.input, metadata(checkpoint, pixels=use.pixels, softmax=use.softmax)
+    if kind == "pt2":
+        data = pt2_bytes(network, shape, told)
+        return data, Loaded(data)
+    data = onnx_bytes(network, shape, names=_names(use), metadata=told)
+    return data, Session(data)
+
+
+def _names(use: Use) -> tuple[str, str]:
+    return input_name(pixels=use.pixels), output_name(softmax=use.softmax)
+
+
+def _pixels(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Random pixels in [0, 1]."""
+    return torch.rand(shape, generator=generator)

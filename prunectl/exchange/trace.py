@@ -1,0 +1,37 @@
+"""A network as a torch.export program for batches of any size."""
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from prunectl.errors import StructureError
+from prunectl.exchange.check import first_line
+from prunectl.structure.export import quietly
+from prunectl.structure.surgery.proof import like_images
+
+TRACED = 2
+"""Images in the batch that is traced: torch takes a batch of one for a constant."""
+
+
+def program_of(network: nn.Module, shape: tuple[int, int, int]) -> ExportedProgram:
+    """Trace a network in eval mode, which takes images (B, C, H, W) of the type of its parameters.
+
+    Lines of source and paths of this machine, which torch notes on every operation, are left out.
+
+    Raises:
+        StructureError: torch cannot trace it for batches of any size.
+    """
+    images = torch.zeros(TRACED, *shape, dtype=like_images(network).dtype)
+    try:
+        with quietly(), torch.no_grad():
+            network(images)  # buffers that the first forward makes must be there before it is traced
+            program = torch.export.export(network, (images,), dynamic_shapes=({0: Dim("batch")},), strict=False)
+    except Exception as error:  # the network's own code runs under the tracer, and may raise anything
+        raise StructureError(
+            f"the network cannot be exported for batches of any size: {first_line(error)}; "
+            "look for a batch size that its code fixes, or export a folder"
+        ) from error
+    for module in program.graph_module.modules():
+        for node in getattr(module, "graph", torch.fx.Graph()).nodes:
+            node.meta.pop("stack_trace", None)
+    return program
