@@ -1,7 +1,6 @@
 """prunectl explain."""
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,25 +56,11 @@ def command(
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size)
+        told = _fresh(model, model_options, options.image_shape(input_shape), classes, data, data_dir, image_size)
     if as_json:
         output.emit(json.dumps(told))
     else:
         output.emit("\n".join(_page(told)))
-
-
-def _shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read CxHxW.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if text is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
-    return int(sides[1]), int(sides[2]), int(sides[3])
 
 
 def _fresh(
@@ -90,10 +75,11 @@ def _fresh(
     """Explain a network that is built for a shape, or for the images of a dataset."""
     from prunectl.checkpoints.build import build
     from prunectl.checkpoints.header import ModelSpec
+    from prunectl.cli.start import fresh_images
     from prunectl.measuring.explain import explain_network
 
     if shape is None:
-        images = options.open_data(data or "digits", data_dir, image_size=image_size)
+        images = fresh_images(model, data or "digits", data_dir, image_size=image_size)
         shape, classes = images.shape, len(images.classes)
     network = build(ModelSpec(model, shape, classes, options.pairs(model_options, "-M")))
     return {"model": model, "input": list(shape), **explain_network(network, shape)}

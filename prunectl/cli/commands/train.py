@@ -10,7 +10,7 @@ from prunectl.cli import options, train_resume, train_run
 from prunectl.cli import tensorboard as board
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
-from prunectl.cli.start import begins_at, start
+from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -38,6 +38,8 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
@@ -180,8 +182,11 @@ def command(
     for kind, name in named.items():
         if name is not None:
             check(kind, name)
+    check_input(input_shape, classes, model, data)
+    if input_shape is not None and data is None and (epochs or criterion is not None):
+        raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    source = begins_at(checkpoint, model, model_options, data)
+    source = begins_at(checkpoint, model, model_options, data or input_shape)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         train_run.refuse_over_paused(path)
@@ -243,6 +248,8 @@ def command(
         model=model,
         model_options=options.pairs(model_options, "-M"),
         data=data,
+        shape=options.image_shape(input_shape),
+        classes=classes,
         data_dir=data_dir,
         data_options=data_options,
         device=where,
