@@ -99,8 +99,11 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
         return _beginning(head, digest)
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
-    source, data_flags = _data(head, options.get("data"), first=i == 0)
+    blank = head.history[0].command != MODULE and all(earlier.data is None for earlier in head.history[:i])
+    source, data_flags = _data(head, options.get("data"), first=blank)
     start = _fresh(head) if i == 0 else []
+    if i == 0 and source is None:
+        data_flags = [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     named = {
         **({"model": head.model.name} if i == 0 else {}),
         **({"data": source} if source else {}),
@@ -151,7 +154,7 @@ def _fresh(head: Header) -> list[Flag]:
 def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:
     """What names the images of a step, and the options that lead to them."""
     if described is None:
-        return (head.data, [("--data", head.data)]) if first else (None, [])
+        return None, []
     name = described["name"]
     source = described.get("source") or (name if name in TABLES["data"] else head.data)
     height, width = head.model.input[1:]

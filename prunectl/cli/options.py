@@ -1,7 +1,5 @@
 """The options that several commands share, and how their texts are read."""
 
-import math
-import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
@@ -65,6 +63,18 @@ Data = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="CxHxW", help="Build --model for images of this shape, 3x224x224, that no --data brings."
+    ),
+]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
+    ),
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
 Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
@@ -179,65 +189,6 @@ def checkpoint_path(argument: str | None) -> Path:
     if not line:
         raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
     return checkpoint_file(Path(line))
-
-
-def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
-    """Read `KEY=VALUE` texts.
-
-    Raises:
-        OptionError: a text without '='.
-    """
-    found = {}
-    for text in texts or []:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise OptionError(f"{flag} takes KEY=VALUE, got '{text}'")
-        found[key] = value
-    return found
-
-
-def image_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read CxHxW; None stays None.
-
-    Raises:
-        OptionError: it is no shape.
-    """
-    if text is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x([1-9]\d{0,5})", text)
-    if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
-    return int(sides[1]), int(sides[2]), int(sides[3])
-
-
-def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
-    """Read numbers with commas between them; None stays None.
-
-    Raises:
-        OptionError: one of them is no finite number.
-    """
-    if text is None:
-        return None
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = (math.nan,)
-    if not all(math.isfinite(number) for number in found):
-        raise OptionError(f"{flag} takes numbers like 0.5,0.5,0.5, got '{text}'")
-    return found
-
-
-def fraction(text: str, flag: str) -> float:
-    """Read `8/255` or a number.
-
-    Raises:
-        OptionError: it is neither.
-    """
-    above, _, below = text.partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
 
 
 def open_data(

@@ -185,6 +185,13 @@ class ImageData:
         return replace(self, train=train, changes=(*self.changes, ("random_labels", True)))
 
 
+def no_images(shape: tuple[int, int, int], classes: int) -> ImageData:
+    """What a network is made for where no dataset is named: a shape (C, H, W) and classes, without images."""
+    empty = Images(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
+    return ImageData("", empty, empty, tuple(map(str, range(classes))), as_it_is)
+
+
 def _words(shape: tuple[int, int, int]) -> str:
     return "x".join(str(size) for size in shape)
 

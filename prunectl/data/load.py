@@ -51,13 +51,14 @@ def load_data(
         raise OptionError(
             f"--data {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
         )
-    if known and place and name in FOLDERLESS:
+    shape = _shape(spec, place) if known and place and name == "synthetic" else None
+    if known and place and name in FOLDERLESS and shape is None:
         raise OptionError(f"--data {spec}: {name} lies in no folder; write {name}")
     loader: Any = resolve("data", name if known else spec)
-    named_folder = known and bool(place)
+    named_folder = known and bool(place) and shape is None
     root = Path(place).expanduser() if named_folder else data_folder(data_dir)
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
-    extra = {"direct": named_folder or None, "split": split, "network": network}
+    extra = {"direct": named_folder or None, "split": split, "network": network, "shape": shape}
     taken = _parameters(loader)
     if split is not None:
         check_split(split)
@@ -69,6 +70,14 @@ def load_data(
     data = _checked(spec, own.own_data(spec, returned, image_size=image_size, progress=progress))
     # the name alone does not find them again
     return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
+
+
+def _shape(spec: str, text: str) -> tuple[int, int, int]:
+    """Read the CxHxW of synthetic images."""
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise OptionError(f"--data {spec}: expected channels, height and width, as in synthetic:3x64x64")
+    return int(sides[0]), int(sides[1]), int(sides[2])
 
 
 def _parameters(loader: Any) -> Collection[str]:

@@ -116,7 +116,7 @@ class Trainer:
             **recipe,
             **({} if self.rounds is None else self.rounds.chosen),
             "augment": list(self.augment),
-            "data": self.data.described,
+            "data": self.data.described if len(self.data.train) else None,
             "device": self.device.type,
             "steps": self.step,
             "total_steps": self.total_steps,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attack_run, options, output
+from prunectl.cli import attack_run, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
@@ -110,7 +110,7 @@ def command(
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     count = _count(n)
-    sizes = None if eps is None else [options.fraction(text, "--eps") for text in eps.split(",")]
+    sizes = None if eps is None else [texts.fraction(text, "--eps") for text in eps.split(",")]
     source = options.checkpoint_path(checkpoint)
 
     from prunectl.checkpoints.checkpoint import read
@@ -127,7 +127,7 @@ def command(
             "attack": attack,
             "eps": sizes,
             "norm": norm,
-            "options": options.pairs(plugin_options, "-O"),
+            "options": texts.pairs(plugin_options, "-O"),
             "target": target,
             "reference": None if reference is None else read(reference, where),
             "source": None if transfer_from is None else read(transfer_from, where),

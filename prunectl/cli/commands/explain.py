@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, texts
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -59,7 +59,7 @@ def command(
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
         told = _fresh(
-            model, model_options, options.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
+            model, model_options, texts.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
         )
     if as_json:
         output.emit(json.dumps(told))
@@ -80,12 +80,13 @@ def _fresh(
     """Explain a network that is built for a shape, or for the images of a dataset."""
     from prunectl.checkpoints.build import build
     from prunectl.checkpoints.header import ModelSpec
+    from prunectl.cli.start import fresh_images
     from prunectl.measuring.explain import explain_network
 
     if shape is None:
-        images = options.open_data(data or "digits", data_dir, image_size=image_size)
+        images = fresh_images(model, data or "digits", data_dir, image_size=image_size)
         shape, classes = images.shape, len(images.classes)
-    network = build(ModelSpec(model, shape, classes, options.pairs(model_options, "-M")))
+    network = build(ModelSpec(model, shape, classes, texts.pairs(model_options, "-M")))
     return {"model": model, "input": list(shape), **explain_network(network, shape, keep=keep)}
 
 

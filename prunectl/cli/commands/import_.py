@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, texts
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import check
 
@@ -77,12 +77,12 @@ def command(
     imported = from_state_dict(
         file,
         model,
-        input=options.image_shape(input_shape),
+        input=texts.image_shape(input_shape),
         classes=classes,
-        mean=options.numbers(mean, "--mean"),
-        std=options.numbers(std, "--std"),
+        mean=texts.numbers(mean, "--mean"),
+        std=texts.numbers(std, "--std"),
         names=None if class_names is None else _names(class_names),
-        options=options.pairs(model_options, "-M"),
+        options=texts.pairs(model_options, "-M"),
         weights=weights,
         key=key,
         allow_missing=allow_missing or [],

@@ -9,9 +9,9 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import beside
-from prunectl.cli import options, output
+from prunectl.cli import options, output, texts
 from prunectl.cli.options import completes
-from prunectl.cli.start import begins_at, start
+from prunectl.cli.start import begins_at, check_input, start
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -71,6 +71,8 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
@@ -101,11 +103,12 @@ def command(
     One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
     """
     check("criterion", criterion)
+    check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
     sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
-    source = begins_at(checkpoint, model, model_options, data)
+    source = begins_at(checkpoint, model, model_options, data or input_shape)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:
         check_target(beside(path, SCORES), force=force)
@@ -119,8 +122,10 @@ def command(
             source if model is None else None,
             criterion,
             model=model,
-            model_options=options.pairs(model_options, "-M"),
+            model_options=texts.pairs(model_options, "-M"),
             data=data,
+            shape=texts.image_shape(input_shape),
+            classes=classes,
             data_dir=data_dir,
             data_options={
                 "image_size": image_size,
@@ -139,7 +144,7 @@ def command(
                 **options.filled(StandalonePruning, ctx.params),
                 "sparsity": sparsity,
                 "budget": budget,
-                "options": options.pairs(plugin_options, "-O"),
+                "options": texts.pairs(plugin_options, "-O"),
                 "keep": tuple(keep or ()),
                 "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
             }
@@ -154,9 +159,13 @@ def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoi
     from prunectl.checkpoints.checkpoint import read
     from prunectl.criteria.base.criterion import criterion_named
 
-    if source is not None and not criterion_named(criterion).needs_data:
+    needs_data = criterion_named(criterion).needs_data
+    if source is not None and not needs_data:
         return read(source, where["device"]), None
-    return start(source, **where)
+    if where["shape"] is not None and where["data"] is None and needs_data:
+        raise OptionError(f"criterion {criterion} scores on images; give --data too, such as --data synthetic")
+    begun, images = start(source, **where)
+    return begun, images if len(images.train) else None
 
 
 def _watched(

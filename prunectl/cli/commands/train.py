@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import options, train_resume, train_run
+from prunectl.cli import options, texts, train_resume, train_run
 from prunectl.cli import tensorboard as board
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
-from prunectl.cli.start import begins_at, start
+from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -28,6 +28,8 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
@@ -156,8 +158,11 @@ def command(
     for kind, name in named.items():
         if name is not None:
             check(kind, name)
+    check_input(input_shape, classes, model, data)
+    if input_shape is not None and data is None and (epochs or criterion is not None):
+        raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    source = begins_at(checkpoint, model, model_options, data)
+    source = begins_at(checkpoint, model, model_options, data or input_shape)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         train_run.refuse_over_paused(path)
@@ -175,7 +180,7 @@ def command(
     converted = {
         "amp": where.type == "cuda" if amp is None else amp,
         "augment": None if augment is None else _augmentations(augment),
-        "adv_eps": None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
+        "adv_eps": None if adv_eps is None else texts.fraction(adv_eps, "--adv-eps"),
         "reg_options": reg_options,
         "prune": None if criterion is None else _gradual_pruning(ctx.params, criterion_options),
     }
@@ -183,8 +188,10 @@ def command(
     begun, images = start(
         None if model else source,
         model=model,
-        model_options=options.pairs(model_options, "-M"),
+        model_options=texts.pairs(model_options, "-M"),
         data=data,
+        shape=texts.image_shape(input_shape),
+        classes=classes,
         data_dir=data_dir,
         data_options=data_options,
         device=where,
@@ -243,7 +250,7 @@ def _plugin_options(
     texts: list[str] | None, reg: str | None, criterion: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The options of the regulariser and those of the criterion, from -O."""
-    given = options.pairs(texts, "-O")
+    given = texts.pairs(texts, "-O")
     if reg is None or criterion is None:
         return (given, {}) if criterion is None else ({}, given)
     split: dict[str, dict[str, str]] = {"reg": {}, "criterion": {}}
