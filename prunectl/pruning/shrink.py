@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -9,9 +10,10 @@ from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import expanded
-from prunectl.errors import OptionError, ProofError, StructureError
+from prunectl.errors import OptionError, ProofError, StructureError, UnknownName
 from prunectl.measuring.cost import cost
 from prunectl.plugins.registry import unknown
+from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.surgery.build import made, planned, planned_alive
 from prunectl.structure.surgery.cut import cut_masks
@@ -34,8 +36,9 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
     width; with `norm` "alive" they take those of what is left, which changes the function: by how much stands under
     `change`. Where a rewritten graph would not train as the masked network does, the reason stands under `training`.
-    Without `constants`, only nodes go that are masked on all their parameters, so that a training goes on as that of
-    the masked network would, where constants are trained on.
+    Layers that the last pruning kept stay in their shapes. Without `constants`, only nodes are removed that are masked
+    on all their parameters, so that a training goes on as that of the masked network would, where constants are
+    trained on.
 
     Raises:
         StructureError: the network cannot be followed, or what is left of it cannot be run.
@@ -53,7 +56,11 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     working = copy.deepcopy(masked)
     large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
     draw, masks = drawn_for(masked, shape, checkpoint.preprocessing), whole.masks
-    removed = bury_(working, analysis, masks, draw) if constants else masked_nodes(analysis, masks, whole.model)
+    if constants:
+        staying = nodes_on(analysis.structure, _kept_parameters(checkpoint, whole.model))
+        removed = bury_(working, analysis, masks, draw, staying)
+    else:
+        removed = masked_nodes(analysis, masks, whole.model)
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
     plan = planned(masked, working, analysis, removed, shape, tolerance, draw)
@@ -93,6 +100,16 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
     )
     return shrunk.with_result(result).to(checkpoint.device)
+
+
+def _kept_parameters(checkpoint: Checkpoint, model: nn.Module) -> frozenset[str]:
+    """The parameters of the layers that the last pruning kept; a name that the network has no longer is ignored."""
+    prunings = [entry["options"] for entry in checkpoint.history if "criterion" in entry.get("options", {})]
+    found: frozenset[str] = frozenset()
+    for pattern in prunings[-1].get("keep", ()) if prunings else ():
+        with suppress(UnknownName):
+            found |= parameters_named(model, [pattern])
+    return found
 
 
 def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:

@@ -165,6 +165,21 @@ def test_thresholds_and_budgets() -> None:
         prune(begun, None, criterion="efficient-convnets", budget=Budget.read("params", "0.1x"), keep=["conv2"])
 
 
+@pytest.mark.parametrize("criterion", ["magnitude", "cnip"])
+def test_shrinking_leaves_kept_layers_in_their_shapes(criterion) -> None:
+    """Nodes of `conv2` that weights leave without inputs are constants, which `hidden` reads."""
+    begun, keep = start(), ("hidden",)
+    asked = {"criterion": criterion, "sparsity": 0.6, "batch_size": 16}
+    with torch.no_grad():
+        begun.model.conv2.weight[:4] *= 1e-3  # those four nodes die
+    widths = []
+    for chosen in ((), keep):
+        small = shrink(prune(begun, image_data(), **asked, keep=chosen))
+        widths.append(small.model.conv2.out_channels)
+    assert widths[0] < widths[1] == 8
+    assert untouched(begun, small, keep) and small.model.hidden.weight.shape == (10, 32)
+
+
 def test_weights_pruned_before_stay_pruned_in_a_kept_layer() -> None:
     once = prune(start(), None, criterion="magnitude", sparsity=0.3)
     again = prune(once, None, criterion="random", sparsity=0.6, keep=["conv2"])

@@ -15,20 +15,24 @@ from prunectl.structure.surgery.proof import DrawImages, like_images, noise
 from prunectl.structure.trace import Analysis, named_tensors
 
 
-def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages = noise) -> Tensor:
+def bury_(
+    model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages = noise, staying: Tensor | None = None
+) -> Tensor:
     """Find the nodes that can go without a change of the function: bool (nodes,).
 
     A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
     reach is a constant: it goes when it is zero wherever it is used, or when every consumer can take the constant into
     its bias, which changes the model in place. At the zero padding of a convolution a constant other than zero is not
-    constant, so such a node stays. On every axis at least one node stays. `model` is best in float64.
+    constant, so such a node stays. On every axis at least one node stays, and of the nodes `staying` (bool,
+    (nodes,)) only those go that are masked on all their parameters. `model` is best in float64.
     """
     axes = analysis.structure.axes
     removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
+    held = torch.zeros_like(removed) if staying is None else analysis.structure.gone(staying)
     while True:
         paths = Paths(analysis, masks, removed[:-1])
-        useless = torch.cat([paths.useless(), torch.tensor([False])])
-        folded = _fold_(model, paths, removed | useless, draw)
+        useless = torch.cat([paths.useless(), torch.tensor([False])]) & ~held
+        folded = _fold_(model, paths, removed | useless, held, draw)
         now = _leave_one(axes, removed, removed | useless | folded)
         if torch.equal(now, removed):
             return removed[:-1]
@@ -50,8 +54,8 @@ def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Te
     return after
 
 
-def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: DrawImages) -> Tensor:
-    """Move constants into the biases of their consumers, where every use of a node allows it; say of which nodes."""
+def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: DrawImages) -> Tensor:
+    """Move constants into the biases of their consumers where every use of a node allows it; return these nodes."""
     uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
     candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
     for _, source in uses:
@@ -59,7 +63,7 @@ def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: DrawImages) ->
         live |= paths.lying(source) & paths.live[source]
     candidates &= ~live
     candidates[-1] = False
-    candidates &= ~removed
+    candidates &= ~(removed | held)
     if not candidates.any():
         return candidates
     seen = _Recorder(paths, {source for _, source in uses}).values(model, draw)
