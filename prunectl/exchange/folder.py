@@ -16,6 +16,7 @@ from prunectl.exchange.card import card
 from prunectl.exchange.check import check_close, worst_difference
 from prunectl.exchange.loader_py import loader_source
 from prunectl.exchange.metadata import metadata
+from prunectl.exchange.pixels import deployed
 from prunectl.exchange.pt2 import pt2_bytes
 from prunectl.plugins.registry import LIBRARIES
 from prunectl.structure.surgery.proof import drawn_for
@@ -88,7 +89,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, contents: Mapping[str, bytes]) -
         files.write(folder / name, data)
     again = read(weights, model=checkpoint.dense_network).model.eval()
     draw = drawn_for(checkpoint.model, checkpoint.spec.input, checkpoint.preprocessing)
-    found = worst_difference(checkpoint.model, again, checkpoint.spec.input, draw)
+    found = worst_difference(deployed(checkpoint.model), deployed(again), checkpoint.spec.input, draw)
     check_close(found, ALLOWED, "the network that the folder holds")
     return found
 
@@ -125,7 +126,7 @@ def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
         pass
     try:
         told = metadata(checkpoint, pixels=False, softmax=False)
-        return {program: pt2_bytes(checkpoint.model, checkpoint.spec.input, told)}
+        return {program: pt2_bytes(deployed(checkpoint.model), checkpoint.spec.input, told)}
     except StructureError:
         return {}
 
@@ -170,7 +171,7 @@ def preprocessor(head: Header) -> dict[str, Any]:
     else:
         found |= {
             "do_resize": True,
-            "size": {"shortest_edge": round(rule.size / rule.crop)},
+            "size": {"shortest_edge": rule.shorter_side},
             "resample": PILLOW[rule.interpolation],
             "do_center_crop": True,
             "crop_size": {"height": rule.size, "width": rule.size},
