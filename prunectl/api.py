@@ -1,12 +1,11 @@
 """The public API: what the commands do, as functions. They print nothing; only `save` and `export` write files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints import diff as differences
@@ -16,8 +15,11 @@ from prunectl.checkpoints.header import mask_path
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
+from prunectl.exchange.imported import from_state_dict
+from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
+from prunectl.measuring.classify import Prediction
 from prunectl.models.given import Data, Network, Shape, given, given_to_measure, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
@@ -26,11 +28,8 @@ from prunectl.pruning.rules import NodeRules
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
-from prunectl.structure.surgery import optimizer as optimizers
-from prunectl.structure.surgery.cut import since
-from prunectl.structure.surgery.plan import Plan
 from prunectl.training import train as training
-from prunectl.training.hold import Held, hold
+from prunectl.training.hold import Held, carry_, hold
 from prunectl.training.recipe import Recipe
 
 __all__ = [
@@ -39,11 +38,13 @@ __all__ = [
     "Network",
     "attack",
     "carry_",
+    "classify",
     "corrupt",
     "diff",
     "evaluate",
     "explain",
     "export",
+    "from_state_dict",
     "hold",
     "load",
     "prune",
@@ -73,6 +74,7 @@ def prune(
     min_nodes: int = 1,
     multiple_of: int = 1,
     outer_layers: bool = False,
+    keep: Sequence[str] = (),
     batch_size: int = 128,
     balanced: bool = True,
     amp: bool = False,
@@ -83,7 +85,8 @@ def prune(
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
-    `scope` such as "2:4". The result's `model` has pruned weights at zero, its `masks` say which.
+    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes. The result's
+    `model` has pruned weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -112,6 +115,7 @@ def prune(
         unit=unit,
         options={key: str(value) for key, value in (options or {}).items()},
         rules=NodeRules(min_nodes, multiple_of, outer_layers),
+        keep=keep,
         batch_size=batch_size,
         balanced=balanced,
         amp=amp,
@@ -222,6 +226,17 @@ def corrupt(
     return corrupting.corrupt(found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
 
 
+def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int = 5) -> list[Prediction]:
+    """Name the classes of images: paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1].
+
+    Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
+
+    Raises:
+        DataError: something is no image, or pixels have another shape than the network takes.
+    """
+    return classifying.classify(read_network(model), images, top=top)
+
+
 def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
     """Say what pruning can do to a network: groups of coupled nodes, their share, and what must stay and why.
 
@@ -274,13 +289,3 @@ def save(
         files.network(files.to_header(named, None), state, model)
     files.write(named, target)
     return target
-
-
-def carry_(optimizer: Optimizer, before: Checkpoint, after: Checkpoint) -> None:
-    """Let an optimiser of `before.model` go on with `after.model`, what a shrink of it left, with its momentum.
-
-    Raises:
-        OptionError: state of the optimiser has other axes than its parameter.
-    """
-    kept = since(Plan.of(before.edits).kept, Plan.of(after.edits).kept)
-    optimizers.carry_(optimizer, before.model, after.model, kept)

@@ -4,6 +4,7 @@ PrunectlError
 ├── UnknownName        a name that no table knows
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
+├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
 ├── DataError          a dataset that is missing, unreadable or does not fit the network
@@ -33,6 +34,10 @@ class UntrustedCode(PrunectlError):
 
 class OptionError(PrunectlError):
     """A value or an option that cannot work."""
+
+
+class DivergedError(PrunectlError):
+    """A training whose loss is no longer finite."""
 
 
 class FileError(PrunectlError):

@@ -38,6 +38,14 @@ class Masks(Mapping[str, Tensor]):
         """Nothing is pruned."""
         return Masks({})
 
+    def of(self, name: str, parameter: Tensor) -> Tensor:
+        """The mask of a parameter, all True where it has no entry."""
+        return self[name] if name in self.tensors else torch.ones_like(parameter, dtype=torch.bool)
+
+    def count(self, name: str, parameter: Tensor) -> int:
+        """How many entries of a parameter are kept."""
+        return int(self[name].sum()) if name in self.tensors else parameter.numel()
+
     def to(self, device: torch.device) -> "Masks":
         """Place every mask on a device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})
@@ -70,7 +78,7 @@ class Masks(Mapping[str, Tensor]):
 
     def kept(self, model: nn.Module) -> int:
         """How many prunable weights of the network are kept."""
-        return sum(int(self[n].sum()) if n in self else w.numel() for n, w in prunable(model).items())
+        return sum(self.count(name, weight) for name, weight in prunable(model).items())
 
 
 def prunable(model: nn.Module) -> dict[str, Tensor]:

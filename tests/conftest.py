@@ -1,5 +1,6 @@
 """The command line in a folder of the test's own, and small checkpoints that it made once."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,22 @@ MADE_ONCE = (
     "shrink net.prune.safetensors --device cpu",
     "prune --model logistic-regression --image-size 4 --criterion magnitude -s 0.5 --device cpu -o tiny.safetensors",
 )
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be off
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A worker for each core; none where tests are named one by one, as each worker imports torch."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    if any("::" in argument for argument in config.args):
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported for the tests out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from prunectl.checkpoints import files, header
 from prunectl.checkpoints.build import Builder, build, builder_of, check_buildable, check_readable
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.pixels import FromPixels
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import CheckpointError, OptionError, PrunectlError
@@ -101,15 +102,20 @@ class Checkpoint:
         return replace(self, history=(*earlier, last.with_result(result)))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", *, model: Builder | None = None) -> nn.Module:
+def load(
+    path: str | Path, device: str | torch.device = "cpu", *, model: Builder | None = None, pixels: bool = False
+) -> nn.Module:
     """The network of a checkpoint in eval mode, for normalised images (B, C, H, W): dense, masked or shrunk.
 
-    `model` builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`.
+    With `pixels`, the network takes pixels in [0, 1] and normalises them by the checkpoint's mean and std. `model`
+    builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`.
 
     Raises:
         FileError, CheckpointError: as `read`.
     """
-    return read(Path(path), torch.device(device), model=model).model.eval()
+    found = read(Path(path), torch.device(device), model=model)
+    network = found.model.eval()
+    return FromPixels(network, found.preprocessing.mean, found.preprocessing.std) if pixels else network
 
 
 def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:

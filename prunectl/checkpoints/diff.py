@@ -87,12 +87,12 @@ def _layers(a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {
             "name": name,
             "shape": [list(small_a[name].shape), list(small_b[name].shape)],
-            "kept": [_kept(masks_a, name, left), _kept(masks_b, name, right)],
+            "kept": [masks_a.count(name, left), masks_b.count(name, right)],
             "jaccard": None,
             "largest_difference": None,
         }
         if left.shape == right.shape:
-            ours, theirs = _mask(masks_a, name, left), _mask(masks_b, name, right)
+            ours, theirs = masks_a.of(name, left), masks_b.of(name, right)
             either = int((ours | theirs).sum())
             row["jaccard"] = int((ours & theirs).sum()) / either if either else 1.0
             row["largest_difference"] = _apart(left, right)
@@ -107,14 +107,6 @@ def _dense(checkpoint: Checkpoint) -> tuple[nn.Module, Masks]:
     with torch.random.fork_rng(devices=[]):
         dense = checkpoint.dense_network()
     return grown(checkpoint.model, checkpoint.masks, dense, kept)
-
-
-def _mask(masks: Masks, name: str, weight: Tensor) -> Tensor:
-    return masks[name] if name in masks else torch.ones(weight.shape, dtype=torch.bool)
-
-
-def _kept(masks: Masks, name: str, weight: Tensor) -> int:
-    return int(_mask(masks, name, weight).sum())
 
 
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 MOST_THREADS = 1024
 MODULE = "module"
 """The command of an entry that says which `nn.Module` a history began with."""
+IMPORT = "import"
+"""The command of an entry that says which file of another program a history began with."""
 _FIELDS = ("command", "options", "result", "versions", "threads", "parent")
 
 
@@ -166,15 +168,16 @@ OPTIONS: dict[str, Check] = {
     **_named(_MAYBE_TEXT, "criterion schedule scope unit device opt sched reg adv_loss norm"),
     **_named(_MAYBE_TEXT, "params flops size latency"),
     **_named(_FLAG, "amp compile balanced outer_layers"),
-    **_named(_TEXTS, "augment controls keep"),
+    **_named(_TEXTS, "augment controls keep allow_missing"),
     **_named(_SETTINGS, "options reg_options"),
     "data": _expect("nothing or an object with a 'name'", _optional(_is_data)),
 }
-"""What the options of `train`, `prune` and `shrink` hold; any other option is a plain value."""
+"""What the options of `train`, `prune`, `shrink` and `import` hold; any other option is a plain value."""
 RESULTS: dict[str, Check] = {
     **_named(_COUNT, "nodes removed parameters flops bytes"),
     **_named(_NUMBER, "weight_sparsity node_sparsity latency change"),
-    **_named(_TEXT, "runs training"),
+    **_named(_TEXT, "runs training configuration found_under"),
+    **_named(_TEXTS, "missing unused converted"),
     "proof": _expect("an object of numbers", _values(_is_number)),
     "unreached_classes": _expect("a list of whole numbers", _every(_is_count)),
 }

@@ -7,13 +7,18 @@ from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import SUFFIXES, Header, read_header
-from prunectl.checkpoints.history import MODULE, HistoryEntry
+from prunectl.checkpoints.history import IMPORT, MODULE
 from prunectl.errors import CheckpointError
 from prunectl.plugins.registry import TABLES
 
 Flag = tuple[str, str | None]
 """An option with its value as text; None for one that takes none."""
 COMMANDS = ("train", "prune", "shrink")
+_BEGINNINGS = {
+    MODULE: "it began with an nn.Module in a Python program",
+    IMPORT: "it imported a file, which no history holds",
+}
+"""What a history can begin with in place of a command, and why it cannot be run again."""
 _RENAMED = {"prune_steps": "steps"}
 _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
@@ -90,12 +95,15 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
     """One entry of a history, read."""
     entry = head.history[i]
     command, options = entry.command, dict(entry.options)
-    if command == MODULE and i == 0:
-        return _module(entry, digest)
+    if command in _BEGINNINGS and i == 0:
+        return _beginning(head, digest)
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
-    source, data_flags = _data(head, options.get("data"), first=i == 0)
+    blank = head.history[0].command != MODULE and all(earlier.data is None for earlier in head.history[:i])
+    source, data_flags = _data(head, options.get("data"), first=blank)
     start = _fresh(head) if i == 0 else []
+    if i == 0 and source is None:
+        data_flags = [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     named = {
         **({"model": head.model.name} if i == 0 else {}),
         **({"data": source} if source else {}),
@@ -116,11 +124,26 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
     )
 
 
-def _module(entry: HistoryEntry, digest: str | None) -> Step:
-    """The start of a history by a module of the user's own."""
-    flags = [(f"--{key}", str(value)) for key, value in entry.options.items()]
-    why = "it began with an nn.Module in a Python program"
-    return Step(MODULE, tuple(flags), None, None, entry.threads, dict(entry.versions), None, digest, not_again=why)
+def _beginning(head: Header, digest: str | None) -> Step:
+    """The start of a history by what no command makes again."""
+    entry = head.history[0]
+    flags = [
+        (f"--{key.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+        for key, value in entry.options.items()
+    ]
+    return Step(
+        entry.command,
+        tuple(flags),
+        None,
+        None,
+        entry.threads,
+        dict(entry.versions),
+        None,
+        digest,
+        dict(entry.result),
+        () if entry.command == MODULE else (("model", head.model.name),),
+        _BEGINNINGS[entry.command],
+    )
 
 
 def _fresh(head: Header) -> list[Flag]:
@@ -131,7 +154,7 @@ def _fresh(head: Header) -> list[Flag]:
 def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:
     """What names the images of a step, and the options that lead to them."""
     if described is None:
-        return (head.data, [("--data", head.data)]) if first else (None, [])
+        return None, []
     name = described["name"]
     source = described.get("source") or (name if name in TABLES["data"] else head.data)
     height, width = head.model.input[1:]
@@ -169,6 +192,8 @@ def _plain(key: str, value: Any) -> list[Flag]:
     flag = f"--{key.replace('_', '-')}"
     if key == "controls":
         return [(f"--{control}", None) for control in value]
+    if key == "keep":
+        return [(flag, pattern) for pattern in _texts(key, value)]
     if value is None or value is False:
         return [(_OTHERWISE[key], None)] if value is False and key in _OTHERWISE else []
     if value is True:
@@ -176,6 +201,13 @@ def _plain(key: str, value: Any) -> list[Flag]:
     if not isinstance(value, str | int | float):
         raise ValueError(f"'{key}' is a {type(value).__name__}")
     return [(flag, str(value))]
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    """The value of an option that may be repeated."""
+    if not (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)):
+        raise ValueError(f"'{key}' is no list of texts")
+    return list(value)
 
 
 def _joined(flag: Flag) -> list[str]:

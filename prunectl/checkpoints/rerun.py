@@ -29,10 +29,10 @@ def rerun(steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir
     if not steps:
         raise OptionError(f"{where} has no history, so nothing can be run again")
     for i, step in enumerate(steps):
-        for kind, name in step.named:
-            check_trusted(kind, name, where)
         if step.not_again is not None:
             raise OptionError(f"step {i + 1} ({step.command}) of {where} cannot be run again: {step.not_again}")
+        for kind, name in step.named:
+            check_trusted(kind, name, where)
     made: Path | None = None
     for i, step in enumerate(steps):
         target = folder / f"{i + 1}-{step.command}.safetensors"

@@ -7,8 +7,10 @@ from prunectl.cli.commands import (
     eval,
     explain,
     export,
+    import_,
     inspect,
     log,
+    predict,
     prune,
     report,
     rerun,
@@ -20,5 +22,8 @@ from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
-for module in (train, prune, shrink, eval, attack, report, sweep, log, diff, rerun, inspect, explain, export, criteria):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+for module in (
+    *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
+    *(import_, export),
+):
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)

@@ -1,22 +1,23 @@
 """The options that several commands share, and how their texts are read."""
 
-import os
 import sys
-import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.checkpoints.files import append_record, check_target, json_line
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, beside, checkpoint_file, mask_path
+from prunectl.checkpoints.files import check_target
+from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
 from prunectl.cli import output
-from prunectl.errors import FileError, OptionError
+from prunectl.cli.config import configure
+from prunectl.errors import OptionError
 from prunectl.plugins.registry import names
 
 if TYPE_CHECKING:
     from prunectl.data.images import ImageData
+    from prunectl.data.source import NetworkInput
 
 
 def completes(kind: str) -> Callable[[str], list[str]]:
@@ -26,45 +27,6 @@ def completes(kind: str) -> Callable[[str], list[str]]:
         return [name for name in names(kind) if name.startswith(incomplete)]
 
     return complete
-
-
-def _configure(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
-    settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
-    known = {_key(max(param.opts, key=len)): param for param in settable}
-    values = {} if path is None else _table(ctx, path, set(known))
-    for key in known:
-        text = os.environ.get(f"PRUNECTL_{key.upper()}")
-        if text is not None:
-            values[key] = text
-    for key, value in values.items():
-        if getattr(known[key], "multiple", False) and isinstance(value, str):
-            values[key] = value.split()
-    ctx.default_map = {str(known[key].name): value for key, value in values.items()}
-    return path
-
-
-def _key(option: str) -> str:
-    """How an option is called in a file, and in capitals in the environment: --batch-size is batch_size, -O is O."""
-    return option.lstrip("-").replace("-", "_")
-
-
-def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
-    """The options of the running command in a TOML file."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OptionError(f"cannot read --config {path}: {error}") from error
-    command = str(ctx.info_name)
-    commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
-    for table, values in tables.items():
-        if not isinstance(values, dict) or table not in commands:
-            raise OptionError(f"--config {path}: '{table}' is no command; put options in a table such as [{command}]")
-    values = {_key(key): value for key, value in tables.get(command, {}).items()}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise OptionError(f"--config {path}: [{command}] has no option '{unknown[0]}'; see prunectl {command} --help")
-    return values
 
 
 CheckpointArgument = Annotated[
@@ -102,6 +64,18 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
 ]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="CxHxW", help="Build --model for images of this shape, 3x224x224, that no --data brings."
+    ),
+]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
+    ),
+]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
 Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
 Tuning = Annotated[
@@ -109,6 +83,14 @@ Tuning = Annotated[
     typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
+Split = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of each class of an image folder without test images to hold out  [default: 0.1, or as trained]",
+        show_default=False,
+    ),
+]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
 Scope = Annotated[
     str | None,
@@ -151,15 +133,29 @@ MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many node
 OuterLayers = Annotated[
     bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="A layer that stays as it is, by the name of a module or parameter, such as head or 'layer4.*'; may be "
+        "repeated.",
+        show_default=False,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
         help="Options from a TOML file, in a table named as the command.",
-        callback=_configure,
+        callback=configure,
         is_eager=True,
     ),
 ]
+
+
+def filled(record: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parsed parameters of a command that are fields of a dataclass."""
+    return {each.name: parameters[each.name] for each in fields(record) if each.name in parameters}
 
 
 def given(ctx: typer.Context, names: Collection[str]) -> str | None:
@@ -195,34 +191,6 @@ def checkpoint_path(argument: str | None) -> Path:
     return checkpoint_file(Path(line))
 
 
-def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
-    """Read `KEY=VALUE` texts.
-
-    Raises:
-        OptionError: a text without '='.
-    """
-    found = {}
-    for text in texts or []:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise OptionError(f"{flag} takes KEY=VALUE, got '{text}'")
-        found[key] = value
-    return found
-
-
-def fraction(text: str, flag: str) -> float:
-    """Read `8/255` or a number.
-
-    Raises:
-        OptionError: it is neither.
-    """
-    above, _, below = text.partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
-
-
 def open_data(
     spec: str,
     data_dir: Path | None,
@@ -233,13 +201,25 @@ def open_data(
     subset: int | None = None,
     random_labels: bool = False,
     seed: int = 0,
+    split: float | None = None,
+    network: "NetworkInput | None" = None,
 ) -> "ImageData":
-    """Load a dataset and change it as the options say."""
+    """Load a dataset and change it as the options say; what of it is not used goes to stderr."""
     from prunectl.cli.output import decoding
     from prunectl.data.load import load_data
 
     with decoding(spec) as progress:
-        data = load_data(spec, data_dir, image_size=image_size, download=download, progress=progress)
+        data = load_data(
+            spec,
+            data_dir,
+            image_size=image_size,
+            download=download,
+            progress=progress,
+            split=split,
+            network=network,
+        )
+    for notice in data.notices:
+        output.say(f"warning: {notice}")
     if tuning:
         data = data.tuning()
     if subset is not None:
@@ -263,23 +243,3 @@ def fresh_name(model: str, data: str) -> Path:
     """The name that the files of a fresh network begin with, as a checkpoint in the current folder."""
     stem = Path(model.rpartition(":")[2] or model).name
     return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
-
-
-def results_of(checkpoint: Path) -> Path | None:
-    """Where a command notes what it measures; None, which is said, where nothing can be written."""
-    path = beside(checkpoint, ".results.jsonl")
-    try:
-        check_target(path, force=True, otherwise="what is measured is not noted there")
-    except FileError as error:
-        output.say(f"warning: {error}")
-        return None
-    return path
-
-
-def note(path: Path | None, command: str, sha256: str | None, record: dict[str, Any]) -> str:
-    """Append what a command measured to its results file, if it has one, and return the line."""
-    from datetime import UTC, datetime
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    noted = {"command": command, "checkpoint": sha256, "time": now, **record}
-    return json_line(noted) if path is None else append_record(path, noted)

@@ -2,10 +2,11 @@
 
 import logging
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name="prunectl")
     except PrunectlError as error:
-        print(f"prunectl: {error}", file=sys.stderr)  # noqa: T201
+        print(f"prunectl: {with_flags(str(error), _parameters(arguments))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except (RuntimeError, MemoryError) as error:
         where = _full(error)
@@ -59,6 +60,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def with_flags(text: str, parameters: Iterable[Any]) -> str:
+    """A message of the library with each of a command's parameters, `multiple_of`, as its flag, --multiple-of."""
+    flags = {parameter.name: _flag(parameter.opts) for parameter in parameters}
+    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1]) or found[0], text)
+
+
+def _flag(spellings: Sequence[str]) -> str | None:
+    """The first long spelling of an option, else its first one; None for an argument."""
+    options = [spelling for spelling in spellings if spelling.startswith("-")]
+    return next((option for option in options if option.startswith("--")), options[0] if options else None)
+
+
+def _parameters(arguments: Sequence[str] | None) -> Sequence[Any]:
+    """The parameters of the command that a command line runs."""
+    words = sys.argv[1:] if arguments is None else arguments
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    return commands[words[0]].params if words and words[0] in commands else ()
 
 
 def _full(error: Exception) -> str | None:

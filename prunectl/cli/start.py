@@ -1,17 +1,23 @@
 """Where train and prune begin: a checkpoint or a fresh network, with its images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import options
+from prunectl.cli import options, texts
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check_trusted
+
+SYNTHETIC, CLASSES = "synthetic", 1000
+"""Images that take any shape, and the classes of a network that is built for a shape alone."""
 
 if TYPE_CHECKING:
     import torch
 
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.data.images import ImageData
+
+    Shape = tuple[int, int, int]
 
 
 def begins_at(checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None) -> Path:
@@ -29,42 +35,133 @@ def begins_at(checkpoint: str | None, model: str | None, model_options: list[str
     return options.fresh_name(model, data or "digits")
 
 
+def check_input(shape: str | None, classes: int | None, model: str | None, data: str | None) -> None:
+    """Refuse --input and --classes where something else says them.
+
+    Raises:
+        OptionError: they go with a checkpoint, or with images that have a shape of their own.
+    """
+    if classes is not None and shape is None:
+        raise OptionError("--classes goes with --input; --data has its own")
+    if shape is not None and model is None:
+        raise OptionError("--input goes with --model; a checkpoint knows its input")
+    if shape is not None and data not in (None, SYNTHETIC):
+        raise OptionError(f"give --input or --data {data}, not both: those images have their own shape")
+    texts.image_shape(shape)
+
+
 def start(
     source: Path | None,
     *,
     model: str | None,
     model_options: dict[str, str],
     data: str | None,
+    shape: "Shape | None" = None,
+    classes: int | None = None,
     data_dir: Path | None,
     data_options: dict[str, Any],
     device: "torch.device",
     seed: int,
 ) -> "tuple[Checkpoint, ImageData]":
-    """Read the checkpoint at `source`, or build network `model`, and load the images that go with it."""
+    """Read the checkpoint at `source`, or build network `model`, and load the images that go with it.
+
+    A network that is built for a `shape` (C, H, W) alone has none; its first images make it theirs.
+    """
     from prunectl.checkpoints.checkpoint import read
+    from prunectl.data.images import no_images
     from prunectl.models.fresh import fresh
 
     if source is not None:
         begun = read(source, device)
-        return begun, images_for(begun, data, data_dir, **data_options)
+        images = images_for(begun, data, data_dir, **data_options)
+        return _of_images(begun, images, data), images
+    if shape is not None and data is None:
+        images = no_images(shape, classes or CLASSES)
+        begun = fresh(str(model), images, source="", options=model_options, seed=seed)
+        return replace(begun, names=()).to(device), images
     spec = data or "digits"
-    images = options.open_data(spec, data_dir, **data_options)
+    images = fresh_images(str(model), spec, data_dir, shape=shape, classes=classes, **data_options)
     begun = fresh(str(model), images, source=spec, options=model_options, seed=seed)
     return begun.to(device), images
 
 
-def images_for(
-    checkpoint: "Checkpoint", data: str | None, data_dir: Path | None, *, image_size: int | None = None, **changes: Any
+def fresh_images(
+    model: str,
+    spec: str,
+    data_dir: Path | None,
+    *,
+    shape: "Shape | None" = None,
+    classes: int | None = None,
+    **changes: Any,
 ) -> "ImageData":
-    """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own."""
+    """The images that a fresh network is built for; synthetic ones have `shape`, or that which the network is for."""
+    from prunectl.data.sets.synthetic import CLASSES as FEW
+    from prunectl.data.source import NetworkInput
+    from prunectl.models.published import published_input
+
+    made = spec == SYNTHETIC
+    shape = (shape or published_input(model)) if made else None
+    network = None if shape is None else NetworkInput(shape, classes or FEW)
+    return options.open_data(spec, data_dir, network=network, **changes)
+
+
+def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
+    """A network that no image has reached takes the name, the classes and the normalisation of its first."""
+    reached = (
+        entry.data is not None or entry.command not in ("train", "prune", "shrink") for entry in checkpoint.history
+    )
+    if checkpoint.data or data is None or any(reached):
+        return checkpoint
+    return replace(checkpoint, data=data, preprocessing=images.preprocessing, names=images.classes)
+
+
+def images_for(
+    checkpoint: "Checkpoint",
+    data: str | None,
+    data_dir: Path | None,
+    *,
+    image_size: int | None = None,
+    split: float | None = None,
+    **changes: Any,
+) -> "ImageData":
+    """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own.
+
+    A folder without test images is split as it was to train the network.
+
+    Raises:
+        OptionError: another split is asked for, which would test on training images.
+    """
     from prunectl.data.load import RESIZABLE
+    from prunectl.data.source import NetworkInput
 
     if data is None:
         check_trusted("data", checkpoint.data, "the checkpoint")
     spec = data or checkpoint.data
+    if not spec:
+        raise OptionError("the checkpoint names no images; give --data, such as --data synthetic")
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
         image_size = height
-    images = options.open_data(spec, data_dir, image_size=image_size, **changes)
+    trained = _trained_split(checkpoint, spec)
+    if None not in (split, trained) and split != trained:
+        raise OptionError(
+            f"--split {split:g}: this network was made with --split {trained:g} of the same images, and would be "
+            "tested on some that it saw; leave out --split"
+        )
+    rule = () if checkpoint.resize is None else (checkpoint.resize.crop, checkpoint.resize.interpolation)
+    network = NetworkInput(checkpoint.spec.input, checkpoint.spec.classes, *rule)
+    split = trained if split is None else split
+    images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
     return images
+
+
+def _trained_split(checkpoint: "Checkpoint", spec: str) -> float | None:
+    """The share of these images that the commands of a checkpoint's history held out; None where none did."""
+    place = spec.partition(":")[2]
+    folder = Path(place).expanduser().resolve().name if place else None
+    for entry in reversed(checkpoint.history):
+        seen = entry.data or {}
+        if (seen.get("source") == spec or seen.get("name") == folder) and isinstance(seen.get("split"), float):
+            return float(seen["split"])
+    return None

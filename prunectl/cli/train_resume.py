@@ -1,4 +1,4 @@
-"""An interrupted training, taken up again on the command line."""
+"""train --resume: go on with an interrupted training."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from prunectl.plugins.registry import check_trusted
 
 
 def refuse_others(ctx: typer.Context) -> None:
-    """Refuse options that --resume would have to ignore: an interrupted training brings its own."""
+    """Refuse options that --resume would ignore, as they are in the resume file."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
     free |= {"tensorboard", "tensorboard_dir"}
     for param in ctx.command.params:
@@ -35,7 +35,7 @@ def resumed(
     tensorboard: bool,
     tensorboard_dir: Path | None,
 ) -> None:
-    """Go on with an interrupted training; its options come from its file, but for those that are given."""
+    """Go on with an interrupted training, whose options come from its file unless they are given here."""
     from prunectl.cli.start import images_for
     from prunectl.torchtools.devices import device_named
     from prunectl.training import resume
@@ -79,7 +79,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def _forget(log: Path, step: int) -> None:
-    """Cut off what a log says of later steps, which a kill undid."""
+    """Cut off the records of later steps, which were lost when the training was killed."""
     kept = 0
     for line in log.read_bytes().splitlines(keepends=True):
         if _step_of(line) > step:
@@ -89,7 +89,7 @@ def _forget(log: Path, step: int) -> None:
 
 
 def _step_of(line: bytes) -> float:
-    """The step of a log line; one that was cut off comes last."""
+    """The step of a log line, infinite if the line is incomplete."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A training on the command line: watched, logged, stopped by Ctrl-C or the clock, written."""
+"""A training on the command line: progress, log, Ctrl-C and time limit, output."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prunectl.checkpoints import files
 from prunectl.checkpoints.header import beside
 from prunectl.cli import options, output, signals
-from prunectl.errors import FileError, Interrupted, OptionError
+from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
 
 if TYPE_CHECKING:
     from prunectl.cli.tensorboard import Board
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PAUSED = ".resume.safetensors"
 LOG = ".log.jsonl"
 LOG_SO_FAR = ".log.jsonl.part"
-"""An earlier log stays in place, beside the earlier checkpoint, until the training that replaces both is done."""
+"""The log of a training that is not done: an earlier log stays until the training that replaces it is complete."""
 _SAVE_EVERY = 600.0
-"""Seconds between two saves of a running training, from which --resume goes on after a crash."""
+"""Seconds between two saves of a running training, so that --resume works after a crash too."""
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -30,10 +30,10 @@ def check_target(path: Path, *, force: bool) -> None:
 
 
 def refuse_over_paused(path: Path) -> None:
-    """Refuse to replace an interrupted training.
+    """Refuse to replace an interrupted training of the same output.
 
     Raises:
-        OptionError: one would have written this checkpoint.
+        OptionError: there is one.
     """
     paused = beside(path, PAUSED)
     if paused.exists():
@@ -44,10 +44,10 @@ def refuse_over_paused(path: Path) -> None:
 
 @contextmanager
 def claimed(path: Path, *, force: bool) -> Iterator[Path]:
-    """Keep an output to one training at a time, by the log so far, which it gives; then check the target once more.
+    """Lock an output for one training, check once more that it can be written, and yield the log so far.
 
     Raises:
-        FileError: another training writes there, or has done so by now.
+        FileError: another training is writing there, or has written meanwhile.
     """
     log = beside(path, LOG_SO_FAR)
     with files.locked(log, f"another training is writing {path}; wait for it, or choose another output with -o"):
@@ -68,10 +68,10 @@ def run(
     *,
     force: bool,
 ) -> None:
-    """Train to the end, or to Ctrl-C or the time limit; write what came of it, and on the way a TensorBoard.
+    """Train to the end, to Ctrl-C or to the time limit; write the checkpoint, or what --resume needs to go on.
 
-    The path is `claimed`; `run` is what a later --resume has to know. Where another file has come to lie at the path
-    by the end, the training is kept for --resume.
+    The path is `claimed`; `run` holds the options that --resume needs. If another program has written to the path
+    meanwhile, the training is saved for --resume instead.
     """
     from prunectl.checkpoints import checkpoint
     from prunectl.training import resume
@@ -83,7 +83,7 @@ def run(
 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()
-    first, last, finished = trainer.images, None, True
+    first, last, finished = trainer.progress.images, None, True
     with (
         signals.caught() as stopped,
         _board(board_at, trainer.step) as board,
@@ -102,7 +102,9 @@ def run(
                     board.show(trainer, record)
                 if "pruned" in record:
                     output.say(f"pruned {output.pruned(record['pruned'])}")
-            bar.update(trainer.step, lambda: _status(trainer, (trainer.images - first) / (time.monotonic() - begun)))
+            bar.update(
+                trainer.step, lambda: _status(trainer, (trainer.progress.images - first) / (time.monotonic() - begun))
+            )
             if now > deadline and trainer.step < trainer.total_steps:
                 finished = False
                 break
@@ -128,10 +130,10 @@ def run(
 
 
 def _refuse_what_came(path: Path, save: Callable[[], None], hint: str, *, force: bool) -> None:
-    """Save the training in place of replacing what has come to lie at its output since it began.
+    """Refuse to replace a file that was written to the output meanwhile, and save the training for --resume.
 
     Raises:
-        FileError: something has.
+        FileError: there is one.
     """
     try:
         check_target(path, force=force)
@@ -141,17 +143,18 @@ def _refuse_what_came(path: Path, save: Callable[[], None], hint: str, *, force:
 
 
 def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
-    """The steps of a training; one that diverges leaves no log."""
+    """The steps of a training; where it diverges, the message names the log so far."""
     try:
         yield from trainer.steps()
-    except OptionError:
-        log.unlink(missing_ok=True)
+    except DivergedError as error:
+        if log.exists() and log.stat().st_size:
+            raise DivergedError(f"{error}; the log up to there is {log}") from error
         raise
 
 
 def _status(trainer: "Trainer", rate: float) -> str:
-    """What stands beside a running bar."""
-    loss, right = trainer.latest()
+    """The text beside a progress bar."""
+    loss, right = trainer.progress.latest()
     epoch = 1 + (trainer.step - 1) // trainer.steps_per_epoch
     return (
         f"epoch {epoch}/{trainer.recipe.epochs} loss {loss:.3f} accuracy {output.percent(right)} {rate:,.0f} images/s"
@@ -159,7 +162,7 @@ def _status(trainer: "Trainer", rate: float) -> str:
 
 
 def _summary(record: dict[str, Any]) -> str:
-    """The last line of the log for a person."""
+    """The last log record as a sentence."""
     evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
     return (
         f"train: {output.many(record['step'], 'step')} in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
@@ -170,7 +173,7 @@ def _summary(record: dict[str, Any]) -> str:
 
 @contextmanager
 def _board(folder: Path | None, step: int) -> Iterator["Board | None"]:
-    """A TensorBoard in a folder, if one was given."""
+    """A TensorBoard in this folder, if any."""
     if folder is None:
         yield None
         return

@@ -34,8 +34,11 @@ def by_gradient(
         for name in names:
             sums[name] += found[name].abs()
     share = _checked(fraction) / 2 * (1 + math.cos(math.pi * now.progress))
-    kept = {name: _survivors(weight, _mask(now, name, weight), share) for name, weight in prunable(model).items()}
-    return Scores({name: _regrown(kept[name], _mask(now, name, kept[name]), sums[name]) for name in names})
+    scores = {}
+    for name, weight in prunable(model).items():
+        mask = now.masks.of(name, weight)
+        scores[name] = _regrown(_survivors(weight, mask, share), mask, sums[name])
+    return Scores(scores)
 
 
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
@@ -46,15 +49,11 @@ def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 
     """
     scores = {}
     for name, weight in prunable(model).items():
-        mask = _mask(now, name, weight)
+        mask = now.masks.of(name, weight)
         draws = torch.rand(weight.shape).to(weight.device)
         signs = [_survivors(weight, mask & side, _checked(fraction)) for side in (weight >= 0, weight < 0)]
         scores[name] = _regrown(signs[0] | signs[1], mask, draws)
     return Scores(scores)
-
-
-def _mask(now: Round, name: str, like: Tensor) -> Tensor:
-    return now.masks[name] if name in now.masks else torch.ones_like(like, dtype=torch.bool)
 
 
 def _survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:

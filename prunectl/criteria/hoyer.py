@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from prunectl.criteria.base.absolute import absolute
 from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Criterion
 from prunectl.errors import OptionError
@@ -44,13 +45,11 @@ class GroupHoyer(Hoyer):
         super().__init__(model, structure, images, strength=strength)
 
 
-def size(model: nn.Module, data: Batches) -> Scores:
-    """|θ| of every prunable weight. Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3."""
-    return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
-
-
 def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """The largest |θ| over the prunable weights that make a node: it goes when all are trimmed. Source: as `size`."""
+    """The largest |θ| over the prunable weights that make a node: it is removed when all are trimmed.
+
+    Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.
+    """
     weights, largest = prunable(model), torch.full((structure.nodes + 1,), -1.0)  # the last entry stands for FROZEN
     for name, axis in producers(structure, model):
         if name in weights:
@@ -60,7 +59,7 @@ def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> 
 
 
 hoyer_square = Criterion(
-    size,
+    absolute,
     schedule="one-shot",
     scope="global",
     source=SOURCE,

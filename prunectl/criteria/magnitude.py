@@ -2,17 +2,8 @@
 
 from dataclasses import replace
 
-from torch import nn
-
-from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.masks import prunable
-from prunectl.scores import Scores
-
-
-def absolute(model: nn.Module, data: Batches) -> Scores:
-    """|θ| of every prunable weight. Source: Han et al. 2015, arXiv:1506.02626, section 3.1."""
-    return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
-
+from prunectl.criteria.base.absolute import absolute
+from prunectl.criteria.base.criterion import Criterion
 
 magnitude = Criterion(
     absolute,

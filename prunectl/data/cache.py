@@ -18,7 +18,7 @@ from prunectl.data.source import Progress, cache_folder
 from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
 
-_VERSION = 1  # of the decoder: a change of what it makes of a file must change this
+_VERSION = 2  # of the decoder: a change of what it makes of a file must change this
 _CHUNK = 128
 
 

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,20 +14,52 @@ from PIL import Image
 from prunectl.errors import DataError
 
 _FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-_GRAY = ("1", "L", "LA", "I;16", "I;16B")
+_GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
+_ORIENTATION = 0x0112  # of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of EXIF; 5 and above swap width and height."""
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads an image file, takes the middle square and resizes it to `size` pixels a side, in gray or in colour."""
+    """Reads an image file, takes the middle square and resizes it to `size` pixels a side, in gray or in colour.
+
+    With `crop` below 1 or another interpolation it follows the rule of ImageNet's evaluation, to the pixel: resize the
+    shorter side to `size` / `crop`, then cut the middle `size` x `size` out.
+    """
 
     size: int
     mode: Literal["L", "RGB"]
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+
+    def __repr__(self) -> str:
+        """The name of a cache, which must not change for the rule that came first."""
+        rule = "" if self._takes_square else f", crop={self.crop!r}, interpolation={self.interpolation!r}"
+        return f"Decoder(size={self.size!r}, mode={self.mode!r}{rule})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what it brings."""
         return len(self.mode), self.size, self.size
+
+    @property
+    def _takes_square(self) -> bool:
+        return self.crop == 1 and self.interpolation == "bilinear"
 
     def __call__(self, path: str) -> NDArray[np.uint8]:
         """Decode one file to (C, H, W).
@@ -35,40 +68,96 @@ class Decoder:
             DataError: it is no whole image; the file is named.
         """
         try:
-            with Image.open(path) as image:
-                return self._square(image)
+            with _opened(path) as image:
+                return self.decode(image)
         except _FAILURES as error:
             raise _unreadable(path, error) from error
 
-    def _square(self, image: Image.Image) -> NDArray[np.uint8]:
-        scale = self.size / min(image.size)
-        # a JPEG decodes to 1/2, 1/4 or 1/8 of its size at a fraction of the cost; never to less than is needed
-        image.draft(self.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        if image.mode.startswith("I;16"):  # convert() would cut off at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.convert(self.mode).resize(
-            (self.size, self.size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-        )
+    def decode(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Bring an open image to (C, H, W)."""
+        if self._takes_square:
+            scale = self.size / min(image.size)
+            # a JPEG decodes to 1/2, 1/4 or 1/8 of its size at a fraction of the cost; never to less than is needed
+            image.draft(self.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+        image = _in_eight_bits(upright(image)).convert(self.mode)
+        square = self._square(image) if self._takes_square else self._cropped(image)
         return np.asarray(square).reshape(self.size, self.size, -1).transpose(2, 0, 1)
 
+    def _square(self, image: Image.Image) -> Image.Image:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
 
-def decoder_like(paths: Iterable[str], image_size: int | None) -> Decoder:
+    def _cropped(self, image: Image.Image) -> Image.Image:
+        short = math.floor(self.size / self.crop + 1e-6)  # 224 / (224 / 232) is 232 or a bit less
+        width, height = (max(short, int(short * side / min(image.size))) for side in image.size)
+        image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+def decoder_like(
+    paths: Iterable[str], image_size: int | None, crop: float = 1.0, interpolation: str = "bilinear"
+) -> Decoder:
     """A decoder for images like these: gray if all are, and as high as the first unless `image_size` says else.
 
     Raises:
         DataError: one is no image.
     """
     found = [_looked_at(path) for path in paths]
-    return Decoder(image_size or found[0][0], "L" if all(gray for _, gray in found) else "RGB")
+    mode: Literal["L", "RGB"] = "L" if all(gray for _, gray in found) else "RGB"
+    return Decoder(image_size or found[0][0], mode, crop, interpolation)
+
+
+def is_gray(image: Image.Image) -> bool:
+    """Whether an image has no colour."""
+    return image.mode in _GRAY
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image as a camera's EXIF says that it was held; TIFF files are turned when they are loaded."""
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """That of EXIF, 1 where it has none or cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = image.getexif().get(_ORIENTATION, 1)
+    except (*_FAILURES, TypeError, LookupError):
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """The upper eight bits of gray levels of sixteen, which convert() would cut off at 255.
+
+    Raises:
+        ValueError: 32 bits, whose range nothing says.
+    """
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PPM", "PNG")):
+        raise ValueError("gray levels of 32 bits; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image
+
+
+def _opened(path: str) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of EXIF that is cut off
+        return Image.open(path)
 
 
 def _looked_at(path: str) -> tuple[int, bool]:
     """The height of an image, and whether it is gray."""
     try:
-        with Image.open(path) as image:
-            return image.height, image.mode in _GRAY
+        with _opened(path) as image:
+            turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+            return image.width if turned else image.height, is_gray(image)
     except _FAILURES as error:
         raise _unreadable(path, error) from error
 

@@ -15,6 +15,7 @@ from prunectl.data.tree import Files, Tree
 
 # of ImageNet's training images: a stream is not read just to measure it
 _COLOUR = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_MEASURED = 256
 _GRAY = Preprocessing((0.449,), (0.226,))
 
 
@@ -22,10 +23,12 @@ def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, p
     """Decode a tree into memory, or leave it on disk when it has more than `limit` bytes (None: half the memory)."""
     channels = decoder.shape[0]
     augment = ("flip",) if channels == 3 else ()
+    changes = () if tree.split is None else (("split", tree.split),)
     total = (len(tree.train.paths) + len(tree.test.paths)) * math.prod(decoder.shape)
     if total > (half_of_memory() if limit is None else limit):
         train, test = _stream(tree.train, decoder), _stream(tree.test, decoder)
-        return ImageData(name, train, test, tree.classes, _COLOUR if channels == 3 else _GRAY, augment)
+        preprocessing = stream_preprocessing(train)
+        return ImageData(name, train, test, tree.classes, preprocessing, augment, changes, tree.notices)
     pixels = decoded(tree.root, tree.train.paths + tree.test.paths, decoder, progress)
     train_pixels, test_pixels = torch.split(pixels, [len(tree.train.paths), len(tree.test.paths)])
     return ImageData(
@@ -35,7 +38,18 @@ def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, p
         tree.classes,
         statistics(train_pixels),
         augment,
+        changes,
+        tree.notices,
     )
+
+
+def stream_preprocessing(images: Stream) -> Preprocessing:
+    """That of ImageNet, for gray or for colour; for other channels that of some images, spread evenly."""
+    channels = images.shape[0]
+    if channels in (1, 3):
+        return _COLOUR if channels == 3 else _GRAY
+    some = torch.arange(min(len(images), _MEASURED)) * len(images) // min(len(images), _MEASURED)
+    return statistics(next(images.take(some).batches(_MEASURED))[0])
 
 
 def half_of_memory() -> int:

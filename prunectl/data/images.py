@@ -134,6 +134,8 @@ class ImageData:
     augment: tuple[str, ...] = ()
     changes: tuple[tuple[str, Any], ...] = ()
     """What was done to the dataset as it lies on disk, such as ("tuning", True)."""
+    notices: tuple[str, ...] = ()
+    """What of the dataset is not used, or stands in for something missing, in sentences for the user."""
 
     @property
     def described(self) -> dict[str, Any]:
@@ -181,6 +183,13 @@ class ImageData:
         shuffled_labels = labels[_permutation(len(labels), seed_for("labels", seed)).to(labels.device)]
         train = self.train.relabel(shuffled_labels)
         return replace(self, train=train, changes=(*self.changes, ("random_labels", True)))
+
+
+def no_images(shape: tuple[int, int, int], classes: int) -> ImageData:
+    """What a network is made for where no dataset is named: a shape (C, H, W) and classes, without images."""
+    empty = Images(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
+    return ImageData("", empty, empty, tuple(map(str, range(classes))), as_it_is)
 
 
 def _words(shape: tuple[int, int, int]) -> str:

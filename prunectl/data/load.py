@@ -1,16 +1,19 @@
 """Datasets by name: each is a short file in `sets/` that brings labelled images as `prunectl.data.images.ImageData`.
 
 A loader of your own, named as `file.py:loader` or `package.module:loader`, is a function with the signature of
-`prunectl.data.source.Loader`.
+`prunectl.data.source.Loader`, or of nothing, that returns what `prunectl.data.own.own_data` takes.
 """
 
 import inspect
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prunectl.data import own
 from prunectl.data.images import ImageData
-from prunectl.data.source import Loader, Progress, data_folder
+from prunectl.data.source import NetworkInput, Progress, data_folder
+from prunectl.data.split import check_split
 from prunectl.errors import DataError, OptionError
 from prunectl.plugins.registry import names, resolve
 
@@ -27,11 +30,14 @@ def load_data(
     image_size: int | None = None,
     download: bool = False,
     progress: Progress | None = None,
+    split: float | None = None,
+    network: NetworkInput | None = None,
 ) -> ImageData:
     """Bring the dataset that `spec` names: `name`, `name:PATH` (its own folder), or a loader as `file.py:loader`.
 
     `data_dir` None means $PRUNECTL_DATA_DIR, else the user's cache folder. Without `image_size`, images keep the size
-    that the dataset's loader chooses.
+    that the dataset's loader chooses. `split` is the share of each class to hold out where a folder has no test images.
+    `network` says what the images are for, to datasets that follow it.
 
     Raises:
         UnknownName: nothing has that name.
@@ -45,22 +51,44 @@ def load_data(
         raise OptionError(
             f"--data {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
         )
-    if known and place and name in FOLDERLESS:
+    shape = _shape(spec, place) if known and place and name == "synthetic" else None
+    if known and place and name in FOLDERLESS and shape is None:
         raise OptionError(f"--data {spec}: {name} lies in no folder; write {name}")
-    loader: Loader = resolve("data", name if known else spec)
-    own = known and bool(place)
-    root = Path(place).expanduser() if own else data_folder(data_dir)
+    loader: Any = resolve("data", name if known else spec)
+    named_folder = known and bool(place) and shape is None
+    root = Path(place).expanduser() if named_folder else data_folder(data_dir)
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
-    direct: dict[str, Any] = {"direct": True} if own and "direct" in inspect.signature(loader).parameters else {}
-    data = _checked(spec, loader(root, image_size=image_size, download=download, progress=progress, **direct))
+    extra = {"direct": named_folder or None, "split": split, "network": network, "shape": shape}
+    taken = _parameters(loader)
+    if split is not None:
+        check_split(split)
+        if "split" not in taken:
+            raise OptionError(f"--split {split:g} goes with imagefolder; {spec} brings its own test images")
+    options: dict[str, Any] = {key: value for key, value in extra.items() if key in taken and value is not None}
+    asked = {"image_size": image_size, "download": download, "progress": progress, **options}
+    returned = loader(root, **asked) if known else own.call(spec, loader, root, **asked)
+    data = _checked(spec, own.own_data(spec, returned, image_size=image_size, progress=progress))
     # the name alone does not find them again
     return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
 
 
+def _shape(spec: str, text: str) -> tuple[int, int, int]:
+    """Read the CxHxW of synthetic images."""
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise OptionError(f"--data {spec}: expected channels, height and width, as in synthetic:3x64x64")
+    return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _parameters(loader: Any) -> Collection[str]:
+    try:
+        return inspect.signature(loader).parameters
+    except (TypeError, ValueError):  # no function, which `own.call` refuses
+        return ()
+
+
 def _checked(spec: str, data: ImageData) -> ImageData:
     """Refuse what a loader must not bring, before it fails far away from its cause."""
-    if not isinstance(data, ImageData):
-        raise DataError(f"--data {spec}: expected the loader to return ImageData, found {type(data).__name__}")
     if not len(data.train) or not len(data.test):
         raise DataError(f"--data {spec}: found {len(data.train)} training and {len(data.test)} test images; need both")
     if data.test.shape != data.train.shape:

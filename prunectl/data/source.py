@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +13,25 @@ Progress = Callable[[int, int], None]
 """Called now and then with (done, total)."""
 
 
+@dataclass(frozen=True)
+class NetworkInput:
+    """What a network takes, for datasets that follow it: image shape (C, H, W), classes, and how files are resized.
+
+    The shorter side of a file becomes side / `crop` pixels, of which the middle square is taken.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+
+
 class Loader(Protocol):
-    """A dataset plug-in: brings the data that lies below `root`, or downloads it to there where `download` allows."""
+    """A dataset plug-in: brings the data that lies below `root`, or downloads it to there where `download` allows.
+
+    One that takes them also gets `split`, the share of each class to hold out where there are no test images,
+    `network`, a NetworkInput or None, and `direct`, True where the user named its folder.
+    """
 
     def __call__(  # noqa: D102
         self, root: Path, *, image_size: int | None, download: bool, progress: Progress | None

@@ -2,24 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from prunectl.data.decode import Decoder
 from prunectl.data.images import augmented, mixed, shuffled, slices
 from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
+
+
+class Decodes(Protocol):
+    """Makes pixels of an item of `paths`: of a file's path, or of a position in a Dataset."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what it brings."""
+
+    def __call__(self, item: Any, /) -> NDArray[np.uint8]:
+        """The pixels (C, H, W) of one item."""
 
 
 @dataclass(frozen=True)
 class Stream:
     """The `prunectl.data.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` lie on its device."""
 
-    paths: Sequence[str]
+    paths: Sequence[Any]
     positions: Tensor
     labels: Tensor
-    decoder: Decoder
+    decoder: Decodes
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.positions.shape:

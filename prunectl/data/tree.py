@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from prunectl.data.split import DEFAULT_SPLIT, held_out
+from prunectl.data.walk import Found, find_images, folders_above, identity
 from prunectl.errors import DataError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _TEST_FOLDERS = ("test", "val", "valid")
+_NAMED = 3
+"""Files or classes that a notice names."""
 
 
 @dataclass(frozen=True)
@@ -24,62 +27,158 @@ class Files:
 
 @dataclass(frozen=True)
 class Tree:
-    """The files to train on and to test on; classes are the folders in train/, by name."""
+    """The files to train on and to test on; classes are the folders in train/, by name.
+
+    `split` is the share of each class that was held out to test on, None where the tree has test images of its own.
+    `notices` say in sentences what of the tree is not used.
+    """
 
     root: Path
     classes: tuple[str, ...]
     train: Files
     test: Files
+    split: float | None = None
+    notices: tuple[str, ...] = ()
 
 
-def find_tree(root: Path) -> Tree:
+@dataclass(frozen=True)
+class Part:
+    """What the class folders of one part of a tree hold, and links in their place that lead back up."""
+
+    folder: Path
+    classes: Mapping[str, Found]
+    loops: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> dict[str, list[str]]:
+        """The image files of every class that has any."""
+        return {name: found.images for name, found in self.classes.items() if found.images}
+
+    def notices(self) -> list[str]:
+        """Sentences about files that are no images, and links that were not followed."""
+        skipped = [path for found in self.classes.values() for path in found.skipped]
+        loops = [*self.loops, *(path for found in self.classes.values() for path in found.loops)]
+        told = []
+        if skipped:
+            told.append(f"{self.folder}: skipped {_files_in_words(len(skipped))} ({self._first(skipped)})")
+        if loops:
+            links = "1 link leads" if len(loops) == 1 else f"{len(loops)} links lead"
+            told.append(f"{self.folder}: {links} back to a folder above, not followed ({self._first(loops)})")
+        return told
+
+    def left_out(self) -> list[str]:
+        """A sentence on the folders that are no class, as no image is in them."""
+        empty = [name for name, found in self.classes.items() if not found.images]
+        if not empty:
+            return []
+        classes = (
+            "1 class has no readable image and is"
+            if len(empty) == 1
+            else (f"{len(empty)} classes have no readable image and are")
+        )
+        return [f"{self.folder}: {classes} left out ({_first(empty)})"]
+
+    def _first(self, paths: list[str]) -> str:
+        return _first([os.path.relpath(path, self.folder) for path in paths])
+
+
+def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> Tree:
     """List train/CLASS/ and test/CLASS/, or val/ or valid/ in place of test/, or val/ as Tiny-ImageNet has it.
 
+    A tree without a folder of test images holds out `split` of each class, by default a tenth. `flat` allows CLASS/ in
+    `root` itself.
+
     Raises:
-        DataError: `root` is no such tree, or it tests classes that it does not train.
+        DataError: `root` is no such tree, it tests classes that it does not train, or it has test images and a `split`.
     """
-    train = classes_in(root / "train")
-    if not train:
+    train = _train_part(root, flat=flat)
+    if not train.images:
         raise DataError(
             f"no image folder at {root} (expected train/CLASS/*.jpg, and test/CLASS/*.jpg or val/CLASS/*.jpg, found no "
             "images in train/); give its place as --data imagefolder:PATH"
         )
-    classes = tuple(train)
-    test = _test_files(root, frozenset(classes))
-    unknown = sorted(test.keys() - train.keys())
+    classes = tuple(train.images)
+    if not _has_tests(root):
+        return _split_tree(root, train, split)
+    if split is not None:
+        raise DataError(f"--split {split:g}: {root} has test images of its own; leave out --split")
+    test, notices = _test_files(root, frozenset(classes))
+    unknown = sorted(test.keys() - train.images.keys())
     if unknown:
         raise DataError(
             f"{root}: expected the {len(classes)} classes of train/ only, found test images of {len(unknown)} others "
             f"({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}); move or rename their folders"
         )
-    return Tree(root, classes, _files(train, classes), _files(test, classes))
+    notices = [*train.left_out(), *train.notices(), *notices, *_untested(root, classes, test)]
+    return Tree(root, classes, _files(train.images, classes), _files(test, classes), notices=tuple(notices))
 
 
 def classes_in(folder: Path) -> dict[str, list[str]]:
     """The image files below each folder in `folder`, sorted; none for a folder without images or that is absent."""
+    return _part(folder).images
+
+
+def _train_part(root: Path, *, flat: bool) -> Part:
+    """train/, or `root` itself where neither train/ nor test images are in it but two classes or more."""
+    if not flat or (root / "train").is_dir() or _has_tests(root):
+        return _part(root / "train")
+    part = _part(root)
+    return part if len(part.images) > 1 else _part(root / "train")
+
+
+def _part(folder: Path) -> Part:
     if not folder.is_dir():
-        return {}
-    found = {item.name: _images(item) for item in sorted(folder.iterdir()) if item.is_dir() and item.name[0] != "."}
-    return {name: paths for name, paths in found.items() if paths}
+        return Part(folder, {})
+    above = folders_above(folder)
+    items = [item for item in sorted(folder.iterdir()) if item.is_dir() and item.name[0] != "."]
+    loops = tuple(str(item) for item in items if identity(item) in above)
+    return Part(folder, {item.name: find_images(item, above) for item in items if str(item) not in loops}, loops)
 
 
-def _test_files(root: Path, known: frozenset[str]) -> Mapping[str, list[str]]:
-    """The test images by class: of the first folder that has known classes, since a test/ can lack labels."""
+def _has_tests(root: Path) -> bool:
+    return any((root / name).is_dir() for name in _TEST_FOLDERS)
+
+
+def _split_tree(root: Path, train: Part, split: float | None) -> Tree:
+    """Hold out a share of the images of each class."""
+    share = DEFAULT_SPLIT if split is None else split
+    kept: dict[str, list[str]] = {}
+    held: dict[str, list[str]] = {}
+    for name, paths in train.images.items():
+        kept[name], held[name] = held_out(paths, root, share)
+    classes = tuple(train.images)
+    notices = [*train.left_out(), *train.notices()]
+    if split is None:
+        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (--split)")
+    notices += _untested(root, classes, held)
+    return Tree(root, classes, _files(kept, classes), _files(held, classes), share, tuple(notices))
+
+
+def _untested(root: Path, classes: tuple[str, ...], test: Mapping[str, list[str]]) -> list[str]:
+    """A sentence on the classes that no test image has, unless that is all of them."""
+    missing = [name for name in classes if not test.get(name)]
+    if not missing or len(missing) == len(classes):
+        return []
+    return [f"{root}: no image to test {len(missing)} of {len(classes)} classes on ({_first(missing)})"]
+
+
+def _test_files(root: Path, known: frozenset[str]) -> tuple[Mapping[str, list[str]], list[str]]:
+    """The test images by class, and notices: of the first folder with known classes, as a test/ can lack labels."""
     annotations = root / "val" / "val_annotations.txt"
     if annotations.is_file():
-        return _annotated(annotations)
+        return _annotated(annotations), []
     strange: Mapping[str, list[str]] = {}
     for name in _TEST_FOLDERS:
-        found = classes_in(root / name)
-        if known & found.keys():
-            return found
-        strange = strange or found
+        part = _part(root / name)
+        if known & part.images.keys():
+            return part.images, part.notices()
+        strange = strange or part.images
     if not strange:
         raise DataError(
             f"no test images at {root} (expected test/CLASS/*.jpg or val/CLASS/*.jpg beside train/, found neither); "
-            "move a part of each class of train/ to there"
+            "move a part of each class of train/ to there, or delete its empty folder and take --split 0.1"
         )
-    return strange
+    return strange, []
 
 
 def _annotated(annotations: Path) -> dict[str, list[str]]:
@@ -93,17 +192,16 @@ def _annotated(annotations: Path) -> dict[str, list[str]]:
     return found
 
 
-def _images(folder: Path) -> list[str]:
-    return sorted(
-        os.path.join(place, name)  # noqa: PTH118  (a million times: Path costs ten times as much)
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(_SUFFIXES) and name[0] != "."
-    )
-
-
 def _files(found: Mapping[str, list[str]], classes: tuple[str, ...]) -> Files:
     """Bring the files in the order of the classes."""
     counts = torch.tensor([len(found.get(name, ())) for name in classes])
     paths = tuple(path for name in classes for path in found.get(name, ()))
     return Files(paths, torch.arange(len(classes)).repeat_interleave(counts))
+
+
+def _files_in_words(count: int) -> str:
+    return "1 file that is no image" if count == 1 else f"{count:,} files that are no images"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -1,6 +1,6 @@
 """Image files decoded by worker processes, some batches ahead of their use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from prunectl.data.decode import Decoder
 from prunectl.errors import DataError
 from prunectl.torchtools.cores import cores
 
@@ -17,7 +16,7 @@ _WORKERS = 4
 
 
 def decoded_batches(
-    paths: Sequence[str], decoder: Decoder, batches: Sequence[Sequence[int]]
+    paths: Sequence[Any], decoder: Callable[[Any], NDArray[np.uint8]], batches: Sequence[Sequence[int]]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield for each batch of positions in `paths` the pixels (B, C, H, W), in the order of `batches`.
 
@@ -44,8 +43,8 @@ def decoded_batches(
 class _Batches(Dataset[NDArray[np.uint8] | DataError]):
     """Runs in a worker; brings arrays, not tensors, which would need more of /dev/shm than a container has."""
 
-    paths: Sequence[str]
-    decoder: Decoder
+    paths: Sequence[Any]
+    decoder: Callable[[Any], NDArray[np.uint8]]
 
     def __getitem__(self, positions: Sequence[int]) -> NDArray[np.uint8] | DataError:
         try:

@@ -81,7 +81,7 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
             LayerCost(
                 name=name,
                 shape=tuple(weight.shape),
-                kept=int(masks[name].sum()) if name in masks else weight.numel(),
+                kept=masks.count(name, weight),
                 uses=used.get(name, 0) // (2 * weight.numel()),
             )
             for name, weight in weights.items()

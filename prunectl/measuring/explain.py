@@ -1,6 +1,6 @@
-"""explain: which slices of a network hang together, what each group of them holds, and what must stay and why."""
+"""explain: which slices of a network are coupled, what each group of them holds, and what must stay and why."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import expanded
 from prunectl.structure.export import Graph, owner_of, packet
+from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.labels import Reason
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import analyse
@@ -20,21 +21,26 @@ Place = tuple[str, str, str]
 """A parameter, an operation that reads it, and the module in which that happens."""
 
 
-def explain(checkpoint: Checkpoint) -> Record:
+def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
     """One record of plain values: `model`, `input`, and those of `explain_network`.
 
-    A shrunk network that runs swapped modules or a rewritten graph is told of in its original shapes.
+    A shrunk network that runs swapped modules or a rewritten graph is described in its original shapes.
 
     Raises:
-        StructureError: the network cannot be followed; tells where.
+        StructureError: the network cannot be followed; the message names the place.
+        UnknownName: a pattern of `keep` matches no layer.
     """
     whole = expanded(checkpoint)
-    told = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer)
+    told = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer, keep=keep)
     return {"model": checkpoint.spec.name, "input": list(checkpoint.spec.input), **told}
 
 
-def explain_network(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Record:
-    """What there is to know of any network that takes images (B, C, H, W); with `outer`, they have nodes as well.
+def explain_network(
+    model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False, keep: Sequence[str] = ()
+) -> Record:
+    """The structure of any network that takes images (B, C, H, W); with `outer`, these have nodes as well.
+
+    Layers that `keep` names, by shell patterns of modules or parameters, stay with all nodes on their axes.
 
     `groups` are nodes that share an axis: how many, which parameters make them and which read them, and the share of
     all parameters and FLOPs that would go with them; what lies between two groups counts for both. `frozen` are the
@@ -42,18 +48,26 @@ def explain_network(model: nn.Module, shape: tuple[int, int, int], *, outer: boo
     out. `untouchable` counts the parameters that no removal reaches, `prunable_share` is that of all others.
 
     Raises:
-        StructureError: the network cannot be followed; tells where.
+        StructureError: the network cannot be followed; the message names the place.
+        UnknownName: a pattern of `keep` matches no layer.
     """
     analysis = analyse(model, shape, outer=outer)
     structure, parameters = analysis.structure, dict(model.named_parameters())
     total = sum(parameter.numel() for parameter in parameters.values())
-    stay = untouchable(structure, model)
+    kept = nodes_on(structure, parameters_named(model, keep))
+    free = structure.frozen(kept)
+    stay = untouchable(free, model)
     return {
-        "nodes": structure.nodes,
+        "nodes": int((~kept).sum()),
         "parameters": total,
         "flops": structure.flops(torch.zeros(structure.nodes, dtype=torch.bool)),
-        "groups": _groups(structure, parameters, total),
-        "frozen": _frozen(structure, model, _first_readers(analysis.flow.graph, parameters)),
+        "groups": [
+            group for group in _groups(free, parameters, total) if not keep or group["made_by"] or group["read_by"]
+        ],
+        "frozen": [
+            *_frozen(structure, model, _first_readers(analysis.flow.graph, parameters)),
+            *_kept(structure, parameters, kept),
+        ],
         "untouchable": stay,
         "prunable_share": 1 - stay / max(total, 1),
     }
@@ -136,6 +150,17 @@ def _frozen(structure: Structure, model: nn.Module, readers: Collection[Place]) 
         cause["axes"].append([name, axis, int((classes == FROZEN).sum()), len(classes)])
         cause["modules"] += [reason.module] * (reason.module not in cause["modules"])
     return list(causes.values())
+
+
+def _kept(structure: Structure, parameters: Collection[str], kept: Tensor) -> list[Record]:
+    """The axes that stay as they carry nodes of layers that are kept, as one more cause."""
+    held = structure.gone(kept)
+    axes = [
+        [name, axis, int(held[classes].sum()), len(classes)]
+        for (name, axis), classes in structure.axes.items()
+        if name in parameters and held[classes].any()
+    ]
+    return [{"why": "kept by --keep", "operation": "", "line": "", "modules": [], "axes": axes}] if axes else []
 
 
 def _why(name: str, reason: Reason, readers: Collection[Place]) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -35,8 +36,26 @@ def fresh(
             is not one logit per class.
         DataError: the images are too small for it.
     """
+    begun = untrained(model, data.shape, len(data.classes), data.preprocessing, options=options, seed=seed)
+    return replace(begun, data=source, names=data.classes, resize=resize_of(data.shape))
+
+
+def untrained(
+    model: str,
+    shape: Shape,
+    classes: int,
+    preprocessing: Preprocessing,
+    *,
+    options: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Checkpoint:
+    """Build network `model` for images of a shape, of no dataset, with seeded fresh weights, on the cpu.
+
+    Raises:
+        UnknownName, OptionError, DataError: as `fresh`.
+    """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
-    spec = ModelSpec(name=model, input=data.shape, classes=len(data.classes), options=keywords)
+    spec = ModelSpec(name=model, input=shape, classes=classes, options=keywords)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("weights", seed))  # that of the cpu alone
         network = build(spec)
@@ -45,16 +64,13 @@ def fresh(
         raise OptionError(
             f"{model} returns {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
         )
-    dense = _dense_counts(counted, network, spec.input)
     return Checkpoint(
         model=network,
         masks=Masks.dense(),
         spec=spec,
-        data=source,
-        preprocessing=data.preprocessing,
-        dense=dense,
-        names=data.classes,
-        resize=resize_of(data.shape),
+        data="",
+        preprocessing=preprocessing,
+        dense=_dense_counts(counted, network, spec.input),
     )
 
 

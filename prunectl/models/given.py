@@ -84,7 +84,10 @@ def _loaded(data: Data | None, shape: Shape | None) -> ImageData | Batches | Non
     if not isinstance(data, str):
         return data
     square = shape is not None and shape[1] == shape[2] and data.partition(":")[0] in RESIZABLE
-    return load_data(data, image_size=shape[1] if shape is not None and square else None)
+    loaded = load_data(data, image_size=shape[1] if shape is not None and square else None)
+    for notice in loaded.notices:
+        warnings.warn(notice, stacklevel=4)
+    return loaded
 
 
 def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Shape | None) -> Checkpoint:

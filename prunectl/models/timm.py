@@ -9,7 +9,7 @@ from prunectl.errors import UnknownName
 from prunectl.models.library import Builder, build, refuse
 from prunectl.plugins.registry import unknown
 
-_SETTLED = (
+SETTLED = (
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "checkpoint_path", "cache_dir"),
     *("num_classes", "in_chans", "img_size"),
 )
@@ -30,7 +30,7 @@ def network(name: str) -> Builder:
 
     def builder(input_shape: tuple[int, int, int], classes: int, **options: Any) -> nn.Module:
         full = f"timm/{name}"
-        refuse(full, options, _SETTLED)
+        refuse(full, options, SETTLED)
         channels: dict[str, Any] = {} if input_shape[0] == 3 else {"in_chans": input_shape[0]}
         make = partial(timm.create_model, name, pretrained=False, num_classes=classes, **channels, **options)
         return build(full, partial(_sized, make, input_shape[1:]), input_shape, classes)

@@ -125,6 +125,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "model": {
         "torchvision": "prunectl.models.torchvision:network",
         "timm": "prunectl.models.timm:network",
+        "transformers": "prunectl.models.transformers:network",
     },
 }
 """Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""

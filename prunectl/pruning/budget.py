@@ -1,4 +1,4 @@
-"""What a pruned network may cost: parameters, FLOPs, bytes or latency."""
+"""The most that a pruned network may cost in parameters, FLOPs, bytes or latency."""
 
 import re
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Budget:
         """Read `0.125x` (the share that remains), `8x` (from 1 on: that many times less), or `1.2M`, `200KB`.
 
         Raises:
-            OptionError: another text, or nothing that remains.
+            OptionError: the text reads as none of them, or nothing would remain.
         """
         found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", text)
         number, unit = (float(found[1]), found[2]) if found else (0.0, "")
@@ -37,5 +37,5 @@ class Budget:
             return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
         if unit in BUDGET_UNITS[kind] and number * BUDGET_UNITS[kind][unit] >= 1:
             return Budget(kind, text, number * BUDGET_UNITS[kind][unit], relative=False)
-        known = f"--{kind} takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
+        known = f"`{kind}` takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
         raise OptionError(f"{known}, got '{text}'")

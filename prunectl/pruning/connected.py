@@ -35,7 +35,7 @@ def select_connected(
 def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]:
     """The outputs to which no path of kept weights leads, of those that the dense network reaches.
 
-    Such a logit is a constant, so the class is never told from the image.
+    Such a logit is a constant, so the image never decides on its class.
     """
     flow = Reachability(model, shape)
     lost = (flow.logits(Masks.dense()) > 0) & (flow.logits(masks) <= 0)

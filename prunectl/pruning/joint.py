@@ -45,5 +45,5 @@ def _kept_from(threshold: float, scores: Scores, alive: Masks, model: nn.Module)
     kept = 0
     for name in prunable(model):
         high = scores[name] >= threshold
-        kept += int(torch.count_nonzero(high & alive[name] if name in alive else high))
+        kept += int(torch.count_nonzero(high & alive.of(name, high)))
     return kept

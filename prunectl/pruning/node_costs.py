@@ -1,4 +1,4 @@
-"""What a network without some of its nodes costs, in the terms of a budget."""
+"""The cost of a network without some of its nodes, in the terms of a budget."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from prunectl.structure.trace import Analysis
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
 _ANY = 0.01
-"""A value with which no arithmetic is slower than with others."""
+"""An ordinary value: denormal numbers would slow the arithmetic down."""
 
 
 class BudgetMeter:
@@ -54,7 +54,7 @@ class BudgetMeter:
                 tensor.fill_(_ANY if tensor.is_floating_point() else 0)
         return network
 
-    def told(self, amount: float) -> str:
-        """A cost in words."""
+    def text(self, amount: float) -> str:
+        """A cost as text with its unit."""
         number = f"{amount:.3g}" if self.budget.kind == "latency" else f"{int(amount):,}"
         return f"{number} {_NAMES[self.budget.kind]}"

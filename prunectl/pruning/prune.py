@@ -2,18 +2,19 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import retraceable
-from prunectl.criteria.base.criterion import criterion_named
-from prunectl.criteria.base.lift import for_nodes
-from prunectl.criteria.base.schedules import check_sparsity
+from prunectl.criteria.base.criterion import Criterion
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.options import StandalonePruning
 from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import EVERY_NODE, NodeRules, SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
@@ -26,6 +27,8 @@ from prunectl.torchtools.rng import forked, seed_for
 
 Report = Callable[[int, int, float], None]
 """Called after each round with (round, rounds, sparsity)."""
+KeepScores = Callable[[Scores], None]
+"""Called in each round with its scores."""
 
 
 def prune(
@@ -42,97 +45,120 @@ def prune(
     unit: str | None = None,
     options: Mapping[str, str] | None = None,
     rules: NodeRules = EVERY_NODE,
+    keep: Sequence[str] = (),
     batch_size: int = 128,
     balanced: bool = True,
     amp: bool = False,
     controls: Sequence[str] = (),
     seed: int = 0,
     report: Report | None = None,
-    keep_scores: Callable[[Scores], None] | None = None,
+    keep_scores: KeepScores | None = None,
 ) -> Checkpoint:
-    """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, to a budget, or what scores up to a threshold.
+    """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, to a budget, or all scores up to a threshold.
 
-    The sparsity is of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight (unless
-    `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as 2:4 is a
-    target of its own. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the network
-    with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned, unless the
-    criterion regrows. `controls` names sanity checks that follow (`controls.CONTROLS`). The checkpoint that comes in is
-    not changed. `data` may be None for a criterion that needs none. `keep_scores` gets the scores of every round.
+    The sparsity is that of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight
+    (unless `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as
+    2:4 is a target of its own. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the
+    network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
+    unless the criterion regrows. `keep` names layers that stay as they are, as shell patterns of module or parameter
+    names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
+    (`sanity_checks.CONTROLS`). The checkpoint that comes in is not changed. `data` may be None for a criterion that
+    needs none. `keep_scores` receives the scores of every round.
 
     Raises:
         OptionError: a target that cannot be reached, or that is reached already; unknown options.
-        UnknownName: no such criterion, schedule or control.
+        UnknownName: no such criterion, schedule, control or layer.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
-    method = for_nodes(criterion_named(criterion), unit, criterion)
-    how = SelectionRules(scope or method.scope, rules, budget, threshold, method.regrow_value)
-    _check(how, sparsity, batch_size, controls)
-    if "shuffle-layerwise" in controls and method.unit != "weights":
-        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
-    if method.needs_training:
-        raise OptionError(f"{criterion} prunes while a network trains: prunectl train --criterion {criterion}")
-    keywords, _ = method.options(dict(options or {}), f"criterion {criterion}")
-    planned, steps = resolve("schedule", schedule or method.schedule), steps or method.steps
+    chosen = StandalonePruning(
+        criterion=criterion,
+        sparsity=sparsity,
+        threshold=threshold,
+        schedule=schedule,
+        steps=steps,
+        scope=scope,
+        unit=unit,
+        options=dict(options or {}),
+        **asdict(rules),
+        keep=tuple(keep),
+        budget=budget,
+        batch_size=batch_size,
+        balanced=balanced,
+        amp=amp,
+        controls=tuple(controls),
+        seed=seed,
+    )
+    return pruned(checkpoint, data, chosen, report=report, keep_scores=keep_scores)
+
+
+def pruned(
+    checkpoint: Checkpoint,
+    data: ImageData | None,
+    options: StandalonePruning,
+    *,
+    report: Report | None = None,
+    keep_scores: KeepScores | None = None,
+) -> Checkpoint:
+    """Prune as `prune` does, with its options in one value."""
+    criterion, method = options.criterion, options.method
+    rules = options.selection(method)
+    _check(options, rules, method)
+    keywords, _ = method.options(dict(options.options), f"criterion {criterion}")
+    options = replace(
+        options,
+        schedule=options.schedule or method.schedule,
+        steps=options.steps or method.steps,
+        scope=rules.scope,
+        options=keywords,
+    )
+    planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
     if method.needs_data and data is None:
-        raise OptionError(f"criterion {criterion} scores on images; give --data")
+        raise OptionError(f"criterion {criterion} scores on images; give `data`")
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
     model = copy.deepcopy(checkpoint.model)
-    state = unit_of(method, checkpoint, model, how)
-    state.check(sparsity)
+    unit = unit_of(method, checkpoint, model, rules)
+    unit.check(options.sparsity)
 
     with forked(checkpoint.device):
-        torch.manual_seed(seed_for("prune", seed))
-        batches = batches_for(checkpoint, data, batch_size, balanced, seed)
-        targets, i, begun = RoundTargets(lambda target: planned(target, steps), sparsity), 0, state.kept
+        torch.manual_seed(seed_for("prune", options.seed))
+        batches = batches_for(checkpoint, data, options.batch_size, options.balanced, options.seed)
+        targets, i, begun = RoundTargets(planned, options.sparsity), 0, unit.kept
 
         def score() -> Scores:
-            scores = scored(method, state, batches, keywords, amp=amp, progress=i / len(targets))
+            scores = scored(method, unit, batches, keywords, amp=options.amp, progress=i / len(targets))
             if not i:
                 check_informative(scores, criterion)
             if keep_scores is not None:
                 keep_scores(scores)
             return scores
 
-        while i < len(targets) and not (i and state.within_budget()):
-            prune_round_(state, targets, i, score, fewer_than=begun if method.regrow_value else state.kept)
+        while i < len(targets) and not (i and unit.within_budget()):
+            prune_round_(unit, targets, i, score, fewer_than=begun if method.regrow_value else unit.kept)
             i += 1
             if report is not None:
-                report(i, len(targets), state.sparsity)
-        for control in controls:
-            state.apply_(CONTROLS[control](checkpoint, state.model, state.masks, seed))
+                report(i, len(targets), unit.sparsity)
+        for control in options.controls:
+            unit.apply_(CONTROLS[control](checkpoint, unit.model, unit.masks, options.seed))
     chosen = {
-        "criterion": criterion,
-        **({} if unit is None else {"unit": unit}),
-        **({} if sparsity is None else {"sparsity": sparsity}),
-        **({} if budget is None else {budget.kind: budget.text}),
-        **({} if threshold is None else {"threshold": threshold}),
-        "schedule": schedule or method.schedule,
-        "steps": steps,
-        "scope": how.scope,
-        **state.chosen,
-        "options": keywords,
-        "batch_size": batch_size,
-        "balanced": balanced,
-        "amp": amp,
-        **({"controls": list(controls)} if controls else {}),
+        **options.history(method),
         **({"processes": processes()} if processes() > 1 else {}),
         "data": None if data is None else data.described,
         "device": checkpoint.device.type,
-        "seed": seed,
     }
-    return checkpoint.after("prune", chosen, model=model, masks=state.masks).with_result(state.result())
+    return checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
 
 
-def _check(how: SelectionRules, sparsity: float | None, batch_size: int, controls: Sequence[str]) -> None:
-    """Refuse none or several targets, and values that cannot be."""
-    targets = [t for t in (sparsity, how.budget, how.threshold, pattern_of(how.scope)) if t is not None]
+def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion) -> None:
+    """Refuse none or several targets, and options that do not go together."""
+    targets = [t for t in (options.sparsity, rules.budget, rules.threshold, pattern_of(rules.scope)) if t is not None]
     if len(targets) != 1:
         raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
-    if sparsity is not None:
-        check_sparsity(sparsity)
-    if batch_size < 2:
-        raise OptionError(f"scores need batches of 2 images or more (BatchNorm), got --batch-size {batch_size}")
-    for control in controls:
+    for control in options.controls:
         if control not in CONTROLS:
             raise unknown("control", control, CONTROLS)
+    if "shuffle-layerwise" in options.controls and method.unit != "weights":
+        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
+    if method.needs_training:
+        name = options.criterion
+        raise OptionError(f"{name} prunes while a network trains: prunectl train --criterion {name}")

@@ -1,4 +1,4 @@
-"""The order in which nodes go: how many is exact, none is revived, no axis runs empty."""
+"""The order in which nodes are removed: counts are exact, none is revived, no axis becomes empty."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ NODE_SCOPES = ("global", "layer")
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Nodes that can go, the first one first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
+    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
 
     order: Tensor
     alive: Tensor
@@ -44,19 +44,23 @@ def rank(
     scope: str = "global",
     min_nodes: int = 1,
     multiple_of: int = 1,
+    staying: Tensor | None = None,
 ) -> Ranking:
     """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); of equal ones the later index goes first.
 
-    Scope `global` ranks all nodes together, `layer` takes the same share of every group. The best `min_nodes` of every
-    axis are left out of the ranking: they stay.
+    Scope `global` ranks all nodes together, `layer` takes the same share of every group. The nodes `staying` (bool,
+    (nodes,)) are left out of the ranking and of the shares. The best `min_nodes` of every axis are left out too, where
+    those that stay anyway count first.
     """
     if scope not in NODE_SCOPES:
         raise unknown("scope", scope, NODE_SCOPES)
     best = torch.argsort(scores.cpu().double(), descending=True, stable=True)
     best = best[alive[best]]
-    stays = _best_of_every_axis(structure, best, min_nodes)
+    held = torch.zeros_like(alive) if staying is None else staying
+    stays = _best_of_every_axis(structure, torch.cat([best[held[best]], best[~held[best]]]), min_nodes)
+    best = best[~held[best]]
     if scope == "layer":
-        sizes = torch.bincount(structure.groups, minlength=1)
+        sizes = torch.bincount(structure.groups[~held], minlength=1)
         share = (_places(structure.groups[best]) + 0.5) / sizes[structure.groups[best]].double()
         by_index = torch.argsort(best)  # of equal shares the earlier index stays
         best = best[by_index[torch.argsort(share[by_index], stable=True)]]

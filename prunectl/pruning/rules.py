@@ -30,3 +30,5 @@ class SelectionRules:
     threshold: float | None = None
     regrow_value: str | None = None
     """As in `Criterion`."""
+    keep: tuple[str, ...] = ()
+    """Shell patterns of the modules and parameters that stay as they are."""

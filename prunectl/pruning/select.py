@@ -28,7 +28,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
     """
     if isinstance(scope, str):
         check_scope(scope)
-    left = sum(int(alive[name].sum()) if name in alive else score.numel() for name, score in scores.items())
+    left = sum(alive.count(name, score) for name, score in scores.items())
     if keep < len(scores):
         raise OptionError(
             f"{keep} weights would stay for {len(scores)} layers, at least one each; ask for less sparsity"
@@ -100,7 +100,7 @@ def as_in(masks: Masks) -> Scope:
     """The scope in which every layer keeps as large a part of the whole as it has in these masks."""
 
     def scope(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-        sizes = [int(masks[name].sum()) if name in masks else score.numel() for name, score in scores.items()]
+        sizes = [masks.count(name, score) for name, score in scores.items()]
         return _shared(scores, alive, keep, sizes)
 
     return scope

@@ -1,39 +1,18 @@
 """Which nodes carry anything from the image to an output, where weights are masked away."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.aliasing import written_by
 from prunectl.structure.export import bind
-from prunectl.structure.labels import Row, Value
+from prunectl.structure.labels import Row
+from prunectl.structure.links import Link, link_of
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.operations import Liveness, liveness_of
 from prunectl.structure.propagation import index_rows
 from prunectl.structure.trace import Analysis, named_tensors
-
-_WEIGHTED = (Liveness.LINEAR, Liveness.CONVOLUTION, Liveness.TRANSPOSED)
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """One layer as a graph: `linked[o, i]` = some weight from input class i to output class o is kept."""
-
-    node: fx.Node
-    weight: str
-    outputs: Tensor
-    inputs: Tensor
-    linked: Tensor
-    own: bool
-    """Whether every channel is convolved on its own: out i comes from in i alone."""
-    axis: int
-    """The axis of input and output that carries the channels: 1 or -1."""
-    transposed: bool
-    """Whether the weight has its input channels first."""
 
 
 class Paths:
@@ -47,11 +26,12 @@ class Paths:
         self.flow, self.number = analysis.flow, analysis.number
         self.count = analysis.structure.nodes + 1
         self.gone = torch.cat([removed, torch.tensor([False])])
-        self.masks = masks
         self.order = [n for n in self.flow.graph.nodes if n.op == "call_function" and self.flow.tensors_of(n)]
         from_image = [n for n in self.order if any(v.image for v in self.flow.tensors_of(n))]
         self.of_image = dict.fromkeys([*self.flow.graph.images, *from_image])
-        self.links = {node: link for node in self.order if (link := self._link(node)) is not None}
+        self.links = {
+            node: link for node in self.order if (link := link_of(node, self.flow, masks, self.number)) is not None
+        }
         self.live: dict[fx.Node, Tensor] = {}
         self.used: dict[fx.Node, Tensor] = {}
         self._forward()
@@ -104,31 +84,6 @@ class Paths:
                 for tensor in (node, *self.sources(node)):
                     others |= self.lying(tensor)
         return others & ~image
-
-    def _link(self, node: fx.Node) -> Link | None:
-        """The wiring of a layer whose weight is a parameter of the network."""
-        kind = liveness_of(node)
-        if kind not in _WEIGHTED:
-            return None
-        a, transposed = bind(node), kind is Liveness.TRANSPOSED
-        weight = self.flow.graph.names.get(a["weight"])
-        x, w, out = self.flow.value(a["input"]), self.flow.value(a["weight"]), self.flow.value(node)
-        if weight is None or not x.image:
-            return None
-        mask = self.masks[weight].cpu() if weight in self.masks else torch.ones(w.shape[:2], dtype=torch.bool)
-        linked = mask.flatten(2).any(2) if mask.ndim > 2 else mask
-        axis = -1 if kind is Liveness.LINEAR else 1
-        groups = a.get("groups", 1)
-        inputs, outputs = self._along(x, axis), self._along(out, axis)
-        if groups > 1:
-            if groups == x.shape[1] == out.shape[1]:
-                return Link(node, weight, outputs, inputs, linked.any(1), True, axis, transposed)
-            return None
-        return Link(node, weight, outputs, inputs, linked.T if transposed else linked, False, axis, transposed)
-
-    def _along(self, value: Value, axis: int) -> Tensor:
-        row = value.rows[axis]
-        return torch.full((value.shape[axis],), -1) if row is None else self.number[row]
 
     def mixes(self, node: fx.Node) -> bool:
         """Whether one channel's values reach another's."""
@@ -237,12 +192,3 @@ def cut_off(model: nn.Module, analysis: Analysis, masks: Masks) -> Tensor:
         if torch.equal(~reached, removed):
             return removed
         removed = ~reached | removed
-
-
-def leave_one(axes: Any, before: Tensor, after: Tensor) -> Tensor:
-    """Take back one removal on every axis that would become empty; both are bool (nodes + 1,)."""
-    after = after.clone()
-    for classes in axes.values():
-        if after[classes].all():
-            after[classes[~before[classes]][:1]] = False
-    return after

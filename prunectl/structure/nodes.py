@@ -55,6 +55,16 @@ class Structure:
         """`removed` (bool, (nodes,)) with an entry False for FROZEN at the end, so that it can be indexed by class."""
         return torch.cat([removed.cpu(), torch.tensor([False])])
 
+    def frozen(self, nodes: Tensor) -> "Structure":
+        """The same numbers of nodes, where some (bool, (nodes,)) are FROZEN on every axis."""
+        if not nodes.any():
+            return self
+        number = torch.where(nodes, FROZEN, torch.arange(self.nodes))
+        number = torch.cat([number, torch.tensor([FROZEN])])
+        axes = {key: number[classes] for key, classes in self.axes.items()}
+        products = tuple(replace(p, axes=tuple(number[classes] for classes in p.axes)) for p in self.products)
+        return replace(self, axes=axes, products=products, image=number[self.image])
+
     def to(self, device: torch.device) -> "Structure":
         """The same with its classes on a device, for what indexes by them in every step of a training."""
         axes = {key: classes.to(device) for key, classes in self.axes.items()}

@@ -1,1 +1,1 @@
-"""Training a checkpoint with its masks held, and pruning between epochs."""
+"""Training under masks, and pruning between epochs."""

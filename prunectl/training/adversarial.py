@@ -1,4 +1,4 @@
-"""Adversarial training: every step on images that were made to be misclassified, in the max norm."""
+"""Adversarial training: every step uses images perturbed within a max-norm ball so that they are misclassified."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from prunectl.torchtools.contexts import evaluating
 
 LOSSES = ("pgd", "trades")
 _STEP = 2.0
-"""Times eps over the number of steps: within 1.3 and 2.3, as the papers have it."""
+"""The step size in units of eps / steps; the papers use 1.3 to 2.3."""
 _START = 1e-3
 Forward = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) to logits (B, classes)."""
@@ -18,7 +18,7 @@ Forward = Callable[[Tensor], Tensor]
 def adversarial(
     classify: Forward, model: nn.Module, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, loss: str
 ) -> Tensor:
-    """The adversarials of a batch, pixels in [0, 255] as it is; made in eval mode, so that no statistics move."""
+    """The adversarials of a batch, all pixels in [0, 255]; made in eval mode, so that running statistics stay."""
 
     def forward(images: Tensor) -> Tensor:
         return classify(255 * images)
@@ -31,13 +31,13 @@ def adversarial(
 
 
 def worst_case(forward: Forward, images: Tensor, labels: Tensor, *, eps: float, steps: int) -> Tensor:
-    """Images that raise the cross-entropy, from a random start (Madry et al. 2018, arXiv:1706.06083)."""
+    """Adversarials that raise the cross-entropy, from a random start (Madry et al. 2018, arXiv:1706.06083)."""
     start = images + eps * (2 * torch.rand_like(images) - 1)
     return _ascended(lambda x: nn.functional.cross_entropy(forward(x), labels), start, images, eps, steps)
 
 
 def farthest(forward: Forward, images: Tensor, *, eps: float, steps: int) -> Tensor:
-    """Images whose predictions are far from those of the clean ones (Zhang et al. 2019, arXiv:1901.08573)."""
+    """Adversarials whose predictions diverge from the clean ones' (Zhang et al. 2019, arXiv:1901.08573)."""
     with torch.no_grad():
         clean = forward(images)
     start = images + _START * torch.randn_like(images)
@@ -50,7 +50,7 @@ def divergence(clean: Tensor, other: Tensor) -> Tensor:
 
 
 def passes(loss: str | None, steps: int) -> int:
-    """What a step costs in forward passes; a backward pass to the weights takes two, to the images alone one."""
+    """The cost of a step in forward passes; a backward pass to the weights is two, to the images alone one."""
     train = 3
     if loss is None:
         return train
@@ -58,7 +58,7 @@ def passes(loss: str | None, steps: int) -> int:
 
 
 def _ascended(loss: Callable[[Tensor], Tensor], start: Tensor, images: Tensor, eps: float, steps: int) -> Tensor:
-    """Steps along the sign of the gradient, within eps and [0, 1]."""
+    """Gradient-sign ascent within eps of the images and [0, 1]."""
     points = start.clamp(0, 1)
     for _ in range(steps):
         points = points.detach().requires_grad_(True)

@@ -1,8 +1,7 @@
-"""Exponential moving averages of a network and of its companion, which are evaluated and become the result."""
+"""EMA: exponential moving averages of a network and of its callback, which are evaluated and become the result."""
 
-import copy
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +10,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from prunectl.criteria.base.callback import Callback
 from prunectl.masks import Masks
 from prunectl.structure.surgery.cut import Kept, cut
+from prunectl.training.state import under, within
 
 
 class EMA:
-    """Of weights and buffers, by one decay; that of a pruned weight stays zero.
+    """Averages of weights and buffers with one decay; a pruned weight's average stays zero.
 
-    A companion without tensors has none.
+    A callback without tensors has no average.
     """
 
-    def __init__(self, decay: float, model: nn.Module, callback: Callback | None) -> None:
+    def __init__(self, decay: float, model: nn.Module, callback: Callback) -> None:
         self.decay = decay
         self.model = self._of(model)
-        self.callback = None if callback is None or not callback.state_dict() else self._of(callback)
+        self.callback = self._of(callback) if callback.state_dict() else None
 
     @property
     def network(self) -> nn.Module:
@@ -30,26 +30,20 @@ class EMA:
         network: nn.Module = self.model.module
         return network
 
-    def update_(self, model: nn.Module, callback: Callback | None) -> None:
-        """After a step."""
+    def averaged(self, callback: Callback) -> Callback:
+        """The average of this callback, or itself if it has no tensors."""
+        return callback if self.callback is None else cast(Callback, self.callback.module)
+
+    def update_(self, model: nn.Module, callback: Callback) -> None:
+        """Average in the values after a step."""
         self.model.update_parameters(model)
-        if callback is not None and self.callback is not None:
+        if self.callback is not None:
             self.callback.update_parameters(callback)
 
-    def folded(self, callback: Callback) -> nn.Module:
-        """A copy of the averaged network with what the averaged companion puts into its parameters."""
-        network = copy.deepcopy(self.network).requires_grad_(True)
-        self._averaged(callback).fold_(network)
-        return network
-
-    def fold_(self, callback: Callback) -> None:
-        """Put it into the averaged network itself, before a round that ends this companion."""
-        self._averaged(callback).fold_(self.network)
-
     def after(
-        self, model: nn.Module, callback: Callback | None, kept: Kept, grown: Mapping[str, Tensor], masks: Masks
+        self, model: nn.Module, callback: Callback, kept: Kept, grown: Mapping[str, Tensor], masks: Masks
     ) -> "EMA":
-        """The averages of what a round has left of the network; weights that have grown begin at their values."""
+        """The averages for a pruned network; those of weights that have grown start at the weights' values."""
         pruned = EMA(self.decay, model, callback)
         averaged = cut(self.network.state_dict(), kept)
         now = {name: tensor.detach() for name, tensor in model.named_parameters()}
@@ -59,21 +53,16 @@ class EMA:
         masks.apply_(pruned.network)
         return pruned
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by names of one level more, for a file."""
-        found = {f"average/{name}": tensor for name, tensor in self.model.state_dict().items()}
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors of the network's average as `average/`, those of the callback's as `companion_average/`."""
         own = {} if self.callback is None else self.callback.state_dict()
-        return {**found, **{f"companion_average/{name}": tensor for name, tensor in own.items()}}
+        return under("average", self.model.state_dict()) | under("companion_average", own)
 
-    def load_(self, kinds: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Undo `tensors`, where names are sorted by their first level."""
-        self.model.load_state_dict(kinds["average"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.model.load_state_dict(within("average", state))
         if self.callback is not None:
-            self.callback.load_state_dict(kinds["companion_average"])
-
-    def _averaged(self, callback: Callback) -> Callback:
-        """What stands for a companion in the averaged network."""
-        return callback if self.callback is None else cast(Callback, self.callback.module)
+            self.callback.load_state_dict(within("companion_average", state))
 
     def _of(self, module: nn.Module) -> AveragedModel:
         step = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Channels of which pruning has left nothing to train: they stand still where BatchNorm cancels them."""
+"""Channels that pruning has left without anything to train: they are frozen where BatchNorm cancels them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,43 +15,43 @@ from prunectl.torchtools.storages import Storages
 from prunectl.training.varying_channels import varying
 
 _BIAS = {"convolution": 2, "addmm": 0}
-"""Where their bias is among the operations' arguments."""
+"""The index of the bias among an operation's arguments."""
 _VIEWS = {"t", "transpose", "permute", "view", "detach", "alias"}
 
 
 def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """What is held of channels that BatchNorms cancel, and that nothing but BatchNorms reads: bool, by parameter.
+    """The entries to freeze in channels that BatchNorm cancels and that only BatchNorm reads: bool, by parameter.
 
-    A channel that no path of kept weights reaches is a constant, which a norm by the batch cancels; of one that reads
-    the image by a single weight, it cancels the scale. (Not so where a convolution pads: constants are less at the
-    borders.) The gradients of their weights and biases are rounding errors and weight decay, of which Adam makes whole
-    steps. Their output drifts. In evaluation BatchNorm's running mean lags behind it, and the tiny running deviation
-    turns that lag into a large error. So these weights and biases are frozen, and scale and shift of the norms behind
-    constants too, which later layers can do without. What paths reach (`Reachability`), or what differs between random
-    images (`varying`: sound, incomplete), is never a constant. Networks that refuse such images, or the meta
-    device, are trained as they are. `shape` is that of an image.
+    A channel that no path of kept weights reaches is a constant, and BatchNorm subtracts it. If a channel reads the
+    image through a single weight, BatchNorm cancels that weight's scale. (Except behind padding, where a constant is
+    smaller at the borders.) The gradients of such weights and biases are rounding errors and weight decay, which Adam
+    scales up to full steps. Their output drifts. In evaluation BatchNorm's running mean lags behind it, and the tiny
+    running deviation turns that lag into a large error. So these weights and biases are frozen, and, behind constants,
+    BatchNorm's scale and shift, which later layers do not need. A channel that a path reaches (`Reachability`) or that
+    differs between random images (`varying`: sound, incomplete) never counts as a constant. Nothing is frozen in a
+    network that fails on random images or on the meta device. `shape` is that of an image.
     """
     if not masks:
         return {}
     live = _live_weights(model, masks, shape)
     few = {name: counts <= 1 for name, counts in live.items() if (counts <= 1).any()}
-    held: dict[str, Tensor] = {}
+    frozen: dict[str, Tensor] = {}
     axes = input_axes(model)
     for name, (biases, norms) in (_cancelled(model, few, shape) if few else {}).items():
         axis, mask, constant = axes[name], masks[name], live[name] == 0
         assert axis is not None
-        held[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis)
+        frozen[name] = few[name].view(-1, *[1] * (mask.ndim - 1)).movedim(0, 1 - axis)
         for vectors, rows in ((biases, few[name]), (norms, constant)):
-            for vector in vectors:  # which several weights may share
-                held[vector] = rows & held.get(vector, rows)
-    held = {name: entries & masks[name] if name in masks else entries for name, entries in held.items()}
-    return {name: entries for name, entries in held.items() if entries.any()}
+            for vector in vectors:  # several weights may share one
+                frozen[vector] = rows & frozen.get(vector, rows)
+    frozen = {name: entries & masks.of(name, entries) for name, entries in frozen.items()}
+    return {name: entries for name, entries in frozen.items() if entries.any()}
 
 
 def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """How many kept weights of a channel read what the image reaches: int64 (channels,), by masked weight.
+    """The number of a channel's kept weights whose input depends on the image: int64 (channels,), by masked weight.
 
-    Channels that nothing reaches in the dense network either are left out, as having all.
+    A channel that nothing reaches in the dense network either counts as having all of its weights.
     """
     flow, found = Reachability(model, shape), {}
     try:
@@ -75,9 +75,9 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
 def _cancelled(
     model: nn.Module, weights: Iterable[str], shape: tuple[int, int, int]
 ) -> dict[str, tuple[set[str], set[str]]]:
-    """Those of weights whose outputs norms by the batch cancel everywhere, with their biases, and with those norms'.
+    """The weights whose outputs only BatchNorms read, each with its biases and the parameters of these BatchNorms.
 
-    One training run on the meta device tells.
+    Found in one forward pass in training mode on the meta device.
     """
     network = on_meta(model).train()
     reads, images = _Reads(dict(network.named_parameters()), set(weights)), like_parameters(network, 2, *shape)
@@ -91,21 +91,21 @@ def _cancelled(
 
 
 class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows what some weights give, and tells whether anything but norms by the batch reads it."""
+    """Records which operations read the outputs of some weights, and whether all of them are BatchNorms."""
 
     def __init__(self, parameters: Mapping[str, Tensor], weights: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parameters = Storages(parameters)
         self.weights = weights
         self.outputs: dict[int, tuple[str, Tensor]] = {}
-        """What the weights give, by id; kept, so that no id is another's."""
+        """The weights' outputs by id; they are kept alive, so that no id is used twice."""
         self.felt: set[str] = set()
-        """Weights and biases that something else reads, or whose outputs it reads."""
+        """Weights and biases that another operation reads, or whose outputs it reads."""
         self.biases: dict[str, set[str]] = {name: set() for name in weights}
         self.norms: dict[str, set[str]] = {name: set() for name in weights}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and note what it reads."""
+        """Run an operation and record what it reads."""
         out = func(*args, **(kwargs or {}))
         read, kind = tree_leaves((args, kwargs)), func._overloadpacket.__name__
         named = self.parameters.among(read)
@@ -124,11 +124,11 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def see(self, read: Iterable[Any]) -> None:
-        """Something that is no norm reads these."""
+        """Record that an operation other than a BatchNorm reads these."""
         self.felt |= {self.outputs[id(tensor)][0] for tensor in read if id(tensor) in self.outputs}
 
     def cancelled(self) -> dict[str, tuple[set[str], set[str]]]:
-        """The weights that norms alone feel, with their biases, and with the parameters of these norms."""
+        """The weights that only BatchNorms read, each with its biases and the parameters of these BatchNorms."""
         return {
             name: (self.biases[name], self.norms[name] - self.felt)
             for name in {name for name, _ in self.outputs.values()}
@@ -137,6 +137,6 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _by_the_batch(func: Any, args: tuple[Any, ...]) -> bool:
-    """Whether an operation is a BatchNorm that takes the statistics of the batch."""
+    """Whether an operation is a BatchNorm that uses the statistics of the batch."""
     names = [argument.name for argument in func._schema.arguments]
     return "batch_norm" in func._overloadpacket.__name__ and ("training" not in names or args[names.index("training")])

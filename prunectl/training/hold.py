@@ -8,6 +8,9 @@ from torch.optim import Optimizer
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import OptionError
+from prunectl.structure.surgery import optimizer as optimizers
+from prunectl.structure.surgery.cut import since
+from prunectl.structure.surgery.plan import Plan
 from prunectl.training.enforcer import Enforcer, enforcer_for
 
 
@@ -22,6 +25,16 @@ def hold(checkpoint: Checkpoint, optimizer: Optimizer) -> "Held":
         OptionError: the optimiser trains no pruned parameter of this network, as when it was made from a copy.
     """
     return Held(checkpoint, optimizer)
+
+
+def carry_(optimizer: Optimizer, before: Checkpoint, after: Checkpoint) -> None:
+    """Let an optimiser of `before.model` go on with `after.model`, what a shrink of it left, with its momentum.
+
+    Raises:
+        OptionError: state of the optimiser has other axes than its parameter.
+    """
+    kept = since(Plan.of(before.edits).kept, Plan.of(after.edits).kept)
+    optimizers.carry_(optimizer, before.model, after.model, kept)
 
 
 class Held:

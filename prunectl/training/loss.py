@@ -1,4 +1,4 @@
-"""The loss that a step of training lowers: that of the clean images, or of adversarials made from them."""
+"""The loss of a training step, on clean images or on adversarials made from them."""
 
 from torch import Tensor, nn
 
@@ -11,8 +11,8 @@ def objective(
 ) -> tuple[Tensor, Tensor]:
     """Loss () and logits (B, classes) of a batch of pixels (B, C, H, W) in [0, 255] and labels (B,).
 
-    `classify` gives logits of pixels, by `model`. With `pgd` the loss is that of the adversarials alone (Madry et al.
-    2018, eq. 2.1), with `trades` that of the clean images and the divergence of the two (Zhang et al. 2019).
+    `classify` maps pixels to the logits of `model`. With `pgd` the loss is that of the adversarials alone (Madry et al.
+    2018, eq. 2.1), with `trades` that of the clean images plus the divergence between the two (Zhang et al. 2019).
     """
 
     def loss(logits: Tensor) -> Tensor:

@@ -1,44 +1,45 @@
-"""During: how a network is pruned while it is trained."""
+"""How a network is pruned while it is trained."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
+from prunectl.pruning.options import PruneOptions, check_least
 
 
 @dataclass(frozen=True)
-class GradualPruning:
+class GradualPruning(PruneOptions):
     """Which criterion prunes how far, and after which epochs.
 
-    The rounds of the schedule come after epochs prune_delay + prune_every, prune_delay + 2 prune_every, and so on, one
-    round each, where epoch 1 is the first; with the authors' 4 and 4 that is after epochs 8, 12, 16. `prune_steps` is s
-    of the paper; `options` are those of the criterion.
+    The rounds of the schedule follow epochs prune_delay + prune_every, prune_delay + 2 prune_every, and so on, one
+    round each, where epoch 1 is the first; with the authors' 4 and 4 these are epochs 8, 12, 16. `steps` is s of the
+    paper.
     """
 
     criterion: str = "snapit-during"
     sparsity: float | None = 0.9
     prune_delay: int = 4
     prune_every: int = 4
-    prune_steps: int | None = None
-    schedule: str | None = None
-    scope: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    min_nodes: int = 1
-    multiple_of: int = 1
-    outer_layers: bool = False
-    threshold: float | None = None
     rewind_to: int | None = None
-    unit: str | None = None
 
     def __post_init__(self) -> None:
         if (self.sparsity is None) == (self.threshold is None):
             raise OptionError("give one target: a sparsity or a threshold")
-        if self.sparsity is not None:
-            check_sparsity(self.sparsity)
-        for name, least in {"prune_delay": 0, "prune_every": 1, "prune_steps": 1, "rewind_to": 0}.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise OptionError(f"{name} is {least} or more, got {getattr(self, name)}")
+        super().__post_init__()
+        check_least(self, {"prune_delay": 0, "prune_every": 1, "rewind_to": 0})
 
     def epochs(self, rounds: int) -> tuple[int, ...]:
-        """After which epochs so many rounds come."""
+        """The epochs after which so many rounds come."""
         return tuple(self.prune_delay + self.prune_every * (i + 1) for i in range(rounds))
+
+    def flat(self) -> dict[str, Any]:
+        """Every field as a JSON value, as histories and interrupted trainings hold them: `steps` is `prune_steps`."""
+        values = super().flat()
+        return {"prune_steps": values.pop("steps"), **values}
+
+    @staticmethod
+    def from_flat(values: Mapping[str, Any]) -> "GradualPruning":
+        """Read what `flat` returned."""
+        rest = {key: value for key, value in values.items() if key not in ("prune_steps", "keep")}
+        return GradualPruning(steps=values["prune_steps"], keep=tuple(values.get("keep", ())), **rest)

@@ -1,4 +1,4 @@
-"""Recipe: everything that decides how a network is trained, but the network and the data."""
+"""Recipe: all settings of a training except the network and the data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ AUGMENTATIONS = ("flip", "crop")
 class Recipe:
     """How to train.
 
-    `wd` is the optimiser's own weight decay, `clip` the largest gradient norm, `noise` the standard deviation of
-    Gaussian noise on gradients, `ema` the decay of the averaged weights that become the result; `reg_weight` times the
-    regulariser is added to the loss. `augment` None takes what the dataset suggests. `prune` prunes between epochs.
-    `adv_eps` trains on adversarials of that size in the max norm: by `pgd`, or by `trades` with factor `adv_beta`.
+    `wd` is the optimiser's weight decay, `clip` the largest gradient norm, `noise` the standard deviation of Gaussian
+    noise on gradients, `ema` the decay of the averaged weights, which become the result. The regulariser `reg` is added
+    to the loss with the factor `reg_weight`. `augment` None uses the dataset's own augmentation. `prune` prunes between
+    epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`.
     """
 
     epochs: int = 10
@@ -70,15 +70,15 @@ class Recipe:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise OptionError(f"--{name.replace('_', '-')} lies between {low:g} and {high:g}, got {value:g}")
+                raise OptionError(f"`{name}` lies between {low:g} and {high:g}, got {value:g}")
         if self.ema == 1:
-            raise OptionError("--ema 1 keeps the first weights for ever; take less, such as 0.999")
+            raise OptionError("`ema` 1 keeps the first weights for ever; take less, such as 0.999")
         if self.adv_eps == 0:
-            raise OptionError("--adv-eps 0 makes no adversarials; leave it out, or give a size such as 8/255")
+            raise OptionError("`adv_eps` 0 makes no adversarials; leave it out, or give a size such as 8/255")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
-            raise OptionError("--adv-steps, --adv-loss and --adv-beta say how to make adversarials; give --adv-eps too")
+            raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` say how to make adversarials; give `adv_eps` too")
         if self.adv_loss not in LOSSES:
             raise unknown("adversarial loss", self.adv_loss, LOSSES)
         for name in self.augment or ():
@@ -87,7 +87,7 @@ class Recipe:
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a recipe; the fused implementation where torch has one for the device."""
+    """The optimiser of a recipe, in torch's fused implementation if there is one for the device."""
     device = next(model.parameters()).device
     keywords: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.wd}
     if recipe.opt == "sgd":
@@ -112,10 +112,10 @@ def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.o
 
 
 def penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
-    """The regulariser of a recipe with its options filled in."""
+    """The regulariser of a recipe as a function of the model, None if it has none."""
     if recipe.reg is None:
         if recipe.reg_options:
-            raise OptionError("options for a regulariser were given without one; name it with --reg")
+            raise OptionError("options for a regulariser were given without one; name it with `reg`")
         return None
     function = resolve("regularizer", recipe.reg)
     keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")

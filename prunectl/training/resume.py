@@ -1,4 +1,4 @@
-"""A training that was interrupted, in one file."""
+"""Resume files: an interrupted training in one file."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save
-from torch import Tensor
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.checkpoint import Checkpoint, from_header, network, tensors_of, to_header
@@ -17,19 +16,12 @@ from prunectl.masks import Masks, pack, unpack
 from prunectl.plugins.registry import check_trusted
 from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """Where a training stands: all that its next step depends on, as tensors and as plain JSON values."""
-
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
+from prunectl.training.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class Paused:
-    """A training to go on with, its network as it is now; `run` tells the command line where data and output are."""
+    """An interrupted training with its network as it is now; `run` holds the command line's data and output."""
 
     checkpoint: Checkpoint
     recipe: Recipe
@@ -38,17 +30,17 @@ class Paused:
 
 
 def write(paused: Paused, path: Path) -> None:
-    """Put a paused training into a file, in one step.
+    """Write an interrupted training to a file, atomically.
 
     Raises:
         FileError: it cannot be written.
     """
-    masks = paused.checkpoint.masks
+    masks, prune = paused.checkpoint.masks, paused.recipe.prune
     content = {
         "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
         "sha256": paused.checkpoint.sha256,
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
-        "recipe": asdict(paused.recipe),
+        "recipe": {**asdict(paused.recipe), "prune": None if prune is None else prune.flat()},
         "values": paused.state.values,
         "run": paused.run,
     }
@@ -60,7 +52,7 @@ def read(path: Path) -> Paused:
     """Read what `write` wrote, on the cpu.
 
     Raises:
-        FileError, CheckpointError: missing, damaged, or not a paused training.
+        FileError, CheckpointError: missing, damaged, or not an interrupted training.
     """
     toc = header.read_toc(path)
     try:
@@ -88,6 +80,6 @@ def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: A
     """Undo `asdict` and JSON."""
     return Recipe(
         augment=None if augment is None else tuple(augment),
-        prune=None if prune is None else GradualPruning(**prune),
+        prune=None if prune is None else GradualPruning.from_flat(prune),
         **values,
     )

@@ -1,83 +1,46 @@
-"""A running training as tensors and plain values, and back."""
+"""State: a training as tensors and plain values, put together from the state of its parts."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from prunectl.structure.surgery.optimizer import laid_out
-from prunectl.training.resume import State
-from prunectl.training.rewind import RewindPoint, plain_group, plain_slots
 
-if TYPE_CHECKING:
-    from prunectl.training.trainer import Trainer
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that the next step of a training depends on, under the names of a resume file.
 
+    Names of tensors begin with that of their kind (`model/0.weight`); names of values have no slash.
+    """
 
-def paused(trainer: "Trainer") -> State:
-    """Everything that `Trainer(trainer.current, data, recipe, state)` needs to go on from here, on the cpu."""
-    tensors = {f"model/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-    tensors |= {f"random/{i}": tensor for i, tensor in enumerate(trainer.random)}
-    tensors |= {"sums/loss": trainer.meter.loss, "sums/correct": trainer.meter.correct}
-    if trainer.ema is not None:
-        tensors |= trainer.ema.tensors()
-    numbers = {}
-    for name, parameter in trainer.trained():
-        slots = trainer.optimizer.state.get(parameter, {})
-        tensors |= {f"optimizer/{name}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
-        numbers[name] = plain_slots(slots)
-    if trainer.callback is not None:
-        tensors |= {f"companion/{name}": tensor for name, tensor in trainer.callback.state_dict().items()}
-    if trainer.rewind_point is not None:
-        tensors |= {f"moment/{name}": tensor for name, tensor in trainer.rewind_point.tensors().items()}
-    return State(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        {
-            "step": trainer.step,
-            "images": trainer.images,
-            "seen": trainer.meter.seen,
-            "seconds": trainer.seconds,
-            "spent": trainer.spent,
-            "slots": numbers,
-            "groups": trainer.optimizer.state_dict()["param_groups"],
-            "scheduler": trainer.scheduler.state_dict(),
-            "entries": len(trainer.start.history),
-            "events": [] if trainer.rounds is None else list(trainer.rounds.events),
-            "passed": 0 if trainer.rounds is None else trainer.rounds.passed,
-            "moment": None if trainer.rewind_point is None else trainer.rewind_point.values(),
-        },
-    )
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+    @staticmethod
+    def of(parts: Mapping[str, Any]) -> "State":
+        """Separate tensors, which are copied to the cpu, from plain JSON values."""
+        tensors, values = separated(parts)
+        return State({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, values)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Tensors and values in one mapping, from which every part loads what is its own."""
+        return {**self.tensors, **self.values}
 
 
-def restore_(trainer: "Trainer", state: State) -> None:
-    """Let a training stand where `state` was taken."""
-    kinds: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.tensors.items():
-        kind, _, rest = name.partition("/")
-        kinds.setdefault(kind, {})[rest] = tensor
-    trainer.model.load_state_dict(kinds["model"])
-    trainer.random = [kinds["random"][key] for key in sorted(kinds["random"])]
-    for name in ("loss", "correct"):
-        getattr(trainer.meter, name).copy_(kinds["sums"][name])
-    trainer.meter.seen = state.values["seen"]
-    if trainer.ema is not None:
-        trainer.ema.load_(kinds)
-    slots = {name: dict(each) for name, each in state.values.get("slots", {}).items()}
-    for key, tensor in kinds.get("optimizer", {}).items():
-        name, _, slot = key.rpartition("/")
-        slots.setdefault(name, {})[slot] = tensor
-    saved = {
-        number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
-        for number, (name, parameter) in enumerate(trainer.trained())
-        if slots.get(name)
-    }
-    groups = [plain_group(group) for group in state.values["groups"]]
-    trainer.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-    trainer.scheduler.load_state_dict(state.values["scheduler"])
-    if trainer.callback is not None:
-        trainer.callback.load_state_dict(kinds.get("companion", {}))
-    if state.values["moment"] is not None:
-        placed = {name: tensor.to(trainer.device) for name, tensor in kinds["moment"].items()}
-        trainer.rewind_point = RewindPoint.read(placed, state.values["moment"])
-    for name in ("step", "images", "seconds", "spent"):
-        setattr(trainer, name, state.values[name])
-    trainer.start = replace(trainer.start, history=trainer.start.history[: state.values["entries"]])
+def separated(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a state, and its plain values."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in state.items() if name not in tensors}
+
+
+def under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by `kind/name`."""
+    return {f"{kind}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def within(kind: str, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Undo `under`: the tensors of one kind by their own names."""
+    prefix = f"{kind}/"
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

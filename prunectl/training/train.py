@@ -1,4 +1,4 @@
-"""train: fit a network to labelled images, its pruned weights held at zero."""
+"""train: fit a network to labelled images while its pruned weights stay zero."""
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
@@ -7,11 +7,12 @@ from prunectl.training.trainer import Trainer
 
 
 def train(checkpoint: Checkpoint, data: ImageData, recipe: Recipe | None = None) -> Checkpoint:
-    """Train to the end of the recipe; the checkpoint that comes in is not changed.
+    """Train a copy of a checkpoint's network to the end of the recipe.
 
     Raises:
         DataError: the images do not fit the network.
         OptionError: the recipe cannot work, or the network was trained on what is held out now.
+        DivergedError: the loss is not finite.
     """
     trainer = Trainer(checkpoint, data, recipe or Recipe())
     for _ in trainer.steps():

@@ -1,4 +1,4 @@
-"""Which channels tell one image, or one place of it, from another."""
+"""Channels whose values differ between images, or between positions of an image."""
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,15 @@ from prunectl.torchtools.rng import forked
 
 _DRAWS, _IMAGES = 3, 4
 _SMALLEST = 1e-4
-"""The part of a channel's largest value that is more than rounding."""
+"""The smallest difference, relative to a channel's largest value, that is not rounding."""
 
 
 def varying(model: nn.Module, masks: Masks, shape: Shape) -> Ends:
-    """The channels that differ between random images or places, before and behind each weight, for random parameters.
+    """The channels that vary over random images or positions, at the input and output of each weight.
 
-    So trained values, zeros that training moves, and accidents of single images do not count. What it does not find may
-    vary all the same, where activations let little through; what it finds does.
+    Parameters are random too, so that neither trained values, nor zeros that training can move, nor a single image
+    decide. The result is sound but incomplete: a channel that it does not find may still vary behind activations that
+    let little through.
     """
     network = with_tensors(model, _copy)
     weights = prunable(network)
@@ -36,11 +37,11 @@ def varying(model: nn.Module, masks: Masks, shape: Shape) -> Ends:
 
 
 def _randomise_(network: nn.Module, masks: Masks, generator: torch.Generator) -> None:
-    """New parameters: scales and biases of 0.5 to 1.5, weights that keep the size of a signal, masked."""
+    """Draw parameters: scales and biases from 0.5 to 1.5, masked weights that preserve the scale of a signal."""
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point():
             normal = torch.randn(parameter.shape, generator=generator).to(parameter)
-            kept = masks[name].to(parameter) if name in masks else torch.ones_like(parameter)
+            kept = masks.of(name, parameter).to(parameter)
             inputs = kept.flatten(1).sum(1).clamp_min(1).view(-1, *[1] * (kept.ndim - 1)) if kept.ndim > 1 else 1
             uniform = 0.5 + torch.rand(parameter.shape, generator=generator).to(parameter)
             parameter.copy_(kept * normal / inputs**0.5 if kept.ndim > 1 else uniform)
@@ -50,7 +51,7 @@ def _randomise_(network: nn.Module, masks: Masks, generator: torch.Generator) ->
 
 
 def _differ(channels: Tensor) -> Tensor:
-    """Of what is in some channels, (channels, n), whether it differs; what is no number does."""
+    """Whether the values (channels, n) of each channel differ; those with NaN do."""
     return ~(channels.amax(1) - channels.amin(1) <= _SMALLEST * channels.abs().amax(1))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 import prunectl
 from prunectl.checkpoints.header import read_header
 from prunectl.data.load import load_data
-from prunectl.errors import CheckpointError, DataError, FileError, OptionError
+from prunectl.errors import CheckpointError, DataError, FileError, OptionError, UnknownName
 from tests.helpers.own_networks import CLASSES, SHAPE, Residual, TwoInputs, loader
 
 
@@ -151,6 +151,15 @@ def test_a_budget_is_met() -> None:
     assert prunectl.shrink(thin).history[-1].result["flops"] <= thin.dense.flops / 2
     with pytest.raises(OptionError, match="give one budget"):
         prunectl.prune(Residual(), loader(), criterion="taylor", flops="2x", params="2x")
+
+
+def test_layers_that_are_kept_stay_whole() -> None:
+    net = Residual()
+    thin = prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["stem", "head*"])
+    assert thin.masks.get("stem.weight", torch.ones(1)).all() and thin.masks.get("head.weight", torch.ones(1)).all()
+    assert thin.masks.kept(thin.model) == thin.dense.weights - round(0.5 * thin.dense.weights)
+    with pytest.raises(UnknownName, match=r"no layer named 'hed'; did you mean 'head'"):
+        prunectl.prune(net, loader(), criterion="snip", sparsity=0.5, keep=["hed"])
 
 
 def test_any_iterable_that_can_be_iterated_again_will_do() -> None:

@@ -69,7 +69,7 @@ def during(name: str, sparsity: float, epochs: int) -> GradualPruning:
         sparsity,
         prune_delay=4 if epochs >= 40 else rewind or 0,
         prune_every=max(round(0.4 * epochs / rounds), 1),
-        prune_steps=5,
+        steps=5,
         rewind_to=rewind,
     )
 

@@ -40,7 +40,7 @@ def reached(name: str, begun: Checkpoint, sparsity: float, data: ImageData) -> d
     if method.when != "during":
         whole = prune(begun, data, criterion=name, sparsity=target, batch_size=32, options=options)
     else:
-        plan = GradualPruning(name, sparsity, prune_delay=0, prune_every=1, prune_steps=ROUNDS, options=options)
+        plan = GradualPruning(name, sparsity, prune_delay=0, prune_every=1, steps=ROUNDS, options=options)
         whole = train(begun, data, Recipe(epochs=ROUNDS + 3, batch_size=32, prune=plan))
     result: dict[str, Any] = whole.history[-1].result
     return result

@@ -82,8 +82,10 @@ def test_the_differences_of_two_are_told(earlier) -> None:
 
 
 def test_a_history_leads_to_the_same_tensors(earlier) -> None:
+    """With torch and the cpu of that day: headers have got more fields since then."""
     ran = run_cli(earlier, "rerun", "modules.safetensors", "--json")
-    assert ran.code in (0, 3), ran.err
+    record = json.loads(ran.out)
+    assert (record["same_tensors"] and record["same_masks"]) or record["changed_versions"], ran.err
 
 
 @pytest.mark.parametrize("name", RESUMED)

@@ -141,13 +141,39 @@ def test_a_full_disk_leaves_the_earlier_files_whole(line, failing, net, cli, raw
     assert cli(*line.split(), "--force", "--device", "cpu") and listing(tmp_path) != before
 
 
-def test_a_training_that_diverges_writes_no_checkpoint(net, raw, tmp_path):
-    before = listing(tmp_path)
-    ran = raw("train", net.name, "--opt", "sgd", "--lr", 1000, "--epochs", 20)
-    assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("prunectl: the loss is ") and ran.err.count("\n") == 1
-    assert ran.err.endswith(": training diverged; lower --lr\n")
-    assert listing(tmp_path) == before
+def test_a_training_that_diverges_keeps_its_log_and_no_more(net, raw, cli, tmp_path):
+    """The files of an earlier training stay as they are; the next training replaces the log of the diverged one."""
+    diverging = [
+        "train",
+        net.name,
+        "--subset",
+        300,
+        "--opt",
+        "sgd",
+        "--lr",
+        1000,
+        "--epochs",
+        20,
+        "-o",
+        "a.safetensors",
+    ]
+    for earlier in (False, True):
+        before = listing(tmp_path)
+        ran = raw(*diverging, *(["--force"] if earlier else []))
+        assert (ran.code, ran.out) == (1, "")
+        step = int(ran.err.removeprefix("prunectl: the loss is nan after step ").partition(":")[0])
+        assert ran.err == (
+            f"prunectl: the loss is nan after step {step}: training diverged; lower --lr; "
+            "the log up to there is a.log.jsonl.part\n"
+        )
+        log = (tmp_path / "a.log.jsonl.part").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in log] == list(range(1, step))
+        assert listing(tmp_path).keys() == {*before, "a.log.jsonl.part"}
+        assert before.items() <= listing(tmp_path).items()
+        if not earlier:
+            cli("train", net.name, "--subset", 300, "--epochs", 1, "-o", "a.safetensors")
+            assert listing(tmp_path).keys() == {*before, "a.safetensors", "a.log.jsonl"}
+            assert len((tmp_path / "a.log.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(

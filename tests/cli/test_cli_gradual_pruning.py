@@ -17,7 +17,7 @@ EVERY_EPOCH = {"prune_delay": 0, "prune_every": 1}
 
 def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) -> None:
     data = load_data("digits").subset(300, 0)
-    plan = Recipe(epochs=4, batch_size=128, prune=GradualPruning("snapit-during", 0.5, prune_steps=1, **EVERY_EPOCH))
+    plan = Recipe(epochs=4, batch_size=128, prune=GradualPruning("snapit-during", 0.5, steps=1, **EVERY_EPOCH))
     trainer = Trainer(fresh("lenet300", data, source="digits"), data, plan)
     running = trainer.steps()
     for _ in range(4):

@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,16 +32,33 @@ def logged(path) -> list[dict]:
     return [{k: v for k, v in record.items() if k not in ("seconds", "memory_bytes")} for record in records]
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]])
-def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(numbers, tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    start = "train --model mlp5 -M hidden=32 --epochs 0 -o mlp.safetensors"
-    for folder in (whole, broken):
-        folder.mkdir()
-        assert run_cli(folder, *start.split()).code == 0
-    line = ["train", "mlp.safetensors", "--epochs", "40", "-b", "64"]
-    running = subprocess.Popen([*PROGRAM, *line], cwd=broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    log, begun = broken / "mlp.train.log.jsonl", time.monotonic()
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """Programs that the test starts take SIGHUP even where the tests run under nohup, which ignores it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+START = "train --model mlp5 -M hidden=32 --epochs 0 -o mlp.safetensors"
+LINE = "train mlp.safetensors --epochs 30 -b 64"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A folder with a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    for line in (START, LINE):
+        assert run_cli(folder, *line.split()).code == 0
+    return folder
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]], ids=["ctrl-c", "hangup"])
+def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(numbers, whole, tmp_path):
+    assert run_cli(tmp_path, *START.split()).code == 0
+    running = subprocess.Popen([*PROGRAM, *LINE.split()], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log, begun = tmp_path / "mlp.train.log.jsonl", time.monotonic()
     so_far = log.with_name(log.name + ".part")
     while not so_far.exists() or so_far.read_bytes().count(b"\n") < 3:
         assert running.poll() is None and time.monotonic() - begun < PATIENCE
@@ -52,13 +71,12 @@ def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(numbe
     told = err.decode().splitlines()[-1]
     assert told.startswith("prunectl: interrupted at step ")
     assert told.endswith("; go on with: prunectl train --resume mlp.train.resume.safetensors")
-    assert set(listing(broken)) == {"mlp.safetensors", so_far.name, "mlp.train.resume.safetensors"}
+    assert set(listing(tmp_path)) == {"mlp.safetensors", so_far.name, "mlp.train.resume.safetensors"}
 
-    ran = run_cli(broken, "train", "--resume", "mlp.train.resume.safetensors")
+    ran = run_cli(tmp_path, "train", "--resume", "mlp.train.resume.safetensors")
     assert (ran.code, ran.out) == (0, "mlp.train.safetensors\n"), ran.err
-    assert set(listing(broken)) == {"mlp.safetensors", log.name, "mlp.train.safetensors"}
-    assert run_cli(whole, *line).code == 0
-    assert checkpoints(broken) == checkpoints(whole)
+    assert set(listing(tmp_path)) == {"mlp.safetensors", log.name, "mlp.train.safetensors"}
+    assert checkpoints(tmp_path) == checkpoints(whole)
     assert logged(log) == logged(whole / log.name)
 
 

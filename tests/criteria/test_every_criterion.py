@@ -23,7 +23,7 @@ from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.criterion_networks import NETWORKS, SHAPE
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import fresh_checkpoint, image_data, randomise_
 
 CRITERIA = list(TABLES["criterion"])
 ALONE = [name for name in CRITERIA if not criterion_named(name).needs_training]
@@ -31,7 +31,7 @@ ALONE = [name for name in CRITERIA if not criterion_named(name).needs_training]
 
 def start(network: str) -> Checkpoint:
     torch.manual_seed(0)
-    return checkpoint_of(randomise_(NETWORKS[network]()), SHAPE)
+    return fresh_checkpoint(NETWORKS[network], SHAPE, randomise_)
 
 
 @cache
@@ -130,13 +130,15 @@ def test_pruning(name: str, network: str) -> None:
         options = {"criterion": name, "sparsity": sparsity, "scope": scope, "batch_size": 16}
         after = prune(before, image_data(), **options)
         assert kept_of(after, method.unit, network) == total - round(sparsity * total)
+        if method.unit == "nodes":
+            assert after.history[-1].result["node_sparsity"] == pytest.approx(round(sparsity * total) / total)
         check_connected(after, network)
-        same = prune(before, image_data(), **options)
-        assert all(torch.equal(after.masks[key], same.masks[key]) for key in after.masks)
         if not method.regrow_value:
             assert not any(bool((after.masks[key] & ~mask).any()) for key, mask in before.masks.items())
         assert all(bool((p[~after.masks[n]] == 0).all()) for n, p in after.model.named_parameters() if n in after.masks)
-        before = after
+        earlier, before = before, after
+    same = prune(earlier, image_data(), **options)
+    assert all(torch.equal(after.masks[key], same.masks[key]) for key in after.masks)
     assert all(torch.equal(tensor, state[key]) for key, tensor in begun.model.state_dict().items())
     assert shrink(after).history[-1].result["proof"]["float64"] < 1e-10
 
@@ -146,7 +148,7 @@ def test_pruning(name: str, network: str) -> None:
 def test_training(name: str, network: str) -> None:
     """The target is reached by the last round and holds; pruned weights are 0 after every step."""
     method, begun = criterion_named(name), start(network)
-    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, prune_steps=3)
+    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, steps=3)
     trainer = Trainer(begun, image_data(), Recipe(epochs=7, batch_size=16, prune=during))
     for _ in trainer.steps():
         weights = dict(trainer.model.named_parameters())

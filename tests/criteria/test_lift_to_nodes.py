@@ -52,7 +52,7 @@ def test_what_cannot_be_made(criterion: str, unit: str) -> None:
 
 def test_nodes_rewind_too() -> None:
     """The smaller network goes back to what was left of it at the end of epoch 1."""
-    plan: Recipe = recipe("imp", 0.6, epochs=5, prune_delay=1, prune_steps=2, rewind_to=1, unit="nodes")
+    plan: Recipe = recipe("imp", 0.6, epochs=5, prune_delay=1, steps=2, rewind_to=1, unit="nodes")
     made = train(small(), image_data(), plan)
     assert made.history[-1].result["node_sparsity"] == pytest.approx(round(0.6 * 18) / 18)
     assert made.model[0].out_channels < 4 or made.model[3].out_channels < 6

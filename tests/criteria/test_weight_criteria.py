@@ -19,7 +19,7 @@ from prunectl.masks import prunable
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 
 SHAPE = (1, 8, 8)
 
@@ -123,10 +123,10 @@ WEIGHTS = [name for name in TABLES["criterion"] if criterion_named(name).unit ==
 
 
 @pytest.mark.parametrize("criterion", [name for name in WEIGHTS if not criterion_named(name).needs_training])
-@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("sparsity", [0.3, 0.98])
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_every_criterion_reaches_the_exact_count(criterion: str, sparsity: float, scope: str) -> None:
-    start = checkpoint_of(network(), SHAPE)
+    start = fresh_checkpoint(network, SHAPE)
     before = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     pruned = prune(start, image_data(), criterion=criterion, sparsity=sparsity, scope=scope, batch_size=16)
     total = 27 + 324
@@ -138,7 +138,7 @@ def test_every_criterion_reaches_the_exact_count(criterion: str, sparsity: float
 
 
 def test_the_same_seed_prunes_the_same_and_leaves_torch_alone() -> None:
-    start, data = checkpoint_of(network(), SHAPE), image_data()
+    start, data = fresh_checkpoint(network, SHAPE), image_data()
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -152,7 +152,7 @@ def test_the_same_seed_prunes_the_same_and_leaves_torch_alone() -> None:
 
 
 def test_rounds_follow_the_schedule_and_never_revive() -> None:
-    start, data = checkpoint_of(network(), SHAPE), image_data()
+    start, data = fresh_checkpoint(network, SHAPE), image_data()
     reached: list[tuple[int, int, float]] = []
     once = prune(start, data, criterion="snip", sparsity=0.5, batch_size=16)
     more = prune(
@@ -166,7 +166,7 @@ def test_rounds_follow_the_schedule_and_never_revive() -> None:
 
 
 def test_targets_that_cannot_be_are_refused() -> None:
-    start, data = checkpoint_of(network(), SHAPE), image_data()
+    start, data = fresh_checkpoint(network, SHAPE), image_data()
     pruned = prune(start, data, criterion="snip", sparsity=0.8, batch_size=16)
     with pytest.raises(OptionError, match=r"at weight sparsity 0\.8006 already, 0\.7 was asked"):
         prune(pruned, data, criterion="snip", sparsity=0.7)
@@ -188,7 +188,7 @@ def test_rounds_take_fresh_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     from prunectl.criteria.base.criterion import Criterion
 
     monkeypatch.setattr(snip, "snipit", Criterion(spy, schedule="snipit", scope="global", source="test"))
-    prune(checkpoint_of(network(), SHAPE), image_data(64), criterion="snipit", sparsity=0.9, steps=1, batch_size=16)
+    prune(fresh_checkpoint(network, SHAPE), image_data(64), criterion="snipit", sparsity=0.9, steps=1, batch_size=16)
     assert len(seen) == len(set(seen)) == 6
 
 
@@ -207,7 +207,7 @@ def test_random_masks_do_not_follow_the_initial_weights_of_the_same_seed(
 
 
 def test_a_scorer_in_place_of_a_criterion_is_refused() -> None:
-    start = checkpoint_of(network(), SHAPE)
+    start = fresh_checkpoint(network, SHAPE)
     with pytest.raises(OptionError, match="is a function, expected a prunectl"):
         prune(start, image_data(), criterion="prunectl.criteria.snip:elasticity", sparsity=0.5)
     with pytest.raises(OptionError, match="batches of 2 images or more"):
@@ -285,4 +285,4 @@ def test_two_of_four_inputs_of_a_transposed_convolution() -> None:
 
 def test_imp_is_nothing_without_a_training() -> None:
     with pytest.raises(OptionError, match="imp prunes while a network trains: prunectl train --criterion imp"):
-        prune(checkpoint_of(network(), SHAPE), None, criterion="imp", sparsity=0.5)
+        prune(fresh_checkpoint(network, SHAPE), None, criterion="imp", sparsity=0.5)

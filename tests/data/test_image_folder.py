@@ -216,6 +216,10 @@ def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
     (root / "train" / "cat" / "._0.png").write_bytes(b"what macOS leaves")
     data = load_data(f"imagefolder:{root}")
     assert (data.classes, len(data.train)) == (("cat", "dog"), 4)
+    assert data.notices == (
+        f"{root}/train: 1 class has no readable image and is left out (empty)",
+        f"{root}/train: skipped 1 file that is no image (cat/notes.txt)",
+    )
 
 
 def test_trees_that_are_none(tmp_path: Path) -> None:
@@ -223,6 +227,7 @@ def test_trees_that_are_none(tmp_path: Path) -> None:
         load_data(f"imagefolder:{tmp_path}/none")
     assert one_line(error).startswith(f"no image folder at {tmp_path}/none (expected train/CLASS/*.jpg, ")
     root = write_tree(tmp_path / "pets", test="other")
+    (root / "val").mkdir()
     with pytest.raises(DataError) as error:
         load_data(f"imagefolder:{root}")
     assert one_line(error).startswith(f"no test images at {root} (expected test/CLASS/*.jpg or val/CLASS/*.jpg ")

@@ -169,7 +169,7 @@ def test_a_loader_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "expected the loader to return ImageData, found NoneType"),
+        ("nothing", "expected the function to return ImageData, or (train, test), each a Dataset, a DataLoader or "),
         ("empty", "found 4 training and 0 test images; need both"),
         ("uneven", "training images are (1, 4, 4), test images (1, 5, 5)"),
         ("grey", "images have 1 channels, but 3 means, 3 stds"),

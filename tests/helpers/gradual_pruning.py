@@ -6,7 +6,7 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
-from tests.helpers.networks import checkpoint_of
+from tests.helpers.networks import fresh_checkpoint
 
 SHAPE = (1, 8, 8)
 
@@ -22,7 +22,7 @@ def network() -> nn.Sequential:
 
 
 def start() -> Checkpoint:
-    return checkpoint_of(network(), SHAPE)
+    return fresh_checkpoint(network, SHAPE)
 
 
 def recipe(criterion: str, sparsity: float | None = 0.5, epochs: int = 4, **changes) -> Recipe:

@@ -1,5 +1,8 @@
 """Small networks and images that several tests share."""
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -11,12 +14,32 @@ from prunectl.measuring.cost import cost
 from prunectl.structure.count import count_nodes
 
 
-def checkpoint_of(model: nn.Module, shape: tuple[int, int, int], classes: int = 3) -> Checkpoint:
-    """A dense checkpoint around any network."""
-    counted = cost(model, Masks.dense(), shape)
-    dense = DenseCounts(counted.parameters, counted.weights, count_nodes(model, shape), counted.flops)
+def checkpoint_of(
+    model: nn.Module, shape: tuple[int, int, int], classes: int = 3, dense: DenseCounts | None = None
+) -> Checkpoint:
+    """A dense checkpoint around any network, whose counts may be known."""
+    dense = dense or _counts(model, shape)
     spec = ModelSpec("test", shape, classes)
     return Checkpoint(model, Masks.dense(), spec, "test", Preprocessing((0.5,) * shape[0], (0.25,) * shape[0]), dense)
+
+
+def fresh_checkpoint(
+    build: Callable[[], nn.Module], shape: tuple[int, int, int], edit: Callable[[nn.Module], nn.Module] | None = None
+) -> Checkpoint:
+    """A dense checkpoint around a new network, with the values of `edit`; what `build` makes is traced only once."""
+    model = build() if edit is None else edit(build())
+    return checkpoint_of(model, shape, dense=_counts_by(build, shape))
+
+
+@cache
+def _counts_by(build: Callable[[], nn.Module], shape: tuple[int, int, int]) -> DenseCounts:
+    with torch.random.fork_rng(devices=[]):
+        return _counts(build(), shape)
+
+
+def _counts(model: nn.Module, shape: tuple[int, int, int]) -> DenseCounts:
+    counted = cost(model, Masks.dense(), shape)
+    return DenseCounts(counted.parameters, counted.weights, count_nodes(model, shape), counted.flops)
 
 
 def random_images(count: int, shape: tuple[int, int, int], classes: int = 3, seed: int = 0) -> Images:

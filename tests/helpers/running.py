@@ -8,14 +8,20 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from prunectl.cli.app import main
 
 PROGRAM = [sys.executable, "-m", "prunectl"]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from prunectl.cli.app import main; main()"
+
+
+_commands = cache(typer.main.get_command)
+"""The parser of an app, which typer builds anew at each call: a process of its own calls once."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ def run_cli(folder: Path, *arguments: object, stdin: str | bytes | None = "") ->
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as exited,
     ):
+        patch.setattr(typer.main, "get_command", _commands)
         patch.setattr(sys, "argv", ["prunectl", *map(str, arguments)])
         piped = _Terminal() if given is None else io.TextIOWrapper(io.BytesIO(given), encoding="utf-8")
         patch.setattr(sys, "stdin", piped)

@@ -24,7 +24,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random", "snapit", "cnipit", "efficient-convnets"])
 def test_the_whole_way(device: str, criterion: str) -> None:
-    where, data = torch.device(device), load_data("digits").subset(500, 0)
+    where, data = torch.device(device), load_data("digits").subset(200, 0)
     begun = fresh("lenet5", data, source="digits").to(where)
     pruned = prune(begun, data, criterion=criterion, sparsity=0.8)
     recipe = Recipe(epochs=2, sched="cosine", clip=5.0, ema=0.9, augment=("flip", "crop"), amp=device == "cuda")
@@ -74,7 +74,7 @@ def test_a_gpu_prunes_the_same_weights_and_resumes() -> None:
 def test_a_gpu_prunes_while_it_trains(criterion: str) -> None:
     data = load_data("digits").subset(500, 0)
     begun = fresh("lenet5", data, source="digits").to(torch.device("cuda"))
-    during = GradualPruning(criterion, 0.6, prune_delay=1, prune_every=1, prune_steps=2)
+    during = GradualPruning(criterion, 0.6, prune_delay=1, prune_every=1, steps=2)
     trained = train(begun, data, Recipe(epochs=4, amp=True, ema=0.9, sched="onecycle", prune=during))
     unit = criterion_named(criterion).unit.removesuffix("s")
     total = trained.dense.nodes if unit == "node" else trained.dense.weights

@@ -5,6 +5,7 @@ import json
 import pytest
 from torch import nn
 
+from prunectl.errors import UnknownName
 from prunectl.measuring.explain import explain, explain_network
 from tests.helpers.networks import checkpoint_of
 from tests.helpers.structure_networks import SHAPE, Residual, chain
@@ -47,6 +48,26 @@ def test_a_chain() -> None:
     flops = [round(told["flops"] * g["flops_share"]) // 2 for g in told["groups"]]
     assert flops == [64 * 36 + 16 * 180, 16 * 180 + 120, 120 + 18]
     assert causes(told) == [("an output of the network", "output", [["12.weight", 0, 3, 3], ["12.bias", 0, 3, 3]])]
+
+
+def test_kept_layers_stay_with_all_nodes_on_their_axes() -> None:
+    """Layer 4 reads 4 nodes and makes 5; the 6 of layer 8 are left."""
+    told = explain_network(chain(), SHAPE, keep=["4"])
+    assert [(g["nodes"], g["made_by"], g["read_by"]) for g in told["groups"]] == [(6, ["8.weight"], ["12.weight"])]
+    assert told["nodes"] == 6
+    assert told["untouchable"] == 36 + 4 + 8 + 180 + 5 + 3
+    *others, (why, operation, axes) = causes(told)
+    assert others == causes(explain_network(chain(), SHAPE))
+    assert (why, operation) == ("kept by --keep", "")
+    assert ["4.weight", 0, 5, 5] in axes and ["8.weight", 1, 20, 20] in axes and ["8.weight", 0, 6, 6] not in axes
+    with pytest.raises(UnknownName, match="no layer named '5'"):
+        explain_network(chain(), SHAPE, keep=["5"])
+
+
+def test_kept_layers_are_shown_on_the_command_line(cli) -> None:
+    shown = cli("explain", "--model", "lenet300", "--keep", "classifier")
+    assert "- kept by --keep: " in shown
+    assert json.loads(cli("explain", "--model", "lenet300", "--keep", "classifier", "--json"))["nodes"] == 300
 
 
 def test_an_addition_makes_one_group() -> None:
@@ -128,11 +149,11 @@ what stays, and why
 def test_it_fits_80_columns(cli, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     for name in (
-        "torchvision/vit_b_32",
+        "tests.helpers.shallow:built -M name=vision_transformer",
         "tests.helpers.shallow:built -M name=swin_transformer",
         "resnet18",
     ):
-        page = cli("explain", "--input", "3x224x224", "--model", *name.split()).splitlines()
+        page = cli("explain", "--input", "3x64x64", "--model", *name.split()).splitlines()
         assert max(map(len, page)) <= 80
         assert all(line == line.rstrip() for line in page)
 

@@ -13,7 +13,7 @@ from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain, Residual
 
 BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.3x"), ("size", "1.5KB"), ("size", "3x")]
@@ -28,7 +28,7 @@ BUDGETS = [("params", "0.5x"), ("params", "300"), ("flops", "2x"), ("flops", "0.
     ],
 )
 def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind, criterion, budget, text) -> None:
-    start, data = checkpoint_of(randomise_(kind()), SHAPE), image_data()
+    start, data = fresh_checkpoint(kind, SHAPE, randomise_), image_data()
     asked = Budget.read(budget, text)
     pruned = prune(start, data, criterion=criterion, budget=asked, batch_size=16)
     result, small = pruned.history[-1].result, shrink(pruned)
@@ -50,7 +50,7 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
     pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
     assert 0.02 < pruned.history[-1].result["latency"] < 0.8
-    with pytest.raises(OptionError, match=r"--latency 1e?\d*x asks for .* of the dense latency, .* is the least"):
+    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x asks for .* of the dense latency, .* is the least"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
 
@@ -68,7 +68,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, --params 2x asks for 133,705 parameters"):
+    with pytest.raises(OptionError, match=r"has \d+,\d+ parameters already, `params` 2x asks for 133,705 parameters"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
 
 
@@ -78,20 +78,23 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         ({"sparsity": 0.99}, r"node sparsity 0\.99 was asked, 0\.875 is the most with 1 or more nodes left on every"),
         ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
         ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
-        ({"budget": Budget.read("params", "10")}, r"--params 10 asks for 10 parameters, \d+ parameters is the least"),
-        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, --flops 1x asks for"),
+        ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the least"),
+        ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, `flops` 1x asks for"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
-        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: --scope is global, got 'layer'"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"--size is .* prune nodes \(snap, snapit, str"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give --sparsity"),
-        ({"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"}, "--multiple-of and --outer-layers"),
+        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"`size` is .* prune nodes \(snap, snapit, str"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give `sparsity`"),
+        (
+            {"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"},
+            "`multiple_of` and `outer_layers` are for criteria of nodes",
+        ),
         ({}, "give one target"),
         ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "give one target"),
     ],
 )
 def test_what_cannot_be_reached_or_asked(keywords, message) -> None:
     with pytest.raises(OptionError, match=message):
-        prune(checkpoint_of(Chain(), SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
+        prune(fresh_checkpoint(Chain, SHAPE), image_data(), **{"criterion": "snap", "batch_size": 16, **keywords})
 
 
 def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
@@ -102,7 +105,7 @@ def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
             criterion="structured-random",
             sparsity=0.5,
         )
-    once = prune(checkpoint_of(Chain(), SHAPE), None, criterion="structured-random", sparsity=0.5)
+    once = prune(fresh_checkpoint(Chain, SHAPE), None, criterion="structured-random", sparsity=0.5)
     for each in (once, shrink(once)):  # what a shrink removed counts as pruned
         with pytest.raises(OptionError, match=r"the network is at node sparsity 0\.5 already, 0\.4 was asked"):
             prune(each, None, criterion="structured-random", sparsity=0.4)
@@ -114,7 +117,7 @@ def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
 @pytest.mark.parametrize("multiple", [2, 4])
 def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
     rules = NodeRules(multiple_of=multiple, min_nodes=2)
-    pruned = prune(checkpoint_of(Chain(), SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
+    pruned = prune(fresh_checkpoint(Chain, SHAPE), image_data(), criterion="snap", sparsity=0.4, rules=rules)
     small = shrink(pruned).model
     for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
         assert width == dense or (width % multiple == 0 and 0 < width < dense)

@@ -5,18 +5,16 @@ import sys
 
 import pytest
 
-ALONE = [sys.executable, "-m", "prunectl"]
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prunectl"]
 
 
 @pytest.mark.parametrize("criterion", ["snip", "grasp"])
-def test_two_processes_prune_as_one(criterion: str, tmp_path) -> None:
+def test_two_processes_prune_as_one(criterion: str, tmp_path, cli) -> None:
     line = f"prune --model lenet300 --subset 256 -c {criterion} -s 0.9 -O batches=2 --device cpu -o".split()
-    for begin, name in ((ALONE, "one"), (TOGETHER, "two")):
-        command = [*begin, *line, f"{name}.safetensors"]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-        assert ran.stdout == f"{name}.safetensors\n"
+    assert cli(*line, "one.safetensors") == "one.safetensors\n"
+    command = [*TOGETHER, *line, "two.safetensors"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "two.safetensors\n"), ran.stderr
     one, two = ((tmp_path / f"{name}.mask.safetensors").read_bytes() for name in ("one", "two"))
     bits = len(one) - int.from_bytes(one[:8], "little")
     differ = sum((a ^ b).bit_count() for a, b in zip(one[-bits:], two[-bits:], strict=True))

@@ -1,4 +1,4 @@
-"""Every toy builds and runs in both modes; test_zoo_exact traces them."""
+"""Every toy builds and runs in both modes; test_exact_removal prunes them."""
 
 import pytest
 import torch

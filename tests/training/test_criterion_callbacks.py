@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from prunectl.criteria import drop_grow
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Round
 from prunectl.criteria.hoyer import Hoyer
 from prunectl.errors import OptionError
@@ -36,11 +37,11 @@ def test_a_penalty_goes_with_an_average(criterion: str) -> None:
 def test_the_penalty_is_added_until_the_round() -> None:
     """Without a loss to fit, HoyerSquare alone moves the weights, and only before the trim."""
     trainer = Trainer(start(), image_data(), recipe("hoyer-square", epochs=3, options={"strength": "0.01"}))
-    assert isinstance(trainer.callback, Hoyer)
-    assert trainer.callback.strength == 0.01
+    assert isinstance(trainer.learner.callback, Hoyer)
+    assert trainer.learner.callback.strength == 0.01
     for record in trainer.steps():
         if record and "pruned" in record:
-            assert trainer.callback is None
+            assert type(trainer.learner.callback) is Callback
 
 
 @pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
@@ -61,13 +62,13 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
 
 
 def test_thresholds_that_make_no_sense() -> None:
-    with pytest.raises(OptionError, match="--threshold compares all scores with one number: --scope is global"):
+    with pytest.raises(OptionError, match="`threshold` compares all scores with one number: `scope` is global"):
         prune(start(), None, criterion="magnitude", threshold=0.1, scope="layer")
     with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
     with pytest.raises(OptionError, match="give one target: a sparsity or a threshold"):
         GradualPruning("imp", 0.5, threshold=0.1)
-    with pytest.raises(OptionError, match="rigl holds one sparsity: give --sparsity"):
+    with pytest.raises(OptionError, match="rigl holds one sparsity: give `sparsity`"):
         Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
 
 
@@ -76,16 +77,14 @@ def test_thresholds_that_make_no_sense() -> None:
 
 def test_rewinding_goes_back_in_every_respect() -> None:
     """After each round: weights, statistics, momentum and learning rate are those at the end of epoch 1, masked."""
-    plan = recipe(
-        "imp", 0.8, epochs=7, prune_delay=1, prune_every=2, prune_steps=2, rewind_to=1, sched="cosine", lr=0.01
-    )
+    plan = recipe("imp", 0.8, epochs=7, prune_delay=1, prune_every=2, steps=2, rewind_to=1, sched="cosine", lr=0.01)
     trainer = Trainer(start(), image_data(), plan)
     rewind_point: dict[str, torch.Tensor] = {}
     rates = []
     for step, record in enumerate(trainer.steps(), 1):
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.learner.optimizer.param_groups[0]["lr"])
         state = trainer.model.state_dict()
-        slots = {name: trainer.optimizer.state[p] for name, p in trainer.model.named_parameters()}
+        slots = {name: trainer.learner.optimizer.state[p] for name, p in trainer.model.named_parameters()}
         if step == 4:
             rewind_point = {name: tensor.clone() for name, tensor in state.items()}
             ema = {name: slot["exp_avg"].clone() for name, slot in slots.items()}
@@ -100,29 +99,27 @@ def test_rewinding_goes_back_in_every_respect() -> None:
 
 
 def test_the_average_rewinds_too() -> None:
-    trainer = Trainer(
-        start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, prune_steps=1, ema=0.9, lr=0.05)
-    )
+    trainer = Trainer(start(), image_data(), recipe("imp", 0.5, epochs=3, prune_every=2, steps=1, ema=0.9, lr=0.05))
     for record in trainer.steps():
         if record and "pruned" in record:
-            for name, tensor in trainer.ema.network.state_dict().items():
+            for name, tensor in trainer.learner.ema.network.state_dict().items():
                 mask = trainer.current.masks.get(name)
                 first = network().state_dict()[name]
                 assert torch.equal(tensor, first if mask is None else first * mask), name
-            assert trainer.ema.model.n_averaged == 0
+            assert trainer.learner.ema.model.n_averaged == 0
 
 
 def test_what_cannot_be_rewound() -> None:
-    with pytest.raises(OptionError, match="--rewind-to 3 is not before the first round of pruning"):
+    with pytest.raises(OptionError, match="`rewind_to` 3 is not before the first round of pruning"):
         Trainer(start(), image_data(), recipe("imp", 0.8, epochs=9, rewind_to=3))
-    with pytest.raises(OptionError, match="--rewind-to is for criteria that rewind, such as imp; gmp does not"):
+    with pytest.raises(OptionError, match="`rewind_to` is for criteria that rewind, such as imp; gmp does not"):
         Trainer(start(), image_data(), recipe("gmp", 0.8, epochs=20, rewind_to=1))
 
 
 def test_rounds_that_a_sparse_network_has_passed_are_left_out() -> None:
     """From 0.8 to 0.9, the first three of five exponential rounds, to .37, .6 and .75, would change nothing."""
     begun = prune(start(), None, criterion="magnitude", sparsity=0.8)
-    plan = recipe("imp", 0.9, epochs=6, prune_steps=5, rewind_to=0)
+    plan = recipe("imp", 0.9, epochs=6, steps=5, rewind_to=0)
     trainer = Trainer(begun, image_data(), plan)
     states = [trainer.state() for _ in trainer.steps()]
     events = trainer.result().history[-1].result["events"]
@@ -152,7 +149,7 @@ def test_one_sparsity_from_the_first_step_on_and_grown_weights_start_afresh(crit
                 grown = mask & ~masks[name]
                 moved += int(grown.sum())
                 weight = trainer.model.get_parameter(name)
-                momentum = trainer.optimizer.state[weight]["momentum_buffer"]
+                momentum = trainer.learner.optimizer.state[weight]["momentum_buffer"]
                 assert bool((momentum[grown] == 0).all())
                 assert bool((weight[grown] == 0).all()) == (criterion == "rigl" or not grown.any())
         masks = {name: mask.clone() for name, mask in trainer.current.masks.items()}
@@ -186,10 +183,10 @@ def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str
 
 
 def test_what_cannot_move_is_refused() -> None:
-    with pytest.raises(OptionError, match="rigl holds one sparsity: leave out --schedule"):
+    with pytest.raises(OptionError, match="rigl holds one sparsity: leave out `schedule`"):
         Trainer(start(), image_data(), recipe("rigl", 0.5, schedule="snipit"))
     for criterion in ("rigl", "set"):
-        with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out --scope"):
+        with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out `scope`"):
             Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))
         with pytest.raises(OptionError, match="the fraction of weights that move lies between 0 and 1"):
             train(start(), image_data(), recipe(criterion, 0.7, options={"fraction": "2.5"}))
@@ -225,7 +222,7 @@ def test_masked_nodes_do_not_grow_back() -> None:
 
 
 def test_gmp_follows_the_cubic_schedule() -> None:
-    made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, prune_steps=4))
+    made = train(start(), image_data(), recipe("gmp", 0.8, epochs=5, steps=4))
     reached = [event["weight_sparsity"] for event in made.history[-1].result["events"]]
     assert reached == pytest.approx([0.8 * (1 - (1 - i / 4) ** 3) for i in (1, 2, 3, 4)], abs=1 / 468)
     layers = [float(mask.float().mean()) for mask in made.masks.values()]

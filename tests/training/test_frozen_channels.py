@@ -1,4 +1,4 @@
-"""Channels that nothing of the image reaches: which ones BatchNorm cancels, and that they stand still in training."""
+"""Channels that the image does not reach: which ones BatchNorm cancels, and that they are frozen in training."""
 
 import copy
 from dataclasses import replace
@@ -272,13 +272,15 @@ def test_evaluation_stays_with_training() -> None:
 
 @pytest.mark.parametrize("criterion", ["imp", "rigl"])
 def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
-    ways = {"imp": {"rewind_to": 1, "prune_steps": 2}, "rigl": {"prune_steps": None}}
+    ways = {"imp": {"rewind_to": 1, "steps": 2}, "rigl": {"steps": None}}
     during = GradualPruning(criterion, 0.99, prune_delay=1, prune_every=1, **ways[criterion])
     trainer, held = Trainer(begun(), load_data("digits"), Recipe(epochs=6, lr=1e-2, prune=during)), []
     for record in trainer.steps():
         if record and "pruned" in record:
             now = frozen_entries(trainer.model, trainer.current.masks, trainer.current.spec.input)
-            there = {id(p): v for p, v in zip(trainer.enforcer.held, trainer.enforcer.values, strict=True)}
+            there = {
+                id(p): v for p, v in zip(trainer.learner.enforcer.frozen, trainer.learner.enforcer.values, strict=True)
+            }
             assert len(there) == len(now)
             for name, entries in now.items():
                 parameter = trainer.model.get_parameter(name)

@@ -23,7 +23,7 @@ from prunectl.training.resume import Paused
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.dropout_network import SHAPE, four_channels, network
-from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.toys import TOYS
 
 SLOWING = "tests.helpers.optimizers:Slowing"
@@ -32,12 +32,12 @@ WEIGHTS = 4 * 9 + 6 * 4 * 9 + 24 * 8 + 8 * 3
 
 
 def start() -> Checkpoint:
-    return checkpoint_of(network(), SHAPE)
+    return fresh_checkpoint(network, SHAPE)
 
 
 def recipe(criterion: str, sparsity: float, epochs: int = 6, **changes) -> Recipe:
     timing = {key: changes.pop(key) for key in list(changes) if key in GradualPruning.__dataclass_fields__}
-    during = GradualPruning(criterion, sparsity, **{"prune_steps": 1, **EVERY_EPOCH, **timing})
+    during = GradualPruning(criterion, sparsity, **{"steps": 1, **EVERY_EPOCH, **timing})
     return Recipe(epochs=epochs, batch_size=16, prune=during, **changes)
 
 
@@ -97,9 +97,9 @@ def test_every_parameter_of_the_smaller_network_trains_on(opt: str) -> None:
         for name, value in now.items():
             if name in before and before[name].shape == value.shape:
                 assert float((value - before[name]).abs().max()) > 0, name
-        assert all(p in trainer.optimizer.state for p in trainer.model.parameters())
+        assert all(p in trainer.learner.optimizer.state for p in trainer.model.parameters())
         widths.append(sum(p.numel() for p in trainer.model.parameters()))
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.learner.optimizer.param_groups[0]["lr"])
         before = now
     assert len(set(widths)) == 4
     assert rates == sorted(rates, reverse=True)
@@ -127,10 +127,10 @@ def named(name: str) -> Checkpoint:
         ("network", "structured-random", (2, 9), {"opt": "rmsprop"}),
         ("encoder-layer", "snapit-during", (4,), {}),
         ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
-        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "sched": "cosine"}),
+        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "sched": "cosine"}),
         ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
-        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "prune_steps": 2, "opt": SLOWING, "lr": 0.1}),
-        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "prune_steps": 2, "ema": 0.9}),
+        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "opt": SLOWING, "lr": 0.1}),
+        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "steps": 2, "ema": 0.9}),
         ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
     ],
 )
@@ -184,7 +184,7 @@ def test_the_history_has_one_entry_with_every_event() -> None:
     trained = train(start(), image_data(), recipe("snapit-during", 0.6, options={"batches": "2"}, min_nodes=2))
     (entry,) = trained.history
     expected = {
-        **{"criterion": "snapit-during", "sparsity": 0.6, "prune_delay": 0, "prune_every": 1, "prune_steps": 1},
+        **{"criterion": "snapit-during", "sparsity": 0.6, "prune_delay": 0, "prune_every": 1, "steps": 1},
         **{"schedule": "snipit", "scope": "global", "options": {"batches": 2}, "min_nodes": 2, "steps": 24},
     }
     assert {key: entry.options[key] for key in expected} == expected
@@ -201,13 +201,13 @@ def test_the_average_follows_and_is_the_pruned_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("snipit-during", 0.8, ema=0.99, opt="sgd"))
     for record in trainer.steps():
         if record and "pruned" in record:
-            weights = dict(trainer.ema.network.named_parameters())
+            weights = dict(trainer.learner.ema.network.named_parameters())
             assert all(bool((weights[name][~mask] == 0).all()) for name, mask in trainer.current.masks.items())
-    assert trainer.ema.model.n_averaged == 24
+    assert trainer.learner.ema.model.n_averaged == 24
 
 
 def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:
-    trained = train(start(), image_data(), recipe("snapit-during", 0.6, prune_steps=4, epochs=8, multiple_of=2))
+    trained = train(start(), image_data(), recipe("snapit-during", 0.6, steps=4, epochs=8, multiple_of=2))
     small = trained.model
     assert (small[0].out_channels % 2, small[3].out_channels % 2, small[8].out_features % 2) == (0, 0, 0)
     assert len(trained.history[-1].result["events"]) == 6
@@ -241,16 +241,16 @@ def test_pruning_begins_where_the_network_stands() -> None:
     ("plan", "message"),
     [
         (
-            lambda: recipe("snapit-during", 0.98, epochs=32, prune_delay=4, prune_every=4, prune_steps=5),
-            "7 rounds .*--epochs 33 or more, got 32",
+            lambda: recipe("snapit-during", 0.98, epochs=32, prune_delay=4, prune_every=4, steps=5),
+            "7 rounds .*`epochs` 33 or more, got 32",
         ),
         (lambda: recipe("snapit-during", 0.95), "node sparsity 0.95 was asked, 0.8.* is the most"),
         (lambda: recipe("snipit-during", 0.999), "weights would stay for 4 layers"),
-        (lambda: recipe("snipit-during", 0.5, min_nodes=2), "go with criteria that prune nodes"),
+        (lambda: recipe("snipit-during", 0.5, min_nodes=2), "are for criteria of nodes"),
         (lambda: recipe("snapit-during", 0.5, options={"q": "1"}), "has no option 'q'"),
         (lambda: recipe("snapit-durin", 0.5), "did you mean 'snapit-during'"),
         (lambda: recipe("snapit-during", 1.5), "lies between 0 and 1"),
-        (lambda: recipe("snapit-during", 0.5, prune_every=0), "prune_every is 1 or more"),
+        (lambda: recipe("snapit-during", 0.5, prune_every=0), "`prune_every` is 1 or more"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(plan, message: str) -> None:

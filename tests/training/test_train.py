@@ -8,16 +8,15 @@ from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.load import load_data
-from prunectl.errors import DataError, OptionError, PrunectlError
+from prunectl.errors import DataError, DivergedError, OptionError, PrunectlError
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
 from prunectl.training.recipe import Recipe, optimizer, scheduler
-from prunectl.training.resume import State
-from prunectl.training.state import restore_
+from prunectl.training.state import State
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
-from tests.helpers.networks import checkpoint_of, image_data
+from tests.helpers.networks import fresh_checkpoint, image_data
 
 SHAPE = (1, 8, 8)
 RECIPES = [
@@ -37,7 +36,7 @@ def network() -> nn.Sequential:
 
 
 def start(sparsity: float = 0.8) -> Checkpoint:
-    return prune(checkpoint_of(network(), SHAPE), image_data(), criterion="snip", sparsity=sparsity, batch_size=16)
+    return prune(fresh_checkpoint(network, SHAPE), image_data(), criterion="snip", sparsity=sparsity, batch_size=16)
 
 
 def states_equal(one: nn.Module, other: nn.Module) -> bool:
@@ -49,12 +48,15 @@ def test_momentum_never_revives_a_pruned_weight(opt: str) -> None:
     """Momentum is built on a dense network, then everything goes on with masks: checked after every single step."""
     pruned = start()
     recipe = Recipe(epochs=2, batch_size=16, opt=opt, lr=0.05, momentum=0.9, wd=0.1, noise=0.1)
-    dense = Trainer(checkpoint_of(network(), SHAPE), image_data(), Recipe(epochs=1, batch_size=16, opt=opt, lr=0.05))
+    dense = Trainer(fresh_checkpoint(network, SHAPE), image_data(), Recipe(epochs=1, batch_size=16, opt=opt, lr=0.05))
     for _ in dense.steps():
         pass
     trainer = Trainer(pruned, image_data(), recipe)
-    trainer.optimizer.load_state_dict(
-        {"state": dense.optimizer.state_dict()["state"], "param_groups": trainer.optimizer.state_dict()["param_groups"]}
+    trainer.learner.optimizer.load_state_dict(
+        {
+            "state": dense.learner.optimizer.state_dict()["state"],
+            "param_groups": trainer.learner.optimizer.state_dict()["param_groups"],
+        }
     )
     moved = 0.0
     for _ in trainer.steps():
@@ -177,7 +179,7 @@ def test_learning_rates(sched: str, expected: list[float]) -> None:
 
 
 def test_regularisers_shrink_weights() -> None:
-    begun, data = checkpoint_of(network(), SHAPE), image_data()
+    begun, data = fresh_checkpoint(network, SHAPE), image_data()
     norms = {}
     for reg in (None, "l1", "lp"):
         recipe = Recipe(epochs=15, batch_size=16, wd=0.0, reg=reg, reg_weight=0.1)
@@ -224,12 +226,12 @@ def test_amp_trains_in_bfloat16() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": -1}, "--epochs lies between 0 and"),
-        ({"lr": -0.1}, "--lr lies between 0 and"),
-        ({"lr": float("nan")}, "--lr lies between"),
-        ({"batch_size": 1}, "--batch-size lies between 2 and"),
-        ({"ema": 1.5}, "--ema lies between 0 and 1"),
-        ({"label_smoothing": 2.0}, "--label-smoothing lies between 0 and 1"),
+        ({"epochs": -1}, "`epochs` lies between 0 and"),
+        ({"lr": -0.1}, "`lr` lies between 0 and"),
+        ({"lr": float("nan")}, "`lr` lies between"),
+        ({"batch_size": 1}, "`batch_size` lies between 2 and"),
+        ({"ema": 1.5}, "`ema` lies between 0 and 1"),
+        ({"label_smoothing": 2.0}, "`label_smoothing` lies between 0 and 1"),
         ({"sched": "step"}, "no learning-rate schedule named 'step'"),
         ({"augment": ("rotate",)}, "no augmentation named 'rotate'"),
     ],
@@ -242,12 +244,12 @@ def test_recipes_that_cannot_work(changes: dict[str, object], message: str) -> N
 def test_trainings_that_cannot_work() -> None:
     data = image_data()
     with pytest.raises(DataError, match="network test takes 1x8x8 images of 3 classes"):
-        train(checkpoint_of(network(), SHAPE), image_data(shape=(1, 9, 9)))
-    with pytest.raises(OptionError, match="without one; name it with --reg"):
+        train(fresh_checkpoint(network, SHAPE), image_data(shape=(1, 9, 9)))
+    with pytest.raises(OptionError, match="without one; name it with `reg`"):
         train(start(), data, Recipe(reg_options={"p": "1"}))
     with pytest.raises(OptionError, match="regularizer lp has no option 'q'"):
         train(start(), data, Recipe(reg="lp", reg_options={"q": "1"}))
-    with pytest.raises(OptionError, match="training diverged; lower --lr"):
+    with pytest.raises(DivergedError, match=r"the loss is nan after step .*: training diverged; lower `lr`"):
         train(start(), data, Recipe(epochs=30, opt="sgd", lr=1e3, batch_size=16, wd=1e3))
 
 
@@ -259,12 +261,12 @@ def test_restored_momentum_has_the_memory_format_of_its_weights() -> None:
     saved = trainer.state()
     resumed = Trainer(begun, data, Recipe(epochs=1, batch_size=16))
     resumed.model.to(memory_format=torch.channels_last)
-    restore_(resumed, saved)
-    for parameter, slots in resumed.optimizer.state.items():
+    resumed.learner.load_state_dict(saved.parts)
+    for parameter, slots in resumed.learner.optimizer.state.items():
         assert slots["exp_avg"].stride() == parameter.stride()
     assert torch.equal(
-        resumed.optimizer.state[resumed.model[0].weight]["exp_avg"],
-        trainer.optimizer.state[trainer.model[0].weight]["exp_avg"],
+        resumed.learner.optimizer.state[resumed.model[0].weight]["exp_avg"],
+        trainer.learner.optimizer.state[trainer.model[0].weight]["exp_avg"],
     )
 
 

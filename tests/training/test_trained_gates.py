@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.gate_decorators import TickTock
 from prunectl.criteria.l0 import HardConcrete
 from prunectl.errors import OptionError, PrunectlError
@@ -106,9 +107,9 @@ def test_gates_are_averaged_with_the_network() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=2, ema=0.5, lr=0.05))
     for step, _ in enumerate(trainer.steps(), 1):
         if step == 3:
-            gates = trainer.ema.callback.module
-            assert not torch.equal(gates.log_alpha, trainer.callback.log_alpha)
-            expected = copy.deepcopy(trainer.ema.network)
+            gates = trainer.learner.ema.callback.module
+            assert not torch.equal(gates.log_alpha, trainer.learner.callback.log_alpha)
+            expected = copy.deepcopy(trainer.learner.ema.network)
             gates.fold_(expected)
             found = trainer.result().model.state_dict()
             assert all(torch.equal(tensor, found[name]) for name, tensor in expected.state_dict().items())
@@ -116,14 +117,14 @@ def test_gates_are_averaged_with_the_network() -> None:
 
 def test_gates_train_beside_the_network_and_leave_with_the_round() -> None:
     trainer = Trainer(start(), image_data(), recipe("l0", epochs=3, prune_every=1, sched="onecycle", lr=0.01))
-    first = trainer.callback.log_alpha.detach().clone()
+    first = trainer.learner.callback.log_alpha.detach().clone()
     for record in trainer.steps():
-        if trainer.callback is not None:
-            assert not torch.equal(trainer.callback.log_alpha, first)
+        if isinstance(trainer.learner.callback, HardConcrete):
+            assert not torch.equal(trainer.learner.callback.log_alpha, first)
         if record and "pruned" in record:
-            assert trainer.callback is None
-            assert [len(group["params"]) for group in trainer.optimizer.param_groups][1] == 0
-    assert trainer.callback is None
+            assert type(trainer.learner.callback) is Callback
+            assert [len(group["params"]) for group in trainer.learner.optimizer.param_groups][1] == 0
+    assert type(trainer.learner.callback) is Callback
 
 
 def test_l0_refuses_what_it_does_not_know() -> None:
@@ -145,7 +146,7 @@ def test_nodes_that_are_masked_away_do_not_count() -> None:
     structure = trace(begun.model, SHAPE)
     masked = replace(begun, masks=node_masks(structure, torch.arange(18) < 2, begun.model))
     trainer = Trainer(masked, image_data(), recipe("l0", 0.5))
-    assert trainer.callback.present.tolist() == [0.0] * 2 + [1.0] * 16
+    assert trainer.learner.callback.present.tolist() == [0.0] * 2 + [1.0] * 16
 
 
 @pytest.mark.parametrize("criterion", ["l0", "gate-decorators", "hoyer-square", "group-hoyer-square"])
@@ -178,9 +179,7 @@ def test_what_the_first_round_would_refuse_is_refused_before_the_training(
 
 def test_in_a_tick_no_convolution_trains_and_in_a_tock_all_do() -> None:
     """With a round after every second epoch: tock, tick, tock, tick."""
-    trainer = Trainer(
-        start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, prune_steps=2, opt="sgd")
-    )
+    trainer = Trainer(start(), image_data(), recipe("gate-decorators", epochs=5, prune_every=2, steps=2, opt="sgd"))
     before: dict[str, torch.Tensor] = {}
     for step, _ in enumerate(trainer.steps()):
         now = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attack_run, options, output
+from prunectl.cli import attack_run, options, output, texts
 from prunectl.cli.options import completes
+from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import PRESETS, check
 
@@ -85,6 +86,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -108,7 +110,7 @@ def command(
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     count = _count(n)
-    sizes = None if eps is None else [options.fraction(text, "--eps") for text in eps.split(",")]
+    sizes = None if eps is None else [texts.fraction(text, "--eps") for text in eps.split(",")]
     source = options.checkpoint_path(checkpoint)
 
     from prunectl.checkpoints.checkpoint import read
@@ -116,8 +118,8 @@ def command(
     from prunectl.torchtools.devices import device_named
 
     where = device_named(device)
-    network, results = read(source, where), options.results_of(source)
-    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    network, results = read(source, where), results_of(source)
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     if corruptions is not None:
         record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
     else:
@@ -125,7 +127,7 @@ def command(
             "attack": attack,
             "eps": sizes,
             "norm": norm,
-            "options": options.pairs(plugin_options, "-O"),
+            "options": texts.pairs(plugin_options, "-O"),
             "target": target,
             "reference": None if reference is None else read(reference, where),
             "source": None if transfer_from is None else read(transfer_from, where),
@@ -135,7 +137,7 @@ def command(
             "examples": save_examples,
         }
         record = attack_run.run(network, images, source if results else None, how, resume=resume, force=force)
-    line = options.note(results, "attack", network.sha256, record)
+    line = note(results, "attack", network.sha256, record)
     output.emit(line if as_json else source)
 
 

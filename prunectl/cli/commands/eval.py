@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from prunectl.cli import options, output
+from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
 
@@ -15,6 +16,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     batch_size: options.BatchSize = 512,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
     min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
@@ -35,10 +37,10 @@ def command(
     from prunectl.measuring.evaluate import evaluate
     from prunectl.torchtools.devices import device_named
 
-    network, results = read(source, device_named(device)), options.results_of(source)
-    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning)
+    network, results = read(source, device_named(device)), results_of(source)
+    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
-    line = options.note(results, "eval", network.sha256, record)
+    line = note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"

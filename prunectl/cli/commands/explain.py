@@ -1,13 +1,13 @@
 """prunectl explain."""
 
 import json
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, texts
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -36,6 +36,7 @@ def command(
         str | None, typer.Option("--input", metavar="CxHxW", help="Their shape, in place of --data: 3x224x224.")
     ] = None,
     classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
+    keep: options.Keep = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -50,32 +51,20 @@ def command(
         from prunectl.checkpoints.checkpoint import read
         from prunectl.measuring.explain import explain
 
-        told = explain(read(source))
+        told = explain(read(source), keep=keep or ())
     else:
         check("model", model)
         if checkpoint not in (None, "-"):
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(model, model_options, _shape(input_shape), classes, data, data_dir, image_size)
+        told = _fresh(
+            model, model_options, texts.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
+        )
     if as_json:
         output.emit(json.dumps(told))
     else:
         output.emit("\n".join(_page(told)))
-
-
-def _shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read CxHxW.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if text is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
-    return int(sides[1]), int(sides[2]), int(sides[3])
 
 
 def _fresh(
@@ -86,17 +75,19 @@ def _fresh(
     data: str | None,
     data_dir: Path | None,
     image_size: int | None,
+    keep: Sequence[str],
 ) -> dict[str, Any]:
     """Explain a network that is built for a shape, or for the images of a dataset."""
     from prunectl.checkpoints.build import build
     from prunectl.checkpoints.header import ModelSpec
+    from prunectl.cli.start import fresh_images
     from prunectl.measuring.explain import explain_network
 
     if shape is None:
-        images = options.open_data(data or "digits", data_dir, image_size=image_size)
+        images = fresh_images(model, data or "digits", data_dir, image_size=image_size)
         shape, classes = images.shape, len(images.classes)
-    network = build(ModelSpec(model, shape, classes, options.pairs(model_options, "-M")))
-    return {"model": model, "input": list(shape), **explain_network(network, shape)}
+    network = build(ModelSpec(model, shape, classes, texts.pairs(model_options, "-M")))
+    return {"model": model, "input": list(shape), **explain_network(network, shape, keep=keep)}
 
 
 def _page(told: dict[str, Any]) -> list[str]:
@@ -142,7 +133,7 @@ def _fitted(text: str, width: int) -> str:
 def _cause(cause: dict[str, Any]) -> list[str]:
     """Why some axes stay, the line of the source, the first axes."""
     axes = cause["axes"]
-    operation = "" if cause["operation"] == "output" else f" ({cause['operation']})"
+    operation = "" if cause["operation"] in ("output", "") else f" ({cause['operation']})"
     head = f"- {cause['why']}{operation}: {len(axes)} {'axis' if len(axes) == 1 else 'axes'}"
     shown = axes if len(axes) <= _NAMED + 1 else axes[:_NAMED]
     named = [_axis(*axis) for axis in shown]

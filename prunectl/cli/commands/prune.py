@@ -1,7 +1,7 @@
 """prunectl prune."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +9,9 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import beside
-from prunectl.cli import options, output
+from prunectl.cli import options, output, texts
 from prunectl.cli.options import completes
-from prunectl.cli.start import begins_at, start
+from prunectl.cli.start import begins_at, check_input, start
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -20,6 +20,7 @@ from prunectl.pruning.budget import BUDGET_UNITS, Budget
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.data.images import ImageData
+    from prunectl.pruning.options import StandalonePruning
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
@@ -29,6 +30,7 @@ DEFAULT_SCOPES = {"n:m": "2:4"}
 
 
 def command(
+    ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     criterion: Annotated[
         str, typer.Option("-c", "--criterion", help="What ranks the weights.", autocompletion=completes("criterion"))
@@ -63,14 +65,18 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    keep: options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
     balanced: Annotated[
@@ -97,15 +103,17 @@ def command(
     One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
     """
     check("criterion", criterion)
+    check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
     sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
-    source = begins_at(checkpoint, model, model_options, data)
+    source = begins_at(checkpoint, model, model_options, data or input_shape)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:
         check_target(beside(path, SCORES), force=force)
 
+    from prunectl.pruning.options import StandalonePruning
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads, together
 
@@ -114,8 +122,10 @@ def command(
             source if model is None else None,
             criterion,
             model=model,
-            model_options=options.pairs(model_options, "-M"),
+            model_options=texts.pairs(model_options, "-M"),
             data=data,
+            shape=texts.image_shape(input_shape),
+            classes=classes,
             data_dir=data_dir,
             data_options={
                 "image_size": image_size,
@@ -123,31 +133,23 @@ def command(
                 "tuning": tuning,
                 "subset": subset,
                 "seed": seed,
+                "split": split,
             },
             device=where,
             seed=seed,
         )
         last: deque[Scores] = deque(maxlen=1)
-        pruned = _watched(
-            begun,
-            images,
-            criterion=criterion,
-            sparsity=sparsity,
-            budget=budget,
-            threshold=threshold,
-            schedule=schedule,
-            steps=steps,
-            scope=scope,
-            unit=unit,
-            options=options.pairs(plugin_options, "-O"),
-            rules={"min_nodes": min_nodes, "multiple_of": multiple_of, "outer_layers": outer_layers},
-            batch_size=batch_size,
-            balanced=balanced,
-            amp=amp,
-            controls=[*(["shuffle-layerwise"] if shuffle_layerwise else []), *(["reinit"] if reinit else [])],
-            seed=seed,
-            keep_scores=last.append if scores_out else None,
+        chosen = StandalonePruning(
+            **{
+                **options.filled(StandalonePruning, ctx.params),
+                "sparsity": sparsity,
+                "budget": budget,
+                "options": texts.pairs(plugin_options, "-O"),
+                "keep": tuple(keep or ()),
+                "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
+            }
         )
+        pruned = _watched(begun, images, chosen, last.append if scores_out else None)
         if leads():
             _hand_over(criterion, pruned, path, last)
 
@@ -157,33 +159,34 @@ def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoi
     from prunectl.checkpoints.checkpoint import read
     from prunectl.criteria.base.criterion import criterion_named
 
-    if source is not None and not criterion_named(criterion).needs_data:
+    needs_data = criterion_named(criterion).needs_data
+    if source is not None and not needs_data:
         return read(source, where["device"]), None
-    return start(source, **where)
+    if where["shape"] is not None and where["data"] is None and needs_data:
+        raise OptionError(f"criterion {criterion} scores on images; give --data too, such as --data synthetic")
+    begun, images = start(source, **where)
+    return begun, images if len(images.train) else None
 
 
 def _watched(
-    begun: "Checkpoint", images: "ImageData | None", *, criterion: str, rules: dict[str, Any], **how: Any
+    begun: "Checkpoint",
+    images: "ImageData | None",
+    chosen: "StandalonePruning",
+    keep_scores: "Callable[[Scores], None] | None",
 ) -> "Checkpoint":
     """Prune under a progress bar."""
-    from prunectl.pruning.prune import prune
-    from prunectl.pruning.rules import NodeRules
+    from prunectl.pruning.prune import pruned
 
-    with output.progress_bar(criterion, 100) as bar:
-        return prune(
-            begun,
-            images,
-            criterion=criterion,
-            rules=NodeRules(**rules),
-            report=lambda i, rounds, now: bar.update(
-                100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}"
-            ),
-            **how,
-        )
+    with output.progress_bar(chosen.criterion, 100) as bar:
+
+        def report(i: int, rounds: int, now: float) -> None:
+            bar.update(100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}")
+
+        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]") -> None:
-    """Write, tell, and pass the path on."""
+    """Write the files, report, and print the path."""
     from safetensors.torch import save
 
     from prunectl.checkpoints import checkpoint, files

@@ -1,34 +1,24 @@
 """prunectl train."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import options, train_resume, train_run
+from prunectl.cli import options, texts, train_resume, train_run
 from prunectl.cli import tensorboard as board
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
-from prunectl.cli.start import begins_at, start
+from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
-PRUNING = {
-    "sparsity",
-    "prune_delay",
-    "prune_every",
-    "schedule",
-    "steps",
-    "scope",
-    "min_nodes",
-    "multiple_of",
-    "outer_layers",
-    "threshold",
-    "rewind_to",
-    "unit",
-}
-"""Options of the pruning, which mean nothing without a criterion."""
+if TYPE_CHECKING:
+    from prunectl.training.pruning_config import GradualPruning
+
+_DATA_OPTIONS = ("image_size", "download", "tuning", "subset", "random_labels", "seed")
 
 
 def command(
@@ -38,9 +28,12 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
+    split: options.Split = None,
     subset: options.Subset = None,
     random_labels: options.RandomLabels = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
@@ -99,6 +92,7 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    keep: options.Keep = None,
     plugin_options: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,100 +141,57 @@ def command(
     Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
     NAME.resume.safetensors and exits 130.
     """
-    data_options = {
-        "image_size": image_size,
-        "download": download,
-        "tuning": tuning,
-        "subset": subset,
-        "random_labels": random_labels,
-        "seed": seed,
-    }
+    data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
+    data_options |= {} if split is None else {"split": split}
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(
-            resume,
-            data_dir,
-            device,
-            output_path,
-            max_minutes,
-            force,
-            tensorboard,
-            tensorboard_dir,
+            resume, data_dir, device, output_path, max_minutes, force, tensorboard, tensorboard_dir
         )
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
-    _refuse_without_criterion(ctx, criterion)
     if reg is None and options.given(ctx, {"reg_weight"}):
         raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
         if name is not None:
             check(kind, name)
+    check_input(input_shape, classes, model, data)
+    if input_shape is not None and data is None and (epochs or criterion is not None):
+        raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    source = begins_at(checkpoint, model, model_options, data)
+    source = begins_at(checkpoint, model, model_options, data or input_shape)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         train_run.refuse_over_paused(path)
     train_run.check_target(path, force=force)
+    _refuse_without_criterion(ctx, criterion)
 
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
-    from prunectl.training.pruning_config import GradualPruning
     from prunectl.training.recipe import Recipe
     from prunectl.training.trainer import Trainer
 
     if started_together():
         raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        opt=opt,
-        lr=lr,
-        wd=wd,
-        momentum=momentum,
-        sched=sched,
-        clip=clip,
-        noise=noise,
-        reg=reg,
-        reg_weight=reg_weight,
-        reg_options=reg_options,
-        label_smoothing=label_smoothing,
-        ema=ema,
-        amp=where.type == "cuda" if amp is None else amp,
-        compile=compile,
-        augment=None if augment is None else _augmentations(augment),
-        seed=seed,
-        adv_eps=None if adv_eps is None else options.fraction(adv_eps, "--adv-eps"),
-        adv_steps=adv_steps,
-        adv_loss=adv_loss,
-        adv_beta=adv_beta,
-        prune=None
-        if criterion is None
-        else GradualPruning(
-            criterion=criterion,
-            sparsity=DEFAULT_SPARSITY if sparsity is None and threshold is None else sparsity,
-            threshold=threshold,
-            rewind_to=rewind_to,
-            prune_delay=prune_delay,
-            prune_every=prune_every,
-            prune_steps=steps,
-            schedule=schedule,
-            scope=scope,
-            unit=unit,
-            options=criterion_options,
-            min_nodes=min_nodes,
-            multiple_of=multiple_of,
-            outer_layers=outer_layers,
-        ),
-    )
+    converted = {
+        "amp": where.type == "cuda" if amp is None else amp,
+        "augment": None if augment is None else _augmentations(augment),
+        "adv_eps": None if adv_eps is None else texts.fraction(adv_eps, "--adv-eps"),
+        "reg_options": reg_options,
+        "prune": None if criterion is None else _gradual_pruning(ctx.params, criterion_options),
+    }
+    recipe = Recipe(**{**options.filled(Recipe, ctx.params), **converted})
     begun, images = start(
         None if model else source,
         model=model,
-        model_options=options.pairs(model_options, "-M"),
+        model_options=texts.pairs(model_options, "-M"),
         data=data,
+        shape=texts.image_shape(input_shape),
+        classes=classes,
         data_dir=data_dir,
         data_options=data_options,
         device=where,
@@ -262,8 +213,18 @@ def command(
     return None
 
 
+def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) -> "GradualPruning":
+    """The pruning that the parsed parameters ask for, to the default sparsity if they name no target."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
+    if values["sparsity"] is None and values["threshold"] is None:
+        values["sparsity"] = DEFAULT_SPARSITY
+    return GradualPruning(**values, options=criterion_options)
+
+
 def _augmentations(text: str) -> tuple[str, ...]:
-    """Read `none`, or names with commas between them."""
+    """Read `none` or names separated by commas."""
     names = tuple(text.split(","))
     if "none" in names and len(names) > 1:
         raise OptionError(f"--augment none stands alone, got {text}")
@@ -271,13 +232,16 @@ def _augmentations(text: str) -> tuple[str, ...]:
 
 
 def _absolute(path: Path | None) -> str | None:
-    """A path that means the same in another folder."""
+    """A path that is valid from every folder."""
     return None if path is None else str(path.absolute())
 
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
-    """Refuse options that say how to prune where nothing is pruned."""
-    flag = options.given(ctx, PRUNING) if criterion is None else None
+    """Refuse options of the pruning where nothing is pruned."""
+    from prunectl.training.pruning_config import GradualPruning
+
+    names = {field.name for field in fields(GradualPruning)}
+    flag = options.given(ctx, names) if criterion is None else None
     if flag is not None:
         raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
 
@@ -285,8 +249,8 @@ def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None
 def _plugin_options(
     texts: list[str] | None, reg: str | None, criterion: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What -O says to the regulariser, and what to the criterion."""
-    given = options.pairs(texts, "-O")
+    """The options of the regulariser and those of the criterion, from -O."""
+    given = texts.pairs(texts, "-O")
     if reg is None or criterion is None:
         return (given, {}) if criterion is None else ({}, given)
     split: dict[str, dict[str, str]] = {"reg": {}, "criterion": {}}

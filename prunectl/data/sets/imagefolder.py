@@ -1,23 +1,34 @@
-"""Your own images: train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, valid/), jpg, png, bmp or webp."""
+"""Your own images: train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, valid/), in any format that Pillow opens."""
 
 from pathlib import Path
 
 from prunectl.data.decode import decoder_like
 from prunectl.data.folder import folder_data
 from prunectl.data.images import ImageData
-from prunectl.data.source import Progress
+from prunectl.data.source import NetworkInput, Progress
 from prunectl.data.tree import find_tree
 
 
 def imagefolder(
-    root: Path, *, image_size: int | None, download: bool, progress: Progress | None, limit: int | None = None
+    root: Path,
+    *,
+    image_size: int | None,
+    download: bool,
+    progress: Progress | None,
+    limit: int | None = None,
+    split: float | None = None,
+    direct: bool = False,
+    network: NetworkInput | None = None,
 ) -> ImageData:
     """The tree at `root`, under its folder's name.
 
     The size is that of the first training image; images are gray where the first of every class is.
-    Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded anew each time.
+    Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded anew each time. A tree
+    without test images holds out `split` of each class, by default a tenth; where it is named (`direct`), it may also
+    lack train/. Files are resized by the rule of the network, if one is given.
     """
-    tree = find_tree(root)
+    tree = find_tree(root, split=split, flat=direct)
     firsts = dict(zip(reversed(tree.train.labels.tolist()), reversed(tree.train.paths), strict=True))
-    decoder = decoder_like([tree.train.paths[0], *firsts.values()], image_size)
+    rule = () if network is None else (network.crop, network.interpolation)
+    decoder = decoder_like([tree.train.paths[0], *firsts.values()], image_size, *rule)
     return folder_data(root.resolve().name, tree, decoder, limit=limit, progress=progress)

@@ -1,12 +1,13 @@
 """Imagenette (Howard 2019, https://github.com/fastai/imagenette): ten easy classes of ImageNet, at 160 pixels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from prunectl.data.decode import Decoder
 from prunectl.data.fetch import fetch
 from prunectl.data.folder import folder_data
 from prunectl.data.images import ImageData
-from prunectl.data.source import Progress, missing
+from prunectl.data.source import NetworkInput, Progress, missing
 from prunectl.data.tree import Tree, find_tree
 from prunectl.errors import DataError
 
@@ -25,10 +26,18 @@ CLASSES = {
 }
 
 
-def imagenette(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
+def imagenette(
+    root: Path,
+    *,
+    image_size: int | None,
+    download: bool,
+    progress: Progress | None,
+    network: NetworkInput | None = None,
+) -> ImageData:
     """9,469 training and 3,925 test images, 128x128 (Verdenius et al. 2020) unless `image_size` says else."""
     tree = _tree(root, download)
-    decoder = Decoder(image_size or 128, "RGB")
+    rule = () if network is None else (network.crop, network.interpolation)
+    decoder = Decoder(image_size or 128, "RGB", *rule)
     return folder_data("imagenette", tree, decoder, limit=None, progress=progress)
 
 
@@ -45,7 +54,7 @@ def _tree(root: Path, download: bool) -> Tree:
             f"{place}: expected the 10 classes of imagenette, found {len(tree.classes)} classes; "
             "delete it and bring it anew with --download"
         )
-    return Tree(tree.root, tuple(CLASSES.values()), tree.train, tree.test)
+    return replace(tree, classes=tuple(CLASSES.values()))
 
 
 def _download(root: Path) -> None:

@@ -7,19 +7,36 @@ from torch import Tensor
 
 from prunectl.data.images import ImageData, Images
 from prunectl.data.pixels import statistics
-from prunectl.data.source import Progress
+from prunectl.data.source import NetworkInput, Progress
 
-CLASSES, TRAIN, TEST = 10, 2_000, 500
+SHAPE, CLASSES, TRAIN = (1, 28, 28), 10, 2_000
+_MOST_BYTES, _FEWEST = 2**25, 64
 _NOISE = 64.0  # standard deviation, in steps of a pixel
 
 
-def synthetic(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """2,000 training and 500 test images in 10 classes, 28x28 unless `image_size` says else; `root` is not used."""
-    size = image_size or 28
+def synthetic(
+    root: Path,
+    *,
+    image_size: int | None,
+    download: bool,
+    progress: Progress | None,
+    shape: tuple[int, int, int] | None = None,
+    network: NetworkInput | None = None,
+) -> ImageData:
+    """2,000 training and 500 test images of `shape` (C, H, W), else that of the network, else 1x28x28, in its classes.
+
+    `image_size` replaces height and width; there are 10 classes without a network, and fewer images where those in
+    colour are large. `root` is not used.
+    """
+    channels, height, width = shape or (SHAPE if network is None else network.shape)
+    if image_size is not None:
+        height = width = image_size
+    classes = CLASSES if network is None else network.classes
+    count = TRAIN if channels == 1 else max(_FEWEST, min(TRAIN, _MOST_BYTES // (channels * height * width)))
     generator = torch.Generator().manual_seed(0)
-    means = torch.rand(CLASSES, 1, size, size, generator=generator) * 255
-    train, test = _blobs(means, TRAIN, generator), _blobs(means, TEST, generator)
-    return ImageData("synthetic", train, test, tuple(map(str, range(CLASSES))), statistics(train.pixels))
+    means = torch.rand(min(classes, count), channels, height, width, generator=generator) * 255
+    train, test = _blobs(means, count, generator), _blobs(means, count // 4, generator)
+    return ImageData("synthetic", train, test, tuple(map(str, range(classes))), statistics(train.pixels))
 
 
 def _blobs(means: Tensor, count: int, generator: torch.Generator) -> Images:

@@ -9,11 +9,12 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.errors import OptionError
-from prunectl.masks import Masks
+from prunectl.masks import Masks, prunable
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.connected import unreached_classes
 from prunectl.pruning.rules import SelectionRules
 from prunectl.scores import Scores
+from prunectl.structure.keep import parameters_named
 
 
 class Unit(ABC):
@@ -26,6 +27,8 @@ class Unit(ABC):
         self.scope, self.rules, self.budget, self.threshold = how.scope, how.rules, how.budget, how.threshold
         self.masks = checkpoint.masks
         self.masks.apply_(model)
+        self.protected = parameters_named(model, how.keep)
+        """The parameters of the layers that stay."""
 
     def apply_(self, masks: Masks) -> None:
         """Replace the masks, and set what they prune to zero."""
@@ -59,17 +62,41 @@ class Unit(ABC):
         """Refuse a sparsity or budget that is reached already or that this unit does not support."""
         if self.budget is not None:
             raise OptionError(
-                f"--{self.budget.kind} is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
-                "one prunes weights: give --sparsity"
+                f"`{self.budget.kind}` is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
+                "one prunes weights: give `sparsity`"
             )
         if self.threshold is not None and not math.isfinite(self.threshold):
-            raise OptionError(f"--threshold is a number that scores are compared with, got {self.threshold}")
+            raise OptionError(f"`threshold` is a number that scores are compared with, got {self.threshold}")
         if self.threshold is not None and self.scope != "global":
-            raise OptionError(f"--threshold compares all scores with one number: --scope is global, got '{self.scope}'")
+            raise OptionError(f"`threshold` compares all scores with one number: `scope` is global, got '{self.scope}'")
+        self.check_keep(sparsity)
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
                 f"the network is at {self.word} sparsity {self.sparsity:.4g} already, {sparsity:.4g} was asked; "
                 "ask for more"
+            )
+
+    @property
+    def protected_weights(self) -> int:
+        """How many weights the layers that stay have now."""
+        weights = prunable(self.model)
+        return sum(self.masks.count(name, weights[name]) for name in self.protected & weights.keys())
+
+    def free(self, scores: Scores) -> Scores:
+        """The scores without those of the layers that stay."""
+        return Scores({name: score for name, score in scores.items() if name not in self.protected}, scores.nodes)
+
+    def check_keep(self, sparsity: float | None) -> None:
+        """Refuse layers that stay, where too little is left to prune."""
+        free = len(prunable(self.model).keys() - self.protected)
+        if not free:
+            raise OptionError("`keep` covers all layers with weights, so nothing can be pruned; keep fewer layers")
+        least = self.protected_weights + free  # one weight of every other layer
+        if self.protected and sparsity is not None and self.keep(sparsity) < least:
+            most = math.floor(1e4 * (1 - least / self.total)) / 1e4
+            raise OptionError(
+                f"weight sparsity {sparsity:.4g} was asked, {most:.4g} is the most with {self.protected_weights:,} of "
+                f"{self.total:,} weights in the layers of `keep`; ask for less, or keep fewer layers"
             )
 
     @abstractmethod
@@ -86,12 +113,7 @@ class Unit(ABC):
         Raises:
             OptionError: this unit supports none of them.
         """
-        raise OptionError(f"the {self.word} sparsity is the only target here: give --sparsity")
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The rules that were applied, for the history."""
-        return {}
+        raise OptionError(f"the {self.word} sparsity is the only target here: give `sparsity`")
 
     def lost_classes(self) -> list[int]:
         """The classes that no path of kept weights reaches."""

@@ -1,5 +1,6 @@
 """Weights and nodes, ranked together."""
 
+import torch
 from torch import Tensor
 
 from prunectl.errors import OptionError
@@ -17,16 +18,26 @@ class Both(WithNodes):
     def check(self, sparsity: float | None) -> None:
         """Refuse a scope other than global, and a threshold."""
         if self.scope != "global":
-            raise OptionError(f"weights and nodes are ranked together: --scope is global, got '{self.scope}'")
+            raise OptionError(f"weights and nodes are ranked together: `scope` is global, got '{self.scope}'")
         if self.threshold is not None:
-            raise OptionError("weights and nodes are ranked together: give --sparsity in place of --threshold")
+            raise OptionError("weights and nodes are ranked together: give `sparsity` in place of `threshold`")
         super().check(sparsity)
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of weights."""
-        keep = self.keep(sparsity)
-        left = nodes_left(self.structure, self.model, scores, self.ranking(scores), self.masks, keep)
-        return Masks({**left, **select_connected(self.model, self.checkpoint.spec.input, scores, left, keep)})
+        keep, shape = self.keep(sparsity), self.checkpoint.spec.input
+        left = nodes_left(self.structure, self.model, self._last(scores), self.ranking(scores), self.masks, keep)
+        kept = select_connected(self.model, shape, self.free(scores), left, keep - self.protected_weights)
+        return Masks({**left, **kept})
+
+    def _last(self, scores: Scores) -> Scores:
+        """The scores with the weights of the layers that stay above all others."""
+        if not self.protected or scores.nodes is None:
+            return scores
+        top = max(float(score.max()) for score in (*scores.values(), scores.nodes))
+        return Scores(
+            {name: torch.full_like(s, top) if name in self.protected else s for name, s in scores.items()}, scores.nodes
+        )
 
     @property
     def unreached(self) -> Tensor:

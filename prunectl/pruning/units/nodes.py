@@ -19,6 +19,7 @@ from prunectl.pruning.select import SCOPES, pattern_of
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
+from prunectl.structure.keep import nodes_on
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.trace import Analysis, analyse
@@ -35,6 +36,8 @@ class WithNodes(Unit):
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
         self.gone = dead_nodes(self.structure, self.masks, model)
+        self.staying = nodes_on(self.structure, self.protected)
+        """The nodes on the axes of the layers that stay, bool (nodes,)."""
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
         inner = self.structure.nodes - image
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
@@ -59,17 +62,13 @@ class WithNodes(Unit):
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
             multiple_of=self.rules.multiple_of,
+            staying=self.staying,
         )
 
     @property
     def unreached(self) -> Tensor:
         """The nodes that count as pruned, bool (nodes,)."""
         return self.gone
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """All rules."""
-        return asdict(self.rules)
 
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
@@ -88,6 +87,11 @@ class Nodes(WithNodes):
     def lost_classes(self) -> list[int]:
         """None: every layer keeps a node with all its weights, so the network need not be run."""
         return []
+
+    def check_keep(self, sparsity: float | None) -> None:
+        """Refuse layers that stay, where all nodes lie on them; `select` refuses a target out of reach."""
+        if self.protected and bool((self.staying | self.gone).all()):
+            raise OptionError("`keep` covers all nodes that are left, so nothing can be pruned; keep fewer layers")
 
     @property
     def total(self) -> int:
@@ -108,11 +112,13 @@ class Nodes(WithNodes):
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)
-        elif self.within_budget():
-            now, budget = self.spending.told(self.spending.without(self.gone)), self.spending.budget
-            limit = self.spending.told(self.spending.limit)
+            return
+        self.check_keep(sparsity)
+        if self.within_budget():
+            now, budget = self.spending.text(self.spending.without(self.gone)), self.spending.budget
+            limit = self.spending.text(self.spending.limit)
             raise OptionError(
-                f"the network has {now} already, --{budget.kind} {budget.text} asks for {limit}; ask for less"
+                f"the network has {now} already, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
             )
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
@@ -146,8 +152,8 @@ class Nodes(WithNodes):
         if count is None:
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(
-                f"--{spending.budget.kind} {spending.budget.text} asks for {spending.told(spending.limit)}, "
-                f"{spending.told(least)} is the least {self._limits}"
+                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
+                f"{spending.text(least)} is the least {self._limits}"
             )
         return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
 
@@ -156,7 +162,8 @@ class Nodes(WithNodes):
         """Why no more can go."""
         rules = self.rules
         multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
-        return f"with {rules.min_nodes} or more nodes left on every axis{multiples}; ask for less pruning"
+        kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
+        return f"with {rules.min_nodes} or more nodes left on every axis{kept}{multiples}; ask for less pruning"
 
     def result(self) -> dict[str, Any]:
         """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
@@ -178,7 +185,7 @@ def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analy
     analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
     structure = analysis.structure
     if rules.outer_layers and (structure.image == FROZEN).all():
-        raise OptionError("--outer-layers: no channel of this network's images can be removed; leave it out")
+        raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
     if not structure.nodes:
         raise OptionError(
             f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such as "

@@ -26,19 +26,22 @@ class Weights(Unit):
     def apply_(self, masks: Masks) -> None:
         """Replace the masks, and set the values of weights that return."""
         for name, weight in prunable(self.model).items() if self.how.regrow_value else ():
+            returns = masks.of(name, weight) & ~self.masks.of(name, weight)
             with torch.no_grad():
-                weight.copy_(torch.where(masks[name] & ~self._kept(name), self._value(name, weight), weight))
+                weight.copy_(torch.where(returns, self._value(name, weight), weight))
         super().apply_(masks)
 
     def check(self, sparsity: float | None) -> None:
         """Refuse a sparsity beside a pattern, and masked nodes where weights would return."""
         if pattern_of(self.scope) is not None:
             if sparsity is not None or self.budget is not None or self.threshold is not None:
-                raise OptionError(f"--scope {self.scope} says how many weights go; leave out other targets")
+                raise OptionError(f"`scope` {self.scope} decides how many weights are pruned; leave out other targets")
+            self.check_keep(None)
             return
-        if self.how.regrow_value in ("zero", "random") and any(name not in self.original for name in self.masks):
+        if self._grows and any(name not in self.original for name in self.masks):
             raise OptionError("this criterion regrows weights, and nodes of the network are masked; shrink it first")
         if self.how.regrow_value and sparsity is not None and self.keep(sparsity) == self.kept:
+            self.check_keep(sparsity)
             return
         super().check(sparsity)
 
@@ -50,12 +53,10 @@ class Weights(Unit):
         """Keep an exact count of weights."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
-            return Masks({**self.masks, **self._by_pattern(scores, pattern)})
-        grows = self.how.regrow_value in ("zero", "random")  # everywhere, others where the checkpoint has weights
-        alive = Masks.dense() if grows else self.checkpoint.masks if self.how.regrow_value else self.masks
-        shape = self.checkpoint.spec.input
-        scope = as_in(self.masks) if grows else self.scope
-        kept = select_connected(self.model, shape, scores, alive, self.keep(sparsity), scope)
+            return self._by_pattern(scores, pattern)
+        scope = as_in(self.masks) if self._grows else self.scope
+        keep, shape = self.keep(sparsity) - self.protected_weights, self.checkpoint.spec.input
+        kept = select_connected(self.model, shape, self.free(scores), self._available, keep, scope)
         return Masks({**self.masks, **kept})
 
     def solve(self, scores: Scores) -> float:
@@ -64,17 +65,26 @@ class Weights(Unit):
         if pattern is not None:
             return 1 - self._by_pattern(scores, pattern).kept(self.model) / self.total
         assert self.threshold is not None
-        kept = {name: self._kept(name) for name in scores}
-        above = {name: int(((score > self.threshold) & kept[name]).sum()) for name, score in scores.items()}
-        return 1 - sum(max(count, int(kept[name].any())) for name, count in above.items()) / self.total
+        left = self.protected_weights
+        for name, score in self.free(scores).items():
+            kept = self.masks.of(name, score)
+            left += max(int(((score > self.threshold) & kept).sum()), int(kept.any()))
+        return 1 - left / self.total
 
     def _by_pattern(self, scores: Scores, pattern: tuple[int, int]) -> Masks:
-        return select_pattern(scores, self.masks, pattern, input_axes(self.model))
+        return Masks({**self.masks, **select_pattern(self.free(scores), self.masks, pattern, input_axes(self.model))})
 
-    def _kept(self, name: str) -> Tensor:
-        """The current mask of a weight."""
-        weight = self.model.get_parameter(name)
-        return self.masks[name] if name in self.masks else torch.ones_like(weight, dtype=torch.bool)
+    @property
+    def _grows(self) -> bool:
+        """Whether weights return anywhere, not only those that the checkpoint had."""
+        return self.how.regrow_value in ("zero", "random")
+
+    @property
+    def _available(self) -> Masks:
+        """The weights that a round may keep."""
+        if self._grows:
+            return Masks({name: mask for name, mask in self.masks.items() if name in self.protected})
+        return self.checkpoint.masks if self.how.regrow_value else self.masks
 
     def _value(self, name: str, weight: Tensor) -> Tensor:
         """The values of weights that return; random ones have the scale of those that are kept."""
@@ -82,5 +92,5 @@ class Weights(Unit):
             return self.original[name]
         if self.how.regrow_value == "zero":
             return torch.zeros_like(weight)
-        spread = weight[self._kept(name)].square().mean().sqrt()
+        spread = weight[self.masks.of(name, weight)].square().mean().sqrt()
         return torch.randn(weight.shape).to(weight) * spread

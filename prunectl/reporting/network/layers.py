@@ -23,10 +23,7 @@ def whole_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
     model, masks = checkpoint.model, checkpoint.masks
     if kept:
         model, masks = grown(model, masks, dense_network(checkpoint), kept)
-    return {
-        name: masks[name] if name in masks else torch.ones(weight.shape, dtype=torch.bool)
-        for name, weight in prunable(model).items()
-    }
+    return {name: masks.of(name, weight) for name, weight in prunable(model).items()}
 
 
 def dense_network(checkpoint: Checkpoint) -> nn.Module:

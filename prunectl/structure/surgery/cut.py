@@ -71,9 +71,8 @@ def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple
         state[name] = _embedded(
             tensor, shapes[name], places.get(name, {}), 1.0 if name.endswith("running_var") else 0.0
         )
-        mask = masks[name] if name in masks else torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
         if name in parameters and (name in masks or name in places):
-            full[name] = _embedded(mask, shapes[name], places.get(name, {}), False)
+            full[name] = _embedded(masks.of(name, tensor), shapes[name], places.get(name, {}), False)
     load_state_(dense, state, "the network in its original shapes")
     return dense.train(model.training), Masks(full)
 

@@ -1,5 +1,6 @@
 """Nodes that masks have killed, and the constants that they leave behind."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, fx, nn
 
 from prunectl.masks import Masks
 from prunectl.structure.export import BATCH, bind, packet
-from prunectl.structure.liveness import Link, Paths, leave_one
+from prunectl.structure.links import Link
+from prunectl.structure.liveness import Paths
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.surgery.proof import DrawImages, like_images, noise
 from prunectl.structure.trace import Analysis, named_tensors
@@ -27,7 +29,7 @@ def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages =
         paths = Paths(analysis, masks, removed[:-1])
         useless = torch.cat([paths.useless(), torch.tensor([False])])
         folded = _fold_(model, paths, removed | useless, draw)
-        now = leave_one(axes, removed, removed | useless | folded)
+        now = _leave_one(axes, removed, removed | useless | folded)
         if torch.equal(now, removed):
             return removed[:-1]
         removed = now
@@ -36,7 +38,16 @@ def bury_(model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages =
 def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
     """The nodes that are masked on all their parameters, but for one on every axis: bool (nodes,)."""
     dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
-    return leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
+    return _leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
+
+
+def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Tensor) -> Tensor:
+    """Take back one removal on every axis that would become empty; both are bool (nodes + 1,)."""
+    after = after.clone()
+    for classes in axes.values():
+        if after[classes].all():
+            after[classes[~before[classes]][:1]] = False
+    return after
 
 
 def _fold_(model: nn.Module, paths: Paths, removed: Tensor, draw: DrawImages) -> Tensor:

@@ -20,6 +20,9 @@ TOYS: Toys = {
     **writes.TOYS,
 }
 
+PARTS = (joins, moves, convs, gates, norms, attention, sequences, aside, writes)
+assert len(TOYS) == sum(len(part.TOYS) for part in PARTS), "two toys have one name"
+
 
 def built(input_shape: tuple[int, ...], classes: int, *, name: str) -> nn.Module:
     """A toy as `--model tests.helpers.toys:built -M name=NAME` builds it."""

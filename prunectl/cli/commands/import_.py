@@ -1,0 +1,133 @@
+"""prunectl import."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prunectl.cli import options, output, texts
+from prunectl.errors import FileError, OptionError
+from prunectl.plugins.registry import check
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.checkpoint import Checkpoint
+
+_ENDS = (".index.json", ".safetensors", ".st", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+_LISTED = 6
+
+
+def command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Weights: .safetensors, .pt, .pth, .bin, an index of shards, or a folder with them."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The network, by name, or file.py:build  [default: that of a folder]",
+            autocompletion=options.completes("model"),
+        ),
+    ] = None,
+    model_options: options.ModelOptions = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="Shape of an image  [default: its library's]")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes  [default: its library's]")] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Mean of pixels in [0, 1]  [default: its library's]")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Deviation of pixels in [0, 1]  [default: its library's]")
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(metavar="FILE|A,B,C", help="Names of the classes: a file with one a line, or a list.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which of torchvision's published weights it is, as IMAGENET1K_V2."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Which state dict of a file that holds several, as model_ema.")
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Names that may be missing, unused or of another shape, as 'head.*'."),
+    ] = None,
+    data: options.Data = None,
+    seed: options.Seed = 0,
+    output_path: options.Output = None,
+    force: options.Force = False,
+    config: options.Config = None,
+) -> None:
+    """Make a checkpoint of a network that another program trained.
+
+    Input, normalisation and classes are those of the library's configuration where it has one. No code of FILE runs.
+    """
+    if model is not None:
+        check("model", model)
+    elif not file.is_dir():
+        raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
+    path = options.target(output_path, _stem(file), "import", force=force)
+
+    from prunectl.checkpoints.checkpoint import write
+    from prunectl.exchange.imported import from_state_dict
+
+    imported = from_state_dict(
+        file,
+        model,
+        input=texts.image_shape(input_shape),
+        classes=classes,
+        mean=texts.numbers(mean, "--mean"),
+        std=texts.numbers(std, "--std"),
+        names=None if class_names is None else _names(class_names),
+        options=texts.pairs(model_options, "-M"),
+        weights=weights,
+        key=key,
+        allow_missing=allow_missing or [],
+        data=data or "",
+        seed=seed,
+    )
+    write(imported, path)
+    _tell(imported, file)
+    output.emit(path)
+
+
+def _stem(file: Path) -> Path:
+    """What the output is named after by default, in the current folder."""
+    name = file.resolve().name if file.is_dir() else file.name
+    return Path(next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name) or "network")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Class names: the lines of a file, or a list with commas."""
+    if not Path(text).is_file():
+        if Path(text).suffix in (".txt", ".names", ".labels"):
+            raise FileError(f"cannot read --class-names {text}: no such file; check the path")
+        return tuple(part.strip() for part in text.split(","))
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot read --class-names {text}: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _tell(imported: "Checkpoint", file: Path) -> None:
+    """What was read, and what was done with it."""
+    spec, result = imported.spec, imported.history[-1].result
+    size, under = "x".join(map(str, spec.input)), result.get("found_under")
+    place = f"{file.name}, {under}" if under else file.name
+    masked = f", weight sparsity {result['weight_sparsity']:.6f}" if imported.masks else ""
+    output.say(f"import: {spec.name} of {place}; {size} images of {spec.classes} classes{masked}")
+    if "configuration" in result:
+        output.say(f"        what the command line does not say is as in {result['configuration']}")
+    if "converted" in result:
+        output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
+    for kind, names in (
+        ("fresh, as the file lacks them", "missing"),
+        ("left out, as the network lacks them", "unused"),
+    ):
+        if found := result.get(names):
+            more = ", ..." if len(found) > _LISTED else ""
+            output.say(f"        {len(found)} {kind}: {', '.join(found[:_LISTED])}{more}")

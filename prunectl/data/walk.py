@@ -1,0 +1,104 @@
+"""The image files below a folder, what else lies there, and links that lead back up."""
+
+import os
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, features
+
+_AVIF = (".avif", ".avifs") if features.check("avif") else ()
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".ico", ".qoi", *_AVIF),
+)
+"""Files that are taken for images without a look at their content: decoding refuses those that are none."""
+_BY_CONTENT = (
+    *("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "ICO", "QOI", "AVIF"),
+    *("ICNS", "PCX", "PSD", "SGI", "SUN", "DDS"),
+)
+"""Formats with a magic number that Pillow decodes by itself, which a file of another name may have."""
+_FAILURES = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, Image.DecompressionBombError)
+_Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Paths below a folder, each list sorted: images, files that are none, and links to a folder above themselves."""
+
+    images: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    loops: list[str] = field(default_factory=list)
+
+
+def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
+    """Look below `folder`, also through links; `above` are the folders that no link may lead back to.
+
+    Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever; a link whose file
+    is missing stays in, as reading it says so.
+    """
+    found = Found()
+    waiting = [(str(folder), above | {identity(folder)})]
+    while waiting:
+        place, passed = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                items = list(entries)
+        except OSError:
+            found.skipped.append(place)
+            continue
+        for item in items:
+            if _is_folder(item):
+                here = identity(item)
+                if here in passed:
+                    found.loops.append(item.path)
+                else:
+                    waiting.append((item.path, passed | {here}))
+            elif item.name[0] != ".":
+                (found.images if _is_image(item) else found.skipped).append(item.path)
+    return Found(sorted(found.images), sorted(found.skipped), sorted(found.loops))
+
+
+def identity(place: Path | os.DirEntry[str]) -> _Identity:
+    """Device and inode of what a path leads to."""
+    status = os.stat(place)  # noqa: PTH116  (a DirEntry's own inode is that of the link)
+    return status.st_dev, status.st_ino
+
+
+def folders_above(folder: Path) -> frozenset[_Identity]:
+    """The folder and all above it, by its path as it is written and without links."""
+    return frozenset(
+        identity(place) for path in (folder.absolute(), folder.resolve()) for place in (path, *path.parents)
+    )
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_image(item: os.DirEntry[str]) -> bool:
+    known = item.name.lower().endswith(SUFFIXES)
+    if not os.path.exists(item.path):  # noqa: PTH110  (a million times)
+        return known
+    return item.is_file() and (known or _opens(item.path))
+
+
+def _opens(path: str) -> bool:
+    """Whether the content of a file begins as an image does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()):
+                return True
+    except _FAILURES:
+        return False
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _BY_CONTENT if name in Image.OPEN)

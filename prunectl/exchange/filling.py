@@ -1,0 +1,109 @@
+"""Tensors of a file become those of a network; what does not fit is named."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import CheckpointError
+from prunectl.exchange.matching import Matched
+
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What filling a network left over: names of its own tensors that stay fresh, and of tensors it does not have.
+
+    `converted` are the types that the file has in place of the network's own.
+    """
+
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]
+    converted: tuple[str, ...]
+
+
+def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str) -> Filled:
+    """Copy tensors into a network, under names that its modules may convert from those of their earlier versions.
+
+    Names that fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape.
+
+    Raises:
+        CheckpointError: other names are, or a tensor cannot be a weight.
+    """
+    own: dict[str, Tensor] = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    odd = {name for name, t in matched.tensors.items() if name in own and _is_other(t, own[name])}
+    _check_shapes({name: (matched.tensors[name], own[name]) for name in sorted(odd) if not _fits(name, allowed)}, where)
+    state: OrderedDict[str, Tensor] = OrderedDict((n, t) for n, t in matched.tensors.items() if n not in odd)
+    for name, tensor in state.items():
+        if name in own:
+            _check_values(name, tensor, own[name], where)
+    converted = Counter(str(t.dtype) for n, t in state.items() if n in own and t.dtype != own[n].dtype)
+    state._metadata = matched.versions  # type: ignore[attr-defined]
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{where} does not fit the network: {what}") from error
+    fresh = _not_tied(model, {*missing, *odd})
+    wrong = [name for name in fresh if not _fits(name, allowed) and not name.endswith("num_batches_tracked")]
+    unused = [name for name in unexpected if not _fits(name, allowed)]
+    if wrong or unused:
+        raise CheckpointError(_differences(wrong, unused, where))
+    return Filled(tuple(fresh), tuple(sorted(unexpected)), tuple(t.removeprefix("torch.") for t in sorted(converted)))
+
+
+def _is_other(tensor: Tensor, own: Tensor) -> bool:
+    """Whether the shapes differ; torch itself takes one element for a scalar."""
+    return tensor.shape != own.shape and not (own.dim() == 0 and tensor.numel() == 1)
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_shapes(pairs: Mapping[str, tuple[Tensor, Tensor]], where: str) -> None:
+    for name, (found, own) in pairs.items():
+        more = f" ({len(pairs)} tensors differ so)" if len(pairs) > 1 else ""
+        raise CheckpointError(
+            f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}; give --classes, --input and -M as "
+            f"the file was trained, or --allow-missing '{name}' to start it afresh"
+        )
+
+
+def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
+    """Refuse what torch would copy without a word, and what no later command would read."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise CheckpointError(
+            f"{where}: {name} is sparse, quantized or without values; give the file of a plain network"
+        )
+    counts = tensor.is_floating_point() and not own.is_floating_point() and torch.equal(tensor, tensor.round())
+    if own.is_floating_point() != tensor.is_floating_point() and not counts:
+        expected = str(own.dtype).removeprefix("torch.")
+        raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; give the file of a network in float32")
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise CheckpointError(f"{where}: {name} holds numbers that are not finite; take a file from before that")
+
+
+def _not_tied(model: nn.Module, names: set[str]) -> list[str]:
+    """The names whose tensors have no other name that was filled."""
+    shared = model.state_dict(keep_vars=True)
+    filled = {id(tensor) for name, tensor in shared.items() if name not in names}
+    return sorted(name for name in names if id(shared.get(name)) not in filled)
+
+
+def _differences(missing: Sequence[str], unused: Sequence[str], where: str) -> str:
+    parts = [
+        f"{len(names)} {what}: {', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''}"
+        for what, names in (("missing in the file", missing), ("not in the network", unused))
+        if names
+    ]
+    return f"{where} does not fit the network, {'; '.join(parts)}. Give --allow-missing PATTERN if that is meant"
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"

@@ -1,0 +1,122 @@
+"""import: a network that another program trained becomes a checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.history import IMPORT
+from prunectl.data.images import Preprocessing
+from prunectl.errors import OptionError
+from prunectl.exchange.filling import fill_
+from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
+from prunectl.exchange.matching import Matched, match
+from prunectl.exchange.state_dict import WeightFile, read_weights
+from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of
+from prunectl.masks import Masks
+from prunectl.models.fresh import untrained
+from prunectl.torchtools.digest import digest
+
+
+def from_state_dict(
+    state: str | Path | Mapping[str, Any],
+    model: str | None = None,
+    *,
+    input: Shape | None = None,
+    classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    key: str | None = None,
+    allow_missing: Sequence[str] = (),
+    data: str = "",
+    seed: int = 0,
+) -> Checkpoint:
+    """Make a checkpoint of weights that another program wrote: a file, a folder, or a state dict.
+
+    `model` names the network, as `torchvision/resnet18`, `timm/...` or `file.py:build`; `options` are its own. `input`
+    (C, H, W), `classes`, `mean`, `std` and the classes' `names` come from the library's configuration where it has one;
+    a folder of timm or transformers with a `config.json` has it all, and `model` may be left out.
+    `key` says which state dict of a file that holds several, `weights` which of torchvision's published ones it is.
+    Names that fit a pattern of `allow_missing` (`head.*`) may be missing, which leaves them fresh, or unused.
+
+    Raises:
+        FileError, CheckpointError: the file cannot be read as weights, or they do not fit the network.
+        UnknownName, OptionError: no such network or option, or its use is unknown.
+    """
+    file = _in_memory(state) if isinstance(state, Mapping) else read_weights(Path(state))
+    given = {key: str(value) for key, value in (options or {}).items()}
+    described = None if isinstance(state, Mapping) or not Path(state).is_dir() else describe(Path(state))
+    if described is not None and model in (None, described.model):
+        model, given = described.model, {**described.options, **given}
+    if model is None:
+        raise OptionError(f"nothing says which network {file.name} holds; give `model`, as torchvision/resnet18")
+    known, source = configuration_of(model, weights, file.sha256)
+    if described is not None:
+        known, source = described.usage.over(known), "its config.json"
+    own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
+    usage = own.over(known)
+    shape, count, means, stds = check_complete(usage, model)
+    begun = untrained(
+        model,
+        shape,
+        count,
+        Preprocessing(means, stds),
+        options=given,
+        seed=seed,
+    )
+    begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
+    asked = {"weights": weights, "key": key, "allow_missing": list(allow_missing) or None}
+    chosen = {"file": file.name, "sha256": file.sha256, **{k: v for k, v in asked.items() if v is not None}}
+    return _imported(begun, file, chosen, key, allow_missing, source)
+
+
+def _imported(
+    begun: Checkpoint,
+    file: WeightFile,
+    options: Mapping[str, Any],
+    key: str | None,
+    allow_missing: Sequence[str],
+    source: str,
+) -> Checkpoint:
+    """The fresh network of `begun` with the tensors of a file, and the masks that they hold."""
+    network = begun.model
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if isinstance(t, Tensor)}
+    if is_transformers(network):
+        matched = match_transformers(network, file.content, key, file.name)
+    else:
+        matched = match(file.content, expected, key, file.name)
+    filled = fill_(network, matched, allow_missing, file.name)
+    masks = _masks(matched, network, file.name)
+    masks.apply_(network)
+    left = {"missing": list(filled.fresh), "unused": list(filled.unused), "converted": list(filled.converted)}
+    result = {
+        "weight_sparsity": 1 - masks.kept(network) / begun.dense.weights,
+        **({"configuration": source} if source else {}),
+        **({"found_under": matched.key} if matched.key else {}),
+        **{name: values for name, values in left.items() if values},
+    }
+    return begun.after(IMPORT, options, masks=masks).with_result(result)
+
+
+def _masks(matched: Matched, network: nn.Module, where: str) -> Masks:
+    masks = Masks(matched.masks)
+    masks.check(network, where)
+    return masks
+
+
+def _in_memory(state: Mapping[str, Any]) -> WeightFile:
+    if not state:
+        raise OptionError("the state dict is empty; give net.state_dict()")
+    plain = {name: t for name, t in state.items() if isinstance(t, Tensor) and t.layout == torch.strided}
+    return WeightFile("a state dict", digest(plain), state)
+
+
+def _tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)

@@ -1,0 +1,103 @@
+"""What a file of `torch.save` would run and allocate, read from its opcodes before anything of it is loaded."""
+
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from prunectl.errors import CheckpointError
+
+_PLAIN = frozenset(
+    {
+        *("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set", "builtins.complex"),
+        *("__builtin__.set", "__builtin__.complex"),
+        *("torch.Size", "torch.device", "torch.nn.parameter.Parameter", "torch.serialization._get_layout"),
+        *("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"),
+        *("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"),
+    }
+)
+_DTYPES = frozenset(
+    f"torch.{name}"
+    for name in (
+        *("float16", "float32", "float64", "bfloat16", "complex64", "complex128", "bool"),
+        *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    )
+)
+_LEGACY_PICKLES = 5
+"""Magic number, protocol, system, content, keys of storages: how torch wrote before 1.6."""
+
+
+def check_pickle(path: Path) -> None:
+    """Refuse a file of `torch.save` that holds more than tensors in plain containers, or declares more than it holds.
+
+    torch's own reader runs no code either, but lets a file of some bytes ask for any amount of memory.
+
+    Raises:
+        CheckpointError: it does; the message has the lines of Python that convert a file whose author is trusted.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+        if not start:
+            raise CheckpointError(f"{path} is empty; the program that should have written it failed")
+        file.seek(0)
+        try:
+            names = list(_in_zip(path) if start == b"PK\x03\x04" else _in_stream(file))
+        except CheckpointError:
+            raise
+        except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            what = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"{path} is neither safetensors nor a file of torch.save ({what}); take an intact copy"
+            ) from error
+    for name in names:
+        if not _is_plain(name):
+            raise CheckpointError(_conversion(path, name))
+
+
+def _is_plain(name: str) -> bool:
+    storage = name.startswith(("torch.", "torch.cuda.", "torch.storage.")) and name.endswith("Storage")
+    return name in _PLAIN or name in _DTYPES or (storage and name.rpartition(".")[2].isalpha())
+
+
+def _in_zip(path: Path) -> Iterator[str]:
+    """The names that the pickles of a zip file would import."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        declared, size = sum(entry.file_size for entry in entries), path.stat().st_size
+        if declared > size:
+            raise CheckpointError(f"{path} has {size:,} bytes and declares {declared:,}; take an intact copy")
+        pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        if any(entry.filename.rpartition("/")[2] == "constants.pkl" for entry in entries):
+            raise CheckpointError(
+                f"{path} is a TorchScript program, expected weights; write them in Python: "
+                f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')"
+            )
+        if len(pickles) != 1:
+            raise CheckpointError(f"{path} is a zip file without weights of torch.save; give a state dict")
+        with archive.open(pickles[0]) as file:
+            yield from _imports(file)
+
+
+def _in_stream(file: IO[bytes]) -> Iterator[str]:
+    for _ in range(_LEGACY_PICKLES):
+        yield from _imports(file)
+
+
+def _imports(file: IO[bytes]) -> Iterator[str]:
+    """The names that one pickle would import, as `module.name`."""
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".")
+        elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+            yield f"an object ({opcode.name})"
+
+
+def _conversion(path: Path, name: str) -> str:
+    """How the user writes the weights of a file that they trust, which holds more."""
+    return (
+        f"{path} holds {name}, which only Python's full unpickler reads, and that runs any code in the file. If you "
+        f"trust it, convert it in Python: o = torch.load({path.name!r}, weights_only=False); "
+        f'torch.save(o.state_dict() if hasattr(o, "state_dict") else o["state_dict"], {path.stem + ".weights.pt"!r})'
+    )

@@ -1,0 +1,176 @@
+"""How a network is used: its input, normalisation, classes and resize rule, by its library's own configuration."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from prunectl.checkpoints.header import Resize
+from prunectl.checkpoints.header_check import INTERPOLATIONS
+from prunectl.errors import OptionError
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What is known of a network's use; a field is None where nobody said it. `names` are those of the classes."""
+
+    input: Shape | None = None
+    classes: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    names: tuple[str, ...] | None = None
+    resize: Resize | None = None
+
+    def over(self, other: "Usage") -> "Usage":
+        """These values, and those of `other` where there are none."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        merged = replace(other, **{name: value for name, value in known.items() if value is not None})
+        if self.input not in (None, other.input) and self.resize is None:
+            merged = replace(merged, resize=None)
+        if self.names is None and merged.names is not None and len(merged.names) != merged.classes:
+            merged = replace(merged, names=None)
+        return merged
+
+
+def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, ...], tuple[float, ...]]:
+    """Input, classes, mean and std, one number a channel.
+
+    Raises:
+        OptionError: one of them is unknown, or they do not fit each other.
+    """
+    if usage.classes is None and usage.names is not None:
+        usage = replace(usage, classes=len(usage.names))
+    wanted = {"--input": usage.input, "--classes": usage.classes, "--mean": usage.mean, "--std": usage.std}
+    examples = {"--input": "3x224x224", "--classes": "10", "--mean": "0.5,0.5,0.5", "--std": "0.25,0.25,0.25"}
+    lacking = [flag for flag, value in wanted.items() if value is None]
+    if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
+        raise OptionError(
+            f"nothing says the {', '.join(flag.removeprefix('--') for flag in lacking)} of {model}; give "
+            + " ".join(f"{flag} {examples[flag]}" for flag in lacking)
+        )
+    mean, std = (
+        _per_channel(values, usage.input[0], flag) for flag, values in (("--mean", usage.mean), ("--std", usage.std))
+    )
+    if any(value <= 0 for value in std):
+        raise OptionError(f"--std takes numbers above 0, got {','.join(map(str, std))}")
+    if usage.names is not None and len(usage.names) != usage.classes:
+        raise OptionError(f"--class-names has {len(usage.names)} names, the network {usage.classes} classes")
+    return usage.input, usage.classes, mean, std
+
+
+def _per_channel(values: tuple[float, ...], channels: int, flag: str) -> tuple[float, ...]:
+    found = values * channels if len(values) == 1 else values
+    if len(found) != channels:
+        raise OptionError(f"{flag} takes 1 number or {channels}, one a channel; got {len(found)}")
+    return found
+
+
+def configuration_of(model: str, weights: str | None, digest: str) -> tuple[Usage, str]:
+    """What the library of network `model` says of its use, and where it says so ("" where it says nothing).
+
+    `weights` names published ones of torchvision (`IMAGENET1K_V2`); without it they are known by the sha256 of their
+    file, else only that is taken which all weights of the network agree on.
+
+    Raises:
+        OptionError: there are no such weights.
+    """
+    library, slash, name = model.partition("/")
+    if slash and library == "torchvision" and ":" not in model:
+        return _torchvision(name, weights, digest)
+    if weights is not None:
+        raise OptionError(f"--weights names weights of torchvision, got {weights} for {model}; leave it out")
+    if slash and library == "timm" and ":" not in model:
+        return _timm(name)
+    return Usage(), ""
+
+
+def _torchvision(name: str, weights: str | None, digest: str) -> tuple[Usage, str]:
+    from torchvision import models  # noqa: PLC0415
+
+    if name not in models.list_models(module=models):
+        return Usage(), ""  # the registry says so better
+    published = list(models.get_model_weights(name))
+    known = [each for each in published if f"-{digest[:8]}." in each.url]
+    if weights is not None:
+        known = [each for each in published if each.name == weights.rpartition(".")[2]]
+        if not known:
+            names = ", ".join(each.name for each in published)
+            raise OptionError(f"torchvision/{name} has no weights {weights}; known: {names}")
+    if known:
+        return _of_weights(known[0]), f"torchvision's {known[0]}"
+    found = [_of_weights(each) for each in published]
+    agreed = {field.name: _agreed([getattr(each, field.name) for each in found]) for field in fields(Usage)}
+    return Usage(**agreed), f"torchvision's weights of {name}"
+
+
+def _agreed(values: list[Any]) -> Any:
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def _of_weights(weights: Any) -> Usage:
+    transforms, names = weights.transforms(), tuple(weights.meta["categories"])
+    (crop,), (size,) = transforms.crop_size, transforms.resize_size
+    return Usage(
+        input=(len(transforms.mean), crop, crop),
+        classes=len(names),
+        mean=tuple(map(float, transforms.mean)),
+        std=tuple(map(float, transforms.std)),
+        names=names,
+        resize=resize_rule(crop, crop / size, transforms.interpolation.value),
+    )
+
+
+def resize_rule(size: int, crop: float, interpolation: str) -> Resize | None:
+    """The rule, None where a file cannot say it."""
+    return Resize(size, crop, interpolation) if 0 < crop <= 1 and interpolation in INTERPOLATIONS else None
+
+
+def _timm(name: str) -> tuple[Usage, str]:
+    try:
+        import timm  # noqa: PLC0415
+    except ImportError:
+        return Usage(), ""  # the registry says so better
+    found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if found is None:
+        return Usage(), ""
+    return of_timm(asdict(found)), f"timm's configuration of {name}"
+
+
+def of_timm(config: Mapping[str, Any]) -> Usage:
+    """The use of a network by timm's `pretrained_cfg`.
+
+    Raises:
+        ValueError, TypeError: a value is of another kind than expected.
+    """
+    classes, names = config.get("num_classes"), config.get("label_names")
+    descriptions = config.get("label_descriptions")
+    if names and isinstance(descriptions, Mapping):
+        names = [descriptions.get(name, name) for name in names]
+    size = config.get("input_size")
+    square = size is not None and size[1] == size[2] and config.get("crop_mode", "center") == "center"
+    return Usage(
+        input=None if size is None else (int(size[0]), int(size[1]), int(size[2])),
+        classes=int(classes) if classes else None,
+        mean=_numbers(config.get("mean")),
+        std=_numbers(config.get("std")),
+        names=tuple(map(str, names)) if names else _imagenet(config),
+        resize=resize_rule(int(size[1]), float(config.get("crop_pct") or 1), str(config.get("interpolation")))
+        if square and size
+        else None,
+    )
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
+
+
+def _imagenet(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of ImageNet's classes, where the tag of the weights says that they were trained on it."""
+    tag, classes = str(config.get("tag") or ""), config.get("num_classes")
+    if classes != 1000 or not tag.endswith(("in1k", "_in1k_384")):
+        return None
+    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
+
+    info = ImageNetInfo("imagenet-1k")
+    return tuple(info.index_to_description(i) for i in range(1000))

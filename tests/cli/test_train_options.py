@@ -1,0 +1,81 @@
+"""Every field of a training's recipe is set by the option of its name."""
+
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from prunectl.training.pruning_config import GradualPruning
+from prunectl.training.recipe import Recipe
+from prunectl.training.trainer import Trainer
+
+RECIPE = {
+    **{"epochs": 3, "batch_size": 50, "opt": "sgd", "lr": 0.25, "wd": 0.5, "momentum": 0.75, "sched": "cosine"},
+    **{"clip": 2.0, "noise": 0.125, "reg": "lp", "reg_weight": 0.0625, "label_smoothing": 0.1, "ema": 0.9},
+    **{"amp": True, "compile": True, "seed": 7, "adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta": 3.0},
+}
+PRUNING = {
+    **{"criterion": "magnitude", "sparsity": 0.5, "prune_delay": 0, "prune_every": 2, "steps": 1},
+    **{"schedule": "one-shot", "scope": "layer", "min_nodes": 2, "multiple_of": 4, "outer_layers": True},
+    **{"rewind_to": 1, "unit": "nodes"},
+}
+FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion", "steps": "--rounds"}
+
+
+class Begun(Exception):
+    """A training has its recipe."""
+
+
+@pytest.fixture
+def recipe_of(raw, monkeypatch):
+    """The recipe of a command line, which then does not train."""
+
+    def made(*arguments: object) -> Recipe:
+        seen = []
+
+        def begun(self, checkpoint, data, recipe):
+            seen.append(recipe)
+            raise Begun
+
+        monkeypatch.setattr(Trainer, "__init__", begun)
+        with pytest.raises(Begun):
+            raw("train", "--model", "lenet300", *arguments)
+        return seen[0]
+
+    return made
+
+
+def line(values: dict) -> list[object]:
+    """Options that set these fields."""
+    flags = [(FLAGS.get(name, "--" + name.replace("_", "-")), value) for name, value in values.items()]
+    return [part for flag, value in flags for part in ([flag] if value is True else [flag, value])]
+
+
+def test_every_field_of_the_recipe(recipe_of):
+    made = recipe_of(*line(RECIPE), "--augment", "flip,crop", "-O", "p=0.5")
+    assert made == Recipe(**RECIPE, augment=("flip", "crop"), reg_options={"p": "0.5"})
+    changed = {name for name, value in asdict(made).items() if value != asdict(Recipe())[name]}
+    assert changed == {field.name for field in fields(Recipe)} - {"prune"}
+
+
+def test_every_field_of_the_pruning(recipe_of):
+    made = recipe_of(*line(PRUNING), "-O", "a=1", "--keep", "layers.0", "--keep", "head")
+    assert made == Recipe(prune=GradualPruning(**PRUNING, options={"a": "1"}, keep=("layers.0", "head")), amp=made.amp)
+    changed = {name for name, value in asdict(made.prune).items() if value != asdict(GradualPruning())[name]}
+    assert changed == {field.name for field in fields(GradualPruning)} - {"threshold"}
+
+
+def test_what_is_left_out_is_the_recipe_s_own_default(recipe_of):
+    made = recipe_of()
+    assert made == replace(Recipe(), amp=made.amp)
+    pruned = recipe_of("--criterion", "snapit-during")
+    assert pruned.prune == GradualPruning("snapit-during")
+    assert recipe_of("--criterion", "snapit-during", "--threshold", 0.1).prune.sparsity is None
+
+
+@pytest.mark.parametrize("name", sorted({*PRUNING, "threshold"} - {"criterion"}))
+def test_options_of_the_pruning_need_a_criterion(refused, name):
+    value = {**PRUNING, "threshold": 0.5}[name]
+    flag, *_ = given = line({name: value})
+    assert refused("train", "--model", "lenet300", *given) == (
+        f"prunectl: {flag} says how to prune during training; name a --criterion too, such as snapit-during\n"
+    )
