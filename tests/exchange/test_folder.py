@@ -12,10 +12,11 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import InterpolationMode, functional
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from prunectl.checkpoints.checkpoint import load, read, write
 from prunectl.checkpoints.inspect import inspect
+from prunectl.errors import StructureError
 from prunectl.exchange.export import export
 from prunectl.exchange.folder import read_folder
 from tests.helpers.random_checkpoints import dense_checkpoint
@@ -110,6 +111,37 @@ def test_a_failure_leaves_no_folder(net: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(Exception, match="nothing was written"):
         export(net, net.with_name("hub"))
     assert listing(net.parent) == before
+
+
+def test_transformers_loads_the_folder_of_its_own_network(tmp_path: Path) -> None:
+    options = {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "patch_size": 8,
+    }
+    checkpoint = dense_checkpoint("transformers/vit", (3, 32, 32), **options)
+    write(checkpoint, tmp_path / "net.safetensors")
+    export(tmp_path / "net.safetensors", tmp_path / "hub")
+    network = AutoModelForImageClassification.from_pretrained(tmp_path / "hub").eval()
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(network(images).logits, load(tmp_path / "hub")(images), atol=1e-5)
+    assert network.config.id2label[3] == "class 3"
+    with pytest.raises(StructureError, match="returns its logits in a record"):
+        export(checkpoint, tmp_path / "loader.py")
+
+
+def test_import_reads_the_folder_of_a_library_and_names_what_is_a_checkpoint_already(
+    of_timm: Path, cli, refused, net: Path
+) -> None:
+    cli("import", of_timm, "-o", "again.safetensors")
+    images = torch.randn(3, 3, 32, 32)
+    assert torch.allclose(load(net.with_name("again.safetensors"))(images), load(of_timm)(images), atol=1e-5)
+    assert read(net.with_name("again.safetensors")).names == read(of_timm).names
+    cli("export", net.name, "-o", "hub")
+    assert "hub is a checkpoint already" in refused("import", "hub", "-o", "more.safetensors")
 
 
 def test_timm_loads_the_folder_of_its_own_network(of_timm: Path) -> None:

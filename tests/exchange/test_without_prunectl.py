@@ -20,7 +20,7 @@ NO_LOADER = {"swapped": "prunectl's layer_norm in norm", "graph": "a rewritten g
 LIBRARIES = {
     "whole": ("timm/test_efficientnet", (1, 32, 32)),
     "depthwise": ("timm/test_efficientnet", (1, 32, 32)),
-    "groups": ("torchvision/mobilenet_v3_small", (3, 32, 32)),
+    "groups": ("torchvision/shufflenet_v2_x0_5", (3, 32, 32)),
     "transformer": ("timm/test_vit", (3, 64, 64)),
 }
 """Networks of libraries, all but the first shrunk; the last one runs a rewritten graph."""

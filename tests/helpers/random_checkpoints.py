@@ -1,5 +1,7 @@
 """Checkpoints of any network with random values, dense or with half of the nodes gone."""
 
+from typing import Any
+
 import torch
 
 from prunectl.checkpoints.build import build
@@ -14,9 +16,9 @@ from prunectl.structure.count import count_nodes
 from tests.helpers.randomise import randomise_
 
 
-def dense_checkpoint(name: str, shape: tuple[int, int, int], classes: int = 10) -> Checkpoint:
-    """Network `name` with random values, class names and a resize rule."""
-    spec = ModelSpec(name, shape, classes)
+def dense_checkpoint(name: str, shape: tuple[int, int, int], classes: int = 10, **options: Any) -> Checkpoint:
+    """Network `name` with random values, class names and a resize rule; `options` are its own."""
+    spec = ModelSpec(name, shape, classes, options)
     torch.manual_seed(0)
     model = randomise_(build(spec), 0, shape)
     counted = cost(model, Masks.dense(), shape)
