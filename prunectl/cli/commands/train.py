@@ -247,10 +247,10 @@ def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None
 
 
 def _plugin_options(
-    texts: list[str] | None, reg: str | None, criterion: str | None
+    given_texts: list[str] | None, reg: str | None, criterion: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The options of the regulariser and those of the criterion, from -O."""
-    given = texts.pairs(texts, "-O")
+    given = texts.pairs(given_texts, "-O")
     if reg is None or criterion is None:
         return (given, {}) if criterion is None else ({}, given)
     split: dict[str, dict[str, str]] = {"reg": {}, "criterion": {}}
