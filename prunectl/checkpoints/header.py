@@ -1,6 +1,7 @@
 """What a checkpoint says of itself, read without its tensors and without torch."""
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -54,6 +55,11 @@ class Resize:
     size: int
     crop: float = 1.0
     interpolation: str = "bilinear"
+
+    @property
+    def shorter_side(self) -> int:
+        """Pixels of the shorter side after resizing: 224 / (224 / 232) is 232, or a bit less in floating point."""
+        return math.floor(self.size / self.crop + 1e-6)
 
 
 @dataclass(frozen=True)

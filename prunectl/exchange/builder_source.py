@@ -32,6 +32,8 @@ def builder_source(spec: ModelSpec, path: Path) -> Source:
         return _torchvision(short, spec)
     if library == "timm":
         return _timm(short, spec)
+    if library == "transformers":
+        raise StructureError(f"{spec.name} returns its logits in a record; export NAME.onnx, NAME.pt2 or a folder")
     if spec.name.startswith(OWN):
         raise StructureError(
             f"nothing says how {spec.name.removeprefix(OWN)} is built: save it with model='file.py:build', or export "

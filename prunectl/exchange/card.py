@@ -101,7 +101,7 @@ def _use(head: Header, alone: str | None) -> str:
     sized = (
         ""
         if rule is None
-        else f"resize the shorter side to {round(rule.size / rule.crop)} ({rule.interpolation}), crop the middle "
+        else f"resize the shorter side to {rule.shorter_side} ({rule.interpolation}), crop the middle "
         f"{rule.size}x{rule.size}; "
     )
     mean, std = (", ".join(f"{number:.4g}" for number in numbers) for numbers in (head.mean, head.std))

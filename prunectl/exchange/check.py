@@ -26,7 +26,8 @@ def worst_difference(
         with torch.no_grad():
             outputs = expected(images).double()
         try:
-            found = run(images).double()
+            with torch.no_grad():
+                found = run(images).double()
         except Exception as error:  # runtimes raise errors of any type
             what = first_line(error)
             raise ProofError(f"the exported network fails on a batch of {size}: {what}; nothing was written") from error

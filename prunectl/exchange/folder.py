@@ -16,6 +16,7 @@ from prunectl.exchange.card import card
 from prunectl.exchange.check import check_close, worst_difference
 from prunectl.exchange.loader_py import loader_source
 from prunectl.exchange.metadata import metadata
+from prunectl.exchange.pixels import deployed
 from prunectl.exchange.pt2 import pt2_bytes
 from prunectl.plugins.registry import LIBRARIES
 from prunectl.structure.surgery.proof import drawn_for
@@ -88,7 +89,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, contents: Mapping[str, bytes]) -
         files.write(folder / name, data)
     again = read(weights, model=checkpoint.dense_network).model.eval()
     draw = drawn_for(checkpoint.model, checkpoint.spec.input, checkpoint.preprocessing)
-    found = worst_difference(checkpoint.model, again, checkpoint.spec.input, draw)
+    found = worst_difference(deployed(checkpoint.model), deployed(again), checkpoint.spec.input, draw)
     check_close(found, ALLOWED, "the network that the folder holds")
     return found
 
@@ -125,40 +126,40 @@ def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
         pass
     try:
         told = metadata(checkpoint, pixels=False, softmax=False)
-        return {program: pt2_bytes(checkpoint.model, checkpoint.spec.input, told)}
+        return {program: pt2_bytes(deployed(checkpoint.model), checkpoint.spec.input, told)}
     except StructureError:
         return {}
 
 
 def config(checkpoint: Checkpoint, head: Header) -> dict[str, Any]:
-    """What config.json holds: the architecture, the classes, and our header under "prunectl"."""
+    """What config.json holds: the classes, our header under "prunectl", and what the network's library reads.
+
+    A shrunk network fits no library's code, and gets nothing of the last.
+    """
     names = checkpoint.names or tuple(str(i) for i in range(head.model.classes))
     library, _, short = head.model.name.rpartition("/")
-    found = {
-        "architectures": [short or head.model.name],
-        "architecture": short,
-        "num_classes": head.model.classes,
-        "id2label": {str(i): label for i, label in enumerate(names)},
-        "label2id": {label: i for i, label in enumerate(names)},
-        KEY: json.loads(head.to_json()),
-    }
-    if library == "timm":
-        found |= _for_timm(head)
-    return found
+    found: dict[str, Any] = {"architectures": [short or head.model.name], "num_classes": head.model.classes}
+    if not head.edits and library == "timm":
+        found |= {"architecture": short, **_for_timm(head)}
+    if not head.edits and library == "transformers":
+        found |= checkpoint.model.config.to_dict()  # type: ignore[union-attr, operator]
+    labels = {"id2label": {str(i): name for i, name in enumerate(names)}}
+    return {**found, **labels, "label2id": {name: i for i, name in enumerate(names)}, KEY: json.loads(head.to_json())}
 
 
 def _for_timm(head: Header) -> dict[str, Any]:
-    """What timm reads: `timm.create_model("local-dir:FOLDER", pretrained=True)`, for a network that was not shrunk."""
-    rule = head.resize
+    """What `timm.create_model("local-dir:FOLDER", pretrained=True)` reads."""
+    rule, (channels, height, width) = head.resize, head.model.input
     use = {
-        "input_size": list(head.model.input),
+        "input_size": [channels, height, width],
         "mean": list(head.mean),
         "std": list(head.std),
         **({} if rule is None else {"crop_pct": rule.crop, "interpolation": rule.interpolation}),
         **({"label_names": list(head.names)} if head.names else {}),
         "num_classes": head.model.classes,
     }
-    return {"pretrained_cfg": use, "model_args": dict(head.model.options)}
+    built = {**head.model.options, **({} if channels == 3 else {"in_chans": channels})}
+    return {"pretrained_cfg": use, "model_args": built}
 
 
 def preprocessor(head: Header) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def preprocessor(head: Header) -> dict[str, Any]:
     else:
         found |= {
             "do_resize": True,
-            "size": {"shortest_edge": round(rule.size / rule.crop)},
+            "size": {"shortest_edge": rule.shorter_side},
             "resample": PILLOW[rule.interpolation],
             "do_center_crop": True,
             "crop_size": {"height": rule.size, "width": rule.size},

@@ -10,7 +10,7 @@ from prunectl.errors import OptionError
 from prunectl.exchange.check import check_close
 from prunectl.exchange.trace import program_of
 from prunectl.structure.export import bind, packet
-from prunectl.structure.surgery.proof import DrawImages, difference
+from prunectl.structure.surgery.proof import DrawImages, difference, like_images
 
 LAYERS = {"conv1d": 0, "conv2d": 0, "conv3d": 0, "linear": 0, "conv_transpose1d": 1, "conv_transpose2d": 1}
 """Operations that a norm is folded into, with the axis of their weight that makes the outputs."""
@@ -44,7 +44,7 @@ def fused(network: nn.Module, shape: tuple[int, int, int], draw: DrawImages) -> 
 
 def _folded(network: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
     """The traced network with every norm folded that can be, and their number."""
-    module = program_of(network, shape).module(check_guards=False)
+    module = program_of(network, shape, like_images(network).dtype).module(check_guards=False)
     norms = [node for node in module.graph.nodes if packet(node) == "batch_norm"]
     count = sum(_fold_(module, norm) for norm in norms)
     module.graph.eliminate_dead_code()

@@ -13,6 +13,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import FileError, StructureError
 from prunectl.exchange.builder_source import builder_source
 from prunectl.exchange.check import check_close, first_line, worst_difference
+from prunectl.exchange.pixels import deployed
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import drawn_for
 from prunectl.version import __version__
@@ -69,7 +70,7 @@ def write_loader(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / weights.name).write_bytes(data)
         loaded = _loaded(text, path, Path(folder) / weights.name)
-        found = worst_difference(checkpoint.model, loaded, checkpoint.spec.input, draw)
+        found = worst_difference(deployed(checkpoint.model), deployed(loaded), checkpoint.spec.input, draw)
     check_close(found, 1e-5, "what the loader loads")
     begun = None if _is_same(weights, source) or weights.exists() else weights
     if not _is_same(weights, source):

@@ -33,3 +33,10 @@ class Deployed(nn.Module):
             images = (images - self.mean) / self.std
         logits: Tensor = self.network(images.to(self.dtype)).float()
         return logits.softmax(1) if self.softmax else logits
+
+
+def deployed(network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False) -> nn.Module:
+    """A network that takes and returns float32, with what surrounds it; the network alone where that is nothing."""
+    if preprocessing is None and not softmax and like_images(network).dtype == torch.float32:
+        return network
+    return Deployed(network, preprocessing, softmax=softmax)

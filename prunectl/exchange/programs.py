@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,9 +15,9 @@ from prunectl.exchange.fuse import fused
 from prunectl.exchange.int8 import accuracy, quantised
 from prunectl.exchange.metadata import input_name, metadata, output_name
 from prunectl.exchange.onnx import Session, onnx_bytes
-from prunectl.exchange.pixels import Deployed
+from prunectl.exchange.pixels import deployed
 from prunectl.exchange.pt2 import Loaded, pt2_bytes
-from prunectl.structure.surgery.proof import drawn_for, like_images
+from prunectl.structure.surgery.proof import drawn_for
 
 ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}
 """Largest difference to the network in PyTorch, relative to the largest output."""
@@ -57,13 +58,13 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
     shape, network = checkpoint.spec.input, checkpoint.model
     draw = drawn_for(network, shape, checkpoint.preprocessing)
     count, proof = 0, dict[str, float]()
-    expected = _deployed(checkpoint, network, use)
+    surrounded = partial(deployed, preprocessing=checkpoint.preprocessing if use.pixels else None, softmax=use.softmax)
+    expected = surrounded(network)
     if use.fuse:
         network, count, proof = fused(network, shape, draw)
     if use.fp16:
         network = copy.deepcopy(network).half()
-    made = _deployed(checkpoint, network, use)
-    data, run = _written(checkpoint, made, kind, use)
+    data, run = _written(checkpoint, surrounded(network), kind, use)
     found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
     check_close(found, ALLOWED_FP16 if use.fp16 else ALLOWED[kind], f"the {kind} file")
     if use.int8 is None:
@@ -78,13 +79,6 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
         "int8": accuracy(Session(small), use.int8.test, prepare),
     }
     return Program(small, None, count, proof, accuracies)
-
-
-def _deployed(checkpoint: Checkpoint, network: nn.Module, use: Use) -> nn.Module:
-    """The network with what surrounds it; the network alone where that is nothing."""
-    if not use.pixels and not use.softmax and like_images(network).dtype == torch.float32:
-        return network
-    return Deployed(network, checkpoint.preprocessing if use.pixels else None, softmax=use.softmax)
 
 
 def _written(

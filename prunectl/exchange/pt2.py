@@ -40,6 +40,5 @@ class Loaded:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Run a batch."""
-        with torch.no_grad():
-            found: Tensor = self.network(images)
+        found: Tensor = self.network(images)
         return found

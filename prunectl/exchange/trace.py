@@ -7,21 +7,20 @@ from torch.export import Dim, ExportedProgram
 from prunectl.errors import StructureError
 from prunectl.exchange.check import first_line
 from prunectl.structure.export import quietly
-from prunectl.structure.surgery.proof import like_images
 
 TRACED = 2
 """Images in the batch that is traced: torch takes a batch of one for a constant."""
 
 
-def program_of(network: nn.Module, shape: tuple[int, int, int]) -> ExportedProgram:
-    """Trace a network in eval mode, which takes images (B, C, H, W) of the type of its parameters.
+def program_of(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ExportedProgram:
+    """Trace a network in eval mode, which takes images (B, C, H, W) of this type.
 
     Lines of source and paths of this machine, which torch notes on every operation, are left out.
 
     Raises:
         StructureError: torch cannot trace it for batches of any size.
     """
-    images = torch.zeros(TRACED, *shape, dtype=like_images(network).dtype)
+    images = torch.zeros(TRACED, *shape, dtype=dtype)
     try:
         with quietly(), torch.no_grad():
             network(images)  # buffers that the first forward makes must be there before it is traced

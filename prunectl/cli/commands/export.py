@@ -1,6 +1,9 @@
 """prunectl export."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +12,7 @@ import typer
 
 from prunectl.checkpoints.header import beside
 from prunectl.cli import options, output
+from prunectl.errors import OptionError
 
 
 def command(
@@ -48,10 +52,11 @@ def command(
     from prunectl.exchange.export import check_options, check_target, export, kind_of
 
     kind = kind_of(target)
-    check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
-    check_target(Path(target), kind, source, force=force)
-    images = images_for(read(source), data, data_dir) if int8 else None
-    made = export(source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force)
+    with _flags():
+        check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
+        check_target(Path(target), kind, source, force=force)
+        images = images_for(read(source), data, data_dir) if int8 else None
+        made = export(source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force)
     output.say(f"export: {output.counted(made.bytes)}B of {kind}")
     if made.difference is not None:
         output.say(f"check: differs from the network by {made.difference:.1e} of the largest output")
@@ -66,3 +71,12 @@ def command(
             f"{output.percent(made.accuracy['float32'])}, on the test images"
         )
     output.emit(json.dumps({**asdict(made), "path": str(made.path)}) if as_json else target)
+
+
+@contextmanager
+def _flags() -> Iterator[None]:
+    """Let errors that name parameters of the library name the options of the command."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(re.sub(r"`(\w+)`", r"--\1", str(error))) from error
