@@ -104,7 +104,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
 
 def _kept_parameters(checkpoint: Checkpoint, model: nn.Module) -> frozenset[str]:
     """The parameters of the layers that the last pruning kept; a name that the network has no longer is ignored."""
-    prunings = [entry["options"] for entry in checkpoint.history if "criterion" in entry.get("options", {})]
+    prunings = [entry.options for entry in checkpoint.history if "criterion" in entry.options]
     found: frozenset[str] = frozenset()
     for pattern in prunings[-1].get("keep", ()) if prunings else ():
         with suppress(UnknownName):
