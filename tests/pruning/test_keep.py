@@ -260,7 +260,7 @@ def test_gates_of_kept_nodes_are_never_trained() -> None:
     trainer = Trainer(start(), image_data(), gradual("l0", 0.2, ("conv2",), prune_every=4, steps=None))
     for _ in zip(range(8), trainer.steps(), strict=False):
         pass
-    gates = trainer.callback
+    gates = trainer.learner.callback
     folded = trainer._evaluated()
     assert torch.equal(folded.conv2.weight, trainer.model.conv2.weight)
     assert torch.equal(folded.hidden.weight, trainer.model.hidden.weight)  # reads the nodes of conv2
