@@ -1,7 +1,6 @@
 """The options that several commands share, and how their texts are read."""
 
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Collection
@@ -104,18 +103,6 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
 ]
-InputShape = Annotated[
-    str | None,
-    typer.Option(
-        "--input", metavar="CxHxW", help="Build --model for images of this shape, 3x224x224, that no --data brings."
-    ),
-]
-Classes = Annotated[
-    int | None,
-    typer.Option(
-        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
-    ),
-]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
 Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
 Tuning = Annotated[
@@ -123,14 +110,6 @@ Tuning = Annotated[
     typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
-Split = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Share of each class of an image folder without test images to hold out  [default: 0.1, or as trained]",
-        show_default=False,
-    ),
-]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
 Scope = Annotated[
     str | None,
@@ -230,20 +209,6 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
             raise OptionError(f"{flag} takes KEY=VALUE, got '{text}'")
         found[key] = value
     return found
-
-
-def image_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read CxHxW.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if text is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
-    if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
-    return int(sides[1]), int(sides[2]), int(sides[3])
 
 
 def fraction(text: str, flag: str) -> float:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import options
+from prunectl.cli import image_options, options
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check_trusted
 
@@ -47,7 +47,7 @@ def check_input(shape: str | None, classes: int | None, model: str | None, data:
         raise OptionError("--input goes with --model; a checkpoint knows its input")
     if shape is not None and data not in (None, SYNTHETIC):
         raise OptionError(f"give --input or --data {data}, not both: those images have their own shape")
-    options.image_shape(shape)
+    image_options.image_shape(shape)
 
 
 def start(

@@ -13,7 +13,8 @@ from PIL import Image
 
 from prunectl.errors import DataError
 
-_FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises where a file is no whole image."""
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
 _ORIENTATION = 0x0112  # of EXIF
 _TURNS = {
@@ -70,7 +71,7 @@ class Decoder:
         try:
             with _opened(path) as image:
                 return self.decode(image)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise _unreadable(path, error) from error
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -128,7 +129,7 @@ def _orientation(image: Image.Image) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             found = image.getexif().get(_ORIENTATION, 1)
-    except (*_FAILURES, TypeError, LookupError):
+    except (*FAILURES, TypeError, LookupError):
         return 1
     return found if isinstance(found, int) else 1
 
@@ -158,7 +159,7 @@ def _looked_at(path: str) -> tuple[int, bool]:
         with _opened(path) as image:
             turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
             return image.width if turned else image.height, is_gray(image)
-    except _FAILURES as error:
+    except FAILURES as error:
         raise _unreadable(path, error) from error
 
 

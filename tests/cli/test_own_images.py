@@ -45,6 +45,7 @@ def test_every_command_sees_the_split_of_the_training(flat, raw, cli, refused):
     )
     step = lineage(flat.parent / "net.prune.safetensors")[1]
     assert "--split=0.3" in step.arguments
+    cli("rerun", "net.prune.safetensors")  # the same bytes
 
 
 def test_a_folder_without_tests_is_split_and_says_so(flat, raw):

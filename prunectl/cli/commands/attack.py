@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attack_run, options, output
+from prunectl.cli import attack_run, image_options, options, output
 from prunectl.cli.options import completes
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import PRESETS, check
@@ -85,7 +85,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,

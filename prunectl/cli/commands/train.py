@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, train_resume, train_run
+from prunectl.cli import image_options, options, train_resume, train_run
 from prunectl.cli import tensorboard as board
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
@@ -38,12 +38,12 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    input_shape: image_options.InputShape = None,
+    classes: image_options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     subset: options.Subset = None,
     random_labels: options.RandomLabels = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
@@ -164,14 +164,7 @@ def command(
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(
-            resume,
-            data_dir,
-            device,
-            output_path,
-            max_minutes,
-            force,
-            tensorboard,
-            tensorboard_dir,
+            resume, data_dir, device, output_path, max_minutes, force, tensorboard, tensorboard_dir
         )
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
@@ -248,7 +241,7 @@ def command(
         model=model,
         model_options=options.pairs(model_options, "-M"),
         data=data,
-        shape=options.image_shape(input_shape),
+        shape=image_options.image_shape(input_shape),
         classes=classes,
         data_dir=data_dir,
         data_options=data_options,
