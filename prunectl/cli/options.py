@@ -95,7 +95,7 @@ ModelOptions = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Images: a name, or imagefolder:PATH  [default: the checkpoint's, else digits]",
+        help="Images: a name, imagefolder:PATH or own.py:function  [default: the checkpoint's, else digits]",
         autocompletion=completes("data"),
     ),
 ]

@@ -55,7 +55,9 @@ class Shaper:
 
 
 def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkInput | None = None) -> Shaper:
-    """What brings images like these to the shape of the first, or to `image_size`; gray if all of them are.
+    """What brings images like these to `image_size`, else to the network's size, else to that of the first.
+
+    Only PIL images follow the network; they are gray if all of these are.
 
     Raises:
         DataError: they are neither PIL images nor arrays, or floats of another size.
@@ -65,7 +67,8 @@ def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkI
         gray = all(isinstance(image, Image.Image) and is_gray(image) for image in images)
         mode: Literal["L", "RGB"] = "L" if gray else "RGB"
         rule = () if network is None else (network.crop, network.interpolation)
-        decoder = Decoder(image_size or first.height, mode, *rule)
+        own = first.height if network is None or network.shape[1] != network.shape[2] else network.shape[1]
+        decoder = Decoder(image_size or own, mode, *rule)
         return Shaper(decoder.shape, decoder=decoder)
     pixels = channels_first(first)
     channels, height, width = pixels.shape

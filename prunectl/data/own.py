@@ -62,10 +62,10 @@ def own_data(
 ) -> ImageData:
     """An ImageData as it is, or one of (train, test), each a Dataset, a DataLoader or (images, labels).
 
-    PIL images become squares from their middle, as high as the first unless `image_size` says else, by the rule of the
-    network if one is given. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's memory)
-    those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset or a
-    shuffling DataLoader draws from torch are the same in every command.
+    PIL images become squares from their middle, of `image_size`, else of the network's size, else as high as the first,
+    by the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's
+    memory) those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset
+    or a shuffling DataLoader draws from torch are the same in every command.
 
     Raises:
         DataError: it is something else, or does not fit into memory where it must.
