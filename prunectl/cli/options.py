@@ -56,25 +56,13 @@ ModelOptions = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Images: a name, or imagefolder:PATH  [default: the checkpoint's, else digits]",
+        help="Images: a name, imagefolder:PATH or own.py:function  [default: the checkpoint's, else digits]",
         autocompletion=completes("data"),
     ),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
-]
-InputShape = Annotated[
-    str | None,
-    typer.Option(
-        "--input", metavar="CxHxW", help="Build --model for images of this shape, 3x224x224, that no --data brings."
-    ),
-]
-Classes = Annotated[
-    int | None,
-    typer.Option(
-        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
-    ),
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
 Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
@@ -83,14 +71,6 @@ Tuning = Annotated[
     typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
-Split = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Share of each class of an image folder without test images to hold out  [default: 0.1, or as trained]",
-        show_default=False,
-    ),
-]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
 Scope = Annotated[
     str | None,

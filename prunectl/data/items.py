@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from prunectl.data.decode import Decoder, is_gray
+from prunectl.data.decode import FAILURES, Decoder, is_gray
 from prunectl.data.pixels import resized
+from prunectl.data.source import NetworkInput
 from prunectl.errors import DataError
 
 _CHANNELS = ((1, 3), (2, 4))
@@ -35,7 +36,10 @@ class Shaper:
             DataError: it is of another kind or shape than the first image.
         """
         if isinstance(image, Image.Image) and self.decoder is not None:
-            return torch.tensor(self.decoder.decode(image))
+            try:
+                return torch.tensor(self.decoder.decode(image))
+            except FAILURES as error:
+                raise DataError(f"found an image that is not whole: {error}") from error
         if isinstance(image, Image.Image) or self.decoder is not None:
             raise DataError(
                 f"found {kind(image)} beside {'PIL images' if self.decoder else 'arrays'}; expected one kind"
@@ -50,8 +54,10 @@ class Shaper:
         return pixels
 
 
-def shaper_like(images: Sequence[Any], image_size: int | None) -> Shaper:
-    """What brings images like these to the shape of the first, or to `image_size`; gray if all of them are.
+def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkInput | None = None) -> Shaper:
+    """What brings images like these to `image_size`, else to the network's size, else to that of the first.
+
+    Only PIL images follow the network; they are gray if all of these are.
 
     Raises:
         DataError: they are neither PIL images nor arrays, or floats of another size.
@@ -60,7 +66,9 @@ def shaper_like(images: Sequence[Any], image_size: int | None) -> Shaper:
     if isinstance(first, Image.Image):
         gray = all(isinstance(image, Image.Image) and is_gray(image) for image in images)
         mode: Literal["L", "RGB"] = "L" if gray else "RGB"
-        decoder = Decoder(image_size or first.height, mode)
+        rule = () if network is None else (network.crop, network.interpolation)
+        own = first.height if network is None or network.shape[1] != network.shape[2] else network.shape[1]
+        decoder = Decoder(image_size or own, mode, *rule)
         return Shaper(decoder.shape, decoder=decoder)
     pixels = channels_first(first)
     channels, height, width = pixels.shape

@@ -17,7 +17,7 @@ from prunectl.data.split import check_split
 from prunectl.errors import DataError, OptionError
 from prunectl.plugins.registry import names, resolve
 
-RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic"})
+RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic", "hf", "webdataset"})
 """Datasets without a size of their own: a checkpoint's images are loaded in the size that its network takes."""
 
 FOLDERLESS = frozenset({"digits", "synthetic"})
@@ -63,11 +63,11 @@ def load_data(
     if split is not None:
         check_split(split)
         if "split" not in taken:
-            raise OptionError(f"--split {split:g} goes with imagefolder; {spec} brings its own test images")
+            raise OptionError(f"--split {split:g} goes with imagefolder, hf and webdataset; {spec} has test images")
     options: dict[str, Any] = {key: value for key, value in extra.items() if key in taken and value is not None}
     asked = {"image_size": image_size, "download": download, "progress": progress, **options}
     returned = loader(root, **asked) if known else own.call(spec, loader, root, **asked)
-    data = _checked(spec, own.own_data(spec, returned, image_size=image_size, progress=progress))
+    data = _checked(spec, own.own_data(spec, returned, image_size=image_size, progress=progress, network=network))
     # the name alone does not find them again
     return data if data.name == spec else replace(data, changes=(("source", spec), *data.changes))
 

@@ -16,7 +16,7 @@ from prunectl.data.images import ImageData, Images, Preprocessing
 from prunectl.data.items import Items, Reader, Shaper, batch_channels_first, kind, shaper_like
 from prunectl.data.loader import MOST_BYTES, FloatImages
 from prunectl.data.pixels import resized, statistics
-from prunectl.data.source import Progress
+from prunectl.data.source import NetworkInput, Progress
 from prunectl.data.stream import Stream
 from prunectl.errors import DataError, OptionError
 
@@ -52,14 +52,20 @@ def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
 
 
 def own_data(
-    spec: str, returned: Any, *, image_size: int | None, progress: Progress | None, limit: int | None = None
+    spec: str,
+    returned: Any,
+    *,
+    image_size: int | None,
+    progress: Progress | None,
+    limit: int | None = None,
+    network: NetworkInput | None = None,
 ) -> ImageData:
     """An ImageData as it is, or one of (train, test), each a Dataset, a DataLoader or (images, labels).
 
-    PIL images become squares from their middle, as high as the first unless `image_size` says else, and uint8 images
-    keep their shape; beyond `limit` bytes (None: half of the machine's memory) a Dataset's are read anew each time.
-    Floats are what the network gets. Random numbers that a Dataset or a shuffling DataLoader draws from torch are the
-    same in every command.
+    PIL images become squares from their middle, of `image_size`, else of the network's size, else as high as the first,
+    by the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's
+    memory) those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset
+    or a shuffling DataLoader draws from torch are the same in every command.
 
     Raises:
         DataError: it is something else, or does not fit into memory where it must.
@@ -72,7 +78,7 @@ def own_data(
         torch.default_generator.manual_seed(0)
         parts = [_part(part, spec, name) for name, part in zip(("train", "test"), returned, strict=True)]
         probes = [image for part in parts if isinstance(part, Items) for image in part.probes()]
-        shaper = _named(f"--data {spec}", lambda: shaper_like(probes, image_size)) if probes else None
+        shaper = _named(f"--data {spec}", lambda: shaper_like(probes, image_size, network)) if probes else None
         most = half_of_memory() if limit is None else limit
         streamed = shaper is not None and not shaper.is_float and _bytes(parts, shaper) > most
         train, test = (_source(part, shaper, image_size, progress, streamed=streamed) for part in parts)
@@ -161,7 +167,8 @@ def _source(
         if floats and image_size is not None and part.images.shape[2:] != (image_size, image_size):
             raise DataError(f"{part.where}: --image-size resizes uint8 images, found {kind(part.images)}")
         return _images(part.images if floats else resized(part.images, image_size), part.labels)
-    reader = Reader(part, shaper_like(part.probes(), image_size) if shaper is None else shaper)
+    assert shaper is not None  # made of the items of all parts
+    reader = Reader(part, shaper)
     if streamed:
         return Stream(range(len(part)), torch.arange(len(part)), part.labels(), reader)
     if reader.shaper.is_float:

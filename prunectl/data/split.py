@@ -1,8 +1,7 @@
 """A part of each class, held out to test on where a dataset brings no test images."""
 
 import hashlib
-import os
-from pathlib import Path
+from collections.abc import Sequence
 
 from prunectl.errors import OptionError
 
@@ -20,18 +19,31 @@ def check_split(share: float) -> None:
         raise OptionError(f"--split {share:g}: expected a share of the images in (0, 1), such as 0.1")
 
 
-def held_out(paths: list[str], root: Path, share: float) -> tuple[list[str], list[str]]:
-    """Split the files of one class into those to train on and those to test on, each in the order of `paths`.
+def held_out(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Split the images of one class into positions to train on and to test on, both ascending.
 
-    Every file has a place in a fixed order that its path below `root` decides, so that the same files are held out on
-    every machine, a larger share holds out those of a smaller one and more, and new files hardly move the others. A
-    class of two images or more keeps at least one on either side; the only image of a class is trained on.
+    An image's name decides its place in a fixed order, so that the same ones are held out on every machine, a larger
+    share holds out those of a smaller one and more, and new images hardly move the others. A class of two images or
+    more keeps at least one on either side; the only image of a class is trained on.
     """
-    wanted = min(max(1, int(len(paths) * share + 0.5)), len(paths) - 1)
-    chosen = set(sorted(paths, key=lambda path: _place(path, root))[:wanted])
-    return [path for path in paths if path not in chosen], [path for path in paths if path in chosen]
+    wanted = min(max(1, int(len(names) * share + 0.5)), len(names) - 1)
+    chosen = set(sorted(range(len(names)), key=lambda i: _place(names[i]))[:wanted])
+    return [i for i in range(len(names)) if i not in chosen], sorted(chosen)
 
 
-def _place(path: str, root: Path) -> bytes:
-    name = os.path.relpath(path, root).replace(os.sep, "/")
-    return hashlib.sha256(os.fsencode(f"{_SEED}\0{name}")).digest()
+def held_out_of_classes(names: Sequence[str], labels: Sequence[int], share: float) -> tuple[list[int], list[int]]:
+    """Split images with labels, class by class."""
+    train: list[int] = []
+    test: list[int] = []
+    members: dict[int, list[int]] = {}
+    for i, label in enumerate(labels):
+        members.setdefault(label, []).append(i)
+    for positions in members.values():
+        kept, held = held_out([names[i] for i in positions], share)
+        train += [positions[i] for i in kept]
+        test += [positions[i] for i in held]
+    return sorted(train), sorted(test)
+
+
+def _place(name: str) -> bytes:
+    return hashlib.sha256(f"{_SEED}\0{name}".encode(errors="surrogateescape")).digest()

@@ -145,7 +145,8 @@ def _split_tree(root: Path, train: Part, split: float | None) -> Tree:
     kept: dict[str, list[str]] = {}
     held: dict[str, list[str]] = {}
     for name, paths in train.images.items():
-        kept[name], held[name] = held_out(paths, root, share)
+        train_on, test_on = held_out([os.path.relpath(path, root).replace(os.sep, "/") for path in paths], share)
+        kept[name], held[name] = [paths[i] for i in train_on], [paths[i] for i in test_on]
     classes = tuple(train.images)
     notices = [*train.left_out(), *train.notices()]
     if split is None:

@@ -76,6 +76,8 @@ TABLES: dict[str, dict[str, str]] = {
         "omniglot": "prunectl.data.sets.omniglot:omniglot",
         "imagenette": "prunectl.data.sets.imagenette:imagenette",
         "imagefolder": "prunectl.data.sets.imagefolder:imagefolder",
+        "hf": "prunectl.data.sets.huggingface:hf",
+        "webdataset": "prunectl.data.sets.webdataset:webdataset",
         "synthetic": "prunectl.data.sets.synthetic:synthetic",
     },
     "attack": {

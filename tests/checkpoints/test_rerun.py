@@ -31,12 +31,15 @@ LINES = (
     f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
     f"prune {SMALL} -c n:m --data synthetic",
+    "prune --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 -c magnitude -s 0.4 | shrink",
+    "train --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 --epochs 0 | train --epochs 1 --data synthetic",
 )
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
 HERE |= {"tensorboard", "tensorboard_dir", "scores_out"}
 """What tells where things lie, not what is computed."""
-UNTESTED = {"train": {"compile", "outer_layers"}, "prune": {"latency", "outer_layers"}}
-"""Compiling takes a minute, a latency is another one each time, and gray images have one channel."""
+UNTESTED = {"train": {"compile", "outer_layers", "split"}, "prune": {"latency", "outer_layers", "split"}}
+"""Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of
+images (tests/cli/test_own_images.py)."""
 
 
 @pytest.mark.parametrize("line", LINES)

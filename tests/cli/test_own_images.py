@@ -45,6 +45,7 @@ def test_every_command_sees_the_split_of_the_training(flat, raw, cli, refused):
     )
     step = lineage(flat.parent / "net.prune.safetensors")[1]
     assert "--split=0.3" in step.arguments
+    cli("rerun", "net.prune.safetensors")  # the same bytes
 
 
 def test_a_folder_without_tests_is_split_and_says_so(flat, raw):
@@ -138,4 +139,7 @@ def test_a_dataset_in_a_file_goes_all_the_way(tmp_path, cli, refused, monkeypatc
     evaluated = json.loads(cli("eval", "net.prune.safetensors", "--no-latency", "--json"))
     assert (evaluated["accuracy"], evaluated["images"]) == (1.0, 40)
     assert evaluated["data"] == {"name": "pictures", "source": "own.py:pictures"}
+    cli(*shlex.split(f"{made.replace('net.', 'small.')} --image-size 4"))
+    small = json.loads(cli("eval", "small.safetensors", "--no-latency", "--json"))
+    assert small["accuracy"] == 1.0  # PIL images take the size of the network
     assert "found a Pictures; such as `return CIFAR10(" in refused("eval", "net.safetensors", "--data", "own.py:wrong")

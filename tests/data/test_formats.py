@@ -151,6 +151,13 @@ def test_exif_turns_images_upright(tmp_path: Path, orientation: int, kind: str) 
     assert decoder_like([str(tmp_path / f"turned.{kind}")], None).size == (48 if orientation > 4 else 32)
 
 
+def test_xmp_may_say_it_instead(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    pattern().save(tmp_path / "a.webp", xmp=xmp, lossless=True)
+    expected = Decoder(32, "RGB").decode(pattern().transpose(Image.Transpose.ROTATE_270))
+    assert (Decoder(32, "RGB")(str(tmp_path / "a.webp")) == expected).all()
+
+
 def test_a_rotated_jpeg_is_still_decoded_small(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

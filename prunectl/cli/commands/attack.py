@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attack_run, options, output, texts
+from prunectl.cli import attack_run, image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
@@ -86,7 +86,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import image_options, options, output
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
@@ -16,7 +16,7 @@ def command(
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     batch_size: options.BatchSize = 512,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
     min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,

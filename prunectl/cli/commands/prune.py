@@ -9,7 +9,7 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.header import beside
-from prunectl.cli import options, output, texts
+from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.criteria.base.schedules import check_sparsity
@@ -71,12 +71,12 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    input_shape: image_options.InputShape = None,
+    classes: image_options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
     balanced: Annotated[

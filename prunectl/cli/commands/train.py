@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import options, texts, train_resume, train_run
+from prunectl.cli import image_options, options, texts, train_resume, train_run
 from prunectl.cli import tensorboard as board
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
@@ -28,12 +28,12 @@ def command(
     model_options: options.ModelOptions = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
-    input_shape: options.InputShape = None,
-    classes: options.Classes = None,
+    input_shape: image_options.InputShape = None,
+    classes: image_options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
     tuning: options.Tuning = False,
-    split: options.Split = None,
+    split: image_options.Split = None,
     subset: options.Subset = None,
     random_labels: options.RandomLabels = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
