@@ -43,7 +43,9 @@ def check_pickle(path: Path) -> None:
             raise CheckpointError(f"{path} is empty; the program that should have written it failed")
         file.seek(0)
         try:
-            names = list(_in_zip(path) if start == b"PK\x03\x04" else _in_stream(file))
+            for name, by_torch in _in_zip(path) if start == b"PK\x03\x04" else _in_stream(file):
+                if not _is_plain(name):
+                    raise CheckpointError(_conversion(path, name, by_torch=by_torch))
         except CheckpointError:
             raise
         except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -51,9 +53,6 @@ def check_pickle(path: Path) -> None:
             raise CheckpointError(
                 f"{path} is neither safetensors nor a file of torch.save ({what}); take an intact copy"
             ) from error
-    for name in names:
-        if not _is_plain(name):
-            raise CheckpointError(_conversion(path, name))
 
 
 def _is_plain(name: str) -> bool:
@@ -61,28 +60,32 @@ def _is_plain(name: str) -> bool:
     return name in _PLAIN or name in _DTYPES or (storage and name.rpartition(".")[2].isalpha())
 
 
-def _in_zip(path: Path) -> Iterator[str]:
-    """The names that the pickles of a zip file would import."""
+def _in_zip(path: Path) -> Iterator[tuple[str, bool]]:
+    """The names that the pickle of a zip file would import, True beside each."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        declared, size = sum(entry.file_size for entry in entries), path.stat().st_size
-        if declared > size:
-            raise CheckpointError(f"{path} has {size:,} bytes and declares {declared:,}; take an intact copy")
         pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
         if any(entry.filename.rpartition("/")[2] == "constants.pkl" for entry in entries):
             raise CheckpointError(
                 f"{path} is a TorchScript program, expected weights; write them in Python: "
                 f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')"
             )
+        declared, size = sum(entry.file_size for entry in entries), path.stat().st_size
+        if declared > size:
+            raise CheckpointError(f"{path} has {size:,} bytes and declares {declared:,}; take an intact copy")
         if len(pickles) != 1:
             raise CheckpointError(f"{path} is a zip file without weights of torch.save; give a state dict")
         with archive.open(pickles[0]) as file:
-            yield from _imports(file)
+            yield from ((name, True) for name in _imports(file))
 
 
-def _in_stream(file: IO[bytes]) -> Iterator[str]:
-    for _ in range(_LEGACY_PICKLES):
-        yield from _imports(file)
+def _in_stream(file: IO[bytes]) -> Iterator[tuple[str, bool]]:
+    """The names that the pickles of an earlier torch would import; False beside each where torch did not write them.
+
+    torch begins with its magic number, which imports nothing.
+    """
+    for i in range(_LEGACY_PICKLES):
+        yield from ((name, i > 0) for name in _imports(file))
 
 
 def _imports(file: IO[bytes]) -> Iterator[str]:
@@ -94,10 +97,13 @@ def _imports(file: IO[bytes]) -> Iterator[str]:
             yield f"an object ({opcode.name})"
 
 
-def _conversion(path: Path, name: str) -> str:
+def _conversion(path: Path, name: str, *, by_torch: bool) -> str:
     """How the user writes the weights of a file that they trust, which holds more."""
+    file, target = repr(path.name), repr(path.stem + ".weights.pt")
+    modules = "torch" if by_torch else "torch, pickle, pathlib"
+    read = f"torch.load({file}, weights_only=False)" if by_torch else f"pickle.loads(pathlib.Path({file}).read_bytes())"
+    plain = "o.state_dict() if hasattr(o, 'state_dict') else o.get('state_dict', o)"
     return (
         f"{path} holds {name}, which only Python's full unpickler reads, and that runs any code in the file. If you "
-        f"trust it, convert it in Python: o = torch.load({path.name!r}, weights_only=False); "
-        f'torch.save(o.state_dict() if hasattr(o, "state_dict") else o["state_dict"], {path.stem + ".weights.pt"!r})'
+        f"trust it, convert it in Python: import {modules}; o = {read}; torch.save({plain}, {target})"
     )

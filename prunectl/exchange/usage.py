@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 from prunectl.checkpoints.header import Resize
 from prunectl.checkpoints.header_check import INTERPOLATIONS
 from prunectl.errors import OptionError
+from prunectl.plugins.registry import unknown
 
 Shape = tuple[int, int, int]
 
@@ -85,21 +87,35 @@ def configuration_of(model: str, weights: str | None, digest: str) -> tuple[Usag
     return Usage(), ""
 
 
+def published_weights(name: str, weights: str | None) -> Any:
+    """One of the weights that torchvision publishes for network `name`, by default the best.
+
+    Raises:
+        OptionError: there are none, or none of that name.
+    """
+    from torchvision import models  # noqa: PLC0415
+
+    if name not in models.list_models(module=models):
+        raise unknown("model", f"torchvision/{name}", [f"torchvision/{each}" for each in models.list_models()])
+    found = models.get_model_weights(name)
+    chosen = weights and weights.rpartition(".")[2]
+    if chosen is not None and chosen not in found.__members__:
+        raise OptionError(f"torchvision/{name} has no weights {weights}; known: {', '.join(found.__members__)}")
+    return found.DEFAULT if chosen is None else found[chosen]
+
+
 def _torchvision(name: str, weights: str | None, digest: str) -> tuple[Usage, str]:
     from torchvision import models  # noqa: PLC0415
 
     if name not in models.list_models(module=models):
         return Usage(), ""  # the registry says so better
-    published = list(models.get_model_weights(name))
-    known = [each for each in published if f"-{digest[:8]}." in each.url]
+    every = list(models.get_model_weights(name))
+    known = [each for each in every if f"-{digest[:8]}." in each.url]
     if weights is not None:
-        known = [each for each in published if each.name == weights.rpartition(".")[2]]
-        if not known:
-            names = ", ".join(each.name for each in published)
-            raise OptionError(f"torchvision/{name} has no weights {weights}; known: {names}")
+        known = [published_weights(name, weights)]
     if known:
         return _of_weights(known[0]), f"torchvision's {known[0]}"
-    found = [_of_weights(each) for each in published]
+    found = [_of_weights(each) for each in every if each.meta["categories"]]  # the others have no classifier
     agreed = {field.name: _agreed([getattr(each, field.name) for each in found]) for field in fields(Usage)}
     return Usage(**agreed), f"torchvision's weights of {name}"
 
@@ -109,14 +125,14 @@ def _agreed(values: list[Any]) -> Any:
 
 
 def _of_weights(weights: Any) -> Usage:
-    transforms, names = weights.transforms(), tuple(weights.meta["categories"])
+    transforms, names = weights.transforms(), tuple(weights.meta["categories"] or ())
     (crop,), (size,) = transforms.crop_size, transforms.resize_size
     return Usage(
         input=(len(transforms.mean), crop, crop),
-        classes=len(names),
+        classes=len(names) or None,
         mean=tuple(map(float, transforms.mean)),
         std=tuple(map(float, transforms.std)),
-        names=names,
+        names=names or None,
         resize=resize_rule(crop, crop / size, transforms.interpolation.value),
     )
 
@@ -170,6 +186,11 @@ def _imagenet(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     tag, classes = str(config.get("tag") or ""), config.get("num_classes")
     if classes != 1000 or not tag.endswith(("in1k", "_in1k_384")):
         return None
+    return _imagenet_names()
+
+
+@cache
+def _imagenet_names() -> tuple[str, ...]:
     from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
 
     info = ImageNetInfo("imagenet-1k")

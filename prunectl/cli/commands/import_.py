@@ -18,11 +18,12 @@ _LISTED = 6
 
 def command(
     file: Annotated[
-        Path,
+        str | None,
         typer.Argument(
-            metavar="FILE", help="Weights: .safetensors, .pt, .pth, .bin, an index of shards, or a folder with them."
+            metavar="FILE",
+            help="Weights: .safetensors, .pt, .pth, .bin, an index of shards, a folder, or hf-hub:OWNER/NAME.",
         ),
-    ],
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -44,6 +45,9 @@ def command(
     class_names: Annotated[
         str | None, typer.Option(metavar="FILE|A,B,C", help="Names of the classes: a file with one a line, or a list.")
     ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Fetch the weights that the network's library publishes, for FILE.")
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Which of torchvision's published weights it is, as IMAGENET1K_V2."),
@@ -55,7 +59,13 @@ def command(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Names that may be missing, unused or of another shape, as 'head.*'."),
     ] = None,
-    data: options.Data = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images that later commands take by default: a name, or imagefolder:PATH",
+            autocompletion=options.completes("data"),
+        ),
+    ] = None,
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
@@ -67,15 +77,18 @@ def command(
     """
     if model is not None:
         check("model", model)
-    elif not file.is_dir():
-        raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
-    path = options.target(output_path, _stem(file), "import", force=force)
+    if data is not None:
+        check("data", data)
+    name = _source(file, model, pretrained=pretrained)
+    path = options.target(output_path, _stem(name), "import", force=force)
 
     from prunectl.checkpoints.checkpoint import write
+    from prunectl.exchange.fetch import fetch_pretrained, place_of
     from prunectl.exchange.imported import from_state_dict
 
+    place = fetch_pretrained(str(model), weights) if pretrained else place_of(name)
     imported = from_state_dict(
-        file,
+        place,
         model,
         input=texts.image_shape(input_shape),
         classes=classes,
@@ -90,14 +103,31 @@ def command(
         seed=seed,
     )
     write(imported, path)
-    _tell(imported, file)
+    _tell(imported, name)
     output.emit(path)
 
 
-def _stem(file: Path) -> Path:
+def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
+    """What is imported: FILE, or the network whose published weights are fetched.
+
+    Raises:
+        OptionError: neither or both were given, or a file that does not say which network it holds.
+    """
+    if pretrained:
+        if file is not None or model is None or "/" not in model or ":" in model:
+            raise OptionError("--pretrained goes with --model torchvision/NAME or timm/NAME, and without FILE")
+        return model
+    if not file:
+        raise OptionError("no FILE: give weights, a folder, hf-hub:OWNER/NAME, or --pretrained with --model")
+    if model is None and not file.startswith(("hf-hub:", "local-dir:")) and not Path(file).is_dir():
+        raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
+    return file
+
+
+def _stem(name: str) -> Path:
     """What the output is named after by default, in the current folder."""
-    name = file.resolve().name if file.is_dir() else file.name
-    return Path(next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name) or "network")
+    last = Path(name).resolve().name if Path(name).is_dir() else Path(name).name
+    return Path(next((last.removesuffix(end) for end in _ENDS if last.endswith(end)), last) or "network")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -113,11 +143,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _tell(imported: "Checkpoint", file: Path) -> None:
+def _tell(imported: "Checkpoint", name: str) -> None:
     """What was read, and what was done with it."""
     spec, result = imported.spec, imported.history[-1].result
     size, under = "x".join(map(str, spec.input)), result.get("found_under")
-    place = f"{file.name}, {under}" if under else file.name
+    place = f"{name}, {under}" if under else name
     masked = f", weight sparsity {result['weight_sparsity']:.6f}" if imported.masks else ""
     output.say(f"import: {spec.name} of {place}; {size} images of {spec.classes} classes{masked}")
     if "configuration" in result:

@@ -1,0 +1,158 @@
+"""What libraries say of the use of their networks: taken where it is sure, asked for where it is not."""
+
+import hashlib
+
+import pytest
+import timm
+import torch
+from torchvision import models
+
+import prunectl
+from prunectl.checkpoints.header import Resize
+from prunectl.errors import OptionError
+from prunectl.exchange.usage import Usage, configuration_of
+from tests.helpers.foreign import BUILDER, SHAPE, STD, Net
+
+MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def test_torchvisions_weights_agree_on_the_normalisation() -> None:
+    usage, source = configuration_of("torchvision/resnet18", None, "0" * 64)
+    assert (usage.input, usage.classes, usage.mean, usage.std) == ((3, 224, 224), 1000, MEAN, IMAGENET_STD)
+    assert usage.resize == Resize(224, 0.875, "bilinear")
+    assert usage.names[0] == "tench"
+    assert source == "torchvision's weights of resnet18"
+
+
+def test_where_they_differ_nothing_is_guessed() -> None:
+    assert configuration_of("torchvision/resnet50", None, "0" * 64)[0].resize is None
+    assert configuration_of("torchvision/vit_h_14", None, "0" * 64)[0].input is None
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V2", "ResNet50_Weights.IMAGENET1K_V2"])
+def test_weights_by_name(name) -> None:
+    usage, source = configuration_of("torchvision/resnet50", name, "0" * 64)
+    assert usage.resize == Resize(224, 224 / 232, "bilinear")
+    assert source == "torchvision's ResNet50_Weights.IMAGENET1K_V2"
+
+
+def test_published_files_are_known_by_their_hash() -> None:
+    url = models.ResNet50_Weights.IMAGENET1K_V1.url
+    digest = url.rpartition("-")[2].partition(".")[0] + "0" * 56
+    assert configuration_of("torchvision/resnet50", None, digest)[1] == "torchvision's ResNet50_Weights.IMAGENET1K_V1"
+
+
+def test_unknown_weights_are_one_line() -> None:
+    with pytest.raises(OptionError, match="no weights V9; known: IMAGENET1K_V1, IMAGENET1K_V2"):
+        configuration_of("torchvision/resnet50", "V9", "")
+    with pytest.raises(OptionError, match="names weights of torchvision, got V1 for timm/resnet18"):
+        configuration_of("timm/resnet18", "V1", "")
+
+
+def test_the_tag_of_a_timm_name_chooses_its_configuration() -> None:
+    usage, _ = configuration_of("timm/resnet18.a1_in1k", None, "")
+    assert (usage.input, usage.classes, usage.mean) == ((3, 224, 224), 1000, MEAN)
+    assert usage.resize == Resize(224, 0.95, "bicubic")
+    assert usage.names[0] == "tench, Tinca tinca"
+    assert configuration_of("timm/vit_base_patch16_384.augreg_in21k_ft_in1k", None, "")[0].input == (3, 384, 384)
+
+
+def test_every_configuration_of_both_libraries_reads() -> None:
+    for name in models.list_models(module=models):
+        if not name.startswith("quantized"):
+            assert configuration_of(f"torchvision/{name}", None, "")[0].mean is not None
+    for name in timm.list_pretrained():
+        usage, _ = configuration_of(f"timm/{name}", None, "")
+        assert usage.mean is not None
+        assert usage.names is None or len(usage.names) == usage.classes
+
+
+def test_names_of_another_number_of_classes_are_left_out() -> None:
+    known = Usage((3, 8, 8), 2, MEAN, STD, ("a", "b"), Resize(8))
+    assert Usage(classes=3).over(known) == Usage((3, 8, 8), 3, MEAN, STD, None, Resize(8))
+    assert Usage(input=(3, 9, 9)).over(known).resize is None
+    assert Usage(mean=(0.5,)).over(known) == Usage((3, 8, 8), 2, (0.5,), STD, ("a", "b"), Resize(8))
+
+
+def test_a_network_of_torchvision_needs_no_word(tmp_path, cli) -> None:
+    torch.manual_seed(0)
+    net = models.squeezenet1_1().eval()
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    cli("import", "net.pth", "--model", "torchvision/squeezenet1_1", "-o", "net.safetensors")
+    found = prunectl.load(tmp_path / "net.safetensors")
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(found(x), net(x))
+
+
+def test_names_that_torchvision_had_before_are_converted(tmp_path) -> None:
+    """The published files of its vision transformers are of that time."""
+    net = models.vit_b_32(image_size=32, num_classes=3).eval()
+    state = {
+        name.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): t
+        for name, t in net.state_dict().items()
+    }
+    found = prunectl.from_state_dict(
+        state, "torchvision/vit_b_32", input=(3, 32, 32), classes=3, mean=MEAN, std=IMAGENET_STD
+    )
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(found.model.eval()(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("left_out", "line"),
+    [
+        ("--input --classes --mean --std", "nothing says the input, classes, mean, std of "),
+        ("--mean", "nothing says the mean of tests.helpers.foreign:built; give --mean 0.5,0.5,0.5"),
+        ("--classes", "nothing says the classes of tests.helpers.foreign:built; give --classes 10"),
+    ],
+)
+def test_what_nobody_says_is_asked_for_in_one_line(left_out, line, tmp_path, refused) -> None:
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    use = {"--input": "3x16x16", "--classes": "4", "--mean": "0.5,0.5,0.5", "--std": "0.2,0.2,0.2"}
+    words = [word for flag, value in use.items() if flag not in left_out.split() for word in (flag, value)]
+    assert line in refused("import", "net.pt", "--model", BUILDER, *words)
+
+
+WRONG = {
+    "--input": ("3x16", "takes channels, height and width"),
+    "--mean": ("0.5,0.5", "--mean takes 1 number or 3, one a channel; got 2"),
+    "--std": ("0,1,1", "--std takes numbers above 0"),
+    "--class-names": ("a,b", "--class-names has 2 names, the network 4 classes"),
+    "--key": ("ema", "net.pt has no tensors there"),
+    "-M": ("depth=3", "has no option 'depth'"),
+}
+
+
+@pytest.mark.parametrize("flag", WRONG)
+def test_a_value_that_cannot_work_is_one_line(flag, tmp_path, refused) -> None:
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    use = {"--input": "3x16x16", "--classes": "4", "--mean": "0.5", "--std": "0.2", flag: WRONG[flag][0]}
+    words = [word for pair in use.items() for word in pair]
+    assert WRONG[flag][1] in refused("import", "net.pt", "--model", BUILDER, *words)
+
+
+@pytest.mark.parametrize("text", ["nan,0,0", "a,b,c", ""])
+def test_a_mean_is_a_list_of_numbers(text, tmp_path, refused) -> None:
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    assert "--mean takes numbers like 0.5,0.5,0.5" in refused(
+        "import", "net.pt", "--model", BUILDER, "--mean", text, "--std", "1"
+    )
+
+
+def test_class_names_come_from_a_file_or_a_list_and_say_their_number(tmp_path, cli, refused) -> None:
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    (tmp_path / "names.txt").write_text("ant\nbee\n\ncat\ndog\n")
+    use = ("import", "net.pt", "--model", BUILDER, "--input", "3x16x16", "--mean", "0.5", "--std", "1")
+    cli(*use, "--class-names", "names.txt", "-o", "a.safetensors")
+    cli(*use, "--class-names", "ant, bee,cat,dog", "-o", "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert "no such file" in refused(*use, "--class-names", "absent.txt")
+
+
+def test_the_hash_is_that_of_the_file(tmp_path) -> None:
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    found = prunectl.from_state_dict(
+        tmp_path / "net.pt", BUILDER, input=SHAPE, classes=4, mean=(0.5,), std=(0.5,), names="abcd"
+    )
+    assert found.history[0].options["sha256"] == hashlib.sha256((tmp_path / "net.pt").read_bytes()).hexdigest()
+    assert found.names == ("a", "b", "c", "d")
