@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from prunectl.measuring.memory import forget_peak, memory_in_use
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, restart_
 from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools.contexts import differentiated
+from prunectl.torchtools.copies import in_type_of
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
 from prunectl.training.ema import EMA
@@ -214,13 +216,22 @@ class Trainer:
 
     def _classify(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels in [0, 255], with what a companion puts in place of parameters."""
-        inputs = self.start.preprocessing(pixels)
+        inputs = in_type_of(self.model, self.start.preprocessing(pixels))
         if self.device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         replaced = {} if self.callback is None else self.callback.parametrized(self.model)
+        logits = self._outputs(inputs, replaced)
+        if not isinstance(logits, Tensor):
+            raise OptionError(
+                f"the network returns a {type(logits).__name__} in training, expected logits (B, classes) alone: leave "
+                "out its auxiliary outputs"
+            )
+        return logits
+
+    def _outputs(self, inputs: Tensor, replaced: Mapping[str, Tensor]) -> Any:
         if not replaced:
-            return self.network(inputs)  # type: ignore[no-any-return]
-        return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
+            return self.network(inputs)
+        return torch.func.functional_call(self.model, dict(replaced), (inputs,))
 
     def _fit(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser."""
@@ -231,7 +242,8 @@ class Trainer:
         more = None if self.callback is None else self.callback.penalty(self.model)
         total = total if more is None else total + more
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        with differentiated():
+            total.backward()  # type: ignore[no-untyped-call]
         if self.callback is not None:
             self.callback.after_backward(self.model)
         self._change_gradients()
