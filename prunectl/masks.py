@@ -10,6 +10,11 @@ from torch.nn.utils.parametrize import is_parametrized
 from prunectl.errors import CheckpointError, OptionError, PrunectlError
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
+_REPARAMETRISED = (
+    ({"weight_orig", "weight_u"}, "the older spectral_norm", "remove_spectral_norm(layer)"),
+    ({"weight_g", "weight_v"}, "the older weight_norm", "remove_weight_norm(layer)"),
+)
+"""Tensors that take the place of a weight, what put them there, and the function that puts the weight back."""
 PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -98,22 +103,41 @@ def input_axes(model: nn.Module) -> dict[str, int | None]:
 
 
 def check_prunable(model: nn.Module, *, all_layers: bool) -> None:
-    """Refuse a network without prunable weights; with `all_layers`, also one where some layer computes its weight.
+    """Refuse a network without prunable weights, and one with masks of torch.nn.utils.prune.
+
+    With `all_layers`, also one where some layer computes its weight.
 
     Raises:
         OptionError: names the layer.
     """
     for name, module in model.named_modules():
-        old = "weight_orig" in module._parameters  # torch.nn.utils.spectral_norm
-        hidden = isinstance(module, PRUNABLE) and (old or is_parametrized(module, "weight"))
-        if hidden and (all_layers or not prunable(model)):
-            undo = "remove_spectral_norm(layer)" if old else "parametrize.remove_parametrizations(layer, 'weight')"
+        for key in (key.removesuffix("_mask") for key in module._buffers if key.endswith("_mask")):
+            if f"{key}_orig" in module._parameters:
+                raise OptionError(
+                    f"layer {name or type(module).__name__} has a mask of torch.nn.utils.prune on its {key}; put the "
+                    f"pruned {key} in its place first: torch.nn.utils.prune.remove(layer, {key!r})"
+                )
+        undo = _undoing(module)
+        if undo is not None and (all_layers or not prunable(model)):
             raise OptionError(
-                f"layer {name or type(module).__name__} computes its weight, as by weight_norm or spectral_norm, so no "
-                f"mask can prune it; remove that first: torch.nn.utils.{undo}"
+                f"layer {name or type(module).__name__} computes its weight, as by {undo[0]}, so no mask can prune it; "
+                f"remove that first: torch.nn.utils.{undo[1]}"
             )
     if not prunable(model):
         raise OptionError("the network has no convolution or linear layer, so nothing to prune; take another")
+
+
+def _undoing(module: nn.Module) -> tuple[str, str] | None:
+    """What computes the weight of a prunable layer, and the function in torch.nn.utils that undoes it."""
+    if not isinstance(module, PRUNABLE):
+        return None
+    if is_parametrized(module, "weight"):
+        return "weight_norm or spectral_norm", "parametrize.remove_parametrizations(layer, 'weight')"
+    names = {*module._parameters, *module._buffers}
+    for parts, by, undo in _REPARAMETRISED:
+        if parts <= names:
+            return by, undo
+    return None
 
 
 def pack(mask: Tensor) -> Tensor:

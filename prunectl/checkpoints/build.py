@@ -2,16 +2,24 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from prunectl.checkpoints.header import ModelSpec
 from prunectl.errors import CheckpointError, OptionError, UnknownName
 from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve
+from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.held import held_outside_state
+from prunectl.torchtools.rng import random_states_kept
 
 OWN = "class:"
 """Begins the name of a network that came in as an `nn.Module`: `class:package.module.Class`."""
@@ -29,7 +37,55 @@ def build(spec: ModelSpec) -> nn.Module:
         raise OptionError(
             f"model {spec.name} is called with the shape (C, H, W) of an image and the number of classes: {error}"
         ) from error
-    return _checked(builder(spec.input, spec.classes, **options), f"model {spec.name}")
+    return _materialised(_checked(builder(spec.input, spec.classes, **options), f"model {spec.name}"), spec)
+
+
+def built_aside(make: Callable[[], nn.Module]) -> nn.Module:
+    """Call a builder on the cpu, without a trace in the random states and without warnings about copies to `meta`."""
+    with random_states_kept(), _quiet_copies(), torch.device("cpu"):
+        return make()
+
+
+def built_on_meta(make: Callable[[], nn.Module]) -> nn.Module | None:
+    """Call a builder on the meta device, which takes neither time nor memory.
+
+    None where the constructor needs values: it fails there, or turns a tensor into text.
+    """
+    looking = _Looking()
+    try:
+        with random_states_kept(), _quiet_copies(), torch.device("meta"), looking:
+            model = make()
+    except Exception:  # a constructor may raise anything where a tensor has no values
+        return None
+    return None if looking.found else model
+
+
+def is_complete(model: nn.Module) -> bool:
+    """Whether nothing but the tensors of its state dict lies on the meta device."""
+    outside = held_outside_state(model).values()
+    return not any(isinstance(value, Tensor) and value.is_meta for value in outside)
+
+
+class _Looking(TorchFunctionMode):
+    """Notes whether code turns tensors into text, or fails on one and goes on."""
+
+    found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found |= func in (Tensor.__repr__, Tensor.__format__)
+        try:
+            return func(*args, **(kwargs or {}))
+        except Exception:
+            self.found = True
+            raise
+
+
+@contextmanager
+def _quiet_copies() -> Iterator[None]:
+    """Without torch's warning for every tensor that a constructor loads into a parameter on the meta device."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"(?s).*copying from a non-meta parameter", UserWarning)
+        yield
 
 
 def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
@@ -52,7 +108,7 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
             f"`model` {name} is called with nothing, or with the shape (C, H, W) of an image and the number of "
             f"classes: {error}; hand over a function that builds the network, such as lambda: {name}(...)"
         ) from error
-    return lambda: _checked(model(*arguments), f"model {name}")
+    return lambda: _materialised(_checked(model(*arguments), f"model {name}"), spec)
 
 
 def check_buildable(spec: ModelSpec, where: str) -> None:
@@ -94,3 +150,12 @@ def _checked(module: Any, what: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise OptionError(f"{what} makes a {type(module).__name__}, expected a torch.nn.Module")
     return module
+
+
+def _materialised(model: nn.Module, spec: ModelSpec) -> nn.Module:
+    """The same network; lazy layers (nn.LazyLinear) take their sizes from a blank image."""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        with evaluating(model), torch.no_grad():
+            model(torch.zeros(1, *spec.input, dtype=tensors[0].dtype))
+    return model

@@ -13,7 +13,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from prunectl.checkpoints import files, header
-from prunectl.checkpoints.build import Builder, build, builder_of, check_buildable, check_readable
+from prunectl.checkpoints.build import (
+    Builder,
+    build,
+    builder_of,
+    built_aside,
+    built_on_meta,
+    check_buildable,
+    check_readable,
+    is_complete,
+)
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.pixels import FromPixels
@@ -23,9 +32,8 @@ from prunectl.errors import CheckpointError, OptionError, PrunectlError
 from prunectl.masks import Masks, pack, unpack
 from prunectl.plugins.registry import check_trusted
 from prunectl.structure.surgery import resize
-from prunectl.structure.surgery.cut import cut
+from prunectl.structure.surgery.cut import cut_unstored_
 from prunectl.structure.surgery.plan import Plan
-from prunectl.torchtools.copies import unregistered_tensors
 from prunectl.torchtools.digest import digest
 
 
@@ -62,8 +70,8 @@ class Checkpoint:
         return next(found, {})
 
     def dense_network(self) -> nn.Module:
-        """The dense original on torch's default device; its values mean nothing."""
-        return build(self.spec) if self.builder is None else self.builder()
+        """The dense original on the cpu; the values of its state dict mean nothing."""
+        return built_aside(lambda: build(self.spec) if self.builder is None else self.builder())
 
     def to(self, device: torch.device) -> "Checkpoint":
         """Place network and masks on a device; the network is copied when that is another one."""
@@ -198,25 +206,25 @@ def network(
     def dense_network() -> nn.Module:
         return build(head.model) if builder is None else builder()
 
-    try:
-        plan = Plan.of(head.edits)
-        with torch.device("meta"):
-            model = dense_network()
+    def fitted(model: nn.Module) -> nn.Module:
         plan.apply_(model)
         resize.check_tensors(model, state, plan.kept)
+        return model
+
+    try:
+        plan = Plan.of(head.edits)
+        empty = built_on_meta(dense_network)
+        model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes any memory
+        if model is None or not is_complete(model):
+            model = fitted(built_aside(dense_network))
     except PrunectlError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+    except Exception as error:  # the network's own code may raise anything
         raise _damaged(head, where, error) from error
     resize.load_state_(model, state, where)
-    if not plan.graph and not any(t.is_meta for t in (*model.buffers(), *unregistered_tensors(model).values())):
-        return model
-    with torch.random.fork_rng(devices=[]):
-        dense = dense_network()
     try:
-        resize.fill_buffers_(model, cut(dict(dense.named_buffers()), plan.kept))
-        resize.fill_unregistered_(model, dense)
-        return plan.finish_(model, dense, head.model.input)
+        cut_unstored_(model, plan.kept)
+        return plan.finish_(model, built_aside(dense_network), head.model.input) if plan.graph else model
     except (IndexError, RuntimeError, KeyError, ValueError) as error:
         raise _damaged(head, where, error) from error
 

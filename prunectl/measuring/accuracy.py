@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from prunectl.data.images import ImageSource, Preprocessing
 from prunectl.torchtools.contexts import evaluating, full_precision
+from prunectl.torchtools.copies import in_type_of
 
 _TOP = 5
 
@@ -41,7 +42,7 @@ def accuracy(
     with evaluating(model), full_precision(), torch.inference_mode():
         for pixels, labels in images.batches(batch_size):
             here = labels.to(device)
-            logits = model(preprocessing(pixels.to(device))).float()
+            logits = model(in_type_of(model, preprocessing(pixels.to(device)))).float()
             loss += nn.functional.cross_entropy(logits, here, reduction="sum")
             best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
             top5 += (best == here[:, None]).any(1).sum()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from prunectl.data.images import Preprocessing
 from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import in_type_of
 
 
 def saliency(
@@ -24,10 +25,10 @@ def saliency(
 
     Source: Simonyan, Vedaldi & Zisserman 2013 (arXiv:1312.6034), section 3, with a class score as objective.
     """
-    inputs = preprocessing(pixels).detach().requires_grad_(True)
+    inputs = in_type_of(model, preprocessing(pixels)).detach().requires_grad_(True)
     with evaluating(model), torch.enable_grad():
         logits = model(inputs)
         (gradient,) = torch.autograd.grad(objective(logits), inputs)
-    maps = gradient.abs().amax(1)
+    maps = gradient.abs().amax(1).float()
     scale = torch.quantile(maps.flatten(1), top, dim=1)[:, None, None]
     return (maps / scale.clamp_min(torch.finfo(maps.dtype).tiny)).nan_to_num(0).clamp(0, 1), logits.detach()

@@ -4,13 +4,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from prunectl.checkpoints.build import OWN, build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import DenseCounts, ModelSpec, Resize
 from prunectl.checkpoints.history import MODULE
+from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, check_prunable
@@ -19,7 +19,7 @@ from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve
 from prunectl.structure.count import count_nodes
 from prunectl.torchtools.digest import digest
-from prunectl.torchtools.rng import seed_for
+from prunectl.torchtools.rng import random_states_kept, seed_all_, seed_for
 
 Shape = tuple[int, int, int]
 
@@ -33,7 +33,7 @@ def fresh(
 
     Raises:
         UnknownName, OptionError: no such network or option, a network without a layer to prune, or one whose output
-            is not one logit per class.
+            is not one logit per class; a network that a file could not hold (`check_rebuilds`).
         DataError: the images are too small for it.
     """
     begun = untrained(model, data.shape, len(data.classes), data.preprocessing, options=options, seed=seed)
@@ -56,15 +56,15 @@ def untrained(
     """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
     spec = ModelSpec(name=model, input=shape, classes=classes, options=keywords)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_for("weights", seed))  # that of the cpu alone
+    with random_states_kept():
+        seed_all_(seed_for("weights", seed))
         network = build(spec)
     counted = _counted(network, spec.input)
     if counted.outputs != (1, spec.classes):
         raise OptionError(
             f"{model} returns {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
         )
-    return Checkpoint(
+    begun = Checkpoint(
         model=network,
         masks=Masks.dense(),
         spec=spec,
@@ -72,6 +72,8 @@ def untrained(
         preprocessing=preprocessing,
         dense=_dense_counts(counted, network, spec.input),
     )
+    check_rebuilds(begun)
+    return begun
 
 
 def resize_of(shape: Shape) -> Resize | None:

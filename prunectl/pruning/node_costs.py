@@ -10,7 +10,6 @@ from prunectl.measuring.latency import relative_latency
 from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
-from prunectl.structure.surgery.resize import fill_unregistered_
 from prunectl.structure.trace import Analysis
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
@@ -45,10 +44,7 @@ class BudgetMeter:
         """A network as large as the original dense one; its values mean nothing."""
         if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
             return self.model
-        with torch.device("meta"):
-            network = self.checkpoint.dense_network()
-        network.to_empty(device=self.checkpoint.device)
-        fill_unregistered_(network, self.model)
+        network = self.checkpoint.dense_network().to(self.checkpoint.device)
         with torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
                 tensor.fill_(_ANY if tensor.is_floating_point() else 0)

@@ -14,6 +14,8 @@ from prunectl.masks import prunable
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
+from prunectl.torchtools.contexts import differentiated
+from prunectl.torchtools.copies import in_type_of
 
 
 def batches_for(
@@ -22,7 +24,8 @@ def batches_for(
     """The batches that a scorer draws from; without data, blank images of the network's shape."""
     device = checkpoint.device
     if data is not None:
-        return scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
+        batches = scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
+        return ((in_type_of(checkpoint.model, images), labels) for images, labels in batches)
     blank = torch.zeros(1, *checkpoint.spec.input, device=device), torch.zeros(1, dtype=torch.int64, device=device)
     return iter(lambda: blank, None)
 
@@ -33,9 +36,9 @@ def scored(
     """The scores of a round. `amp` runs the network in bfloat16 where that is safe; sums stay in float32.
 
     Raises:
-        OptionError: the scores do not fit the network's weights or nodes.
+        OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp):
+    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp), differentiated():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores

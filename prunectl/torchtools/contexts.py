@@ -8,6 +8,19 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from prunectl.errors import OptionError
+
+_NO_BACKWARD = {
+    "modified by an inplace operation": "an operation in place overwrites what the backward pass needs: write it "
+    "without the trailing underscore or inplace=True",
+    "does not require grad": "its outputs depend on no parameter that requires a gradient: look for no_grad, detach "
+    "or requires_grad_(False) in its code",
+    "leaf Variable that requires grad": "an operation in place changes a parameter: write it without the trailing "
+    "underscore",
+    "is not implemented": "an operation has no derivative",
+}
+"""What torch says of a network without a backward pass, and what that means."""
+
 
 @contextmanager
 def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator[None]:
@@ -68,3 +81,20 @@ def single_steps() -> Iterator[None]:
             yield
     finally:
         torch.backends.mkldnn.set_flags(onednn, None, None, None)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def differentiated() -> Iterator[None]:
+    """Around forward and backward passes: one line for a network that has no backward pass.
+
+    Raises:
+        OptionError: torch finds an operation in place, or no gradient.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).partition("\n")[0]
+        meaning = next((meaning for said, meaning in _NO_BACKWARD.items() if said in text), None)
+        if meaning is None:
+            raise
+        raise OptionError(f"the network has no backward pass, as {meaning} ({text.partition(':')[0]})") from error

@@ -46,6 +46,12 @@ def on_meta(model: M) -> M:
     return with_tensors(model, lambda tensor: tensor.detach().to("meta"))
 
 
+def in_type_of(model: nn.Module, images: Tensor) -> Tensor:
+    """The images in the type of the network's first floating-point parameter, which may be bfloat16 or float64."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), images)
+    return images.to(like.dtype)
+
+
 def like_parameters(model: nn.Module, *shape: int) -> Tensor:
     """Zeros of the type and on the device of the network's first floating-point parameter."""
     like = next((p for p in model.parameters() if p.is_floating_point()), None)

@@ -1,8 +1,12 @@
-"""Random numbers: torch's state on the cpu and the device in use, and seeds that differ by purpose."""
+"""Random numbers: the states of torch, Python and numpy, and seeds that differ by purpose."""
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,3 +31,22 @@ def set_random_state_(device: torch.device, states: list[Tensor]) -> None:
 def seed_for(purpose: str, seed: int) -> int:
     """A 63-bit seed from the user's seed and what the draws are for."""
     return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little") >> 1
+
+
+@contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Leave the random states of torch on the cpu, of Python and of numpy as they were."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+
+
+def seed_all_(seed: int) -> None:
+    """Seed torch on the cpu, Python and numpy."""
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)

@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.callback import Callback
+from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
 from prunectl.scores import Scores
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools.contexts import differentiated
+from prunectl.torchtools.copies import in_type_of
 from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
@@ -55,7 +58,8 @@ class Learner:
         more = self.callback.penalty(self.model)
         total = total if more is None else total + more
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        with differentiated():
+            total.backward()  # type: ignore[no-untyped-call]
         self.callback.after_backward(self.model)
         self._change_gradients_()
         self.optimizer.step()
@@ -168,13 +172,21 @@ class Learner:
 
     def _classify(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels in [0, 255], with the tensors that the callback puts in place of parameters."""
-        inputs = self.checkpoint.preprocessing(pixels)
+        inputs = in_type_of(self.model, self.checkpoint.preprocessing(pixels))
         if self.device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        replaced = self.callback.parametrized(self.model)
+        logits = self._outputs(inputs, self.callback.parametrized(self.model))
+        if not isinstance(logits, Tensor):
+            raise OptionError(
+                f"the network returns a {type(logits).__name__} in training, expected logits (B, classes) alone: leave "
+                "out its auxiliary outputs"
+            )
+        return logits
+
+    def _outputs(self, inputs: Tensor, replaced: Mapping[str, Tensor]) -> Any:
         if not replaced:
-            return self.network(inputs)  # type: ignore[no-any-return]
-        return torch.func.functional_call(self.model, dict(replaced), (inputs,))  # type: ignore[no-any-return]
+            return self.network(inputs)
+        return torch.func.functional_call(self.model, dict(replaced), (inputs,))
 
     def _change_gradients_(self) -> None:
         """Add noise, then clip the norm of all gradients but those of pruned and frozen entries."""

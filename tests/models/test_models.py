@@ -158,4 +158,4 @@ def test_ones_own_network_must_give_a_logit_for_each_class(head, given, tmp_path
     assert fresh("net.py:net", data, source="digits").dense.nodes == 4
     with pytest.raises(OptionError) as error:
         fresh("net.py:net", data, source="digits", options={"head": head})
-    assert str(error.value) == f"net.py:net gives {given} for one image, expected logits (1, 10), one for each class"
+    assert str(error.value) == f"net.py:net returns {given} for one image, expected logits (1, 10), one for each class"

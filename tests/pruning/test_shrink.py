@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import utils
+from torch import Tensor, nn
+from torch.nn import functional, utils
 from torch.nn.utils import parametrizations
+from torch.nn.utils import prune as torch_prune
 
+import prunectl
 from prunectl.checkpoints.checkpoint import Checkpoint, read, write
 from prunectl.checkpoints.header import ModelSpec
 from prunectl.data.images import Preprocessing
@@ -294,6 +296,46 @@ def test_weights_that_are_computed_are_not_pruned_without_a_word(norm: Callable[
             prune(start, image_data(), criterion=criterion, sparsity=0.5)
     masked = prune(start, None, criterion="structured-random", sparsity=0.5)
     assert same(shrink(masked), masked)
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_masks_of_torch_are_to_be_removed_first(name: str) -> None:
+    network = computed(lambda layer: torch_prune.l1_unstructured(layer, name, 0.5))
+    message = rf"^layer 2 has a mask of torch\.nn\.utils\.prune on its {name}; .*prune\.remove\(layer, '{name}'\)$"
+    with pytest.raises(OptionError, match=message):
+        prunectl.prune(network, criterion="magnitude", sparsity=0.5, input=(1, 8, 8))
+    torch_prune.remove(network[2], name)
+    pruned = prunectl.prune(network, criterion="magnitude", sparsity=0.5, input=(1, 8, 8))
+    assert pruned.masks.kept(pruned.model) == pruned.dense.weights // 2
+
+
+class Shifted(nn.Module):
+    """Its first four channels are constants by their bias, which a shrink folds into the next layer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.relu(self.first(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
+def test_what_is_stored_is_proved_in_its_own_type(dtype: torch.dtype, allowed: float) -> None:
+    network = randomise_(Shifted())
+    with torch.no_grad():
+        network.first.bias[:4] = torch.tensor([1.013, 2.017, 3.019, 5.023])
+    start = checkpoint_of(network.to(dtype), (1, 8, 8))
+    kept = torch.ones(8, 1, 3, 3, dtype=torch.bool)
+    kept[:4] = False
+    masked = replace(start, masks=Masks({"first.weight": kept}))
+    masked.masks.apply_(masked.model)
+    small = shrink(masked)
+    assert small.model.first.out_channels == 4  # type: ignore[union-attr]
+    name = str(dtype).removeprefix("torch.")
+    assert small.proof.keys() == {"float64", "float32", name}
+    assert small.proof[name] == difference(masked.model, small.model, (1, 8, 8))
+    assert 0 < small.proof[name] < allowed
 
 
 @pytest.mark.parametrize("criterion", ["random", "structured-random"])

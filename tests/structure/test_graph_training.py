@@ -39,6 +39,8 @@ class Body(nn.Module):
             x = x * gate
         else:
             x = x * torch.sigmoid(self.gate(x))
+        if self.kind == "hook" and x.requires_grad:
+            x.register_hook(lambda gradient: 2 * gradient)
         if self.kind == "noise" and self.training:
             x = x + 0.1 * torch.randn(x.shape)
         return x / (x.mean((1, 2, 3), keepdim=True).abs() + 1)
@@ -48,8 +50,9 @@ class Body(nn.Module):
     ("kind", "doubt"),
     [
         ("plain", None),
-        ("straight-through", "its gradients are not those of the masked network"),
-        ("no-grad", "its gradients are not those of the masked network, by .*% at body.gate"),
+        ("straight-through", r"its gradients .* masked network, by .*: its code has an autograd\.Function, which"),
+        ("no-grad", r"its gradients .* masked network, by .*% at body\.gate.*: its code has no_grad, which"),
+        ("hook", r"^its gradients are not those of the masked network, by \d+% at body\.layer\.\S+$"),
         ("noise", "it cannot be trained: "),
     ],
 )

@@ -37,10 +37,8 @@ def command(
     result = small.history[-1].result
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
     output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {was:,} -> {now:,} parameters")
-    proof = result["proof"]
-    output.say(
-        f"proof: largest relative difference {proof['float64']:.1e} in float64, {proof['float32']:.1e} in float32"
-    )
+    found = ", ".join(f"{difference:.1e} in {dtype}" for dtype, difference in result["proof"].items())
+    output.say(f"proof: largest relative difference {found}")
     if result["runs"] == "graph":
         output.say("       it runs a rewritten graph: the network's own code does not fit the smaller tensors")
     if "training" in result:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from prunectl.errors import StructureError
 from prunectl.masks import Masks
 from prunectl.structure.nodes import Structure
 from prunectl.structure.surgery.resize import load_state_, set_tensor_
+from prunectl.torchtools.held import held_outside_state
 
 Kept = dict[tuple[str, int], Tensor]
 """The indices that are left on every axis from which some go, int64; all others are whole."""
@@ -44,13 +46,37 @@ def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
 
 
 def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
-    """A copy of a network with smaller tensors, whose layers know their new widths."""
+    """A copy of a network with smaller tensors, whose layers know their new widths.
+
+    Raises:
+        StructureError: a list or another attribute holds a parameter that gets smaller.
+    """
+    _check_references(model, kept)
     small = copy.deepcopy(model)
     state = {name: tensor.detach().clone() for name, tensor in cut(model.state_dict(), kept).items()}
     load_state_(small, state, "the smaller network")
-    for name, buffer in cut({n: b for n, b in model.named_buffers() if n not in state}, kept).items():
-        set_tensor_(small, name, buffer)
+    cut_unstored_(small, kept)
     return small
+
+
+def _check_references(model: nn.Module, kept: Kept) -> None:
+    smaller = {name for name, _ in kept}
+    names = {id(parameter): name for name, parameter in model.named_parameters() if name in smaller}
+    for path, value in held_outside_state(model).items():
+        if id(value) in names:
+            raise StructureError(
+                f"{path} holds the parameter {names[id(value)]} a second time, and would keep it in its old size; use "
+                f"{names[id(value)]} itself in the forward pass"
+            )
+
+
+def cut_unstored_(model: nn.Module, kept: Kept) -> None:
+    """Make the buffers smaller that no state dict holds."""
+    state = model.state_dict()
+    unstored = {name: buffer for name, buffer in model.named_buffers() if name not in state}
+    for name, buffer in cut(unstored, kept).items():
+        if buffer is not unstored[name]:
+            set_tensor_(model, name, buffer)
 
 
 def cut_masks(masks: Masks, kept: Kept) -> Masks:

@@ -1,9 +1,12 @@
 """Whether a network that runs a rewritten graph trains as the masked one would: the proof compares outputs alone."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from prunectl.structure.surgery.cut import Kept, cut
@@ -32,10 +35,40 @@ def training_doubt(
     worst, name = max(((float((found[n] - g).abs().max()), n) for n, g in expected.items()), default=(0.0, ""))
     if worst <= _ALLOWED * scale:
         return None
-    return (
-        f"its gradients are not those of the masked network, by {worst / scale:.0%} at {name}: the code of the network "
-        "changes gradients (no_grad, autograd.Function), which a rewritten graph does not"
-    )
+    found_in_code = _gradient_changes(masked, images)
+    because = f": its code has {' and '.join(found_in_code)}, which a rewritten graph has not" if found_in_code else ""
+    return f"its gradients are not those of the masked network, by {worst / scale:.0%} at {name}{because}"
+
+
+def _gradient_changes(network: nn.Module, images: Tensor) -> list[str]:
+    """What in a network's code makes its gradients others than those of its operations, as far as a run shows it."""
+    own, switches = copy.deepcopy(network).requires_grad_(True), _Switches()
+    with evaluating(own), torch.enable_grad(), switches:
+        outputs = [o for o in tree_leaves(own(images)) if isinstance(o, Tensor) and o.grad_fn is not None]
+    functions = any(isinstance(node, BackwardCFunction) for node in _backward_nodes(outputs))
+    return [*(["no_grad"] if switches.off else []), *(["an autograd.Function"] if functions else [])]
+
+
+class _Switches(TorchFunctionMode):
+    """Notes whether gradients are switched off."""
+
+    off = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.off |= func is torch._C._set_grad_enabled and not args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _backward_nodes(outputs: list[Tensor]) -> set[Any]:
+    """All steps of the backward pass of some outputs."""
+    seen: set[Any] = set()
+    waiting: list[Any] = [output.grad_fn for output in outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(step for step, _ in node.next_functions)
+    return seen
 
 
 def _gradients(network: nn.Module, images: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from prunectl.structure.propagation import Propagation
 from prunectl.structure.surgery.remaining import Remaining
 
 aten = torch.ops.aten
+_TYPED_ALIKE = {"scaled_dot_product_attention": ("attn_mask", "query"), "baddbmm": ("self", "batch1")}
+"""Arguments that must have the type of another one: torch reads a mask of another type as if it had that one."""
 _DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size"}
 
 
@@ -66,13 +68,30 @@ class Emitter(Remaining):
         return self.graph.get_attr(self.flow.graph.names[node])
 
     def _operation(self, node: fx.Node) -> Any:
+        before = self._retype_mask_(node)
         entry = operation_of(node)
         write = entry.writer if entry is not None and self.touched(node) else None
         written = None if write is None else write(self, node, bind(node))
         made = self.call(node.target, *node.args, **node.kwargs) if written is None else written
+        self.new |= before
         if isinstance(made, fx.Node):
             self._like_image_(made, typed=not self.flow.tensors_of(list(node.all_input_nodes)))
         return made
+
+    def _retype_mask_(self, node: fx.Node) -> dict[fx.Node, Any]:
+        """Let attention read its mask in the type of the queries, and return what stood for the mask before.
+
+        A mask made of booleans was traced with the type that the network had then; the network may be cast later.
+        """
+        mask, like = (bind(node).get(name) for name in _TYPED_ALIKE.get(packet(node), ("", "")))
+        if not isinstance(mask, fx.Node) or not isinstance(like, fx.Node):
+            return {}
+        if mask.meta["val"].dtype != like.meta["val"].dtype:  # booleans, or a mistake of the network's own
+            return {}
+        before = {mask: self.new[mask]}
+        dtype = self.graph.call_function(getattr, (self.new[like], "dtype"))
+        self.new[mask] = self.graph.call_method("to", (self.new[mask], dtype))
+        return before
 
     def _like_image_(self, made: fx.Node, *, typed: bool) -> None:
         """Make a new tensor on the image's device; if `typed`, also in the image's type where that was the old type."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
-from prunectl.torchtools.copies import unregistered_tensors
+from prunectl.torchtools.contexts import evaluating
 
 _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
     nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
@@ -19,7 +19,7 @@ _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
 def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Make `state` the network's parameters and buffers, resizing the modules to it; the state's shapes are the truth.
 
-    The tensors themselves become the parameters, they are not copied.
+    Tensors that fit are filled, as other attributes may share their memory; in place of others come those of `state`.
 
     Raises:
         CheckpointError: keys that are missing or that the network does not have.
@@ -34,15 +34,26 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
             f"missing {missing[:3] or 'nothing'}, unknown {extra[:3] or 'nothing'}"
         )
     for name, tensor in state.items():
-        if own[name].shape != tensor.shape:
+        if name in own and own[name].shape != tensor.shape:
             set_tensor_(model, name, torch.empty_like(tensor, device="meta"))
-    versioned = OrderedDict(state)
+    versioned = OrderedDict((name, _placed(own.get(name), tensor)) for name, tensor in state.items())
     versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
     model.load_state_dict(versioned, assign=True)
     for name, first in tied.items():
         set_tensor_(model, name, model.get_parameter(first))
-    for module in model.modules():
-        _set_widths(module)
+    with evaluating(model), torch.no_grad():  # a parametrisation may change its buffers when a weight is read
+        for module in model.modules():
+            _set_widths(module)
+
+
+def _placed(own: Tensor | None, value: Tensor) -> Tensor:
+    """The network's own tensor, filled; a new one in its memory format where it has no memory, or does not fit."""
+    if own is None or (own.shape, own.dtype) != (value.shape, value.dtype):
+        return value
+    if own.device == value.device:
+        with torch.no_grad():
+            return own.copy_(value)
+    return value if own.stride() == value.stride() else torch.empty_like(own, device=value.device).copy_(value)
 
 
 def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Tensor]) -> None:
@@ -68,21 +79,6 @@ def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[t
 
 def _described(dtype: torch.dtype, shape: Sequence[int]) -> str:
     return f"{str(dtype).removeprefix('torch.')} {'x'.join(map(str, shape)) or 'scalar'}"
-
-
-def fill_buffers_(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    """Take the buffers that no file holds, and that are still on the meta device, from `buffers`."""
-    for name, buffer in model.named_buffers():
-        if buffer.is_meta:
-            set_tensor_(model, name, buffers[name])
-
-
-def fill_unregistered_(model: nn.Module, dense: nn.Module) -> None:
-    """Take the attributes that are still on the meta device from `dense`, the same network."""
-    known = unregistered_tensors(dense)
-    for (name, key), value in unregistered_tensors(model).items():
-        if value.is_meta and (name, key) in known:
-            setattr(model.get_submodule(name), key, known[name, key])
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
