@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.header import KEY, Resize
+from prunectl.checkpoints.header import Resize
 from prunectl.errors import CheckpointError, FileError
 from prunectl.exchange.matching import Matched, Tensors, match
 from prunectl.exchange.state_dict import check_inside, first_line
@@ -54,8 +54,6 @@ def describe(folder: Path) -> Described | None:
             f"{folder / CONFIG} does not read ({first_line(error)}); take an intact copy, or give --model, --input, "
             "--classes, --mean and --std and the file with the weights"
         ) from error
-    if KEY in config:
-        raise CheckpointError(f"{folder} is a checkpoint already: give it to any command, as `prunectl eval {folder}`")
     raise CheckpointError(f"{folder / CONFIG} names neither an architecture of timm nor a model_type of transformers")
 
 

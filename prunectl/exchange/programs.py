@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
-from prunectl.exchange.check import check_close, worst_difference
+from prunectl.errors import StructureError
+from prunectl.exchange.check import check_close, first_line, worst_difference
 from prunectl.exchange.fuse import fused
 from prunectl.exchange.int8 import accuracy, quantised
 from prunectl.exchange.metadata import input_name, metadata, output_name
@@ -64,7 +65,13 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
         network, count, proof = fused(network, shape, draw)
     if use.fp16:
         network = copy.deepcopy(network).half()
-    data, run = _written(checkpoint, surrounded(network), kind, use)
+    try:
+        data, run = _written(checkpoint, surrounded(network), kind, use)
+    except StructureError as error:
+        if use.fp16:
+            what = first_line(error.__cause__ or error)
+            raise StructureError(f"the network does not run in float16: {what}; leave out `fp16`") from error
+        raise
     found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
     check_close(found, ALLOWED_FP16 if use.fp16 else ALLOWED[kind], f"the {kind} file")
     if use.int8 is None:

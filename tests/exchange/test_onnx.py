@@ -184,6 +184,17 @@ def test_what_does_not_go_together_is_one_line(refused, net: Path, arguments: li
     assert said in refused("export", net.name, *arguments)
 
 
+def test_a_network_that_names_float32_is_refused_in_float16(tmp_path: Path) -> None:
+    class Named(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.float())
+
+    checkpoint = checkpoint_of(Named(nn.Flatten(), nn.Linear(64, 3)), SHAPE)
+    with pytest.raises(StructureError, match=r"does not run in float16: .*; leave out `fp16`"):
+        export(checkpoint, tmp_path / "x.onnx", fp16=True)
+    assert listing(tmp_path) == {}
+
+
 def test_nothing_to_fuse_is_one_line(refused, tiny: Path) -> None:
     said = refused("export", tiny.name, "-o", "x.onnx", "--fuse")
     assert "no BatchNorm right behind a convolution or linear layer; leave out --fuse" in said

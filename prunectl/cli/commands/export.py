@@ -12,7 +12,7 @@ import typer
 
 from prunectl.checkpoints.header import beside
 from prunectl.cli import options, output
-from prunectl.errors import OptionError
+from prunectl.errors import PrunectlError
 
 
 def command(
@@ -78,5 +78,5 @@ def _flags() -> Iterator[None]:
     """Let errors that name parameters of the library name the options of the command."""
     try:
         yield
-    except OptionError as error:
-        raise OptionError(re.sub(r"`(\w+)`", r"--\1", str(error))) from error
+    except PrunectlError as error:
+        raise type(error)(re.sub(r"`(\w+)`", r"--\1", str(error))) from error
