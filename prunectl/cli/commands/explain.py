@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, values
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -56,7 +56,7 @@ def command(
             raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(model, model_options, options.image_shape(input_shape), classes, data, data_dir, image_size)
+        told = _fresh(model, model_options, values.image_shape(input_shape), classes, data, data_dir, image_size)
     if as_json:
         output.emit(json.dumps(told))
     else:

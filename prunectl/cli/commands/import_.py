@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, values
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import check
 
@@ -90,10 +90,10 @@ def command(
     imported = from_state_dict(
         place,
         model,
-        input=options.image_shape(input_shape),
+        input=values.image_shape(input_shape),
         classes=classes,
-        mean=options.numbers(mean, "--mean"),
-        std=options.numbers(std, "--std"),
+        mean=values.numbers(mean, "--mean"),
+        std=values.numbers(std, "--std"),
         names=None if class_names is None else _names(class_names),
         options=options.pairs(model_options, "-M"),
         weights=weights,
