@@ -172,3 +172,11 @@ def test_published_weights_of_googlenet_renormalise_their_input() -> None:
         theirs.state_dict(), "torchvision/googlenet", options={"transform_input": False}, **how
     )
     assert not torch.allclose(plain.model.eval()(x), theirs(x))
+
+
+def test_a_network_that_asks_for_its_version_needs_none_in_the_file() -> None:
+    net = models.mnasnet0_5().eval()
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    found = prunectl.from_state_dict(state, "torchvision/mnasnet0_5", input=(3, 64, 64))
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(found.model.eval()(x), net(x))
