@@ -34,7 +34,8 @@ def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str
     Raises:
         CheckpointError: other names are, or a tensor cannot be a weight.
     """
-    own: dict[str, Tensor] = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    current = model.state_dict()
+    own: dict[str, Tensor] = {name: t for name, t in current.items() if isinstance(t, Tensor)}
     odd = {name for name, t in matched.tensors.items() if name in own and _is_other(t, own[name])}
     _check_shapes({name: (matched.tensors[name], own[name]) for name in sorted(odd) if not _fits(name, allowed)}, where)
     state: OrderedDict[str, Tensor] = OrderedDict((n, t) for n, t in matched.tensors.items() if n not in odd)
@@ -42,7 +43,8 @@ def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str
         if name in own:
             _check_values(name, tensor, own[name], where)
     converted = Counter(str(t.dtype) for n, t in state.items() if n in own and t.dtype != own[n].dtype)
-    state._metadata = matched.versions  # type: ignore[attr-defined]
+    today = current._metadata if own.keys() <= state.keys() else {}  # type: ignore[attr-defined]
+    state._metadata = matched.versions or today  # type: ignore[attr-defined]
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:

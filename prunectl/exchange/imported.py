@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.history import IMPORT
 from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError
+from prunectl.exchange.auxiliary import AUXILIARY, with_transform
 from prunectl.exchange.filling import fill_
 from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
-from prunectl.exchange.matching import Matched, match
+from prunectl.exchange.matching import match
 from prunectl.exchange.state_dict import WeightFile, read_weights
-from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of
+from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of, is_published
 from prunectl.masks import Masks
 from prunectl.models.fresh import untrained
 from prunectl.torchtools.digest import digest
@@ -60,6 +61,7 @@ def from_state_dict(
     known, source = configuration_of(model, weights, file.sha256)
     if described is not None:
         known, source = described.usage.over(known), "its config.json"
+    given = with_transform(model, given, published=is_published(model, weights, file.sha256))
     own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
     usage = own.over(known)
     shape, count, means, stds = check_complete(usage, model)
@@ -73,7 +75,12 @@ def from_state_dict(
     )
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
     asked = {"weights": weights, "key": key, "allow_missing": list(allow_missing) or None}
-    chosen = {"file": file.name, "sha256": file.sha256, **{k: v for k, v in asked.items() if v is not None}}
+    chosen: dict[str, Any] = {
+        "file": file.name,
+        "sha256": file.sha256,
+        **{k: v for k, v in asked.items() if v is not None},
+    }
+    chosen |= {"seed": seed} if allow_missing else {}
     return _imported(begun, file, chosen, key, allow_missing, source)
 
 
@@ -92,8 +99,10 @@ def _imported(
         matched = match_transformers(network, file.content, key, file.name)
     else:
         matched = match(file.content, expected, key, file.name)
-    filled = fill_(network, matched, allow_missing, file.name)
-    masks = _masks(matched, network, file.name)
+    allowed = (*allow_missing, *AUXILIARY.get(begun.spec.name, ()))
+    filled = fill_(network, matched, allowed, file.name)
+    masks = Masks(matched.masks)
+    masks.check(network, file.name)
     masks.apply_(network)
     left = {"missing": list(filled.fresh), "unused": list(filled.unused), "converted": list(filled.converted)}
     result = {
@@ -103,12 +112,6 @@ def _imported(
         **{name: values for name, values in left.items() if values},
     }
     return begun.after(IMPORT, options, masks=masks).with_result(result)
-
-
-def _masks(matched: Matched, network: nn.Module, where: str) -> Masks:
-    masks = Masks(matched.masks)
-    masks.check(network, where)
-    return masks
 
 
 def _in_memory(state: Mapping[str, Any]) -> WeightFile:

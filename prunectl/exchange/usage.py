@@ -104,6 +104,16 @@ def published_weights(name: str, weights: str | None) -> Any:
     return found.DEFAULT if chosen is None else found[chosen]
 
 
+def is_published(model: str, weights: str | None, digest: str) -> bool:
+    """Whether these are weights that torchvision publishes: the user says so, or their hash does."""
+    from torchvision import models  # noqa: PLC0415
+
+    library, _, name = model.partition("/")
+    if library != "torchvision" or name not in models.list_models(module=models):
+        return False
+    return weights is not None or any(f"-{digest[:8]}." in each.url for each in models.get_model_weights(name))
+
+
 def _torchvision(name: str, weights: str | None, digest: str) -> tuple[Usage, str]:
     from torchvision import models  # noqa: PLC0415
 

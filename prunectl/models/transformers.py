@@ -12,7 +12,7 @@ from prunectl.errors import OptionError, UnknownName
 from prunectl.models.library import Builder, build, refuse
 from prunectl.plugins.registry import unknown
 
-_SETTLED = ("num_labels", "id2label", "label2id", "num_channels", "image_size", "trust_remote_code")
+_SETTLED = ("num_labels", "id2label", "label2id", "num_channels", "image_size", "trust_remote_code", "return_dict")
 NO_CODE = frozenset(
     {
         *("auto_map", "custom_pipelines", "_name_or_path", "quantization_config", "compression_config"),
@@ -78,7 +78,11 @@ def _made(kind: str, values: dict[str, Any], input_shape: tuple[int, int, int], 
     values.setdefault("architectures", [_class_of(kind)])
     sized = hasattr(AutoConfig.for_model(kind), "image_size")
     size = {"image_size": height if height == width else [height, width]} if sized else {}
-    config = AutoConfig.for_model(kind, **{**values, **size, "num_channels": channels, "num_labels": classes})
+    try:
+        config = AutoConfig.for_model(kind, **{**values, **size, "num_channels": channels, "num_labels": classes})
+    except Exception as error:  # its checks raise errors of several libraries
+        what = " ".join(str(error).split())
+        raise OptionError(f"transformers/{kind} does not take these options: {what}") from error
     with quiet():
         model: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     model.float().register_forward_hook(_logits)

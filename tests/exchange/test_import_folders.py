@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import prunectl
 from prunectl.checkpoints.checkpoint import read
 from prunectl.checkpoints.header import Resize
-from prunectl.errors import CheckpointError, FileError, OptionError, UnknownName
+from prunectl.errors import CheckpointError, FileError, OptionError, PrunectlError, UnknownName
 from tests.helpers.foreign import accuracy, images, normalised, own_logits, trained
 
 HALF = (0.5, 0.5, 0.5)
@@ -256,3 +256,51 @@ def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch) -> 
 def test_a_folder_without_weights_is_one_line(tmp_path) -> None:
     with pytest.raises(FileError, match=r"holds no weights; expected one of model.safetensors"):
         prunectl.from_state_dict(tmp_path)
+
+
+def test_pytorch_model_bin_and_its_shards_are_read(tmp_path) -> None:
+    folder, network = saved(vit(), tmp_path / "theirs"), vit().eval()
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(prunectl.from_state_dict(folder).model.eval()(x), network(x).logits)
+    (folder / "pytorch_model.bin").unlink()
+    names, shards = sorted(state), {}
+    for i, part in enumerate((names[::2], names[1::2])):
+        torch.save({name: state[name] for name in part}, folder / f"pytorch_model-{i}.bin")
+        shards |= dict.fromkeys(part, f"pytorch_model-{i}.bin")
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": shards}))
+    assert torch.equal(prunectl.from_state_dict(folder).model.eval()(x), network(x).logits)
+
+
+def test_pairs_of_torchs_pruning_in_a_network_of_transformers(tmp_path) -> None:
+    from torch.nn.utils import prune
+
+    folder = prunectl.from_state_dict(saved(vit(), tmp_path / "theirs"))
+    network = vit().eval()
+    name, layer = next((n, m) for n, m in network.named_modules() if isinstance(m, torch.nn.Linear) and "mlp" in n)
+    prune.l1_unstructured(layer, "weight", amount=50)
+    use = {"options": folder.spec.options, "input": (3, 16, 16), "classes": 4, "mean": HALF, "std": HALF}
+    found = prunectl.from_state_dict(network.state_dict(), "transformers/vit", **use)
+    assert int((~found.masks[f"{name}.weight"]).sum()) == 50
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(found.model.eval()(x), network(x).logits)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"hidden_size": "x"}, {"layer_norm_eps": None}, {"hidden_act": "nope"}, {"patch_size": [1, 2, 3]}],
+    ids=lambda values: next(iter(values)),
+)
+def test_values_that_make_no_network_are_one_line(values, tmp_path) -> None:
+    folder = saved(vit(), tmp_path / "theirs")
+    edit(folder / "config.json", **values)
+    with pytest.raises(PrunectlError) as error:
+        prunectl.from_state_dict(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_of_transformers_is_trained_afresh_by_name(cli) -> None:
+    options = [word for key, value in SMALL.items() if key != "image_size" for word in ("-M", f"{key}={value}")]
+    cli("train", "--model", "transformers/vit", *options, "--image-size", "16", "--subset", "64", "--epochs", "1")

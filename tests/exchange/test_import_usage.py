@@ -156,3 +156,27 @@ def test_the_hash_is_that_of_the_file(tmp_path) -> None:
     )
     assert found.history[0].options["sha256"] == hashlib.sha256((tmp_path / "net.pt").read_bytes()).hexdigest()
     assert found.names == ("a", "b", "c", "d")
+
+
+def test_published_weights_of_googlenet_renormalise_their_input() -> None:
+    theirs = models.googlenet(init_weights=False, transform_input=True).eval()
+    how = {"weights": "IMAGENET1K_V1", "input": (3, 64, 64)}
+    found = prunectl.from_state_dict(theirs.state_dict(), "torchvision/googlenet", **how)
+    assert found.history[0].result["unused"][0].startswith("aux1.")
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(found.model.eval()(x), theirs(x))
+    del how["weights"]
+    with pytest.raises(OptionError, match=r"renormalises its input or not, .* give -M transform_input=true"):
+        prunectl.from_state_dict(theirs.state_dict(), "torchvision/googlenet", **how)
+    plain = prunectl.from_state_dict(
+        theirs.state_dict(), "torchvision/googlenet", options={"transform_input": False}, **how
+    )
+    assert not torch.allclose(plain.model.eval()(x), theirs(x))
+
+
+def test_a_network_that_asks_for_its_version_needs_none_in_the_file() -> None:
+    net = models.mnasnet0_5().eval()
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    found = prunectl.from_state_dict(state, "torchvision/mnasnet0_5", input=(3, 64, 64))
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(found.model.eval()(x), net(x))
