@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import SUFFIXES, Header, read_header
+from prunectl.checkpoints.header import SUFFIXES, Header, ModelSpec, read_header
 from prunectl.checkpoints.history import IMPORT, MODULE
 from prunectl.errors import CheckpointError
 from prunectl.plugins.registry import TABLES
@@ -102,8 +102,9 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
     blank = head.history[0].command != MODULE and all(earlier.data is None for earlier in head.history[:i])
     source, data_flags = _data(head, options.get("data"), first=blank)
     start = _fresh(head) if i == 0 else []
-    if i == 0 and source is None:
-        data_flags = [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
+    if i == 0 and (source is None or (source == "synthetic" and not _are_plain(head.model))):
+        data_flags = [flag for flag in data_flags if flag[0] != "--image-size"]
+        data_flags += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     named = {
         **({"model": head.model.name} if i == 0 else {}),
         **({"data": source} if source else {}),
@@ -149,6 +150,12 @@ def _beginning(head: Header, digest: str | None) -> Step:
 def _fresh(head: Header) -> list[Flag]:
     """The network that a history begins with."""
     return [("--model", head.model.name), *(("-M", f"{key}={value}") for key, value in head.model.options.items())]
+
+
+def _are_plain(spec: ModelSpec) -> bool:
+    """Whether synthetic images for a network are those that --image-size alone makes of a network for any shape."""
+    channels, height, width = spec.input
+    return (channels, height, spec.classes) == (1, width, 10)
 
 
 def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:

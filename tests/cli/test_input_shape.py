@@ -55,8 +55,9 @@ def test_every_other_command_says_that_there_are_no_images(tmp_path, cli, refuse
         assert "the checkpoint names no images; give --data, such as --data synthetic" in refused(
             command, "net.safetensors"
         )
-    for command in ("inspect", "explain", "log"):
-        cli(command, "net.safetensors")
+    for command in ("inspect", "log"):
+        assert "3x28x28 images of 7 classes, data none\n" in cli(command, "net.safetensors")
+    cli("explain", "net.safetensors")
     cli("shrink", "net.safetensors")
 
 
@@ -160,3 +161,7 @@ def test_a_shape_with_synthetic_images(tmp_path: Path, cli):
     made = read(tmp_path / "net.safetensors")
     assert (made.spec.input, made.spec.classes, made.data) == ((3, 28, 28), 7, "synthetic")
     cli("eval", "net.safetensors", "--no-latency")
+    assert lineage(tmp_path / "net.safetensors")[0].arguments[2:5] == [
+        *("--data=synthetic", "--input=3x28x28", "--classes=7"),
+    ]
+    cli("rerun", "net.safetensors")  # the same bytes

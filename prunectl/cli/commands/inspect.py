@@ -23,7 +23,8 @@ def command(
     size = "x".join(str(side) for side in seen["input"])
     given = "".join(f" {key}={value}" for key, value in seen["options"].items())
     output.emit(
-        f"{seen['path']}: {seen['model']}{given}, {size} images of {seen['classes']} classes, data {seen['data']}"
+        f"{seen['path']}: {seen['model']}{given}, {size} images of {seen['classes']} classes, "
+        f"data {seen['data'] or 'none'}"
     )
     output.emit(
         f"{output.counted(seen['bytes'])}B, {'masked' if seen['masked'] else 'no mask'}, "

@@ -50,7 +50,7 @@ def command(
         output.emit(json.dumps({"checkpoint": str(path), "steps": told}))
         return
     size = "x".join(str(side) for side in head.model.input)
-    output.emit(f"o  {head.model.name}, {size} images of {head.model.classes} classes, data {head.data}")
+    output.emit(f"o  {head.model.name}, {size} images of {head.model.classes} classes, data {head.data or 'none'}")
     for step, file, found in zip(steps, files, measured, strict=True):
         _show(step, file, found)
 
