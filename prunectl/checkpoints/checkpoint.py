@@ -89,8 +89,8 @@ class Checkpoint:
             trained = entry.command == "train" and entry.options.get("steps", 0) > 0
             if trained and seen.get("name") == data.name and not seen.get("tuning"):
                 raise OptionError(
-                    "--tuning measures on training images, which this network was trained on (`train` without "
-                    "--tuning); leave it out to measure on the test images"
+                    "`tuning` measures on training images, which this network was trained on (`train` without "
+                    "`tuning`); leave it out to measure on the test images"
                 )
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":

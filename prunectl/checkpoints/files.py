@@ -35,7 +35,7 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
         if not stat.S_ISREG(mode):
             raise FileError(f"cannot write {path}: it is not a regular file; {otherwise}")
         if not force:
-            raise FileError(f"{path} exists; {otherwise}, or replace it with --force")
+            raise FileError(f"{path} exists; {otherwise}, or replace it with `force`")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileError(f"cannot write {path}: no folder {folder}; create it first")

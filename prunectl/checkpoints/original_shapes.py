@@ -49,7 +49,7 @@ def expanded(checkpoint: Checkpoint) -> Whole:
     outer = any(entry.options.get("outer_layers") for entry in checkpoint.history)
     present = nodes_present(checkpoint)
     if plan.alive:
-        raise OptionError("a network shrunk with --norm alive equals no masked one; use --norm alive once, at the end")
+        raise OptionError('a network shrunk with `norm` "alive" equals no masked one; shrink so once, at the end')
     if not plan.graph and not any("swap" in edit for edit in plan.edits):
         return Whole(checkpoint.model, checkpoint.masks, plan.kept, plan.edits, present, present, outer)
     cpu = torch.device("cpu")

@@ -64,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def with_flags(text: str, parameters: Iterable[Any]) -> str:
     """A message of the library with each of a command's parameters, `multiple_of`, as its flag, --multiple-of."""
-    flags = {parameter.name: _flag(parameter.opts) for parameter in parameters}
+    flags: dict[str, str | None] = {}
+    for parameter in parameters:
+        spellings = [option.lstrip("-").replace("-", "_") for option in parameter.opts]
+        flags |= dict.fromkeys([parameter.name, *spellings], _flag(parameter.opts))
     return re.sub(r"`(\w+)`", lambda found: flags.get(found[1]) or found[0], text)
 
 

@@ -156,7 +156,7 @@ class ImageData:
         if (self.shape, len(self.classes)) != (shape, classes):
             raise DataError(
                 f"network {network} takes {_words(shape)} images of {classes} classes, {self.name} has "
-                f"{_words(self.shape)} of {len(self.classes)}; give the --data it was made for, or --image-size"
+                f"{_words(self.shape)} of {len(self.classes)}; give the `data` it was made for, or `image_size`"
             )
 
     def to(self, device: torch.device) -> "ImageData":
@@ -173,7 +173,7 @@ class ImageData:
     def subset(self, count: int, seed: int) -> "ImageData":
         """Train on `count` images drawn at random."""
         if not 2 <= count <= len(self.train):
-            raise DataError(f"--subset {count}: {self.name} has {len(self.train)} training images; take 2 to that many")
+            raise DataError(f"`subset` {count}: {self.name} has {len(self.train)} training images; take 2 to that many")
         chosen = _permutation(len(self.train), seed)[:count].sort().values
         return replace(self, train=self.train.take(chosen), changes=(*self.changes, ("subset", count)))
 

@@ -75,7 +75,7 @@ def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkI
     if image_size is None:
         return Shaper((channels, height, width), pixels.is_floating_point())
     if pixels.is_floating_point() and (height, width) != (image_size, image_size):
-        raise DataError(f"--image-size resizes PIL and uint8 images, found {kind(first)}; resize it in the Dataset")
+        raise DataError(f"`image_size` resizes PIL and uint8 images, found {kind(first)}; resize it in the Dataset")
     return Shaper((channels, image_size, image_size), pixels.is_floating_point(), resizes=True)
 
 

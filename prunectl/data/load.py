@@ -44,16 +44,16 @@ def load_data(
         DataError: the data is missing, damaged, or cannot be downloaded.
     """
     if image_size is not None and image_size < 1:
-        raise OptionError(f"--image-size {image_size}: an image has at least 1 pixel a side")
+        raise OptionError(f"`image_size` {image_size}: an image has at least 1 pixel a side")
     name, colon, place = spec.partition(":")
     known = name in names("data")
     if known and colon and not place:
         raise OptionError(
-            f"--data {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
+            f"`data` {spec}: expected a folder after the colon, found nothing; write {name} or {name}:PATH"
         )
     shape = _shape(spec, place) if known and place and name == "synthetic" else None
     if known and place and name in FOLDERLESS and shape is None:
-        raise OptionError(f"--data {spec}: {name} lies in no folder; write {name}")
+        raise OptionError(f"`data` {spec}: {name} lies in no folder; write {name}")
     loader: Any = resolve("data", name if known else spec)
     named_folder = known and bool(place) and shape is None
     root = Path(place).expanduser() if named_folder else data_folder(data_dir)
@@ -63,7 +63,7 @@ def load_data(
     if split is not None:
         check_split(split)
         if "split" not in taken:
-            raise OptionError(f"--split {split:g} goes with imagefolder, hf and webdataset; {spec} has test images")
+            raise OptionError(f"`split` {split:g} goes with imagefolder, hf and webdataset; {spec} has test images")
     options: dict[str, Any] = {key: value for key, value in extra.items() if key in taken and value is not None}
     asked = {"image_size": image_size, "download": download, "progress": progress, **options}
     returned = loader(root, **asked) if known else own.call(spec, loader, root, **asked)
@@ -76,7 +76,7 @@ def _shape(spec: str, text: str) -> tuple[int, int, int]:
     """Read the CxHxW of synthetic images."""
     sides = text.split("x")
     if len(sides) != 3 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise OptionError(f"--data {spec}: expected channels, height and width, as in synthetic:3x64x64")
+        raise OptionError(f"`data` {spec}: expected channels, height and width, as in synthetic:3x64x64")
     return int(sides[0]), int(sides[1]), int(sides[2])
 
 
@@ -90,16 +90,16 @@ def _parameters(loader: Any) -> Collection[str]:
 def _checked(spec: str, data: ImageData) -> ImageData:
     """Refuse what a loader must not bring, before it fails far away from its cause."""
     if not len(data.train) or not len(data.test):
-        raise DataError(f"--data {spec}: found {len(data.train)} training and {len(data.test)} test images; need both")
+        raise DataError(f"`data` {spec}: found {len(data.train)} training and {len(data.test)} test images; need both")
     if data.test.shape != data.train.shape:
-        raise DataError(f"--data {spec}: training images are {data.train.shape}, test images {data.test.shape}")
+        raise DataError(f"`data` {spec}: training images are {data.train.shape}, test images {data.test.shape}")
     channels = len(data.preprocessing.mean), len(data.preprocessing.std)
     if channels != (data.shape[0], data.shape[0]):
         raise DataError(
-            f"--data {spec}: images have {data.shape[0]} channels, but {channels[0]} means, {channels[1]} stds"
+            f"`data` {spec}: images have {data.shape[0]} channels, but {channels[0]} means, {channels[1]} stds"
         )
     for labels in (data.train.labels, data.test.labels):
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(data.classes):
-            raise DataError(f"--data {spec}: expected labels 0 to {len(data.classes) - 1}, found {low} to {high}")
+            raise DataError(f"`data` {spec}: expected labels 0 to {len(data.classes) - 1}, found {low} to {high}")
     return data

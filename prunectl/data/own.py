@@ -38,7 +38,7 @@ def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
     try:
         signature = inspect.signature(loader)
     except (TypeError, ValueError):
-        raise OptionError(f"--data {spec}: expected a function, found {kind(loader)}") from None
+        raise OptionError(f"`data` {spec}: expected a function, found {kind(loader)}") from None
     for positional, named in ((root, options), ((), {})):
         try:
             signature.bind(*positional, **named)
@@ -46,7 +46,7 @@ def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
             continue
         return loader(*positional, **named)
     raise OptionError(
-        f"--data {spec}: expected a function of nothing, or of (root, *, image_size, download, progress), found "
+        f"`data` {spec}: expected a function of nothing, or of (root, *, image_size, download, progress), found "
         f"{signature}; give its parameters defaults"
     )
 
@@ -78,12 +78,12 @@ def own_data(
         torch.default_generator.manual_seed(0)
         parts = [_part(part, spec, name) for name, part in zip(("train", "test"), returned, strict=True)]
         probes = [image for part in parts if isinstance(part, Items) for image in part.probes()]
-        shaper = _named(f"--data {spec}", lambda: shaper_like(probes, image_size, network)) if probes else None
+        shaper = _named(f"`data` {spec}", lambda: shaper_like(probes, image_size, network)) if probes else None
         most = half_of_memory() if limit is None else limit
         streamed = shaper is not None and not shaper.is_float and _bytes(parts, shaper) > most
         train, test = (_source(part, shaper, image_size, progress, streamed=streamed) for part in parts)
     if isinstance(train, FloatImages) != isinstance(test, FloatImages):
-        raise DataError(f"--data {spec}: one of train and test has floats, the other uint8; expected one kind")
+        raise DataError(f"`data` {spec}: one of train and test has floats, the other uint8; expected one kind")
     return ImageData(
         name=spec.rpartition(":")[2],
         train=train,
@@ -118,7 +118,7 @@ class _Pairs:
 
 def _part(part: Any, spec: str, name: str) -> Items | _Whole:
     """One of the forms, read as far as it lies in memory anyway."""
-    where = f"--data {spec}: {name}"
+    where = f"`data` {spec}: {name}"
     if isinstance(part, IterableDataset):
         raise DataError(f"{where}: found an IterableDataset; put a DataLoader around it")
     if isinstance(part, tuple | list):
@@ -165,7 +165,7 @@ def _source(
     if isinstance(part, _Whole):
         floats = part.images.is_floating_point()
         if floats and image_size is not None and part.images.shape[2:] != (image_size, image_size):
-            raise DataError(f"{part.where}: --image-size resizes uint8 images, found {kind(part.images)}")
+            raise DataError(f"{part.where}: `image_size` resizes uint8 images, found {kind(part.images)}")
         return _images(part.images if floats else resized(part.images, image_size), part.labels)
     assert shaper is not None  # made of the items of all parts
     reader = Reader(part, shaper)
@@ -235,6 +235,6 @@ def _named(where: str, read: Callable[[], _T]) -> _T:
 
 def _other_form(spec: str, found: Any) -> DataError:
     return DataError(
-        f"--data {spec}: expected the function to return ImageData, or (train, test), each a Dataset, a DataLoader or "
+        f"`data` {spec}: expected the function to return ImageData, or (train, test), each a Dataset, a DataLoader or "
         f"(images, labels), found {kind(found)}; such as `return CIFAR10('.', train=True), CIFAR10('.', train=False)`"
     )

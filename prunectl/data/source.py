@@ -55,5 +55,5 @@ def missing(name: str, root: Path, looked_for: str) -> DataError:
     """The error for a dataset that is not below `root`, with the command that brings it."""
     return DataError(
         f"no {name} in {root} (looked for {looked_for}); "
-        "bring it with --download (train, prune, eval, attack), or point --data-dir at it"
+        "bring it with `download` (train, prune, eval, attack), or point `data_dir` at it"
     )

@@ -16,7 +16,7 @@ def check_split(share: float) -> None:
         OptionError: it is.
     """
     if not 0 < share < 1:
-        raise OptionError(f"--split {share:g}: expected a share of the images in (0, 1), such as 0.1")
+        raise OptionError(f"`split` {share:g}: expected a share of the images in (0, 1), such as 0.1")
 
 
 def held_out(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:

@@ -95,13 +95,13 @@ def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> 
     if not train.images:
         raise DataError(
             f"no image folder at {root} (expected train/CLASS/*.jpg, and test/CLASS/*.jpg or val/CLASS/*.jpg, found no "
-            "images in train/); give its place as --data imagefolder:PATH"
+            "images in train/); give its place as `data` imagefolder:PATH"
         )
     classes = tuple(train.images)
     if not _has_tests(root):
         return _split_tree(root, train, split)
     if split is not None:
-        raise DataError(f"--split {split:g}: {root} has test images of its own; leave out --split")
+        raise DataError(f"`split` {split:g}: {root} has test images of its own; leave out `split`")
     test, notices = _test_files(root, frozenset(classes))
     unknown = sorted(test.keys() - train.images.keys())
     if unknown:
@@ -150,7 +150,7 @@ def _split_tree(root: Path, train: Part, split: float | None) -> Tree:
     classes = tuple(train.images)
     notices = [*train.left_out(), *train.notices()]
     if split is None:
-        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (--split)")
+        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (`split`)")
     notices += _untested(root, classes, held)
     return Tree(root, classes, _files(kept, classes), _files(held, classes), share, tuple(notices))
 
@@ -177,7 +177,7 @@ def _test_files(root: Path, known: frozenset[str]) -> tuple[Mapping[str, list[st
     if not strange:
         raise DataError(
             f"no test images at {root} (expected test/CLASS/*.jpg or val/CLASS/*.jpg beside train/, found neither); "
-            "move a part of each class of train/ to there, or delete its empty folder and take --split 0.1"
+            "move a part of each class of train/ to there, or delete its empty folder and take `split` 0.1"
         )
     return strange, []
 

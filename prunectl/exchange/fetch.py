@@ -34,7 +34,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
     if library == "torchvision":
         return fetch_file(published_weights(name, weights).url)
     if weights is not None:
-        raise OptionError(f"--weights names weights of torchvision, got {weights} for {model}; leave it out")
+        raise OptionError(f"`weights` names weights of torchvision, got {weights} for {model}; leave it out")
     if library == "timm":
         import timm  # noqa: PLC0415
 
@@ -43,7 +43,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
             return fetch_repository(config.hf_hub_id)
         if config is not None and config.url:
             return fetch_file(config.url)
-    raise OptionError(f"nobody publishes weights of {model}; give a FILE, or another --model with --pretrained")
+    raise OptionError(f"nobody publishes weights of {model}; give a FILE, or another `model` with `pretrained`")
 
 
 def fetch_file(url: str) -> Path:

@@ -71,8 +71,8 @@ def _check_shapes(pairs: Mapping[str, tuple[Tensor, Tensor]], where: str) -> Non
     for name, (found, own) in pairs.items():
         more = f" ({len(pairs)} tensors differ so)" if len(pairs) > 1 else ""
         raise CheckpointError(
-            f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}; give --classes, --input and -M as "
-            f"the file was trained, or --allow-missing '{name}' to start it afresh"
+            f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}; give `classes`, `input` and -M as "
+            f"the file was trained, or `allow_missing` '{name}' to start it afresh"
         )
 
 
@@ -104,7 +104,7 @@ def _differences(missing: Sequence[str], unused: Sequence[str], where: str) -> s
         for what, names in (("missing in the file", missing), ("not in the network", unused))
         if names
     ]
-    return f"{where} does not fit the network, {'; '.join(parts)}. Give --allow-missing PATTERN if that is meant"
+    return f"{where} does not fit the network, {'; '.join(parts)}. Give `allow_missing` PATTERN if that is meant"
 
 
 def _size(tensor: Tensor) -> str:

@@ -50,7 +50,7 @@ def check_folder(path: Path, *, force: bool) -> None:
         if not _is_ours(path):
             raise FileError(f"cannot write {path}: the folder holds other files; choose another output with -o")
         if not force:
-            raise FileError(f"{path} exists; choose another output with -o, or replace it with --force")
+            raise FileError(f"{path} exists; choose another output with -o, or replace it with `force`")
     files.check_target(path / FOLDER_CONFIG, force=True)
 
 

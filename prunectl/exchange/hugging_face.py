@@ -51,8 +51,8 @@ def describe(folder: Path) -> Described | None:
             return _transformers(config, preprocessor)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{folder / CONFIG} does not read ({first_line(error)}); take an intact copy, or give --model, --input, "
-            "--classes, --mean and --std and the file with the weights"
+            f"{folder / CONFIG} does not read ({first_line(error)}); take an intact copy, or give `model`, `input`, "
+            "`classes`, `mean` and `std` and the file with the weights"
         ) from error
     raise CheckpointError(f"{folder / CONFIG} names neither an architecture of timm nor a model_type of transformers")
 

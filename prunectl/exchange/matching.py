@@ -40,7 +40,7 @@ def match(content: Mapping[str, Any], expected: Shapes, key: str | None, where: 
     """
     found = dict(_state_dicts(content))
     if key is not None and key not in found:
-        raise OptionError(f"--key {key}: {where} has no tensors there; it has them under {_names(found) or 'nothing'}")
+        raise OptionError(f"`key` {key}: {where} has no tensors there; it has them under {_names(found) or 'nothing'}")
     tried = {key: found[key]} if key is not None else found
     fits = {name: _Fit.of(state, expected) for name, state in tried.items()}
     some = {name: fit for name, fit in fits.items() if fit.count}
@@ -48,7 +48,7 @@ def match(content: Mapping[str, Any], expected: Shapes, key: str | None, where: 
         raise CheckpointError(_no_fit(tried, expected, where))
     chosen = {name: fit for name, fit in some.items() if fit.count == len(expected)} or some
     if len(chosen) > 1:
-        raise OptionError(f"{where} holds several that fit: {_names(chosen)}; choose one with --key")
+        raise OptionError(f"{where} holds several that fit: {_names(chosen)}; choose one with `key`")
     name, fit = next(iter(chosen.items()))
     return Matched(name, fit.state, fit.masks, _versions(found[name], fit))
 
@@ -163,4 +163,4 @@ def _no_fit(tried: Mapping[str, _State], expected: Shapes, where: str) -> str:
         return f"{where} holds no tensors under names; expected a state dict: torch.save(net.state_dict(), path)"
     sample = ", ".join(list(next(iter(tried.values())))[:_LISTED])
     wanted = ", ".join(list(expected)[:_LISTED])
-    return f"no tensor of {where} fits the network: it has {sample}, the network has {wanted}; give another --model"
+    return f"no tensor of {where} fits the network: it has {sample}, the network has {wanted}; give another `model`"

@@ -43,21 +43,21 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     """
     if usage.classes is None and usage.names is not None:
         usage = replace(usage, classes=len(usage.names))
-    wanted = {"--input": usage.input, "--classes": usage.classes, "--mean": usage.mean, "--std": usage.std}
-    examples = {"--input": "3x224x224", "--classes": "10", "--mean": "0.5,0.5,0.5", "--std": "0.25,0.25,0.25"}
+    wanted = {"`input`": usage.input, "`classes`": usage.classes, "`mean`": usage.mean, "`std`": usage.std}
+    examples = {"`input`": "3x224x224", "`classes`": "10", "`mean`": "0.5,0.5,0.5", "`std`": "0.25,0.25,0.25"}
     lacking = [flag for flag, value in wanted.items() if value is None]
     if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
         raise OptionError(
-            f"nothing says the {', '.join(flag.removeprefix('--') for flag in lacking)} of {model}; give "
+            f"nothing says the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
             + " ".join(f"{flag} {examples[flag]}" for flag in lacking)
         )
     mean, std = (
-        _per_channel(values, usage.input[0], flag) for flag, values in (("--mean", usage.mean), ("--std", usage.std))
+        _per_channel(values, usage.input[0], flag) for flag, values in (("`mean`", usage.mean), ("`std`", usage.std))
     )
     if any(value <= 0 for value in std):
-        raise OptionError(f"--std takes numbers above 0, got {','.join(map(str, std))}")
+        raise OptionError(f"`std` takes numbers above 0, got {','.join(map(str, std))}")
     if usage.names is not None and len(usage.names) != usage.classes:
-        raise OptionError(f"--class-names has {len(usage.names)} names, the network {usage.classes} classes")
+        raise OptionError(f"`class_names` has {len(usage.names)} names, the network {usage.classes} classes")
     return usage.input, usage.classes, mean, std
 
 
@@ -81,7 +81,7 @@ def configuration_of(model: str, weights: str | None, digest: str) -> tuple[Usag
     if slash and library == "torchvision" and ":" not in model:
         return _torchvision(name, weights, digest)
     if weights is not None:
-        raise OptionError(f"--weights names weights of torchvision, got {weights} for {model}; leave it out")
+        raise OptionError(f"`weights` names weights of torchvision, got {weights} for {model}; leave it out")
     if slash and library == "timm" and ":" not in model:
         return _timm(name)
     return Usage(), ""

@@ -28,7 +28,7 @@ def evaluate(
     data.check_fits(spec.input, spec.classes, spec.name)
     checkpoint.check_held_out(data)
     if not len(data.test):
-        raise DataError(f"{data.name} has no test images; give another --data")
+        raise DataError(f"{data.name} has no test images; give other `data`")
     images = data.test.to(checkpoint.device)
     result, memory = peak_memory(
         checkpoint.device,

@@ -92,7 +92,7 @@ class Attacker:
             count = min(n, len(data.test))
             self.images = data.test.take(torch.arange(count) * len(data.test) // max(count, 1))
         if not len(self.images):
-            raise DataError(f"{data.name} has no test images to attack; give another --data, or a larger -n")
+            raise DataError(f"{data.name} has no test images to attack; give other `data`, or a larger `n`")
         self.batch_size, self.seed = batch_size, seed
         self.total: Tally | None = None
         self.warnings: list[str] = []
@@ -292,4 +292,4 @@ def _aim(target: str | None, classes: tuple[str, ...]) -> Callable[[Tensor, int]
     if target.isdecimal() and int(target) < count:
         return lambda labels, seed: torch.full_like(labels, int(target))
     known = ", ".join(classes[:12]) + (", ..." if count > 12 else "")
-    raise OptionError(f"--target is next, random or a class ({known}), got '{target}'")
+    raise OptionError(f"`target` is next, random or a class ({known}), got '{target}'")

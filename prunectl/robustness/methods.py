@@ -213,6 +213,6 @@ def _check_norms(made: Sequence[Method], norm: str | None) -> None:
     """One eps has one meaning: all attacks of a run share a norm."""
     listed = ", ".join(f"{method.name} ({method.norm})" for method in made)
     if norm is not None and any(method.norm != norm for method in made):
-        raise OptionError(f"--norm {norm} has no attack of that name: got {listed}")
+        raise OptionError(f"`norm` {norm} has no attack of that name: got {listed}")
     if len({method.norm for method in made}) > 1:
         raise OptionError(f"attacks of one run share a norm, got {listed}; run them one after the other")

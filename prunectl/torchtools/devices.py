@@ -23,5 +23,5 @@ def device_named(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not present.get(device.type, False):
-        raise DeviceError(f"device '{name}' was asked for and is not here; take --device cpu or auto")
+        raise DeviceError(f"device '{name}' was asked for and is not here; take `device` cpu or auto")
     return device

@@ -64,7 +64,7 @@ def test_every_reading_command_takes_it(earlier, name) -> None:
         ran = run_cli(earlier, *line.split(), f"{name}.safetensors")
         refused = name == "alive" and line.startswith("explain")
         assert ran.code == refused, (line, ran.err)
-        assert ("use --norm alive once" in ran.err) == refused
+        assert ("equals no masked one" in ran.err) == refused
 
 
 @pytest.mark.parametrize("name", NAMES)

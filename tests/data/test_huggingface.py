@@ -69,7 +69,7 @@ def test_a_part_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert (data.test.labels.bincount().tolist(), data.notices) == ([2, 2], ())
     seen = [*data.train.pixels[:, 0, 0, 0].tolist(), *data.test.pixels[:, 0, 0, 0].tolist()]
     assert sorted(seen) == list(range(0, 200, 10))
-    assert "has no test images: 10% of each class is held out (--split)" in load_data(f"hf:{root}").notices[0]
+    assert "has no test images: 10% of each class is held out (`split`)" in load_data(f"hf:{root}").notices[0]
 
 
 def test_what_does_not_fit_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_nothing_is_fetched_unless_told(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError) as error:
         load_data("hf:nobody/nothing-of-that-name")
     assert one_line(error).startswith("hf:nobody/nothing-of-that-name: cannot be loaded: ")
-    assert one_line(error).endswith("; bring it with --download, or name a folder")
+    assert one_line(error).endswith("; bring it with `download`, or name a folder")
     assert not datasets.config.HF_HUB_OFFLINE
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_dataset_of_images(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "expected one column of images and one of labels, found a, label" in one_line(error)
     with pytest.raises(DataError, match="expected a split named train, found test"):
         load_data(f"hf:{write(tmp_path / 'tests', test=[0, 1])}")
-    with pytest.raises(DataError, match=r"--split 0.2: hf:.* has test images of its own"):
+    with pytest.raises(DataError, match=r"`split` 0.2: hf:.* has test images of its own"):
         load_data(f"hf:{write(tmp_path / 'pets', train=[0, 1], test=[0])}", split=0.2)
     with pytest.raises(OptionError, match="expected hf:NAME, such as hf:uoft-cs/cifar10"):
         load_data("hf", tmp_path)

@@ -261,7 +261,7 @@ def test_what_is_wrong_is_one_line(case: int) -> None:
     with pytest.raises(DataError) as error:
         read(returned)
     assert message in one_line(error)
-    assert one_line(error).startswith("--data own.py:mine")
+    assert one_line(error).startswith("`data` own.py:mine")
 
 
 def test_a_failure_in_a_worker_is_one_line() -> None:
@@ -269,13 +269,13 @@ def test_a_failure_in_a_worker_is_one_line() -> None:
     data = read((Broken(64, lambda i: tensor(i % 9), targets=labels), GOOD), limit=0)  # item 3 is no probe
     with pytest.raises(DataError) as error:
         list(data.train.batches(16))
-    assert one_line(error) == "--data own.py:mine: train, item 3: ValueError: no such picture"
+    assert one_line(error) == "`data` own.py:mine: train, item 3: ValueError: no such picture"
 
 
 @pytest.mark.parametrize("form", [Pictures(3, lambda i: tensor(i).float()), (whole(array, 3) / 255, [0, 1, 0])])
 def test_floats_are_not_resized(form: Any) -> None:
     assert read((form, form), image_size=4).shape == (3, 4, 4)
-    with pytest.raises(DataError, match="--image-size resizes"):
+    with pytest.raises(DataError, match="`image_size` resizes"):
         read((form, form), image_size=5)
 
 

@@ -32,7 +32,7 @@ def test_a_tenth_of_each_class_is_held_out(tmp_path: Path) -> None:
     data = load_data(f"imagefolder:{root}")
     assert (data.train.labels.bincount().tolist(), data.test.labels.bincount().tolist()) == ([27, 9], [3, 1])
     assert data.described == {"name": "pets", "source": f"imagefolder:{root}", "split": 0.1}
-    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out to test (--split)",)
+    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out to test (`split`)",)
     seen = sorted([*data.train.pixels[:, 0, 0, 0].tolist(), *data.test.pixels[:, 0, 0, 0].tolist()])
     assert seen == list(range(1, 41))  # every image once
     again = load_data(f"imagefolder:{root}")
@@ -93,10 +93,10 @@ def test_where_a_split_has_no_place(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "pets")
     with pytest.raises(DataError) as error:
         load_data(f"imagefolder:{root}", split=0.2)
-    assert one_line(error) == f"--split 0.2: {root} has test images of its own; leave out --split"
+    assert one_line(error) == f"`split` 0.2: {root} has test images of its own; leave out `split`"
     with pytest.raises(OptionError) as refused:
         load_data("digits", split=0.2)
-    assert one_line(refused) == "--split 0.2 goes with imagefolder, hf and webdataset; digits has test images"
+    assert one_line(refused) == "`split` 0.2 goes with imagefolder, hf and webdataset; digits has test images"
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(OptionError, match=r"expected a share of the images in \(0, 1\), such as 0.1"):
             load_data(f"imagefolder:{root}", split=share)

@@ -69,7 +69,7 @@ def test_a_part_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert data.test.labels.bincount().tolist() == [2, 2]
     assert sorted(levels(data.train) + levels(data.test)) == list(range(40))
     assert data.described == {"name": "shards", "source": spec, "split": 0.1}
-    assert "has no shards to test on: 10% of each class is held out (--split)" in data.notices[0]
+    assert "has no shards to test on: 10% of each class is held out (`split`)" in data.notices[0]
     assert levels(load_data(spec).test) == levels(data.test)
     assert len(load_data(spec, split=0.5).test) == 20
 
@@ -113,7 +113,7 @@ def test_what_is_no_shard(tmp_path: Path) -> None:
         with pytest.raises(DataError) as error:
             load_data(f"webdataset:{tmp_path}/{name}.tar")
         assert words in one_line(error)
-    with pytest.raises(DataError, match=r"--split 0.1: .* has shards of test; leave out --split"):
+    with pytest.raises(DataError, match=r"`split` 0.1: .* has shards of test; leave out `split`"):
         write_shard(tmp_path / "train.tar", range(2))
         load_data(f"webdataset:{tmp_path}/t*.tar", split=0.1)
     with pytest.raises(OptionError, match="expected webdataset:PATTERN"):

@@ -146,7 +146,7 @@ def test_the_processor_says_how_pixels_become_input(tmp_path, processor, mean, r
 def test_what_no_file_says_is_asked_for_in_one_line(tmp_path) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(OptionError, match=r"nothing says the mean, std of transformers/vit; give --mean .* --std"):
+    with pytest.raises(OptionError, match=r"nothing says the mean, std of transformers/vit; give `mean` .* `std`"):
         prunectl.from_state_dict(folder)
     assert prunectl.from_state_dict(folder, mean=[0.5], std=[0.5]).preprocessing.std == HALF
 

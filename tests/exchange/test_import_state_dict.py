@@ -168,10 +168,10 @@ def test_the_state_of_an_optimizer_is_no_network(net, tmp_path) -> None:
 def test_several_that_fit_are_named_and_chosen_by_key(net, tmp_path) -> None:
     other = Net()
     torch.save({"model": net.state_dict(), "model_ema": {"module": other.state_dict()}}, tmp_path / "net.pt")
-    with pytest.raises(prunectl.errors.OptionError, match=r"several that fit: model, model_ema.module; .* --key"):
+    with pytest.raises(prunectl.errors.OptionError, match=r"several that fit: model, model_ema.module; .* `key`"):
         imported(tmp_path / "net.pt")
     assert same(imported(tmp_path / "net.pt", key="model_ema.module"), other)
-    with pytest.raises(prunectl.errors.OptionError, match=r"--key ema: net.pt has no tensors there"):
+    with pytest.raises(prunectl.errors.OptionError, match=r"`key` ema: net.pt has no tensors there"):
         imported(tmp_path / "net.pt", key="ema")
 
 

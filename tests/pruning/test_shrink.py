@@ -116,7 +116,7 @@ def test_norms_over_what_is_left_change_the_function_by_what_is_told() -> None:
     assert change > 1e-3
     assert not any(isinstance(m, nn.LayerNorm) for m in exact.model.modules())
     assert any(isinstance(m, nn.LayerNorm) for m in alive.model.modules())
-    with pytest.raises(OptionError, match="shrunk with --norm alive equals no masked one"):
+    with pytest.raises(OptionError, match='shrunk with `norm` "alive" equals no masked one'):
         prune(alive, None, criterion="structured-random", sparsity=0.6)
 
 

@@ -91,7 +91,7 @@ def test_targets() -> None:
     assert only["attacked"] == 3
     none = attack(checkpoint, data, attack="pgd", eps=[0.45], target="0")  # all are of that class already
     assert (none["attacked"], none["results"][0]["success"], none["results"][0]["robust_accuracy"]) == (0, None, 0.75)
-    with pytest.raises(OptionError, match=r"--target is next, random or a class \(0, 1\), got '2'"):
+    with pytest.raises(OptionError, match=r"`target` is next, random or a class \(0, 1\), got '2'"):
         attack(checkpoint, data, target="2")
 
 

@@ -33,7 +33,7 @@ def hf(
     """
     name = str(root)
     if not direct:
-        raise OptionError("--data hf: expected hf:NAME, such as hf:uoft-cs/cifar10")
+        raise OptionError("`data` hf: expected hf:NAME, such as hf:uoft-cs/cifar10")
     splits = _splits(name, download=download)
     if "train" not in splits:
         raise DataError(f"hf:{name}: expected a split named train, found {', '.join(splits)}")
@@ -42,14 +42,14 @@ def hf(
     where = f"hf:{name}"
     if test is not None:
         if split is not None:
-            raise DataError(f"--split {split:g}: hf:{name} has test images of its own; leave out --split")
+            raise DataError(f"`split` {split:g}: hf:{name} has test images of its own; leave out `split`")
         data = own_data(where, (train, test), image_size=image_size, progress=progress, network=network)
         return replace(data, name=root.name)
     share = DEFAULT_SPLIT if split is None else split
     kept, held = held_out_of_classes([str(i) for i in range(len(train))], train.targets, share)
     both = train.take(kept), train.take(held)
     data = own_data(where, both, image_size=image_size, progress=progress, network=network)
-    told = (f"hf:{name} has no test images: {share:.0%} of each class is held out (--split)",) if split is None else ()
+    told = (f"hf:{name} has no test images: {share:.0%} of each class is held out (`split`)",) if split is None else ()
     return replace(data, name=root.name, changes=(("split", share),), notices=told)
 
 
@@ -105,7 +105,7 @@ def _splits(name: str, *, download: bool) -> dict[str, _Rows]:
             return {key: _rows(name, split) for key, split in wanted.items()}
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         what = " ".join(str(error).split())
-        hint = "check the name and the network" if download else "bring it with --download, or name a folder"
+        hint = "check the name and the network" if download else "bring it with `download`, or name a folder"
         raise DataError(f"hf:{name}: cannot be loaded: {what}; {hint}") from error
 
 

@@ -40,7 +40,7 @@ def webdataset(
     """
     pattern = str(root)
     if not direct:
-        raise OptionError("--data webdataset: expected webdataset:PATTERN, such as 'webdataset:DIR/*.tar'")
+        raise OptionError("`data` webdataset: expected webdataset:PATTERN, such as 'webdataset:DIR/*.tar'")
     shards = sorted({path for expanded in _expanded(pattern) for path in glob.glob(expanded)})  # noqa: PTH207
     if not shards:
         raise DataError(f"no file matches {pattern}; give tar files, such as 'webdataset:DIR/{{train,test}}-*.tar'")
@@ -54,7 +54,7 @@ def webdataset(
     name, where = Path(shards[0]).resolve().parent.name, f"webdataset:{pattern}"
     if tests:
         if split is not None:
-            raise DataError(f"--split {split:g}: {pattern} has shards of {tests[0]}; leave out --split")
+            raise DataError(f"`split` {split:g}: {pattern} has shards of {tests[0]}; leave out `split`")
         both = train, _samples(kinds[tests[0]])
         data = own_data(where, both, image_size=image_size, progress=progress, network=network)
         unused = [f"{pattern}: shards of {kind} are not used" for kind in tests[1:]]
@@ -63,7 +63,7 @@ def webdataset(
     names = [f"{Path(member.shard).name}/{member.name}" for member in train.members]
     parts = (train.take(part) for part in held_out_of_classes(names, train.targets, share))
     data = own_data(where, tuple(parts), image_size=image_size, progress=progress, network=network)
-    told = f"{pattern} has no shards to test on: {share:.0%} of each class is held out (--split)"
+    told = f"{pattern} has no shards to test on: {share:.0%} of each class is held out (`split`)"
     return replace(data, name=name, changes=(("split", share),), notices=(told,) if split is None else ())
 
 
