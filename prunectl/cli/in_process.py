@@ -1,9 +1,10 @@
 """Command lines that other commands run: read without running, or run inside this process.
 
-The commands are those that `cli.app` has registered.
+The commands are those that `cli.app` registers; it is imported by name, as it imports this module.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -17,6 +18,7 @@ import typer
 from prunectl.cli.program import app, main
 from prunectl.errors import OptionError
 
+_REGISTRY = "prunectl.cli.app"
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
 """What the environment may still say: where things lie and whom to trust, not what is computed."""
@@ -38,6 +40,7 @@ def run(arguments: Sequence[str], told: TextIO | None = None, *, failure: bool =
 
     Options come from the arguments alone, whatever PRUNECTL_* says.
     """
+    importlib.import_module(_REGISTRY)
     out, err = io.StringIO(), _Tee(told, failure)
     code = 0
     with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -80,6 +83,7 @@ def default(command: str, flag: str) -> object:
 @cache
 def _commands() -> dict[str, Any]:
     """The commands by name, as the parser has them."""
+    importlib.import_module(_REGISTRY)
     commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
     return commands
 

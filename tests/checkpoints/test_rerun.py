@@ -37,9 +37,12 @@ LINES = (
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
 HERE |= {"tensorboard", "tensorboard_dir", "scores_out"}
 """What tells where things lie, not what is computed."""
-UNTESTED = {"train": {"compile", "outer_layers", "split"}, "prune": {"latency", "outer_layers", "split"}}
+UNTESTED = {
+    "train": {"compile", "outer_layers", "split", "keep"},
+    "prune": {"latency", "outer_layers", "split", "keep"},
+}
 """Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of
-images (tests/cli/test_own_images.py)."""
+images (tests/cli/test_own_images.py), and what is kept is run again in tests/cli/test_cli_keep.py."""
 
 
 @pytest.mark.parametrize("line", LINES)

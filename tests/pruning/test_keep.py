@@ -261,7 +261,7 @@ def test_gates_of_kept_nodes_are_never_trained() -> None:
     for _ in zip(range(8), trainer.steps(), strict=False):
         pass
     gates = trainer.learner.callback
-    folded = trainer._evaluated()
+    folded = trainer.learner.evaluated()
     assert torch.equal(folded.conv2.weight, trainer.model.conv2.weight)
     assert torch.equal(folded.hidden.weight, trainer.model.hidden.weight)  # reads the nodes of conv2
     assert not torch.equal(folded.head.weight, trainer.model.head.weight)
