@@ -82,7 +82,7 @@ class Decoder:
             scale = self.size / min(image.size)
             # a JPEG decodes to 1/2, 1/4 or 1/8 of its size at a fraction of the cost; never to less than is needed
             image.draft(self.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        image = _in_eight_bits(upright(image)).convert(self.mode)
+        image = in_eight_bits(upright(image)).convert(self.mode)
         square = self._square(image) if self._takes_square else self._cropped(image)
         return np.asarray(square).reshape(self.size, self.size, -1).transpose(2, 0, 1)
 
@@ -138,7 +138,7 @@ def _orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _in_eight_bits(image: Image.Image) -> Image.Image:
+def in_eight_bits(image: Image.Image) -> Image.Image:
     """The upper eight bits of gray levels of sixteen, which convert() would cut off at 255.
 
     Raises:

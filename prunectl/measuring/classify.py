@@ -1,23 +1,24 @@
 """classify: names and probabilities for image files, PIL images or pixels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import Resize
+from prunectl.data.decode import FAILURES, Decoder, in_eight_bits, upright
 from prunectl.errors import DataError
 from prunectl.torchtools.contexts import evaluating, full_precision
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_FAILURES = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no whole image."""
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,36 @@ def classify(checkpoint: Checkpoint, images: Iterable[Any], *, top: int = 5, bat
     Raises:
         DataError: something is no image, or pixels have another shape than the network takes.
     """
-    decoded = (pixels_of(image, checkpoint.spec.input, checkpoint.resize) for image in images)
+    network = classifier_of(checkpoint)
+    decoded = (pixels_of(image, network.shape, network.resize) for image in images)
     found: list[Prediction] = []
     for batch in _batches(decoded, batch_size):
-        found += predictions(probabilities(checkpoint, batch), class_names(checkpoint), top)
+        found += predictions(network.probabilities(batch), network.names, top)
     return found
 
 
-def class_names(checkpoint: Checkpoint) -> Sequence[str]:
-    """The names of the classes; their numbers where nobody gave names."""
-    return checkpoint.names or tuple(str(i) for i in range(checkpoint.spec.classes))
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """What classifies images, whichever file it comes from.
+
+    `probabilities` maps B images (C, H, W) of pixels in [0, 1], of this `shape`, to (B, classes) on the cpu; `names`
+    are those of the classes, their numbers where nobody gave names.
+    """
+
+    shape: Shape
+    resize: Resize | None
+    names: Sequence[str]
+    probabilities: Callable[[Sequence[Tensor]], Tensor]
+
+
+def classifier_of(checkpoint: Checkpoint) -> Classifier:
+    """The network of a checkpoint as a classifier."""
+    return Classifier(
+        shape=checkpoint.spec.input,
+        resize=checkpoint.resize,
+        names=checkpoint.names or tuple(str(i) for i in range(checkpoint.spec.classes)),
+        probabilities=partial(_probabilities, checkpoint),
+    )
 
 
 def predictions(probabilities: Tensor, names: Sequence[str], top: int) -> list[Prediction]:
@@ -57,7 +78,7 @@ def predictions(probabilities: Tensor, names: Sequence[str], top: int) -> list[P
     return [Prediction(*row[0], row) for row in pairs]
 
 
-def pixels_of(image: Any, shape: tuple[int, int, int], resize: Resize | None) -> Tensor:
+def pixels_of(image: Any, shape: Shape, resize: Resize | None) -> Tensor:
     """Float pixels in [0, 1] of an image, in the shape (C, H, W) of a network's input.
 
     Raises:
@@ -67,7 +88,7 @@ def pixels_of(image: Any, shape: tuple[int, int, int], resize: Resize | None) ->
         try:
             with Image.open(image) as opened:
                 return _resized(opened, shape, resize)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise DataError(f"{image}: expected a whole image, found: {error}; replace or leave it out") from error
     if isinstance(image, Image.Image):
         return _resized(image, shape, resize)
@@ -77,24 +98,20 @@ def pixels_of(image: Any, shape: tuple[int, int, int], resize: Resize | None) ->
     return image.float() / 255 if image.dtype == torch.uint8 else image.float()
 
 
-def _resized(image: Image.Image, shape: tuple[int, int, int], resize: Resize | None) -> Tensor:
-    """The shorter side to `size` / `crop`, then the middle; without a rule, the whole image to the network's size."""
+def _resized(image: Image.Image, shape: Shape, resize: Resize | None) -> Tensor:
+    """By the rule, as image folders are read, to the pixel; without one, the whole image to the network's size."""
     channels, height, width = shape
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # convert() would cut off at 255
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    plain = upright.convert(_MODES[channels])
-    method = Image.Resampling[(resize.interpolation if resize else "bilinear").upper()]
-    box = (0.0, 0.0, float(plain.width), float(plain.height))
-    if resize is not None:
-        side = resize.crop * min(plain.size)
-        left, top = (plain.width - side) / 2, (plain.height - side) / 2
-        box = (left, top, left + side, top + side)
-    pixels = np.asarray(plain.resize((width, height), method, box=box))
-    return torch.from_numpy(pixels.reshape(height, width, -1).copy()).permute(2, 0, 1).float() / 255
+    if resize is not None and height == width and channels in (1, 3):
+        decoder = Decoder(height, "L" if channels == 1 else "RGB", resize.crop, resize.interpolation)
+        pixels = decoder.decode(image)
+    else:
+        whole = in_eight_bits(upright(image)).convert(_MODES[channels])
+        squeezed = np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR))
+        pixels = squeezed.reshape(height, width, -1).transpose(2, 0, 1)
+    return torch.from_numpy(pixels.copy()).float() / 255
 
 
-def probabilities(checkpoint: Checkpoint, images: Sequence[Tensor]) -> Tensor:
+def _probabilities(checkpoint: Checkpoint, images: Sequence[Tensor]) -> Tensor:
     """Softmax (B, classes) of B images (C, H, W) of pixels in [0, 1], on the cpu."""
     pixels = torch.stack(list(images))
     model = checkpoint.model

@@ -72,6 +72,22 @@ def test_command_function_and_network_agree(trained, pictures, raw) -> None:
     assert (probabilities - ours).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("more", [[], ["--pixels", "--softmax"]], ids=["input", "pixels"])
+def test_an_onnx_file_classifies_the_same(trained, pictures, raw, tmp_path, more) -> None:
+    folder, _ = pictures
+    assert raw("export", trained, "-o", "net.onnx", *more).code == 0
+    ours = [json.loads(line) for line in raw("predict", trained, folder).out.splitlines()]
+    theirs = [json.loads(line) for line in raw("predict", "net.onnx", folder).out.splitlines()]
+    assert [r["class"] for r in ours] == [r["class"] for r in theirs] and len(ours) == 50
+    assert max(abs(a["probability"] - b["probability"]) for a, b in zip(ours, theirs, strict=True)) < 1e-5
+
+
+def test_an_onnx_file_that_does_not_say_its_use_is_one_line(refused, pictures, tmp_path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    assert "broken.onnx is no ONNX file" in refused("predict", "broken.onnx", pictures[0])
+    assert "cannot read missing.onnx" in refused("predict", "missing.onnx", pictures[0])
+
+
 def test_pixels_and_normalised_images_give_the_same_logits(trained) -> None:
     test = load_data("digits").test
     data = load_data("digits")

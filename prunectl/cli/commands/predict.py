@@ -14,11 +14,13 @@ from prunectl.cli import options, output
 from prunectl.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from prunectl.measuring.classify import Prediction
+    from prunectl.measuring.classify import Classifier, Prediction
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A NAME.safetensors.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A NAME.safetensors, or a NAME.onnx of `export`.")
+    ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, or - for paths on stdin.")
     ],
@@ -40,27 +42,38 @@ def command(
     if not paths:
         raise DataError(f"no image in {', '.join(images)}; give files, or folders that hold some")
 
-    from prunectl.checkpoints.checkpoint import read
-    from prunectl.measuring.classify import class_names, pixels_of, predictions, probabilities
-    from prunectl.torchtools.devices import device_named
+    from prunectl.measuring.classify import pixels_of, predictions
 
-    network = read(checkpoint, device_named(device))
+    network = _opened(checkpoint, device)
     show = _Writer(as_csv=as_csv, as_json=as_json, top=top)
     failed = 0
     for first in range(0, len(paths), batch_size):
         pixels: dict[Path, Any] = {}
         for path in paths[first : first + batch_size]:
             try:
-                pixels[path] = pixels_of(path, network.spec.input, network.resize)
+                pixels[path] = pixels_of(path, network.shape, network.resize)
             except DataError as error:
                 output.say(f"predict: {error}")
                 failed += 1
         if pixels:
-            found = predictions(probabilities(network, list(pixels.values())), class_names(network), top)
+            found = predictions(network.probabilities(list(pixels.values())), network.names, top)
             for path, prediction in zip(pixels, found, strict=True):
                 show(path, prediction)
     if failed:
         raise DataError(f"{output.many(failed, 'file')} of {len(paths)} could not be read as images")
+
+
+def _opened(path: Path, device: str) -> "Classifier":
+    """A checkpoint on a device, or an ONNX file, which runs on the cpu."""
+    if path.suffix == ".onnx":
+        from prunectl.exchange.onnx_classifier import read_onnx
+
+        return read_onnx(path)
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.measuring.classify import classifier_of
+    from prunectl.torchtools.devices import device_named
+
+    return classifier_of(read(path, device_named(device)))
 
 
 def _files(places: list[str]) -> Iterator[Path]:

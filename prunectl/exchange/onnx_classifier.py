@@ -1,0 +1,60 @@
+"""An ONNX file that `prunectl export` wrote, as a classifier of image files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunectl.checkpoints.header import Resize
+from prunectl.data.images import Preprocessing
+from prunectl.errors import CheckpointError, FileError
+from prunectl.exchange.check import first_line
+from prunectl.exchange.onnx import Session, check_installed
+from prunectl.measuring.classify import Classifier
+
+
+def read_onnx(path: Path) -> Classifier:
+    """Open the file in ONNX Runtime, on the cpu.
+
+    Raises:
+        OptionError: ONNX Runtime is not installed.
+        FileError: no such file.
+        CheckpointError: it is no ONNX file, or does not say how it is used.
+    """
+    check_installed()
+    try:
+        session = Session(path.read_bytes())
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}; check the path") from error
+    except Exception as error:  # ONNX Runtime raises errors of many types
+        raise CheckpointError(f"{path} is no ONNX file: {first_line(error)}; take an intact copy") from error
+    told: Mapping[str, str] = session.session.get_modelmeta().custom_metadata_map
+    try:
+        return _classifier(session, told)
+    except (LookupError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not say how images become its input ({error}); write it with `prunectl export`"
+        ) from error
+
+
+def _classifier(session: Session, told: Mapping[str, str]) -> Classifier:
+    _, channels, height, width = session.session.get_inputs()[0].shape
+    classes = int(session.session.get_outputs()[0].shape[1])
+    resize: dict[str, Any] | None = json.loads(told["resize"]) if "resize" in told else None
+    normalise = Preprocessing(tuple(json.loads(told["mean"])), tuple(json.loads(told["std"])))
+    takes_pixels, finished = told["input"] == "pixels", told["output"] == "probabilities"
+
+    def probabilities(images: Sequence[Tensor]) -> Tensor:
+        pixels = torch.stack(list(images))
+        found = session(pixels if takes_pixels else normalise(255 * pixels)).float()
+        return found if finished else found.softmax(1)
+
+    return Classifier(
+        shape=(int(channels), int(height), int(width)),
+        resize=None if resize is None else Resize(**resize),
+        names=tuple(json.loads(told["names"])) if "names" in told else tuple(map(str, range(classes))),
+        probabilities=probabilities,
+    )
