@@ -150,7 +150,7 @@ def _split_tree(root: Path, train: Part, split: float | None) -> Tree:
     classes = tuple(train.images)
     notices = [*train.left_out(), *train.notices()]
     if split is None:
-        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (`split`)")
+        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (--split)")
     notices += _untested(root, classes, held)
     return Tree(root, classes, _files(kept, classes), _files(held, classes), share, tuple(notices))
 

@@ -20,7 +20,7 @@ def test_a_new_target(tmp_path, monkeypatch):
 def test_an_existing_target(tmp_path):
     path = tmp_path / "x"
     path.write_text("old")
-    expected = f"{path} exists; choose another output with -o, or replace it with --force"
+    expected = f"{path} exists; choose another output with -o, or replace it with `force`"
     assert refusal(lambda: check_target(path, force=False)) == expected
     check_target(path, force=True)
     assert path.read_text() == "old"

@@ -69,7 +69,7 @@ def test_a_part_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert (data.test.labels.bincount().tolist(), data.notices) == ([2, 2], ())
     seen = [*data.train.pixels[:, 0, 0, 0].tolist(), *data.test.pixels[:, 0, 0, 0].tolist()]
     assert sorted(seen) == list(range(0, 200, 10))
-    assert "has no test images: 10% of each class is held out (`split`)" in load_data(f"hf:{root}").notices[0]
+    assert "has no test images: 10% of each class is held out (--split)" in load_data(f"hf:{root}").notices[0]
 
 
 def test_what_does_not_fit_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_files_in_the_folder_itself_need_its_name(tmp_path: Path) -> None:
         load_data("mnist", tmp_path / "mine")
     assert one_line(error) == (
         f"no mnist in {tmp_path}/mine (looked for MNIST/raw/train-images-idx3-ubyte[.gz] and its three companions); "
-        "bring it with --download (train, prune, eval, attack), or point --data-dir at it"
+        "bring it with `download` (train, prune, eval, attack), or point `data_dir` at it"
     )
 
 

@@ -32,7 +32,7 @@ def test_a_tenth_of_each_class_is_held_out(tmp_path: Path) -> None:
     data = load_data(f"imagefolder:{root}")
     assert (data.train.labels.bincount().tolist(), data.test.labels.bincount().tolist()) == ([27, 9], [3, 1])
     assert data.described == {"name": "pets", "source": f"imagefolder:{root}", "split": 0.1}
-    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out to test (`split`)",)
+    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out to test (--split)",)
     seen = sorted([*data.train.pixels[:, 0, 0, 0].tolist(), *data.test.pixels[:, 0, 0, 0].tolist()])
     assert seen == list(range(1, 41))  # every image once
     again = load_data(f"imagefolder:{root}")

@@ -69,7 +69,7 @@ def test_a_part_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert data.test.labels.bincount().tolist() == [2, 2]
     assert sorted(levels(data.train) + levels(data.test)) == list(range(40))
     assert data.described == {"name": "shards", "source": spec, "split": 0.1}
-    assert "has no shards to test on: 10% of each class is held out (`split`)" in data.notices[0]
+    assert "has no shards to test on: 10% of each class is held out (--split)" in data.notices[0]
     assert levels(load_data(spec).test) == levels(data.test)
     assert len(load_data(spec, split=0.5).test) == 20
 
