@@ -11,7 +11,7 @@ from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint, load
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.header import mask_path
+from prunectl.checkpoints.names import mask_path
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export

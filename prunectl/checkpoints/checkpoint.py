@@ -25,6 +25,7 @@ from prunectl.checkpoints.build import (
 )
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.names import checkpoint_file, mask_path
 from prunectl.checkpoints.pixels import FromPixels
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
@@ -132,7 +133,7 @@ def read(path: Path, device: torch.device | None = None, *, model: Builder | Non
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
     """
-    device, path = device or torch.device("cpu"), header.checkpoint_file(path)
+    device, path = device or torch.device("cpu"), checkpoint_file(path)
     head, _ = header.read_header(path)
     builder = None if model is None else builder_of(model, head.model)
     if builder is None:
@@ -255,7 +256,7 @@ def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None
     files.write_pair(
         path,
         files.with_metadata(data, metadata) if metadata else data,
-        header.mask_path(path),
+        mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,
     )

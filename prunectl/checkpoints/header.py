@@ -10,18 +10,13 @@ from typing import Any
 from prunectl.checkpoints.files import pending_sidecar
 from prunectl.checkpoints.header_check import check_fields, is_count
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
 from prunectl.errors import CheckpointError, FileError
 
 SCHEMA = 2
 """1 had neither `names` nor `resize`; a header without them is written as 1."""
 _READ = (1, 2)
 KEY = "prunectl"
-MASK_SUFFIX = ".mask.safetensors"
-SUFFIXES = (".safetensors", ".st")
-SIDECARS = (".mask", ".resume", ".examples", ".scores")
-"""Files beside a checkpoint that end as one does."""
-FOLDER_FILE, FOLDER_CONFIG = "model.safetensors", "config.json"
-"""The weights of a folder that `export` writes, and the file that holds a copy of their header under `KEY`."""
 
 
 @dataclass(frozen=True)
@@ -195,11 +190,6 @@ def read_header(path: Path) -> tuple[Header, TensorFile]:
     return Header.from_json(text, path), toc
 
 
-def checkpoint_file(path: Path) -> Path:
-    """The file that holds a checkpoint's tensors: that of an exported folder, any other path as it is."""
-    return path / FOLDER_FILE if (path / FOLDER_FILE).is_file() else path
-
-
 def _header_beside(path: Path) -> str | None:
     """The header in the `config.json` of a folder: other programs that write the weights anew drop that in the file."""
     if path.name != FOLDER_FILE:
@@ -208,12 +198,6 @@ def _header_beside(path: Path) -> str | None:
         return json.dumps(json.loads((path.parent / FOLDER_CONFIG).read_text(encoding="utf-8"))[KEY])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-
-
-def mask_path(path: Path) -> Path:
-    """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
-    suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
-    return path.with_name(base_name(path) + suffix)
 
 
 def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple[int, ...]]]:
@@ -237,16 +221,6 @@ def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
     raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
-
-
-def base_name(path: Path) -> str:
-    """The file's name without .safetensors or .st."""
-    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """The file NAME + suffix beside checkpoint NAME.safetensors, such as `.results.jsonl`."""
-    return path.with_name(base_name(path) + suffix)
 
 
 def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:

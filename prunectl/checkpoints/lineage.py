@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import SUFFIXES, Header, ModelSpec, read_header
+from prunectl.checkpoints.header import Header, ModelSpec, read_header
 from prunectl.checkpoints.history import IMPORT, MODULE
+from prunectl.checkpoints.names import SUFFIXES
 from prunectl.errors import CheckpointError
 from prunectl.plugins.registry import TABLES
 

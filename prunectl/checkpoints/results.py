@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prunectl.checkpoints.header import beside, read_toc
+from prunectl.checkpoints.header import read_toc
+from prunectl.checkpoints.names import beside
 from prunectl.errors import FileError
 
 

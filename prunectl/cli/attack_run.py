@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import output, signals
 from prunectl.errors import FileError, Interrupted, OptionError
 

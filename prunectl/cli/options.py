@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
+from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
 from prunectl.cli import output
 from prunectl.cli.config import configure
 from prunectl.errors import OptionError

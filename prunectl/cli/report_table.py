@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.checkpoints.header import base_name
+from prunectl.checkpoints.names import base_name
 from prunectl.cli import output
 
 if TYPE_CHECKING:

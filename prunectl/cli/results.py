@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import append_record, check_target, json_line
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import output
 from prunectl.errors import FileError
 

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.errors import FileError, OptionError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
 from prunectl.errors import OptionError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints import files
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import options, output, signals
 from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import Checkpoint, read, to_header, write
-from prunectl.checkpoints.header import FOLDER_CONFIG, FOLDER_FILE, KEY, Header, read_header
+from prunectl.checkpoints.header import KEY, Header, read_header
+from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE
 from prunectl.errors import FileError, StructureError
 from prunectl.exchange.card import card
 from prunectl.exchange.check import check_close, worst_difference

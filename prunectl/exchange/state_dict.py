@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import KEY, SUFFIXES, TensorFile, read_toc
+from prunectl.checkpoints.header import KEY, TensorFile, read_toc
+from prunectl.checkpoints.names import SUFFIXES
 from prunectl.errors import CheckpointError, FileError
 from prunectl.exchange.pickle_check import check_pickle
 

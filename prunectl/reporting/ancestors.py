@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import SUFFIXES, read_header
+from prunectl.checkpoints.header import read_header
+from prunectl.checkpoints.names import SUFFIXES
 from prunectl.errors import FileError
 from prunectl.reporting.history import History
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from prunectl.checkpoints.header import base_name
+from prunectl.checkpoints.names import base_name
 from prunectl.reporting.history import PruningMethod, differences, pruning_method
 from prunectl.reporting.rows import ReportRow, attack_name, rows
 from prunectl.reporting.sources import Source, Sources

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import SIDECARS, SUFFIXES, beside
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
+from prunectl.checkpoints.names import SIDECARS, SUFFIXES, beside
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.errors import FileError
 from prunectl.reporting.ancestors import Ancestors

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from prunectl.checkpoints.files import sha256
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.sweeping.stages import Stage
 from prunectl.sweeping.state import FOLDER, note
 

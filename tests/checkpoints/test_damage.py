@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import write
-from prunectl.checkpoints.header import mask_path, read_header, read_toc
+from prunectl.checkpoints.header import read_header, read_toc
+from prunectl.checkpoints.names import mask_path
 from prunectl.errors import CheckpointError, OptionError, UnknownName
 from prunectl.masks import pack
 from tests.helpers.checkpoint_parts import change, put, random_masks, refusal

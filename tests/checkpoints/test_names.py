@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save, save_file
 
 from prunectl.checkpoints import header
-from prunectl.checkpoints.header import base_name, beside, mask_path, read_header, read_toc
+from prunectl.checkpoints.header import read_header, read_toc
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.names import base_name, beside, mask_path
 from prunectl.errors import CheckpointError
 from tests.helpers.checkpoint_parts import joined
 

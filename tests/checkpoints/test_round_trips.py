@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 import prunectl
 from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import read, write
-from prunectl.checkpoints.header import ModelSpec, mask_path, read_header, read_toc
+from prunectl.checkpoints.header import ModelSpec, read_header, read_toc
+from prunectl.checkpoints.names import mask_path
 from prunectl.data.load import load_data
 from prunectl.masks import Masks
 from prunectl.models.fresh import fresh

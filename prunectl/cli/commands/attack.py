@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import attack_run, image_options, options, output, texts
+from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
@@ -136,6 +136,8 @@ def command(
             "seed": seed,
             "examples": save_examples,
         }
+        from prunectl.cli import attack_run
+
         record = attack_run.run(network, images, source if results else None, how, resume=resume, force=force)
     line = note(results, "attack", network.sha256, record)
     output.emit(line if as_json else source)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import options, output
 from prunectl.errors import PrunectlError
 

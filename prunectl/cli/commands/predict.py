@@ -1,7 +1,5 @@
 """prunectl predict."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -109,6 +107,9 @@ class _Writer:
             output.emit(json.dumps(record))
 
     def _row(self, cells: list[str]) -> None:
+        import csv
+        import io
+
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(cells)
         output.emit(text.getvalue())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import image_options, options, texts, train_resume, train_run
-from prunectl.cli import tensorboard as board
+from prunectl.cli import image_options, options, texts
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
@@ -141,6 +140,9 @@ def command(
     Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
     NAME.resume.safetensors and exits 130.
     """
+    from prunectl.cli import tensorboard as board
+    from prunectl.cli import train_resume, train_run
+
     data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
     data_options |= {} if split is None else {"split": split}
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read
-from prunectl.checkpoints.header import beside
+from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.results import is_of
 from prunectl.data.images import ImageData
 from prunectl.errors import PrunectlError

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prunectl.checkpoints.header import base_name
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.names import base_name
 from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source
 

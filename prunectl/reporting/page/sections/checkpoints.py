@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prunectl.checkpoints.header import base_name
+from prunectl.checkpoints.names import base_name
 from prunectl.reporting.formats import robust_text
 from prunectl.reporting.page.blocks import Cell, Section, Table
 from prunectl.reporting.page.data import PageData

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from prunectl.checkpoints.header import base_name, beside
+from prunectl.checkpoints.names import base_name, beside
 from prunectl.checkpoints.results import is_of
 from prunectl.reporting.findings import Adversarial, Look
 from prunectl.reporting.page.blocks import Picture, Section, image_link

@@ -1,6 +1,6 @@
 """The measured speed of one network."""
 
-from prunectl.checkpoints.header import base_name
+from prunectl.checkpoints.names import base_name
 from prunectl.reporting.page.blocks import Section
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.speed import speed_bars

@@ -1,0 +1,31 @@
+"""The names of a checkpoint's files; read by what must start fast, so it imports nothing of headers."""
+
+from pathlib import Path
+
+FOLDER_FILE, FOLDER_CONFIG = "model.safetensors", "config.json"
+"""The weights of a folder that `export` writes, and the file that holds a copy of their header under `KEY`."""
+MASK_SUFFIX = ".mask.safetensors"
+SUFFIXES = (".safetensors", ".st")
+SIDECARS = (".mask", ".resume", ".examples", ".scores")
+"""Files beside a checkpoint that end as one does."""
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file that holds a checkpoint's tensors: that of an exported folder, any other path as it is."""
+    return path / FOLDER_FILE if (path / FOLDER_FILE).is_file() else path
+
+
+def mask_path(path: Path) -> Path:
+    """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
+    suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
+    return path.with_name(base_name(path) + suffix)
+
+
+def base_name(path: Path) -> str:
+    """The file's name without .safetensors or .st."""
+    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file NAME + suffix beside checkpoint NAME.safetensors, such as `.results.jsonl`."""
+    return path.with_name(base_name(path) + suffix)
