@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import in_process, options, output
+from prunectl.cli import options, output
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.lineage import Step
@@ -92,6 +92,8 @@ def _wrapped(parts: list[str]) -> list[str]:
 
 def _told(command: str, flag: tuple[str, str | None]) -> str:
     """A flag for a reader: nothing where it is as by default."""
+    from prunectl.cli import in_process
+
     name, value = flag
     if value is None:
         return name

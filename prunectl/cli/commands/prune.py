@@ -12,14 +12,13 @@ from prunectl.checkpoints.names import beside
 from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
-from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
-from prunectl.pruning.budget import BUDGET_UNITS, Budget
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.data.images import ImageData
+    from prunectl.pruning.budget import Budget
     from prunectl.pruning.options import StandalonePruning
     from prunectl.scores import Scores
 
@@ -204,8 +203,11 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
 
 def _target(
     sparsity: float | None, threshold: float | None, scope: str | None, budgets: dict[str, str | None]
-) -> tuple[float | None, Budget | None]:
+) -> "tuple[float | None, Budget | None]":
     """The one target that was given; sparsity 0.9 when none was, none where a threshold or a pattern N:M is one."""
+    from prunectl.criteria.base.schedules import check_sparsity
+    from prunectl.pruning.budget import Budget
+
     given = {kind: text for kind, text in budgets.items() if text is not None}
     flags = {"--sparsity": sparsity, "--threshold": threshold, **{f"--{kind}": text for kind, text in given.items()}}
     named = [flag for flag, value in flags.items() if value is not None]
@@ -223,6 +225,8 @@ def _target(
 
 def _tell(criterion: str, pruned: "Checkpoint") -> None:
     """What was asked and what was reached."""
+    from prunectl.pruning.budget import BUDGET_UNITS
+
     chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense
     asked = next(
         f"{kind} {chosen[kind]}" for kind in ("sparsity", *BUDGET_UNITS, "threshold", "scope") if kind in chosen

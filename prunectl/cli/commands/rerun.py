@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import in_process, options, output
+from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, NotTheSame, OptionError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def command(
 
 def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
     """What runs a command: None when it went well, else its last line."""
+    from prunectl.cli import in_process
 
     def run(arguments: list[str]) -> str | None:
         ran = in_process.run(arguments, sys.stderr, failure=False)
@@ -100,6 +101,8 @@ def _check_known(steps: "list[Step]", path: Path) -> None:
     Raises:
         OptionError: naming the step.
     """
+    from prunectl.cli import in_process
+
     for i, step in enumerate(steps):
         if step.not_again is not None:  # which `rerun` refuses
             continue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import write
-from prunectl.cli import in_process, options, output
+from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
 from prunectl.plugins.registry import PRESETS, check
 
@@ -48,6 +48,7 @@ def command(
     The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
     The report over all results is DIR/report.csv and DIR/report.json.
     """
+    from prunectl.cli import in_process
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:
@@ -127,6 +128,8 @@ def _text(plan: Path) -> str:
 
 def _read(arguments: Sequence[str]) -> dict[str, Any]:
     """A command line as parameters, with the names in it checked."""
+    from prunectl.cli import in_process
+
     params = in_process.read(arguments)
     for key, kind in _KINDS.items():
         if isinstance(params.get(key), str):
