@@ -29,15 +29,6 @@ PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "ha
 """Pillow's numbers of the interpolations, which preprocessor_config.json holds."""
 
 
-def read_folder(path: Path) -> Checkpoint:
-    """Read a folder that `write_folder` wrote, or one whose weights another program wrote anew.
-
-    Raises:
-        FileError, CheckpointError: as `read`.
-    """
-    return read(path / FOLDER_FILE)
-
-
 def check_folder(path: Path, *, force: bool) -> None:
     """Refuse a folder that cannot or must not be written.
 

@@ -42,7 +42,7 @@ def with_tensors(model: M, replace: Callable[[Tensor], Tensor]) -> M:
 
 
 def on_meta(model: M) -> M:
-    """A shadow on the meta device, where tensors have shapes but no values, and nothing is computed."""
+    """A copy on the meta device, where tensors have shapes but no values."""
     return with_tensors(model, lambda tensor: tensor.detach().to("meta"))
 
 

@@ -18,7 +18,8 @@ from tests.helpers.own_networks import CLASSES, SHAPE, Residual, TwoInputs, load
 
 
 def vit() -> nn.Module:
-    timm = pytest.importorskip("timm")
+    import timm
+
     return timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, num_classes=CLASSES)
 
 

@@ -18,7 +18,6 @@ from prunectl.checkpoints.checkpoint import load, read, write
 from prunectl.checkpoints.inspect import inspect
 from prunectl.errors import StructureError
 from prunectl.exchange.export import export
-from prunectl.exchange.folder import read_folder
 from tests.helpers.random_checkpoints import dense_checkpoint
 from tests.helpers.running import listing
 
@@ -43,7 +42,7 @@ def test_every_command_reads_a_folder(cli, net: Path, name: str) -> None:
     assert sorted(listing(folder)) == sorted([*FILES, *masks])
     images = torch.randn(3, 1, 28, 28)
     assert torch.equal(load(folder)(images), load(source)(images))
-    before, after = read(source), read_folder(folder)
+    before, after = read(source), read(folder)
     assert after.edits == before.edits and after.history == before.history and after.names == before.names
     assert set(dict(after.masks.items())) == set(dict(before.masks.items()))
     measured = json.loads(cli("eval", source.name, "--json", "--no-latency"))

@@ -1,4 +1,4 @@
-"""Companion: what a criterion does within the training that leads to its last round of pruning."""
+"""Callback: how a criterion takes part in the training up to its last round of pruning."""
 
 from collections.abc import Mapping
 
@@ -10,24 +10,24 @@ from prunectl.scores import Scores
 class Callback(nn.Module):
     """Does nothing; a criterion overrides what it needs. Its own parameters are trained beside the network's.
 
-    It is made as `companion(model, structure, images, *, options)`, anew after every round, where `structure` is None
-    unless it `needs_structure`, and `images` counts the images of an epoch. The names of the network's parameters are
+    A new one is made after every round, as `callback(model, structure, images, *, options)`: `structure` is None unless
+    it `needs_structure`, and `images` counts the images of an epoch. The names of the network's parameters are
     those of `structure`.
     """
 
     needs_structure = False
 
     def without_(self, gone: Tensor) -> None:
-        """Learn, if it needs the structure, which of its nodes the masks have removed: bool (nodes,)."""
+        """Drop the nodes that the masks have removed, bool (nodes,); called where it needs the structure."""
 
     def on_epoch_start(self, model: nn.Module, due: bool) -> None:
         """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
 
     def on_epoch_end(self, model: nn.Module) -> None:
-        """Undo what `begin_` did, before a round."""
+        """After an epoch, and before a round: undo what `on_epoch_start` did."""
 
     def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """Tensors that stand for the parameters of these names in a step of the training."""
+        """Tensors that replace the parameters of these names in a training step."""
         return {}
 
     def penalty(self, model: nn.Module) -> Tensor | None:
@@ -38,7 +38,7 @@ class Callback(nn.Module):
         """After the backward pass of a step: see the gradients."""
 
     def fold_(self, model: nn.Module) -> None:
-        """Put into a network's parameters what evaluation, and pruning, should see of this companion."""
+        """Fold its effect into a network's parameters, for evaluation and for pruning."""
 
     def scores(self, model: nn.Module) -> Scores | None:
         """Scores for the round that is due, None where the criterion's scorer gives them."""

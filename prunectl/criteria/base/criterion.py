@@ -50,7 +50,7 @@ class Criterion:
     """The class of the `Callback` that takes part in the training up to the last round."""
 
     def options(self, given: dict[str, str], what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the companion.
+        """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the callback.
 
         Raises:
             OptionError: as `keywords.keyword_options`.

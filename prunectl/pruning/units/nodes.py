@@ -89,7 +89,7 @@ class Nodes(WithNodes):
         return []
 
     def check_keep(self, sparsity: float | None) -> None:
-        """Refuse layers that stay, where all nodes lie on them; `select` refuses a target out of reach."""
+        """Refuse `keep` patterns that hold every node. `select` refuses targets that cannot be reached."""
         if self.protected and bool((self.staying | self.gone).all()):
             raise OptionError("`keep` covers all nodes that are left, so nothing can be pruned; keep fewer layers")
 

@@ -24,7 +24,7 @@ def carry_(optimizer: Optimizer, old: nn.Module, new: nn.Module, kept: Kept) -> 
     parameters = dict(new.named_parameters())
     for group in optimizer.param_groups:
         for i, before in enumerate(group["params"]):
-            if before not in names:  # not the network's: a companion's
+            if before not in names:  # a callback's parameter, not the network's
                 continue
             name = names[before]
             after = group["params"][i] = parameters[name]
