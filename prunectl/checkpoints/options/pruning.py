@@ -8,6 +8,8 @@ from prunectl.checkpoints.options.option import option
 from prunectl.errors import OptionError
 
 CONTROLS = ("shuffle-layerwise", "reinit")
+MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
+"""Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PruneOptions:
         if self.sparsity is not None:
             check_sparsity(self.sparsity)
         check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
+        check_most(self, {"steps": MOST_ROUNDS})
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class StandalonePruning(PruneOptions):
             raise OptionError(
                 f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
             )
+        check_most(self, {"batch_size": MOST_IMAGES})
 
 
 @dataclass(frozen=True)
@@ -122,3 +126,15 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
         value = getattr(options, name)
         if value is not None and value < low:
             raise OptionError(f"`{name}` is {low} or more, got {value}")
+
+
+def check_most(options: object, most: Mapping[str, int]) -> None:
+    """Refuse a value above the largest one of its field; None is no value.
+
+    Raises:
+        OptionError: names the field.
+    """
+    for name, high in most.items():
+        value = getattr(options, name)
+        if value is not None and value > high:
+            raise OptionError(f"`{name}` is at most {high:,}, got {value}")
