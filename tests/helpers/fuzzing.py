@@ -3,6 +3,7 @@
 python -m tests.helpers.fuzzing 5000 0    # so many inputs from this seed; prints what failed, and where
 """
 
+import copy
 import json
 import math
 import random
@@ -151,11 +152,13 @@ def change_json(rng: random.Random, tree: Any) -> str:
             parent = parent[key]
         action = rng.random()
         if action < 0.7:
-            parent[last] = rng.choice(ODD)
+            parent[last] = copy.deepcopy(rng.choice(ODD))
         elif action < 0.85:
             del parent[last]
         elif isinstance(parent, dict):
-            parent[rng.choice(("x", "model", "config", "steps", "nodes", "events", "tuning"))] = rng.choice(ODD)
+            parent[rng.choice(("x", "model", "config", "steps", "nodes", "events", "tuning"))] = copy.deepcopy(
+                rng.choice(ODD)
+            )
         else:
             parent.extend(parent[-1:] * rng.choice((1, 2000)))
     text = json.dumps(tree)
