@@ -229,6 +229,10 @@ def _joined(flag: Flag) -> list[str]:
 def _not_again(options: dict[str, Any]) -> str | None:
     if options.get("steps", 0) < options.get("total_steps", 0):
         return f"it was stopped after {options['steps']} of {options['total_steps']} steps (--max-minutes)"
+    if options.get("teacher") is not None:
+        return (
+            f"it learned from a teacher (--teacher), the checkpoint whose sha256 begins with {options['teacher'][:12]}"
+        )
     if options.get("processes", 1) > 1:
         return f"{options['processes']} processes scored it together (torchrun)"
     return None

@@ -36,13 +36,17 @@ def resumed(
     tensorboard_dir: Path | None,
 ) -> None:
     """Go on with an interrupted training, whose options come from its file unless they are given here."""
+    from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.torchtools.devices import device_named
     from prunectl.training import resume
     from prunectl.training.trainer import Trainer
 
     paused = resume.read(paused_path)
-    began = {"data_dir": None, "device": "auto", "tensorboard": False, "tensorboard_dir": None, **paused.run}
+    began = {
+        **{"data_dir": None, "device": "auto", "tensorboard": False, "tensorboard_dir": None, "teacher": None},
+        **paused.run,
+    }
     begun = paused.checkpoint.to(device_named(began["device"] if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began["output"]).name)
     ours = path.exists() and sha256(path) == began.get("written")  # left by --max-minutes
@@ -59,7 +63,8 @@ def resumed(
         "tensorboard_dir": began["tensorboard_dir"] if tensorboard_dir is None else str(tensorboard_dir.absolute()),
     }
     images = images_for(begun, run["data"], _path(run["data_dir"]), **run["data_options"])
-    trainer = Trainer(begun, images, paused.recipe, paused.state)
+    teacher = None if began["teacher"] is None else read(Path(began["teacher"]), begun.device)
+    trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
     shown = board.folder(run["tensorboard"], _path(run["tensorboard_dir"]), path)
     if shown is not None:
         board.check_installed()

@@ -14,7 +14,7 @@ from prunectl.training.adversarial import LOSSES
 from prunectl.training.pruning_config import GradualPruning
 
 SCHEDULES = ("constant", "cosine", "onecycle")
-AUGMENTATIONS = ("flip", "crop")
+AUGMENTATIONS = ("flip", "crop", "cutout")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class Recipe:
 
     `wd` is the optimiser's weight decay, `clip` the largest gradient norm, `noise` the standard deviation of Gaussian
     noise on gradients, `ema` the decay of the averaged weights, which become the result. The regulariser `reg` is added
-    to the loss with the factor `reg_weight`. `augment` None uses the dataset's own augmentation. `prune` prunes between
-    epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`.
+    to the loss with the factor `reg_weight`. `augment` None uses the dataset's augmentation; `mixup` is the alpha of
+    Zhang et al. 2018. The learning rate rises linearly for `warmup` epochs before its schedule. `prune` prunes between
+    epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`. Where a teacher is
+    given, `teacher_weight` is its share of the loss, `temperature` softens its predictions and the network's.
     """
 
     epochs: int = 10
@@ -34,6 +36,7 @@ class Recipe:
     wd: float = 5e-5
     momentum: float = 0.9
     sched: str = "constant"
+    warmup: float = 0.0
     clip: float | None = None
     noise: float = 0.0
     reg: str | None = None
@@ -44,6 +47,9 @@ class Recipe:
     amp: bool = False
     compile: bool = False
     augment: tuple[str, ...] | None = None
+    mixup: float = 0.0
+    teacher_weight: float = 0.5
+    temperature: float = 4.0
     seed: int = 0
     adv_eps: float | None = None
     adv_steps: int = 7
@@ -66,6 +72,10 @@ class Recipe:
             "adv_eps": (0, 1),
             "adv_steps": (1, 1e4),
             "adv_beta": (0, 1e3),
+            "warmup": (0, self.epochs),
+            "mixup": (0, 1e3),
+            "teacher_weight": (0, 1),
+            "temperature": (1e-3, 1e3),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -79,6 +89,10 @@ class Recipe:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
             raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` say how to make adversarials; give `adv_eps` too")
+        if self.warmup and self.sched == "onecycle":
+            raise OptionError("`sched` onecycle has a warm-up of its own; leave out `warmup`, or take cosine")
+        if self.mixup and self.adv_eps:
+            raise OptionError("`mixup` and `adv_eps` cannot be combined; leave out one of them")
         if self.adv_loss not in LOSSES:
             raise unknown("adversarial loss", self.adv_loss, LOSSES)
         for name in self.augment or ():
@@ -100,14 +114,27 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     return made
 
 
-def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of every step: constant, cosine to zero, or one cycle up and down (Smith & Topin 2019)."""
-    if recipe.sched == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
+def scheduler(
+    recipe: Recipe, opt: torch.optim.Optimizer, steps: int, *, warmup: int = 0
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate of every step: constant, cosine to zero, or one cycle up and down (Smith & Topin 2019).
+
+    It rises linearly in the first `warmup` steps (Goyal et al. 2017, arXiv:1706.02677, section 2.2).
+    """
     if recipe.sched == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(
             opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=False
         )
+    if not warmup:
+        return _after_warmup(recipe, opt, steps)
+    rising = torch.optim.lr_scheduler.LinearLR(opt, start_factor=1 / (warmup + 1), total_iters=warmup)
+    later = _after_warmup(recipe, opt, steps - warmup)
+    return torch.optim.lr_scheduler.SequentialLR(opt, [rising, later], milestones=[warmup])
+
+
+def _after_warmup(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.sched == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
     return torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)
 
 

@@ -42,6 +42,7 @@ def command(
     wd: Annotated[float, typer.Option(help="Weight decay.")] = 5e-5,
     momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov) and rmsprop.")] = 0.9,
     sched: Annotated[str, typer.Option(help="Learning-rate schedule: constant, cosine or onecycle.")] = "constant",
+    warmup: Annotated[float, typer.Option(help="Epochs in which the learning rate first rises.", min=0)] = 0.0,
     clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
     noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
     reg: Annotated[
@@ -103,8 +104,17 @@ def command(
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
     ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
     augment: Annotated[
-        str | None, typer.Option(help="none, flip, crop or flip,crop  [default: the dataset's]", show_default=False)
+        str | None,
+        typer.Option(help="none, or of flip, crop, cutout: flip,crop  [default: the dataset's]", show_default=False),
     ] = None,
+    mixup: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Mix pairs of images, shares from Beta(ALPHA, ALPHA).")
+    ] = 0.0,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from the logits of this checkpoint too, such as the dense network.")
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(help="The teacher's share of the loss.", min=0, max=1)] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Softens the teacher's predictions and the network's.")] = 4.0,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
     ] = None,
@@ -171,6 +181,7 @@ def command(
     train_run.check_target(path, force=force)
     _refuse_without_criterion(ctx, criterion)
 
+    from prunectl.checkpoints.checkpoint import read
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
     from prunectl.training.recipe import Recipe
@@ -199,11 +210,12 @@ def command(
         device=where,
         seed=seed,
     )
-    trainer = Trainer(begun, images, recipe)
+    trainer = Trainer(begun, images, recipe, teacher=None if teacher is None else read(teacher, where))
     run = {
         "data": data or begun.data,
         "data_options": data_options,
         "data_dir": _absolute(data_dir),
+        "teacher": _absolute(teacher),
         "device": device,
         "output": str(path),
         "tensorboard": tensorboard,
