@@ -200,10 +200,15 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     if spec in TABLES[kind]:
         return
     folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
-    if ":" in spec and not folder and os.environ.get("PRUNECTL_TRUST") != "1":
+    if ":" in spec and not folder and not trusted():
         raise UntrustedCode(
             f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
         )
+
+
+def trusted() -> bool:
+    """Whether the user trusts the files that a command reads."""
+    return os.environ.get("PRUNECTL_TRUST") == "1"
 
 
 def _library(kind: str, spec: str) -> str | None:

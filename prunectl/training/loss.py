@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.training.adversarial import Forward, adversarial, divergence
 from prunectl.training.batch import Batch
-from prunectl.training.recipe import Recipe
 from prunectl.training.teacher import distillation
 
 

@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe, TrainRun
+from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.callback import Callback
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
@@ -20,7 +22,6 @@ from prunectl.training.batch import Batch, changed
 from prunectl.training.learner import Learner
 from prunectl.training.progress import Progress
 from prunectl.training.pruning_rounds import PruningRounds
-from prunectl.training.recipe import Recipe
 from prunectl.training.state import State, under, within
 from prunectl.training.teacher import Teacher
 
@@ -130,17 +131,14 @@ class Trainer:
         """The trained network: the averaged one if the recipe has an average."""
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
         now.masks.apply_(model)
-        recipe = asdict(self.recipe)
-        del recipe["prune"]
+        taught_by = None if self.teacher is None else self.teacher.sha256
+        run = TrainRun(self.device.type, self.step, self.total_steps, taught_by)
         chosen = {
-            **recipe,
+            **recorded(replace(self.recipe, prune=None)),
             **({} if self.rounds is None else self.rounds.chosen),
             "augment": list(self.augment),
-            **({} if self.teacher is None else {"teacher": self.teacher.sha256}),
             "data": self.data.described if len(self.data.train) else None,
-            "device": self.device.type,
-            "steps": self.step,
-            "total_steps": self.total_steps,
+            **recorded(run),
         }
         model.train(self.start.model.training)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)

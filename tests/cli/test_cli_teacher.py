@@ -15,6 +15,19 @@ def test_a_teacher_is_recorded_and_a_resumed_training_asks_it_again(cli, net, tm
     assert head.history[-1].options["teacher"] == sha256(net)
 
 
+def test_a_distillation_runs_again_where_its_teacher_lies_beside_it(cli, raw, net, tmp_path):
+    cli("prune", "--model", "lenet300", "-c", "magnitude", "-s", "0.9", "-o", "a.safetensors")
+    how = ["--subset", 200, "--epochs", 1, "--teacher-weight", 0.9, "--temperature", 2]
+    cli("train", "a.safetensors", "--teacher", "net.safetensors", *how, "-o", "b.safetensors")
+    assert " --teacher net.safetensors" in cli("log", "b.safetensors").replace("\n|     ", "")
+    made = cli("rerun", "b.safetensors", "-o", "again").strip()
+    assert (tmp_path / made).read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    net.unlink()
+    missing = "it needs the checkpoint whose sha256 begins with"
+    assert missing in cli("log", "b.safetensors")
+    assert missing in raw("rerun", "b.safetensors", "-o", "more").err
+
+
 def test_a_teacher_that_cannot_teach_is_one_line(refused, tiny, net):
     expected = "--teacher has input (1, 28, 28), the network (1, 4, 4); take one for the same images"
     assert expected in refused("train", "tiny.safetensors", "--teacher", "net.safetensors")
