@@ -69,8 +69,9 @@ def read(path: Path) -> Paused:
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe, run = _recipe(content["recipe"]), _run(content["run"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{path} is not an interrupted training; give a NAME.resume.safetensors that Ctrl-C left"
+            f"{path} is not an interrupted training ({what}); give a NAME.resume.safetensors that Ctrl-C left"
         ) from error
     named = {"model": head.model.name, "data": run.data, **plugins_of("train", recorded(recipe))}
     for kind, name in named.items():

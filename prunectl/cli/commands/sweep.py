@@ -15,20 +15,13 @@ import typer
 from prunectl.checkpoints.files import write
 from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
-from prunectl.plugins.registry import PRESETS, check
+from prunectl.plugins.registry import PRESETS, check, check_trusted
 
 if TYPE_CHECKING:
     from prunectl.sweeping.stages import Result, Stage
     from prunectl.sweeping.work import Job, Outcome
 
 ENGINES = ("local", "ray")
-_KINDS = {
-    "model": "model",
-    "criterion": "criterion",
-    "schedule": "schedule",
-    "opt": "optimizer",
-    "reg": "regularizer",
-}
 
 
 def command(
@@ -114,7 +107,7 @@ def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
     from prunectl.sweeping.stages import stages_of
 
     try:
-        return stages_of(read_plan(text), _read)
+        return stages_of(read_plan(text), partial(_read, str(plan)))
     except OptionError as error:
         raise OptionError(f"{plan}: {error}") from error
 
@@ -126,15 +119,22 @@ def _text(plan: Path) -> str:
         raise FileError(f"cannot read {plan}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _read(arguments: Sequence[str]) -> dict[str, Any]:
-    """A command line as parameters, with the names in it checked."""
+def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A command line of the plan at `where` as parameters, with the names in it checked.
+
+    Raises:
+        UntrustedCode: it names code; a plan may come from a stranger.
+    """
+    from prunectl.checkpoints.options.table import plugins_in
     from prunectl.cli import in_process
 
     params = in_process.read(arguments)
-    for key, kind in _KINDS.items():
-        if isinstance(params.get(key), str):
-            check(kind, str(params[key]))
+    for kind, name in plugins_in(arguments[0], params).items():
+        if kind != "data":
+            check(kind, name)
+        check_trusted(kind, name, where)
     for name in str(params.get("attack") or "").split(","):
+        check_trusted("attack", name, where)
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     return params
