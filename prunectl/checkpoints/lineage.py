@@ -24,7 +24,7 @@ _RENAMED = {"prune_steps": "steps"}
 _OTHERWISE = {"balanced": "--shuffled"}
 """How False is said of options that are True by default."""
 _HERE = {
-    *("output", "output_path", "force", "config", "resume", "max_minutes"),
+    *("output", "output_path", "force", "config", "resume", "max_minutes", "trust"),
     *("data_dir", "download", "tensorboard", "tensorboard_dir", "scores_out"),
 }
 """Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""

@@ -122,6 +122,9 @@ Keep = Annotated[
         show_default=False,
     ),
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code that the files of this command name, as PRUNECTL_TRUST=1 does.")
+]
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import options, texts
 from prunectl.errors import OptionError
+from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 
 SYNTHETIC, CLASSES = "synthetic", 1000
@@ -74,7 +75,8 @@ def start(
     if source is not None:
         begun = read(source, device)
         images = images_for(begun, data, data_dir, **data_options)
-        return _of_images(begun, images, data), images
+        from_here = {name: place for name, place in begun.places.items() if name != data}
+        return _of_images(replace(begun, places=from_here), images, data), images
     if shape is not None and data is None:
         images = no_images(shape, classes or CLASSES)
         begun = fresh(str(model), images, source="", options=model_options, seed=seed)
@@ -134,8 +136,6 @@ def images_for(
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
 
-    if data is None:
-        check_trusted("data", checkpoint.data, "the checkpoint")
     spec = data or checkpoint.data
     if not spec:
         raise OptionError("the checkpoint names no images; give --data, such as --data synthetic")
@@ -151,7 +151,10 @@ def images_for(
     rule = () if checkpoint.resize is None else (checkpoint.resize.crop, checkpoint.resize.interpolation)
     network = NetworkInput(checkpoint.spec.input, checkpoint.spec.classes, *rule)
     split = trained if split is None else split
-    images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
+    with known(checkpoint.places if data is None else {}):
+        if data is None:
+            check_trusted("data", spec, "the checkpoint")
+        images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
     return images
 

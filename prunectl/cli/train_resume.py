@@ -11,13 +11,14 @@ from prunectl.checkpoints.names import beside
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
 from prunectl.errors import OptionError
+from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 
 
 def refuse_others(ctx: typer.Context) -> None:
     """Refuse options that --resume would ignore, as they are in the resume file."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
-    free |= {"tensorboard", "tensorboard_dir"}
+    free |= {"tensorboard", "tensorboard_dir", "trust"}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name not in free and source is not None and source.name == "COMMANDLINE":
@@ -50,7 +51,6 @@ def resumed(
     elsewhere = beside(path, train_run.PAUSED).absolute() != paused_path.absolute()
     if elsewhere and not force:
         train_run.refuse_over_paused(path)
-    check_trusted("data", began["data"], str(paused_path))
     run = {
         **began,
         "output": str(path),
@@ -58,18 +58,20 @@ def resumed(
         "tensorboard": began["tensorboard"] or tensorboard,
         "tensorboard_dir": began["tensorboard_dir"] if tensorboard_dir is None else str(tensorboard_dir.absolute()),
     }
-    images = images_for(begun, run["data"], _path(run["data_dir"]), **run["data_options"])
-    trainer = Trainer(begun, images, paused.recipe, paused.state)
     shown = board.folder(run["tensorboard"], _path(run["tensorboard_dir"]), path)
     if shown is not None:
         board.check_installed()
     before = paused_path.with_name(paused_path.name.removesuffix(train_run.PAUSED) + train_run.LOG_SO_FAR)
-    with train_run.claimed(path, force=force or ours) as log:
-        if elsewhere and before.exists():
-            log.write_bytes(before.read_bytes())
-            before.unlink()
-        _forget(log, paused.state.values["step"])
-        train_run.run(trainer, path, run, limit, shown, force=force)
+    with known(begun.places):
+        check_trusted("data", run["data"], str(paused_path))
+        images = images_for(begun, run["data"], _path(run["data_dir"]), **run["data_options"])
+        trainer = Trainer(begun, images, paused.recipe, paused.state)
+        with train_run.claimed(path, force=force or ours) as log:
+            if elsewhere and before.exists():
+                log.write_bytes(before.read_bytes())
+                before.unlink()
+            _forget(log, paused.state.values["step"])
+            train_run.run(trainer, path, run, limit, shown, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
 

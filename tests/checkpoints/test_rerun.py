@@ -35,7 +35,7 @@ LINES = (
     "train --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 --epochs 0 | train --epochs 1 --data synthetic",
 )
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
-HERE |= {"tensorboard", "tensorboard_dir", "scores_out"}
+HERE |= {"tensorboard", "tensorboard_dir", "scores_out", "trust"}
 """What tells where things lie, not what is computed."""
 UNTESTED = {
     "train": {"compile", "outer_layers", "split", "keep"},

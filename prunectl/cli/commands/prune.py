@@ -95,6 +95,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.

@@ -130,6 +130,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
