@@ -65,6 +65,12 @@ TABLES: dict[str, dict[str, str]] = {
         "vgg16": "prunectl.models.vgg:vgg16",
         "resnet18": "prunectl.models.resnet:resnet18",
         "resnet34": "prunectl.models.resnet:resnet34",
+        "resnet20": "prunectl.models.cifar_resnet:resnet20",
+        "resnet56": "prunectl.models.cifar_resnet:resnet56",
+        "wrn-16-4": "prunectl.models.wide_resnet:wrn_16_4",
+        "vgg19-bn": "prunectl.models.vgg:vgg19_bn",
+        "mobilenetv2-cifar": "prunectl.models.mobilenet:mobilenetv2_cifar",
+        "vit-tiny-cifar": "prunectl.models.vit:vit_tiny_cifar",
     },
     "data": {
         "digits": "prunectl.data.sets.digits:digits",
