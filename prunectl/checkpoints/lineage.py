@@ -79,7 +79,8 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
     """
     made = [*(entry.parent for entry in head.history[1:]), digest]
     try:
-        return [_step(head, i, each) for i, each in enumerate(made[: len(head.history)])]
+        begins = int(_begins_pretrained(head))
+        return [_step(head, i, each) for i, each in enumerate(made[: len(head.history)]) if i >= begins]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{where} has a history that does not read ({error}); take an intact copy") from error
 
@@ -102,12 +103,13 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
     blank = head.history[0].command != MODULE and all(earlier.data is None for earlier in head.history[:i])
     source, data_flags = _data(head, options.get("data"), first=blank)
-    start = _fresh(head) if i == 0 else []
-    if i == 0 and (source is None or (source == "synthetic" and not _are_plain(head.model))):
+    first = i == int(_begins_pretrained(head))
+    start = _fresh(head) if first else []
+    if first and (source is None or (source == "synthetic" and not _are_plain(head.model))):
         data_flags = [flag for flag in data_flags if flag[0] != "--image-size"]
         data_flags += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     named = {
-        **({"model": head.model.name} if i == 0 else {}),
+        **({"model": head.model.name} if first else {}),
         **({"data": source} if source else {}),
         **{kind: options[key] for key, kind in _KINDS.items() if options.get(key)},
     }
@@ -148,9 +150,18 @@ def _beginning(head: Header, digest: str | None) -> Step:
     )
 
 
+def _begins_pretrained(head: Header) -> bool:
+    """Whether the first command began with published weights (--pretrained), which have an entry of their own."""
+    first, *later = head.history or (None,)
+    return first is not None and "pretrained" in first.options and bool(later) and later[0].parent is None
+
+
 def _fresh(head: Header) -> list[Flag]:
     """The network that a history begins with."""
-    return [("--model", head.model.name), *(("-M", f"{key}={value}") for key, value in head.model.options.items())]
+    options: list[Flag] = [("-M", f"{key}={value}") for key, value in head.model.options.items()]
+    if _begins_pretrained(head):
+        return [("--model", str(head.history[0].options["pretrained"])), *options, ("--pretrained", None)]
+    return [("--model", head.model.name), *options]
 
 
 def _are_plain(spec: ModelSpec) -> bool:

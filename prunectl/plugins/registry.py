@@ -164,6 +164,8 @@ def resolve(kind: str, spec: str) -> Any:
     """
     if spec in TABLES[kind]:
         return _attribute(kind, TABLES[kind][spec])
+    if spec.startswith(HUBS):
+        raise UnknownName(f"{spec} is a network with its weights: give `pretrained` too")
     if ":" in spec:
         return _attribute(kind, placed(spec))
     if library := _library(kind, spec):

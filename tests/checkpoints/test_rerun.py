@@ -38,11 +38,12 @@ HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", 
 HERE |= {"tensorboard", "tensorboard_dir", "scores_out", "trust"}
 """What tells where things lie, not what is computed."""
 UNTESTED = {
-    "train": {"compile", "outer_layers", "split", "keep"},
-    "prune": {"latency", "outer_layers", "split", "keep"},
+    "train": {"compile", "outer_layers", "split", "keep", "pretrained"},
+    "prune": {"latency", "outer_layers", "split", "keep", "pretrained"},
 }
 """Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of
-images (tests/cli/test_own_images.py), and what is kept is run again in tests/cli/test_cli_keep.py."""
+images (tests/cli/test_own_images.py), what is kept is run again in tests/cli/test_cli_keep.py, and published weights in
+tests/exchange/test_pretrained.py."""
 
 
 @pytest.mark.parametrize("line", LINES)
