@@ -25,7 +25,7 @@ from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import checkpoint_file, mask_path
 from prunectl.checkpoints.network import network, tensors_of
-from prunectl.checkpoints.pixels import FromPixels
+from prunectl.checkpoints.pixels import Deployed
 from prunectl.checkpoints.places import named_in, places_of, recorded
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
@@ -137,7 +137,7 @@ def load(
     with trusting(everything=trust):
         found = read(Path(path), torch.device(device), model=model)
     network = found.model.eval()
-    return FromPixels(network, found.preprocessing.mean, found.preprocessing.std) if pixels else network
+    return Deployed(network, found.preprocessing) if pixels else network
 
 
 def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:
