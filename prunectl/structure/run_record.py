@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
@@ -65,15 +66,14 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def add(self, model: nn.Module, images: Tensor) -> None:
         """Record one run."""
         self.note("images", self.number(images), images.dtype, images.shape)
-        with self:
+        with _Switches(self), self:
             outputs = model(images)
         leaves, structure = tree_flatten(outputs)
         self.note(str(structure), [self.argument(leaf) for leaf in leaves])
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
-        modes = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        self.note(str(func), tree_map(self.argument, (args, keywords)), modes)
+        self.note(str(func), tree_map(self.argument, (args, keywords)))
         made = func(*args, **keywords)
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
@@ -100,3 +100,18 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not self.opaque:
                 self.note("constant", self.number(value), value.dtype, value.shape, value.stride(), digest({"": value}))
         return "tensor", self.numbers.get(id(value))
+
+
+class _Switches(TorchFunctionMode):
+    """Records whether gradients and autocast are on, which changes no operation on the meta device."""
+
+    def __init__(self, record: _Record) -> None:
+        super().__init__()
+        self.record, self.before = record, ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        now = f"{torch.is_grad_enabled()} {torch.is_autocast_enabled('cpu')} {torch.get_autocast_dtype('cpu')}"
+        if now != self.before:
+            self.record.note(now)
+            self.before = now
+        return func(*args, **(kwargs or {}))
