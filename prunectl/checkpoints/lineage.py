@@ -21,7 +21,7 @@ _BEGINNINGS = {
 }
 """What a history can begin with in place of a command, and why it cannot be run again."""
 _RENAMED = {"prune_steps": "steps"}
-_OTHERWISE = {"balanced": "--shuffled"}
+_OTHERWISE = {"balanced": "--shuffled", "refill": "--no-refill"}
 """How False is said of options that are True by default."""
 _HERE = {
     *("output", "output_path", "force", "config", "resume", "max_minutes"),
@@ -33,6 +33,9 @@ _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "op
 _KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
 """Keys of a history whose value names a plug-in of a kind."""
 _FIRST = ("criterion", "sparsity", "epochs")
+_EARLIER = {"normalize": "none", "max_pruned": 1}
+"""How nodes were ranked where a history does not say it."""
+_BUDGETS = ("params", "flops", "size", "latency")
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,8 @@ def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tup
 
 def _flags(command: str, options: dict[str, Any]) -> list[Flag]:
     """The options of a command, but seed, device and data."""
+    if "min_nodes" in options and "normalize" not in options:
+        options = options | _EARLIER | ({"refill": False} if any(kind in options for kind in _BUDGETS) else {})
     ordered = {**{key: options[key] for key in _FIRST if key in options}, **options}
     without = _NO_OPTION if options.get("reg") else {*_NO_OPTION, "reg_weight"}
     flags = [flag for key, value in ordered.items() if key not in without for flag in _plain(key, value)]

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
+from prunectl.plugins.registry import unknown
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.normalization import NORMALIZATIONS
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
@@ -18,7 +20,7 @@ class PruneOptions:
 
     `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
     `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
-    shell patterns of module or parameter names.
+    shell patterns of module or parameter names. The others are those of `NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -35,11 +37,17 @@ class PruneOptions:
     min_nodes: int = 1
     multiple_of: int = 1
     outer_layers: bool = False
+    normalize: str | None = None
+    max_pruned: float | None = None
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
             check_sparsity(self.sparsity)
+        if self.normalize not in (None, *NORMALIZATIONS):
+            raise unknown("normalization", str(self.normalize), NORMALIZATIONS)
+        if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
+            raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned}")
         check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
 
     @property
@@ -47,21 +55,27 @@ class PruneOptions:
         """The criterion, for the unit that was chosen."""
         return for_nodes(criterion_named(self.criterion), self.unit, self.criterion)
 
-    @property
-    def rules(self) -> NodeRules:
-        """The rules for nodes."""
-        return NodeRules(self.min_nodes, self.multiple_of, self.outer_layers)
+    def rules(self, method: Criterion) -> NodeRules:
+        """The rules for nodes, with the criterion's normalisation; for weights, only what `unit_of` refuses."""
+        own = None if method.unit == "weights" else method.normalize
+        normalize = own if self.normalize in (None, own or "none") else self.normalize
+        most = None if method.unit == "weights" and self.max_pruned == 1 else self.max_pruned
+        return NodeRules(self.min_nodes, self.multiple_of, self.outer_layers, normalize, most)
 
     def selection(self, method: Criterion) -> SelectionRules:
         """How a unit is selected."""
-        scope = self.scope or method.scope
-        return SelectionRules(scope, self.rules, None, self.threshold, method.regrow_value, self.keep)
+        scope, rules = self.scope or method.scope, self.rules(method)
+        return SelectionRules(scope, rules, self.sparsity, None, self.threshold, method.regrow_value, self.keep)
 
     def flat(self) -> dict[str, Any]:
         """Every field as a JSON value; `keep` only where layers are named."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         kept = {"keep": list(self.keep)} if self.keep else {}
         return {**{key: value for key, value in values.items() if key != "keep"}, "options": dict(self.options), **kept}
+
+    def resolved(self, rules: NodeRules) -> Self:
+        """With the normalisation and the ceiling that nodes were ranked with."""
+        return replace(self, normalize=rules.normalize, max_pruned=rules.max_pruned)
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,7 @@ class StandalonePruning(PruneOptions):
     """
 
     budget: Budget | None = None
+    refill: bool = True
     batch_size: int = 128
     balanced: bool = True
     amp: bool = False
@@ -87,13 +102,15 @@ class StandalonePruning(PruneOptions):
 
     def selection(self, method: Criterion) -> SelectionRules:
         """How a unit is selected, with the budget."""
-        return replace(super().selection(method), budget=self.budget)
+        how = super().selection(method)
+        return replace(how, budget=self.budget, rules=replace(how.rules, refill=self.refill))
 
     def history(self, method: Criterion) -> dict[str, Any]:
         """What a history records: the fields that have a value, a budget under its kind, rules only where nodes go."""
         values = self.flat()
         budget = {} if self.budget is None else {self.budget.kind: self.budget.text}
         without = {"budget", *(each.name for each in fields(NodeRules) if method.unit == "weights")}
+        without |= {"refill"} if self.budget is None else set()
         given = {key: value for key, value in values.items() if key not in without and value not in (None, ())}
         controls = {"controls": list(self.controls)} if self.controls else {}
         return {**given, **budget, **controls}

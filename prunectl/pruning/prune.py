@@ -118,6 +118,7 @@ def pruned(
         checkpoint = retraceable(checkpoint)
     model = copy.deepcopy(checkpoint.model)
     unit = unit_of(method, checkpoint, model, rules)
+    options = options.resolved(unit.rules)
     unit.check(options.sparsity)
 
     with forked(checkpoint.device):

@@ -42,4 +42,7 @@ class GradualPruning(PruneOptions):
     def from_flat(values: Mapping[str, Any]) -> "GradualPruning":
         """Read what `flat` returned."""
         rest = {key: value for key, value in values.items() if key not in ("prune_steps", "keep")}
-        return GradualPruning(steps=values["prune_steps"], keep=tuple(values.get("keep", ())), **rest)
+        earlier = {"normalize": "none", "max_pruned": 1.0}  # what rankings were before they had these options
+        return GradualPruning(
+            **{**earlier, **rest, "steps": values["prune_steps"], "keep": tuple(values.get("keep", ()))}
+        )
