@@ -10,6 +10,7 @@ from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.ceiling import ceiling_for
 from prunectl.pruning.normalization import NORMALIZATIONS
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
@@ -57,15 +58,21 @@ class PruneOptions:
 
     def rules(self, method: Criterion) -> NodeRules:
         """The rules for nodes, with the criterion's normalisation; for weights, only what `unit_of` refuses."""
-        own = None if method.unit == "weights" else method.normalize
-        normalize = own if self.normalize in (None, own or "none") else self.normalize
-        most = None if method.unit == "weights" and self.max_pruned == 1 else self.max_pruned
+        most, normalize = self.max_pruned, self.normalize
+        if method.unit == "weights":
+            normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
+        else:
+            normalize = normalize or method.normalize
+            if most is None and (normalize == "none" or self.threshold is not None):
+                most = 1.0
+            elif most is None and self.sparsity is not None:
+                most = ceiling_for(self.sparsity)
         return NodeRules(self.min_nodes, self.multiple_of, self.outer_layers, normalize, most)
 
     def selection(self, method: Criterion) -> SelectionRules:
         """How a unit is selected."""
         scope, rules = self.scope or method.scope, self.rules(method)
-        return SelectionRules(scope, rules, self.sparsity, None, self.threshold, method.regrow_value, self.keep)
+        return SelectionRules(scope, rules, None, self.threshold, method.regrow_value, self.keep)
 
     def flat(self) -> dict[str, Any]:
         """Every field as a JSON value; `keep` only where layers are named."""

@@ -28,11 +28,10 @@ EVERY_NODE = NodeRules()
 
 @dataclass(frozen=True)
 class SelectionRules:
-    """How a unit is pruned. A budget or a threshold replaces the `sparsity`; scores up to the threshold go."""
+    """How a unit is pruned. A budget or a threshold replaces the sparsity; scores up to the threshold go."""
 
     scope: str
     rules: NodeRules = EVERY_NODE
-    sparsity: float | None = None
     budget: Budget | None = None
     threshold: float | None = None
     regrow_value: str | None = None

@@ -67,7 +67,6 @@ class PruningRounds:
         self.epochs = during.epochs(self._count())
         self._check_epochs()
         self.events = list(events)
-        self.rules = self.how.rules if unit is None else unit.rules
         self.now = self.events[-1] if unit is None else self._begun(whole, unit)
         if self.method.init_criterion is not None and (
             self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)
@@ -162,7 +161,7 @@ class PruningRounds:
     def chosen(self) -> dict[str, Any]:
         """The options of the pruning, for the history."""
         options = {**self.keywords, **self.callback_options}
-        during = self.during.resolved(self.rules)
+        during = self.during.resolved(self.how.rules)
         return {**during.flat(), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class WithNodes(Unit):
         self.sizes = _sizes(checkpoint, self.structure)
         """How many nodes every group had in the original network, int64 (groups,)."""
         if self.rules.max_pruned is None:
-            self.rules = replace(self.rules, max_pruned=self._ceiling(how))
+            share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
+            self.rules = replace(self.rules, max_pruned=ceiling_for(sparsity_for(share)))
 
     def apply_(self, masks: Masks) -> None:
         """Replace the masks, and find the nodes that they remove."""
@@ -84,13 +85,6 @@ class WithNodes(Unit):
             sizes=self.sizes,
             model=self.model,
         )
-
-    def _ceiling(self, how: SelectionRules) -> float:
-        """The share of a group that may go at most, where none was asked."""
-        if self.rules.normalize in (None, "none") or how.threshold is not None:
-            return 1.0
-        share = None if self.spending is None else self.spending.limit / self.spending.whole
-        return ceiling_for(sparsity_for(share) if share is not None else how.sparsity or 0.0)
 
     @property
     def unreached(self) -> Tensor:
