@@ -12,6 +12,7 @@ from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint, load
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
@@ -30,7 +31,6 @@ from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
 from prunectl.training import train as training
 from prunectl.training.hold import Held, carry_, hold
-from prunectl.training.recipe import Recipe
 
 __all__ = [
     "Data",

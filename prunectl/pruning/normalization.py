@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from prunectl.checkpoints.options.pruning import NORMALIZATIONS
 from prunectl.plugins.registry import unknown
 from prunectl.structure.nodes import Structure
 
@@ -73,4 +74,3 @@ def _deviation(values: Tensor, groups: Tensor, count: int) -> Tensor:
 
 
 _STATISTICS: dict[str, Statistic] = {"mean": _mean, "max": _largest, "l2": _norm, "gaussian": _deviation}
-NORMALIZATIONS = ("none", *_STATISTICS, "flops")

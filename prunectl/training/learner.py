@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.callback import Callback
 from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
@@ -20,7 +21,7 @@ from prunectl.torchtools.copies import in_type_of
 from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
-from prunectl.training.recipe import Recipe, optimizer, penalty, scheduler
+from prunectl.training.recipe import optimizer, penalty, scheduler
 from prunectl.training.rewind import RewindPoint
 from prunectl.training.slots import from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.training.adversarial import Forward, adversarial, divergence
-from prunectl.training.recipe import Recipe
 
 
 def objective(

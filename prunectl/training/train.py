@@ -1,8 +1,8 @@
 """train: fit a network to labelled images while its pruned weights stay zero."""
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.images import ImageData
-from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 
 

@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe, TrainRun
+from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.callback import Callback
 from prunectl.data.images import ImageData, mixed
 from prunectl.measuring.accuracy import Accuracy, accuracy
@@ -18,7 +20,6 @@ from prunectl.training.adversarial import passes
 from prunectl.training.learner import Learner
 from prunectl.training.progress import Progress
 from prunectl.training.pruning_rounds import PruningRounds
-from prunectl.training.recipe import Recipe
 from prunectl.training.state import State, under, within
 
 _LOGS = 100
@@ -110,16 +111,12 @@ class Trainer:
         """The trained network: the averaged one if the recipe has an average."""
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
         now.masks.apply_(model)
-        recipe = asdict(self.recipe)
-        del recipe["prune"]
         chosen = {
-            **recipe,
+            **recorded(replace(self.recipe, prune=None)),
             **({} if self.rounds is None else self.rounds.chosen),
             "augment": list(self.augment),
             "data": self.data.described if len(self.data.train) else None,
-            "device": self.device.type,
-            "steps": self.step,
-            "total_steps": self.total_steps,
+            **recorded(TrainRun(self.device.type, self.step, self.total_steps)),
         }
         model.train(self.start.model.training)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)

@@ -4,7 +4,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from prunectl.training.pruning_config import GradualPruning
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 
