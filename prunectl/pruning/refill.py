@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from prunectl.pruning.ranking import Ranking
 from prunectl.structure.nodes import FROZEN, Structure
 
 
-def refilled(ranking: Ranking, removed: Tensor, kinds: Tensor, fits: Callable[[Tensor], bool]) -> Tensor:
-    """The `removed` nodes (bool, (nodes,)) without those that go back: best first, each where `fits` still holds.
+def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callable[[Tensor], bool]) -> Tensor:
+    """The nodes in `order` (ids, the first that went first) without those that go back: bool (nodes,).
 
-    `kinds` (nodes,) is equal for nodes of equal costs: where one does not fit, its like is not tried, as costs only
-    rise. Of groups in multiples, a multiple goes back at a time.
+    The last that went goes back first, each where `fits` still holds. Where a node does not fit, others of equal costs
+    are not tried, as costs only rise. Of every group, `multiple_of` nodes go back at a time.
     """
+    removed = torch.zeros(structure.nodes, dtype=torch.bool).index_fill_(0, order, True)
     full: set[tuple[int, ...]] = set()
-    for nodes in _portions(ranking, removed):
+    kinds = node_kinds(structure)
+    for nodes in _portions(order.flip(0), structure.groups, multiple_of):
         kind = tuple(sorted(kinds[nodes].tolist()))
         if kind not in full:
             fewer = removed.index_fill(0, nodes, False)
@@ -37,13 +38,11 @@ def node_kinds(structure: Structure) -> Tensor:
     return kinds
 
 
-def _portions(ranking: Ranking, removed: Tensor) -> Iterator[Tensor]:
-    """The ids of removed nodes that go back together, the best first."""
-    best = ranking.order.flip(0)
-    best = best[removed[best]]
+def _portions(best: Tensor, groups: Tensor, size: int) -> Iterator[Tensor]:
+    """The ids that go back together: up to `size` of a group, in the order of the first of them."""
     portions: dict[tuple[int, int], list[int]] = {}
     seen: dict[int, int] = {}
-    for node, group in zip(best.tolist(), ranking.groups[best].tolist(), strict=True):
+    for node, group in zip(best.tolist(), groups[best].tolist(), strict=True):
         place = seen[group] = seen.get(group, -1) + 1
-        portions.setdefault((group, place // ranking.multiple_of), []).append(node)
+        portions.setdefault((group, place // size), []).append(node)
     return (torch.tensor(nodes) for nodes in portions.values())

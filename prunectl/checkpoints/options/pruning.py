@@ -14,8 +14,8 @@ BUDGETS = ("params", "flops", "size", "latency")
 
 
 def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """The value in histories that have rules for nodes, but not this one."""
-    return lambda options: value if "min_nodes" in options else None
+    """The value in histories that have rules for nodes, but no normalisation of scores."""
+    return lambda options: value if "min_nodes" in options and "normalize" not in options else None
 
 
 @dataclass(frozen=True)

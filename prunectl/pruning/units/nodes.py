@@ -16,7 +16,7 @@ from prunectl.pruning.ceiling import ceiling_for, original_sizes, sparsity_for, 
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.normalization import normalized
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
-from prunectl.pruning.refill import node_kinds, refilled
+from prunectl.pruning.refill import refilled
 from prunectl.pruning.rules import NodeRules, SelectionRules
 from prunectl.pruning.search import fewest
 from prunectl.pruning.select import SCOPES, pattern_of
@@ -39,7 +39,9 @@ class WithNodes(Unit):
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
-        self.gone = dead_nodes(self.structure, self.masks, model)
+        self.gone = self.begun = dead_nodes(self.structure, self.masks, model)
+        self.went = torch.zeros(0, dtype=torch.int64)
+        """The nodes that were removed since, in their order."""
         self.staying = nodes_on(self.structure, self.protected)
         """The nodes on the axes of the layers that stay, bool (nodes,)."""
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
@@ -54,7 +56,13 @@ class WithNodes(Unit):
             self.rules = replace(self.rules, max_pruned=ceiling_for(sparsity_for(share)))
 
     def apply_(self, masks: Masks) -> None:
-        """Replace the masks, and find the nodes that they remove."""
+        """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
+        for name, mask in self.masks.items():
+            returns = ~mask & masks.of(name, mask)
+            if returns.any():
+                parameter, before = self.model.get_parameter(name), self.checkpoint.model.get_parameter(name)
+                with torch.no_grad():
+                    parameter.copy_(torch.where(returns, before, parameter))
         super().apply_(masks)
         self.gone = dead_nodes(self.structure, masks, self.model)
 
@@ -62,26 +70,24 @@ class WithNodes(Unit):
         """The structure."""
         return (self.structure,)
 
-    def comparable(self, scores: Scores) -> Tensor:
-        """The scores of the nodes, normalised, on the cpu."""
+    def comparable(self, scores: Scores) -> Scores:
+        """The scores with those of nodes normalised, on the cpu."""
         left = ~self.gone if scores.unscored is None else ~(self.gone | scores.unscored)
-        return normalized(self.rules.normalize or "none", _of_nodes(scores), left, self.structure)
+        found = normalized(self.rules.normalize or "none", _of_nodes(scores), left, self.structure)
+        return replace(scores, nodes=found)
 
     def ranking(self, scores: Scores) -> Ranking:
         """The nodes in the order in which they are removed."""
-        return self._ranking(self.comparable(scores), scores.unscored)
-
-    def _ranking(self, scores: Tensor, unscored: Tensor | None = None) -> Ranking:
         return rank(
             self.structure,
-            scores,
+            _of_nodes(self.comparable(scores)),
             ~self.gone,
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
             multiple_of=self.rules.multiple_of,
             max_pruned=self.rules.max_pruned or 1.0,
             staying=self.staying,
-            unscored=unscored,
+            unscored=scores.unscored,
             sizes=self.sizes,
             model=self.model,
         )
@@ -98,6 +104,7 @@ class WithNodes(Unit):
             "node_sparsity": 1 - (int((~self.unreached).sum()) + self.alone) / self.nodes,
             **super().result(),
             **asdict(costs_without(self.structure, self.model, self.gone)),
+            **({"max_pruned": self.rules.max_pruned} if (self.rules.max_pruned or 1) < 1 else {}),
             **({"thin_groups": thin} if thin else {}),
         }
 
@@ -152,19 +159,23 @@ class Nodes(WithNodes):
             most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
             asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
             raise OptionError(f"node sparsity {asked:.4g} was asked, {most:.4g} is the most {self._limits}")
-        removed = self._with_room_filled(ranking, ranking.removed(count))
-        return merged(self.masks, node_masks(self.structure, removed, self.model))
+        removed = ranking.removed(count)
+        self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
+        if not self._has_room(removed):
+            return merged(self.masks, node_masks(self.structure, removed, self.model))
+        removed = refilled(self.went, self.structure, self.rules.multiple_of, self._fits)
+        self.went = self.went[removed[self.went]]
+        return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
 
-    def _with_room_filled(self, ranking: Ranking, removed: Tensor) -> Tensor:
-        """The `removed` nodes without those that a counted budget has room for, once they meet it."""
-        spending, gone = self.spending, self.gone
-        if spending is None or spending.budget.kind == "latency" or not self.rules.refill:
-            return removed
+    def _has_room(self, removed: Tensor) -> bool:
+        """Whether the network without these nodes, too, is within a counted budget, which may allow more."""
+        counted = self.spending is not None and self.spending.budget.kind != "latency"
+        return counted and self.rules.refill and self._fits(removed | self.gone)
 
-        def fits(nodes: Tensor) -> bool:
-            return spending.without(gone | nodes) <= spending.limit
-
-        return refilled(ranking, removed, node_kinds(self.structure), fits) if fits(removed) else removed
+    def _fits(self, removed: Tensor) -> bool:
+        """Whether the checkpoint's network without these nodes is within the budget."""
+        assert self.spending is not None
+        return self.spending.without(self.begun | removed) <= self.spending.limit
 
     def within_budget(self) -> bool:
         """Whether there is a budget, and the network is within it."""
@@ -175,7 +186,7 @@ class Nodes(WithNodes):
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
-            low = int((self.comparable(scores)[ranking.order] <= self.threshold).sum())
+            low = int((_of_nodes(self.comparable(scores))[ranking.order] <= self.threshold).sum())
             return (self.total - self.kept + int(ranking.removed(low).sum())) / self.total
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
 
