@@ -76,6 +76,9 @@ def prune(
     min_nodes: int = 1,
     multiple_of: int = 1,
     outer_layers: bool = False,
+    normalize: str | None = None,
+    max_pruned: float | None = None,
+    refill: bool = True,
     keep: Sequence[str] = (),
     batch_size: int = 128,
     balanced: bool = True,
@@ -87,8 +90,10 @@ def prune(
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
-    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes. The result's
-    `model` has pruned weights at zero, its `masks` say which.
+    `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
+    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
+    nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
+    nothing goes. The result's `model` has pruned weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -116,7 +121,7 @@ def prune(
         scope=scope,
         unit=unit,
         options={key: str(value) for key, value in (options or {}).items()},
-        rules=NodeRules(min_nodes, multiple_of, outer_layers),
+        rules=NodeRules(min_nodes, multiple_of, outer_layers, normalize, max_pruned, refill),
         keep=keep,
         batch_size=batch_size,
         balanced=balanced,
