@@ -1,7 +1,7 @@
 """The commands that led to a checkpoint, as they can be given again; told from its header, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from prunectl.checkpoints.options.table import (
     MODULE,
     data_flags,
     flags,
+    known,
     parameters,
     plugins_in,
     plugins_of,
@@ -65,7 +66,7 @@ def lineage(path: Path) -> list[Step]:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
     head, _ = read_header(path)
-    return steps_of(head, sha256(path), str(path))
+    return [_with_files(step, path) for step in steps_of(head, sha256(path), str(path))]
 
 
 def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
@@ -78,7 +79,8 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
     steps, blank = list[Step](), not head.history or head.history[0].command != MODULE
     try:
         for i, entry in enumerate(head.history):
-            steps.append(_step(head, i, made[i], blank=blank))
+            if i or not _begins_pretrained(head):
+                steps.append(_step(head, i, made[i], blank=blank))
             blank = blank and entry.data is None
         return steps
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -119,10 +121,30 @@ def _refuse_other_parameters(command: str, given: set[str]) -> None:
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:
     """Where the checkpoint of every step lies in the folder of `path`, found by its hash; None where it does not."""
+    by_hash = _beside(path)
+    return [by_hash.get(str(step.sha256)) for step in steps]
+
+
+def _beside(path: Path) -> dict[str, Path]:
+    """The checkpoints in the folder of `path` by their hash."""
     folder = path.parent.iterdir()
     files = sorted(f for f in folder if f.name.endswith(SUFFIXES) and ".mask." not in f.name and f.is_file())
-    by_hash = {sha256(file): file for file in files} | {sha256(path): path}
-    return [by_hash.get(str(step.sha256)) for step in steps]
+    return {sha256(file): file for file in files} | {sha256(path): path}
+
+
+def _with_files(step: Step, path: Path) -> Step:
+    """A step whose flags name checkpoints by their place in the folder of `path`, where a history has their hashes."""
+    names = {f"--{entry.name.replace('_', '-')}" for entry in known(step.command).values() if entry.option.file}
+    sought = [value for name, value in step.flags if name in names and value is not None]
+    if not sought:
+        return step
+    found = _beside(path)
+    lacking = next((value for value in sought if value not in found), None)
+    if lacking is not None:
+        why = f"it needs the checkpoint whose sha256 begins with {lacking[:12]}, which is not in {path.parent}"
+        return replace(step, not_again=step.not_again or why)
+    flags = ((name, str(found[str(value)]) if name in names else value) for name, value in step.flags)
+    return replace(step, flags=tuple(flags))
 
 
 def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
@@ -134,8 +156,9 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
     source, of_data = _data(head, entry.data, first=blank)
-    start = _fresh(head) if i == 0 else []
-    if i == 0 and (source is None or (source == "synthetic" and not _are_plain(head.model))):
+    first = i == int(_begins_pretrained(head))
+    start = _fresh(head) if first else []
+    if first and (source is None or (source == "synthetic" and not _are_plain(head.model))):
         of_data = [flag for flag in of_data if flag[0] != "--image-size"]
         of_data += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     try:
@@ -144,7 +167,7 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
         made_by = f", made by prunectl {entry.versions['prunectl']}" if "prunectl" in entry.versions else ""
         raise ValueError(f"step {i + 1}{made_by}: {error}") from error
     named = {
-        **({"model": head.model.name} if i == 0 else {}),
+        **({"model": head.model.name} if first else {}),
         **({"data": source} if source else {}),
         **plugins_of(command, options),
     }
@@ -181,9 +204,18 @@ def _beginning(head: Header, digest: str | None) -> Step:
     )
 
 
+def _begins_pretrained(head: Header) -> bool:
+    """Whether the first command began with published weights (--pretrained), which have an entry of their own."""
+    first, *later = head.history or (None,)
+    return first is not None and "pretrained" in first.options and bool(later) and later[0].parent is None
+
+
 def _fresh(head: Header) -> list[Flag]:
     """The network that a history begins with."""
-    return [("--model", head.model.name), *(("-M", f"{key}={value}") for key, value in head.model.options.items())]
+    options: list[Flag] = [("-M", f"{key}={value}") for key, value in head.model.options.items()]
+    if _begins_pretrained(head):
+        return [("--model", str(head.history[0].options["pretrained"])), *options, ("--pretrained", None)]
+    return [("--model", head.model.name), *options]
 
 
 def _are_plain(spec: ModelSpec) -> bool:

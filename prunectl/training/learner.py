@@ -16,8 +16,9 @@ from prunectl.scores import Scores
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
-from prunectl.torchtools.contexts import differentiated
+from prunectl.torchtools.contexts import autocast, differentiated
 from prunectl.torchtools.copies import in_type_of
+from prunectl.training.batch import Batch
 from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
@@ -31,12 +32,20 @@ from prunectl.training.state import separated, under, within
 class Learner:
     """A checkpoint's network, which is trained in place, with its optimiser, scheduler, average and callback.
 
-    `scheduled` is the number of steps of the learning rate's schedule. A callback's own parameters are trained without
-    decay, in a second parameter group; `groups` is the number of groups before a resume.
+    `scheduled` is the number of steps of the learning rate's schedule, of which the first `warmup` raise it. A
+    callback's own parameters are trained without decay, in a second parameter group; `groups` is the number of groups
+    before a resume.
     """
 
     def __init__(
-        self, recipe: Recipe, checkpoint: Checkpoint, callback: Callback, *, scheduled: int, groups: int = 1
+        self,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        callback: Callback,
+        *,
+        scheduled: int,
+        warmup: int = 0,
+        groups: int = 1,
     ) -> None:
         self.recipe = recipe
         self.device = checkpoint.device
@@ -46,16 +55,16 @@ class Learner:
         own = list(callback.parameters())
         if own or groups > 1:
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
-        self.scheduler = scheduler(recipe, self.optimizer, scheduled)
+        self.scheduler = scheduler(recipe, self.optimizer, scheduled, warmup=warmup)
         self.ema = None if recipe.ema is None else EMA(recipe.ema, self.model, callback)
         self.penalty = penalty(recipe)
         self.rewind_point: RewindPoint | None = None
 
-    def fit_(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def fit_(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of the optimiser on a batch; returns loss () and logits (B, classes)."""
         recipe = self.recipe
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
-            loss, logits = objective(recipe, self._classify, self.model, pixels, labels)
+        with autocast(self.model, enabled=recipe.amp):
+            loss, logits = objective(recipe, self._classify, self.model, batch)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
         more = self.callback.penalty(self.model)
         total = total if more is None else total + more

@@ -26,14 +26,27 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     return made
 
 
-def scheduler(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of every step: constant, cosine to zero, or one cycle up and down (Smith & Topin 2019)."""
-    if recipe.sched == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
+def scheduler(
+    recipe: Recipe, opt: torch.optim.Optimizer, steps: int, *, warmup: int = 0
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate of every step: constant, cosine to zero, or one cycle up and down (Smith & Topin 2019).
+
+    It rises linearly in the first `warmup` steps (Goyal et al. 2017, arXiv:1706.02677, section 2.2).
+    """
     if recipe.sched == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(
             opt, max_lr=recipe.lr, total_steps=max(steps, 1), cycle_momentum=False
         )
+    if not warmup:
+        return _after_warmup(recipe, opt, steps)
+    rising = torch.optim.lr_scheduler.LinearLR(opt, start_factor=1 / (warmup + 1), total_iters=warmup)
+    later = _after_warmup(recipe, opt, steps - warmup)
+    return torch.optim.lr_scheduler.SequentialLR(opt, [rising, later], milestones=[warmup])
+
+
+def _after_warmup(recipe: Recipe, opt: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.sched == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=max(steps, 1))
     return torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)
 
 

@@ -18,14 +18,12 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.filterwarnings("default")  # a hang is raised anywhere, which leaves files open
 def test_damaged_files_of_every_kind_end_in_one_line(intact: Path, tmp_path: Path) -> None:
     found = campaign(intact, tmp_path, 45, seed=0, pages=0)
     assert found.clean, str(found)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default")
 def test_a_hundred_thousand_damaged_files(intact: Path, tmp_path: Path) -> None:
     found = campaign(intact, tmp_path, 100_000, seed=1)
     assert found.clean, str(found)

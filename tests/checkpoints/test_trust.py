@@ -37,7 +37,7 @@ def test_a_network_of_foreign_code_needs_consent(folder: Path, monkeypatch: pyte
     Path("ran").unlink()
     for name in [name for name in sys.modules if name.startswith("prunectl_file_")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(UntrustedCode, match=r"names model 'evil.py:net', whose code would run; .*TRUST=1"):
+    with pytest.raises(UntrustedCode, match=r"names model 'evil.py:net', whose code would run, .*TRUST=1"):
         checkpoint.load("x.safetensors")
     assert not Path("ran").exists()
     monkeypatch.setenv("PRUNECTL_TRUST", "1")

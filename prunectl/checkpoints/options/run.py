@@ -13,6 +13,7 @@ class Run:
     output: str
     data_options: DataOptions = field(default_factory=DataOptions)
     data_dir: str | None = None
+    teacher: str | None = None
     device: str = "auto"
     tensorboard: bool = False
     tensorboard_dir: str | None = None

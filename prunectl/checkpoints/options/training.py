@@ -10,7 +10,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
 SCHEDULES = ("constant", "cosine", "onecycle")
-AUGMENTATIONS = ("flip", "crop")
+AUGMENTATIONS = ("flip", "crop", "cutout")
 ADVERSARIAL_LOSSES = ("pgd", "trades")
 
 
@@ -24,8 +24,10 @@ class Recipe:
 
     `wd` is the optimiser's weight decay, `clip` the largest gradient norm, `noise` the standard deviation of Gaussian
     noise on gradients, `ema` the decay of the averaged weights, which become the result. The regulariser `reg` is added
-    to the loss with the factor `reg_weight`. `augment` None uses the dataset's own augmentation. `prune` prunes between
-    epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`.
+    to the loss with the factor `reg_weight`. `augment` None uses the dataset's augmentation; `mixup` is the alpha of
+    Zhang et al. 2018. The learning rate rises linearly for `warmup` epochs before its schedule. `prune` prunes between
+    epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`. Where a teacher is
+    given, `teacher_weight` is its share of the loss, `temperature` softens its predictions and the network's.
     """
 
     epochs: int = 10
@@ -35,6 +37,7 @@ class Recipe:
     wd: float = 5e-5
     momentum: float = 0.9
     sched: str = "constant"
+    warmup: float = option(0.0, sparse=True)
     clip: float | None = None
     noise: float = 0.0
     reg: str | None = option(None, kind="regularizer")
@@ -45,6 +48,9 @@ class Recipe:
     amp: bool = option(False, negative="--no-amp", implied=_amp_by_default)
     compile: bool = False
     augment: tuple[str, ...] | None = option(None, joined=True)
+    mixup: float = option(0.0, sparse=True)
+    teacher_weight: float = option(0.5, sparse=True)
+    temperature: float = option(4.0, sparse=True)
     seed: int = option(0, shown=False)
     adv_eps: float | None = None
     adv_steps: int = 7
@@ -67,6 +73,10 @@ class Recipe:
             "adv_eps": (0, 1),
             "adv_steps": (1, 1e4),
             "adv_beta": (0, 1e3),
+            "warmup": (0, self.epochs),
+            "mixup": (0, 1e3),
+            "teacher_weight": (0, 1),
+            "temperature": (1e-3, 1e3),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -80,6 +90,10 @@ class Recipe:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
             raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` say how to make adversarials; give `adv_eps` too")
+        if self.warmup and self.sched == "onecycle":
+            raise OptionError("`sched` onecycle has a warm-up of its own; leave out `warmup`, or take cosine")
+        if self.mixup and self.adv_eps:
+            raise OptionError("`mixup` and `adv_eps` cannot be combined; leave out one of them")
         if self.adv_loss not in ADVERSARIAL_LOSSES:
             raise unknown("adversarial loss", self.adv_loss, ADVERSARIAL_LOSSES)
         for name in self.augment or ():
@@ -89,8 +103,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """What a history says of a training beside its recipe: it ended after `steps` of `total_steps`."""
+    """What a history says of a training beside its recipe: it ended after `steps` of `total_steps`.
+
+    `teacher` is the sha256 of the checkpoint that it learned from.
+    """
 
     device: str = option(shown=False)
     steps: int = option(shown=False)
     total_steps: int = option(shown=False)
+    teacher: str | None = option(None, sparse=True, file=True)

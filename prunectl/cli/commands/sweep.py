@@ -34,6 +34,7 @@ def command(
     engine: Annotated[str, typer.Option(help="local: processes here; ray: tasks of a Ray cluster.")] = "local",
     gpus: Annotated[float, typer.Option(help="With ray: gpus, or the share of one, that a stage takes.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a grid of pipelines, each stage that several share once.
@@ -41,7 +42,8 @@ def command(
     The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
     The report over all results is DIR/report.csv and DIR/report.json.
     """
-    from prunectl.cli import in_process
+    from prunectl.cli import consent, in_process
+    from prunectl.plugins.trust import trusting
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:
@@ -53,21 +55,24 @@ def command(
     text = _text(plan)
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
+    named = [name for stage in stages for name in consent.code_in(in_process.read(stage.arguments))]
+    stage_run = consent.ConsentingRun(tuple(named), trust)
     told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
-        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        todo = run.jobs_of(stages, out.resolve(), stage_run)
         output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     state.prepare(out, text)
     with state.locked(out):
-        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        todo = run.jobs_of(stages, out.resolve(), stage_run)
         output.say(f"{told}, {len(stages) - len(todo)} done before")
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
-        made = _reported(run.write_report(results, stages, out), out)
+        with trusting(named):
+            made = _reported(run.write_report(results, stages, out), out)
     failed = [outcome for outcome in ended if outcome.error is not None]
     record = {
         "report": None if made is None else str(made),

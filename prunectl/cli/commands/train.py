@@ -25,6 +25,7 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
+    pretrained: options.Pretrained = False,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
@@ -42,6 +43,7 @@ def command(
     wd: Annotated[float, typer.Option(help="Weight decay.")] = 5e-5,
     momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov) and rmsprop.")] = 0.9,
     sched: Annotated[str, typer.Option(help="Learning-rate schedule: constant, cosine or onecycle.")] = "constant",
+    warmup: Annotated[float, typer.Option(help="Epochs in which the learning rate first rises.", min=0)] = 0.0,
     clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
     noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
     reg: Annotated[
@@ -91,6 +93,8 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    normalize: options.Normalize = None,
+    max_pruned: options.MaxPruned = None,
     keep: options.Keep = None,
     plugin_options: Annotated[
         list[str] | None,
@@ -103,8 +107,17 @@ def command(
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
     ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
     augment: Annotated[
-        str | None, typer.Option(help="none, flip, crop or flip,crop  [default: the dataset's]", show_default=False)
+        str | None,
+        typer.Option(help="none, or of flip, crop, cutout: flip,crop  [default: the dataset's]", show_default=False),
     ] = None,
+    mixup: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Mix pairs of images, shares from Beta(ALPHA, ALPHA).")
+    ] = 0.0,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from the logits of this checkpoint too, such as the dense network.")
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(help="The teacher's share of the loss.", min=0, max=1)] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Softens the teacher's predictions and the network's.")] = 4.0,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
     ] = None,
@@ -130,6 +143,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
@@ -160,16 +174,18 @@ def command(
         if name is not None:
             check(kind, name)
     check_input(input_shape, classes, model, data)
-    if input_shape is not None and data is None and (epochs or criterion is not None):
+    blank = data is None and (input_shape is not None or (pretrained and model is not None))
+    if blank and (epochs or criterion is not None):
         raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    source = begins_at(checkpoint, model, model_options, data or input_shape)
+    source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         train_run.refuse_over_paused(path)
     train_run.check_target(path, force=force)
     _refuse_without_criterion(ctx, criterion)
 
+    from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.options.training import Recipe
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
@@ -190,6 +206,7 @@ def command(
         None if model else source,
         model=model,
         model_options=texts.pairs(model_options, "-M"),
+        pretrained=pretrained,
         data=data,
         shape=texts.image_shape(input_shape),
         classes=classes,
@@ -198,12 +215,13 @@ def command(
         device=where,
         seed=seed,
     )
-    trainer = Trainer(begun, images, recipe)
+    trainer = Trainer(begun, images, recipe, teacher=None if teacher is None else read(teacher, where))
     run = Run(
         data=data or begun.data,
         output=str(path),
         data_options=data_options,
         data_dir=_absolute(data_dir),
+        teacher=_absolute(teacher),
         device=device,
         tensorboard=tensorboard,
         tensorboard_dir=_absolute(tensorboard_dir),
