@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints import files
 from tests.helpers.running import run_cli
 
 SECONDS, WAIT = 10, 100
@@ -41,6 +42,7 @@ MADE = (
     f"train {NETWORK} --epochs 2 -b 32 --max-minutes 0 -c gate-decorators -s 0.3 --prune-delay 0 --prune-every 1"
     " --steps 1 -o d.safetensors",
 )
+ATTACK = "attack a.safetensors --attack fgsm,pgd -O steps=2 -n 6 -b 2 --eps 0.1"
 PLAN = """
 [grid]
 seed = [0, 1]
@@ -127,8 +129,28 @@ def base(folder: Path) -> None:
     for line in MADE:
         ran = run_cli(folder, *line.split())
         assert ran.code == 0, ran.err
+    _stop_attack(folder)
     (folder / "plan.toml").write_text(PLAN)
     (folder / "config.toml").write_text(CONFIG)
+
+
+def _stop_attack(folder: Path) -> None:
+    """Leave an attack that was stopped after two batches."""
+    append, lines = files.append_record, list[str]()
+
+    def stop(path: Path, record: Any) -> str:
+        lines.append(append(path, record))
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+        return lines[-1]
+
+    files.append_record = stop
+    try:
+        run_cli(folder, *ATTACK.split())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        files.append_record = append
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -255,6 +277,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[Mutate, ...], tuple[str, ...]]] = 
         (own_header, own_header, contents, tensors, change_bytes),
         ("train --resume {0} -o x.safetensors --force", "inspect {0}"),
     ),
+    "attack": (("a.attack.part.jsonl",), (lines, lines, change_bytes), (f"{ATTACK} --resume",)),
     "plan": (("plan.toml",), (toml, change_bytes), ("sweep {0} -o swept --dry-run",)),
     "config": (("config.toml",), (toml, change_bytes), ("prune a.safetensors --config {0} -o x.safetensors --force",)),
 }
