@@ -17,7 +17,7 @@ def check_fields(head: "Header") -> None:
     """
     spec, dense, pair = head.model, head.dense, head.pair
     fits = {
-        "model.name": isinstance(spec.name, str),
+        "model.name": isinstance(spec.name, str) and spec.name.isprintable(),
         "model.input": len(spec.input) == 3 and all(is_count(n) and n > 0 for n in spec.input),
         "model.classes": is_count(spec.classes) and spec.classes > 0,
         "model.options": isinstance(spec.options, dict),

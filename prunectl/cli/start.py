@@ -74,7 +74,7 @@ def start(
     if source is not None:
         begun = read(source, device)
         images = images_for(begun, data, data_dir, **data_options)
-        return _of_images(begun, images, data), images
+        return with_names(_of_images(begun, images, data), images), images
     if shape is not None and data is None:
         images = no_images(shape, classes or CLASSES)
         begun = fresh(str(model), images, source="", options=model_options, seed=seed)
@@ -126,7 +126,7 @@ def images_for(
 ) -> "ImageData":
     """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own.
 
-    A folder without test images is split as it was to train the network.
+    A folder without test images is split as it was to train the network. Classes are numbered as the network's names.
 
     Raises:
         OptionError: another split is asked for, which would test on training images.
@@ -153,7 +153,13 @@ def images_for(
     split = trained if split is None else split
     images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
-    return images
+    return images.in_order_of(checkpoint.names)
+
+
+def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":
+    """A network whose classes have no names takes those of its images; numbers are what it shows without any."""
+    numbers = tuple(map(str, range(len(images.classes))))
+    return checkpoint if checkpoint.names or images.classes == numbers else replace(checkpoint, names=images.classes)
 
 
 def _trained_split(checkpoint: "Checkpoint", spec: str) -> float | None:
