@@ -12,6 +12,7 @@ from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint, load
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
@@ -30,7 +31,6 @@ from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
 from prunectl.training import train as training
 from prunectl.training.hold import Held, carry_, hold
-from prunectl.training.recipe import Recipe
 
 __all__ = [
     "Data",
@@ -139,12 +139,19 @@ def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Check
 
 
 def train(
-    model: Network, data: Data, *, test: Batches | None = None, recipe: Recipe | None = None, **fields: Any
+    model: Network,
+    data: Data,
+    *,
+    test: Batches | None = None,
+    teacher: Network | None = None,
+    recipe: Recipe | None = None,
+    **fields: Any,
 ) -> Checkpoint:
     """Train a network with its pruned weights held at zero; what comes in is not changed.
 
     `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `test` are images to evaluate on
-    after every epoch, where `data` is a loader.
+    after every epoch, where `data` is a loader. With a `teacher`, such as the dense network, the loss is also the
+    divergence from its predictions (Hinton et al. 2015), in shares by the field `teacher_weight`.
 
     Raises:
         OptionError: a field that `Recipe` does not have, or a value that cannot work.
@@ -158,7 +165,8 @@ def train(
     except TypeError as error:
         known = ", ".join(Recipe.__dataclass_fields__)
         raise OptionError(f"{str(error).partition(') ')[2] or error}; known: {known}") from error
-    return begun.restored(training.train(begun.checkpoint, begun.data, chosen))
+    taught_by = None if teacher is None else given(teacher, data).checkpoint
+    return begun.restored(training.train(begun.checkpoint, begun.data, chosen, teacher=taught_by))
 
 
 def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:
