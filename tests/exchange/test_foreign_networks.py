@@ -121,3 +121,21 @@ def test_a_trained_network_goes_from_its_file_to_onnx(name, tmp_path, cli, monke
     tuned = read(tmp_path / "tuned.safetensors")
     assert tuned.names == tuple("abcd")
     assert [entry.command for entry in tuned.history] == ["import", "prune", "shrink", "train"]
+
+
+def test_classes_in_another_order_than_the_folders_of_the_images(tmp_path, cli, monkeypatch) -> None:
+    """A program may number them as it likes; its accuracy is that of the names, by command and function."""
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    data = images(tmp_path)
+    network = trained(Net(), data)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    use = ("--input", "3x16x16", *NORMALISED, "--class-names", "d,b,c,a", "--data", "imagefolder:images")
+    cli("import", "net.pt", "--model", BUILDER, *use, "-o", "net.safetensors")
+    logits = own_logits(network, data)
+    numbers = torch.tensor(["dbca".index(name) for name in data.classes])[data.test.labels]
+    expected = float(nn.functional.cross_entropy(logits, numbers))
+    assert expected != pytest.approx(float(nn.functional.cross_entropy(logits, data.test.labels)), abs=1e-5)
+    record = json.loads(cli("eval", "net.safetensors", "--no-latency", "--json"))
+    assert record["loss"] == pytest.approx(expected, abs=1e-6)
+    assert list(record["per_class"]) == list("dbca")
+    assert prunectl.evaluate(tmp_path / "net.safetensors", data)["loss"] == pytest.approx(expected, abs=1e-6)

@@ -57,10 +57,9 @@ def edit(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-@pytest.mark.parametrize("make", [vit, resnet])
-def test_a_folder_of_transformers_goes_through_every_command(make, tmp_path, cli) -> None:
+def test_a_folder_of_transformers_goes_through_every_command(tmp_path, cli) -> None:
     data = images(tmp_path)
-    network = trained(make(), data)
+    network = trained(resnet(), data)
     saved(network, tmp_path / "theirs")
     cli("import", "theirs", "--data", "imagefolder:images", "-o", "net.safetensors")
     record = json.loads(cli("eval", "net.safetensors", "--no-latency", "--json"))
@@ -194,10 +193,12 @@ def test_configurations_that_lead_elsewhere_are_not_followed(tmp_path) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     code = {"AutoModelForImageClassification": "evil.Net", "AutoConfig": "evil.Config"}
     (folder / "evil.py").write_text("raise SystemExit('ran')\n")
-    edit(folder / "config.json", auto_map=code, _attn_implementation="someone/kernel", attn_implementation="a/b")
+    how = {"_attn_implementation": "someone/kernel", "attn_implementation": "a/b", "trust_remote_code": True}
+    edit(folder / "config.json", auto_map=code, **how)
     found = prunectl.from_state_dict(folder)
     assert "evil" not in json.dumps(found.spec.options)
     assert "kernel" not in json.dumps(found.spec.options)
+    assert "trust" not in json.dumps(found.spec.options)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])

@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
-from torchvision import models
 
 import prunectl
 from prunectl.checkpoints.checkpoint import read

@@ -106,7 +106,8 @@ def test_a_file_that_is_no_image_is_named_and_the_others_go_on(trained, pictures
     assert ran.code == 1
     assert [json.loads(line)["file"] for line in ran.out.splitlines()] == [str(good)]
     lines = ran.err.splitlines()
-    assert len(lines) == 3 and "broken.png: expected a whole image" in lines[0] and "missing.png" in lines[1]
+    assert len(lines) == 3 and "broken.png: expected a whole image" in lines[0]
+    assert "missing.png: expected a whole image, found: no such file or directory; replace" in lines[1]
     assert lines[2] == "prunectl: 2 files of 3 could not be read as images"
 
 
