@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from prunectl.checkpoints import checkpoint as files
@@ -13,6 +14,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint, load
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
 from prunectl.checkpoints.options.training import Recipe
+from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
@@ -285,7 +287,7 @@ def save(
 
     Raises:
         FileError: it cannot be written, or is there already and `force` is not given.
-        CheckpointError: `model` does not build this network.
+        OptionError: `model` does not build this network, or one that computes something else.
     """
     target = Path(path)
     for place in (target, mask_path(target)):
@@ -293,7 +295,6 @@ def save(
     named = checkpoint if model is None else replace(checkpoint, spec=replace(checkpoint.spec, name=model))
     named = named if data is None else replace(named, data=data)
     if model is not None:
-        state = {name: tensor.detach().cpu() for name, tensor in checkpoint.model.state_dict().items()}
-        files.network(files.to_header(named, None), state, model)
+        check_rebuilds(replace(named, builder=None).to(torch.device("cpu")))
     files.write(named, target)
     return target
