@@ -34,6 +34,7 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
             "balanced": True,
             "amp": False,
             "data": {"name": "digits"},
+            "places": {},
             "device": "cpu",
             "seed": 0,
         },
