@@ -8,12 +8,10 @@ from typing import Any
 
 from prunectl.checkpoints.files import PLACES
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.options.table import plugins_of
 from prunectl.errors import CheckpointError
 from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
 from prunectl.plugins.registry import names
-
-_PLUGINS = ("criterion", "schedule", "opt", "reg")
-"""Keys of a history whose value names a plug-in."""
 
 
 def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool = True) -> str | None:
@@ -58,7 +56,7 @@ def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str
     found = [model, data]
     for entry in history:
         found.append(str((entry.data or {}).get("source") or ""))
-        found += [str(entry.options[key]) for key in _PLUGINS if entry.options.get(key)]
+        found += plugins_of(entry.command, entry.options).values()
     return found
 
 

@@ -27,4 +27,5 @@ for module in (
     *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
     *(import_, export),
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(consenting(module.command))
+    name = module.__name__.rpartition(".")[2].rstrip("_")
+    app.command(name)(consenting(name, module.command))
