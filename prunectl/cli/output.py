@@ -21,7 +21,7 @@ def emit(text: object) -> None:
         FileError: it cannot be written (a full disk).
     """
     try:
-        print(text, flush=True)  # noqa: T201
+        print(_visible(str(text)) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -33,7 +33,12 @@ def emit(text: object) -> None:
 
 def say(text: str) -> None:
     """Print one line on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _visible(text: str) -> str:
+    """Control characters as their escapes: names in a stranger's file must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class Bar:

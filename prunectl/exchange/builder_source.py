@@ -1,6 +1,7 @@
 """Python source that builds a dense network without prunectl."""
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -80,9 +81,10 @@ def _own(spec: ModelSpec, path: Path) -> Source:
     if place.endswith(".py"):
         file = Path(place) if Path(place).is_file() else Path(str(inspect.getsourcefile(builder)))
         beside = os.path.relpath(file.resolve(), path.absolute().parent)
+        stem, relative = json.dumps(file.stem), json.dumps(beside)
         lines = [
             "import importlib.util",
-            f'_spec = importlib.util.spec_from_file_location("{file.stem}", Path(__file__).parent / "{beside}")',
+            f"_spec = importlib.util.spec_from_file_location({stem}, Path(__file__).parent / {relative})",
             "own = importlib.util.module_from_spec(_spec)",
             "_spec.loader.exec_module(own)",
         ]

@@ -109,7 +109,7 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
         **({"ATTRIBUTES": attributes} if attributes else {}),
     }
     head = (
-        f'"""{spec.name}{", shrunk" if shrunk else ""}: written by prunectl {__version__}.\n\n'
+        f'"""{_quoted(spec.name)}{", shrunk" if shrunk else ""}: written by prunectl {__version__}.\n\n'
         f"load() takes the weights beside this file. The network maps images (B, {size}), which are pixels in [0, 1]\n"
         f'minus MEAN, divided by STD, to logits (B, {spec.classes}).\n"""\n\n'
         + _imports(imports, ["from torch import nn"] if shrunk else [])
@@ -122,6 +122,11 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
     )
     text = head + _constants(constants, _WIDTH) + body
     return text if text.count("\n") <= MOST_LINES else head + _constants(constants, None) + body
+
+
+def _quoted(name: str) -> str:
+    """A name that cannot end the text that it is in: a stranger's file may hold any."""
+    return repr(name)[1:-1].replace('"', "'")
 
 
 def _attributes(plan: Plan) -> dict[str, dict[str, Any]]:
