@@ -75,8 +75,8 @@ RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the
 Scope = Annotated[
     str | None,
     typer.Option(
-        help="Rank all layers together (global), each alone (layer), or for weights erk, lamp or a pattern "
-        "such as 2:4  [default: the criterion's]",
+        help="Rank all layers together (global), each alone (layer), or for weights output, erk, lamp or a "
+        "pattern such as 2:4  [default: the criterion's]",
         show_default=False,
     ),
 ]
