@@ -18,6 +18,7 @@ from prunectl.cli.commands import (
     sweep,
     train,
 )
+from prunectl.cli.consent import consenting
 from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
@@ -26,4 +27,4 @@ for module in (
     *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
     *(import_, export),
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(consenting(module.command))

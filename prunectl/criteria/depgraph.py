@@ -20,9 +20,10 @@ def group_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores:
 depgraph = Criterion(
     group_norm,
     schedule="one-shot",
-    scope="layer",
+    scope="global",
     source="Fang et al. 2023, arXiv:2301.12900, section 3.3",
     unit="nodes",
     when="after",
+    normalize="mean",
     needs_data=False,
 )

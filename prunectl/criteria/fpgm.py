@@ -17,7 +17,7 @@ def filter_distances(model: nn.Module, data: Batches, structure: Structure) -> S
     2019 (arXiv:1811.00250), eq. 5 to 7.
     """
     weights = {name: weight.detach() for name, weight in prunable(model).items()}
-    return Scores(nodes=at_filters(structure, model, weights, of_rows=_distances))
+    return at_filters(structure, model, weights, of_rows=_distances)
 
 
 def _distances(rows: Tensor) -> Tensor:

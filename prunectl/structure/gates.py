@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
 
 Axis = tuple[str, int]
@@ -51,14 +52,19 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
 
 def at_filters(
     structure: Structure, model: nn.Module, values: Mapping[str, Tensor], of_rows: OfRows = _row_sums
-) -> Tensor:
-    """The sum of `values`, tensors like prunable weights, over the filters that make a node: float32 (nodes,).
+) -> Scores:
+    """Score nodes by the sum of `values`, tensors like prunable weights, over the filters that make a node.
 
     `of_rows` may take something else than the sum over each filter. Nodes that no filter makes, the channels of an
-    image, come above all others.
+    image, are scored by what reads them.
     """
     made = [key for key in producers(structure, model) if key[0] in values]
-    return above_where(~_present(structure, made), _sums(structure, made, values, of_rows))[:FROZEN].float()
+    read = [key for key in _consumers(structure, model) if key[0] in values]
+    without = ~_present(structure, made)
+    sums = _sums(structure, made, values, of_rows)
+    if without[:FROZEN].any():
+        sums = sums.where(~without, _sums(structure, read, values, of_rows))
+    return above_where((without & ~_present(structure, read))[:FROZEN], sums[:FROZEN].float())
 
 
 def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
@@ -71,9 +77,9 @@ def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tens
     return _sums(structure, own, values)[:FROZEN].float()
 
 
-def above_where(lacking: Tensor, scores: Tensor) -> Tensor:
-    """Scores above all others where a criterion has nothing to say: what goes last."""
-    return scores.where(~lacking, 2 * scores.abs().max() + 1)
+def above_where(lacking: Tensor, scores: Tensor) -> Scores:
+    """Scores of nodes that are above all others where a criterion has nothing to say: what goes last."""
+    return Scores(nodes=scores.where(~lacking, 2 * scores.abs().max() + 1), unscored=lacking)
 
 
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from prunectl.checkpoints.options.checks import Check, check_of
 from prunectl.checkpoints.options.data import DataRecord
-from prunectl.checkpoints.options.option import Entry, Flag, entries
+from prunectl.checkpoints.options.option import Entry, Flag, completed, entries
 from prunectl.checkpoints.options.others import ImportOptions, ModuleOrigin, ShrinkOptions
 from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
 from prunectl.checkpoints.options.training import Recipe, TrainRun
@@ -24,7 +24,10 @@ RECORDS: dict[str, tuple[type, ...]] = {
 }
 COMMANDS = ("train", "prune", "shrink")
 """Those that can be given again."""
-_BEGIN = ("model", "model_options", "data", "image_size", "input_shape", "classes", "plugin_options", "seed", "device")
+_BEGIN = (
+    *("model", "model_options", "pretrained", "data", "image_size", "input_shape", "classes"),
+    *("plugin_options", "seed", "device"),
+)
 """Parameters that begin a command line, or that have fields of another name."""
 _WITH_DATA = ("train", "prune")
 DATA = "data"
@@ -51,6 +54,7 @@ def flags(command: str, options: Mapping[str, Any]) -> list[Flag]:
     """
     allowed = known(command)
     _refuse_unknown(options, {*allowed, *([DATA] if command in _WITH_DATA else [])})
+    options = completed(allowed.values(), options)
     given = [entry for key, entry in allowed.items() if key in options]
     owners = {entry.option.owner for entry in allowed.values()} - {None}
     shared = len(owners) > 1 and all(options.get(str(owner)) for owner in owners)

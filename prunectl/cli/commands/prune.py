@@ -63,10 +63,16 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    normalize: options.Normalize = None,
+    max_pruned: options.MaxPruned = None,
+    refill: Annotated[
+        bool, typer.Option("--refill/--no-refill", help="Add nodes back where the budget leaves room for them.")
+    ] = True,
     keep: options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
+    pretrained: options.Pretrained = False,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
@@ -94,6 +100,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
@@ -106,7 +113,7 @@ def command(
     sparsity = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
-    source = begins_at(checkpoint, model, model_options, data or input_shape)
+    source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:
         check_target(beside(path, SCORES), force=force)
@@ -121,6 +128,7 @@ def command(
             criterion,
             model=model,
             model_options=texts.pairs(model_options, "-M"),
+            pretrained=pretrained,
             data=data,
             shape=texts.image_shape(input_shape),
             classes=classes,
@@ -159,7 +167,7 @@ def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoi
     needs_data = criterion_named(criterion).needs_data
     if source is not None and not needs_data:
         return read(source, where["device"]), None
-    if where["shape"] is not None and where["data"] is None and needs_data:
+    if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and needs_data:
         raise OptionError(f"criterion {criterion} scores on images; give --data too, such as --data synthetic")
     begun, images = start(source, **where)
     return begun, images if len(images.train) else None
@@ -240,6 +248,9 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
         f"sparsity {reached['weight_sparsity']:.6f}"
     )
     output.say("; ".join([told, *output.unreached(reached)]))
+    warning = output.thin_groups(reached)
+    if warning is not None:
+        output.say(warning)
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
         latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""

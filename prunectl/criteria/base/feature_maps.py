@@ -40,7 +40,7 @@ def over_maps(model: nn.Module, data: Batches, structure: Structure, images: int
     sums = torch.stack([total, seen, torch.full_like(total, count)]).float().to(next(model.parameters()).device)
     distributed.sum_([sums])
     worths, seen, images_in_all = sums.cpu()[:, :FROZEN]
-    return Scores(nodes=above_where(seen == 0, worths / images_in_all))
+    return above_where(seen == 0, worths / images_in_all)
 
 
 class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
