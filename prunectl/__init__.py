@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         hold,
         load,
         prune,
+        repair,
         report,
         save,
         shrink,
@@ -58,6 +59,7 @@ __all__ = [
     "hold",
     "load",
     "prune",
+    "repair",
     "report",
     "save",
     "shrink",
@@ -75,6 +77,7 @@ _HOMES = {
     "from_state_dict": "prunectl.exchange.imported",
     "hold": "prunectl.training.hold",
     "load": "prunectl.checkpoints.checkpoint",
+    "save": "prunectl.checkpoints.save",
 }
 """Where names are that `prunectl.api` only passes on; importing them takes less time there."""
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint, load
-from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.reference import reference_of
+from prunectl.checkpoints.save import save
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
@@ -24,6 +23,8 @@ from prunectl.models.given import Data, Network, Shape, given, given_to_measure,
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.repair import repair as repairing
+from prunectl.pruning.repair.options import RepairOptions
 from prunectl.pruning.rules import NodeRules
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
@@ -48,6 +49,7 @@ __all__ = [
     "hold",
     "load",
     "prune",
+    "repair",
     "report",
     "save",
     "shrink",
@@ -75,6 +77,7 @@ def prune(
     multiple_of: int = 1,
     outer_layers: bool = False,
     keep: Sequence[str] = (),
+    repair: str | None = None,
     batch_size: int = 128,
     balanced: bool = True,
     amp: bool = False,
@@ -85,8 +88,8 @@ def prune(
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
-    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes. The result's
-    `model` has pruned weights at zero, its `masks` say which.
+    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes, and `repair`
+    a method of `prunectl.repair` that follows. The result's `model` has pruned weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -116,12 +119,43 @@ def prune(
         options={key: str(value) for key, value in (options or {}).items()},
         rules=NodeRules(min_nodes, multiple_of, outer_layers),
         keep=keep,
+        repair=repair,
         batch_size=batch_size,
         balanced=balanced,
         amp=amp,
         seed=seed,
     )
     return begun.restored(pruned)
+
+
+def repair(
+    checkpoint: Checkpoint | str | Path,
+    data: Data | None = None,
+    *,
+    reference: Network | None = None,
+    method: str = "refit",
+    n: int = 1024,
+    calibration: str = "data",
+    seed: int = 0,
+) -> Checkpoint:
+    """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
+
+    `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
+    folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
+    "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
+    their labels; `calibration="noise"` needs none.
+
+    Raises:
+        OptionError: nothing is pruned, or there is no reference, or it is another network.
+        DataError: as `prune`.
+        StructureError: the network cannot be traced.
+    """
+    options = RepairOptions(method=method, n=n, calibration=calibration, seed=seed)
+    begun = given(checkpoint, data)
+    if reference is None and method != "bn" and not isinstance(checkpoint, Checkpoint):
+        reference = reference_of(Path(checkpoint))
+    dense = None if reference is None else given(reference, None, begun.checkpoint.spec.input).checkpoint
+    return begun.restored(repairing.repair(begun.checkpoint, begun.images, options, reference=dense))
 
 
 def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Checkpoint:
@@ -264,28 +298,3 @@ def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[dict[s
         FileError, CheckpointError: a checkpoint is missing or damaged.
     """
     return rows.report([Path(path) for path in paths], parents=parents)
-
-
-def save(
-    checkpoint: Checkpoint, path: str | Path, *, model: str | None = None, data: str | None = None, force: bool = False
-) -> Path:
-    """Write `NAME.safetensors` and, where something is masked, `NAME.mask.safetensors`; returns the path.
-
-    A network of your own class is loaded again with `load(path, model=Net)`. With `model="file.py:build"`, a function
-    of (shape (C, H, W), classes) that builds the dense network, every command reads the file; `data` names the dataset
-    that commands take by default.
-
-    Raises:
-        FileError: it cannot be written, or is there already and `force` is not given.
-        CheckpointError: `model` does not build this network.
-    """
-    target = Path(path)
-    for place in (target, mask_path(target)):
-        check_target(place, force=force)
-    named = checkpoint if model is None else replace(checkpoint, spec=replace(checkpoint.spec, name=model))
-    named = named if data is None else replace(named, data=data)
-    if model is not None:
-        state = {name: tensor.detach().cpu() for name, tensor in checkpoint.model.state_dict().items()}
-        files.network(files.to_header(named, None), state, model)
-    files.write(named, target)
-    return target

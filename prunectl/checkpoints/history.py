@@ -138,6 +138,12 @@ def _is_data(value: Any) -> bool:
     return _values(_is_scalar)(value) and _is_text(value.get("name")) and _optional(_is_text)(value.get("source"))
 
 
+def _is_layer(value: Any) -> bool:
+    """The error of a layer before and after its repair."""
+    errors = ("before", "after")
+    return _values(_is_scalar)(value) and _is_text(value.get("layer")) and all(_is_number(value.get(e)) for e in errors)
+
+
 _WORD = _expect("a word", lambda value: _is_text(value) and value != "")
 _TABLE = _expect("an object", lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
 _VERSIONS = _expect("an object of texts", _values(_is_text))
@@ -160,25 +166,27 @@ _MAYBE_NUMBER = _expect("a number", _optional(_is_number))
 _MAYBE_TEXT = _expect("a text", _optional(_is_text))
 _FLAG = _expect("true or false", _optional(lambda value: isinstance(value, bool)))
 OPTIONS: dict[str, Check] = {
-    **_named(_COUNT, "steps total_steps seed epochs batch_size adv_steps processes"),
+    **_named(_COUNT, "steps total_steps seed epochs batch_size adv_steps processes n"),
     **_named(_COUNT, "prune_delay prune_every min_nodes multiple_of"),
     **_named(_MAYBE_COUNT, "prune_steps rewind_to"),
     **_named(_MAYBE_NUMBER, "sparsity threshold lr wd momentum clip noise reg_weight label_smoothing ema"),
     **_named(_MAYBE_NUMBER, "adv_eps adv_beta"),
     **_named(_MAYBE_TEXT, "criterion schedule scope unit device opt sched reg adv_loss norm"),
     **_named(_MAYBE_TEXT, "params flops size latency"),
+    **_named(_MAYBE_TEXT, "method calibration repair reference"),
     **_named(_FLAG, "amp compile balanced outer_layers"),
     **_named(_TEXTS, "augment controls keep allow_missing"),
     **_named(_SETTINGS, "options reg_options"),
     "data": _expect("nothing or an object with a 'name'", _optional(_is_data)),
 }
-"""What the options of `train`, `prune`, `shrink` and `import` hold; any other option is a plain value."""
+"""What the options of `train`, `prune`, `repair`, `shrink` and `import` hold; any other option is a plain value."""
 RESULTS: dict[str, Check] = {
     **_named(_COUNT, "nodes removed parameters flops bytes"),
     **_named(_NUMBER, "weight_sparsity node_sparsity latency change"),
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted"),
     "proof": _expect("an object of numbers", _values(_is_number)),
+    "layers": _expect("a list of layers with their errors", _every(_is_layer)),
     "unreached_classes": _expect("a list of whole numbers", _every(_is_count)),
 }
 """What results hold; any other value is a plain one, and `events` are results with an `epoch`."""

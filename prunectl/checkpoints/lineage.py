@@ -14,7 +14,7 @@ from prunectl.plugins.registry import TABLES
 
 Flag = tuple[str, str | None]
 """An option with its value as text; None for one that takes none."""
-COMMANDS = ("train", "prune", "shrink")
+COMMANDS = ("train", "prune", "repair", "shrink")
 _BEGINNINGS = {
     MODULE: "it began with an nn.Module in a Python program",
     IMPORT: "it imported a file, which no history holds",
@@ -29,6 +29,7 @@ _HERE = {
 }
 """Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""
 _NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "options", "reg_options", "amp", "augment"}
+_NO_OPTION |= {"reference"}
 """Keys of a history that are told in ways of their own."""
 _KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
 """Keys of a history whose value names a plug-in of a kind."""
@@ -227,6 +228,8 @@ def _joined(flag: Flag) -> list[str]:
 
 
 def _not_again(options: dict[str, Any]) -> str | None:
+    if options.get("reference") is not None:
+        return f"it was compared with another network (--reference, sha256 {str(options['reference'])[:12]}...)"
     if options.get("steps", 0) < options.get("total_steps", 0):
         return f"it was stopped after {options['steps']} of {options['total_steps']} steps (--max-minutes)"
     if options.get("processes", 1) > 1:

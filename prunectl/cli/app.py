@@ -12,18 +12,20 @@ from prunectl.cli.commands import (
     log,
     predict,
     prune,
+    repair,
     report,
     rerun,
     shrink,
     sweep,
     train,
 )
+from prunectl.cli.optional_value import WithOptionalValues
 from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
 for module in (
-    *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
+    *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
     *(import_, export),
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(module.command)
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"), cls=WithOptionalValues)(module.command)

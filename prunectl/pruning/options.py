@@ -9,6 +9,7 @@ from prunectl.criteria.base.lift import for_nodes
 from prunectl.criteria.base.schedules import check_sparsity
 from prunectl.errors import OptionError
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.repair.options import check_method
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
@@ -68,7 +69,7 @@ class PruneOptions:
 class StandalonePruning(PruneOptions):
     """The options of `prune`: a budget may be the target, and scores come from batches drawn for them.
 
-    `controls` names sanity checks that follow (`sanity_checks.CONTROLS`).
+    `controls` names sanity checks that follow (`sanity_checks.CONTROLS`), `repair` the method of a repair after that.
     """
 
     budget: Budget | None = None
@@ -76,10 +77,13 @@ class StandalonePruning(PruneOptions):
     balanced: bool = True
     amp: bool = False
     controls: tuple[str, ...] = ()
+    repair: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.repair is not None:
+            check_method(self.repair)
         if self.batch_size < 2:
             raise OptionError(
                 f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"

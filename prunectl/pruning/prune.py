@@ -15,6 +15,8 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.options import StandalonePruning
+from prunectl.pruning.repair.options import RepairOptions
+from prunectl.pruning.repair.repair import repair as repaired
 from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import EVERY_NODE, NodeRules, SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
@@ -50,6 +52,7 @@ def prune(
     balanced: bool = True,
     amp: bool = False,
     controls: Sequence[str] = (),
+    repair: str | None = None,
     seed: int = 0,
     report: Report | None = None,
     keep_scores: KeepScores | None = None,
@@ -62,7 +65,8 @@ def prune(
     network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
     unless the criterion regrows. `keep` names layers that stay as they are, as shell patterns of module or parameter
     names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
-    (`sanity_checks.CONTROLS`). The checkpoint that comes in is not changed. `data` may be None for a criterion that
+    (`sanity_checks.CONTROLS`), `repair` how what is left is then fitted to the checkpoint (`repair.repair`). The
+    checkpoint that comes in is not changed. `data` may be None for a criterion that
     needs none. `keep_scores` receives the scores of every round.
 
     Raises:
@@ -86,6 +90,7 @@ def prune(
         balanced=balanced,
         amp=amp,
         controls=tuple(controls),
+        repair=repair,
         seed=seed,
     )
     return pruned(checkpoint, data, chosen, report=report, keep_scores=keep_scores)
@@ -146,7 +151,18 @@ def pruned(
         "data": None if data is None else data.described,
         "device": checkpoint.device.type,
     }
-    return checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
+    made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
+    return made if options.repair is None else _repaired(made, checkpoint, data, options)
+
+
+def _repaired(
+    made: Checkpoint, checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning
+) -> Checkpoint:
+    """The pruned network fitted to what it was pruned from, as one command with the pruning."""
+    asked = RepairOptions(str(options.repair), seed=options.seed)
+    fitted = repaired(made, data, asked, reference=checkpoint)
+    pruning, fitting = fitted.history[-2:]
+    return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 
 
 def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion) -> None:

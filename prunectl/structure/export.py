@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from prunectl.errors import StructureError
+from prunectl.structure.aliasing import written_by
 from prunectl.torchtools.contexts import slow_attention
 from prunectl.torchtools.copies import with_tensors
 
@@ -78,6 +79,19 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, training: bool = Fa
         except Exception as error:
             raise StructureError(_message(first if program is None else error)) from error
     return _read(program)
+
+
+def without_writes(graph: Graph) -> Graph:
+    """The same graph; where it writes in place into memory that other operations read, with new tensors instead.
+
+    BatchNorm then is `_native_batch_norm_legit_no_training`, the first of three results.
+    """
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        if any(order[user] > order[node] for shared in written_by(node) for user in shared.users):
+            with quietly():
+                return _read(graph.program.run_decompositions({}))
+    return graph
 
 
 def _shared(tensor: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
 METHODS = ("refit", "scale", "bn")
+LEAST_IMAGES = 10
 CALIBRATIONS = ("data", "noise")
 
 
@@ -23,11 +24,20 @@ class RepairOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown("repair", self.method, METHODS)
+        check_method(self.method)
         if self.calibration not in CALIBRATIONS:
             raise unknown("calibration", self.calibration, CALIBRATIONS)
-        if self.n < 10:
-            raise OptionError(f"`n` is 10 images or more, got {self.n}")
+        if self.n < LEAST_IMAGES:
+            raise OptionError(f"`n` is {LEAST_IMAGES} images or more, got {self.n}")
         if (self.method, self.calibration) == ("bn", "noise"):
             raise OptionError("statistics of noise are not those of images; take `method` refit, or calibrate on data")
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that there is not.
+
+    Raises:
+        UnknownName: naming those that are.
+    """
+    if method not in METHODS:
+        raise unknown("repair", method, METHODS)

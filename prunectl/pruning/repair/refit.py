@@ -14,7 +14,7 @@ from prunectl.pruning.repair.walk import DENSE, PRUNED, Walk
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""
 HELD_OUT = 5
-"""One image in so many is held out to choose the ridge."""
+"""One batch in so many is held out to choose the ridge."""
 
 
 def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
@@ -22,7 +22,7 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
 
     `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
     the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
-    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one image in `HELD_OUT`, then
+    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, then
     all are fitted. The error is that on the held-out images before all are, relative to the variance of y; None for a
     layer of which nothing is left.
 
@@ -91,13 +91,10 @@ class _Fit:
 
 def _pairs(walk: Walk, layer: Layer, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs of the pruned layer and outputs of the dense one, for the images held out or for all others."""
-    begun = 0
-    for x, dense in zip(walk.values(PRUNED, layer.input), walk.values(DENSE, layer.input), strict=True):
-        numbers = torch.arange(begun, begun + len(x), device=x.device)
-        begun += len(x)
-        chosen = (numbers % HELD_OUT == HELD_OUT - 1) == held
-        if chosen.any():
-            yield x[chosen], walk.computed(DENSE, layer.node, {layer.input: dense[chosen]})
+    own, theirs = walk.values(PRUNED, layer.input), walk.values(DENSE, layer.input)
+    for i in range(walk.batches):
+        if (i % HELD_OUT == HELD_OUT - 1) == held:
+            yield own[i], walk.computed(DENSE, layer.node, {layer.input: theirs[i]})
 
 
 def _errors(walk: Walk, layer: Layer, candidates: list[tuple[Tensor, Tensor]]) -> Tensor:

@@ -1,27 +1,28 @@
 """repair: take back what pruning has cost, by the outputs of the dense network and without training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from math import prod
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.reference import pruned_by
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.pruning.repair.calibration import noise_images, training_images
 from prunectl.pruning.repair.errors_by_layer import LayerError
 from prunectl.pruning.repair.layers import Layer, Norm, stops
-from prunectl.pruning.repair.options import RepairOptions
+from prunectl.pruning.repair.options import LEAST_IMAGES, RepairOptions
 from prunectl.pruning.repair.pair import Pair, paired
-from prunectl.pruning.repair.refit import refit_
+from prunectl.pruning.repair.refit import HELD_OUT, refit_
 from prunectl.pruning.repair.scale import scale_
 from prunectl.pruning.repair.statistics import recalibrate_
 from prunectl.pruning.repair.walk import Tensors, Walk
-from prunectl.structure.export import BATCH, Graph, export, sizes
+from prunectl.structure.export import BATCH, Graph, export, sizes, without_writes
 from prunectl.structure.trace import named_tensors
 from prunectl.torchtools.contexts import evaluating, full_precision
 
@@ -62,6 +63,7 @@ def repair(
         **asdict(options),
         "data": None if data is None or options.calibration == "noise" else data.described,
         "device": checkpoint.device.type,
+        **_other_reference(checkpoint, reference),
     }
     result = {"layers": [asdict(error) for error in errors]}
     return checkpoint.after("repair", chosen, model=repaired).with_result(result)
@@ -76,7 +78,7 @@ def repaired_pair(
     if options.method != "bn" and pair.dense is not None:
         networks.append(pair.dense)
     with evaluating(pair.model), full_precision(), torch.no_grad():
-        graph = export(pair.model, checkpoint.spec.input, any_batch=True)
+        graph = without_writes(export(pair.model, checkpoint.spec.input, any_batch=True))
         errors = _walked(graph, networks, pair.masks, checkpoint, data, options, report)
     pair.masks.apply_(pair.model)
     return pair.result(checkpoint), errors
@@ -93,16 +95,14 @@ def _walked(
 ) -> list[LayerError]:
     """Walk through the graph and repair each layer and BatchNorm in place."""
     treat = _OF_LAYERS.get(options.method)
-    images = options.calibration == "data"
-    places = [s for s in stops(graph, networks[0]) if (images if isinstance(s, Norm) else treat is not None)]
+    images = data if options.calibration == "data" else None
+    places = [
+        s for s in stops(graph, networks[0]) if (images is not None if isinstance(s, Norm) else treat is not None)
+    ]
     held = sum(tensor.numel() * tensor.element_size() for tensor in networks[0].values())
     errors = []
     with closing(Walk(graph, networks, checkpoint.device, max(LEAST_KEPT, held // 4))) as walk:
-        size = _batch_size(graph)
-        if images and data is not None:
-            walk.start(training_images(checkpoint, data, options.n, size, options.seed))
-        else:
-            walk.start(noise_images(checkpoint, options.n, size, options.seed))
+        walk.start(_batches(graph, checkpoint, images, options))
         for i, stop in enumerate(places):
             if report is not None:
                 report(i, len(places), stop.name)
@@ -114,14 +114,28 @@ def _walked(
     return errors
 
 
-def _batch_size(graph: Graph) -> int:
-    """Images of a batch, by the largest tensor of the graph; two where the graph takes no other number."""
+def _batches(
+    graph: Graph, checkpoint: Checkpoint, images: ImageData | None, options: RepairOptions
+) -> Iterator[Tensor]:
+    """The images in batches that the graph takes, at least `HELD_OUT` of them, by the largest tensor that it makes."""
+    n = options.n if images is None else min(options.n, len(images.train))
     image = graph.images[0].meta["val"]
-    if not isinstance(image.shape[0], torch.SymInt):
-        return BATCH
-    made = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
-    largest = max(prod(sizes(v)) * v.element_size() for v in [image, *made] if isinstance(v, torch.Tensor))
-    return max(1, min(MOST_BATCH, BATCH_BYTES * BATCH // largest))
+    if isinstance(image.shape[0], torch.SymInt):
+        made = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
+        largest = max(prod(sizes(v)) * v.element_size() for v in [image, *made] if isinstance(v, Tensor))
+        size = max(1, min(MOST_BATCH, n // HELD_OUT, BATCH_BYTES * BATCH // largest))
+    else:
+        size, n = BATCH, n - n % BATCH
+    if images is None:
+        return noise_images(checkpoint, n, size, options.seed)
+    return training_images(checkpoint, images, n, size, options.seed)
+
+
+def _other_reference(checkpoint: Checkpoint, reference: Checkpoint | None) -> dict[str, str | None]:
+    """The hash of a reference that the history of the checkpoint does not lead to."""
+    pruning = pruned_by(checkpoint.history)
+    known = None if pruning is None else checkpoint.history[pruning].parent
+    return {} if reference is None or reference.sha256 == known else {"reference": reference.sha256}
 
 
 def _check(
@@ -129,6 +143,10 @@ def _check(
 ) -> None:
     if options.calibration == "data" and (data is None or not len(data.train)):
         raise OptionError("a repair looks at training images; give `data`, or `calibration` noise")
+    if options.calibration == "data" and data is not None and len(data.train) < LEAST_IMAGES:
+        raise OptionError(
+            f"a repair looks at {LEAST_IMAGES} training images or more, {data.name} has {len(data.train)}"
+        )
     if options.method == "bn":
         return
     if not checkpoint.masks and not checkpoint.edits:
