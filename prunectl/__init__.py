@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         train,
     )
     from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.checkpoints.options.training import Recipe
     from prunectl.criteria.base.callback import Callback
     from prunectl.criteria.base.criterion import Criterion
     from prunectl.data.images import ImageData
     from prunectl.masks import Masks
     from prunectl.scores import Scores
-    from prunectl.training.recipe import Recipe
 
 __all__ = [
     "Callback",
@@ -71,7 +71,7 @@ _HOMES = {
     "Criterion": "prunectl.criteria.base.criterion",
     "ImageData": "prunectl.data.images",
     "Masks": "prunectl.masks",
-    "Recipe": "prunectl.training.recipe",
+    "Recipe": "prunectl.checkpoints.options.training",
     "Scores": "prunectl.scores",
     "export": "prunectl.exchange.export",
     "from_state_dict": "prunectl.exchange.imported",

@@ -9,6 +9,8 @@ from torch import nn
 
 from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint, load
+from prunectl.checkpoints.options.repair import RepairOptions
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.reference import reference_of
 from prunectl.checkpoints.save import save
 from prunectl.data.loader import Batches, as_pixels, check_unit_range
@@ -24,14 +26,12 @@ from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
 from prunectl.pruning.repair import repair as repairing
-from prunectl.pruning.repair.options import RepairOptions
 from prunectl.pruning.rules import NodeRules
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
 from prunectl.training import train as training
 from prunectl.training.hold import Held, carry_, hold
-from prunectl.training.recipe import Recipe
 
 __all__ = [
     "Data",
@@ -140,19 +140,11 @@ def repair(
 ) -> Checkpoint:
     """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
 
-    `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
-    folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
-    "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
-    their labels; `calibration="noise"` needs none.
-
-    Raises:
-        OptionError: nothing is pruned, or there is no reference, or it is another network.
-        DataError: as `prune`.
-        StructureError: the network cannot be traced.
+    `reference` is the network before, for a path by default found by its hash. More: `prunectl.pruning.repair.repair`.
     """
-    options = RepairOptions(method=method, n=n, calibration=calibration, seed=seed)
+    options = RepairOptions(method, n, calibration, seed)
     begun = given(checkpoint, data)
-    if reference is None and method != "bn" and not isinstance(checkpoint, Checkpoint):
+    if reference is None and method != "bn" and isinstance(checkpoint, str | Path):
         reference = reference_of(Path(checkpoint))
     dense = None if reference is None else given(reference, None, begun.checkpoint.spec.input).checkpoint
     return begun.restored(repairing.repair(begun.checkpoint, begun.images, options, reference=dense))
@@ -173,12 +165,19 @@ def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Check
 
 
 def train(
-    model: Network, data: Data, *, test: Batches | None = None, recipe: Recipe | None = None, **fields: Any
+    model: Network,
+    data: Data,
+    *,
+    test: Batches | None = None,
+    teacher: Network | None = None,
+    recipe: Recipe | None = None,
+    **fields: Any,
 ) -> Checkpoint:
     """Train a network with its pruned weights held at zero; what comes in is not changed.
 
     `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `test` are images to evaluate on
-    after every epoch, where `data` is a loader.
+    after every epoch, where `data` is a loader. With a `teacher`, such as the dense network, the loss is also the
+    divergence from its predictions (Hinton et al. 2015), in shares by the field `teacher_weight`.
 
     Raises:
         OptionError: a field that `Recipe` does not have, or a value that cannot work.
@@ -192,7 +191,8 @@ def train(
     except TypeError as error:
         known = ", ".join(Recipe.__dataclass_fields__)
         raise OptionError(f"{str(error).partition(') ')[2] or error}; known: {known}") from error
-    return begun.restored(training.train(begun.checkpoint, begun.data, chosen))
+    taught_by = None if teacher is None else given(teacher, data).checkpoint
+    return begun.restored(training.train(begun.checkpoint, begun.data, chosen, teacher=taught_by))
 
 
 def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:

@@ -1,39 +1,36 @@
 """The commands that led to a checkpoint, as they can be given again; told from its header, without torch."""
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import Header, ModelSpec, read_header
-from prunectl.checkpoints.history import IMPORT, MODULE
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import SUFFIXES
-from prunectl.errors import CheckpointError
-from prunectl.plugins.registry import TABLES
+from prunectl.checkpoints.options.option import Flag
+from prunectl.checkpoints.options.table import (
+    COMMANDS,
+    IMPORT,
+    MODULE,
+    data_flags,
+    flags,
+    known,
+    parameters,
+    plugins_in,
+    plugins_of,
+)
+from prunectl.errors import CheckpointError, OptionError
+from prunectl.plugins.registry import TABLES, check_trusted
 
-Flag = tuple[str, str | None]
-"""An option with its value as text; None for one that takes none."""
-COMMANDS = ("train", "prune", "repair", "shrink")
 _BEGINNINGS = {
     MODULE: "it began with an nn.Module in a Python program",
     IMPORT: "it imported a file, which no history holds",
 }
 """What a history can begin with in place of a command, and why it cannot be run again."""
-_RENAMED = {"prune_steps": "steps"}
-_OTHERWISE = {"balanced": "--shuffled"}
-"""How False is said of options that are True by default."""
-_HERE = {
-    *("output", "output_path", "force", "config", "resume", "max_minutes"),
-    *("data_dir", "download", "tensorboard", "tensorboard_dir", "scores_out"),
-}
-"""Options of one machine and one moment, which no history holds; a stranger's file must not choose them."""
-_NO_OPTION = {"data", "device", "seed", "steps", "total_steps", "processes", "options", "reg_options", "amp", "augment"}
-_NO_OPTION |= {"reference"}
-"""Keys of a history that are told in ways of their own."""
-_KINDS = {"criterion": "criterion", "schedule": "schedule", "opt": "optimizer", "reg": "regularizer"}
-"""Keys of a history whose value names a plug-in of a kind."""
-_FIRST = ("criterion", "sparsity", "epochs")
+Read = Callable[[list[str]], Mapping[str, Any]]
+"""Parses a command line into its parameters by name; runs nothing, and raises OptionError where it does not read."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def lineage(path: Path) -> list[Step]:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
     head, _ = read_header(path)
-    return steps_of(head, sha256(path), str(path))
+    return [_with_files(step, path) for step in steps_of(head, sha256(path), str(path))]
 
 
 def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
@@ -79,42 +76,102 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
         CheckpointError: the history holds what no command of prunectl takes.
     """
     made = [*(entry.parent for entry in head.history[1:]), digest]
+    steps, blank = list[Step](), not head.history or head.history[0].command != MODULE
     try:
-        return [_step(head, i, each) for i, each in enumerate(made[: len(head.history)])]
+        for i, entry in enumerate(head.history):
+            steps.append(_step(head, i, made[i], blank=blank))
+            blank = blank and entry.data is None
+        return steps
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{where} has a history that does not read ({error}); take an intact copy") from error
+        raise CheckpointError(
+            f"{where} has a history that does not read ({error}); take an intact copy, or update prunectl"
+        ) from error
+
+
+def check_safe(steps: Sequence[Step], read: Read, where: str) -> None:
+    """Refuse steps that would do anything but compute: a stranger may have written the history.
+
+    `read` parses a command line, `where` names the file that holds the history. Judged is what the parser found, not
+    the text: options of the recorded commands alone, and no code of a file that the user does not trust. A step that is
+    refused for other reasons is passed over.
+
+    Raises:
+        OptionError: an option or a value that this prunectl does not take.
+        UntrustedCode: a step names code.
+    """
+    for i, step in enumerate(steps):
+        if step.not_again is not None:
+            continue
+        try:
+            params, unset = read(step.arguments), read([step.command])
+            _refuse_other_parameters(step.command, {k for k, value in params.items() if value != unset.get(k)})
+        except OptionError as error:
+            version = step.versions.get("prunectl", "another version")
+            raise OptionError(f"step {i + 1} of {where}, made by prunectl {version}: {error}") from error
+        for kind, name in plugins_in(step.command, params).items():
+            check_trusted(kind, name, where)
+
+
+def _refuse_other_parameters(command: str, given: set[str]) -> None:
+    stray = sorted(given - parameters(command))
+    if stray:
+        raise OptionError(f"`{stray[0]}` is for the command line alone, no history holds it")
 
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:
     """Where the checkpoint of every step lies in the folder of `path`, found by its hash; None where it does not."""
-    folder = path.parent.iterdir()
-    files = sorted(f for f in folder if f.name.endswith(SUFFIXES) and ".mask." not in f.name and f.is_file())
-    by_hash = {sha256(file): file for file in files} | {sha256(path): path}
+    by_hash = _beside(path)
     return [by_hash.get(str(step.sha256)) for step in steps]
 
 
-def _step(head: Header, i: int, digest: str | None) -> Step:
-    """One entry of a history, read."""
+def _beside(path: Path) -> dict[str, Path]:
+    """The checkpoints in the folder of `path` by their hash."""
+    folder = path.parent.iterdir()
+    files = sorted(f for f in folder if f.name.endswith(SUFFIXES) and ".mask." not in f.name and f.is_file())
+    return {sha256(file): file for file in files} | {sha256(path): path}
+
+
+def _with_files(step: Step, path: Path) -> Step:
+    """A step whose flags name checkpoints by their place in the folder of `path`, where a history has their hashes."""
+    names = {f"--{entry.name.replace('_', '-')}" for entry in known(step.command).values() if entry.option.file}
+    sought = [value for name, value in step.flags if name in names and value is not None]
+    if not sought:
+        return step
+    found = _beside(path)
+    lacking = next((value for value in sought if value not in found), None)
+    if lacking is not None:
+        why = f"it needs the checkpoint whose sha256 begins with {lacking[:12]}, which is not in {path.parent}"
+        return replace(step, not_again=step.not_again or why)
+    flags = ((name, str(found[str(value)]) if name in names else value) for name, value in step.flags)
+    return replace(step, flags=tuple(flags))
+
+
+def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
+    """One entry of a history, read; `blank` says that no command before it, and no module, brought images."""
     entry = head.history[i]
-    command, options = entry.command, dict(entry.options)
+    command, options = entry.command, entry.options
     if command in _BEGINNINGS and i == 0:
         return _beginning(head, digest)
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
-    blank = head.history[0].command != MODULE and all(earlier.data is None for earlier in head.history[:i])
-    source, data_flags = _data(head, options.get("data"), first=blank)
+    source, of_data = _data(head, entry.data, first=blank)
     start = _fresh(head) if i == 0 else []
     if i == 0 and (source is None or (source == "synthetic" and not _are_plain(head.model))):
-        data_flags = [flag for flag in data_flags if flag[0] != "--image-size"]
-        data_flags += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
+        of_data = [flag for flag in of_data if flag[0] != "--image-size"]
+        of_data += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
+    try:
+        given = flags(command, options)
+    except ValueError as error:
+        made_by = f", made by prunectl {entry.versions['prunectl']}" if "prunectl" in entry.versions else ""
+        raise ValueError(f"step {i + 1}{made_by}: {error}") from error
     named = {
         **({"model": head.model.name} if i == 0 else {}),
         **({"data": source} if source else {}),
-        **{kind: options[key] for key, kind in _KINDS.items() if options.get(key)},
+        **plugins_of(command, options),
     }
     return Step(
         command,
-        (*start, *data_flags, *_flags(command, options)),
+        (*start, *of_data, *given),
         options.get("seed"),
         options.get("device"),
         entry.threads,
@@ -122,21 +179,17 @@ def _step(head: Header, i: int, digest: str | None) -> Step:
         entry.parent,
         digest,
         dict(entry.result),
-        tuple((kind, str(name)) for kind, name in named.items()),
-        _not_again(options),
+        tuple(named.items()),
+        _not_again(entry),
     )
 
 
 def _beginning(head: Header, digest: str | None) -> Step:
     """The start of a history by what no command makes again."""
     entry = head.history[0]
-    flags = [
-        (f"--{key.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
-        for key, value in entry.options.items()
-    ]
     return Step(
         entry.command,
-        tuple(flags),
+        tuple(flags(entry.command, entry.options)),
         None,
         None,
         entry.threads,
@@ -160,63 +213,17 @@ def _are_plain(spec: ModelSpec) -> bool:
     return (channels, height, spec.classes) == (1, width, 10)
 
 
-def _data(head: Header, described: dict[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:
+def _data(head: Header, record: Mapping[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:
     """What names the images of a step, and the options that lead to them."""
-    if described is None:
+    if record is None:
         return None, []
-    name = described["name"]
-    source = described.get("source") or (name if name in TABLES["data"] else head.data)
+    name = record["name"]
+    source = record.get("source") or (name if name in TABLES["data"] else head.data)
     height, width = head.model.input[1:]
-    flags: list[Flag] = [("--data", source)] if first or source != head.data else []
-    if flags and height == width:
-        flags.append(("--image-size", str(height)))
-    changes = {key: value for key, value in described.items() if key not in ("name", "source")}
-    return source, flags + [flag for key, value in changes.items() for flag in _plain(key, value)]
-
-
-def _flags(command: str, options: dict[str, Any]) -> list[Flag]:
-    """The options of a command, but seed, device and data."""
-    ordered = {**{key: options[key] for key in _FIRST if key in options}, **options}
-    without = _NO_OPTION if options.get("reg") else {*_NO_OPTION, "reg_weight"}
-    flags = [flag for key, value in ordered.items() if key not in without for flag in _plain(key, value)]
-    if command == "prune" and options.get("steps") is not None:
-        flags.append(("--steps", str(options["steps"])))
-    if "augment" in options:
-        flags.append(("--augment", ",".join(options["augment"]) or "none"))
-    by_default = command == "train" and options.get("device") == "cuda"
-    if options.get("amp", by_default) != by_default:
-        flags.append(("--amp" if options["amp"] else "--no-amp", None))
-    plugged = {"criterion": options.get("options") or {}, "reg": options.get("reg_options") or {}}
-    both = bool(options.get("reg") and options.get("criterion"))
-    for owner, given in plugged.items():
-        flags += [("-O", f"{owner}.{key}={value}" if both else f"{key}={value}") for key, value in given.items()]
-    return flags
-
-
-def _plain(key: str, value: Any) -> list[Flag]:
-    """An option whose flag is its key."""
-    key = _RENAMED.get(key, key)
-    if key in _HERE or not re.fullmatch(r"[a-z][a-z0-9_]*", key):
-        raise ValueError(f"'{key}' is no option that a history holds")
-    flag = f"--{key.replace('_', '-')}"
-    if key == "controls":
-        return [(f"--{control}", None) for control in value]
-    if key == "keep":
-        return [(flag, pattern) for pattern in _texts(key, value)]
-    if value is None or value is False:
-        return [(_OTHERWISE[key], None)] if value is False and key in _OTHERWISE else []
-    if value is True:
-        return [] if key in _OTHERWISE else [(flag, None)]
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"'{key}' is a {type(value).__name__}")
-    return [(flag, str(value))]
-
-
-def _texts(key: str, value: Any) -> list[str]:
-    """The value of an option that may be repeated."""
-    if not (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)):
-        raise ValueError(f"'{key}' is no list of texts")
-    return list(value)
+    found: list[Flag] = [("--data", source)] if first or source != head.data else []
+    if found and height == width:
+        found.append(("--image-size", str(height)))
+    return source, found + data_flags(record)
 
 
 def _joined(flag: Flag) -> list[str]:
@@ -227,10 +234,9 @@ def _joined(flag: Flag) -> list[str]:
     return [f"{name}={value}"] if name.startswith("--") else [name, value]
 
 
-def _not_again(options: dict[str, Any]) -> str | None:
-    if options.get("reference") is not None:
-        return f"it was compared with another network (--reference, sha256 {str(options['reference'])[:12]}...)"
-    if options.get("steps", 0) < options.get("total_steps", 0):
+def _not_again(entry: HistoryEntry) -> str | None:
+    options = entry.options
+    if not entry.is_whole:
         return f"it was stopped after {options['steps']} of {options['total_steps']} steps (--max-minutes)"
     if options.get("processes", 1) > 1:
         return f"{options['processes']} processes scored it together (torchrun)"

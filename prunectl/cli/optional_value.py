@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from prunectl.pruning.repair.options import METHODS
+from prunectl.checkpoints.options.repair import METHODS
 
 OPTIONAL = {"--repair": METHODS}
 """The values of each of these options; alone it means the first."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from prunectl.cli import options, output, signals
 from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
 
 if TYPE_CHECKING:
+    from prunectl.checkpoints.options.run import Run
     from prunectl.cli.tensorboard import Board
     from prunectl.training.trainer import Trainer
 
@@ -62,7 +64,7 @@ def claimed(path: Path, *, force: bool) -> Iterator[Path]:
 def run(
     trainer: "Trainer",
     path: Path,
-    run: dict[str, Any],
+    run: "Run",
     max_minutes: float | None,
     board_at: Path | None = None,
     *,
@@ -78,8 +80,9 @@ def run(
 
     log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, LOG, PAUSED))
 
-    def save() -> None:
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), run), paused)
+    def save(**changes: Any) -> None:
+        now = replace(run, **changes)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), paused)
 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()
@@ -111,7 +114,7 @@ def run(
             if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
                 save()
                 saved = now
-    ours = path.exists() and files.sha256(path) == run.get("written")  # left by --max-minutes
+    ours = path.exists() and files.sha256(path) == run.written  # left by --max-minutes
     _refuse_what_came(path, save, f"prunectl train --resume {paused} -o OTHER", force=force or ours)
     checkpoint.write(trainer.result(), path)
     if finished:
@@ -121,8 +124,7 @@ def run(
             log.replace(final)
     else:
         files.write(final, log.read_bytes() if log.exists() else b"")
-        run["written"] = files.sha256(path)
-        save()
+        save(written=files.sha256(path))
         output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
     if last is not None:
         output.say(_summary(last))

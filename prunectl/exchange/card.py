@@ -7,8 +7,8 @@ from typing import Any
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import Header
-from prunectl.checkpoints.history import MODULE
 from prunectl.checkpoints.lineage import steps_of
+from prunectl.checkpoints.options.table import MODULE
 from prunectl.checkpoints.results import data_name, is_on, records
 from prunectl.errors import CheckpointError
 from prunectl.measuring.cost import cost

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.checkpoints.history import IMPORT
+from prunectl.checkpoints.options.others import ImportOptions
+from prunectl.checkpoints.options.table import IMPORT
+from prunectl.checkpoints.options.values import recorded
 from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError
 from prunectl.exchange.auxiliary import AUXILIARY, with_transform
@@ -74,32 +76,26 @@ def from_state_dict(
         seed=seed,
     )
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
-    asked = {"weights": weights, "key": key, "allow_missing": list(allow_missing) or None}
-    chosen: dict[str, Any] = {
-        "file": file.name,
-        "sha256": file.sha256,
-        **{k: v for k, v in asked.items() if v is not None},
-    }
-    chosen |= {"seed": seed} if allow_missing else {}
-    return _imported(begun, file, chosen, key, allow_missing, source)
+    chosen = ImportOptions(
+        file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None
+    )
+    return _imported(begun, file, chosen, source)
 
 
 def _imported(
     begun: Checkpoint,
     file: WeightFile,
-    options: Mapping[str, Any],
-    key: str | None,
-    allow_missing: Sequence[str],
+    options: ImportOptions,
     source: str,
 ) -> Checkpoint:
     """The fresh network of `begun` with the tensors of a file, and the masks that they hold."""
     network = begun.model
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if isinstance(t, Tensor)}
     if is_transformers(network):
-        matched = match_transformers(network, file.content, key, file.name)
+        matched = match_transformers(network, file.content, options.key, file.name)
     else:
-        matched = match(file.content, expected, key, file.name)
-    allowed = (*allow_missing, *AUXILIARY.get(begun.spec.name, ()))
+        matched = match(file.content, expected, options.key, file.name)
+    allowed = (*options.allow_missing, *AUXILIARY.get(begun.spec.name, ()))
     filled = fill_(network, matched, allowed, file.name)
     masks = Masks(matched.masks)
     masks.check(network, file.name)
@@ -111,7 +107,7 @@ def _imported(
         **({"found_under": matched.key} if matched.key else {}),
         **{name: values for name, values in left.items() if values},
     }
-    return begun.after(IMPORT, options, masks=masks).with_result(result)
+    return begun.after(IMPORT, recorded(options, unset=False), masks=masks).with_result(result)
 
 
 def _in_memory(state: Mapping[str, Any]) -> WeightFile:

@@ -9,7 +9,9 @@ from torch import nn
 from prunectl.checkpoints.build import OWN, build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import DenseCounts, ModelSpec, Resize
-from prunectl.checkpoints.history import MODULE
+from prunectl.checkpoints.options.others import ModuleOrigin
+from prunectl.checkpoints.options.table import MODULE
+from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import OptionError
@@ -107,7 +109,7 @@ def from_module(
         resize=resize_of(shape),
         builder=lambda: copy.deepcopy(module).cpu(),
     )
-    return begun.after(MODULE, {"class": kind, "sha256": digest(module.state_dict())})
+    return begun.after(MODULE, recorded(ModuleOrigin(kind, digest(module.state_dict()))))
 
 
 def _counted(network: nn.Module, shape: Shape) -> Cost:

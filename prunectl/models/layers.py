@@ -77,3 +77,10 @@ def initialise_(model: nn.Module) -> None:
         nn.init.orthogonal_(layer.weight, 1.0 if layer is layers[-1] else gain)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def initialise_he_(model: nn.Module) -> None:
+    """Normal weights of convolutions with the variance 2 / fan-out (He et al. 2015, arXiv:1502.01852, equation 14)."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

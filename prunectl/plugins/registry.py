@@ -64,6 +64,12 @@ TABLES: dict[str, dict[str, str]] = {
         "vgg16": "prunectl.models.vgg:vgg16",
         "resnet18": "prunectl.models.resnet:resnet18",
         "resnet34": "prunectl.models.resnet:resnet34",
+        "resnet20": "prunectl.models.cifar_resnet:resnet20",
+        "resnet56": "prunectl.models.cifar_resnet:resnet56",
+        "wrn-16-4": "prunectl.models.wide_resnet:wrn_16_4",
+        "vgg19-bn": "prunectl.models.vgg:vgg19_bn",
+        "mobilenetv2-cifar": "prunectl.models.mobilenet:mobilenetv2_cifar",
+        "vit-tiny-cifar": "prunectl.models.vit:vit_tiny_cifar",
     },
     "data": {
         "digits": "prunectl.data.sets.digits:digits",
@@ -194,10 +200,15 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     if spec in TABLES[kind]:
         return
     folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
-    if ":" in spec and not folder and os.environ.get("PRUNECTL_TRUST") != "1":
+    if ":" in spec and not folder and not trusted():
         raise UntrustedCode(
             f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
         )
+
+
+def trusted() -> bool:
+    """Whether the user trusts the files that a command reads."""
+    return os.environ.get("PRUNECTL_TRUST") == "1"
 
 
 def _library(kind: str, spec: str) -> str | None:

@@ -4,18 +4,21 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
+from prunectl.checkpoints.options.repair import RepairOptions
+from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import retraceable
 from prunectl.criteria.base.criterion import Criterion
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
-from prunectl.pruning.options import StandalonePruning
-from prunectl.pruning.repair.options import RepairOptions
+from prunectl.pruning.options import history_of, method_of, selection
 from prunectl.pruning.repair.repair import repair as repaired
 from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import EVERY_NODE, NodeRules, SelectionRules
@@ -74,6 +77,7 @@ def prune(
         UnknownName: no such criterion, schedule, control or layer.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
+    asked: dict[str, Any] = {} if budget is None else {budget.kind: budget.text}
     chosen = StandalonePruning(
         criterion=criterion,
         sparsity=sparsity,
@@ -85,7 +89,7 @@ def prune(
         options=dict(options or {}),
         **asdict(rules),
         keep=tuple(keep),
-        budget=budget,
+        **asked,
         batch_size=batch_size,
         balanced=balanced,
         amp=amp,
@@ -105,8 +109,8 @@ def pruned(
     keep_scores: KeepScores | None = None,
 ) -> Checkpoint:
     """Prune as `prune` does, with its options in one value."""
-    criterion, method = options.criterion, options.method
-    rules = options.selection(method)
+    criterion, method = options.criterion, method_of(options)
+    rules = selection(options, method)
     _check(options, rules, method)
     keywords, _ = method.options(dict(options.options), f"criterion {criterion}")
     options = replace(
@@ -146,10 +150,9 @@ def pruned(
         for control in options.controls:
             unit.apply_(CONTROLS[control](checkpoint, unit.model, unit.masks, options.seed))
     chosen = {
-        **options.history(method),
-        **({"processes": processes()} if processes() > 1 else {}),
+        **history_of(options, method),
+        **recorded(PruneRun(checkpoint.device.type, processes())),
         "data": None if data is None else data.described,
-        "device": checkpoint.device.type,
     }
     made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
     return made if options.repair is None else _repaired(made, checkpoint, data, options)

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.others import ShrinkOptions
+from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import expanded
 from prunectl.errors import OptionError, ProofError, StructureError, UnknownName
 from prunectl.measuring.cost import cost
@@ -98,9 +100,12 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         "runs": "graph" if plan.graph else "modules",
         **({} if doubt is None else {"training": doubt}),
     }
-    options = {} if norm == "exact" else {"norm": norm}
     shrunk = checkpoint.after(
-        "shrink", options, model=small, masks=small_masks, edits=plan.after(whole.kept, whole.edits).to_edits()
+        "shrink",
+        recorded(ShrinkOptions(norm)),
+        model=small,
+        masks=small_masks,
+        edits=plan.after(whole.kept, whole.edits).to_edits(),
     )
     return shrunk.with_result(result).to(checkpoint.device)
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from prunectl.torchtools.contexts import evaluating
 
-LOSSES = ("pgd", "trades")
 _STEP = 2.0
 """The step size in units of eps / steps; the papers use 1.3 to 2.3."""
 _START = 1e-3

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.callback import Callback
 from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
@@ -17,10 +18,11 @@ from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
 from prunectl.torchtools.contexts import differentiated
 from prunectl.torchtools.copies import in_type_of
+from prunectl.training.batch import Batch
 from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
-from prunectl.training.recipe import Recipe, optimizer, penalty, scheduler
+from prunectl.training.recipe import optimizer, penalty, scheduler
 from prunectl.training.rewind import RewindPoint
 from prunectl.training.slots import from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within
@@ -29,12 +31,20 @@ from prunectl.training.state import separated, under, within
 class Learner:
     """A checkpoint's network, which is trained in place, with its optimiser, scheduler, average and callback.
 
-    `scheduled` is the number of steps of the learning rate's schedule. A callback's own parameters are trained without
-    decay, in a second parameter group; `groups` is the number of groups before a resume.
+    `scheduled` is the number of steps of the learning rate's schedule, of which the first `warmup` raise it. A
+    callback's own parameters are trained without decay, in a second parameter group; `groups` is the number of groups
+    before a resume.
     """
 
     def __init__(
-        self, recipe: Recipe, checkpoint: Checkpoint, callback: Callback, *, scheduled: int, groups: int = 1
+        self,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        callback: Callback,
+        *,
+        scheduled: int,
+        warmup: int = 0,
+        groups: int = 1,
     ) -> None:
         self.recipe = recipe
         self.device = checkpoint.device
@@ -44,16 +54,16 @@ class Learner:
         own = list(callback.parameters())
         if own or groups > 1:
             self.optimizer.add_param_group({"params": own, "weight_decay": 0.0})
-        self.scheduler = scheduler(recipe, self.optimizer, scheduled)
+        self.scheduler = scheduler(recipe, self.optimizer, scheduled, warmup=warmup)
         self.ema = None if recipe.ema is None else EMA(recipe.ema, self.model, callback)
         self.penalty = penalty(recipe)
         self.rewind_point: RewindPoint | None = None
 
-    def fit_(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def fit_(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of the optimiser on a batch; returns loss () and logits (B, classes)."""
         recipe = self.recipe
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.amp):
-            loss, logits = objective(recipe, self._classify, self.model, pixels, labels)
+            loss, logits = objective(recipe, self._classify, self.model, batch)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
         more = self.callback.penalty(self.model)
         total = total if more is None else total + more

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.training import Recipe
+from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import nodes_present, retraceable
 from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import criterion_named
@@ -15,6 +18,7 @@ from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import resolve
+from prunectl.pruning.options import method_of, selection
 from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
@@ -28,8 +32,6 @@ from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
-from prunectl.training.pruning_config import GradualPruning
-from prunectl.training.recipe import Recipe
 
 
 class PruningRounds:
@@ -53,9 +55,9 @@ class PruningRounds:
             OptionError: a target that cannot be reached, or options that do not go together.
         """
         self.during, self.recipe, self.data = during, recipe, data
-        self.method = during.method
+        self.method = method_of(during)
         self.schedule = during.schedule or self.method.schedule
-        self.how = during.selection(self.method)
+        self.how = selection(during, self.method)
         self._check_criterion()
         what = f"criterion {during.criterion}"
         self.keywords, self.callback_options = self.method.options(dict(during.options), what)
@@ -161,7 +163,7 @@ class PruningRounds:
     def chosen(self) -> dict[str, Any]:
         """The options of the pruning, for the history."""
         options = {**self.keywords, **self.callback_options}
-        return {**self.during.flat(), "schedule": self.schedule, "scope": self.how.scope, "options": options}
+        return {**recorded(self.during), "schedule": self.schedule, "scope": self.how.scope, "options": options}
 
     def result(self) -> dict[str, Any]:
         """The sparsities reached, and the result of every round, for the history."""

@@ -1,7 +1,7 @@
 """Resume files: an interrupted training in one file."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,26 @@ from safetensors.torch import save
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.checkpoint import Checkpoint, from_header, network, tensors_of, to_header
 from prunectl.checkpoints.header import Header
+from prunectl.checkpoints.options.data import DataOptions
+from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.run import Run
+from prunectl.checkpoints.options.table import plugins_of
+from prunectl.checkpoints.options.training import Recipe
+from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
 from prunectl.plugins.registry import check_trusted
-from prunectl.training.pruning_config import GradualPruning
-from prunectl.training.recipe import Recipe
 from prunectl.training.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class Paused:
-    """An interrupted training with its network as it is now; `run` holds the command line's data and output."""
+    """An interrupted training with its network as it is now, and the command line that it came from."""
 
     checkpoint: Checkpoint
     recipe: Recipe
     state: State
-    run: dict[str, Any]
+    run: Run
 
 
 def write(paused: Paused, path: Path) -> None:
@@ -40,9 +44,12 @@ def write(paused: Paused, path: Path) -> None:
         "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
         "sha256": paused.checkpoint.sha256,
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
-        "recipe": {**asdict(paused.recipe), "prune": None if prune is None else prune.flat()},
+        "recipe": {
+            **recorded(replace(paused.recipe, prune=None)),
+            "prune": None if prune is None else recorded(prune),
+        },
         "values": paused.state.values,
-        "run": paused.run,
+        "run": asdict(paused.run),
     }
     tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
     files.write(path, save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)}))
@@ -60,26 +67,26 @@ def read(path: Path) -> Paused:
         tensors = tensors_of(path)
         head = Header.from_json(json.dumps(content["start"]), path)
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
-        recipe = _recipe(**content["recipe"])
+        recipe, run = _recipe(content["recipe"]), _run(content["run"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} is not an interrupted training; give a NAME.resume.safetensors that Ctrl-C left"
         ) from error
-    named = {"model": head.model.name, "optimizer": recipe.opt, "regularizer": recipe.reg or ""}
-    if recipe.prune is not None:
-        named |= {"criterion": recipe.prune.criterion, "schedule": recipe.prune.schedule or ""}
+    named = {"model": head.model.name, "data": run.data, **plugins_of("train", recorded(recipe))}
     for kind, name in named.items():
         check_trusted(kind, name, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     model = network(head, weights, str(path))
     start = from_header(head, model, Masks(masks), content["sha256"])
-    return Paused(start, recipe, State(tensors, content["values"]), content["run"])
+    return Paused(start, recipe, State(tensors, content["values"]), run)
 
 
-def _recipe(augment: list[str] | None, prune: dict[str, Any] | None, **values: Any) -> Recipe:
-    """Undo `asdict` and JSON."""
-    return Recipe(
-        augment=None if augment is None else tuple(augment),
-        prune=None if prune is None else GradualPruning.from_flat(prune),
-        **values,
-    )
+def _recipe(values: dict[str, Any]) -> Recipe:
+    rest = dict(values)
+    prune = rest.pop("prune")
+    return restored(Recipe, rest, prune=None if prune is None else restored(GradualPruning, prune))
+
+
+def _run(values: dict[str, Any]) -> Run:
+    rest = dict(values)
+    return restored(Run, rest, data_options=restored(DataOptions, rest.pop("data_options")))

@@ -2,24 +2,28 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe, TrainRun
+from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.callback import Callback
 from prunectl.data.images import ImageData, mixed
+from prunectl.errors import OptionError
 from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.measuring.memory import forget_peak
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
+from prunectl.training.batch import Batch, changed
 from prunectl.training.learner import Learner
 from prunectl.training.progress import Progress
 from prunectl.training.pruning_rounds import PruningRounds
-from prunectl.training.recipe import Recipe
 from prunectl.training.state import State, under, within
+from prunectl.training.teacher import Teacher
 
 _LOGS = 100
 
@@ -27,7 +31,15 @@ _LOGS = 100
 class Trainer:
     """A training that yields after every step, so that the caller can watch, stop and save it."""
 
-    def __init__(self, checkpoint: Checkpoint, data: ImageData, recipe: Recipe, state: State | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        data: ImageData,
+        recipe: Recipe,
+        state: State | None = None,
+        *,
+        teacher: Checkpoint | None = None,
+    ) -> None:
         spec = checkpoint.spec
         data.check_fits(spec.input, spec.classes, spec.name)
         checkpoint.check_held_out(data)
@@ -35,6 +47,11 @@ class Trainer:
         self.data = data.to(checkpoint.device)
         self.device = checkpoint.device
         self.augment = data.augment if recipe.augment is None else recipe.augment
+        self.teacher = None if teacher is None else Teacher(teacher, checkpoint, amp=recipe.amp)
+        if self.teacher is None and (recipe.teacher_weight, recipe.temperature) != (0.5, 4.0):
+            raise OptionError("`teacher_weight` and `temperature` say how a teacher counts; give a `teacher` too")
+        if self.teacher is not None and recipe.adv_eps:
+            raise OptionError("`teacher` and `adv_eps` cannot be combined; leave out one of them")
         count = len(self.data.train)
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
         self.total_steps = self.steps_per_epoch * recipe.epochs
@@ -47,6 +64,7 @@ class Trainer:
             begun,
             self._callback(begun),
             scheduled=self.steps_per_epoch * scheduled,
+            warmup=round(self.steps_per_epoch * recipe.warmup),
             groups=len(saved.get("groups", [])),
         )
         self.progress = Progress(self.device)
@@ -83,6 +101,8 @@ class Trainer:
         with forked(self.device):
             set_random_state_(self.device, self.random)
             self.progress.start_()
+            if self.teacher is not None and not self.changes_images:
+                self.teacher.learn_(self.data.train)
             every = max(1, self.total_steps // _LOGS)
             if self.step == 0:
                 self._end_epoch(0)
@@ -90,13 +110,9 @@ class Trainer:
                 epoch, first = divmod(self.step, self.steps_per_epoch)
                 due = self.rounds is not None and self.rounds.due(epoch + 1)
                 self.learner.callback.on_epoch_start(self.model, due)
-                batches = self.data.train.batches(
-                    self.recipe.batch_size, seed=mixed(self.recipe.seed, epoch), start=first, augment=self.augment
-                )
-                for pixels, labels in batches:
-                    targets = labels.to(self.device)
-                    loss, logits = self.learner.fit_(pixels.to(self.device), targets)
-                    self.progress.add_(loss, logits, targets, self._flops(len(targets)))
+                for batch in self._batches(epoch, first):
+                    loss, logits = self.learner.fit_(batch)
+                    self.progress.add_(loss, logits, batch.labels, self._flops(len(batch.labels)))
                     at_end = self.step % self.steps_per_epoch == 0
                     record = self._record(at_end) if at_end or self.step % every == 0 else None
                     self.progress.tick_()
@@ -106,20 +122,23 @@ class Trainer:
                     yield record
                     set_random_state_(self.device, self.random)
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether an image differs from one epoch to the next."""
+        return bool(self.augment or self.recipe.mixup)
+
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
         now.masks.apply_(model)
-        recipe = asdict(self.recipe)
-        del recipe["prune"]
+        taught_by = None if self.teacher is None else self.teacher.sha256
+        run = TrainRun(self.device.type, self.step, self.total_steps, taught_by)
         chosen = {
-            **recipe,
+            **recorded(replace(self.recipe, prune=None)),
             **({} if self.rounds is None else self.rounds.chosen),
             "augment": list(self.augment),
             "data": self.data.described if len(self.data.train) else None,
-            "device": self.device.type,
-            "steps": self.step,
-            "total_steps": self.total_steps,
+            **recorded(run),
         }
         model.train(self.start.model.training)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
@@ -166,10 +185,32 @@ class Trainer:
         self.learner.end_round_(pruned, self._callback(pruned))
         return True
 
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """The batches of an epoch from number `first` on, augmented and with what the teacher says of them."""
+        seed, known = mixed(self.recipe.seed, epoch), None if self.teacher is None else self.teacher.known
+        train, labels = self.data.train, self.data.train.labels
+        source = train if known is None else train.relabel(torch.arange(len(train), device=labels.device))
+        batches = source.batches(self.recipe.batch_size, seed=seed, start=first, augment=self.augment)
+        for i, (pixels, which) in enumerate(batches, first):
+            there, index = pixels.to(self.device), which.to(self.device)
+            if known is not None:
+                yield Batch(there, labels.to(self.device)[index], teacher=known[index])
+                continue
+            batch = changed(
+                Batch(there, index),
+                cutout="cutout" in self.augment,
+                mixup=self.recipe.mixup,
+                mean=self.start.preprocessing.mean,
+                seed=mixed(seed, i),
+            )
+            yield batch if self.teacher is None else replace(batch, teacher=self.teacher.logits(batch.pixels))
+
     def _flops(self, images: int) -> int:
-        """FLOPs of a training step."""
-        recipe = self.recipe
-        return self.learner.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps) * images
+        """FLOPs of a training step; a teacher that knows its logits costs nothing."""
+        recipe, teacher = self.recipe, self.teacher
+        taught = 0 if teacher is None or teacher.known is not None else teacher.flops
+        own = self.learner.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps)
+        return (own + taught) * images
 
     def _record(self, at_end: bool) -> dict[str, Any]:
         """The log record after this step, at the end of an epoch with the accuracy on the evaluation images."""

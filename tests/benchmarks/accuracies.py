@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
@@ -30,7 +31,6 @@ from prunectl.measuring.evaluate import costs, evaluate
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 

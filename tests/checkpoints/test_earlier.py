@@ -9,8 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prunectl.checkpoints.checkpoint import read
-from prunectl.checkpoints.versions import versions
 from tests.helpers.running import run_cli
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -21,6 +19,10 @@ NAMES = sorted(
 )
 READING = ("inspect", "inspect --json", "log", "log --json", "explain", "eval --no-latency", "report")
 RESUMED = ("imp", "gates")
+ROUNDING = 2e-4
+"""What rounding makes of these few steps on other processors, at most; other draws make 100 times that."""
+NEAR_A_TIE = ("rigl.safetensors", "rigl.mask.safetensors")
+"""Which connection grows there depends on gradients that are nearly equal."""
 
 
 @pytest.fixture
@@ -41,15 +43,22 @@ def _script() -> list[str]:
     return [line.replace("$small", small) for line in text.splitlines() if line.startswith("prunectl ")]
 
 
-def _same(found: Path, expected: Path) -> None:
-    """The same tensors: to the bit where torch and the cpu are those that made the fixture, else of the same shapes."""
+def _same(found: Path, expected: Path, *, exactly: bool) -> None:
+    """The same tensors: to the bit, or on another processor, whose sums round otherwise, within ROUNDING."""
     ours, theirs = load_file(found), load_file(expected)
     assert ours.keys() == theirs.keys()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
-    made_with = read(expected).history[-1].versions
-    alike = {key: value for key, value in versions().items() if key != "prunectl"}
-    if alike == {key: value for key, value in made_with.items() if key != "prunectl"}:
+    if exactly:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours), expected.name
+    elif expected.name not in NEAR_A_TIE:
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], atol=ROUNDING, rtol=0, msg=f"{expected.name}: {name}")
+
+
+def _rounds_alike(folder: Path) -> bool:
+    """Whether torch and this processor round as those that made the fixture: its first training comes out equal."""
+    ours, theirs = (load_file(each / "dense.safetensors") for each in (folder, EARLIER))
+    return all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_the_fixture_holds_every_kind() -> None:
@@ -82,10 +91,11 @@ def test_the_differences_of_two_are_told(earlier) -> None:
 
 
 def test_a_history_leads_to_the_same_tensors(earlier) -> None:
-    """With torch and the cpu of that day: headers have got more fields since then."""
+    """Headers have got more fields since then."""
     ran = run_cli(earlier, "rerun", "modules.safetensors", "--json")
     record = json.loads(ran.out)
-    assert (record["same_tensors"] and record["same_masks"]) or record["changed_versions"], ran.err
+    assert record["same_masks"], ran.err
+    assert max(record["largest_difference"].values(), default=0) <= ROUNDING, ran.err
 
 
 @pytest.mark.parametrize("name", RESUMED)
@@ -119,11 +129,10 @@ def test_the_same_commands_make_the_same_tensors(earlier, tmp_path) -> None:
             ran = run_cli(folder, *shlex.split(command)[1:], stdin=out)
             assert ran.code == 0, (command, ran.err)
             out = ran.out
-    for name in NAMES:
-        _same(folder / f"{name}.safetensors", EARLIER / f"{name}.safetensors")
-        masks = EARLIER / f"{name}.mask.safetensors"
-        if masks.exists():
-            assert load_file(masks).keys() == load_file(folder / masks.name).keys()
+    exactly = _rounds_alike(folder)
+    for path in (EARLIER / f"{name}{kind}safetensors" for name in NAMES for kind in (".", ".mask.")):
+        if path.exists():
+            _same(folder / path.name, path, exactly=exactly)
     records = [json.loads(line)["accuracy"] for line in _lines(folder, "modules")]
     assert records == [json.loads(line)["accuracy"] for line in _lines(EARLIER, "modules")]
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from prunectl.checkpoints.options.data import DataOptions
+from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.run import Run
 from prunectl.data.load import load_data
 from prunectl.models.fresh import fresh
 from prunectl.training import resume
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.resume import Paused
 from prunectl.training.trainer import Trainer
@@ -22,7 +24,7 @@ def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) ->
     running = trainer.steps()
     for _ in range(4):
         next(running)
-    run = {"data": "digits", "data_options": {"subset": 300, "seed": 0}, "output": "a.safetensors"}
+    run = Run("digits", "a.safetensors", DataOptions(subset=300))
     resume.write(Paused(trainer.current, plan, trainer.state(), run), tmp_path / "a.resume.safetensors")
     assert cli("train", "--resume", "a.resume.safetensors") == "a.safetensors\n"
     line = "train --model lenet300 --subset 300 --epochs 4 -c snapit-during -s 0.5 --steps 1"

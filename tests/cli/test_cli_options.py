@@ -121,7 +121,7 @@ def test_a_value_of_the_wrong_type_is_a_usage_error(net, config, raw, monkeypatc
         ("prune --criterion sn", ["snip", "snipit"]),
         ("prune -c mag", ["magnitude"]),
         ("prune --schedule one", ["one-shot"]),
-        ("train --model resn", ["resnet18", "resnet34"]),
+        ("train --model resnet3", ["resnet34"]),
         ("train --data cifar1", ["cifar10", "cifar100"]),
         ("train --opt adam", ["adam", "adamw"]),
         ("attack --attack pg", ["pgd"]),

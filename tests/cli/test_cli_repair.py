@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from prunectl.checkpoints.checkpoint import read
+from prunectl.checkpoints.files import sha256
 from prunectl.cli.optional_value import completed
 from tests.helpers.running import run_line, run_without_torch
 
@@ -79,14 +80,17 @@ def test_the_reference_is_found_by_its_hash_or_given(net, tmp_path, cli, refused
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
 
 
-def test_another_reference_is_in_the_history_and_is_not_run_again(net, cli, refused):
+def test_another_reference_is_in_the_history_and_found_beside_it(net, tmp_path, cli, raw, refused):
     cli("train", "net.safetensors", "--epochs", "1", "--subset", "100", "-o", "other.safetensors")
     cli("repair", "net.prune.safetensors", "-n", "60", "--reference", "other.safetensors")
-    assert len(last(cli, "net.prune.repair.safetensors")["options"]["reference"]) == 64
-    assert "no rerun: it was compared with another network (--reference, sha256" in " ".join(
-        cli("log", "net.prune.repair.safetensors").replace("|", "").split()
+    assert last(cli, "net.prune.repair.safetensors")["options"]["reference"] == sha256(tmp_path / "other.safetensors")
+    assert "--reference other.safetensors" in cli("log", "net.prune.repair.safetensors")
+    again = raw("rerun", "net.prune.repair.safetensors")
+    assert again.code == 0, again.err
+    (tmp_path / "other.safetensors").unlink()
+    assert "cannot be run again: it needs the checkpoint whose sha256 begins with" in refused(
+        "rerun", "net.prune.repair.safetensors"
     )
-    assert "cannot be run again: it was compared with another" in refused("rerun", "net.prune.repair.safetensors")
 
 
 def test_what_cannot_be_repaired_is_one_line(net, tiny, tmp_path, refused, cli):

@@ -4,15 +4,16 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from prunectl.training.pruning_config import GradualPruning
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 
 RECIPE = {
     **{"epochs": 3, "batch_size": 50, "opt": "sgd", "lr": 0.25, "wd": 0.5, "momentum": 0.75, "sched": "cosine"},
     **{"clip": 2.0, "noise": 0.125, "reg": "lp", "reg_weight": 0.0625, "label_smoothing": 0.1, "ema": 0.9},
-    **{"amp": True, "compile": True, "seed": 7, "adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta": 3.0},
+    **{"amp": True, "compile": True, "seed": 7, "warmup": 1.5, "teacher_weight": 0.25, "temperature": 2.0},
 }
+ADVERSARIAL = {"adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta": 3.0}
 PRUNING = {
     **{"criterion": "magnitude", "sparsity": 0.5, "prune_delay": 0, "prune_every": 2, "steps": 1},
     **{"schedule": "one-shot", "scope": "layer", "min_nodes": 2, "multiple_of": 4, "outer_layers": True},
@@ -32,7 +33,7 @@ def recipe_of(raw, monkeypatch):
     def made(*arguments: object) -> Recipe:
         seen = []
 
-        def begun(self, checkpoint, data, recipe):
+        def begun(self, checkpoint, data, recipe, *, teacher):
             seen.append(recipe)
             raise Begun
 
@@ -51,9 +52,13 @@ def line(values: dict) -> list[object]:
 
 
 def test_every_field_of_the_recipe(recipe_of):
-    made = recipe_of(*line(RECIPE), "--augment", "flip,crop", "-O", "p=0.5")
-    assert made == Recipe(**RECIPE, augment=("flip", "crop"), reg_options={"p": "0.5"})
-    changed = {name for name, value in asdict(made).items() if value != asdict(Recipe())[name]}
+    first = recipe_of(*line(RECIPE), "--mixup", "0.2", "--augment", "flip,crop", "-O", "p=0.5")
+    assert first == Recipe(**RECIPE, mixup=0.2, augment=("flip", "crop"), reg_options={"p": "0.5"})
+    second = recipe_of(*line(ADVERSARIAL))  # does not go with mixup
+    assert second == Recipe(**ADVERSARIAL)
+    changed = {
+        name for made in (first, second) for name, value in asdict(made).items() if value != asdict(Recipe())[name]
+    }
     assert changed == {field.name for field in fields(Recipe)} - {"prune"}
 
 

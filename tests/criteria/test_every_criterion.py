@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.criteria.base.criterion import Criterion, Round, criterion_named
 from prunectl.data.sampling import scoring_batches
 from prunectl.masks import Masks, prunable
@@ -19,7 +20,6 @@ from prunectl.scores import Scores
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import trace
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.criterion_networks import NETWORKS, SHAPE

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunectl.criteria.base.schedules import check_sparsity, constant, cubic, exponential, one_shot, snipit
+from prunectl.checkpoints.options.pruning import check_sparsity
+from prunectl.criteria.base.schedules import constant, cubic, exponential, one_shot, snipit
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import TABLES, resolve
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.training.pruning_config import GradualPruning
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.training.recipe import Recipe
 from tests.helpers.networks import fresh_checkpoint
 

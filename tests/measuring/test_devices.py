@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.load import load_data
 from prunectl.measuring.evaluate import evaluate
@@ -13,7 +14,6 @@ from prunectl.robustness.attack import attack
 from prunectl.scores import highest
 from prunectl.structure.count import count_cut_off
 from prunectl.structure.trace import trace
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer

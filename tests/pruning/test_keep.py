@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import prunable
 from prunectl.pruning.budget import Budget
@@ -16,7 +17,6 @@ from prunectl.pruning.reachability import Reachability
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
 from prunectl.structure.keep import parameters_named
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, image_data, randomise_

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.criteria import drop_grow
 from prunectl.criteria.base.callback import Callback
 from prunectl.criteria.base.criterion import Batches, Round
@@ -16,7 +17,6 @@ from prunectl.masks import prunable
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
 from prunectl.scores import Scores
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, network, recipe, start

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.data.load import load_data
 from prunectl.masks import Masks
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
 from prunectl.training.frozen_channels import frozen_entries
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.networks import checkpoint_of, randomise_

@@ -9,6 +9,8 @@ from torch import nn
 from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import ModelSpec
+from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.run import Run
 from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import prunable
@@ -17,7 +19,6 @@ from prunectl.pruning.shrink import shrink
 from prunectl.reporting.rows import report
 from prunectl.structure.trace import trace
 from prunectl.training import resume
-from prunectl.training.pruning_config import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.resume import Paused
 from prunectl.training.train import train
@@ -147,7 +148,7 @@ def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_pa
         for _ in range(stop):
             next(running)
         path = tmp_path / f"{stop}.resume.safetensors"
-        resume.write(Paused(broken.current, broken.recipe, broken.state(), {}), path)
+        resume.write(Paused(broken.current, broken.recipe, broken.state(), Run("digits", "a.safetensors")), path)
         torch.manual_seed(99)
         paused = resume.read(path)
         resumed = Trainer(paused.checkpoint, data, paused.recipe, paused.state)

@@ -159,17 +159,19 @@ def test_ema_is_the_result_and_stays_masked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sched", "expected"),
+    ("sched", "warmup", "expected"),
     [
-        ("constant", [1.0, 1.0, 1.0, 1.0]),
-        ("cosine", [1.0, 0.8535534, 0.5, 0.1464466]),
-        ("onecycle", [0.04, 0.8117457, 0.2830610, 4e-6]),
+        ("constant", 0, [1.0, 1.0, 1.0, 1.0]),
+        ("constant", 2, [1 / 3, 2 / 3, 1.0, 1.0]),
+        ("cosine", 0, [1.0, 0.8535534, 0.5, 0.1464466]),
+        ("cosine", 2, [1 / 3, 2 / 3, 1.0, 0.5]),
+        ("onecycle", 0, [0.04, 0.8117457, 0.2830610, 4e-6]),
     ],
 )
-def test_learning_rates(sched: str, expected: list[float]) -> None:
+def test_learning_rates(sched: str, warmup: int, expected: list[float]) -> None:
     recipe = Recipe(opt="sgd", lr=1.0, sched=sched)
     opt = optimizer(recipe, nn.Linear(1, 1))
-    schedule = scheduler(recipe, opt, 4)
+    schedule = scheduler(recipe, opt, 4, warmup=warmup)
     rates = []
     for _ in range(4):
         rates.append(opt.param_groups[0]["lr"])

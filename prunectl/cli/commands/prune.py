@@ -9,18 +9,17 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.options.repair import check_method
 from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
-from prunectl.pruning.repair.options import check_method
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.checkpoints.options.pruning import StandalonePruning
     from prunectl.data.images import ImageData
-    from prunectl.pruning.budget import Budget
-    from prunectl.pruning.options import StandalonePruning
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
@@ -115,7 +114,7 @@ def command(
         check_method(repair)
     check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    sparsity, budget = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
+    sparsity = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
     source = begins_at(checkpoint, model, model_options, data or input_shape)
@@ -123,7 +122,7 @@ def command(
     if scores_out:
         check_target(beside(path, SCORES), force=force)
 
-    from prunectl.pruning.options import StandalonePruning
+    from prunectl.checkpoints.options.pruning import StandalonePruning
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads, together
 
@@ -153,7 +152,6 @@ def command(
             **{
                 **options.filled(StandalonePruning, ctx.params),
                 "sparsity": sparsity,
-                "budget": budget,
                 "options": texts.pairs(plugin_options, "-O"),
                 "keep": tuple(keep or ()),
                 "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
@@ -221,9 +219,13 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
 
 def _target(
     sparsity: float | None, threshold: float | None, scope: str | None, budgets: dict[str, str | None]
-) -> "tuple[float | None, Budget | None]":
-    """The one target that was given; sparsity 0.9 when none was, none where a threshold or a pattern N:M is one."""
-    from prunectl.criteria.base.schedules import check_sparsity
+) -> float | None:
+    """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
+
+    Raises:
+        OptionError: several targets were given, or one that does not read.
+    """
+    from prunectl.checkpoints.options.pruning import check_sparsity
     from prunectl.pruning.budget import Budget
 
     given = {kind: text for kind, text in budgets.items() if text is not None}
@@ -233,12 +235,13 @@ def _target(
     if len(named) > 1:
         raise OptionError(f"give one target, got {' and '.join(named)}")
     for kind, text in given.items():
-        return None, Budget.read(kind, text)
+        Budget.read(kind, text)
+        return None
     if named and sparsity is None:
-        return None, None
+        return None
     sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
     check_sparsity(sparsity)
-    return sparsity, None
+    return sparsity
 
 
 def _tell(criterion: str, pruned: "Checkpoint") -> None:

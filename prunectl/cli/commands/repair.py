@@ -45,8 +45,8 @@ def command(
     The masks stay. The dense network is the checkpoint that this one was pruned from, beside it or in the current
     folder. Training images are looked at without their labels.
     """
+    from prunectl.checkpoints.options.repair import RepairOptions
     from prunectl.checkpoints.reference import reference_of
-    from prunectl.pruning.repair.options import RepairOptions
 
     chosen = RepairOptions(**options.filled(RepairOptions, ctx.params))
     if calibration == "noise" and data is not None:

@@ -6,15 +6,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from prunectl.cli import options, output
-from prunectl.errors import FileError, Interrupted, NotTheSame, OptionError
-
-if TYPE_CHECKING:
-    from prunectl.checkpoints.lineage import Step
+from prunectl.errors import FileError, Interrupted, NotTheSame
 
 
 def command(
@@ -30,13 +27,14 @@ def command(
 
     Exit code 1 and what differs when they do not; on a gpu sums come in another order each time.
     """
-    from prunectl.checkpoints.lineage import lineage
+    from prunectl.checkpoints.lineage import check_safe, lineage
+    from prunectl.cli import in_process
     from prunectl.cli.commands.diff import show
 
     path = options.checkpoint_path(checkpoint)
     steps = lineage(path)
     _check(folder)
-    _check_known(steps, path)
+    check_safe(steps, in_process.read, str(path))
 
     from prunectl.checkpoints import rerun
     from prunectl.checkpoints.checkpoint import read
@@ -93,24 +91,6 @@ def _check(folder: Path | None) -> None:
     """
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(f"{folder} is not an empty folder; give another one with -o")
-
-
-def _check_known(steps: "list[Step]", path: Path) -> None:
-    """Refuse options that this prunectl does not have, before anything runs.
-
-    Raises:
-        OptionError: naming the step.
-    """
-    from prunectl.cli import in_process
-
-    for i, step in enumerate(steps):
-        if step.not_again is not None:  # which `rerun` refuses
-            continue
-        try:
-            in_process.read(step.arguments)
-        except OptionError as error:
-            version = step.versions.get("prunectl", "another version")
-            raise OptionError(f"step {i + 1} of {path}, made by prunectl {version}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """prunectl train."""
 
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.options.data import DataOptions
+from prunectl.checkpoints.options.run import Run
 from prunectl.cli import image_options, options, texts
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
 from prunectl.cli.options import completes
@@ -15,9 +17,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
 if TYPE_CHECKING:
-    from prunectl.training.pruning_config import GradualPruning
-
-_DATA_OPTIONS = ("image_size", "download", "tuning", "subset", "random_labels", "seed")
+    from prunectl.checkpoints.options.pruning import GradualPruning
 
 
 def command(
@@ -42,6 +42,7 @@ def command(
     wd: Annotated[float, typer.Option(help="Weight decay.")] = 5e-5,
     momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov) and rmsprop.")] = 0.9,
     sched: Annotated[str, typer.Option(help="Learning-rate schedule: constant, cosine or onecycle.")] = "constant",
+    warmup: Annotated[float, typer.Option(help="Epochs in which the learning rate first rises.", min=0)] = 0.0,
     clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
     noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
     reg: Annotated[
@@ -103,8 +104,17 @@ def command(
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
     ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
     augment: Annotated[
-        str | None, typer.Option(help="none, flip, crop or flip,crop  [default: the dataset's]", show_default=False)
+        str | None,
+        typer.Option(help="none, or of flip, crop, cutout: flip,crop  [default: the dataset's]", show_default=False),
     ] = None,
+    mixup: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Mix pairs of images, shares from Beta(ALPHA, ALPHA).")
+    ] = 0.0,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from the logits of this checkpoint too, such as the dense network.")
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(help="The teacher's share of the loss.", min=0, max=1)] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Softens the teacher's predictions and the network's.")] = 4.0,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
     ] = None,
@@ -143,14 +153,13 @@ def command(
     from prunectl.cli import tensorboard as board
     from prunectl.cli import train_resume, train_run
 
-    data_options = {name: ctx.params[name] for name in _DATA_OPTIONS}
-    data_options |= {} if split is None else {"split": split}
+    data_options = DataOptions(**options.filled(DataOptions, ctx.params))
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
         raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(
-            resume, data_dir, device, output_path, max_minutes, force, tensorboard, tensorboard_dir
+            resume, data_dir, device, output_path, max_minutes, force, download, tensorboard, tensorboard_dir
         )
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
@@ -171,9 +180,10 @@ def command(
     train_run.check_target(path, force=force)
     _refuse_without_criterion(ctx, criterion)
 
+    from prunectl.checkpoints.checkpoint import read
+    from prunectl.checkpoints.options.training import Recipe
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import started_together
-    from prunectl.training.recipe import Recipe
     from prunectl.training.trainer import Trainer
 
     if started_together():
@@ -195,20 +205,21 @@ def command(
         shape=texts.image_shape(input_shape),
         classes=classes,
         data_dir=data_dir,
-        data_options=data_options,
+        data_options=asdict(data_options),
         device=where,
         seed=seed,
     )
-    trainer = Trainer(begun, images, recipe)
-    run = {
-        "data": data or begun.data,
-        "data_options": data_options,
-        "data_dir": _absolute(data_dir),
-        "device": device,
-        "output": str(path),
-        "tensorboard": tensorboard,
-        "tensorboard_dir": _absolute(tensorboard_dir),
-    }
+    trainer = Trainer(begun, images, recipe, teacher=None if teacher is None else read(teacher, where))
+    run = Run(
+        data=data or begun.data,
+        output=str(path),
+        data_options=data_options,
+        data_dir=_absolute(data_dir),
+        teacher=_absolute(teacher),
+        device=device,
+        tensorboard=tensorboard,
+        tensorboard_dir=_absolute(tensorboard_dir),
+    )
     with train_run.claimed(path, force=force) as log:
         os.truncate(log, 0)
         train_run.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path), force=force)
@@ -217,7 +228,7 @@ def command(
 
 def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) -> "GradualPruning":
     """The pruning that the parsed parameters ask for, to the default sparsity if they name no target."""
-    from prunectl.training.pruning_config import GradualPruning
+    from prunectl.checkpoints.options.pruning import GradualPruning
 
     values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
     if values["sparsity"] is None and values["threshold"] is None:
@@ -240,7 +251,7 @@ def _absolute(path: Path | None) -> str | None:
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
     """Refuse options of the pruning where nothing is pruned."""
-    from prunectl.training.pruning_config import GradualPruning
+    from prunectl.checkpoints.options.pruning import GradualPruning
 
     names = {field.name for field in fields(GradualPruning)}
     flag = options.given(ctx, names) if criterion is None else None

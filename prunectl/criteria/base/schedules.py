@@ -2,8 +2,6 @@
 
 import math
 
-from prunectl.errors import OptionError
-
 DEFAULT_STEPS = 5
 _START = 0.5
 
@@ -48,13 +46,3 @@ def _rising(rounds: list[float], target: float) -> tuple[float, ...]:
     """The rounds up to the target, and the target, without those that would change nothing."""
     kept = [k for k, before in zip(rounds, [0.0, *rounds], strict=False) if before < k < target]
     return (*kept, target)
-
-
-def check_sparsity(sparsity: float) -> None:
-    """Refuse what is no sparsity to prune to.
-
-    Raises:
-        OptionError: not in (0, 1).
-    """
-    if not 0 < sparsity < 1:
-        raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")

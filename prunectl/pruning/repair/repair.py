@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.repair import LEAST_IMAGES, RepairOptions, RepairRun
+from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.reference import pruned_by
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
@@ -16,7 +18,6 @@ from prunectl.masks import Masks
 from prunectl.pruning.repair.calibration import noise_images, training_images
 from prunectl.pruning.repair.errors_by_layer import LayerError
 from prunectl.pruning.repair.layers import Layer, Norm, stops
-from prunectl.pruning.repair.options import LEAST_IMAGES, RepairOptions
 from prunectl.pruning.repair.pair import Pair, paired
 from prunectl.pruning.repair.refit import HELD_OUT, refit_
 from prunectl.pruning.repair.scale import scale_
@@ -59,12 +60,9 @@ def repair(
     options = options or RepairOptions()
     _check(checkpoint, data, options, reference)
     repaired, errors = repaired_pair(paired(checkpoint, reference), checkpoint, data, options, report)
-    chosen = {
-        **asdict(options),
-        "data": None if data is None or options.calibration == "noise" else data.described,
-        "device": checkpoint.device.type,
-        **_other_reference(checkpoint, reference),
-    }
+    run = RepairRun(checkpoint.device.type, _other_reference(checkpoint, reference))
+    seen = None if data is None or options.calibration == "noise" else data.described
+    chosen = {**recorded(options), **recorded(run), "data": seen}
     result = {"layers": [asdict(error) for error in errors]}
     return checkpoint.after("repair", chosen, model=repaired).with_result(result)
 
@@ -131,11 +129,11 @@ def _batches(
     return training_images(checkpoint, images, n, size, options.seed)
 
 
-def _other_reference(checkpoint: Checkpoint, reference: Checkpoint | None) -> dict[str, str | None]:
+def _other_reference(checkpoint: Checkpoint, reference: Checkpoint | None) -> str | None:
     """The hash of a reference that the history of the checkpoint does not lead to."""
     pruning = pruned_by(checkpoint.history)
     known = None if pruning is None else checkpoint.history[pruning].parent
-    return {} if reference is None or reference.sha256 == known else {"reference": reference.sha256}
+    return None if reference is None or reference.sha256 == known else reference.sha256
 
 
 def _check(

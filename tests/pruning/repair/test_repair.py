@@ -10,13 +10,13 @@ from torch import nn
 
 import prunectl
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.prune import prune
 from prunectl.pruning.repair import refit
 from prunectl.pruning.repair import repair as module
-from prunectl.pruning.repair.options import RepairOptions
 from prunectl.pruning.repair.repair import repair
 from prunectl.pruning.shrink import shrink
 from tests.helpers.networks import checkpoint_of, image_data, randomise_

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from prunectl.checkpoints.options.option import option
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
@@ -21,7 +22,7 @@ class RepairOptions:
     method: str = "refit"
     n: int = 1024
     calibration: str = "data"
-    seed: int = 0
+    seed: int = option(0, shown=False)
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -31,6 +32,17 @@ class RepairOptions:
             raise OptionError(f"`n` is {LEAST_IMAGES} images or more, got {self.n}")
         if (self.method, self.calibration) == ("bn", "noise"):
             raise OptionError("statistics of noise are not those of images; take `method` refit, or calibrate on data")
+
+
+@dataclass(frozen=True)
+class RepairRun:
+    """What a history says of a repair beside its options.
+
+    `reference` is the sha256 of the dense network, where the history does not lead to it.
+    """
+
+    device: str = option(shown=False)
+    reference: str | None = option(None, sparse=True, file=True)
 
 
 def check_method(method: str) -> None:

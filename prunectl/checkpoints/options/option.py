@@ -1,0 +1,128 @@
+"""How a field of an options dataclass is written in a history and on the command line."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, get_type_hints
+
+Flag = tuple[str, str | None]
+"""An option with its value as text; None for one that takes none."""
+_METADATA = "option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What of a field does not follow from its name and type.
+
+    `key` is its name in a history. `flag` is that of the command line, `negative` the one that says False; a field that
+    is not `shown` has none. `kind` says that the value names a plug-in of this kind, `owner` that the value holds the
+    options of the plug-in under this key. A flag that `needs` another key is left out where that has no value. `joined`
+    writes a list as one text with commas, of which `none` is the empty one; of `choices`, each is a flag of its own.
+    A `sparse` field is recorded only where it differs from its default. `implied` is the value that a command takes
+    without the flag, where that is not the default; it gets the history's options. A `file` is a checkpoint: a history
+    holds its sha256, the command line its path.
+    """
+
+    key: str | None = None
+    flag: str | None = None
+    negative: str | None = None
+    shown: bool = True
+    kind: str | None = None
+    owner: str | None = None
+    needs: str | None = None
+    joined: bool = False
+    choices: tuple[str, ...] = ()
+    sparse: bool = False
+    file: bool = False
+    implied: Callable[[Mapping[str, Any]], Any] | None = None
+
+
+def option(default: Any = MISSING, *, default_factory: Any = MISSING, **spelling: Any) -> Any:
+    """A field of an options dataclass; `spelling` are fields of `Option`."""
+    metadata = {_METADATA: Option(**spelling)}
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A field as a history holds it: `name` is that of the field, `type` its annotation."""
+
+    name: str
+    key: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is MISSING
+
+    def flags(self, values: Mapping[str, Any], shared: bool) -> list[Flag]:
+        """The flags that say its value in these options of a history; `shared` says that -O goes to two plug-ins.
+
+        Raises:
+            ValueError: no flag says this value.
+        """
+        how, value = self.option, values[self.key]
+        flag = how.flag or f"--{self.name.replace('_', '-')}"
+        if value is None or not how.shown or (how.needs is not None and not values.get(how.needs)):
+            return []
+        if isinstance(value, bool):
+            return self._switch(flag, value, values)
+        if isinstance(value, Mapping):
+            before = f"{how.owner}." if shared else ""
+            return [(flag, f"{before}{key}={given}") for key, given in value.items()]
+        if isinstance(value, list | tuple):
+            return self._list(flag, value)
+        return [(flag, str(value))]
+
+    def _switch(self, flag: str, value: bool, values: Mapping[str, Any]) -> list[Flag]:
+        implied = self.default if self.option.implied is None else self.option.implied(values)
+        if value == implied:
+            return []
+        chosen = flag if value else self.option.negative
+        if chosen is None:
+            raise ValueError(f"'{self.key}' has no flag for false")
+        return [(chosen, None)]
+
+    def _list(self, flag: str, value: Sequence[str]) -> list[Flag]:
+        if self.option.joined:
+            return [(flag, ",".join(value) or "none")]
+        return [self._choice(each) if self.option.choices else (flag, each) for each in value]
+
+    def _choice(self, value: str) -> Flag:
+        if value not in self.option.choices:
+            raise ValueError(f"'{self.key}' holds {value!r}, known are {', '.join(self.option.choices)}")
+        return f"--{value}", None
+
+
+@cache
+def own_entries(record: Any) -> tuple[Entry, ...]:
+    """The fields of a dataclass, but those that hold an options dataclass themselves."""
+    types = get_type_hints(record)
+    found = []
+    for each in fields(record):
+        how = each.metadata.get(_METADATA, Option())
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if nested_in(types[each.name]) is None:
+            found.append(Entry(each.name, how.key or each.name, types[each.name], default, how))
+    return tuple(found)
+
+
+@cache
+def entries(record: Any) -> tuple[Entry, ...]:
+    """All that a history holds of a dataclass: the fields of the dataclasses inside of it, and then its own.
+
+    The pruning of a training is such a field: its options stand beside those of the training.
+    """
+    inner = [found for annotation in get_type_hints(record).values() if (found := nested_in(annotation)) is not None]
+    return (*(entry for each in inner for entry in entries(each)), *own_entries(record))
+
+
+def nested_in(annotation: Any) -> type | None:
+    """The options dataclass in an annotation such as `GradualPruning | None`, None where there is none."""
+    parts = getattr(annotation, "__args__", (annotation,))
+    return next((part for part in parts if hasattr(part, "__dataclass_fields__")), None)

@@ -1,0 +1,32 @@
+"""The options of the commands that take few: `shrink`, `import`, and the module that a Python program began with."""
+
+from dataclasses import dataclass
+
+from prunectl.checkpoints.options.option import option
+
+
+@dataclass(frozen=True)
+class ShrinkOptions:
+    """The options of `shrink`: `norm` is one of `pruning.shrink.NORMS`."""
+
+    norm: str = option("exact", sparse=True)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Which file was imported, and how it was read; `seed` draws what it lacks."""
+
+    file: str
+    sha256: str
+    weights: str | None = None
+    key: str | None = None
+    allow_missing: tuple[str, ...] = option((), sparse=True)
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ModuleOrigin:
+    """The class of an `nn.Module` that came in, and the digest of its tensors."""
+
+    class_name: str = option(key="class")
+    sha256: str = option()

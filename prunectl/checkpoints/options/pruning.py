@@ -1,0 +1,128 @@
+"""The options of pruning: of `prune`, and of pruning during training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunectl.checkpoints.options.option import option
+from prunectl.checkpoints.options.repair import check_method
+from prunectl.errors import OptionError
+
+CONTROLS = ("shuffle-layerwise", "reinit")
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """What prunes a network and how far; the options that `prune` and pruning during training share.
+
+    `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
+    `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
+    shell patterns of module or parameter names.
+
+    Raises:
+        OptionError: a value out of range.
+    """
+
+    criterion: str = option("snipit", kind="criterion")
+    sparsity: float | None = None
+    threshold: float | None = None
+    schedule: str | None = option(None, kind="schedule")
+    steps: int | None = None
+    scope: str | None = None
+    unit: str | None = None
+    options: Mapping[str, Any] = option(default_factory=dict, flag="-O", owner="criterion")
+    min_nodes: int = 1
+    multiple_of: int = 1
+    outer_layers: bool = False
+    keep: tuple[str, ...] = option((), sparse=True)
+
+    def __post_init__(self) -> None:
+        if self.sparsity is not None:
+            check_sparsity(self.sparsity)
+        check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
+
+
+@dataclass(frozen=True)
+class StandalonePruning(PruneOptions):
+    """The options of `prune`: a budget may be the target, and scores come from batches drawn for them.
+
+    At most one of `params`, `flops`, `size` and `latency` has a value: a budget as `pruning.budget` reads it.
+    `controls` names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
+    """
+
+    params: str | None = None
+    flops: str | None = None
+    size: str | None = None
+    latency: str | None = None
+    batch_size: int = 128
+    balanced: bool = option(True, negative="--shuffled")
+    amp: bool = False
+    controls: tuple[str, ...] = option((), choices=CONTROLS, sparse=True)
+    repair: str | None = None
+    seed: int = option(0, shown=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repair is not None:
+            check_method(self.repair)
+        if self.batch_size < 2:
+            raise OptionError(
+                f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
+            )
+
+
+@dataclass(frozen=True)
+class GradualPruning(PruneOptions):
+    """Which criterion prunes how far during training, and after which epochs.
+
+    The rounds of the schedule follow epochs prune_delay + prune_every, prune_delay + 2 prune_every, and so on, one
+    round each, where epoch 1 is the first; with the authors' 4 and 4 these are epochs 8, 12, 16. `steps` is s of the
+    paper.
+    """
+
+    criterion: str = option("snapit-during", kind="criterion")
+    sparsity: float | None = 0.9
+    steps: int | None = option(None, key="prune_steps")
+    prune_delay: int = 4
+    prune_every: int = 4
+    rewind_to: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.sparsity is None) == (self.threshold is None):
+            raise OptionError("give one target: a sparsity or a threshold")
+        super().__post_init__()
+        check_least(self, {"prune_delay": 0, "prune_every": 1, "rewind_to": 0})
+
+    def epochs(self, rounds: int) -> tuple[int, ...]:
+        """The epochs after which so many rounds come."""
+        return tuple(self.prune_delay + self.prune_every * (i + 1) for i in range(rounds))
+
+
+@dataclass(frozen=True)
+class PruneRun:
+    """What a history says of a run of `prune` beside its options."""
+
+    device: str = option(shown=False)
+    processes: int = option(1, shown=False, sparse=True)
+
+
+def check_sparsity(sparsity: float) -> None:
+    """Refuse what is no sparsity to prune to.
+
+    Raises:
+        OptionError: not in (0, 1).
+    """
+    if not 0 < sparsity < 1:
+        raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+
+
+def check_least(options: object, least: Mapping[str, int]) -> None:
+    """Refuse a value below the least one of its field; None is no value.
+
+    Raises:
+        OptionError: names the field.
+    """
+    for name, low in least.items():
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise OptionError(f"`{name}` is {low} or more, got {value}")

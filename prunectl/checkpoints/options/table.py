@@ -1,0 +1,99 @@
+"""What the history of each command holds, and the flags that say it."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from prunectl.checkpoints.options.checks import Check, check_of
+from prunectl.checkpoints.options.data import DataRecord
+from prunectl.checkpoints.options.option import Entry, Flag, entries
+from prunectl.checkpoints.options.others import ImportOptions, ModuleOrigin, ShrinkOptions
+from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
+from prunectl.checkpoints.options.repair import RepairOptions, RepairRun
+from prunectl.checkpoints.options.training import Recipe, TrainRun
+
+MODULE = "module"
+"""The command of an entry that says which `nn.Module` a history began with."""
+IMPORT = "import"
+"""The command of an entry that says which file of another program a history began with."""
+RECORDS: dict[str, tuple[type, ...]] = {
+    "train": (Recipe, TrainRun),
+    "prune": (StandalonePruning, PruneRun),
+    "repair": (RepairOptions, RepairRun),
+    "shrink": (ShrinkOptions,),
+    IMPORT: (ImportOptions,),
+    MODULE: (ModuleOrigin,),
+}
+COMMANDS = ("train", "prune", "repair", "shrink")
+"""Those that can be given again."""
+_BEGIN = ("model", "model_options", "data", "image_size", "input_shape", "classes", "plugin_options", "seed", "device")
+"""Parameters that begin a command line, or that have fields of another name."""
+_WITH_DATA = ("train", "prune", "repair")
+DATA = "data"
+"""The key of a `DataRecord`."""
+
+
+@cache
+def known(command: str) -> dict[str, Entry]:
+    """What a history of a command may hold by key, in the order of its flags; nothing for an unknown command."""
+    return {entry.key: entry for record in RECORDS.get(command, ()) for entry in entries(record)}
+
+
+@cache
+def checks(command: str) -> dict[str, Check]:
+    """The check of every option, by its key in a history."""
+    return {key: check_of(entry.type) for key, entry in known(command).items()}
+
+
+def flags(command: str, options: Mapping[str, Any]) -> list[Flag]:
+    """The flags that say the options of a history, but those of data, seed and device.
+
+    Raises:
+        ValueError: an option that the command does not have, or a value that no flag says.
+    """
+    allowed = known(command)
+    _refuse_unknown(options, {*allowed, *([DATA] if command in _WITH_DATA else [])})
+    given = [entry for key, entry in allowed.items() if key in options]
+    owners = {entry.option.owner for entry in allowed.values()} - {None}
+    shared = len(owners) > 1 and all(options.get(str(owner)) for owner in owners)
+    return [flag for entry in given for flag in entry.flags(options, shared)]
+
+
+def data_flags(record: Mapping[str, Any]) -> list[Flag]:
+    """The flags that say how images were changed, from the value of `data` in a history.
+
+    Raises:
+        ValueError: a change that no option makes.
+    """
+    allowed = {entry.key: entry for entry in entries(DataRecord)}
+    _refuse_unknown(record, allowed)
+    for key, entry in allowed.items():
+        if key in record:
+            check_of(entry.type)(f"data.{key}", record[key])
+    return [flag for key, entry in allowed.items() if key in record for flag in entry.flags(record, False)]
+
+
+def plugins_of(command: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """The plug-ins that options name, by kind: those of a history by its keys, those of a command line by parameter."""
+    found = ((entry.option.kind, options.get(key) or options.get(entry.name)) for key, entry in known(command).items())
+    return {kind: str(name) for kind, name in found if kind is not None and name}
+
+
+def plugins_in(command: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The plug-ins that a parsed command line names, by kind."""
+    begun = {kind: str(parameters[kind]) for kind in ("model", DATA) if parameters.get(kind)}
+    return begun | plugins_of(command, parameters)
+
+
+@cache
+def parameters(command: str) -> frozenset[str]:
+    """The parameters that the command line of a history can set; no other may come from a stranger's file."""
+    own = {entry.name for entry in (*known(command).values(), *entries(DataRecord)) if not entry.option.owner}
+    switches = {choice.replace("-", "_") for entry in known(command).values() for choice in entry.option.choices}
+    return frozenset({*own, *switches, *_BEGIN})
+
+
+def _refuse_unknown(options: Mapping[str, Any], allowed: Mapping[str, Any] | set[str]) -> None:
+    stray = next((key for key in options if key not in allowed), None)
+    if stray is not None:
+        raise ValueError(f"'{stray}' is no option that a history holds")
