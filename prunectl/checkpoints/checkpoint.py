@@ -3,14 +3,14 @@
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.build import (
@@ -18,23 +18,22 @@ from prunectl.checkpoints.build import (
     build,
     builder_of,
     built_aside,
-    built_on_meta,
     check_buildable,
     check_readable,
-    is_complete,
 )
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import checkpoint_file, mask_path
-from prunectl.checkpoints.pixels import FromPixels
+from prunectl.checkpoints.network import network, tensors_of
+from prunectl.checkpoints.pixels import Deployed
+from prunectl.checkpoints.places import named_in, places_of, written
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
-from prunectl.errors import CheckpointError, OptionError, PrunectlError
+from prunectl.errors import CheckpointError, OptionError
 from prunectl.masks import Masks, pack, unpack
+from prunectl.plugins.places import Places, known
 from prunectl.plugins.registry import check_trusted
-from prunectl.structure.surgery import resize
-from prunectl.structure.surgery.cut import cut_unstored_
-from prunectl.structure.surgery.plan import Plan
+from prunectl.plugins.trust import trusting
 from prunectl.torchtools.digest import digest
 
 
@@ -58,6 +57,8 @@ class Checkpoint:
     """Of the file that this was read from; None for a network that no file holds yet."""
     builder: Callable[[], nn.Module] | None = None
     """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
+    places: Places = field(default_factory=dict)
+    """Where the files that its names lead to may lie, as its file says."""
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +73,12 @@ class Checkpoint:
 
     def dense_network(self) -> nn.Module:
         """The dense original on the cpu; the values of its state dict mean nothing."""
-        return built_aside(lambda: build(self.spec) if self.builder is None else self.builder())
+        return built_aside(self.fresh_network)
+
+    def fresh_network(self) -> nn.Module:
+        """The dense original with fresh weights, on torch's default device, by its random state."""
+        with known(self.places):
+            return build(self.spec) if self.builder is None else self.builder()
 
     def to(self, device: torch.device) -> "Checkpoint":
         """Place network and masks on a device; the network is copied when that is another one."""
@@ -112,19 +118,26 @@ class Checkpoint:
 
 
 def load(
-    path: str | Path, device: str | torch.device = "cpu", *, model: Builder | None = None, pixels: bool = False
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    model: Builder | None = None,
+    pixels: bool = False,
+    trust: bool = False,
 ) -> nn.Module:
     """The network of a checkpoint in eval mode, for normalised images (B, C, H, W): dense, masked or shrunk.
 
     With `pixels`, the network takes pixels in [0, 1] and normalises them by the checkpoint's mean and std. `model`
-    builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`.
+    builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`. `trust`
+    lets the code run that the file names.
 
     Raises:
-        FileError, CheckpointError: as `read`.
+        FileError, CheckpointError, UntrustedCode: as `read`.
     """
-    found = read(Path(path), torch.device(device), model=model)
+    with trusting(everything=trust):
+        found = read(Path(path), torch.device(device), model=model)
     network = found.model.eval()
-    return FromPixels(network, found.preprocessing.mean, found.preprocessing.std) if pixels else network
+    return Deployed(network, found.preprocessing) if pixels else network
 
 
 def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:
@@ -132,31 +145,26 @@ def read(path: Path, device: torch.device | None = None, *, model: Builder | Non
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
+        UntrustedCode: it names code, and nobody has consented.
     """
     device, path = device or torch.device("cpu"), checkpoint_file(path)
-    head, _ = header.read_header(path)
+    head, toc = header.read_header(path)
+    places = places_of(toc.metadata, path)
     builder = None if model is None else builder_of(model, head.model)
     if builder is None:
         check_buildable(head.model, str(path))
-        check_trusted("model", head.model.name, str(path))
+        with known(places):
+            check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
         state = tensors_of(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
-    made = network(head, state, str(path), builder)
+    with known(places if builder is None else {}):
+        made = network(head, state, str(path), builder)
     masks.check(made, str(path))
     masks.apply_(made)
-    return replace(from_header(head, made, masks, files.sha256(path)), builder=builder).to(device)
-
-
-def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, each in memory of its own.
-
-    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
-    is read must compute what it computed when it was written.
-    """
-    return {name: tensor.clone() for name, tensor in load_file(path).items()}
+    return replace(from_header(head, made, masks, files.sha256(path)), builder=builder, places=places).to(device)
 
 
 def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
@@ -193,58 +201,18 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def network(
-    head: Header, state: dict[str, Tensor], where: str, builder: Callable[[], nn.Module] | None = None
-) -> nn.Module:
-    """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
-
-    `builder` builds the dense network in place of the name in the header.
-
-    Raises:
-        CheckpointError: options, edits or tensors that do not make a network.
-    """
-
-    def dense_network() -> nn.Module:
-        return build(head.model) if builder is None else builder()
-
-    def fitted(model: nn.Module) -> nn.Module:
-        plan.apply_(model)
-        resize.check_tensors(model, state, plan.kept)
-        return model
-
-    try:
-        plan = Plan.of(head.edits)
-        empty = built_on_meta(dense_network)
-        model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes any memory
-        if model is None or not is_complete(model):
-            model = fitted(built_aside(dense_network))
-    except PrunectlError as error:
-        raise type(error)(f"{where}: {error}") from error
-    except Exception as error:  # the network's own code may raise anything
-        raise _damaged(head, where, error) from error
-    resize.load_state_(model, state, where)
-    try:
-        cut_unstored_(model, plan.kept)
-        return plan.finish_(model, built_aside(dense_network), head.model.input) if plan.graph else model
-    except (IndexError, RuntimeError, KeyError, ValueError) as error:
-        raise _damaged(head, where, error) from error
-
-
-def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
-    what = str(error).partition("\n")[0]
-    return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")
-
-
 def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes.
 
-    `metadata` are further texts for the file's own metadata.
+    Beside the header it says where the files that it names lie, which `files.sha256` leaves out. `metadata` are further
+    texts for the file's own metadata; a file with them is to be handed on, and names no absolute path.
 
     Raises:
         FileError: it cannot be written; earlier files at that place stay whole.
         CheckpointError: it could not be read again, as nothing builds its network or its header does not read.
     """
-    check_readable(checkpoint.spec)
+    with known(checkpoint.places):
+        check_readable(checkpoint.spec)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
     for name, mask in checkpoint.masks.items():
         state[name].masked_fill_(~mask.cpu(), 0)
@@ -253,9 +221,12 @@ def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
     mask_head = json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)
     data = save(state, {header.KEY: _header_text(checkpoint, pair, path)})
+    data = files.with_metadata(data, metadata) if metadata else data
+    named = named_in(checkpoint.spec.name, checkpoint.data, checkpoint.history)
+    places = written(named, checkpoint.places, path, absolute=metadata is None)
     files.write_pair(
         path,
-        files.with_metadata(data, metadata) if metadata else data,
+        data if places is None else files.with_places(data, places),
         mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,

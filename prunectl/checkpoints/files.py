@@ -13,6 +13,13 @@ from typing import Any
 
 from prunectl.errors import FileError
 
+PLACES = "prunectl.places"
+"""The metadata key of what says where the files named in a header lie."""
+_BEGIN = b'{"__metadata__":{'
+_PLACED = _BEGIN + b'"prunectl.places":'
+_LONGEST = 1 << 27
+"""Bytes of a header, at most."""
+
 try:
     import fcntl
 except ImportError:  # not everywhere
@@ -105,8 +112,21 @@ def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     head = json.loads(data[8:start])
     texts = {**head.pop("__metadata__", {}), **metadata}
     text = json.dumps({"__metadata__": dict(sorted(texts.items())), **head}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + data[start:]
+    return _start(text) + data[start:]
+
+
+def with_places(data: bytes, text: str) -> bytes:
+    """The bytes of a safetensors file with `text` as its first metadata, under `PLACES`; `sha256` leaves it out."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    head = data[8:start].rstrip(b" ")
+    assert head.startswith(_BEGIN + b'"')
+    return _start(_PLACED + json.dumps(text).encode() + b"," + head[len(_BEGIN) :]) + data[start:]
+
+
+def _start(head: bytes) -> bytes:
+    """The length of a header and the header, so long that tensors begin at a multiple of 8."""
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> str:
@@ -163,9 +183,30 @@ def locked(path: Path, taken: str) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Hex digest of a file's bytes, as if it said nothing of places: the same commands in two folders agree."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        length = int.from_bytes(file.read(8), "little")
+        head = file.read(length) if length <= _LONGEST else b""
+        plain = _without_places(head)
+        if plain is None:
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.sha256(_start(plain))
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _without_places(head: bytes) -> bytes | None:
+    """A header without what `with_places` added; None where that is nothing."""
+    if not head.startswith(_PLACED):
+        return None
+    rest = head[len(_PLACED) :].decode(errors="replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(rest)
+    except ValueError:
+        return None
+    return _BEGIN + rest[end + 1 :].rstrip(" ").encode()
 
 
 def _write_beside(path: Path, data: bytes) -> Path:

@@ -66,4 +66,14 @@ def _is_edit(edit: Any) -> bool:
             return False
         known = edit.keys() == {"kept", "rows", "graph", "alive"}
         return known and all(type(row) is int and 0 <= row < len(rows) for row in axes.values())
-    return isinstance(edit.get("module"), str) and ("swap" in edit or edit.keys() == {"module", "attribute", "value"})
+    if not isinstance(edit.get("module"), str):
+        return False
+    if "swap" in edit:
+        return isinstance(edit["swap"], str) and all(_number(edit[key]) for key in edit.keys() - {"module", "swap"})
+    return edit.keys() == {"module", "attribute", "value"} and _is_size_of(edit["attribute"], edit["value"])
+
+
+def _is_size_of(attribute: Any, value: Any) -> bool:
+    """A name that code could have, and one size or several."""
+    sizes = value if isinstance(value, list) else [value]
+    return isinstance(attribute, str) and attribute.isidentifier() and all(is_count(size) for size in sizes)

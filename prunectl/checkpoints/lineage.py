@@ -79,7 +79,8 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
     steps, blank = list[Step](), not head.history or head.history[0].command != MODULE
     try:
         for i, entry in enumerate(head.history):
-            steps.append(_step(head, i, made[i], blank=blank))
+            if i or not _begins_pretrained(head):
+                steps.append(_step(head, i, made[i], blank=blank))
             blank = blank and entry.data is None
         return steps
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -155,8 +156,9 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
     if command not in COMMANDS:
         raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
     source, of_data = _data(head, entry.data, first=blank)
-    start = _fresh(head) if i == 0 else []
-    if i == 0 and (source is None or (source == "synthetic" and not _are_plain(head.model))):
+    first = i == int(_begins_pretrained(head))
+    start = _fresh(head) if first else []
+    if first and (source is None or (source == "synthetic" and not _are_plain(head.model))):
         of_data = [flag for flag in of_data if flag[0] != "--image-size"]
         of_data += [("--input", "x".join(map(str, head.model.input))), ("--classes", str(head.model.classes))]
     try:
@@ -165,7 +167,7 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
         made_by = f", made by prunectl {entry.versions['prunectl']}" if "prunectl" in entry.versions else ""
         raise ValueError(f"step {i + 1}{made_by}: {error}") from error
     named = {
-        **({"model": head.model.name} if i == 0 else {}),
+        **({"model": head.model.name} if first else {}),
         **({"data": source} if source else {}),
         **plugins_of(command, options),
     }
@@ -202,9 +204,18 @@ def _beginning(head: Header, digest: str | None) -> Step:
     )
 
 
+def _begins_pretrained(head: Header) -> bool:
+    """Whether the first command began with published weights (--pretrained), which have an entry of their own."""
+    first, *later = head.history or (None,)
+    return first is not None and "pretrained" in first.options and bool(later) and later[0].parent is None
+
+
 def _fresh(head: Header) -> list[Flag]:
     """The network that a history begins with."""
-    return [("--model", head.model.name), *(("-M", f"{key}={value}") for key, value in head.model.options.items())]
+    options: list[Flag] = [("-M", f"{key}={value}") for key, value in head.model.options.items()]
+    if _begins_pretrained(head):
+        return [("--model", str(head.history[0].options["pretrained"])), *options, ("--pretrained", None)]
+    return [("--model", head.model.name), *options]
 
 
 def _are_plain(spec: ModelSpec) -> bool:

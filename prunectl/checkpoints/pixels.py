@@ -1,24 +1,43 @@
-"""A network that takes pixels in [0, 1] and normalises them itself."""
+"""A network with what surrounds it in use: pixels are normalised before it, logits become probabilities after it."""
 
 import torch
 from torch import Tensor, nn
 
+from prunectl.data.images import Preprocessing
+from prunectl.structure.surgery.proof import like_images
+from prunectl.torchtools.copies import in_type_of
 
-class FromPixels(nn.Module):
-    """`network` on (pixels - mean) / std; pixels (B, C, H, W) in [0, 1]."""
+
+class Deployed(nn.Module):
+    """Takes float32 images and returns float32, whatever type `network` computes in.
+
+    With `preprocessing` the images are pixels in [0, 1], else they are normalised already. `softmax` returns
+    probabilities in place of logits.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False
+    ) -> None:
         super().__init__()
-        self.network = network
-        like = next(network.parameters())
-        for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values, device=like.device).view(-1, 1, 1), persistent=False)
+        self.network, self.softmax, self.normalises = network, softmax, preprocessing is not None
+        for name in ("mean", "std") if preprocessing is not None else ():
+            values = torch.tensor(getattr(preprocessing, name), device=like_images(network).device)
+            self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
         self.train(network.training)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Map pixels (B, C, H, W) to logits (B, classes)."""
-        logits: Tensor = self.network((pixels - self.mean) / self.std)
-        return logits
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, classes)."""
+        if self.normalises:
+            images = (images - self.mean) / self.std
+        logits: Tensor = self.network(in_type_of(self.network, images)).float()
+        return logits.softmax(1) if self.softmax else logits
+
+
+def deployed(network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False) -> nn.Module:
+    """A network that takes and returns float32, with what surrounds it; the network alone where that is nothing."""
+    if preprocessing is None and not softmax and like_images(network).dtype == torch.float32:
+        return network
+    return Deployed(network, preprocessing, softmax=softmax)

@@ -7,8 +7,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunectl.checkpoints.checkpoint import Checkpoint, network, to_header
+from prunectl.checkpoints.checkpoint import Checkpoint, to_header
+from prunectl.checkpoints.network import network
 from prunectl.errors import OptionError, PrunectlError
+from prunectl.plugins.places import known
 from prunectl.torchtools.contexts import evaluating
 from prunectl.torchtools.copies import like_parameters, with_tensors
 from prunectl.torchtools.held import first_difference, held_outside_state, same_tensor
@@ -88,7 +90,8 @@ def _rebuilt(checkpoint: Checkpoint, state: dict[str, Tensor], seed: int, what: 
     with random_states_kept():
         seed_all_(seed)
         try:
-            return network(to_header(checkpoint, None), dict(state), what, checkpoint.builder)
+            with known(checkpoint.places):
+                return network(to_header(checkpoint, None), dict(state), what, checkpoint.builder)
         except PrunectlError as error:
             raise OptionError(f"a file of this network could not be read again: {error}") from error
 

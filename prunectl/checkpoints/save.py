@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from prunectl.checkpoints.checkpoint import Checkpoint, network, to_header, write
+import torch
+
+from prunectl.checkpoints.checkpoint import Checkpoint, write
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.rebuild import check_rebuilds
 
 
 def save(
@@ -19,7 +22,7 @@ def save(
 
     Raises:
         FileError: it cannot be written, or is there already and `force` is not given.
-        CheckpointError: `model` does not build this network.
+        OptionError: `model` does not build this network, or one that computes something else.
     """
     target = Path(path)
     for place in (target, mask_path(target)):
@@ -27,7 +30,6 @@ def save(
     named = checkpoint if model is None else replace(checkpoint, spec=replace(checkpoint.spec, name=model))
     named = named if data is None else replace(named, data=data)
     if model is not None:
-        state = {name: tensor.detach().cpu() for name, tensor in checkpoint.model.state_dict().items()}
-        network(to_header(named, None), state, model)
+        check_rebuilds(replace(named, builder=None).to(torch.device("cpu")))
     write(named, target)
     return target

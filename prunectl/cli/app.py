@@ -19,6 +19,7 @@ from prunectl.cli.commands import (
     sweep,
     train,
 )
+from prunectl.cli.consent import consenting
 from prunectl.cli.optional_value import WithOptionalValues
 from prunectl.cli.program import app, main
 
@@ -28,4 +29,4 @@ for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
     *(import_, export),
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"), cls=WithOptionalValues)(module.command)
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"), cls=WithOptionalValues)(consenting(module.command))

@@ -53,6 +53,13 @@ ModelOptions = Annotated[
     list[str] | None,
     typer.Option("-M", metavar="KEY=VALUE", help="An option of the network, such as stem=cifar; may be repeated."),
 ]
+Pretrained = Annotated[
+    bool,
+    typer.Option(
+        "--pretrained",
+        help="Begin with the weights that the library of --model publishes; layers for other classes are fresh.",
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -121,6 +128,9 @@ Keep = Annotated[
         "repeated.",
         show_default=False,
     ),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code that the files of this command name, as PRUNECTL_TRUST=1 does.")
 ]
 Config = Annotated[
     Path | None,

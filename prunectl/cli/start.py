@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import options, texts
 from prunectl.errors import OptionError
+from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 
 SYNTHETIC, CLASSES = "synthetic", 1000
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
     Shape = tuple[int, int, int]
 
 
-def begins_at(checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None) -> Path:
+def begins_at(
+    checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None, *, pretrained: bool
+) -> Path:
     """The checkpoint to read, or the name that the files of a fresh network begin with.
 
     Raises:
         OptionError: a checkpoint and a network were given, or options of no network.
     """
     if model is None:
-        if model_options:
-            raise OptionError("-M gives an option of a fresh network; name the network with --model")
+        if model_options or pretrained:
+            option = "-M" if model_options else "--pretrained"
+            raise OptionError(f"{option} goes with a fresh network; name the network with --model")
         return options.checkpoint_path(checkpoint)
     if checkpoint not in (None, "-"):
         raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
-    return options.fresh_name(model, data or "digits")
+    return options.fresh_name(model, data or ("pretrained" if pretrained else "digits"))
 
 
 def check_input(shape: str | None, classes: int | None, model: str | None, data: str | None) -> None:
@@ -55,6 +59,7 @@ def start(
     *,
     model: str | None,
     model_options: dict[str, str],
+    pretrained: bool = False,
     data: str | None,
     shape: "Shape | None" = None,
     classes: int | None = None,
@@ -74,7 +79,11 @@ def start(
     if source is not None:
         begun = read(source, device)
         images = images_for(begun, data, data_dir, **data_options)
-        return _of_images(begun, images, data), images
+        from_here = {name: place for name, place in begun.places.items() if name != data}
+        return _of_images(replace(begun, places=from_here), images, data), images
+    if pretrained:
+        begun, images = _pretrained(str(model), model_options, data, shape, classes, data_dir, data_options, seed)
+        return begun.to(device), images
     if shape is not None and data is None:
         images = no_images(shape, classes or CLASSES)
         begun = fresh(str(model), images, source="", options=model_options, seed=seed)
@@ -103,6 +112,38 @@ def fresh_images(
     shape = (shape or published_input(model)) if made else None
     network = None if shape is None else NetworkInput(shape, classes or FEW)
     return options.open_data(spec, data_dir, network=network, **changes)
+
+
+def _pretrained(
+    model: str,
+    model_options: dict[str, str],
+    data: str | None,
+    shape: "Shape | None",
+    classes: int | None,
+    data_dir: Path | None,
+    changes: dict[str, Any],
+    seed: int,
+) -> "tuple[Checkpoint, ImageData]":
+    """A network with published weights, and its images: none without `data`, in the size of the weights if they can."""
+    from prunectl.data.images import no_images
+    from prunectl.data.load import RESIZABLE
+    from prunectl.data.source import NetworkInput
+    from prunectl.exchange.pretrained import fetched
+
+    found = fetched(model, model_options)
+    usage, rule = found.usage, found.usage.resize
+    if data is None:
+        begun = found.checkpoint(input=shape, classes=classes, names=(), data="", seed=seed)
+        return begun, no_images(begun.spec.input, begun.spec.classes)
+    size = shape or usage.input
+    if changes.get("image_size") is None and size and size[1] == size[2] and data.partition(":")[0] in RESIZABLE:
+        changes = {**changes, "image_size": size[1]}
+    crop = () if rule is None else (rule.crop, rule.interpolation)
+    network = None if size is None else NetworkInput(size, classes or usage.classes or CLASSES, *crop)
+    images = options.open_data(data, data_dir, network=network, **changes)
+    count = len(images.classes)
+    begun = found.checkpoint(input=images.shape, classes=count, names=images.classes, data=data, seed=seed)
+    return begun, images
 
 
 def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
@@ -135,8 +176,6 @@ def images_for(
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
 
-    if data is None:
-        check_trusted("data", checkpoint.data, "the checkpoint")
     spec = data or checkpoint.data
     if not spec:
         raise OptionError("the checkpoint names no images; give --data, such as --data synthetic")
@@ -152,7 +191,10 @@ def images_for(
     rule = () if checkpoint.resize is None else (checkpoint.resize.crop, checkpoint.resize.interpolation)
     network = NetworkInput(checkpoint.spec.input, checkpoint.spec.classes, *rule)
     split = trained if split is None else split
-    images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
+    with known(checkpoint.places if data is None else {}):
+        if data is None:
+            check_trusted("data", spec, "the checkpoint")
+        images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
     return images
 

@@ -12,13 +12,15 @@ from prunectl.checkpoints.names import beside
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
 from prunectl.errors import OptionError, UntrustedCode
-from prunectl.plugins.registry import trusted
+from prunectl.plugins.places import known
+from prunectl.plugins.registry import check_trusted
+from prunectl.plugins.trust import consented
 
 
 def refuse_others(ctx: typer.Context) -> None:
     """Refuse options that --resume would ignore, as they are in the resume file."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
-    free |= {"tensorboard", "tensorboard_dir", "download"}
+    free |= {"tensorboard", "tensorboard_dir", "download", "trust"}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name not in free and source is not None and source.name == "COMMANDLINE":
@@ -69,19 +71,21 @@ def resumed(
         tensorboard=began.tensorboard or tensorboard,
         tensorboard_dir=began.tensorboard_dir if tensorboard_dir is None else str(tensorboard_dir.absolute()),
     )
-    images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
-    teacher = None if run.teacher is None else read(Path(run.teacher), begun.device)
-    trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
     shown = board.folder(run.tensorboard, _path(run.tensorboard_dir), path)
     if shown is not None:
         board.check_installed()
     before = paused_path.with_name(paused_path.name.removesuffix(train_run.PAUSED) + train_run.LOG_SO_FAR)
-    with train_run.claimed(path, force=force or ours) as log:
-        if elsewhere and before.exists():
-            log.write_bytes(before.read_bytes())
-            before.unlink()
-        _forget(log, paused.state.values["step"])
-        train_run.run(trainer, path, run, limit, shown, force=force)
+    with known(begun.places):
+        check_trusted("data", run.data, str(paused_path))
+        images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
+        teacher = None if run.teacher is None else read(Path(run.teacher), begun.device)
+        trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
+        with train_run.claimed(path, force=force or ours) as log:
+            if elsewhere and before.exists():
+                log.write_bytes(before.read_bytes())
+                before.unlink()
+            _forget(log, paused.state.values["step"])
+            train_run.run(trainer, path, run, limit, shown, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
 
@@ -92,7 +96,7 @@ def _check_inside(folder: Path, paused: Path) -> None:
     Raises:
         UntrustedCode: the file is not trusted.
     """
-    if not folder.resolve().is_relative_to(paused.resolve().parent) and not trusted():
+    if not folder.resolve().is_relative_to(paused.resolve().parent) and not consented():
         raise UntrustedCode(
             f"{paused} would write a TensorBoard to {folder}; repeat --tensorboard-dir {folder}, or give another one"
         )

@@ -15,6 +15,7 @@ from prunectl.data.images import ImageData
 from prunectl.data.source import NetworkInput, Progress, data_folder
 from prunectl.data.split import check_split
 from prunectl.errors import DataError, OptionError
+from prunectl.plugins.places import placed
 from prunectl.plugins.registry import names, resolve
 
 RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic", "hf", "webdataset"})
@@ -45,7 +46,8 @@ def load_data(
     """
     if image_size is not None and image_size < 1:
         raise OptionError(f"`image_size` {image_size}: an image has at least 1 pixel a side")
-    name, colon, place = spec.partition(":")
+    at = placed(spec)
+    name, colon, place = at.partition(":")
     known = name in names("data")
     if known and colon and not place:
         raise OptionError(
@@ -54,7 +56,7 @@ def load_data(
     shape = _shape(spec, place) if known and place and name == "synthetic" else None
     if known and place and name in FOLDERLESS and shape is None:
         raise OptionError(f"`data` {spec}: {name} lies in no folder; write {name}")
-    loader: Any = resolve("data", name if known else spec)
+    loader: Any = resolve("data", name if known else at)
     named_folder = known and bool(place) and shape is None
     root = Path(place).expanduser() if named_folder else data_folder(data_dir)
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly

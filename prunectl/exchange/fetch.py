@@ -6,6 +6,7 @@ from typing import Any
 from prunectl.errors import FileError, OptionError
 from prunectl.exchange.state_dict import WEIGHTS, first_line
 from prunectl.exchange.usage import published_weights
+from prunectl.plugins.registry import HUBS
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
 """How timm names a repository of the Hugging Face hub, and a folder."""
@@ -24,13 +25,16 @@ def place_of(name: str) -> Path:
 def fetch_pretrained(model: str, weights: str | None = None) -> Path:
     """Fetch the weights that the library of `model` publishes: a file, or a folder of the Hugging Face hub.
 
-    `weights` chooses among those of torchvision, by default the best; those of timm go by the tag in the name.
+    A network of timm may also be `timm/hf-hub:OWNER/NAME` or `timm/local-dir:FOLDER`. `weights` chooses among those of
+    torchvision, by default the best; those of timm go by the tag in the name.
 
     Raises:
         OptionError: the library publishes none.
         FileError: they cannot be fetched.
     """
     library, _, name = model.partition("/")
+    if model.startswith(HUBS):
+        return place_of(name)
     if library == "torchvision":
         return fetch_file(published_weights(name, weights).url)
     if weights is not None:
@@ -43,7 +47,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
             return fetch_repository(config.hf_hub_id)
         if config is not None and config.url:
             return fetch_file(config.url)
-    raise OptionError(f"nobody publishes weights of {model}; give a FILE, or another `model` with `pretrained`")
+    raise OptionError(f"nobody publishes weights of {model}; take another `model`, or leave out `pretrained`")
 
 
 def fetch_file(url: str) -> Path:

@@ -12,12 +12,12 @@ from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import Checkpoint, read, to_header, write
 from prunectl.checkpoints.header import KEY, Header, read_header
 from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE
+from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import FileError, StructureError
 from prunectl.exchange.card import card
 from prunectl.exchange.check import check_close, worst_difference
 from prunectl.exchange.loader_py import loader_source
 from prunectl.exchange.metadata import metadata
-from prunectl.exchange.pixels import deployed
 from prunectl.exchange.pt2 import pt2_bytes
 from prunectl.plugins.registry import LIBRARIES
 from prunectl.structure.surgery.proof import drawn_for

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.pixels import deployed
 from prunectl.data.images import ImageData
 from prunectl.errors import StructureError
 from prunectl.exchange.check import check_close, first_line, worst_difference
@@ -16,7 +17,6 @@ from prunectl.exchange.fuse import fused
 from prunectl.exchange.int8 import accuracy, quantised
 from prunectl.exchange.metadata import input_name, metadata, output_name
 from prunectl.exchange.onnx import Session, onnx_bytes
-from prunectl.exchange.pixels import deployed
 from prunectl.exchange.pt2 import Loaded, pt2_bytes
 from prunectl.structure.surgery.proof import drawn_for
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import in_type_of
 
 LATENCY_BATCHES = (1, 64)
 _TIMING_SECONDS = 0.5
@@ -22,7 +23,7 @@ _WARM_UP = 3
 
 def relative_latency(one: nn.Module, other: nn.Module, shape: tuple[int, int, int]) -> float:
     """The latency of `one` divided by that of `other`: medians for one image, in turns, one CPU thread."""
-    image = torch.full((1, *shape), 0.5, device=next(one.parameters()).device)
+    image = in_type_of(one, torch.full((1, *shape), 0.5, device=next(one.parameters()).device))
     runs = {"one": forward_pass(one, image), "other": forward_pass(other, image)}
     with evaluating(one), evaluating(other):
         taken = seconds_in_turns(runs, at_least_s=_SECONDS, rounds=_ROUNDS)
@@ -72,7 +73,7 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
     from torch.utils.benchmark import Timer  # noqa: PLC0415
 
     device = next(model.parameters()).device
-    inputs = torch.randn(batch, *shape, device=device)
+    inputs = in_type_of(model, torch.randn(batch, *shape, device=device))
     here = torch.cuda.device(device) if device.type == "cuda" else nullcontext()  # for which the timer waits
     with here, evaluating(model), torch.inference_mode():
         timer = Timer("model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=1)

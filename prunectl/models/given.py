@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read
@@ -60,7 +59,6 @@ def given(model: Network, data: Data | None, shape: Shape | None = None, test: B
         checkpoint = read_network(model)
         images = _loaded(data, checkpoint.spec.input)
     else:
-        _check_float32(model)
         images = _loaded(data, None)
         checkpoint = _from_module(model, images, shape)
     if test is not None and (images is None or isinstance(images, ImageData)):
@@ -101,15 +99,6 @@ def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Sh
         raise OptionError("a module does not say what it takes: give `data`, or an image's shape (C, H, W) as `input`")
     as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
     return from_module(model, shape, preprocessing=as_it_is)
-
-
-def _check_float32(model: nn.Module) -> None:
-    other = {p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32}
-    if other:
-        found = str(other.pop()).removeprefix("torch.")
-        raise OptionError(
-            f"expected a network in float32, found {found}; give a copy of it: copy.deepcopy(net).float()"
-        )
 
 
 def warn_of_missing_classes(images: ImageData | None, balanced: bool) -> None:

@@ -4,13 +4,14 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from prunectl.errors import UnknownName, UntrustedCode
+from prunectl.plugins.places import placed
+from prunectl.plugins.trust import is_trusted
 
 TABLES: dict[str, dict[str, str]] = {
     "criterion": {
@@ -137,6 +138,8 @@ LIBRARIES: dict[str, dict[str, str]] = {
     },
 }
 """Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""
+HUBS = ("timm/hf-hub:", "timm/local-dir:")
+"""How timm names a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
 PRESETS = {
     "quick": ("fgsm", "pgd"),
     "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
@@ -161,8 +164,10 @@ def resolve(kind: str, spec: str) -> Any:
     """
     if spec in TABLES[kind]:
         return _attribute(kind, TABLES[kind][spec])
+    if spec.startswith(HUBS):
+        raise UnknownName(f"{spec} is a network with its weights: give `pretrained` too")
     if ":" in spec:
-        return _attribute(kind, spec)
+        return _attribute(kind, placed(spec))
     if library := _library(kind, spec):
         return _attribute(kind, library)(spec.partition("/")[2])
     for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
@@ -191,24 +196,29 @@ def check(kind: str, spec: str) -> None:
         raise unknown(kind, spec, names(kind))
 
 
+def names_code(kind: str, spec: str) -> bool:
+    """Whether a spec is `file.py:name` or `package.module:name`: no built-in name, and no NAME:PATH of a dataset."""
+    if ":" not in spec or spec in TABLES[kind] or spec.startswith(HUBS):
+        return False
+    return kind != "data" or spec.partition(":")[0] not in names(kind)
+
+
 def check_trusted(kind: str, spec: str, where: str) -> None:
     """Refuse to run code that a file names, and not the user: all but built-in names and installed entry points.
 
     Raises:
-        UntrustedCode: `spec` is `file.py:name` or `package.module:name`, and PRUNECTL_TRUST is not set to 1.
+        UntrustedCode: `spec` names code, which the user has not named, and consents neither by --trust nor by
+            PRUNECTL_TRUST=1.
     """
-    if spec in TABLES[kind]:
+    if not names_code(kind, spec):
         return
-    folder = kind == "data" and spec.partition(":")[0] in names(kind)  # NAME:PATH is no code; no other kind has it
-    if ":" in spec and not folder and not trusted():
+    code = placed(spec)
+    if not is_trusted(code):
+        found = f", found at {code.rpartition(':')[0]}" if code != spec else ""
         raise UntrustedCode(
-            f"{where} names {kind} '{spec}', whose code would run; if you trust it, set PRUNECTL_TRUST=1"
+            f"{where} names {kind} '{spec}', whose code would run{found}; if you trust it, give `trust`, or set "
+            "PRUNECTL_TRUST=1"
         )
-
-
-def trusted() -> bool:
-    """Whether the user trusts the files that a command reads."""
-    return os.environ.get("PRUNECTL_TRUST") == "1"
 
 
 def _library(kind: str, spec: str) -> str | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
@@ -39,7 +38,7 @@ def reinitialise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: i
             "a network on a rewritten graph has no initialisation of its own; take the one before the shrink"
         )
     torch.manual_seed(seed_for("reinit", seed))
-    fresh = build(checkpoint.spec).state_dict()
+    fresh = checkpoint.fresh_network().state_dict()
     model.load_state_dict(cut(fresh, plan.kept))
     return masks
 

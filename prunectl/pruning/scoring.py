@@ -14,7 +14,7 @@ from prunectl.masks import prunable
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
-from prunectl.torchtools.contexts import differentiated
+from prunectl.torchtools.contexts import autocast, differentiated
 from prunectl.torchtools.copies import in_type_of
 
 
@@ -38,7 +38,7 @@ def scored(
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with torch.autocast(unit.checkpoint.device.type, dtype=torch.bfloat16, enabled=amp), differentiated():
+    with autocast(unit.model, enabled=amp), differentiated():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores

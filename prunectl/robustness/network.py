@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import CheckpointError
 from prunectl.torchtools.contexts import evaluating, full_precision
 
@@ -25,7 +26,8 @@ def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
             stack.enter_context(evaluating(checkpoint.model))
             stack.enter_context(_without_gradients(checkpoint.model))
             how = {"mean": list(checkpoint.preprocessing.mean), "std": list(checkpoint.preprocessing.std), "axis": -3}
-            wrapped.append(make(checkpoint.model, bounds=(0, 1), device=checkpoint.device, preprocessing=how))
+            network = deployed(checkpoint.model)  # attacks compute in float32
+            wrapped.append(make(network, bounds=(0, 1), device=checkpoint.device, preprocessing=how))
         yield wrapped
 
 

@@ -19,6 +19,7 @@ _OWN = {
     "resume": "--resume",
     "config": "--config",
     "max_minutes": "--max-minutes",
+    "tensorboard_dir": "--tensorboard-dir",
     "as_json": "--json",
 }
 """Options that a sweep gives itself, or that would hide from it what is computed."""

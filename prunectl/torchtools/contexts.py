@@ -35,6 +35,12 @@ def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator
             module.training = mode
 
 
+def autocast(model: nn.Module, *, enabled: bool) -> torch.autocast:
+    """Run a float32 network in bfloat16 where that is safe; any other computes in its own type, as it is."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled and like.dtype == torch.float32)
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Convolutions of float32 in float32: a gpu rounds what they multiply to TF32 otherwise, 11 bits of 24.

@@ -9,16 +9,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 
 from prunectl.checkpoints import files, header
-from prunectl.checkpoints.checkpoint import Checkpoint, from_header, network, tensors_of, to_header
+from prunectl.checkpoints.checkpoint import Checkpoint, from_header, to_header
 from prunectl.checkpoints.header import Header
+from prunectl.checkpoints.network import network, tensors_of
 from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.checkpoints.options.run import Run
 from prunectl.checkpoints.options.table import plugins_of
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded, restored
+from prunectl.checkpoints.places import named_in, places_of, written
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
+from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 from prunectl.training.state import State
 
@@ -52,7 +55,9 @@ def write(paused: Paused, path: Path) -> None:
         "run": asdict(paused.run),
     }
     tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
-    files.write(path, save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)}))
+    data = save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)})
+    places = written(_named(paused), paused.checkpoint.places, path)
+    files.write(path, data if places is None else files.with_places(data, places))
 
 
 def read(path: Path) -> Paused:
@@ -69,16 +74,29 @@ def read(path: Path) -> Paused:
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe, run = _recipe(content["recipe"]), _run(content["run"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{path} is not an interrupted training; give a NAME.resume.safetensors that Ctrl-C left"
+            f"{path} is not an interrupted training ({what}); give a NAME.resume.safetensors that Ctrl-C left"
         ) from error
-    named = {"model": head.model.name, "data": run.data, **plugins_of("train", recorded(recipe))}
-    for kind, name in named.items():
-        check_trusted(kind, name, str(path))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    model = network(head, weights, str(path))
-    start = from_header(head, model, Masks(masks), content["sha256"])
+    with known(places_of(toc.metadata, path)) as places:
+        for kind, name in _plugins(recipe, head.model.name, run.data).items():
+            check_trusted(kind, name, str(path))
+        model = network(head, weights, str(path))
+    start = replace(from_header(head, model, Masks(masks), content["sha256"]), places=places)
     return Paused(start, recipe, State(tensors, content["values"]), run)
+
+
+def _plugins(recipe: Recipe, model: str, data: str) -> dict[str, str]:
+    """The name of all that a training runs, by kind."""
+    return {"model": model, "data": data, **plugins_of("train", recorded(recipe))}
+
+
+def _named(paused: Paused) -> list[str]:
+    """Every name of a resume file that may lead to a file."""
+    begun = paused.checkpoint
+    plugins = _plugins(paused.recipe, begun.spec.name, paused.run.data)
+    return [*named_in(begun.spec.name, begun.data, begun.history), *plugins.values()]
 
 
 def _recipe(values: dict[str, Any]) -> Recipe:

@@ -38,15 +38,19 @@ LINES = (
     "train --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 --epochs 0 | train --epochs 1 --data synthetic",
 )
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
-HERE |= {"tensorboard", "tensorboard_dir", "scores_out"}
+HERE |= {"tensorboard", "tensorboard_dir", "scores_out", "trust"}
 """What tells where things lie, not what is computed."""
 UNTESTED = {
-    "train": {"compile", "outer_layers", "split", "keep", "teacher", "teacher_weight", "temperature"},
-    "prune": {"latency", "outer_layers", "split", "keep"},
+    "train": {
+        *("compile", "outer_layers", "split", "keep", "pretrained"),
+        *("teacher", "teacher_weight", "temperature"),
+    },
+    "prune": {"latency", "outer_layers", "split", "keep", "pretrained"},
     "repair": {"data", "reference", "split", "image_size"},
 }
 """Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of
-images (tests/cli/test_own_images.py); tests/cli/test_cli_keep.py and test_cli_teacher.py run the others again."""
+images (tests/cli/test_own_images.py); tests/cli/test_cli_keep.py, test_cli_teacher.py and
+tests/exchange/test_pretrained.py run the others again."""
 
 
 @pytest.mark.parametrize("line", LINES)

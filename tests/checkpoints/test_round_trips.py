@@ -162,12 +162,12 @@ def test_shrunk_shapes_load_and_modules_take_their_width(folder, dense):
 
 
 def test_edits_are_applied(dense, tmp_path):
-    edits = ({"module": "features.3", "attribute": "negative_slope", "value": 0.25},)
+    edits = ({"module": "features.0", "attribute": "start_dim", "value": 0},)
     write(replace(dense, edits=edits), tmp_path / "x.safetensors")
     back = read(tmp_path / "x.safetensors")
     assert back.edits == edits
-    assert back.model.features[3].negative_slope == 0.25
-    assert dense.model.features[3].negative_slope == 0.05
+    assert back.model.features[0].start_dim == 0
+    assert dense.model.features[0].start_dim == 1
 
 
 def test_load_is_in_eval_mode_and_computes_the_same(written, dense):

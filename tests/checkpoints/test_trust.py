@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from prunectl.checkpoints import checkpoint
+from prunectl.cli import start
 from prunectl.data.load import load_data
 from prunectl.errors import UntrustedCode
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import check_trusted
+from tests.helpers.checkpoint_parts import change, put
 from tests.helpers.running import run_cli
 
 CODE = """
@@ -35,7 +37,7 @@ def test_a_network_of_foreign_code_needs_consent(folder: Path, monkeypatch: pyte
     Path("ran").unlink()
     for name in [name for name in sys.modules if name.startswith("prunectl_file_")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(UntrustedCode, match=r"names model 'evil.py:net', whose code would run; .*TRUST=1"):
+    with pytest.raises(UntrustedCode, match=r"names model 'evil.py:net', whose code would run, .*TRUST=1"):
         checkpoint.load("x.safetensors")
     assert not Path("ran").exists()
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
@@ -55,3 +57,69 @@ def test_data_of_foreign_code_needs_consent_unless_the_user_names_it(folder: Pat
 def test_what_is_built_in_is_trusted() -> None:
     for kind, spec in (("model", "mlp5"), ("data", "imagefolder:/some/where"), ("data", "digits")):
         check_trusted(kind, spec, "x")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train --model evil.py:net", "train --model mlp5 --data evil.py:images", "train --model mlp5 --opt evil.py:net"],
+)
+def test_a_plan_that_names_code_needs_consent(folder: Path, command: str) -> None:
+    (folder / "plan.toml").write_text(f'[pipelines]\na = "{command} --epochs 0"\n')
+    ran = run_cli(folder, "sweep", "plan.toml", "-o", "out", "--dry-run")
+    assert ran.code == 1
+    assert "plan.toml names " in ran.err and "whose code would run" in ran.err
+    assert not Path("ran").exists() and not Path("out").exists()
+
+
+def test_a_plan_does_not_write_elsewhere(folder: Path) -> None:
+    (folder / "plan.toml").write_text('[pipelines]\na = "train --model mlp5 --tensorboard-dir ../board"\n')
+    assert "leave out --tensorboard-dir" in run_cli(folder, "sweep", "plan.toml", "-o", "out").err
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interrupted training, which a time limit stopped after one step."""
+    place = tmp_path_factory.mktemp("stopped")
+    line = "train --model mlp5 -M hidden=8 --subset 64 --epochs 2 -b 32 --max-minutes 0 -o a.safetensors"
+    assert run_cli(place, *line.split()).code == 0
+    return place / "a.resume.safetensors"
+
+
+RESUMED = {
+    "data": ("run", "data", "evil.py:images", "names data 'evil.py:images', whose code would run"),
+    "an optimiser": ("recipe", "opt", "evil.py:net", "names optimizer 'evil.py:net', whose code would run"),
+    "a regulariser": ("recipe", "reg", "evil.py:net", "names regularizer 'evil.py:net', whose code would run"),
+    "a folder": (
+        "run",
+        "tensorboard_dir",
+        "/elsewhere",
+        "would write a TensorBoard to /elsewhere; repeat --tensorboard",
+    ),
+    "an option": ("run", "config", "/x", "is not an interrupted training (unknown value 'config')"),
+    "a type": ("recipe", "opt", 3, "is not an interrupted training ('opt': expected a text, found 3)"),
+    "a change": ("run", "data_options", {"folder": "/"}, "is not an interrupted training (unknown value 'folder')"),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resume_file_neither_runs_code_nor_writes_elsewhere(name: str, folder: Path, stopped: Path) -> None:
+    part, key, value, said = RESUMED[name]
+    path = Path("b.resume.safetensors")
+    path.write_bytes(stopped.read_bytes())
+    change(path, put("training", part, key, value))
+    ran = run_cli(folder, "train", "--resume", path)
+    assert (ran.code, ran.err.count("\n")) == (1, 1), ran.err
+    assert said in ran.err
+    assert sorted(each.name for each in folder.iterdir()) == ["b.resume.safetensors", "evil.py"]
+
+
+def test_a_resume_file_downloads_nothing(folder: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("b.resume.safetensors")
+    path.write_bytes(stopped.read_bytes())
+    change(path, put("training", "run", "data_options", "download", True))
+    asked = []
+    monkeypatch.setattr(start, "images_for", lambda *_, download, **__: asked.append(download) or 1 / 0)
+    for more in ([], ["--download"]):
+        with pytest.raises(ZeroDivisionError):
+            run_cli(folder, "train", "--resume", path, *more)
+    assert asked == [False, True]

@@ -5,8 +5,8 @@ import pytest
 BAD_VALUES = {
     "prune net.safetensors -o a.mask.safetensors": "a.mask.safetensors is the name of a file beside a checkpoint;",
     "train net.safetensors -o a.resume.safetensors": "a.resume.safetensors is the name of a file beside a checkpoint;",
-    "train -M stem=cifar": "-M gives an option of a fresh network; name the network with --model",
-    "prune -M stem=cifar": "-M gives an option of a fresh network; name the network with --model",
+    "train -M stem=cifar": "-M goes with a fresh network; name the network with --model",
+    "prune -M stem=cifar": "-M goes with a fresh network; name the network with --model",
     "prune net.safetensors -c lamp --unit nodes": "scope lamp is for weights; nodes are ranked global or layer",
     "attack net.safetensors -a ,": "-a takes a name, or several with commas between them, got ','",
     "attack net.safetensors -a fgsm,,pgd": "-a takes a name, or several with commas between them, got 'fgsm,,pgd'",

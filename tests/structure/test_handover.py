@@ -44,7 +44,6 @@ WHOLE = {
 NETWORKS = {**FAMILIES, **LIBRARIES, **WHOLE}
 GRAPHS = {"swin_transformer", "torchvision/swin_t", "timm/vit_tiny_patch16_224"}
 """Those that cannot run what is left by their own modules."""
-NO_ONNX = {*GRAPHS, "timm/test_efficientnet"}
 ROOT = Path(__file__).parent.parent.parent
 WITHOUT_PICKLE = """
 import json, sys
@@ -128,8 +127,7 @@ def assert_handed_over(name: str, handed: Handed) -> None:
     assert torch.allclose(handed.found, expected, atol=1e-4, rtol=1e-4)
     again = read(handed.path)
     assert again.edits == small.edits
-    if name not in NO_ONNX:
-        assert_onnx_equals(again.model.eval(), images(), expected)
+    assert_onnx_equals(again.model.eval(), images(), expected)
     assert again.model.train()(images()).shape == (3, 10)
 
 

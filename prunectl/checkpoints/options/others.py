@@ -14,7 +14,10 @@ class ShrinkOptions:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Which file was imported, and how it was read; `seed` draws what it lacks."""
+    """Which file was imported, and how it was read; `seed` draws what it lacks.
+
+    `pretrained` is the model whose published weights the file holds, fetched by `train` or `prune`.
+    """
 
     file: str
     sha256: str
@@ -22,6 +25,7 @@ class ImportOptions:
     key: str | None = None
     allow_missing: tuple[str, ...] = option((), sparse=True)
     seed: int | None = None
+    pretrained: str | None = option(None, sparse=True)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ RECORDS: dict[str, tuple[type, ...]] = {
 }
 COMMANDS = ("train", "prune", "repair", "shrink")
 """Those that can be given again."""
-_BEGIN = ("model", "model_options", "data", "image_size", "input_shape", "classes", "plugin_options", "seed", "device")
+_BEGIN = (
+    *("model", "model_options", "pretrained", "data", "image_size", "input_shape", "classes"),
+    *("plugin_options", "seed", "device"),
+)
 """Parameters that begin a command line, or that have fields of another name."""
 _WITH_DATA = ("train", "prune", "repair")
 DATA = "data"

@@ -95,6 +95,7 @@ def command(
         bool, typer.Option("--force", help="Replace examples, or an interrupted attack, that exist.")
     ] = False,
     as_json: options.AsJson = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Attack the test images and measure robust accuracy at every eps.

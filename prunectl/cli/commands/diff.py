@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import output
+from prunectl.cli import options, output
 
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
+    trust: options.Trust = False,
 ) -> None:
     """Explain what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
     from prunectl.checkpoints.checkpoint import read

@@ -22,6 +22,7 @@ def command(
     min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.

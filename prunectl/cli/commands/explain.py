@@ -38,6 +38,7 @@ def command(
     classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
     keep: options.Keep = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Show what pruning can do to a network: groups of coupled nodes, and what must stay and why."""

@@ -38,6 +38,7 @@ def command(
     data_dir: options.DataDir = None,
     force: options.Force = False,
     as_json: options.AsJson = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Write a network for use without prunectl: ONNX, a torch.export program, a Hugging Face folder, or a loader.

@@ -7,7 +7,7 @@ import typer
 
 from prunectl.cli import options, output, texts
 from prunectl.errors import FileError, OptionError
-from prunectl.plugins.registry import check
+from prunectl.plugins.registry import HUBS, check
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
@@ -89,7 +89,7 @@ def command(
     place = fetch_pretrained(str(model), weights) if pretrained else place_of(name)
     imported = from_state_dict(
         place,
-        model,
+        None if name.startswith(HUBS) else model,
         input=texts.image_shape(input_shape),
         classes=classes,
         mean=texts.numbers(mean, "--mean"),
@@ -114,7 +114,8 @@ def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
         OptionError: neither or both were given, or a file that does not say which network it holds.
     """
     if pretrained:
-        if file is not None or model is None or "/" not in model or ":" in model:
+        hub = model is not None and model.startswith(HUBS)
+        if file is not None or model is None or "/" not in model or (":" in model and not hub):
             raise OptionError("--pretrained goes with --model torchvision/NAME or timm/NAME, and without FILE")
         return model
     if not file:

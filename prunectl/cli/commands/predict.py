@@ -27,6 +27,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines also on a terminal.")] = False,
     batch_size: options.BatchSize = 64,
     device: options.Device = "auto",
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Classify image files: one JSON line for each, with its class and probability; a table on a terminal.

@@ -68,6 +68,7 @@ def command(
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
+    pretrained: options.Pretrained = False,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
@@ -103,6 +104,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
@@ -117,7 +119,7 @@ def command(
     sparsity = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
-    source = begins_at(checkpoint, model, model_options, data or input_shape)
+    source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.target(output_path, source, "prune", force=force)
     if scores_out:
         check_target(beside(path, SCORES), force=force)
@@ -132,6 +134,7 @@ def command(
             _wants_images(criterion, repair),
             model=model,
             model_options=texts.pairs(model_options, "-M"),
+            pretrained=pretrained,
             data=data,
             shape=texts.image_shape(input_shape),
             classes=classes,
@@ -177,7 +180,7 @@ def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Check
 
     if source is not None and wants is None:
         return read(source, where["device"]), None
-    if where["shape"] is not None and where["data"] is None and wants is not None:
+    if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and wants is not None:
         raise OptionError(f"{wants}; give --data too, such as --data synthetic")
     begun, images = start(source, **where)
     return begun, images if len(images.train) else None

@@ -38,6 +38,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Take back what pruning has cost, without training: fit what is left to the outputs of the dense network.

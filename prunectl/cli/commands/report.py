@@ -39,6 +39,7 @@ def command(
     ] = True,
     data_dir: options.DataDir = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Show checkpoints side by side: what was done to them, and what eval and attack measured."""

@@ -12,6 +12,7 @@ import typer
 
 from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, NotTheSame
+from prunectl.plugins.places import known
 
 
 def command(
@@ -21,13 +22,16 @@ def command(
         typer.Option("-o", "--output", metavar="DIR", help="Keep what is made in this new or empty folder."),
     ] = None,
     data_dir: options.DataDir = None,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Give the commands that led to a checkpoint again, and tell whether the same bytes come out.
 
     Exit code 1 and what differs when they do not; on a gpu sums come in another order each time.
     """
+    from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import check_safe, lineage
+    from prunectl.checkpoints.places import places_of
     from prunectl.cli import in_process
     from prunectl.cli.commands.diff import show
 
@@ -40,11 +44,13 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.diff import diff
 
+    places = places_of(read_header(path)[1].metadata, path)
     changed = rerun.version_changes(steps)
     for name, (was, now) in changed.items():
         output.say(f"recorded with {name} {was}, here is {now}")
     with _folder(folder) as place:
-        made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir)
+        with known(places):
+            made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir)
         ours, theirs = read(path), read(made)
         identical = ours.sha256 == theirs.sha256
         record = {

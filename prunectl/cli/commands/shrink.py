@@ -18,6 +18,7 @@ def command(
     device: options.Device = "auto",
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Remove the nodes that a mask has killed, and prove that the network still computes the same.

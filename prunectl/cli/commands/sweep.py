@@ -15,20 +15,13 @@ import typer
 from prunectl.checkpoints.files import write
 from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
-from prunectl.plugins.registry import PRESETS, check
+from prunectl.plugins.registry import PRESETS, check, check_trusted
 
 if TYPE_CHECKING:
     from prunectl.sweeping.stages import Result, Stage
     from prunectl.sweeping.work import Job, Outcome
 
 ENGINES = ("local", "ray")
-_KINDS = {
-    "model": "model",
-    "criterion": "criterion",
-    "schedule": "schedule",
-    "opt": "optimizer",
-    "reg": "regularizer",
-}
 
 
 def command(
@@ -41,6 +34,7 @@ def command(
     engine: Annotated[str, typer.Option(help="local: processes here; ray: tasks of a Ray cluster.")] = "local",
     gpus: Annotated[float, typer.Option(help="With ray: gpus, or the share of one, that a stage takes.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a grid of pipelines, each stage that several share once.
@@ -48,7 +42,8 @@ def command(
     The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
     The report over all results is DIR/report.csv and DIR/report.json.
     """
-    from prunectl.cli import in_process
+    from prunectl.cli import consent, in_process
+    from prunectl.plugins.trust import trusting
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:
@@ -60,21 +55,24 @@ def command(
     text = _text(plan)
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
+    named = [name for stage in stages for name in consent.code_in(in_process.read(stage.arguments))]
+    stage_run = consent.ConsentingRun(tuple(named), trust)
     told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
-        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        todo = run.jobs_of(stages, out.resolve(), stage_run)
         output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     state.prepare(out, text)
     with state.locked(out):
-        todo = run.jobs_of(stages, out.resolve(), in_process.run)
+        todo = run.jobs_of(stages, out.resolve(), stage_run)
         output.say(f"{told}, {len(stages) - len(todo)} done before")
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
-        made = _reported(run.write_report(results, stages, out), out)
+        with trusting(named):
+            made = _reported(run.write_report(results, stages, out), out)
     failed = [outcome for outcome in ended if outcome.error is not None]
     record = {
         "report": None if made is None else str(made),
@@ -114,7 +112,7 @@ def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
     from prunectl.sweeping.stages import stages_of
 
     try:
-        return stages_of(read_plan(text), _read)
+        return stages_of(read_plan(text), partial(_read, str(plan)))
     except OptionError as error:
         raise OptionError(f"{plan}: {error}") from error
 
@@ -126,15 +124,22 @@ def _text(plan: Path) -> str:
         raise FileError(f"cannot read {plan}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _read(arguments: Sequence[str]) -> dict[str, Any]:
-    """A command line as parameters, with the names in it checked."""
+def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A command line of the plan at `where` as parameters, with the names in it checked.
+
+    Raises:
+        UntrustedCode: it names code; a plan may come from a stranger.
+    """
+    from prunectl.checkpoints.options.table import plugins_in
     from prunectl.cli import in_process
 
     params = in_process.read(arguments)
-    for key, kind in _KINDS.items():
-        if isinstance(params.get(key), str):
-            check(kind, str(params[key]))
+    for kind, name in plugins_in(arguments[0], params).items():
+        if kind != "data":
+            check(kind, name)
+        check_trusted(kind, name, where)
     for name in str(params.get("attack") or "").split(","):
+        check_trusted("attack", name, where)
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
     return params

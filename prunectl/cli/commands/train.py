@@ -25,6 +25,7 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
+    pretrained: options.Pretrained = False,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
@@ -140,6 +141,7 @@ def command(
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
+    trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
     """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
@@ -170,10 +172,11 @@ def command(
         if name is not None:
             check(kind, name)
     check_input(input_shape, classes, model, data)
-    if input_shape is not None and data is None and (epochs or criterion is not None):
+    blank = data is None and (input_shape is not None or (pretrained and model is not None))
+    if blank and (epochs or criterion is not None):
         raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
-    source = begins_at(checkpoint, model, model_options, data or input_shape)
+    source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.target(output_path, source, "train", force=force)
     if not force:
         train_run.refuse_over_paused(path)
@@ -201,6 +204,7 @@ def command(
         None if model else source,
         model=model,
         model_options=texts.pairs(model_options, "-M"),
+        pretrained=pretrained,
         data=data,
         shape=texts.image_shape(input_shape),
         classes=classes,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Layer
@@ -29,7 +28,7 @@ def whole_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def dense_network(checkpoint: Checkpoint) -> nn.Module:
     """The network of a checkpoint in its original shapes, with fresh weights."""
     with torch.random.fork_rng(devices=[]):
-        return build(checkpoint.spec)
+        return checkpoint.fresh_network()
 
 
 def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import PrunectlError
 from prunectl.measuring.latency import LATENCY_BATCHES, forward_pass, seconds_in_turns
 from prunectl.pruning.shrink import shrink
@@ -26,12 +27,13 @@ _ROUNDS = 9
 def speed(checkpoint: Checkpoint) -> Speed:
     """Time all networks in turns, for batches of 1 and 64, on one CPU thread."""
     networks, notes = _networks(checkpoint)
-    sessions = {name: session(model, checkpoint.spec.input) for name, model in networks.items()}
+    surrounded = {name: deployed(model) for name, model in networks.items()}
+    sessions = {name: session(model, checkpoint.spec.input) for name, model in surrounded.items()}
     notes += [why for why in sessions.values() if isinstance(why, str)]
     timings: list[Timing] = []
     for batch in LATENCY_BATCHES:
         inputs = torch.rand(batch, *checkpoint.spec.input, generator=torch.Generator().manual_seed(0))
-        timings += _timed({name: forward_pass(model, inputs) for name, model in networks.items()}, "torch", batch)
+        timings += _timed({name: forward_pass(model, inputs) for name, model in surrounded.items()}, "torch", batch)
         ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
         timings += _timed(ready, "ONNX Runtime", batch)
     why = reasons(timings, networks, checkpoint.spec.input)

@@ -1,5 +1,6 @@
 """Modules that take the place of others in a shrunk network, under the same parameter names."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -121,15 +122,33 @@ NORMS = {"LayerNorm": "layer_norm", "LayerNorm2d": "layer_norm_2d", "RMSNorm": "
 def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
     """Make the recorded changes: `{"module", "attribute", "value"}` sets one, `{"module", "swap", ...}` swaps a module.
 
+    A stranger's file may hold them, so a size is all that an edit sets: an attribute of the network's own class that is
+    a whole number, or several, to ones that are no larger.
+
     Raises:
         KeyError: an unknown swap.
+        AttributeError: no such module, or no such size.
     """
     for edit in edits:
         if "attribute" in edit:
-            value = tuple(edit["value"]) if isinstance(edit["value"], list) else edit["value"]
-            setattr(model.get_submodule(edit["module"]), edit["attribute"], value)
+            _set_size_(model.get_submodule(edit["module"]), edit["attribute"], edit["value"])
         elif "swap" in edit:
             owner, _, leaf = edit["module"].rpartition(".")
             options = {key: value for key, value in edit.items() if key not in ("module", "swap")}
             swapped = SWAPS[edit["swap"]](model.get_submodule(edit["module"]), **options)
             setattr(model.get_submodule(owner), leaf, swapped)
+
+
+def _set_size_(module: nn.Module, attribute: str, value: Any) -> None:
+    of_class = None if hasattr(nn.Module, attribute) else getattr(type(module), attribute, None)
+    old = vars(module).get(attribute, of_class)  # which may have the name of a method, as `half`
+    sizes, now, single = _sizes(old), _sizes(value), isinstance(old, int) == isinstance(value, int)
+    if not sizes or not single or len(sizes) != len(now) or any(map(operator.gt, now, sizes)):
+        raise AttributeError(f"'{attribute}' is no size of a {type(module).__name__} that {value} could be")
+    setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
+
+
+def _sizes(value: Any) -> list[int]:
+    """One whole number or several as a list; empty for anything else."""
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    return listed if all(type(each) is int for each in listed) else []

@@ -72,7 +72,10 @@ def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[t
         shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(shape)]
         if (own[name].dtype, shape) != (tensor.dtype, [*tensor.shape]):
             found, expected = _described(tensor.dtype, tensor.shape), _described(own[name].dtype, shape)
-            raise CheckpointError(f"{name} is {found}, expected {expected}; take the file as prunectl wrote it")
+            how = "take the file as prunectl wrote it"
+            if own[name].dtype != tensor.dtype:
+                how += f", or build the network in its type: .to({tensor.dtype})"
+            raise CheckpointError(f"{name} is {found}, expected {expected}; {how}")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{name} holds numbers that are not finite; take a file from before that")
 

@@ -1,0 +1,65 @@
+"""The network of a header, with the tensors of a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from prunectl.checkpoints.build import build, built_aside, built_on_meta, is_complete
+from prunectl.checkpoints.header import Header
+from prunectl.errors import CheckpointError, PrunectlError
+from prunectl.structure.surgery import resize
+from prunectl.structure.surgery.cut import cut_unstored_
+from prunectl.structure.surgery.plan import Plan
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, each in memory of its own.
+
+    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
+    is read must compute what it computed when it was written.
+    """
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
+
+
+def network(
+    head: Header, state: dict[str, Tensor], where: str, builder: Callable[[], nn.Module] | None = None
+) -> nn.Module:
+    """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
+
+    `builder` builds the dense network in place of the name in the header.
+
+    Raises:
+        CheckpointError: options, edits or tensors that do not make a network.
+    """
+
+    def dense_network() -> nn.Module:
+        return build(head.model) if builder is None else builder()
+
+    def fitted(model: nn.Module) -> nn.Module:
+        plan.apply_(model)
+        resize.check_tensors(model, state, plan.kept)
+        return model
+
+    try:
+        plan = Plan.of(head.edits)
+        empty = built_on_meta(dense_network)
+        model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes any memory
+        if model is None or not is_complete(model):
+            model = fitted(built_aside(dense_network))
+    except PrunectlError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except Exception as error:  # the network's own code may raise anything
+        raise _damaged(head, where, error) from error
+    resize.load_state_(model, state, where)
+    try:
+        cut_unstored_(model, plan.kept)
+        return plan.finish_(model, built_aside(dense_network), head.model.input) if plan.graph else model
+    except (IndexError, RuntimeError, KeyError, ValueError) as error:
+        raise _damaged(head, where, error) from error
+
+
+def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
+    what = str(error).partition("\n")[0]
+    return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")

@@ -1,0 +1,110 @@
+"""The places of the files that a checkpoint names: written beside its header, read without torch."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints.files import PLACES
+from prunectl.checkpoints.history import HistoryEntry
+from prunectl.errors import CheckpointError
+from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
+from prunectl.plugins.registry import names
+
+_PLUGINS = ("criterion", "schedule", "opt", "reg")
+"""Keys of a history whose value names a plug-in."""
+
+
+def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool = True) -> str | None:
+    """What a file at `path` says of the places of these names, as JSON; None where they name no file.
+
+    `known` are the places that the names came with; others are names from the working folder. Without `absolute`, only
+    the way from the file to them is recorded.
+    """
+    folder = os.path.realpath(path.absolute().parent)
+    found: dict[str, dict[str, str]] = {}
+    for spec in specs:
+        place = known.get(spec) or place_of(spec) or _here(spec)
+        if place is not None:
+            at = place.find() or place.paths[0]
+            digest = sha256_of(at) or place.sha256
+            values = {"near": _relative(at, folder), "at": str(at) if absolute else None, "sha256": digest}
+            found[spec] = {key: value for key, value in values.items() if value}
+    return json.dumps(found, sort_keys=True) if found else None
+
+
+def places_of(metadata: Mapping[str, str], path: Path) -> Places:
+    """Where the files that the checkpoint at `path` names may lie.
+
+    The order: the way from the checkpoint to the file as it was, the absolute path, beside the checkpoint, and as named
+    from the working folder. For a file of code, one of unchanged content comes first.
+
+    Raises:
+        CheckpointError: the record does not read.
+    """
+    text = metadata.get(PLACES)
+    if text is None:
+        return {}
+    folder = path.absolute().parent
+    try:
+        return {spec: _place(spec, values, folder) for spec, values in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a damaged record of places ({error}); take an intact copy") from error
+
+
+def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str]:
+    """Every name of a header that may lead to a file."""
+    found = [model, data]
+    for entry in history:
+        found.append(str((entry.data or {}).get("source") or ""))
+        found += [str(entry.options[key]) for key in _PLUGINS if entry.options.get(key)]
+    return found
+
+
+def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
+    """One name of a record. Its path alone comes from the record: what kind of thing runs is what the name says."""
+    parts = _parts(spec)
+    texts = [values.get(key) for key in ("near", "at")]
+    if parts is None or any("\0" in text for text in texts if text is not None):
+        raise ValueError(f"'{spec}' names no file")
+    begin, path, end = parts
+    paths = [folder / text for text in texts if text is not None]
+    if any(each.name != Path(path).name for each in paths):
+        raise ValueError(f"another file than '{spec}' names")
+    paths = [*paths, folder / Path(path).name, Path(path)]
+    return Place(begin, tuple(Path(os.path.normpath(each.absolute())) for each in paths), end, values.get("sha256"))
+
+
+def _parts(spec: str) -> tuple[str, str, str] | None:
+    """What is before the path in a name, the path, and what is behind it; None for a name without one.
+
+    NAME:PATH of a dataset comes first, which `check_trusted` does not take for code.
+    """
+    name, colon, path = spec.partition(":")
+    if colon and name in names("data"):
+        return (f"{name}:", path, "") if path else None
+    path, _, name = spec.rpartition(":")
+    return ("", path, f":{name}") if path.endswith(".py") else None
+
+
+def _here(spec: str) -> Place | None:
+    """The place of a name from the working folder; None where it names nothing that is there.
+
+    The path is from the root, its folder without links; the last part keeps its name.
+    """
+    parts = _parts(spec)
+    if parts is None:
+        return None
+    begin, path, end = parts
+    whole = Path(path).expanduser().absolute()
+    at = Path(os.path.realpath(whole.parent)) / whole.name
+    return Place(begin, (at,), end) if exists(at) else None
+
+
+def _relative(path: Path, folder: str) -> str | None:
+    """The way from a folder to a path, None where there is none (another drive)."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""Where the file behind a name lies: `net.py:build` and `imagefolder:FOLDER` are names from some working folder."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunectl.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Place:
+    """Paths where the file or folder of a name may lie, the likeliest first; `begin` and `end` surround it in the name.
+
+    `sha256` is that of a file of code when the name was recorded: where several paths exist, one of that content is it.
+    """
+
+    begin: str
+    paths: tuple[Path, ...]
+    end: str
+    sha256: str | None = None
+
+    def find(self) -> Path | None:
+        """The path that is there, None where none is."""
+        there = [path for path in self.paths if exists(path)]
+        same = [path for path in there if self.sha256 is not None and sha256_of(path) == self.sha256]
+        return next(iter(same or there), None)
+
+
+Places = Mapping[str, Place]
+"""By the name that was given."""
+_KNOWN: ContextVar[Places | None] = ContextVar("places", default=None)
+
+
+@contextmanager
+def known(places: Places) -> Iterator[Places]:
+    """Look for these names where a file says, in place of the working folder alone."""
+    token = _KNOWN.set({**(_KNOWN.get() or {}), **places})
+    try:
+        yield places
+    finally:
+        _KNOWN.reset(token)
+
+
+def place_of(spec: str) -> Place | None:
+    """Where a name is looked for; None for one that means what it says from here."""
+    return (_KNOWN.get() or {}).get(spec)
+
+
+def placed(spec: str) -> str:
+    """The name with the path where its file lies; names of which no place is known as they are.
+
+    Raises:
+        UnknownName: the file lies in none of its places.
+    """
+    place = place_of(spec)
+    if place is None:
+        return spec
+    found = place.find()
+    if found is None:
+        tried = ", ".join(dict.fromkeys(map(str, place.paths)))
+        raise UnknownName(f"the file of '{spec}' is in none of its places: tried {tried}; bring it to one of them")
+    return f"{place.begin}{found}{place.end}"
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder is there; of a pattern such as `DIR/*.tar`, its folder."""
+    plain = next((parent for parent in (path, *path.parents) if not re.search(r"[*?\[{]", str(parent))), path)
+    try:
+        return plain.exists()
+    except (OSError, ValueError):  # too long, or no access
+        return False
+
+
+def sha256_of(path: Path) -> str | None:
+    """Hex digest of a file of code; None of anything else."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else None
+    except OSError:
+        return None
