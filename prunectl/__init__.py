@@ -11,32 +11,18 @@ from typing import TYPE_CHECKING, Any
 from prunectl.version import __version__
 
 if TYPE_CHECKING:
-    from prunectl.api import (
-        attack,
-        carry_,
-        classify,
-        corrupt,
-        diff,
-        evaluate,
-        explain,
-        export,
-        from_state_dict,
-        hold,
-        load,
-        prune,
-        repair,
-        report,
-        save,
-        shrink,
-        train,
-    )
-    from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.api import prune, repair, save, shrink, train
+    from prunectl.checkpoints.checkpoint import Checkpoint, load
     from prunectl.checkpoints.options.training import Recipe
     from prunectl.criteria.base.callback import Callback
     from prunectl.criteria.base.criterion import Criterion
     from prunectl.data.images import ImageData
+    from prunectl.exchange.export import export
+    from prunectl.exchange.imported import from_state_dict
     from prunectl.masks import Masks
+    from prunectl.measures import attack, classify, corrupt, diff, evaluate, explain, report
     from prunectl.scores import Scores
+    from prunectl.training.hold import carry_, hold
 
 __all__ = [
     "Callback",
@@ -75,11 +61,11 @@ _HOMES = {
     "Scores": "prunectl.scores",
     "export": "prunectl.exchange.export",
     "from_state_dict": "prunectl.exchange.imported",
-    "hold": "prunectl.training.hold",
     "load": "prunectl.checkpoints.checkpoint",
-    "save": "prunectl.checkpoints.save",
+    **dict.fromkeys(("prune", "repair", "save", "shrink", "train"), "prunectl.api"),
+    **dict.fromkeys(("carry_", "hold"), "prunectl.training.hold"),
+    **dict.fromkeys(("attack", "classify", "corrupt", "diff", "evaluate", "explain", "report"), "prunectl.measures"),
 }
-"""Where names are that `prunectl.api` only passes on; importing them takes less time there."""
 
 
 def __getattr__(name: str) -> Any:
@@ -88,7 +74,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'prunectl' has no attribute '{name}'")
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(_HOMES.get(name, "prunectl.api")), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,60 +1,29 @@
-"""The public API: what the commands do, as functions. They print nothing; only `save` and `export` write files."""
+"""The public API, what makes networks: functions that print nothing; only `save` writes files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
-from prunectl.checkpoints import diff as differences
-from prunectl.checkpoints.checkpoint import Checkpoint, load
+from prunectl.checkpoints import checkpoint as files
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.files import check_target
+from prunectl.checkpoints.names import mask_path
 from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.training import Recipe
+from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.checkpoints.reference import reference_of
-from prunectl.checkpoints.save import save
-from prunectl.data.loader import Batches, as_pixels, check_unit_range
+from prunectl.data.loader import Batches
 from prunectl.errors import OptionError
-from prunectl.exchange.export import export
-from prunectl.exchange.imported import from_state_dict
-from prunectl.measuring import classify as classifying
-from prunectl.measuring import evaluate as evaluating
-from prunectl.measuring import explain as explaining
-from prunectl.measuring.classify import Prediction
-from prunectl.models.given import Data, Network, Shape, given, given_to_measure, read_network, warn_of_missing_classes
+from prunectl.models.given import Data, Network, Shape, given, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
 from prunectl.pruning.repair import repair as repairing
 from prunectl.pruning.rules import NodeRules
-from prunectl.reporting import rows
-from prunectl.robustness import attack as attacking
-from prunectl.robustness import corrupt as corrupting
 from prunectl.training import train as training
-from prunectl.training.hold import Held, carry_, hold
-
-__all__ = [
-    "Data",
-    "Held",
-    "Network",
-    "attack",
-    "carry_",
-    "classify",
-    "corrupt",
-    "diff",
-    "evaluate",
-    "explain",
-    "export",
-    "from_state_dict",
-    "hold",
-    "load",
-    "prune",
-    "repair",
-    "report",
-    "save",
-    "shrink",
-    "train",
-]
 
 
 def prune(
@@ -76,6 +45,9 @@ def prune(
     min_nodes: int = 1,
     multiple_of: int = 1,
     outer_layers: bool = False,
+    normalize: str | None = None,
+    max_pruned: float | None = None,
+    refill: bool = True,
     keep: Sequence[str] = (),
     repair: str | None = None,
     batch_size: int = 128,
@@ -88,8 +60,11 @@ def prune(
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
-    `scope` such as "2:4". `keep=["head", "layer4.*"]` names modules or parameters of which nothing goes, and `repair`
-    a method of `prunectl.repair` that follows. The result's `model` has pruned weights at zero, its `masks` say which.
+    `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
+    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
+    nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
+    nothing goes; `repair` is a method of `prunectl.repair` that follows. The result's `model` has pruned weights at
+    zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -117,7 +92,7 @@ def prune(
         scope=scope,
         unit=unit,
         options={key: str(value) for key, value in (options or {}).items()},
-        rules=NodeRules(min_nodes, multiple_of, outer_layers),
+        rules=NodeRules(min_nodes, multiple_of, outer_layers, normalize, max_pruned, refill),
         keep=keep,
         repair=repair,
         batch_size=batch_size,
@@ -140,7 +115,15 @@ def repair(
 ) -> Checkpoint:
     """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
 
-    `reference` is the network before, for a path by default found by its hash. More: `prunectl.pruning.repair.repair`.
+    `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
+    folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
+    "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
+    their labels; `calibration="noise"` needs none. `history[-1].result["layers"]` has the error of every layer.
+
+    Raises:
+        OptionError: nothing is pruned, or there is no reference, or it is another network.
+        DataError: as `prune`.
+        StructureError: the network cannot be traced.
     """
     options = RepairOptions(method, n, calibration, seed)
     begun = given(checkpoint, data)
@@ -195,106 +178,25 @@ def train(
     return begun.restored(training.train(begun.checkpoint, begun.data, chosen, teacher=taught_by))
 
 
-def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:
-    """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
+def save(
+    checkpoint: Checkpoint, path: str | Path, *, model: str | None = None, data: str | None = None, force: bool = False
+) -> Path:
+    """Write `NAME.safetensors` and, where something is masked, `NAME.mask.safetensors`; returns the path.
 
-    Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
-    `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch.
-
-    Raises:
-        DataError: the images do not fit the network, or there are none.
-    """
-    found = given_to_measure(model, data)
-    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, with_latency=latency)
-
-
-def attack(
-    model: Network,
-    data: Data,
-    *,
-    attack: str = "pgd",
-    eps: Sequence[float] | None = None,
-    norm: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    target: str | None = None,
-    n: int | None = None,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
-
-    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, as then
-    nothing says where pixels end. `n` attacks so many images, spread evenly.
+    A network of your own class is loaded again with `load(path, model=Net)`. With `model="file.py:build"`, a function
+    of (shape (C, H, W), classes) that builds the dense network, every command reads the file; `data` names the dataset
+    that commands take by default.
 
     Raises:
-        OptionError, UnknownName: no such attack or option, or an `eps` out of range.
-        DataError: images outside [0, 1], or that do not fit the network.
+        FileError: it cannot be written, or is there already and `force` is not given.
+        OptionError: `model` does not build this network, or one that computes something else.
     """
-    found = given_to_measure(model, data)
-    check_unit_range(found.data.test)
-    chosen = {key: str(value) for key, value in (options or {}).items()}
-    return attacking.attack(
-        found.checkpoint, found.data, attack=attack, eps=eps, norm=norm, options=chosen, target=target, n=n,
-        batch_size=batch_size, seed=seed,
-    )  # fmt: skip
-
-
-def corrupt(
-    model: Network,
-    data: Data,
-    *,
-    corruptions: Sequence[str] | None = None,
-    n: int | None = None,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Measure accuracy on corrupted images, at five severities; all corruptions by default.
-
-    Raises:
-        UnknownName: no such corruption.
-        DataError: as `attack`.
-    """
-    found = given_to_measure(model, data)
-    images = replace(found.data, test=as_pixels(found.data.test))
-    chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
-    return corrupting.corrupt(found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
-
-
-def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int = 5) -> list[Prediction]:
-    """Name the classes of images: paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1].
-
-    Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
-
-    Raises:
-        DataError: something is no image, or pixels have another shape than the network takes.
-    """
-    return classifying.classify(read_network(model), images, top=top)
-
-
-def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
-    """Say what pruning can do to a network: groups of coupled nodes, their share, and what must stay and why.
-
-    `input` is the shape (C, H, W) of an image, for a module.
-
-    Raises:
-        StructureError: the network cannot be traced.
-    """
-    if isinstance(model, nn.Module):
-        if input is None:
-            raise OptionError("a module does not say what it takes; give `input`, the shape (C, H, W) of an image")
-        return {"model": type(model).__name__, "input": list(input), **explaining.explain_network(model, input)}
-    return explaining.explain(read_network(model))
-
-
-def diff(a: Checkpoint | str | Path, b: Checkpoint | str | Path) -> dict[str, Any]:
-    """Compare two checkpoints: commands and options, masks, widths, weights."""
-    return differences.diff(read_network(a), read_network(b))
-
-
-def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[dict[str, Any]]:
-    """Return one row of plain values for every checkpoint, as `prunectl report --json` does.
-
-    Raises:
-        FileError, CheckpointError: a checkpoint is missing or damaged.
-    """
-    return rows.report([Path(path) for path in paths], parents=parents)
+    target = Path(path)
+    for place in (target, mask_path(target)):
+        check_target(place, force=force)
+    named = checkpoint if model is None else replace(checkpoint, spec=replace(checkpoint.spec, name=model))
+    named = named if data is None else replace(named, data=data)
+    if model is not None:
+        check_rebuilds(replace(named, builder=None).to(torch.device("cpu")))
+    files.write(named, target)
+    return target

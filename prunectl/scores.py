@@ -11,10 +11,14 @@ from prunectl.errors import PrunectlError
 
 @dataclass(frozen=True, eq=False)
 class Scores(Mapping[str, Tensor]):
-    """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite."""
+    """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite.
+
+    `unscored` (bool, (nodes,)) are nodes about which a criterion says nothing: they go last, in any scope.
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     nodes: Tensor | None = None
+    unscored: Tensor | None = None
 
     def __post_init__(self) -> None:
         scored = {**self.tensors, **({} if self.nodes is None else {"the nodes": self.nodes})}

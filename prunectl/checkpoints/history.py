@@ -125,9 +125,9 @@ def _named(check: Check, names: str) -> dict[str, Check]:
 
 RESULTS: dict[str, Check] = {
     **_named(_COUNT, "nodes removed parameters flops bytes"),
-    **_named(_NUMBER, "weight_sparsity node_sparsity latency change"),
+    **_named(_NUMBER, "weight_sparsity node_sparsity max_pruned latency change"),
     **_named(_TEXT, "runs training configuration found_under"),
-    **_named(_TEXTS, "missing unused converted"),
+    **_named(_TEXTS, "missing unused converted thin_groups"),
     "proof": expect("an object of numbers", values_that(is_number)),
     "layers": expect("a list of layers with their errors", every(_is_layer)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),

@@ -82,8 +82,8 @@ RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the
 Scope = Annotated[
     str | None,
     typer.Option(
-        help="Rank all layers together (global), each alone (layer), or for weights erk, lamp or a pattern "
-        "such as 2:4  [default: the criterion's]",
+        help="Rank all layers together (global), each alone (layer), by erk or lamp, nodes in sets of isomorphic "
+        "groups (isomorphic), or weights by a pattern such as 2:4  [default: the criterion's]",
         show_default=False,
     ),
 ]
@@ -117,6 +117,24 @@ Unit = Annotated[
 ]
 MinNodes = Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)]
 MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Divide scores of nodes by their group's mean, max or l2 norm, take their standard score in it "
+        "(gaussian), divide by the FLOPs that a node saves (flops), or none  [default: the criterion's]",
+        show_default=False,
+    ),
+]
+MaxPruned = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it; 1 with "
+        "--normalize none]",
+        show_default=False,
+    ),
+]
 OuterLayers = Annotated[
     bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
 ]

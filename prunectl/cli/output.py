@@ -159,6 +159,18 @@ def repaired(result: Mapping[str, Any]) -> list[str]:
     return [f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}"]
 
 
+def thin_groups(result: Mapping[str, Any]) -> str | None:
+    """A warning of groups that pruning has left less than a tenth of their nodes."""
+    thin = result.get("thin_groups", [])
+    shown = ", ".join(thin[:5]) + (", ..." if len(thin) > 5 else "")
+    many = "1 group keeps" if len(thin) == 1 else f"{len(thin)} groups keep"
+    return (
+        f"{many} less than a tenth of the nodes ({shown}); --normalize and --max-pruned spread the loss"
+        if thin
+        else None
+    )
+
+
 def unreached(result: Mapping[str, Any]) -> list[str]:
     """What there is to tell of classes that a network cannot tell from the image any more."""
     lost = result.get("unreached_classes", [])

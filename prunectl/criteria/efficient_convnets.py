@@ -16,7 +16,7 @@ def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores
     share of a layer by hand.
     """
     sizes = {name: weight.detach().abs() for name, weight in prunable(model).items()}
-    return Scores(nodes=at_filters(structure, model, sizes))
+    return at_filters(structure, model, sizes)
 
 
 efficient_convnets = Criterion(

@@ -69,7 +69,7 @@ class TickTock(Callback):
 
     def scores(self, model: nn.Module) -> Scores | None:
         """What was added up; nodes without a gate go last."""
-        return Scores(nodes=above_where(~self.gated, self.importance.cpu()))
+        return above_where(~self.gated, self.importance.cpu())
 
 
 def gate_importance(
@@ -86,7 +86,7 @@ def gate_importance(
     total = torch.zeros(structure.nodes)
     for _, found in gradients(model, data, names, LossSampling(batches, "batch", loss)):
         total += _effects(model, structure, found)
-    return Scores(nodes=above_where(~gated, total))
+    return above_where(~gated, total)
 
 
 def _norms(model: nn.Module) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ def _norms(model: nn.Module) -> list[tuple[str, str]]:
 
 def _gated(model: nn.Module, structure: Structure) -> Tensor:
     """Which nodes have a gate, bool (nodes,)."""
-    gated = at_scales(structure, dict(batch_norm_scales(model)))[1]
+    gated = at_scales(structure, dict(batch_norm_scales(model)))[1] > 0
     if not gated.any():
         raise OptionError("gate decorators put their gates into BatchNorm, and no node has any; take taylor")
     return gated

@@ -55,7 +55,7 @@ def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> 
         if name in weights:
             slices = weights[name].detach().movedim(axis, 0).flatten(1).abs().amax(1).float().cpu()
             largest.scatter_reduce_(0, structure.axes[name, axis] % (structure.nodes + 1), slices, "amax")
-    return Scores(nodes=above_where(largest < 0, largest)[:FROZEN])
+    return above_where((largest < 0)[:FROZEN], largest[:FROZEN])
 
 
 hoyer_square = Criterion(

@@ -11,7 +11,7 @@ from prunectl.structure.nodes import Structure
 
 
 def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """|γ| of the BatchNorm of every node, added up where several norms follow coupled channels.
+    """|γ| of the BatchNorm of every node, the mean where several norms follow coupled channels.
 
     Nodes without BatchNorm go last, as the method leaves them alone. Train with `--reg bn-l1` before. Source: Liu et
     al. 2017 (arXiv:1708.06519), section 3.
@@ -20,10 +20,10 @@ def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
         OptionError: the network has no BatchNorm.
     """
     found = {name: scale.abs() for name, scale in batch_norm_scales(model).items()}
-    total, gated = at_scales(structure, found)
-    if not gated.any():
+    total, count = at_scales(structure, found)
+    if not count.any():
         raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; take taylor")
-    return Scores(nodes=above_where(~gated, total))
+    return above_where(count == 0, total / count.clamp_min(1))
 
 
 network_slimming = Criterion(

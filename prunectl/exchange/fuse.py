@@ -10,7 +10,7 @@ from prunectl.errors import OptionError
 from prunectl.exchange.check import check_close
 from prunectl.exchange.trace import program_of
 from prunectl.structure.export import bind, packet
-from prunectl.structure.surgery.proof import DrawImages, difference, like_images
+from prunectl.structure.surgery.proof import DrawImages, Reference, like_images
 
 LAYERS = {"conv1d": 0, "conv2d": 0, "conv3d": 0, "linear": 0, "conv_transpose1d": 1, "conv_transpose2d": 1}
 """Operations that a norm is folded into, with the axis of their weight that makes the outputs."""
@@ -32,12 +32,13 @@ def fused(network: nn.Module, shape: tuple[int, int, int], draw: DrawImages) -> 
     folded, count = _folded(double, shape)
     if not count:
         raise OptionError("the network has no BatchNorm right behind a convolution or linear layer; leave out `fuse`")
-    exact = difference(double, folded, shape, draw=draw)
+    expected = Reference(double, shape, draw=draw)
+    exact = expected.difference(folded)
     check_close(exact, TOLERANCES[torch.float64], "in float64 the fused network")
-    single = copy.deepcopy(network).float()
-    small, _ = _folded(single, shape)
-    found = difference(single, small, shape, draw=draw)
-    allowed = max(TOLERANCES[torch.float32], ROUNDING * difference(double, single, shape, draw=draw))
+    single = expected.of(copy.deepcopy(network).float())
+    small, _ = _folded(single.network, shape)
+    found = single.difference(small)
+    allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))
     check_close(found, allowed, "in float32 the fused network")
     return small, count, {"float64": exact, "float32": found}
 

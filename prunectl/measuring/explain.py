@@ -51,7 +51,7 @@ def explain_network(
         StructureError: the network cannot be followed; the message names the place.
         UnknownName: a pattern of `keep` matches no layer.
     """
-    analysis = analyse(model, shape, outer=outer)
+    analysis = analyse(model, shape, outer=outer, lines=True)
     structure, parameters = analysis.structure, dict(model.named_parameters())
     total = sum(parameter.numel() for parameter in parameters.values())
     kept = nodes_on(structure, parameters_named(model, keep))

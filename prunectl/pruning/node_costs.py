@@ -32,12 +32,16 @@ class BudgetMeter:
         return {"params": costs.parameters, "flops": costs.flops, "size": costs.bytes}[self.budget.kind]
 
     @cached_property
-    def limit(self) -> float:
-        """The most that the budget allows."""
+    def whole(self) -> float:
+        """The cost of the original dense network."""
         dense = self.checkpoint.dense
         size = sum(float32_bytes(tensor, tensor.numel()) for tensor in self.original.state_dict().values())
-        whole = {"params": dense.parameters, "flops": dense.flops, "size": size, "latency": 1}
-        return self.budget.limit(whole[self.budget.kind])
+        return {"params": dense.parameters, "flops": dense.flops, "size": size, "latency": 1}[self.budget.kind]
+
+    @property
+    def limit(self) -> float:
+        """The most that the budget allows."""
+        return self.budget.limit(self.whole)
 
     @cached_property
     def original(self) -> nn.Module:

@@ -8,6 +8,7 @@ from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.ceiling import ceiling_for
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
@@ -24,14 +25,35 @@ def budget_of(options: StandalonePruning) -> Budget | None:
 
 def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
     """How a unit is selected."""
-    rules = NodeRules(options.min_nodes, options.multiple_of, options.outer_layers)
     found = SelectionRules(
-        options.scope or method.scope, rules, None, options.threshold, method.regrow_value, options.keep
+        options.scope or method.scope,
+        _rules(options, method),
+        None,
+        options.threshold,
+        method.regrow_value,
+        options.keep,
     )
-    return replace(found, budget=budget_of(options)) if isinstance(options, StandalonePruning) else found
+    if not isinstance(options, StandalonePruning):
+        return found
+    return replace(found, budget=budget_of(options), rules=replace(found.rules, refill=options.refill))
+
+
+def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
+    """The rules for nodes, with the criterion's normalisation; for weights, only what `unit_of` refuses."""
+    most, normalize = options.max_pruned, options.normalize
+    if method.unit == "weights":
+        normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
+    else:
+        normalize = normalize or method.normalize
+        if most is None and (normalize == "none" or options.threshold is not None):
+            most = 1.0
+        elif most is None and options.sparsity is not None:
+            most = ceiling_for(options.sparsity)
+    return NodeRules(options.min_nodes, options.multiple_of, options.outer_layers, normalize, most)
 
 
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:
     """What a history records: the fields that have a value, and rules for nodes only where nodes go."""
     without = {each.name for each in fields(NodeRules)} if method.unit == "weights" else set()
+    without |= {"refill"} if budget_of(options) is None else set()
     return {key: value for key, value in recorded(options, unset=False).items() if key not in without}

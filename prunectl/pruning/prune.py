@@ -118,6 +118,7 @@ def pruned(
         schedule=options.schedule or method.schedule,
         steps=options.steps or method.steps,
         scope=rules.scope,
+        normalize=rules.rules.normalize,
         options=keywords,
     )
     planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
@@ -139,7 +140,7 @@ def pruned(
             if not i:
                 check_informative(scores, criterion)
             if keep_scores is not None:
-                keep_scores(scores)
+                keep_scores(unit.comparable(scores))
             return scores
 
         while i < len(targets) and not (i and unit.within_budget()):

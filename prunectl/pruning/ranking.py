@@ -1,14 +1,21 @@
 """The order in which nodes are removed: counts are exact, none is revived, no axis becomes empty."""
 
+import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
+from prunectl.pruning.select import lamp
+from prunectl.pruning.sharing import sharing
+from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
 
-NODE_SCOPES = ("global", "layer")
+NODE_SCOPES = ("global", "layer", "isomorphic", "erk", "lamp")
+_EPSILON = 1e-9
+"""What a share times a size is off by, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +51,66 @@ def rank(
     scope: str = "global",
     min_nodes: int = 1,
     multiple_of: int = 1,
+    max_pruned: float = 1.0,
     staying: Tensor | None = None,
+    unscored: Tensor | None = None,
+    sizes: Tensor | None = None,
+    model: nn.Module | None = None,
 ) -> Ranking:
     """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); of equal ones the later index goes first.
 
-    Scope `global` ranks all nodes together, `layer` takes the same share of every group. The nodes `staying` (bool,
-    (nodes,)) are left out of the ranking and of the shares. The best `min_nodes` of every axis are left out too, where
-    those that stay anyway count first.
+    Scope `global` ranks all nodes together, `layer` takes the same share of every group, `isomorphic` the same share of
+    every set of isomorphic groups, `erk` keeps shares that fall with the size of the layers that make a group, and
+    `lamp` ranks all nodes by their part of what is left of their group. `isomorphic` and `erk` need the `model`.
+
+    What stays, and is left out: the best `min_nodes` of every axis, the best of every group beyond the share
+    `max_pruned` of its size before any pruning, `sizes` (groups,), and the nodes `staying` (bool, (nodes,)), which
+    count first in both and do not count in shares. The nodes `unscored` (bool, (nodes,)) go last.
     """
     if scope not in NODE_SCOPES:
         raise unknown("scope", scope, NODE_SCOPES)
-    best = torch.argsort(scores.cpu().double(), descending=True, stable=True)
-    best = best[alive[best]]
     held = torch.zeros_like(alive) if staying is None else staying
-    stays = _best_of_every_axis(structure, torch.cat([best[held[best]], best[~held[best]]]), min_nodes)
+    if scope == "lamp":
+        scores = _lamp(structure, scores, alive & ~held if unscored is None else alive & ~held & ~unscored)
+    best = torch.argsort(scores.cpu().double(), descending=True, stable=True)
+    best = _first(best[alive[best]], unscored)
+    held_first = _first(best, held)
+    stays = _best_of_every_axis(structure, held_first, min_nodes)
+    stays |= _best_of_every_group(structure, held_first, max_pruned, sizes)
     best = best[~held[best]]
-    if scope == "layer":
-        sizes = torch.bincount(structure.groups[~held], minlength=1)
-        share = (_places(structure.groups[best]) + 0.5) / sizes[structure.groups[best]].double()
+    shares = sharing(scope, structure, model)
+    if shares is not None:
+        counts = torch.bincount(shares.parts[~held], minlength=len(shares.density)) * shares.density
+        share = (_places(shares.parts[best]) + 0.5) / counts[shares.parts[best]]
         by_index = torch.argsort(best)  # of equal shares the earlier index stays
-        best = best[by_index[torch.argsort(share[by_index], stable=True)]]
+        best = _first(best[by_index[torch.argsort(share[by_index], stable=True)]], unscored)
     return Ranking(best[~stays[best]].flip(0), alive, structure.groups, multiple_of)
+
+
+def _first(best: Tensor, among: Tensor | None) -> Tensor:
+    """The same ids with those in a set (bool, (nodes,)) before all others."""
+    return best if among is None else torch.cat([best[among[best]], best[~among[best]]])
+
+
+def _lamp(structure: Structure, scores: Tensor, among: Tensor) -> Tensor:
+    """s² / Σ s² over the nodes of the group that score s or more: `select.lamp`, with groups in place of layers."""
+    split = {str(group): structure.groups == group for group in range(int(structure.groups.max()) + 1)}
+    adapted = lamp(
+        Scores({group: scores.cpu()[nodes] for group, nodes in split.items()}),
+        Masks({group: among[nodes] for group, nodes in split.items()}),
+    )
+    ranked = torch.zeros(structure.nodes, dtype=torch.float64)
+    for group, nodes in split.items():
+        ranked[nodes] = adapted[group]
+    return ranked
+
+
+def _best_of_every_group(structure: Structure, best: Tensor, most: float, sizes: Tensor | None) -> Tensor:
+    """Those of `best` (ids of nodes) that stay when no more than the share `most` of a group goes: bool (nodes,)."""
+    sizes = torch.bincount(structure.groups, minlength=1) if sizes is None else sizes
+    left = torch.tensor([size - math.floor(most * size + _EPSILON) for size in sizes.tolist()])
+    groups = structure.groups[best]
+    return torch.zeros(structure.nodes, dtype=torch.bool).index_fill_(0, best[_places(groups) < left[groups]], True)
 
 
 def _best_of_every_axis(structure: Structure, best: Tensor, count: int) -> Tensor:

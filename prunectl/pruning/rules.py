@@ -7,14 +7,20 @@ from prunectl.pruning.budget import Budget
 
 @dataclass(frozen=True)
 class NodeRules:
-    """What stays: `min_nodes` on every axis, a multiple of `multiple_of` in every group.
+    """How nodes are ranked, and what stays: `min_nodes` on every axis, a multiple of `multiple_of` in every group.
 
-    The channels of the image stay too, unless `outer_layers` lets them go.
+    The channels of the image stay too, unless `outer_layers` lets them go. `normalize` names a normalisation of the
+    scores (`normalization`), None the criterion's own. No group loses more than the share `max_pruned`; None is 0.9
+    where scores are normalised, or more where the target needs it, else 1. With `refill`, nodes go back where a budget
+    leaves room for them.
     """
 
     min_nodes: int = 1
     multiple_of: int = 1
     outer_layers: bool = False
+    normalize: str | None = None
+    max_pruned: float | None = None
+    refill: bool = True
 
 
 EVERY_NODE = NodeRules()

@@ -1,9 +1,7 @@
 """shrink: remove what a mask has killed, and prove that the function stays."""
 
 import copy
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import torch
 from torch import nn
@@ -12,17 +10,17 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.others import ShrinkOptions
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import expanded
-from prunectl.errors import OptionError, ProofError, StructureError, UnknownName
+from prunectl.errors import OptionError, ProofError, UnknownName
 from prunectl.measuring.cost import cost
 from prunectl.plugins.registry import unknown
 from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.nodes import FROZEN
-from prunectl.structure.surgery.build import made, planned, planned_alive
+from prunectl.structure.surgery.build import built, compared, made, planned_alive
 from prunectl.structure.surgery.cut import cut_masks
 from prunectl.structure.surgery.fold import bury_, masked_nodes
 from prunectl.structure.surgery.gradient_check import training_doubt
 from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import BATCHES, FEW_BATCHES, LARGE, difference, drawn_for, like_images
+from prunectl.structure.surgery.proof import BATCHES, FEW_BATCHES, LARGE, Reference, like_images
 from prunectl.structure.trace import analyse, named_tensors
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -58,34 +56,35 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     analysis = analyse(masked, shape, outer=whole.outer)
     working = copy.deepcopy(masked)
     large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
-    draw, masks = drawn_for(masked, shape, checkpoint.preprocessing), whole.masks
+    batches = FEW_BATCHES if large else BATCHES
+    expected = Reference.on_fitting_images(masked, shape, checkpoint.preprocessing, batches)
+    masks = whole.masks
     if constants:
         staying = nodes_on(analysis.structure, _kept_parameters(checkpoint, whole.model))
-        removed = bury_(working, analysis, masks, draw, staying)
+        removed = bury_(working, analysis, masks, expected.draw, staying)
     else:
         removed = masked_nodes(analysis, masks, whole.model)
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
-    plan = planned(masked, working, analysis, removed, shape, tolerance, draw)
-    compare = partial(difference, shape=shape, batches=FEW_BATCHES if large else BATCHES, draw=draw)
-    double = made(working, plan, shape)
-    proof = {"float64": _prove(compare, masked, double, tolerance, plan)}
-    doubt = training_doubt(masked, double, plan.kept, shape, draw) if plan.graph else None
+    double = built(expected, working, analysis, removed, tolerance)
+    plan = double.plan
+    proof = {"float64": _within(double.difference, tolerance, torch.float64)}
+    doubt = training_doubt(masked, double.network, plan.kept, shape, expected.draw) if plan.graph else None
     del double
     own = _in_types_of(whole.model, working)
-    small, single = made(working.float(), plan, shape), copy.deepcopy(masked).float()
+    small, single = made(working.float(), plan, shape), expected.of(copy.deepcopy(masked).float())
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
-    allowed = max(TOLERANCES[torch.float32], ROUNDING * compare(masked, single))
-    proof["float32"] = _prove(compare, single, small, allowed, plan)
+    allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))
+    proof["float32"] = _within(compared(single, small, plan), allowed, torch.float32)
     result: dict[str, object] = {"proof": proof}
     if norm == "alive":
         plan = planned_alive(plan, working, analysis, removed)
         small = made(working, plan, shape)
-        result["change"] = difference(single, small, shape, draw=draw)
+        result["change"] = single.difference(small)
     if own is not None:
         small = made(own, plan, shape)
         if norm != "alive":
-            proof |= _proof_in_own_type(compare, masked, whole.model, small, plan)
+            proof |= _proof_in_own_type(expected, whole.model, small, plan)
     small_masks = cut_masks(masks, plan.kept)
     small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
@@ -131,33 +130,23 @@ def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:
     return cast
 
 
-def _proof_in_own_type(
-    compare: Callable[[nn.Module, nn.Module], float], masked: nn.Module, stored: nn.Module, small: nn.Module, plan: Plan
-) -> dict[str, float]:
+def _proof_in_own_type(expected: Reference, stored: nn.Module, small: nn.Module, plan: Plan) -> dict[str, float]:
     """Prove what is stored, in the type in which it is: constants in biases were rounded to it.
 
-    The masked network in that type may differ from `masked`, its values in float64, by rounding alone; the smaller one
-    may differ from it by four times as much.
+    The masked network in that type may differ from its values in float64 by rounding alone; the smaller one may differ
+    from it by four times as much.
     """
     dtype = like_images(small).dtype
     if dtype in TOLERANCES:
         return {}
-    allowed = ROUNDING * max(torch.finfo(dtype).eps, compare(masked, stored))
-    return {str(dtype).removeprefix("torch."): _prove(compare, stored, small, allowed, plan)}
+    own = expected.of(stored)
+    allowed = ROUNDING * max(torch.finfo(dtype).eps, expected.difference(own))
+    return {str(dtype).removeprefix("torch."): _within(compared(own, small, plan), allowed, dtype)}
 
 
-def _prove(
-    compare: Callable[[nn.Module, nn.Module], float], masked: nn.Module, small: nn.Module, allowed: float, plan: Plan
-) -> float:
-    """Compare, and refuse a difference above what is allowed."""
-    try:
-        found = compare(masked, small)
-    except StructureError as error:
-        if plan.why:
-            raise StructureError(f"{error}; it runs a rewritten graph, its own code cannot: {plan.why}") from error
-        raise
+def _within(found: float, allowed: float, dtype: torch.dtype) -> float:
+    """Refuse a difference above what is allowed."""
     if not found <= allowed:  # also when it is nan
-        dtype = next(small.parameters()).dtype
         raise ProofError(
             f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, allowed is {allowed:.0e}; "
             "nothing was written: please report the network and this line"

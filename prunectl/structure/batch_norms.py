@@ -16,15 +16,15 @@ def batch_norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def at_scales(structure: Structure, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Sum values of BatchNorm scales, (C,) each by name, for every node, and say which nodes have any.
+    """Sum values of BatchNorm scales, (C,) each by name, for every node, and count how many it has.
 
-    Both are on the cpu: float32 (nodes,) and bool (nodes,).
+    Both are on the cpu: float32 (nodes,) and int64 (nodes,).
     """
     total = torch.zeros(structure.nodes + 1)
-    gated = torch.zeros(structure.nodes + 1, dtype=torch.bool)  # the last entries stand for FROZEN
+    count = torch.zeros(structure.nodes + 1, dtype=torch.int64)  # the last entries stand for FROZEN
     for name, value in values.items():
         if (name, 0) in structure.axes:
-            classes = structure.axes[name, 0]
-            total.index_add_(0, classes % (structure.nodes + 1), value.detach().float().cpu())
-            gated[classes] = True
-    return total[:FROZEN], gated[:FROZEN]
+            classes = structure.axes[name, 0] % len(total)
+            total.index_add_(0, classes, value.detach().float().cpu())
+            count.index_add_(0, classes, torch.ones_like(classes))
+    return total[:FROZEN], count[:FROZEN]

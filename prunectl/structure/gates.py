@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
 
 Axis = tuple[str, int]
@@ -43,18 +44,23 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
     return axes
 
 
-def at_filters(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
-    """The sum of `values`, tensors like prunable weights, over the filters that make a node: float32 (nodes,).
+def at_filters(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Scores:
+    """Score nodes by the sum of `values`, tensors like prunable weights, over the filters that make a node.
 
-    Nodes that no filter makes, the channels of an image, come above all others.
+    Nodes that no filter makes, the channels of an image, are scored by what reads them.
     """
     made = [key for key in producers(structure, model) if key[0] in values]
-    return above_where(~_present(structure, made), _sums(structure, made, values))[:FROZEN].float()
+    read = [key for key in _consumers(structure, model) if key[0] in values]
+    without = ~_present(structure, made)
+    sums = _sums(structure, made, values)
+    if without[:FROZEN].any():
+        sums = sums.where(~without, _sums(structure, read, values))
+    return above_where((without & ~_present(structure, read))[:FROZEN], sums[:FROZEN].float())
 
 
-def above_where(lacking: Tensor, scores: Tensor) -> Tensor:
-    """Scores above all others where a criterion has nothing to say: what goes last."""
-    return scores.where(~lacking, 2 * scores.abs().max() + 1)
+def above_where(lacking: Tensor, scores: Tensor) -> Scores:
+    """Scores of nodes that are above all others where a criterion has nothing to say: what goes last."""
+    return Scores(nodes=scores.where(~lacking, 2 * scores.abs().max() + 1), unscored=lacking)
 
 
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:

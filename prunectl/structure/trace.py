@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import prunectl.structure.rules  # noqa: F401  (fills the table)
+from prunectl.errors import StructureError
 from prunectl.structure.export import Graph, export
+from prunectl.structure.graphs import graph_of
 from prunectl.structure.labels import Labels, Reason, Row
 from prunectl.structure.nodes import FROZEN, Product, Structure
 from prunectl.structure.propagation import Propagation
@@ -31,16 +33,22 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False)
     return analyse(model, shape, outer=outer).structure
 
 
-def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Analysis:
-    """As `trace`, with what was found on the way.
+def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False, lines: bool = False) -> Analysis:
+    """As `trace`, with what was found on the way; with `lines`, reasons have the line of the network's source.
 
     Parameters that are used in training alone (auxiliary heads) couple what they read, too.
     """
-    tensors = named_tensors(model)
+    exported = export if lines else graph_of
+    graph, tensors = exported(model, shape), named_tensors(model)
     labels, axes = Labels(), dict[tuple[str, int], Row]()
-    flow = follow(export(model, shape), tensors, labels, axes, outer=outer)
-    if _unreached(flow.graph, tensors):
-        follow(export(model, shape, training=True), tensors, labels, axes, outer=outer)
+    try:
+        flow = follow(graph, tensors, labels, axes, outer=outer)
+        if _unreached(flow.graph, tensors):
+            follow(exported(model, shape, training=True), tensors, labels, axes, outer=outer)
+    except StructureError:
+        if lines:
+            raise
+        return analyse(model, shape, outer=outer, lines=True)  # raises the same with the line
     return _numbered(model, flow, labels, axes)
 
 

@@ -163,7 +163,8 @@ class PruningRounds:
     def chosen(self) -> dict[str, Any]:
         """The options of the pruning, for the history."""
         options = {**self.keywords, **self.callback_options}
-        return {**recorded(self.during), "schedule": self.schedule, "scope": self.how.scope, "options": options}
+        own = {"schedule": self.schedule, "scope": self.how.scope, "normalize": self.how.rules.normalize}
+        return {**recorded(self.during), **own, "options": options}
 
     def result(self) -> dict[str, Any]:
         """The sparsities reached, and the result of every round, for the history."""

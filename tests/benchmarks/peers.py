@@ -28,12 +28,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunectl.structure.operations import Impossible
-from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery.build import built, gone_labels, made, zero_out
 from prunectl.structure.surgery.cut import cut, kept_indices
 from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
+from prunectl.structure.surgery.proof import Reference
 from prunectl.structure.trace import Analysis, analyse
-from tests.benchmarks.zoo import TOLERANCES, batches, removal
+from tests.benchmarks.zoo import BATCHES, TOLERANCES, removal
 from tests.helpers.library_networks import (
     CLASSES,
     TIMM,
@@ -74,8 +75,7 @@ def prunectl_side(model: nn.Module, shape: Shape, sparsity: float) -> Record:
     small = made(model, plan, shape)
     cost = {"seconds": time.perf_counter() - began, "mb": memory.peak()}
     masked = zero_out(model, analysis, removed)
-    with batches(1, 2):
-        proved = planned(masked, masked, analysis, removed, shape, TOLERANCES["diff64"])
+    proved = built(Reference(masked, shape, BATCHES), masked, analysis, removed, TOLERANCES["diff64"]).plan
     if proved.graph != plan.graph:  # the modules ran, but computed something else
         began = time.perf_counter()
         small = made(model, proved, shape)

@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +34,16 @@ from prunectl.pruning.shrink import ROUNDING
 from prunectl.structure.costs import costs_without
 from prunectl.structure.nodes import Structure
 from prunectl.structure.operations import Impossible
-from prunectl.structure.surgery import proof
-from prunectl.structure.surgery.build import gone_labels, made, planned, zero_out
+from prunectl.structure.surgery.build import Built, built, gone_labels, made, zero_out
 from prunectl.structure.surgery.edits import edits_for
-from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import difference
+from prunectl.structure.surgery.proof import Reference
 from prunectl.structure.trace import analyse
 from tests.helpers import library_networks
 from tests.helpers.randomise import randomise_
 
 SECONDS = 900
 TOLERANCES = {"diff64": 1e-10, "diff32": 1e-5}
+BATCHES = (1, 2)
 BIG = {"parameters": 130_000_000, "flops": 30_000_000_000}
 TOO_BIG_FOR_FLOAT64 = 400_000_000
 Record = dict[str, Any]
@@ -83,10 +81,9 @@ def checked(model: nn.Module, shape: library_networks.Shape, sparsity: float) ->
     with contextlib.suppress(Impossible):
         edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False)
     planning = time.perf_counter() - began
-    with batches(1) if big else batches(1, 2):
-        tolerance = TOLERANCES["diff64" if double else "diff32"]
-        plan = planned(masked, masked, analysis, removed, shape, tolerance)
-        compared = differences(masked, plan, shape)
+    reference = Reference(masked, shape, (1,) if big else BATCHES)
+    found = built(reference, masked, analysis, removed, TOLERANCES["diff64" if double else "diff32"])
+    compared = differences(reference, found)
     above = (compared["diff64"] or 0) > TOLERANCES["diff64"]
     casts = above and analyse(masked, shape).flow.graph.casts  # in float64 it shows
     return {
@@ -97,24 +94,19 @@ def checked(model: nn.Module, shape: library_networks.Shape, sparsity: float) ->
         "kept": left.parameters / whole.parameters,
         "flops": left.flops / whole.flops,
         "seconds_graph": analysed + planning,
-        "runs": "graph" if plan.graph else "modules",
+        "runs": "graph" if found.plan.graph else "modules",
         **({"casts": True} if casts else {}),
     }
 
 
-def batches(*sizes: int) -> Any:
-    """Compare on batches of these sizes."""
-    return patch.object(proof, "BATCHES", sizes)
-
-
-def differences(masked: nn.Module, plan: Plan, shape: library_networks.Shape) -> Record:
-    """The differences of a plan's network to the masked one, in float64 where this one is, then in float32."""
-    double = next(masked.parameters()).dtype == torch.float64
-    diff64 = difference(masked, made(masked, plan, shape), shape) if double else None
-    single = copy.deepcopy(masked).float() if double else masked
-    rounding = difference(masked, single, shape) if double else None
-    small = made(single, plan, shape)
-    return {"diff64": diff64, "diff32": difference(single, small, shape), "rounding": rounding, "small": small}
+def differences(masked: Reference, found: Built) -> Record:
+    """The differences of a smaller network to the masked one, in float64 where this one is, then in float32."""
+    double = next(masked.network.parameters()).dtype == torch.float64
+    single = masked.of(copy.deepcopy(masked.network).float()) if double else masked
+    rounding = masked.difference(single) if double else None
+    small = made(single.network, found.plan, masked.shape)
+    diff64 = found.difference if double else None
+    return {"diff64": diff64, "diff32": single.difference(small), "rounding": rounding, "small": small}
 
 
 def exact(record: Record) -> bool:

@@ -21,11 +21,12 @@ LINES = (
     f"train {SMALL} --epochs 1 --reg lp --reg-weight 0.01 -O p=0.5 --image-size 12 | train --epochs 1 --data synthetic",
     f"train {SMALL} --epochs 3 -c snip -s 0.6 --prune-delay 0 --prune-every 1 --schedule cubic --steps 2 --scope layer",
     f"train {SMALL} --epochs 2 -c taylor --threshold 1e-9 --prune-delay 0 --prune-every 1 --steps 1 --min-nodes 2"
-    " --multiple-of 2 -O criterion.batches=1 --reg l1 --unit nodes",
+    " --multiple-of 2 -O criterion.batches=1 --reg l1 --unit nodes --normalize l2 --max-pruned 0.9",
     f"train {SMALL} --epochs 4 -c imp -s 0.5 --rewind-to 1 --prune-delay 1 --prune-every 1 --steps 1",
     f"train {SMALL} --epochs 4 -c rigl -s 0.5 --prune-delay 0 --prune-every 1",
     f"prune {SMALL} -c snip -s 0.6 --tuning --shuffled --shuffle-layerwise --reinit -O batches=2 | train --epochs 1",
-    f"train {SMALL} --epochs 1 | prune -c snapit --params 2x --min-nodes 2 --multiple-of 2 --steps 2 --amp | shrink",
+    f"train {SMALL} --epochs 1 | prune -c snapit --params 2x --min-nodes 2 --multiple-of 2 --steps 2 --amp"
+    " --normalize max --max-pruned 0.8 --no-refill | shrink",
     f"prune {SMALL} -c magnitude --unit nodes --scope layer --schedule exponential --flops 2x",
     f"prune {SMALL} -c efficient-convnets --size 0.5x --seed 4 | shrink --norm alive",
     f"train {SMALL} --epochs 2 --warmup 0.5 --mixup 0.2 --augment flip,cutout",

@@ -17,7 +17,7 @@ ADVERSARIAL = {"adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta":
 PRUNING = {
     **{"criterion": "magnitude", "sparsity": 0.5, "prune_delay": 0, "prune_every": 2, "steps": 1},
     **{"schedule": "one-shot", "scope": "layer", "min_nodes": 2, "multiple_of": 4, "outer_layers": True},
-    **{"rewind_to": 1, "unit": "nodes"},
+    **{"rewind_to": 1, "unit": "nodes", "normalize": "mean", "max_pruned": 0.75},
 }
 FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion", "steps": "--rounds"}
 

@@ -20,6 +20,7 @@ from prunectl.masks import Masks, prunable
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
+from prunectl.structure.surgery import proof
 from prunectl.structure.surgery.build import without
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import difference
@@ -336,6 +337,26 @@ def test_what_is_stored_is_proved_in_its_own_type(dtype: torch.dtype, allowed: f
     assert small.proof.keys() == {"float64", "float32", name}
     assert small.proof[name] == difference(masked.model, small.model, (1, 8, 8))
     assert 0 < small.proof[name] < allowed
+
+
+def test_the_proof_runs_each_network_twice_in_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one image and on eight; the traced graph, which finds constants, is no network that is compared."""
+    start = toy("residual")
+    ran: list[tuple[torch.dtype, str, int]] = []
+    real = proof._outputs
+
+    def counted(network: nn.Module, images: torch.Tensor, name: str, kind: type[Exception]) -> torch.Tensor:
+        dtype = next(network.parameters()).dtype
+        ran.append((dtype, "small" if name == "the smaller network" else "masked", len(images)))
+        return real(network, images, name, kind)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(proof, "_outputs", counted)
+    assert shrink(prune(start, None, criterion="structured-random", sparsity=0.5)).proof.keys() == {
+        "float64",
+        "float32",
+    }
+    types, sides = (torch.float64, torch.float32), ("masked", "small")
+    assert sorted(ran, key=str) == sorted(((t, s, n) for t in types for s in sides for n in (1, 8)), key=str)
 
 
 @pytest.mark.parametrize("criterion", ["random", "structured-random"])

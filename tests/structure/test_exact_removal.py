@@ -6,12 +6,12 @@ import pytest
 import torch._dynamo.config
 from torch import nn
 
-from prunectl.structure.surgery.build import made, planned, zero_out
+from prunectl.structure.surgery.build import built, made, zero_out
 from prunectl.structure.surgery.cut import kept_indices
 from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import difference
+from prunectl.structure.surgery.proof import Reference, difference
 from prunectl.structure.trace import analyse
-from tests.benchmarks.zoo import SETS, TOLERANCES, apart, checked, differences, exact, removal, trains
+from tests.benchmarks.zoo import BATCHES, SETS, TOLERANCES, apart, checked, differences, exact, removal, trains
 from tests.helpers import library_networks, shallow
 from tests.helpers.randomise import randomise_
 from tests.helpers.toys import TOYS
@@ -45,16 +45,17 @@ def test_a_toy_is_exact_by_its_modules_and_by_its_graph(name: str) -> None:
     analysis = analyse(model, shape)
     removed = removal(analysis.structure, 0.4)
     assert removed.any()
-    masked = zero_out(model, analysis, removed)
-    plan = planned(masked, masked, analysis, removed, shape, TOLERANCES["diff64"])
+    masked = Reference(zero_out(model, analysis, removed), shape, BATCHES)
+    small = built(masked, masked.network, analysis, removed, TOLERANCES["diff64"])
     graph = Plan(kept_indices(analysis.structure, removed), graph=True)
-    rewritten = None if plan.graph else made(masked, graph, shape)
-    diff64 = None if rewritten is None else difference(masked, rewritten, shape)
-    found = differences(masked, plan, shape)
+    rewritten = None if small.plan.graph else made(masked.network, graph, shape)
+    diff64 = None if rewritten is None else masked.difference(rewritten)
+    found = differences(masked, small)
     assert exact(found), found
     assert trains(found["small"], shape) == []
     if rewritten is not None:
-        found = {"diff64": diff64, "diff32": difference(masked.float(), rewritten.float(), shape)}
+        single = masked.of(masked.network.float())
+        found = {"diff64": diff64, "diff32": single.difference(rewritten.float())}
         assert exact(found), found
         assert trains(rewritten, shape) == []
 

@@ -1,6 +1,6 @@
 """How a field of an options dataclass is written in a history and on the command line."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -20,7 +20,8 @@ class Option:
     writes a list as one text with commas, of which `none` is the empty one; of `choices`, each is a flag of its own.
     A `sparse` field is recorded only where it differs from its default. `implied` is the value that a command takes
     without the flag, where that is not the default; it gets the history's options. A `file` is a checkpoint: a history
-    holds its sha256, the command line its path.
+    holds its sha256, the command line its path. `earlier` is what the options of a history from before
+    this key meant by it, None where it does not matter.
     """
 
     key: str | None = None
@@ -35,6 +36,7 @@ class Option:
     sparse: bool = False
     file: bool = False
     implied: Callable[[Mapping[str, Any]], Any] | None = None
+    earlier: Callable[[Mapping[str, Any]], Any] | None = None
 
 
 def option(default: Any = MISSING, *, default_factory: Any = MISSING, **spelling: Any) -> Any:
@@ -120,6 +122,13 @@ def entries(record: Any) -> tuple[Entry, ...]:
     """
     inner = [found for annotation in get_type_hints(record).values() if (found := nested_in(annotation)) is not None]
     return (*(entry for each in inner for entry in entries(each)), *own_entries(record))
+
+
+def completed(allowed: Iterable[Entry], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a history with what they meant where they are from before some key."""
+    new = {each.key: each.option.earlier for each in allowed if each.option.earlier and each.key not in options}
+    found = {key: earlier(options) for key, earlier in new.items()}
+    return {**options, **{key: value for key, value in found.items() if value is not None}}
 
 
 def nested_in(annotation: Any) -> type | None:

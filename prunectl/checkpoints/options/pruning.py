@@ -1,14 +1,22 @@
 """The options of pruning: of `prune`, and of pruning during training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prunectl.checkpoints.options.option import option
 from prunectl.checkpoints.options.repair import check_method
 from prunectl.errors import OptionError
+from prunectl.plugins.registry import unknown
 
 CONTROLS = ("shuffle-layerwise", "reinit")
+NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
+BUDGETS = ("params", "flops", "size", "latency")
+
+
+def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """The value in histories that have rules for nodes, but no normalisation of scores."""
+    return lambda options: value if "min_nodes" in options and "normalize" not in options else None
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class PruneOptions:
 
     `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
     `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
-    shell patterns of module or parameter names.
+    shell patterns of module or parameter names. The others are those of `pruning.rules.NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -34,11 +42,17 @@ class PruneOptions:
     min_nodes: int = 1
     multiple_of: int = 1
     outer_layers: bool = False
+    normalize: str | None = option(None, earlier=_earlier("none"))
+    max_pruned: float | None = option(None, earlier=_earlier(1.0))
     keep: tuple[str, ...] = option((), sparse=True)
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
             check_sparsity(self.sparsity)
+        if self.normalize not in (None, *NORMALIZATIONS):
+            raise unknown("normalization", str(self.normalize), NORMALIZATIONS)
+        if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
+            raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned:g}")
         check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
 
 
@@ -54,6 +68,9 @@ class StandalonePruning(PruneOptions):
     flops: str | None = None
     size: str | None = None
     latency: str | None = None
+    refill: bool = option(
+        True, negative="--no-refill", earlier=lambda options: False if any(map(options.get, BUDGETS)) else None
+    )
     batch_size: int = 128
     balanced: bool = option(True, negative="--shuffled")
     amp: bool = False

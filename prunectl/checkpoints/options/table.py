@@ -6,7 +6,7 @@ from typing import Any
 
 from prunectl.checkpoints.options.checks import Check, check_of
 from prunectl.checkpoints.options.data import DataRecord
-from prunectl.checkpoints.options.option import Entry, Flag, entries
+from prunectl.checkpoints.options.option import Entry, Flag, completed, entries
 from prunectl.checkpoints.options.others import ImportOptions, ModuleOrigin, ShrinkOptions
 from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
 from prunectl.checkpoints.options.repair import RepairOptions, RepairRun
@@ -56,6 +56,7 @@ def flags(command: str, options: Mapping[str, Any]) -> list[Flag]:
     """
     allowed = known(command)
     _refuse_unknown(options, {*allowed, *([DATA] if command in _WITH_DATA else [])})
+    options = completed(allowed.values(), options)
     given = [entry for key, entry in allowed.items() if key in options]
     owners = {entry.option.owner for entry in allowed.values()} - {None}
     shared = len(owners) > 1 and all(options.get(str(owner)) for owner in owners)

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from prunectl.checkpoints.options.checks import check_of
-from prunectl.checkpoints.options.option import Entry, own_entries
+from prunectl.checkpoints.options.option import Entry, completed, own_entries
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def recorded(options: Any, *, unset: bool = True) -> dict[str, Any]:
 
 
 def restored(record: type[T], values: Any, **inner: Any) -> T:
-    """Undo `recorded`; `inner` are the dataclasses inside of it. What is not there is as by default.
+    """Undo `recorded`; `inner` are the dataclasses inside of it. What is not there is as it was earlier, or by default.
 
     Raises:
         ValueError: naming a value that is unknown, missing, or of another type than its field.
@@ -43,7 +43,8 @@ def restored(record: type[T], values: Any, **inner: Any) -> T:
     missing = next((key for key, entry in known.items() if entry.required and key not in values), None)
     if missing is not None:
         raise ValueError(f"'{missing}' is missing")
-    given = {known[key].name: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    whole = completed(known.values(), values)
+    given = {known[key].name: tuple(value) if isinstance(value, list) else value for key, value in whole.items()}
     return record(**given, **inner)
 
 

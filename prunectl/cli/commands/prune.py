@@ -64,6 +64,11 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    normalize: options.Normalize = None,
+    max_pruned: options.MaxPruned = None,
+    refill: Annotated[
+        bool, typer.Option("--refill/--no-refill", help="Add nodes back where the budget leaves room for them.")
+    ] = True,
     keep: options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
@@ -263,6 +268,9 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([told, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
+    warning = output.thin_groups(reached)
+    if warning is not None:
+        output.say(warning)
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
         latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""

@@ -93,6 +93,8 @@ def command(
     min_nodes: options.MinNodes = 1,
     multiple_of: options.MultipleOf = 1,
     outer_layers: options.OuterLayers = False,
+    normalize: options.Normalize = None,
+    max_pruned: options.MaxPruned = None,
     keep: options.Keep = None,
     plugin_options: Annotated[
         list[str] | None,

@@ -35,6 +35,8 @@ class Criterion:
     source: str
     unit: str = "weights"
     when: str = "before"
+    normalize: str = "none"
+    """How scores of nodes are made comparable between groups (`pruning.normalization`)."""
     needs_data: bool = True
     needs_training: bool = False
     """Whether it prunes only while a network trains."""

@@ -16,6 +16,8 @@ from prunectl.structure.nodes import Structure
 def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
     """The criterion with another unit: scores of weights are added up over the filters that make a node.
 
+    Sums grow with the weights of a filter, so nodes compare only after a normalisation by group.
+
     Raises:
         OptionError: scores of weights cannot be made from those of nodes, or pruned weights would return.
     """
@@ -28,6 +30,6 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
 
     @functools.wraps(method.scorer)
     def scorer(model: nn.Module, data: Batches, structure: Structure, **options: Any) -> Scores:
-        return Scores(nodes=at_filters(structure, model, method.scorer(model, data, **options)))
+        return at_filters(structure, model, method.scorer(model, data, **options))
 
-    return replace(method, scorer=scorer, unit=unit)
+    return replace(method, scorer=scorer, unit=unit, normalize="mean")

@@ -23,7 +23,7 @@ from prunectl.pruning.repair.refit import HELD_OUT, refit_
 from prunectl.pruning.repair.scale import scale_
 from prunectl.pruning.repair.statistics import recalibrate_
 from prunectl.pruning.repair.walk import Tensors, Walk
-from prunectl.structure.export import BATCH, Graph, export, sizes, without_writes
+from prunectl.structure.export import BATCH, Graph, export, sizes
 from prunectl.structure.trace import named_tensors
 from prunectl.torchtools.contexts import evaluating, full_precision
 
@@ -76,7 +76,7 @@ def repaired_pair(
     if options.method != "bn" and pair.dense is not None:
         networks.append(pair.dense)
     with evaluating(pair.model), full_precision(), torch.no_grad():
-        graph = without_writes(export(pair.model, checkpoint.spec.input, any_batch=True))
+        graph = export(pair.model, checkpoint.spec.input, any_batch=True, lines=False, pure=True)
         errors = _walked(graph, networks, pair.masks, checkpoint, data, options, report)
     pair.masks.apply_(pair.model)
     return pair.result(checkpoint), errors

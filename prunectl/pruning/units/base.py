@@ -99,6 +99,10 @@ class Unit(ABC):
                 f"{self.total:,} weights in the layers of `keep`; ask for less, or keep fewer layers"
             )
 
+    def comparable(self, scores: Scores) -> Scores:
+        """The scores as they are ranked."""
+        return scores
+
     @abstractmethod
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """The masks at a sparsity, by pruning the lowest scores."""

@@ -21,6 +21,10 @@ class Both(WithNodes):
             raise OptionError(f"weights and nodes are ranked together: `scope` is global, got '{self.scope}'")
         if self.threshold is not None:
             raise OptionError("weights and nodes are ranked together: give `sparsity` in place of `threshold`")
+        if self.rules.normalize not in (None, "none"):
+            raise OptionError(
+                f"weights and nodes compare as they are: `normalize` is none, got '{self.rules.normalize}'"
+            )
         super().check(sparsity)
 
     def select(self, scores: Scores, sparsity: float) -> Masks:

@@ -1,6 +1,7 @@
 """Nodes as a unit of pruning, alone or with weights."""
 
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -8,11 +9,14 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import nodes_present
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
+from prunectl.pruning.ceiling import ceiling_for, original_sizes, sparsity_for, thin_groups
 from prunectl.pruning.node_costs import BudgetMeter
+from prunectl.pruning.normalization import normalized
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
+from prunectl.pruning.refill import refilled
 from prunectl.pruning.rules import NodeRules, SelectionRules
 from prunectl.pruning.search import fewest
 from prunectl.pruning.select import SCOPES, pattern_of
@@ -21,7 +25,7 @@ from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
 from prunectl.structure.keep import nodes_on
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
-from prunectl.structure.nodes import FROZEN
+from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import Analysis, analyse
 
 _LATENCY_CANDIDATES = 8
@@ -35,7 +39,9 @@ class WithNodes(Unit):
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
-        self.gone = dead_nodes(self.structure, self.masks, model)
+        self.gone = self.begun = dead_nodes(self.structure, self.masks, model)
+        self.went = torch.zeros(0, dtype=torch.int64)
+        """The nodes that were removed since, in their order."""
         self.staying = nodes_on(self.structure, self.protected)
         """The nodes on the axes of the layers that stay, bool (nodes,)."""
         image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
@@ -43,9 +49,20 @@ class WithNodes(Unit):
         self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
+        self.sizes = _sizes(checkpoint, self.structure)
+        """How many nodes every group had in the original network, int64 (groups,)."""
+        if self.rules.max_pruned is None:
+            share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
+            self.rules = replace(self.rules, max_pruned=ceiling_for(sparsity_for(share)))
 
     def apply_(self, masks: Masks) -> None:
-        """Replace the masks, and find the nodes that they remove."""
+        """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
+        for name, mask in self.masks.items():
+            returns = ~mask & masks.of(name, mask)
+            if returns.any():
+                parameter, before = self.model.get_parameter(name), self.checkpoint.model.get_parameter(name)
+                with torch.no_grad():
+                    parameter.copy_(torch.where(returns, before, parameter))
         super().apply_(masks)
         self.gone = dead_nodes(self.structure, masks, self.model)
 
@@ -53,16 +70,26 @@ class WithNodes(Unit):
         """The structure."""
         return (self.structure,)
 
+    def comparable(self, scores: Scores) -> Scores:
+        """The scores with those of nodes normalised, on the cpu."""
+        left = ~self.gone if scores.unscored is None else ~(self.gone | scores.unscored)
+        found = normalized(self.rules.normalize or "none", _of_nodes(scores), left, self.structure)
+        return replace(scores, nodes=found)
+
     def ranking(self, scores: Scores) -> Ranking:
         """The nodes in the order in which they are removed."""
         return rank(
             self.structure,
-            _of_nodes(scores),
+            _of_nodes(self.comparable(scores)),
             ~self.gone,
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
             multiple_of=self.rules.multiple_of,
+            max_pruned=self.rules.max_pruned or 1.0,
             staying=self.staying,
+            unscored=scores.unscored,
+            sizes=self.sizes,
+            model=self.model,
         )
 
     @property
@@ -72,10 +99,13 @@ class WithNodes(Unit):
 
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
+        thin = thin_groups(self.structure, self.gone, self.sizes)
         return {
             "node_sparsity": 1 - (int((~self.unreached).sum()) + self.alone) / self.nodes,
             **super().result(),
             **asdict(costs_without(self.structure, self.model, self.gone)),
+            **({"max_pruned": self.rules.max_pruned} if (self.rules.max_pruned or 1) < 1 else {}),
+            **({"thin_groups": thin} if thin else {}),
         }
 
 
@@ -129,7 +159,23 @@ class Nodes(WithNodes):
             most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
             asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
             raise OptionError(f"node sparsity {asked:.4g} was asked, {most:.4g} is the most {self._limits}")
-        return merged(self.masks, node_masks(self.structure, ranking.removed(count), self.model))
+        removed = ranking.removed(count)
+        self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
+        if not self._has_room(removed):
+            return merged(self.masks, node_masks(self.structure, removed, self.model))
+        removed = refilled(self.went, self.structure, self.rules.multiple_of, self._fits)
+        self.went = self.went[removed[self.went]]
+        return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
+
+    def _has_room(self, removed: Tensor) -> bool:
+        """Whether the network without these nodes, too, is within a counted budget, which may allow more."""
+        counted = self.spending is not None and self.spending.budget.kind != "latency"
+        return counted and self.rules.refill and self._fits(removed | self.gone)
+
+    def _fits(self, removed: Tensor) -> bool:
+        """Whether the checkpoint's network without these nodes is within the budget."""
+        assert self.spending is not None
+        return self.spending.without(self.begun | removed) <= self.spending.limit
 
     def within_budget(self) -> bool:
         """Whether there is a budget, and the network is within it."""
@@ -140,7 +186,7 @@ class Nodes(WithNodes):
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
-            low = int((_of_nodes(scores)[ranking.order] <= self.threshold).sum())
+            low = int((_of_nodes(self.comparable(scores))[ranking.order] <= self.threshold).sum())
             return (self.total - self.kept + int(ranking.removed(low).sum())) / self.total
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
 
@@ -163,7 +209,11 @@ class Nodes(WithNodes):
         rules = self.rules
         multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
         kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
-        return f"with {rules.min_nodes} or more nodes left on every axis{kept}{multiples}; ask for less pruning"
+        most = rules.max_pruned or 1.0
+        ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
+        return (
+            f"with {rules.min_nodes} or more nodes left on every axis{kept}{multiples}{ceiling}; ask for less pruning"
+        )
 
     def result(self) -> dict[str, Any]:
         """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
@@ -171,6 +221,15 @@ class Nodes(WithNodes):
         if self.spending is not None and self.spending.budget.kind == "latency":
             result["latency"] = self.spending.without(self.gone)
         return result
+
+
+def _sizes(checkpoint: Checkpoint, structure: Structure) -> Tensor:
+    """How many nodes each group had before any pruning; those of now, where nothing builds the dense network again."""
+    shapes: dict[str, torch.Size] = {}
+    if checkpoint.edits and nodes_present(checkpoint) < (checkpoint.dense.nodes or 0):
+        with suppress(UnknownName):
+            shapes = {name: parameter.shape for name, parameter in checkpoint.dense_network().named_parameters()}
+    return original_sizes(structure, shapes)
 
 
 def _of_nodes(scores: Scores) -> Tensor:

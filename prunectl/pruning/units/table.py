@@ -26,7 +26,7 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: Se
         raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
     if method.unit == "weights" and how.rules != EVERY_NODE:
         raise OptionError(
-            "`min_nodes`, `multiple_of` and `outer_layers` are for criteria of nodes "
+            "`min_nodes`, `multiple_of`, `outer_layers`, `normalize` and `max_pruned` are for criteria of nodes "
             f"({criteria_for_nodes()}); this one prunes the weights of all layers"
         )
     check_prunable(model, all_layers=method.unit != "nodes")

@@ -1,45 +1,72 @@
 """The smaller network: its own code where that runs the smaller tensors and computes the same, else its graph."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunectl.errors import StructureError
 from prunectl.structure.operations import Impossible
 from prunectl.structure.surgery.cut import cut_model, kept_indices
 from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import FEW_BATCHES, DrawImages, difference, noise
+from prunectl.structure.surgery.proof import FEW_BATCHES, Reference
 from prunectl.structure.trace import Analysis
 
 Shape = tuple[int, int, int]
 
 
-def planned(
-    masked: nn.Module,
-    working: nn.Module,
-    analysis: Analysis,
-    removed: Tensor,
-    shape: Shape,
-    tolerance: float,
-    draw: DrawImages = noise,
-) -> Plan:
-    """How to make the network without the `removed` nodes (bool, (nodes,)), so that it computes what `masked` does.
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A smaller network, the plan by which it was made, and its largest relative difference to the masked one."""
 
-    `working` holds the tensors that are cut: those of `masked`, with constants folded into biases.
+    plan: Plan
+    network: nn.Module
+    difference: float
+
+
+def built(masked: Reference, working: nn.Module, analysis: Analysis, removed: Tensor, tolerance: float) -> Built:
+    """The network without the `removed` nodes (bool, (nodes,)); it runs its own code where that computes the same.
+
+    `working` holds the tensors that are cut: those of `masked`, with constants folded into biases. A rewritten graph is
+    compared, but its difference may be above the tolerance.
+
+    Raises:
+        StructureError: what is left cannot be run.
     """
     kept = kept_indices(analysis.structure, removed)
-    if ("", 1) in kept:
-        return Plan(kept, graph=True, why="channels of the image are gone")
+    why = "channels of the image are gone"
+    if ("", 1) not in kept:
+        try:
+            plan = Plan(kept, edits_for(masked.network, analysis.flow, gone_labels(analysis, removed), alive=False))
+            small = made(working, plan, masked.shape)
+            found = masked.difference(small)
+            if found <= tolerance:
+                return Built(plan, small, found)
+            why = f"its outputs differ by {found:.2g}"
+        except Impossible:
+            why = "it uses the original widths"
+        except Exception as error:  # the network's own code may raise anything
+            why = str(error).strip().partition("\n")[0] or type(error).__name__
+    plan = Plan(kept, graph=True, why=why)
+    small = made(working, plan, masked.shape)
+    return Built(plan, small, compared(masked, small, plan))
+
+
+def compared(masked: Reference, small: nn.Module, plan: Plan) -> float:
+    """The difference to the masked network.
+
+    Raises:
+        StructureError: the smaller network fails; says why it does not run its own code.
+    """
     try:
-        plan = Plan(kept, edits_for(masked, analysis.flow, gone_labels(analysis, removed), alive=False))
-        found = difference(masked, made(working, plan, shape), shape, batches=FEW_BATCHES, draw=draw)
-    except Impossible:
-        return Plan(kept, graph=True, why="it uses the original widths")
-    except Exception as error:  # the network's own code may raise anything
-        return Plan(kept, graph=True, why=str(error).strip().partition("\n")[0] or type(error).__name__)
-    return plan if found <= tolerance else Plan(kept, graph=True, why=f"it gives outputs that differ by {found:.2g}")
+        return masked.difference(small)
+    except StructureError as error:
+        if plan.why:
+            raise StructureError(f"{error}; it runs a rewritten graph, its own code cannot: {plan.why}") from error
+        raise
 
 
 def planned_alive(plan: Plan, working: nn.Module, analysis: Analysis, removed: Tensor) -> Plan:
@@ -64,11 +91,7 @@ def made(whole: nn.Module, plan: Plan, shape: Shape) -> nn.Module:
 def without(model: nn.Module, analysis: Analysis, removed: Tensor, shape: Shape) -> nn.Module:
     """A network that is smaller by the `removed` nodes and can be run; `model` itself is left as it is."""
     zeroed = zero_out(model, analysis, removed)
-    plan = planned(zeroed, zeroed, analysis, removed, shape, tolerance=1e-3)
-    small = made(zeroed, plan, shape)
-    if plan.graph:
-        difference(zeroed, small, shape, batches=FEW_BATCHES)  # raises where the smaller network cannot run
-    return small
+    return built(Reference(zeroed, shape, FEW_BATCHES), zeroed, analysis, removed, tolerance=1e-3).network
 
 
 def zero_out(model: nn.Module, analysis: Analysis, removed: Tensor) -> nn.Module:

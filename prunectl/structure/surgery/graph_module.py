@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from prunectl.structure.export import export, on_cpu
+from prunectl.structure.export import on_cpu
+from prunectl.structure.graphs import graph_of
 from prunectl.structure.labels import Labels, Row
 from prunectl.structure.surgery.cut import Kept
 from prunectl.structure.surgery.graph_writer import Emitter
@@ -86,7 +87,7 @@ def _written(
 ) -> tuple[Forward, Constants]:
     """The forward function for one mode, and its constants."""
     labels, axes = Labels(), dict[tuple[str, int], Row]()
-    graph = export(dense, shape, training=training, any_batch=True)
+    graph = graph_of(dense, shape, training=training, any_batch=True)
     flow = follow(graph, named_tensors(dense), labels, axes, outer=("", 1) in kept)
     emitter = Emitter(flow, labels_cut(labels, axes, kept), alive=alive)
     return _function(emitter.run()), Constants(emitter.constants)

@@ -1,6 +1,8 @@
 """The proof: a smaller network is compared with the masked one that it came from."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,7 +14,8 @@ from prunectl.torchtools.contexts import evaluating
 DrawImages = Callable[[tuple[int, ...], Generator], Tensor]
 """Makes random images of a shape (B, C, H, W)."""
 
-BATCHES = (1, 2, 8)
+BATCHES = (1, 8)
+"""One image, and a number of them that no tracer has seen: a network runs twice in a proof."""
 FEW_BATCHES = (1, 3)
 """For large networks, where the proof would take minutes."""
 LARGE = 10**10
@@ -24,51 +27,100 @@ def noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def drawn_for(network: nn.Module, shape: tuple[int, int, int], preprocessing: Callable[[Tensor], Tensor]) -> DrawImages:
-    """Normal noise, or, for a network that does not take all numbers (a logarithm), random pixels as it gets them.
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A network that others are compared with, on random batches of images; it runs once on each of them.
 
-    Raises:
-        ProofError: it fails on both, or its outputs are not finite.
+    Networks are compared in eval mode, each in the type of its parameters.
     """
 
-    def pixels(shape: tuple[int, ...], generator: Generator) -> Tensor:
-        return preprocessing(torch.randint(256, shape, generator=generator, dtype=torch.uint8))
+    network: nn.Module
+    shape: tuple[int, int, int]
+    batches: tuple[int, ...] = BATCHES
+    draw: DrawImages = noise
+    seed: int = 0
 
-    generator = torch.Generator().manual_seed(0)
-    with evaluating(network), torch.no_grad():
+    @staticmethod
+    def on_fitting_images(
+        network: nn.Module,
+        shape: tuple[int, int, int],
+        preprocessing: Callable[[Tensor], Tensor],
+        batches: tuple[int, ...] = BATCHES,
+    ) -> "Reference":
+        """On normal noise, or, for a network that does not take all numbers (a logarithm), on random pixels.
+
+        Raises:
+            ProofError: it fails on both, or its outputs are not finite.
+        """
+
+        def pixels(shape: tuple[int, ...], generator: Generator) -> Tensor:
+            return preprocessing(torch.randint(256, shape, generator=generator, dtype=torch.uint8))
+
+        found = Reference(network, shape, batches)
         try:
-            _expected(network, noise((1, *shape), generator))
+            found.outputs  # noqa: B018  (runs the network)
         except ProofError:
-            _expected(network, pixels((1, *shape), generator))
-            return pixels
-    return noise
+            found = Reference(network, shape, batches, pixels)
+            found.outputs  # noqa: B018
+        return found
+
+    def of(self, network: nn.Module) -> "Reference":
+        """Another network on the same images."""
+        return replace(self, network=network)
+
+    @property
+    def images(self) -> list[Tensor]:
+        """The batches, always the same ones."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return [self.draw((size, *self.shape), generator) for size in self.batches]
+
+    @cached_property
+    def outputs(self) -> list[Tensor]:
+        """All numbers that the network returns for each batch, float64, in one row.
+
+        Raises:
+            ProofError: the network fails, or its outputs are not finite.
+        """
+        with evaluating(self.network), torch.no_grad():
+            return [_expected(self.network, images) for images in self.images]
+
+    def difference(self, other: "nn.Module | Reference") -> float:
+        """The largest difference to the outputs of another network, relative to the largest output of this one.
+
+        Raises:
+            ProofError: one of two references fails, or its outputs are not finite.
+            StructureError: `other`, a smaller network made from this one, fails.
+        """
+        expected = self.outputs
+        if isinstance(other, Reference):
+            found = other.outputs
+        else:
+            with evaluating(other), torch.no_grad():
+                found = [_outputs(other, images, "the smaller network", StructureError) for images in self.images]
+        worst = torch.zeros((), dtype=torch.float64)
+        for ours, theirs in zip(expected, found, strict=True):
+            scale = ours.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+            worst = torch.maximum(worst, (ours - theirs).abs().max() / scale)
+        return float(worst)
 
 
-def difference(
-    one: nn.Module,
-    other: nn.Module,
-    shape: tuple[int, int, int],
-    seed: int = 0,
-    batches: tuple[int, ...] = BATCHES,
-    draw: DrawImages = noise,
-) -> float:
-    """The largest difference of two networks' outputs, relative to the largest output, over several random batches.
+def drawn_for(network: nn.Module, shape: tuple[int, int, int], preprocessing: Callable[[Tensor], Tensor]) -> DrawImages:
+    """What draws the images that a network takes, see `Reference.on_fitting_images`.
 
-    Both are compared in eval mode, each in the type of its parameters. `other` is a smaller network made from `one`.
+    Raises:
+        ProofError: it fails on both kinds, or its outputs are not finite.
+    """
+    return Reference.on_fitting_images(network, shape, preprocessing, (1,)).draw
+
+
+def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], seed: int = 0) -> float:
+    """The largest relative difference of two networks' outputs, see `Reference`.
 
     Raises:
         ProofError: `one` itself fails on the images, or its outputs are not finite.
         StructureError: `other` fails on them.
     """
-    generator = torch.Generator().manual_seed(seed)
-    worst = torch.zeros((), dtype=torch.float64)
-    with evaluating(one), evaluating(other), torch.no_grad():
-        for size in batches:
-            images = draw((size, *shape), generator)
-            expected, found = _expected(one, images), _outputs(other, images, "the smaller network", StructureError)
-            scale = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
-            worst = torch.maximum(worst, (expected - found).abs().max() / scale)
-    return float(worst)
+    return Reference(one, shape, seed=seed).difference(other)
 
 
 def _expected(network: nn.Module, images: Tensor) -> Tensor:

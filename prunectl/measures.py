@@ -1,0 +1,126 @@
+"""The public API, what measures and compares: functions that take networks and return plain values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from prunectl.checkpoints import diff as differences
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.data.loader import as_pixels, check_unit_range
+from prunectl.errors import OptionError
+from prunectl.measuring import classify as classifying
+from prunectl.measuring import evaluate as evaluating
+from prunectl.measuring import explain as explaining
+from prunectl.measuring.classify import Prediction
+from prunectl.models.given import Data, Network, Shape, given_to_measure, read_network
+from prunectl.reporting import rows
+from prunectl.robustness import attack as attacking
+from prunectl.robustness import corrupt as corrupting
+
+
+def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:
+    """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
+
+    Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
+    `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch.
+
+    Raises:
+        DataError: the images do not fit the network, or there are none.
+    """
+    found = given_to_measure(model, data)
+    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, with_latency=latency)
+
+
+def attack(
+    model: Network,
+    data: Data,
+    *,
+    attack: str = "pgd",
+    eps: Sequence[float] | None = None,
+    norm: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    target: str | None = None,
+    n: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
+
+    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, as then
+    nothing says where pixels end. `n` attacks so many images, spread evenly.
+
+    Raises:
+        OptionError, UnknownName: no such attack or option, or an `eps` out of range.
+        DataError: images outside [0, 1], or that do not fit the network.
+    """
+    found = given_to_measure(model, data)
+    check_unit_range(found.data.test)
+    chosen = {key: str(value) for key, value in (options or {}).items()}
+    return attacking.attack(
+        found.checkpoint, found.data, attack=attack, eps=eps, norm=norm, options=chosen, target=target, n=n,
+        batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+
+
+def corrupt(
+    model: Network,
+    data: Data,
+    *,
+    corruptions: Sequence[str] | None = None,
+    n: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure accuracy on corrupted images, at five severities; all corruptions by default.
+
+    Raises:
+        UnknownName: no such corruption.
+        DataError: as `attack`.
+    """
+    found = given_to_measure(model, data)
+    images = replace(found.data, test=as_pixels(found.data.test))
+    chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
+    return corrupting.corrupt(found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
+
+
+def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int = 5) -> list[Prediction]:
+    """Name the classes of images: paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1].
+
+    Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
+
+    Raises:
+        DataError: something is no image, or pixels have another shape than the network takes.
+    """
+    return classifying.classify(read_network(model), images, top=top)
+
+
+def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
+    """Say what pruning can do to a network: groups of coupled nodes, their share, and what must stay and why.
+
+    `input` is the shape (C, H, W) of an image, for a module.
+
+    Raises:
+        StructureError: the network cannot be traced.
+    """
+    if isinstance(model, nn.Module):
+        if input is None:
+            raise OptionError("a module does not say what it takes; give `input`, the shape (C, H, W) of an image")
+        return {"model": type(model).__name__, "input": list(input), **explaining.explain_network(model, input)}
+    return explaining.explain(read_network(model))
+
+
+def diff(a: Checkpoint | str | Path, b: Checkpoint | str | Path) -> dict[str, Any]:
+    """Compare two checkpoints: commands and options, masks, widths, weights."""
+    return differences.diff(read_network(a), read_network(b))
+
+
+def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[dict[str, Any]]:
+    """Return one row of plain values for every checkpoint, as `prunectl report --json` does.
+
+    Raises:
+        FileError, CheckpointError: a checkpoint is missing or damaged.
+    """
+    return rows.report([Path(path) for path in paths], parents=parents)

@@ -1,0 +1,62 @@
+"""The largest share of a group that pruning may remove, and the groups that it leaves thin."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from prunectl.structure.nodes import FROZEN, Structure
+
+CEILING = 0.9
+"""Share of a group that may go where nothing else is asked."""
+_LEAST_PART = 0.25
+"""A group keeps at least this part of the share that all nodes keep."""
+THIN = 0.1
+"""Share of a group's nodes below which it is called thin."""
+
+
+def ceiling_for(sparsity: float) -> float:
+    """The ceiling at a node sparsity: 0.9, and more where that would leave the ranking nothing to decide."""
+    return round(max(CEILING, 1 - _LEAST_PART * (1 - sparsity)), 4)
+
+
+def sparsity_for(share: float) -> float:
+    """About which node sparsity leaves a share of a network's costs: those of a layer go by its inputs and outputs."""
+    return 1 - math.sqrt(min(share, 1.0))
+
+
+def original_sizes(structure: Structure, shapes: Mapping[str, torch.Size]) -> Tensor:
+    """How many nodes each group had in the network whose parameters have these `shapes`, int64 (groups,).
+
+    Of a group's axes, the one with most of its nodes says how much longer it was.
+    """
+    sizes = torch.bincount(structure.groups, minlength=1)
+    most, found = torch.zeros_like(sizes), sizes.clone()
+    for (name, axis), classes in structure.axes.items():
+        free = torch.unique(classes[classes != FROZEN])
+        if name in shapes and len(free) and len(free) > most[group := int(structure.groups[free[0]])]:
+            most[group] = len(free)
+            found[group] = round(int(sizes[group]) * shapes[name][axis] / len(classes))
+    return found
+
+
+def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
+    """The groups that keep less than a tenth of their nodes, as texts such as `fc1: 1 of 120`.
+
+    `gone` (bool, (nodes,)) are the nodes that are removed, `sizes` (groups,) those of the groups before any pruning.
+    """
+    left = torch.bincount(structure.groups[~gone], minlength=len(sizes))
+    names = group_names(structure)
+    return [f"{names[i]}: {left[i]} of {sizes[i]}" for i in torch.nonzero(left < THIN * sizes).flatten().tolist()]
+
+
+def group_names(structure: Structure) -> dict[int, str]:
+    """Every group by the first layer that makes its nodes, else by the first that has them."""
+    names: dict[int, str] = {}
+    for makes in (True, False):
+        for (name, axis), classes in structure.axes.items():
+            free = classes[classes != FROZEN]
+            if len(free) and makes == ((name, axis) not in structure.consumers):
+                names.setdefault(int(structure.groups[free[0]]), name.rpartition(".")[0] or name)
+    return names

@@ -1,0 +1,117 @@
+"""What a network does in a run without values: two networks with one record have the same graph."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+
+from prunectl.torchtools.copies import with_tensors
+from prunectl.torchtools.digest import digest
+from prunectl.torchtools.rng import random_states_kept
+
+_PLAIN = int | float | complex | str | torch.dtype | torch.device | torch.layout | torch.memory_format | None
+_LONGEST = 10**6
+"""Entries of a constant whose values are compared; with longer ones, no record is made."""
+
+
+def record(model: nn.Module, shape: tuple[int, int, int], *, training: bool, batches: tuple[int, ...]) -> str | None:
+    """A hash of all operations on images (B, C, H, W) of some batch sizes; None where something cannot be recorded.
+
+    It covers the names, shapes and types of parameters and buffers, every operation with its arguments, where its
+    inputs come from, the module that calls it, and the values of constants. The network is run on the meta device, so
+    its code cannot branch on other values, and the record is the same whatever the parameters are.
+    """
+    try:
+        with random_states_kept():
+            copied = with_tensors(model, _without_values).train(training)
+            like = next((p for p in copied.parameters() if p.is_floating_point()), torch.empty(0))
+            run = _Record(copied, [str(torch.get_default_dtype()), str(next(model.parameters(), like).is_meta)])
+            for batch in batches:
+                run.add(copied, torch.empty(batch, *shape, dtype=like.dtype, device="meta"))
+    except Exception:  # the network's own code may raise anything; who exports it will say what
+        return None
+    return None if run.opaque else run.text.hexdigest()
+
+
+def _without_values(tensor: Tensor) -> Tensor:
+    """The same on the meta device."""
+    values = tensor.detach().to("meta")
+    return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
+
+
+class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Hashes operations as they run. `opaque` says that an argument was neither plain nor made by a recorded one."""
+
+    def __init__(self, model: nn.Module, start: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.text, self.opaque = hashlib.sha256(), False
+        self.numbers: dict[int, int] = {}
+        self.seen: list[Tensor] = []
+        """Held, so that no other tensor gets the identity of one of them."""
+        self.note(*start)
+        for name, tensor in (
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        ):
+            kind = (isinstance(tensor, nn.Parameter), tensor.requires_grad, tensor.dtype, tensor.shape, tensor.stride())
+            self.note(name, self.number(tensor), kind)
+        for path, module in model.named_modules():
+            module.register_forward_pre_hook(lambda _module, _inputs, path=path: self.note("enter", path))
+            module.register_forward_hook(lambda _module, _inputs, _outputs: self.note("leave"))
+
+    def add(self, model: nn.Module, images: Tensor) -> None:
+        """Record one run."""
+        self.note("images", self.number(images), images.dtype, images.shape)
+        with _Switches(self), self:
+            outputs = model(images)
+        leaves, structure = tree_flatten(outputs)
+        self.note(str(structure), [self.argument(leaf) for leaf in leaves])
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        keywords = kwargs or {}
+        self.note(str(func), tree_map(self.argument, (args, keywords)))
+        made = func(*args, **keywords)
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self.number(leaf)
+        return made
+
+    def note(self, *values: Any) -> None:
+        """Add values, whose texts tell them apart, to the hash."""
+        self.text.update(repr(values).encode())
+
+    def number(self, tensor: Tensor) -> int:
+        """The number of a tensor, a new one where it has none yet."""
+        if id(tensor) not in self.numbers:
+            self.seen.append(tensor)
+        return self.numbers.setdefault(id(tensor), len(self.seen))
+
+    def argument(self, value: Any) -> Any:
+        """A text that is the same for equal arguments; one that has none is noted as opaque."""
+        if not isinstance(value, Tensor):
+            self.opaque |= not isinstance(value, _PLAIN)
+            return repr(value)
+        if id(value) not in self.numbers:  # made by no operation: a constant of the code, or a module's attribute
+            self.opaque |= value.is_meta or value.numel() > _LONGEST
+            if not self.opaque:
+                self.note("constant", self.number(value), value.dtype, value.shape, value.stride(), digest({"": value}))
+        return "tensor", self.numbers.get(id(value))
+
+
+class _Switches(TorchFunctionMode):
+    """Records whether gradients and autocast are on, which changes no operation on the meta device."""
+
+    def __init__(self, record: _Record) -> None:
+        super().__init__()
+        self.record, self.before = record, ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        now = f"{torch.is_grad_enabled()} {torch.is_autocast_enabled('cpu')} {torch.get_autocast_dtype('cpu')}"
+        if now != self.before:
+            self.record.note(now)
+            self.before = now
+        return func(*args, **(kwargs or {}))
