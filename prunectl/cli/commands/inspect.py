@@ -39,6 +39,8 @@ def command(
         output.emit("\n".join(wrapped))
         for event in entry.get("result", {}).get("events", []):
             output.emit(f"    {output.pruned(event)}")
+        for layer in entry.get("result", {}).get("layers", []):
+            output.emit(f"    {layer['layer']}: error {layer['before']:.4f} -> {layer['after']:.4f}")
     width = max((len(t["name"]) for t in seen["tensors"]), default=0)
     for tensor in seen["tensors"]:
         entries = 1
