@@ -83,7 +83,7 @@ Scope = Annotated[
     str | None,
     typer.Option(
         help="Rank all layers together (global), each alone (layer), by erk or lamp, nodes in sets of isomorphic "
-        "groups (isomorphic), or weights by a pattern such as 2:4  [default: the criterion's]",
+        "groups (isomorphic), weights by output or by a pattern such as 2:4  [default: the criterion's]",
         show_default=False,
     ),
 ]

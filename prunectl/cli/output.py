@@ -153,6 +153,17 @@ def pruned(event: dict[str, Any]) -> str:
     return "; ".join([reached, *unreached(event)])
 
 
+def repaired(result: Mapping[str, Any]) -> list[str]:
+    """What a repair did to the layers of a network: on average, and where it changed nothing."""
+    layers = result.get("layers", [])
+    if not layers:
+        return ["repair: BatchNorm statistics alone"]
+    before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
+    same = sum(layer["before"] == layer["after"] for layer in layers)
+    left = f"; {many(same, 'layer')} left as found" if same else ""
+    return [f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}"]
+
+
 def thin_groups(result: Mapping[str, Any]) -> str | None:
     """A warning of groups that pruning has left less than a tenth of their nodes."""
     thin = result.get("thin_groups", [])

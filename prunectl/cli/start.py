@@ -149,7 +149,8 @@ def _pretrained(
 def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
     """A network that no image has reached takes the name, the classes and the normalisation of its first."""
     reached = (
-        entry.data is not None or entry.command not in ("train", "prune", "shrink") for entry in checkpoint.history
+        entry.data is not None or entry.command not in ("train", "prune", "repair", "shrink")
+        for entry in checkpoint.history
     )
     if checkpoint.data or data is None or any(reached):
         return checkpoint

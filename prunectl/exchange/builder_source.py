@@ -15,6 +15,7 @@ from torch import nn
 from prunectl.checkpoints.build import OWN
 from prunectl.checkpoints.header import ModelSpec
 from prunectl.errors import StructureError
+from prunectl.plugins.places import placed
 from prunectl.plugins.registry import TABLES, resolve
 
 Source = tuple[list[str], str]
@@ -72,7 +73,7 @@ def _timm(name: str, spec: ModelSpec) -> Source:
 def _own(spec: ModelSpec, path: Path) -> Source:
     """A function of the user's own: in a file, a package, or behind an entry point."""
     builder: Callable[..., nn.Module] = resolve("model", spec.name)
-    place, _, name = spec.name.rpartition(":")
+    place, _, name = placed(spec.name).rpartition(":")
     module = sys.modules.get(builder.__module__)
     if module is not None and _imports_us(module):
         raise StructureError(f"{spec.name} imports prunectl, so no loader can do without; export NAME.onnx or NAME.pt2")

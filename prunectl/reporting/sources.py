@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints.ancestors import Ancestors
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, beside
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.errors import FileError
-from prunectl.reporting.ancestors import Ancestors
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 

@@ -1,0 +1,150 @@
+"""A layer as a product of matrices: its inputs as rows, its weight as a matrix, its outputs as columns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LINEAR, CONVOLUTION, TRANSPOSED = "linear", "convolution", "transposed"
+MOST_ENTRIES = 1 << 20
+"""Entries of the rows that are made at once: 8 MiB in float64."""
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """How a linear layer or a convolution (1d to 3d, strided, dilated, grouped, transposed) is a product per group.
+
+    outputs (G, N, O) = rows (G, N, K) @ matrix (G, O, K)^T, where N counts images times positions, G the groups.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    """That of the weight."""
+    groups: int = 1
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] | str = ()
+    dilation: tuple[int, ...] = ()
+    output_padding: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(kind: str, shape: tuple[int, ...], a: dict[str, Any]) -> "Unfolding":
+        """Read the arguments of an operation, by the names of its schema."""
+        if kind == LINEAR:
+            return Unfolding(kind, shape)
+        dims = len(shape) - 2
+        padding = a.get("padding", 0)
+        return Unfolding(
+            kind,
+            shape,
+            int(a.get("groups", 1)),
+            _each(a.get("stride", 1), dims),
+            padding if isinstance(padding, str) else _each(padding, dims),
+            _each(a.get("dilation", 1), dims),
+            _each(a.get("output_padding", 0), dims),
+        )
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(G, O, K): groups, output channels and inputs of each."""
+        if self.kind == TRANSPOSED:
+            return self.groups, self.shape[1], self.shape[0] // self.groups * prod(self.shape[2:])
+        return self.groups, self.shape[0] // self.groups, prod(self.shape[1:])
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """A weight, or its mask, as (G, O, K)."""
+        if self.kind != TRANSPOSED:
+            return weight.reshape(self.sizes)
+        kernel = self.shape[2:]
+        split = weight.flip(*range(2, weight.ndim)).reshape(self.groups, -1, self.shape[1], *kernel)
+        return split.transpose(1, 2).reshape(self.sizes)
+
+    def weight(self, matrix: Tensor) -> Tensor:
+        """Undo `matrix`."""
+        if self.kind != TRANSPOSED:
+            return matrix.reshape(self.shape)
+        kernel = self.shape[2:]
+        split = matrix.reshape(self.groups, self.shape[1], -1, *kernel).transpose(1, 2)
+        return split.reshape(self.shape).flip(*range(2, len(self.shape)))
+
+    def vector(self, bias: Tensor) -> Tensor:
+        """A bias, or its mask, as (G, O)."""
+        return bias.reshape(self.sizes[:2])
+
+    def pieces(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows (G, N, K) and outputs (G, N, O) in float64, of a few images at once."""
+        if self.kind == LINEAR:
+            x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+            each = x.shape[1]
+        else:
+            each = self.groups * self.sizes[2] * prod(y.shape[2:])
+        count = max(1, MOST_ENTRIES // each)
+        for some, wanted in zip(torch.split(x, count), torch.split(y, count), strict=True):
+            yield self.rows(some).double(), self.outputs(wanted).double()
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Inputs as (G, N, K)."""
+        if self.kind == LINEAR:
+            return x.reshape(1, -1, x.shape[-1])
+        if self.kind == TRANSPOSED:
+            x = self._spread(x)
+            stride, padding = (1,) * (x.ndim - 2), None
+        else:
+            stride, padding = self.stride, self._margins()
+        if padding is not None:
+            x = nn.functional.pad(x, [side for pair in reversed(padding) for side in pair])
+        return self._patches(x, stride)
+
+    def outputs(self, y: Tensor) -> Tensor:
+        """Outputs as (G, N, O)."""
+        if self.kind == LINEAR:
+            return y.reshape(1, -1, y.shape[-1])
+        return y.movedim(1, -1).reshape(-1, self.groups, self.sizes[1]).transpose(0, 1)
+
+    def _margins(self) -> list[tuple[int, int]]:
+        """What is padded before and after, on every axis."""
+        if self.padding == "valid":
+            return [(0, 0)] * len(self.dilation)
+        if self.padding == "same":
+            totals = [d * (k - 1) for d, k in zip(self.dilation, self.shape[2:], strict=True)]
+            return [(total // 2, total - total // 2) for total in totals]
+        return [(int(side), int(side)) for side in self.padding]
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """The input on which a transposed convolution is a plain one: zeros between and around its entries."""
+        for i, kernel in enumerate(self.shape[2:]):
+            axis, stride = i + 2, self.stride[i]
+            size = (x.shape[axis] - 1) * stride + 1
+            wide = x.new_zeros(*x.shape[:axis], size, *x.shape[axis + 1 :])
+            wide[(slice(None),) * axis + (slice(None, None, stride),)] = x
+            before = self.dilation[i] * (kernel - 1) - int(self.padding[i])
+            margins = [0, 0] * (x.ndim - 1 - axis) + [before, before + self.output_padding[i]]
+            x = nn.functional.pad(wide, margins)
+        return x
+
+    def _patches(self, x: Tensor, stride: tuple[int, ...]) -> Tensor:
+        """What each position of the kernel sees: (G, N, K)."""
+        kernel = self.shape[2:]
+        sizes = [
+            (length - d * (k - 1) - 1) // s + 1
+            for length, k, d, s in zip(x.shape[2:], kernel, self.dilation, stride, strict=True)
+        ]
+        seen = []
+        for place in product(*map(range, kernel)):
+            cuts = [
+                slice(at * d, at * d + s * (size - 1) + 1, s)
+                for at, d, s, size in zip(place, self.dilation, stride, sizes, strict=True)
+            ]
+            seen.append(x[(slice(None), slice(None), *cuts)])
+        patches = torch.stack(seen, 2).flatten(3)  # (B, C, kernel, positions)
+        split = patches.reshape(len(x), self.groups, -1, patches.shape[-1])
+        return split.permute(1, 0, 3, 2).reshape(self.groups, -1, self.sizes[2])
+
+
+def _each(value: Any, dims: int) -> tuple[int, ...]:
+    """A number for every axis."""
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return values * dims if len(values) == 1 else values
