@@ -32,4 +32,4 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
     def scorer(model: nn.Module, data: Batches, structure: Structure, **options: Any) -> Scores:
         return at_filters(structure, model, method.scorer(model, data, **options))
 
-    return replace(method, scorer=scorer, unit=unit, normalize="mean")
+    return replace(method, scorer=scorer, unit=unit, normalize="l2", normalize_budget="max")
