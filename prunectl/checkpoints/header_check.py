@@ -18,7 +18,7 @@ def check_fields(head: "Header") -> None:
     """
     spec, dense, pair = head.model, head.dense, head.pair
     fits = {
-        "model.name": isinstance(spec.name, str),
+        "model.name": isinstance(spec.name, str) and spec.name.isprintable(),
         "model.input": len(spec.input) == 3 and all(is_count(n) and n > 0 for n in spec.input),
         "model.classes": is_count(spec.classes) and spec.classes > 0,
         "model.options": isinstance(spec.options, dict) and all(map(is_scalar, spec.options.values())),
@@ -29,7 +29,7 @@ def check_fields(head: "Header") -> None:
         "dense.weights": dense.weights != 0,
         "weights": is_count(head.weights),
         "names": not head.names or (len(head.names) == spec.classes and all(isinstance(n, str) for n in head.names)),
-        "resize": head.resize is None or _is_resize(head.resize),
+        "resize": head.resize is None or is_resize(head.resize),
         "edits": all(_is_edit(edit) for edit in head.edits),
         "edits, without the nodes left in history": not _is_shrunk(head) or head.nodes_present is not None,
         "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
@@ -39,7 +39,8 @@ def check_fields(head: "Header") -> None:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
 
 
-def _is_resize(resize: "Resize") -> bool:
+def is_resize(resize: "Resize") -> bool:
+    """Whether the values of a rule are of the kinds that it takes."""
     crop, whole = resize.crop, is_count(resize.size) and resize.size > 0
     return whole and is_number(crop) and 0 < crop <= 1 and resize.interpolation in INTERPOLATIONS
 

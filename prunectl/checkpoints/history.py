@@ -100,6 +100,14 @@ def is_data(value: Any) -> bool:
     return values_that(is_scalar)(value) and is_text(value.get("name")) and optional(is_text)(value.get("source"))
 
 
+def _is_layer(value: Any) -> bool:
+    """The error of a layer before and after its repair."""
+    errors = ("before", "after")
+    return (
+        values_that(is_scalar)(value) and is_text(value.get("layer")) and all(is_number(value.get(e)) for e in errors)
+    )
+
+
 _WORD = expect("a word", lambda value: is_text(value) and value != "")
 _TABLE = expect("an object", lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
 _VERSIONS = expect("an object of texts", values_that(is_text))
@@ -122,6 +130,7 @@ RESULTS: dict[str, Check] = {
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups"),
     "proof": expect("an object of numbers", values_that(is_number)),
+    "layers": expect("a list of layers with their errors", every(_is_layer)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),
 }
 """What results hold; any other value is a plain one, and `events` are results with an `epoch`."""

@@ -64,14 +64,15 @@ def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str
 def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
     """One name of a record. Its path alone comes from the record: what kind of thing runs is what the name says."""
     parts = _parts(spec)
-    texts = [values.get(key) for key in ("near", "at")]
-    if parts is None or any("\0" in text for text in texts if text is not None):
+    texts = [values[key] for key in ("near", "at") if values.get(key) is not None]
+    if parts is None or any("\0" in text for text in texts):
         raise ValueError(f"'{spec}' names no file")
     begin, path, end = parts
-    paths = [folder / text for text in texts if text is not None]
-    if any(each.name != Path(path).name for each in paths):
+    named = Path(path).expanduser()
+    if end and any(Path(text).name != named.name for text in texts):
         raise ValueError(f"another file than '{spec}' names")
-    paths = [*paths, folder / Path(path).name, Path(path)]
+    beside = [folder / named.name] if named.name not in ("", "..") else []
+    paths = [*(folder / text for text in texts), *beside, named]
     return Place(begin, tuple(Path(os.path.normpath(each.absolute())) for each in paths), end, values.get("sha256"))
 
 
@@ -96,7 +97,7 @@ def _here(spec: str) -> Place | None:
     if parts is None:
         return None
     begin, path, end = parts
-    whole = Path(path).expanduser().absolute()
+    whole = Path(os.path.normpath(Path(path).expanduser().absolute()))
     at = Path(os.path.realpath(whole.parent)) / whole.name
     return Place(begin, (at,), end) if exists(at) else None
 

@@ -83,7 +83,7 @@ Scope = Annotated[
     str | None,
     typer.Option(
         help="Rank all layers together (global), each alone (layer), by erk or lamp, nodes in sets of isomorphic "
-        "groups (isomorphic), or weights by a pattern such as 2:4  [default: the criterion's]",
+        "groups (isomorphic), weights by output or by a pattern such as 2:4  [default: the criterion's]",
         show_default=False,
     ),
 ]
@@ -130,8 +130,7 @@ MaxPruned = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it; 1 with "
-        "--normalize none]",
+        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it]",
         show_default=False,
     ),
 ]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.kept import kept_entries
 from prunectl.criteria.base.sensitivity import LossSampling
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
@@ -16,7 +17,7 @@ from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import evaluating, full_precision
-from prunectl.torchtools.copies import with_tensors
+from prunectl.torchtools.copies import differentiable
 
 SOURCE = "Wang et al. 2020, arXiv:2002.07376, eq. 8"
 T = 200.0
@@ -65,7 +66,7 @@ def _removals(
     """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
     if not temperature > 0:
         raise OptionError(f"the temperature is above 0, got {temperature}")
-    network = with_tensors(model, lambda t: t.detach().requires_grad_() if isinstance(t, nn.Parameter) else t.clone())
+    network = differentiable(model)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted: list[Tensor] = list(parameters.values())
     total = [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
@@ -101,17 +102,11 @@ def _products(
     for part in () if whole else parts:
         torch._foreach_add_(g, gradient(part, keep=False))
     distributed.sum_(g)
-    torch._foreach_mul_(g, [_trains(parameter) for parameter in wanted])
+    torch._foreach_mul_(g, [kept_entries(parameter) for parameter in wanted])
     for part in parts:
         pairs = zip(graph or gradient(part, keep=True), g, strict=True)
         product = torch.stack([(a * b).sum() for a, b in pairs]).sum()
         yield torch.autograd.grad(product, wanted, allow_unused=True, materialize_grads=True)
-
-
-def _trains(parameter: Tensor) -> Tensor:
-    """1 where it is not pruned: where it is not 0, or everywhere if it is all 0, as never a whole layer is pruned."""
-    kept = parameter.detach() != 0
-    return (kept | ~kept.any()).to(parameter)
 
 
 grasp = Criterion(gradient_flow, schedule="one-shot", scope="global", source=SOURCE)
@@ -119,5 +114,10 @@ iterative_grasp = Criterion(
     gradient_flow, schedule="snipit", scope="global", source=f"{SOURCE}, in rounds as arXiv:2006.00896"
 )
 structured_grasp = Criterion(
-    node_gradient_flow, schedule="one-shot", scope="global", source=f"{SOURCE}, summed over nodes", unit="nodes"
+    node_gradient_flow,
+    schedule="one-shot",
+    scope="global",
+    source=f"{SOURCE}, summed over nodes",
+    unit="nodes",
+    normalize_budget="max",
 )

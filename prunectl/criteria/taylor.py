@@ -1,12 +1,11 @@
 """Taylor: the squared effect of a node on the loss (Molchanov et al. 2019)."""
 
-import torch
 from torch import nn
 
 from prunectl.criteria.base.criterion import Batches, Criterion
-from prunectl.criteria.base.sensitivity import LossSampling, gradients
+from prunectl.criteria.base.sensitivity import LossSampling
+from prunectl.criteria.base.squared_effects import mean_squared_effect
 from prunectl.scores import Scores
-from prunectl.structure.gates import at_gates, gated
 from prunectl.structure.nodes import Structure
 
 
@@ -25,13 +24,7 @@ def squared_effect(
     Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the change of the loss without the node, to
     first order, is squared in every batch.
     """
-    names, total, taken = gated(structure, model), torch.zeros(structure.nodes), 0
-    parameters = dict(model.named_parameters())
-    for _, found in gradients(model, data, names, LossSampling(batches, bn, loss, chunk)):
-        values = {name: gradient * parameters[name].detach() for name, gradient in found.items()}
-        total += at_gates(structure, model, values).square()
-        taken += 1
-    return Scores(nodes=total / max(taken, 1))
+    return Scores(nodes=mean_squared_effect(model, data, structure, LossSampling(batches, bn, loss, chunk)))
 
 
 taylor = Criterion(
@@ -40,5 +33,6 @@ taylor = Criterion(
     scope="global",
     source="Molchanov et al. 2019, arXiv:1906.10771, section 3",
     unit="nodes",
+    normalize_budget="max",
     when="after",
 )

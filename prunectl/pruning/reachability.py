@@ -16,10 +16,9 @@ from prunectl.torchtools.contexts import evaluating
 from prunectl.torchtools.copies import like_parameters, with_tensors
 from prunectl.torchtools.rng import forked
 from prunectl.torchtools.storages import Storages
+from prunectl.torchtools.weight_products import weight_product
 
 Shape = tuple[int, int, int]
-CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
-"""The operations that multiply by the weights of convolutions and linear layers, and the axis of their channels."""
 _PADDING, _TRANSPOSED = 4, 6
 """Where these are among the arguments of a convolution."""
 
@@ -94,15 +93,13 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and look at what it takes and gives."""
-        out, kind = func(*args, **(kwargs or {})), func._overloadpacket.__name__
-        if kind in CHANNEL_AXIS:
-            taken = args[1 if kind == "addmm" else 0]  # behind the bias
-            for name in self.weights.among(args)[:1]:
-                for ends, tensor in ((self.inputs, taken), (self.outputs, out)):
-                    found = self.true(tensor.detach().movedim(CHANNEL_AXIS[kind], 0).flatten(1))
-                    ends[name] = found | ends.get(name, found)
-                if kind == "convolution" and (any(args[_PADDING]) or args[_TRANSPOSED]):
-                    self.bordered.add(name)
+        out, product = func(*args, **(kwargs or {})), weight_product(func, args, self.weights)
+        if product is not None:
+            for ends, tensor in ((self.inputs, product.taken), (self.outputs, out)):
+                found = self.true(tensor.detach().movedim(product.axis, 0).flatten(1))
+                ends[product.name] = found | ends.get(product.name, found)
+            if product.convolves and (any(args[_PADDING]) or args[_TRANSPOSED]):
+                self.bordered.add(product.name)
         return out
 
 

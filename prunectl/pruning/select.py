@@ -18,10 +18,10 @@ _PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
 def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global") -> Masks:
     """Keep exactly `keep` of the weights that are alive.
 
-    Scope `global` ranks all weights together, `layer` gives every layer the same share, `erk` shares that fall with the
-    layer's size, `lamp` ranks all weights by their part of what is left of their layer. Ties go to the earlier index.
-    Every layer keeps at least one weight, so that no layer is cut through. A pattern `N:M` is for `select_pattern`. A
-    function stands for itself.
+    Scope `global` ranks all weights together, `layer` gives every layer the same share, `output` every output of a
+    layer, too, `erk` shares that fall with the layer's size, `lamp` ranks all weights by their part of what is left of
+    their layer. Ties go to the earlier index. Every layer keeps at least one weight, so that no layer is cut through. A
+    pattern `N:M` is for `select_pattern`. A function stands for itself.
 
     Raises:
         OptionError: fewer weights than layers would stay, or more than are alive.
@@ -53,6 +53,22 @@ def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
     """Give every layer the same share of its weights, and rank within the layer."""
     return _shared(scores, alive, keep, [score.numel() for score in scores.values()])
+
+
+def _output(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
+    """Give every layer the same share of its weights, and every output (dim 0) of a layer as many as the others."""
+    levels = {name: _by_place(_ranked(name, score, alive).view_as(score)) for name, score in scores.items()}
+    return _layer(Scores(levels), alive, keep)
+
+
+def _by_place(score: Tensor) -> Tensor:
+    """Scores by which the best weight of every output comes first, then the second of each; of equals the higher."""
+    rows = score.flatten(1) if score.ndim > 1 else score.view(1, -1)
+    places = torch.argsort(torch.argsort(rows, descending=True, stable=True), stable=True).flatten()
+    order = torch.argsort(score.flatten(), descending=True, stable=True)
+    order = order[torch.argsort(places[order], stable=True)]
+    levels = torch.arange(len(order), 0, -1, dtype=torch.float32, device=score.device)
+    return torch.empty_like(levels).index_copy_(0, order, levels).view_as(score)
 
 
 def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -106,7 +122,7 @@ def as_in(masks: Masks) -> Scope:
     return scope
 
 
-SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "erk": _erk, "lamp": _lamp}
+SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "output": _output, "erk": _erk, "lamp": _lamp}
 
 
 def check_scope(scope: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints.ancestors import Ancestors
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
@@ -13,7 +14,6 @@ from prunectl.checkpoints.record_checks import check_log, check_result
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
-from prunectl.reporting.ancestors import Ancestors
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 _SHOWN = 5

@@ -1,6 +1,6 @@
 """Gates: a factor c = 1 on every node, and what of the weights is multiplied by it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,12 @@ from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
 
 Axis = tuple[str, int]
+OfRows = Callable[[Tensor], Tensor]
+"""Slices of a tensor as rows (n, d) -> a value of each, (n,)."""
+
+
+def _row_sums(rows: Tensor) -> Tensor:
+    return rows.sum(1)
 
 
 def gated(structure: Structure, model: nn.Module) -> set[str]:
@@ -44,18 +50,31 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
     return axes
 
 
-def at_filters(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Scores:
+def at_filters(
+    structure: Structure, model: nn.Module, values: Mapping[str, Tensor], of_rows: OfRows = _row_sums
+) -> Scores:
     """Score nodes by the sum of `values`, tensors like prunable weights, over the filters that make a node.
 
-    Nodes that no filter makes, the channels of an image, are scored by what reads them.
+    `of_rows` may take something else than the sum over each filter. Nodes that no filter makes, the channels of an
+    image, are scored by what reads them.
     """
     made = [key for key in producers(structure, model) if key[0] in values]
     read = [key for key in _consumers(structure, model) if key[0] in values]
     without = ~_present(structure, made)
-    sums = _sums(structure, made, values)
+    sums = _sums(structure, made, values, of_rows)
     if without[:FROZEN].any():
-        sums = sums.where(~without, _sums(structure, read, values))
+        sums = sums.where(~without, _sums(structure, read, values, of_rows))
     return above_where((without & ~_present(structure, read))[:FROZEN], sums[:FROZEN].float())
+
+
+def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
+    """The sum of `values`, tensors like parameters, over every slice that goes with a node: float32 (nodes,).
+
+    A parameter that has a node on two axes counts on both.
+    """
+    parameters = {name for name, _ in model.named_parameters()} & values.keys()
+    own = [key for key in structure.axes if key[0] in parameters]
+    return _sums(structure, own, values)[:FROZEN].float()
 
 
 def above_where(lacking: Tensor, scores: Tensor) -> Scores:
@@ -87,11 +106,15 @@ def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
     return found
 
 
-def _sums(structure: Structure, axes: Iterable[Axis], values: Mapping[str, Tensor]) -> Tensor:
-    """The sum of `values` over the slices of every class, float64 (nodes + 1,)."""
+def _sums(
+    structure: Structure, axes: Iterable[Axis], values: Mapping[str, Tensor], of_rows: OfRows = _row_sums
+) -> Tensor:
+    """The sum of what `of_rows` makes of `values` over the slices of every class, float64 (nodes + 1,)."""
     total = torch.zeros(structure.nodes + 1, dtype=torch.float64)
     for name, axis in axes:
-        slices = values[name].movedim(axis, 0).reshape(values[name].shape[axis], -1).sum(1)
         classes = structure.axes[name, axis]
+        if (classes == FROZEN).all():
+            continue
+        slices = of_rows(values[name].movedim(axis, 0).reshape(len(classes), -1))
         total.index_add_(0, classes % len(total), slices.cpu().double())  # FROZEN, -1, is the last
     return total

@@ -41,6 +41,15 @@ def with_tensors(model: M, replace: Callable[[Tensor], Tensor]) -> M:
     return copy.deepcopy(model, {id(tensor): replace(tensor) for tensor in tensors})
 
 
+def differentiable(model: M) -> M:
+    """A copy with the same values: parameters with gradients of their own, and buffers that a pass may change."""
+    return with_tensors(model, _own)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_() if isinstance(tensor, nn.Parameter) else tensor.clone()
+
+
 def on_meta(model: M) -> M:
     """A copy on the meta device, where tensors have shapes but no values."""
     return with_tensors(model, lambda tensor: tensor.detach().to("meta"))

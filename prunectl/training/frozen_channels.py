@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from prunectl.masks import Masks, input_axes
-from prunectl.pruning.reachability import CHANNEL_AXIS, Reachability
+from prunectl.pruning.reachability import Reachability
 from prunectl.torchtools.copies import like_parameters, on_meta
 from prunectl.torchtools.storages import Storages
+from prunectl.torchtools.weight_products import CHANNEL_AXIS
 from prunectl.training.varying_channels import varying
 
 _BIAS = {"convolution": 2, "addmm": 0}

@@ -127,7 +127,8 @@ def test_pruning(name: str, network: str) -> None:
     assert total is not None
     before = begun
     for sparsity in (0.4, 0.7):
-        options = {"criterion": name, "sparsity": sparsity, "scope": scope, "batch_size": 16}
+        steps = min(method.steps, 10)
+        options = {"criterion": name, "sparsity": sparsity, "scope": scope, "steps": steps, "batch_size": 16}
         after = prune(before, image_data(), **options)
         assert kept_of(after, method.unit, network) == total - round(sparsity * total)
         if method.unit == "nodes":

@@ -29,9 +29,9 @@ def test_magnitude_of_nodes_is_the_norm_of_filters() -> None:
     assert "unit" not in other.history[-1].options
 
 
-@pytest.mark.parametrize("criterion", ["snip", "synflow", "grasp"])
+@pytest.mark.parametrize("criterion", ["snip", "synflow", "grasp", "wanda"])
 def test_scores_of_weights_prune_an_exact_number_of_nodes(criterion: str) -> None:
-    begun = pruned(criterion, unit="nodes", scope="global", schedule="exponential", steps=3)
+    begun = pruned(criterion, unit="nodes", scope=None, schedule="exponential", steps=3)
     total = begun.dense.nodes or 0
     assert round(begun.history[-1].result["node_sparsity"] * total) == round(0.7 * total)
 

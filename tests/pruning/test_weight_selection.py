@@ -120,6 +120,9 @@ T, F = True, False
         ({"a": [1, 2, 3]}, {}, 3, "global", {"a": [T, T, T]}),
         ({"a": [8, 9], "b": [1, 2, 3, 4]}, {}, 3, "layer", {"a": [F, T], "b": [F, F, T, T]}),
         ({"a": [8, 9], "b": [1, 2, 3, 4]}, {"b": [T, F, F, F]}, 3, "layer", {"a": [T, T], "b": [T, F, F, F]}),
+        ({"a": [[1, 2, 3], [9, 8, 7]]}, {}, 4, "output", {"a": [[F, T, T], [T, T, F]]}),
+        ({"a": [[1, 2, 3], [9, 8, 7]]}, {}, 3, "output", {"a": [[F, F, T], [T, T, F]]}),  # 8 is the better second
+        ({"a": [[9, 5], [1, 2]]}, {"a": [[F, T], [T, T]]}, 2, "output", {"a": [[F, T], [F, T]]}),
         ({"a": [8, 9], "b": [1, 2]}, {"a": [F, F]}, 2, "global", {"a": [F, F], "b": [T, T]}),  # a is gone already
         ({"a": [8, 9], "b": [1, 2]}, {"a": [F, F]}, 2, "layer", {"a": [F, F], "b": [T, T]}),
     ],
@@ -209,7 +212,7 @@ def test_what_goes_in_is_left_alone():
         (1, "layer", "1 weights would stay for 2 layers, at least one each; ask for less sparsity"),
         (4, "global", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
         (4, "layer", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
-        (2, "world", "no scope named 'world'; known: global, layer, erk, lamp, 2:4"),
+        (2, "world", "no scope named 'world'; known: global, layer, output, erk, lamp, 2:4"),
     ],
 )
 def test_what_cannot_be_selected(keep, scope, message):

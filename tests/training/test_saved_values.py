@@ -20,7 +20,15 @@ def test_values_of_the_same_kind_are_taken_and_unknown_names_are_not() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("lr", "x"), ("lr", True), ("lr", float("nan")), ("lr", None), ("betas", 3), ("betas", ["x", 1])),
+        *(
+            ("lr", "x"),
+            ("lr", True),
+            ("lr", float("nan")),
+            ("lr", None),
+            ("betas", 3),
+            ("betas", [0.1, 0.2, 0.3]),
+            ("betas", ["x", 1]),
+        ),
         *(("fused", 1), ("foreach", "x"), ("steps", {}), ("steps", [None]), ("inner", 3), ("inner", {"x": []})),
     ],
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunectl.checkpoints.options.option import option
+from prunectl.checkpoints.options.repair import check_method
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
@@ -63,7 +64,7 @@ class StandalonePruning(PruneOptions):
     """The options of `prune`: a budget may be the target, and scores come from batches drawn for them.
 
     At most one of `params`, `flops`, `size` and `latency` has a value: a budget as `pruning.budget` reads it.
-    `controls` names sanity checks that follow, of `CONTROLS`.
+    `controls` names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
     """
 
     params: str | None = None
@@ -77,10 +78,13 @@ class StandalonePruning(PruneOptions):
     balanced: bool = option(True, negative="--shuffled")
     amp: bool = False
     controls: tuple[str, ...] = option((), choices=CONTROLS, sparse=True)
+    repair: str | None = None
     seed: int = option(0, shown=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.repair is not None:
+            check_method(self.repair)
         if self.batch_size < 2:
             raise OptionError(
                 f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"

@@ -32,4 +32,5 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
     def scorer(model: nn.Module, data: Batches, structure: Structure, **options: Any) -> Scores:
         return at_filters(structure, model, method.scorer(model, data, **options))
 
-    return replace(method, scorer=scorer, unit=unit, normalize="mean")
+    scope = "layer" if method.scope == "output" else method.scope  # a node is an output
+    return replace(method, scorer=scorer, unit=unit, scope=scope, normalize="l2", normalize_budget="max")

@@ -12,7 +12,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import evaluating, full_precision
-from prunectl.torchtools.copies import with_tensors
+from prunectl.torchtools.copies import differentiable
 
 LOSSES = {"cross-entropy": nn.functional.cross_entropy, "nll-logits": nn.functional.nll_loss}
 
@@ -54,7 +54,11 @@ class LossSampling:
 
     def value(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """The mean loss."""
-        return LOSSES[self.loss](model(inputs), labels)
+        return self.of_logits(model(inputs), labels)
+
+    def of_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of outputs (B, classes)."""
+        return LOSSES[self.loss](logits, labels)
 
 
 def gradients(
@@ -64,7 +68,7 @@ def gradients(
 
     Zero where a parameter is not used. The model is left as it was: parameters, buffers, gradients and mode.
     """
-    network = with_tensors(model, _own)
+    network = differentiable(model)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted = list(parameters.values())
     with evaluating(network, batch_norm_trains=draw.bn == "batch"), full_precision():
@@ -101,8 +105,3 @@ def _added(sums: list[Tensor], more: Collection[Tensor]) -> list[Tensor]:
         return [tensor.detach().float() for tensor in more]
     torch._foreach_add_(sums, [tensor.detach() for tensor in more])
     return sums
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """The same values: a parameter with a gradient of its own, or a copy of a buffer, which BatchNorm may change."""
-    return tensor.detach().requires_grad_() if isinstance(tensor, nn.Parameter) else tensor.clone()

@@ -1,0 +1,20 @@
+"""What the loss would change without a node, to first order, squared."""
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.criteria.base.criterion import Batches
+from prunectl.criteria.base.sensitivity import LossSampling, gradients
+from prunectl.structure.gates import at_gates, gated
+from prunectl.structure.nodes import Structure
+
+
+def mean_squared_effect(model: nn.Module, data: Batches, structure: Structure, draw: LossSampling) -> Tensor:
+    """(dL/dc · c)² of a gate c = 1 on every node, the mean over the batches of a draw: float32 (nodes,), on the cpu."""
+    names, total, taken = gated(structure, model), torch.zeros(structure.nodes), 0
+    parameters = dict(model.named_parameters())
+    for _, found in gradients(model, data, names, draw):
+        values = {name: gradient * parameters[name].detach() for name, gradient in found.items()}
+        total += at_gates(structure, model, values).square()
+        taken += 1
+    return total / max(taken, 1)
