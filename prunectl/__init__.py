@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunectl.version import __version__
 
 if TYPE_CHECKING:
-    from prunectl.api import prune, save, shrink, train
+    from prunectl.api import prune, repair, save, shrink, train
     from prunectl.checkpoints.checkpoint import Checkpoint, load
     from prunectl.checkpoints.options.training import Recipe
     from prunectl.criteria.base.callback import Callback
@@ -45,6 +45,7 @@ __all__ = [
     "hold",
     "load",
     "prune",
+    "repair",
     "report",
     "save",
     "shrink",
@@ -61,7 +62,7 @@ _HOMES = {
     "export": "prunectl.exchange.export",
     "from_state_dict": "prunectl.exchange.imported",
     "load": "prunectl.checkpoints.checkpoint",
-    **dict.fromkeys(("prune", "save", "shrink", "train"), "prunectl.api"),
+    **dict.fromkeys(("prune", "repair", "save", "shrink", "train"), "prunectl.api"),
     **dict.fromkeys(("carry_", "hold"), "prunectl.training.hold"),
     **dict.fromkeys(("attack", "classify", "corrupt", "diff", "evaluate", "explain", "report"), "prunectl.measures"),
 }

@@ -11,14 +11,17 @@ from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.rebuild import check_rebuilds
+from prunectl.checkpoints.reference import reference_of
 from prunectl.data.loader import Batches
 from prunectl.errors import OptionError
 from prunectl.models.given import Data, Network, Shape, given, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.repair import repair as repairing
 from prunectl.pruning.rules import NodeRules
 from prunectl.training import train as training
 
@@ -46,6 +49,7 @@ def prune(
     max_pruned: float | None = None,
     refill: bool = True,
     keep: Sequence[str] = (),
+    repair: str | None = None,
     batch_size: int = 128,
     balanced: bool = True,
     amp: bool = False,
@@ -59,7 +63,8 @@ def prune(
     `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
     gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
     nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
-    nothing goes. The result's `model` has pruned weights at zero, its `masks` say which.
+    nothing goes; `repair` is a method of `prunectl.repair` that follows. The result's `model` has pruned weights at
+    zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -89,12 +94,43 @@ def prune(
         options={key: str(value) for key, value in (options or {}).items()},
         rules=NodeRules(min_nodes, multiple_of, outer_layers, normalize, max_pruned, refill),
         keep=keep,
+        repair=repair,
         batch_size=batch_size,
         balanced=balanced,
         amp=amp,
         seed=seed,
     )
     return begun.restored(pruned)
+
+
+def repair(
+    checkpoint: Checkpoint | str | Path,
+    data: Data | None = None,
+    *,
+    reference: Network | None = None,
+    method: str = "refit",
+    n: int = 1024,
+    calibration: str = "data",
+    seed: int = 0,
+) -> Checkpoint:
+    """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
+
+    `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
+    folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
+    "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
+    their labels; `calibration="noise"` needs none. `history[-1].result["layers"]` has the error of every layer.
+
+    Raises:
+        OptionError: nothing is pruned, or there is no reference, or it is another network.
+        DataError: as `prune`.
+        StructureError: the network cannot be traced.
+    """
+    options = RepairOptions(method, n, calibration, seed)
+    begun = given(checkpoint, data)
+    if reference is None and method != "bn" and isinstance(checkpoint, str | Path):
+        reference = reference_of(Path(checkpoint))
+    dense = None if reference is None else given(reference, None, begun.checkpoint.spec.input).checkpoint
+    return begun.restored(repairing.repair(begun.checkpoint, begun.images, options, reference=dense))
 
 
 def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Checkpoint:

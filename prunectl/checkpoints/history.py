@@ -95,8 +95,17 @@ class HistoryEntry:
         return self.command != "train" or bool(steps >= total)
 
 
-def _is_data(value: Any) -> bool:
+def is_data(value: Any) -> bool:
+    """A `DataRecord`, as a history or a record holds it."""
     return values_that(is_scalar)(value) and is_text(value.get("name")) and optional(is_text)(value.get("source"))
+
+
+def _is_layer(value: Any) -> bool:
+    """The error of a layer before and after its repair."""
+    errors = ("before", "after")
+    return (
+        values_that(is_scalar)(value) and is_text(value.get("layer")) and all(is_number(value.get(e)) for e in errors)
+    )
 
 
 _WORD = expect("a word", lambda value: is_text(value) and value != "")
@@ -104,7 +113,7 @@ _TABLE = expect("an object", lambda value: isinstance(value, Mapping) and all(is
 _VERSIONS = expect("an object of texts", values_that(is_text))
 _THREADS = expect(f"1 to {MOST_THREADS}", optional(lambda value: type(value) is int and 0 < value <= MOST_THREADS))
 _OPTIONAL_TEXT = expect("a text or nothing", optional(is_text))
-_DATA = expect("nothing or an object with a 'name'", optional(_is_data))
+_DATA = expect("nothing or an object with a 'name'", optional(is_data))
 _COUNT = expect("a whole number", is_count)
 _NUMBER = expect("a number", is_number)
 _TEXT = expect("a text", is_text)
@@ -121,6 +130,7 @@ RESULTS: dict[str, Check] = {
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups"),
     "proof": expect("an object of numbers", values_that(is_number)),
+    "layers": expect("a list of layers with their errors", every(_is_layer)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),
 }
 """What results hold; any other value is a plain one, and `events` are results with an `epoch`."""
@@ -139,17 +149,25 @@ def _check_options(command: str, options: Mapping[str, Any]) -> None:
 
 def _check_result(command: str, result: Mapping[str, Any]) -> None:
     """Check a result; that of a shrink is whole, as later commands count with it."""
-    events = result.get("events", [])
-    if not every(lambda event: isinstance(event, Mapping))(events):
-        raise ValueError("'result.events': expected a list of objects")
+    check_events("result.events", result.get("events", []))
     _check_all("result", {key: value for key, value in result.items() if key != "events"}, RESULTS)
+    if command == "shrink" and result:
+        _require("result", result, _SHRINK)
+
+
+def check_events(name: str, events: Any) -> None:
+    """Check the results of the rounds of a training.
+
+    Raises:
+        ValueError: naming what is missing, or of another kind than expected.
+    """
+    if not every(lambda event: isinstance(event, Mapping))(events):
+        raise ValueError(f"'{name}': expected a list of objects")
     for i, event in enumerate(events, 1):
-        where = f"result.events, {i}"
+        where = f"{name}, {i}"
         _require(where, event, ("epoch", "weight_sparsity"))
         _COUNT(f"{where}: epoch", event["epoch"])
         _check_all(where, event, RESULTS)
-    if command == "shrink" and result:
-        _require("result", result, _SHRINK)
 
 
 def _check_all(where: str, values: Mapping[str, Any], known: Mapping[str, Check]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.header import read_header, read_mask_header
+from prunectl.checkpoints.places import places_of
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     head, toc = read_header(path)
     kept = _kept(path, head.pair) if head.pair is not None else {}
+    places = {spec: place.find() for spec, place in places_of(toc.metadata, toc.path).items()}
     tensors: list[dict[str, Any]] = []
     for name, (dtype, shape, begin, end) in sorted(toc.tensors.items(), key=lambda item: _natural(item[0])):
         entries = math.prod(shape)
@@ -32,6 +34,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "input": list(head.model.input),
         "classes": head.model.classes,
         "data": head.data,
+        "places": {spec: None if at is None else str(at) for spec, at in places.items()},
         "mean": list(head.mean),
         "std": list(head.std),
         "names": list(head.names),

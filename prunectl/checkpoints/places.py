@@ -8,12 +8,11 @@ from typing import Any
 
 from prunectl.checkpoints.files import PLACES
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.options.table import plugins_of
+from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
 from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
 from prunectl.plugins.registry import names
-
-_PLUGINS = ("criterion", "schedule", "opt", "reg")
-"""Keys of a history whose value names a plug-in."""
 
 
 def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool = True) -> str | None:
@@ -48,8 +47,8 @@ def places_of(metadata: Mapping[str, str], path: Path) -> Places:
         return {}
     folder = path.absolute().parent
     try:
-        return {spec: _place(spec, values, folder) for spec, values in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return {spec: _place(spec, values, folder) for spec, values in parsed(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged record of places ({error}); take an intact copy") from error
 
 
@@ -58,21 +57,22 @@ def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str
     found = [model, data]
     for entry in history:
         found.append(str((entry.data or {}).get("source") or ""))
-        found += [str(entry.options[key]) for key in _PLUGINS if entry.options.get(key)]
+        found += plugins_of(entry.command, entry.options).values()
     return found
 
 
 def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
     """One name of a record. Its path alone comes from the record: what kind of thing runs is what the name says."""
     parts = _parts(spec)
-    texts = [values.get(key) for key in ("near", "at")]
-    if parts is None or any("\0" in text for text in texts if text is not None):
+    texts = [values[key] for key in ("near", "at") if values.get(key) is not None]
+    if parts is None or any("\0" in text for text in texts):
         raise ValueError(f"'{spec}' names no file")
     begin, path, end = parts
-    paths = [folder / text for text in texts if text is not None]
-    if any(each.name != Path(path).name for each in paths):
+    named = Path(path).expanduser()
+    if end and any(Path(text).name != named.name for text in texts):
         raise ValueError(f"another file than '{spec}' names")
-    paths = [*paths, folder / Path(path).name, Path(path)]
+    beside = [folder / named.name] if named.name not in ("", "..") else []
+    paths = [*(folder / text for text in texts), *beside, named]
     return Place(begin, tuple(Path(os.path.normpath(each.absolute())) for each in paths), end, values.get("sha256"))
 
 
@@ -97,7 +97,7 @@ def _here(spec: str) -> Place | None:
     if parts is None:
         return None
     begin, path, end = parts
-    whole = Path(path).expanduser().absolute()
+    whole = Path(os.path.normpath(Path(path).expanduser().absolute()))
     at = Path(os.path.realpath(whole.parent)) / whole.name
     return Place(begin, (at,), end) if exists(at) else None
 

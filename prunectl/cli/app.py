@@ -12,6 +12,7 @@ from prunectl.cli.commands import (
     log,
     predict,
     prune,
+    repair,
     report,
     rerun,
     shrink,
@@ -19,12 +20,14 @@ from prunectl.cli.commands import (
     train,
 )
 from prunectl.cli.consent import consenting
+from prunectl.cli.optional_value import WithOptionalValues
 from prunectl.cli.program import app, main
 
 __all__ = ["app", "main"]
 
 for module in (
-    *(train, prune, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
+    *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
     *(import_, export),
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(consenting(module.command))
+    name = module.__name__.rpartition(".")[2].rstrip("_")
+    app.command(name, cls=WithOptionalValues)(consenting(name, module.command))

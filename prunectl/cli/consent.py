@@ -9,45 +9,35 @@ from prunectl.cli import in_process
 from prunectl.plugins.registry import names_code
 from prunectl.plugins.trust import trusting
 
-_KINDS = {
-    "model": "model",
-    "data": "data",
-    "criterion": "criterion",
-    "schedule": "schedule",
-    "opt": "optimizer",
-    "reg": "regularizer",
-    "attack": "attack",
-}
-"""Parameters whose value names a plug-in of a kind."""
 
-
-def consenting(command: Callable[..., None]) -> Callable[..., None]:
+def consenting(name: str, command: Callable[..., None]) -> Callable[..., None]:
     """A command that trusts the code which its own options name, and with `trust` all code."""
 
     @functools.wraps(command)
     def run(**parameters: Any) -> None:
-        with trusting(code_in(parameters), everything=bool(parameters.get("trust"))):
+        with trusting(_code_in(name, parameters), everything=bool(parameters.get("trust"))):
             command(**parameters)
 
     return run
 
 
-def code_in(parameters: Mapping[str, Any]) -> Iterator[str]:
+def _code_in(command: str, parameters: Mapping[str, Any]) -> Iterator[str]:
     """The code that parsed parameters of a command name."""
-    for key, kind in _KINDS.items():
-        for name in str(parameters.get(key) or "").split(","):
-            if names_code(kind, name):
-                yield name
+    from prunectl.checkpoints.options.table import plugins_in
+
+    attacks = [("attack", name) for name in str(parameters.get("attack") or "").split(",")]
+    for kind, spec in [*plugins_in(command, parameters).items(), *attacks]:
+        if names_code(kind, spec):
+            yield spec
 
 
 @dataclass(frozen=True)
 class ConsentingRun:
-    """Runs command lines, in any process, with the consent that the user of this one gave."""
+    """Runs command lines, in any process, with the consent to all code (`trust`) that the user of this one gave."""
 
-    named: tuple[str, ...]
-    everything: bool
+    trust: bool
 
     def __call__(self, arguments: Sequence[str], told: TextIO | None = None) -> in_process.Ran:
         """Run `prunectl ARGUMENTS`."""
-        with trusting(self.named, everything=self.everything):
+        with trusting(everything=self.trust):
             return in_process.run(arguments, told)

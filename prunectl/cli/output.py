@@ -21,7 +21,7 @@ def emit(text: object) -> None:
         FileError: it cannot be written (a full disk).
     """
     try:
-        print(text, flush=True)  # noqa: T201
+        print(_visible(str(text)) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -33,7 +33,12 @@ def emit(text: object) -> None:
 
 def say(text: str) -> None:
     """Print one line on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _visible(text: str) -> str:
+    """Control characters as their escapes: names in a stranger's file must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class Bar:
@@ -146,6 +151,17 @@ def pruned(event: dict[str, Any]) -> str:
     flops = f", {counted(event['flops'])} FLOPs" if "flops" in event else ""
     reached = f"after epoch {event['epoch']}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}"
     return "; ".join([reached, *unreached(event)])
+
+
+def repaired(result: Mapping[str, Any]) -> list[str]:
+    """What a repair did to the layers of a network: on average, and where it changed nothing."""
+    layers = result.get("layers", [])
+    if not layers:
+        return ["repair: BatchNorm statistics alone"]
+    before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
+    same = sum(layer["before"] == layer["after"] for layer in layers)
+    left = f"; {many(same, 'layer')} left as found" if same else ""
+    return [f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}"]
 
 
 def thin_groups(result: Mapping[str, Any]) -> str | None:

@@ -80,7 +80,7 @@ def start(
         begun = read(source, device)
         images = images_for(begun, data, data_dir, **data_options)
         from_here = {name: place for name, place in begun.places.items() if name != data}
-        return _of_images(replace(begun, places=from_here), images, data), images
+        return with_names(_of_images(replace(begun, places=from_here), images, data), images), images
     if pretrained:
         begun, images = _pretrained(str(model), model_options, data, shape, classes, data_dir, data_options, seed)
         return begun.to(device), images
@@ -140,7 +140,7 @@ def _pretrained(
         changes = {**changes, "image_size": size[1]}
     crop = () if rule is None else (rule.crop, rule.interpolation)
     network = None if size is None else NetworkInput(size, classes or usage.classes or CLASSES, *crop)
-    images = options.open_data(data, data_dir, network=network, **changes)
+    images = options.open_data(data, data_dir, network=network, **changes).in_order_of(usage.names or ())
     count = len(images.classes)
     begun = found.checkpoint(input=images.shape, classes=count, names=images.classes, data=data, seed=seed)
     return begun, images
@@ -149,7 +149,8 @@ def _pretrained(
 def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
     """A network that no image has reached takes the name, the classes and the normalisation of its first."""
     reached = (
-        entry.data is not None or entry.command not in ("train", "prune", "shrink") for entry in checkpoint.history
+        entry.data is not None or entry.command not in ("train", "prune", "repair", "shrink")
+        for entry in checkpoint.history
     )
     if checkpoint.data or data is None or any(reached):
         return checkpoint
@@ -167,7 +168,7 @@ def images_for(
 ) -> "ImageData":
     """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own.
 
-    A folder without test images is split as it was to train the network.
+    A folder without test images is split as it was to train the network. Classes are numbered as the network's names.
 
     Raises:
         OptionError: another split is asked for, which would test on training images.
@@ -195,7 +196,13 @@ def images_for(
             check_trusted("data", spec, "the checkpoint")
         images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
-    return images
+    return images.in_order_of(checkpoint.names)
+
+
+def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":
+    """A network whose classes have no names takes those of its images; numbers are what it shows without any."""
+    numbers = tuple(map(str, range(len(images.classes))))
+    return checkpoint if checkpoint.names or images.classes == numbers else replace(checkpoint, names=images.classes)
 
 
 def _trained_split(checkpoint: "Checkpoint", spec: str) -> float | None:

@@ -159,6 +159,17 @@ class ImageData:
                 f"{_words(self.shape)} of {len(self.classes)}; give the `data` it was made for, or `image_size`"
             )
 
+    def in_order_of(self, names: tuple[str, ...]) -> "ImageData":
+        """The same images with their classes numbered as in `names`, where these are the same names in another order.
+
+        Folders number their classes by the alphabet, other programs as they like.
+        """
+        if names == self.classes or sorted(names) != sorted(self.classes) or len(set(names)) < len(names):
+            return self
+        numbers = torch.tensor([names.index(name) for name in self.classes])
+        train, test = (part.relabel(numbers.to(part.labels.device)[part.labels]) for part in (self.train, self.test))
+        return replace(self, classes=names, train=train, test=test)
+
     def to(self, device: torch.device) -> "ImageData":
         """Place the images on a device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))

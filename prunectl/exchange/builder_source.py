@@ -1,6 +1,7 @@
 """Python source that builds a dense network without prunectl."""
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from torch import nn
 from prunectl.checkpoints.build import OWN
 from prunectl.checkpoints.header import ModelSpec
 from prunectl.errors import StructureError
+from prunectl.plugins.places import placed
 from prunectl.plugins.registry import TABLES, resolve
 
 Source = tuple[list[str], str]
@@ -71,7 +73,7 @@ def _timm(name: str, spec: ModelSpec) -> Source:
 def _own(spec: ModelSpec, path: Path) -> Source:
     """A function of the user's own: in a file, a package, or behind an entry point."""
     builder: Callable[..., nn.Module] = resolve("model", spec.name)
-    place, _, name = spec.name.rpartition(":")
+    place, _, name = placed(spec.name).rpartition(":")
     module = sys.modules.get(builder.__module__)
     if module is not None and _imports_us(module):
         raise StructureError(f"{spec.name} imports prunectl, so no loader can do without; export NAME.onnx or NAME.pt2")
@@ -79,9 +81,10 @@ def _own(spec: ModelSpec, path: Path) -> Source:
     if place.endswith(".py"):
         file = Path(place) if Path(place).is_file() else Path(str(inspect.getsourcefile(builder)))
         beside = os.path.relpath(file.resolve(), path.absolute().parent)
+        stem, relative = json.dumps(file.stem), json.dumps(beside)
         lines = [
             "import importlib.util",
-            f'_spec = importlib.util.spec_from_file_location("{file.stem}", Path(__file__).parent / "{beside}")',
+            f"_spec = importlib.util.spec_from_file_location({stem}, Path(__file__).parent / {relative})",
             "own = importlib.util.module_from_spec(_spec)",
             "_spec.loader.exec_module(own)",
         ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prunectl.checkpoints.header import Resize
 from prunectl.errors import CheckpointError, FileError
 from prunectl.exchange.matching import Matched, Tensors, match
-from prunectl.exchange.state_dict import check_inside, first_line
+from prunectl.exchange.state_dict import check_inside, check_regular, first_line
 from prunectl.exchange.usage import Shape, Usage, of_timm, resize_rule
 from prunectl.models.timm import SETTLED
 from prunectl.models.transformers import NO_CODE, quiet
@@ -61,6 +61,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     check_inside(path, folder)
     try:
+        check_regular(path)
         if path.stat().st_size > _MOST_JSON:
             raise CheckpointError(f"{path} is too large for a configuration; take an intact copy")
         values = json.loads(path.read_text(encoding="utf-8"))

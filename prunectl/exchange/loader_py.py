@@ -14,6 +14,7 @@ from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import FileError, StructureError
 from prunectl.exchange.builder_source import builder_source
 from prunectl.exchange.check import check_close, first_line, worst_difference
+from prunectl.plugins.places import known
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import drawn_for
 from prunectl.version import __version__
@@ -97,7 +98,9 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
         why = "a rewritten graph" if swapped is None else f"prunectl's {swapped['swap']} in {swapped['module']}"
         raise StructureError(f"the network runs {why}, which its library cannot build; export NAME.onnx or NAME.pt2")
     spec, shrunk = checkpoint.spec, bool(plan.kept)
-    (imports, call), attributes = builder_source(spec, path), _attributes(plan)
+    with known(checkpoint.places):
+        imports, call = builder_source(spec, path)
+    attributes = _attributes(plan)
     size = ", ".join(map(str, spec.input))
     constants = {
         "MEAN": tuple(checkpoint.preprocessing.mean),
@@ -106,7 +109,7 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
         **({"ATTRIBUTES": attributes} if attributes else {}),
     }
     head = (
-        f'"""{spec.name}{", shrunk" if shrunk else ""}: written by prunectl {__version__}.\n\n'
+        f'"""{_quoted(spec.name)}{", shrunk" if shrunk else ""}: written by prunectl {__version__}.\n\n'
         f"load() takes the weights beside this file. The network maps images (B, {size}), which are pixels in [0, 1]\n"
         f'minus MEAN, divided by STD, to logits (B, {spec.classes}).\n"""\n\n'
         + _imports(imports, ["from torch import nn"] if shrunk else [])
@@ -119,6 +122,11 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
     )
     text = head + _constants(constants, _WIDTH) + body
     return text if text.count("\n") <= MOST_LINES else head + _constants(constants, None) + body
+
+
+def _quoted(name: str) -> str:
+    """A name that cannot end the text that it is in: a stranger's file may hold any."""
+    return repr(name)[1:-1].replace('"', "'")
 
 
 def _attributes(plan: Plan) -> dict[str, dict[str, Any]]:

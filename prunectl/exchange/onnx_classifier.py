@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoints.header import Resize
+from prunectl.checkpoints.header_check import is_resize
+from prunectl.checkpoints.options.checks import is_number
 from prunectl.data.images import Preprocessing
 from prunectl.errors import CheckpointError, FileError
 from prunectl.exchange.check import first_line
@@ -45,6 +47,17 @@ def _classifier(session: Session, told: Mapping[str, str]) -> Classifier:
     classes = int(session.session.get_outputs()[0].shape[1])
     resize: dict[str, Any] | None = json.loads(told["resize"]) if "resize" in told else None
     normalise = Preprocessing(tuple(json.loads(told["mean"])), tuple(json.loads(told["std"])))
+    resized = None if resize is None else Resize(**resize)
+    names = tuple(json.loads(told["names"])) if "names" in told else tuple(map(str, range(classes)))
+    fits = {
+        "mean": _are_numbers(normalise.mean, channels),
+        "std": _are_numbers(normalise.std, channels) and min(normalise.std) > 0,
+        "names": len(names) == classes and all(isinstance(name, str) for name in names),
+        "resize": resized is None or is_resize(resized),
+    }
+    wrong = [key for key, fit in fits.items() if not fit]
+    if wrong:
+        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
     takes_pixels, finished = told["input"] == "pixels", told["output"] == "probabilities"
 
     def probabilities(images: Sequence[Tensor]) -> Tensor:
@@ -54,7 +67,11 @@ def _classifier(session: Session, told: Mapping[str, str]) -> Classifier:
 
     return Classifier(
         shape=(int(channels), int(height), int(width)),
-        resize=None if resize is None else Resize(**resize),
-        names=tuple(json.loads(told["names"])) if "names" in told else tuple(map(str, range(classes))),
+        resize=resized,
+        names=names,
         probabilities=probabilities,
     )
+
+
+def _are_numbers(values: tuple[Any, ...], count: int) -> bool:
+    return len(values) == count and all(is_number(value) for value in values)

@@ -62,10 +62,7 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _read_one(path: Path) -> WeightFile:
-    if not path.exists():
-        raise FileError(f"cannot read {path}: no such file; check the path")
-    if not path.is_file():
-        raise FileError(f"{path} is not a regular file; give a file of weights (.safetensors, .pt, .pth, .bin)")
+    check_regular(path)
     try:
         content = _read_safetensors(path) if path.name.endswith(SUFFIXES) else _read_torch(path)
         return WeightFile(path.name, sha256(path), content)
@@ -136,6 +133,7 @@ def _read_shards(index: Path) -> WeightFile:
 
 def _by_shard(index: Path) -> dict[str, list[str]]:
     """The keys of every shard, shards by name."""
+    check_regular(index)
     try:
         if index.stat().st_size > _MOST_INDEX:
             raise ValueError("it is too large")
@@ -153,6 +151,18 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
         if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
             raise FileError(f"{index} names the shard {name!r}, expected a file in its own folder; nothing was read")
     return dict(sorted(found.items()))
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file, such as a pipe, which would keep its reader waiting.
+
+    Raises:
+        FileError: it is absent, or none.
+    """
+    if not path.exists():
+        raise FileError(f"cannot read {path}: no such file; check the path")
+    if not path.is_file():
+        raise FileError(f"{path} is not a regular file; give a file of weights (.safetensors, .pt, .pth, .bin)")
 
 
 def check_inside(file: Path, folder: Path) -> None:

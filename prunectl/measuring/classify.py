@@ -89,7 +89,9 @@ def pixels_of(image: Any, shape: Shape, resize: Resize | None) -> Tensor:
             with Image.open(image) as opened:
                 return _resized(opened, shape, resize)
         except FAILURES as error:
-            raise DataError(f"{image}: expected a whole image, found: {error}; replace or leave it out") from error
+            reason = error.strerror if isinstance(error, OSError) else None
+            what = reason.lower() if reason else str(error).rstrip(".")
+            raise DataError(f"{image}: expected a whole image, found: {what}; replace or leave it out") from error
     if isinstance(image, Image.Image):
         return _resized(image, shape, resize)
     if not isinstance(image, Tensor) or tuple(image.shape) != shape:

@@ -64,7 +64,8 @@ def given(model: Network, data: Data | None, shape: Shape | None = None, test: B
     if test is not None and (images is None or isinstance(images, ImageData)):
         raise OptionError("`test` goes with a loader; a dataset brings its own test images")
     if images is None or isinstance(images, ImageData):
-        return Given(checkpoint, images, checkpoint.preprocessing)
+        ordered = None if images is None else images.in_order_of(checkpoint.names)
+        return Given(checkpoint, ordered, checkpoint.preprocessing)
     found = from_loader(images, classes=checkpoint.spec.classes, test=test)
     return Given(replace(checkpoint, preprocessing=found.preprocessing), found, checkpoint.preprocessing)
 

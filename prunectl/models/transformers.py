@@ -12,10 +12,17 @@ from prunectl.errors import OptionError, UnknownName
 from prunectl.models.library import Builder, build, refuse
 from prunectl.plugins.registry import unknown
 
-_SETTLED = ("num_labels", "id2label", "label2id", "num_channels", "image_size", "trust_remote_code", "return_dict")
+_SETTLED = ("num_labels", "id2label", "label2id", "num_channels", "image_size", "return_dict")
 NO_CODE = frozenset(
     {
-        *("auto_map", "custom_pipelines", "_name_or_path", "quantization_config", "compression_config"),
+        *(
+            "auto_map",
+            "trust_remote_code",
+            "custom_pipelines",
+            "_name_or_path",
+            "quantization_config",
+            "compression_config",
+        ),
         *("_attn_implementation", "_attn_implementation_internal", "attn_implementation", "experts_implementation"),
         *("_experts_implementation", "_experts_implementation_internal"),
         *("backbone", "backbone_config", "backbone_kwargs", "use_pretrained_backbone", "use_timm_backbone"),

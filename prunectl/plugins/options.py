@@ -46,7 +46,8 @@ def _keywords(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
         raise OptionError(f"{what} is a {type(plugin).__name__}, expected a function") from error
     known = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return {**dict.fromkeys(given, None), **known} if takes_any else known
+    any_name = (key for key in given if key.isidentifier())
+    return {**dict.fromkeys(any_name, None), **known} if takes_any else known
 
 
 def _read(text: str, default: Any, what: str) -> Any:

@@ -8,7 +8,6 @@ from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
-from prunectl.pruning.ceiling import ceiling_for
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
@@ -28,6 +27,7 @@ def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
     found = SelectionRules(
         options.scope or method.scope,
         _rules(options, method),
+        options.sparsity,
         None,
         options.threshold,
         method.regrow_value,
@@ -45,11 +45,10 @@ def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
     if method.unit == "weights":
         normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
     else:
-        normalize = normalize or method.normalize
-        if most is None and (normalize == "none" or options.threshold is not None):
+        budget = isinstance(options, StandalonePruning) and budget_of(options) is not None
+        normalize = normalize or (method.normalize_budget if budget else None) or method.normalize
+        if most is None and (method.unit == "both" or options.threshold is not None):
             most = 1.0
-        elif most is None and options.sparsity is not None:
-            most = ceiling_for(options.sparsity)
     return NodeRules(options.min_nodes, options.multiple_of, options.outer_layers, normalize, most)
 
 

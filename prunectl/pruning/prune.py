@@ -10,6 +10,7 @@ import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
+from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import retraceable
 from prunectl.criteria.base.criterion import Criterion
@@ -18,6 +19,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.options import history_of, method_of, selection
+from prunectl.pruning.repair.repair import repair as repaired
 from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import EVERY_NODE, NodeRules, SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
@@ -53,6 +55,7 @@ def prune(
     balanced: bool = True,
     amp: bool = False,
     controls: Sequence[str] = (),
+    repair: str | None = None,
     seed: int = 0,
     report: Report | None = None,
     keep_scores: KeepScores | None = None,
@@ -65,7 +68,8 @@ def prune(
     network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
     unless the criterion regrows. `keep` names layers that stay as they are, as shell patterns of module or parameter
     names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
-    (`sanity_checks.CONTROLS`). The checkpoint that comes in is not changed. `data` may be None for a criterion that
+    (`sanity_checks.CONTROLS`), `repair` how what is left is then fitted to the checkpoint (`repair.repair`). The
+    checkpoint that comes in is not changed. `data` may be None for a criterion that
     needs none. `keep_scores` receives the scores of every round.
 
     Raises:
@@ -90,6 +94,7 @@ def prune(
         balanced=balanced,
         amp=amp,
         controls=tuple(controls),
+        repair=repair,
         seed=seed,
     )
     return pruned(checkpoint, data, chosen, report=report, keep_scores=keep_scores)
@@ -150,7 +155,18 @@ def pruned(
         **recorded(PruneRun(checkpoint.device.type, processes())),
         "data": None if data is None else data.described,
     }
-    return checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
+    made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
+    return made if options.repair is None else _repaired(made, checkpoint, data, options)
+
+
+def _repaired(
+    made: Checkpoint, checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning
+) -> Checkpoint:
+    """The pruned network fitted to what it was pruned from, as one command with the pruning."""
+    asked = RepairOptions(str(options.repair), seed=options.seed)
+    fitted = repaired(made, data, asked, reference=checkpoint)
+    pruning, fitting = fitted.history[-2:]
+    return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 
 
 def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion) -> None:

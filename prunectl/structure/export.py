@@ -17,6 +17,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from prunectl.errors import StructureError
+from prunectl.structure.aliasing import written_by
+from prunectl.structure.regions import inline_
 from prunectl.torchtools.contexts import slow_attention
 from prunectl.torchtools.copies import with_tensors
 
@@ -58,12 +60,15 @@ def export(
     training: bool = False,
     any_batch: bool = False,
     lines: bool = True,
+    pure: bool = False,
 ) -> Graph:
     """Trace a network that takes images (B, C, H, W), on a batch of `BATCH`.
 
     With `any_batch` the graph can be run on any number of images, where the network allows that; without, which is
     enough to follow it, tracing takes a third to two thirds of the time. Without `lines`, no operation has the line
-    of the source that it comes from, and tracing takes a sixth to a third less.
+    of the source that it comes from, and tracing takes a sixth to a third less. With `pure`, a graph
+    that would write into memory which other operations read makes new tensors instead; BatchNorm then is
+    `_native_batch_norm_legit_no_training`, the first of three results.
 
     Raises:
         StructureError: it cannot be traced; tells the failing line of the network's source.
@@ -86,7 +91,17 @@ def export(
             program = _exported(copied.train(training), images, any_batch, lines)
         except Exception as error:
             raise StructureError(_message(first if program is None else error)) from error
-    return _read(program)
+    return _read(_without_writes(program) if pure else program)
+
+
+def _without_writes(program: ExportedProgram) -> ExportedProgram:
+    """The same program without writes, where others read what is written."""
+    order = {node: i for i, node in enumerate(program.graph.nodes)}
+    for node, place in order.items():
+        if any(order[user] > place for shared in written_by(node) for user in shared.users):
+            with quietly():
+                return cast(ExportedProgram, program.run_decompositions({}))
+    return program
 
 
 def _shared(tensor: Tensor) -> Tensor:
@@ -190,56 +205,10 @@ def _read(program: ExportedProgram) -> Graph:
             raise StructureError(f"the network's structure cannot be traced: input '{spec.arg.name}' is {spec.kind}")
     results = [s for s in program.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
     wanted = [i for i, spec in enumerate(program.graph_signature.output_specs) if spec in results]
-    _inline_(module)
+    inline_(module)
     ends = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
     outputs = [ends[i] for i in wanted if isinstance(ends[i], fx.Node)]
     return Graph(module, names, constants, images, outputs)
-
-
-def _inline_(module: fx.GraphModule) -> None:
-    """Put the bodies of regions (autocast, no_grad) in the place of the calls to them."""
-    changed = True
-    while changed:
-        changed = False
-        for node in list(module.graph.nodes):
-            body = _body(module, node)
-            if body is None:
-                continue
-            inner, arguments = body
-            values: dict[fx.Node, Any] = dict(
-                zip((n for n in inner.graph.nodes if n.op == "placeholder"), arguments, strict=True)
-            )
-            with module.graph.inserting_before(node):
-                result = module.graph.graph_copy(inner.graph, values)
-            _replace_(module, node, result)
-            changed = True
-    for node in list(module.graph.nodes):
-        if node.op == "get_attr" and not node.users:
-            module.graph.erase_node(node)
-
-
-def _body(module: fx.GraphModule, node: fx.Node) -> tuple[fx.GraphModule, tuple[Any, ...]] | None:
-    """The graph that a region runs, and its arguments."""
-    if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator):
-        return None
-    for position, argument in enumerate(node.args):
-        if isinstance(argument, fx.Node) and argument.op == "get_attr":
-            inner = getattr(module, str(argument.target), None)
-            if isinstance(inner, fx.GraphModule):
-                return inner, node.args[position + 1 :]
-    return None
-
-
-def _replace_(module: fx.GraphModule, node: fx.Node, result: Any) -> None:
-    """Let the users of a region take what its body returned."""
-    if isinstance(result, fx.Node):
-        node.replace_all_uses_with(result)
-    else:
-        for user in list(node.users):
-            if user.target.__name__ == "getitem":  # type: ignore[union-attr]
-                user.replace_all_uses_with(result[user.args[1]])
-                module.graph.erase_node(user)
-    module.graph.erase_node(node)
 
 
 def sizes(value: Any) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from prunectl.structure.run_record import record
 _MOST = 16
 _ANY_BATCH = (BATCH, BATCH + 3)
 """The batches of two networks that are compared before they share a graph for any batch."""
-_Key = tuple[str, tuple[int, int, int], bool, bool]
+_Key = tuple[str, tuple[int, int, int], bool]
 _known: OrderedDict[_Key, Graph] = OrderedDict()
 
 
@@ -20,7 +20,8 @@ def graph_of(
     """As `export` without lines; nobody may change the graph, which others may hold as well.
 
     A record (see there) takes a tenth of the time of an export, and is made of every network, so that one whose code
-    or shapes have changed is exported anew. Graphs hold no parameters; the last `_MOST` are kept.
+    or shapes have changed is exported anew. One that does the same in training as in evaluation has one graph for both.
+    Graphs hold no parameters; the last `_MOST` are kept.
 
     Raises:
         StructureError: the network cannot be traced.
@@ -28,7 +29,7 @@ def graph_of(
     found = record(model, shape, training=training, batches=_ANY_BATCH if any_batch else (BATCH,))
     if found is None:
         return export(model, shape, training=training, any_batch=any_batch, lines=False)
-    key = (found, shape, training, any_batch)
+    key = (found, shape, any_batch)
     graph = _known.pop(key, None) or export(model, shape, training=training, any_batch=any_batch, lines=False)
     _known[key] = graph
     if len(_known) > _MOST:

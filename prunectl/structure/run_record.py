@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from prunectl.torchtools.copies import with_tensors
 from prunectl.torchtools.digest import digest
@@ -16,6 +16,10 @@ from prunectl.torchtools.rng import random_states_kept
 _PLAIN = int | float | complex | str | torch.dtype | torch.device | torch.layout | torch.memory_format | None
 _LONGEST = 10**6
 """Entries of a constant whose values are compared; with longer ones, no record is made."""
+
+_Kind = tuple[torch.Size, tuple[int, ...], torch.dtype]
+_results: dict[tuple[Any, str], tuple[list[_Kind], TreeSpec]] = {}
+"""What operations return on the meta device: working it out takes torch a millisecond for a BatchNorm."""
 
 
 def record(model: nn.Module, shape: tuple[int, int, int], *, training: bool, batches: tuple[int, ...]) -> str | None:
@@ -74,7 +78,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
         self.note(str(func), tree_map(self.argument, (args, keywords)))
-        made = func(*args, **keywords)
+        made = _result(func, args, keywords)
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self.number(leaf)
@@ -115,3 +119,26 @@ class _Switches(TorchFunctionMode):
             self.record.note(now)
             self.before = now
         return func(*args, **(kwargs or {}))
+
+
+def _result(func: Any, args: Any, keywords: Any) -> Any:
+    """What an operation returns; one that only makes new tensors is run once for arguments of the same kinds."""
+    given = tree_leaves((args, keywords))
+    views = func._schema.is_mutable or any(part.alias_info for part in func._schema.returns)
+    if views or any(isinstance(leaf, Tensor) and not leaf.is_meta for leaf in given):
+        return func(*args, **keywords)
+    key = func, repr(tree_map(_kind, (args, keywords)))
+    if key not in _results:
+        made = func(*args, **keywords)
+        leaves, structure = tree_flatten(made)
+        if all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
+            _results[key] = [_kind(leaf) for leaf in leaves], structure
+        return made
+    kinds, structure = _results[key]
+    made = [torch.empty_strided(size, stride, dtype=dtype, device="meta") for size, stride, dtype in kinds]
+    return tree_unflatten(made, structure)
+
+
+def _kind(value: Any) -> Any:
+    """Of a tensor, its shape, strides and type."""
+    return (value.shape, value.stride(), value.dtype) if isinstance(value, Tensor) else value

@@ -11,7 +11,7 @@ from typing import Any
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.sweeping.plan import Pipeline, Value
 
-MAKES = ("train", "prune", "shrink")
+MAKES = ("train", "prune", "repair", "shrink")
 MEASURES = ("eval", "attack")
 _OWN = {
     "output_path": "-o",

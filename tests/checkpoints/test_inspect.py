@@ -48,6 +48,7 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
         "input": [1, 4, 4],
         "classes": 10,
         "data": "digits",
+        "places": {},
         "masked": True,
         "weights": 80,
         "weight_sparsity": 0.5,

@@ -1,15 +1,21 @@
 """A checkpoint finds the files that it names from every folder, and after it was moved."""
 
+import hashlib
 import json
 import shutil
 import sys
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save, save_file
+from torch import nn
 
 import prunectl
-from prunectl.checkpoints.files import PLACES, sha256
+from prunectl.checkpoints.files import PLACES, sha256, with_places
 from prunectl.checkpoints.header import read_toc
 from tests.helpers.running import run_cli
 
@@ -70,12 +76,23 @@ def test_the_record_says_the_way_and_the_absolute_path(trained):
     net, images = record["net.py:build"], record["imagefolder:fm"]
     assert (net["near"], net["at"], len(net["sha256"])) == ("../net.py", str(trained / "net.py"), 64)
     assert images == {"near": "../fm", "at": str(trained / "fm")}
+    shown = f"  imagefolder:fm is {trained / 'fm'}\n  net.py:build is {trained / 'net.py'}\n"
+    assert shown in run(trained, "inspect out/a.safetensors").out
 
 
 def test_it_is_read_from_any_folder(trained, elsewhere):
     (elsewhere / "net.py").write_text("raise SystemExit('another file of this name')")
     record = json.loads(run(elsewhere, f"{EVAL} {trained}/out/a.safetensors").out)
     assert (record["images"], record["data"]) == (4, {"name": "fm", "source": "imagefolder:fm"})
+
+
+@pytest.mark.parametrize("path", [".", "../link", "~/fm"])
+def test_folders_by_other_names(here, elsewhere, path, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "link").symlink_to(here / "fm")
+    line = f"prune --model ../net.py:build --data imagefolder:{path} -c magnitude -s 0.5 -o ../out/b.safetensors"
+    run(here / "fm", line)
+    assert json.loads(run(elsewhere, f"{EVAL} {here}/out/b.safetensors").out)["images"] == 4
 
 
 def test_the_checkpoint_alone_is_moved(trained, elsewhere):
@@ -156,6 +173,20 @@ def test_an_interrupted_training_goes_on_from_elsewhere(here, elsewhere):
     assert sha256(here / "out" / "b.safetensors") == sha256(here / "out" / "c.safetensors")
 
 
+def test_a_loader_is_exported_from_any_folder(trained, elsewhere):
+    run(elsewhere, f"export {trained}/out/a.safetensors --trust -o loader.py")
+    assert f'"{trained}' not in (elsewhere / "loader.py").read_text()
+    assert "net.py" in (elsewhere / "loader.py").read_text()
+
+
+def test_an_imported_network_has_places_too(here, elsewhere):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.ReLU(), nn.Linear(3, 2))
+    save_file(net.state_dict(), here / "w.st")
+    use = "--input 3x4x4 --classes 2 --mean 0.5 --std 0.5 --data imagefolder:fm"
+    run(here, f"import w.st --model net.py:build {use} -o out/w.safetensors")
+    assert json.loads(run(elsewhere, f"{EVAL} {here}/out/w.safetensors").out)["images"] == 4
+
+
 def test_an_exported_folder_names_no_absolute_path(here, elsewhere):
     run(here, "export out/a.safetensors --trust -o hub")
     record = json.loads(read_toc(here / "hub" / "model.safetensors").metadata[PLACES])
@@ -175,8 +206,6 @@ def test_an_exported_folder_names_no_absolute_path(here, elsewhere):
     ],
 )
 def test_a_record_leads_to_nothing_but_what_the_name_says(trained, elsewhere, record):
-    from prunectl.checkpoints.files import with_places
-
     data = (trained / "out" / "a.safetensors").read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     head = json.loads(data[8:start])
@@ -211,11 +240,21 @@ def test_trust_is_not_kept(trained, elsewhere):
     assert "give --trust" in run(elsewhere, "eval b.safetensors", code=1).err
 
 
-def test_the_stages_of_a_sweep_run_what_its_plan_names(trained, elsewhere, monkeypatch):
+def test_the_stages_of_a_sweep_run_on_its_consent(trained):
     from prunectl.cli.consent import ConsentingRun
 
     line = ["eval", f"{trained}/out/a.safetensors", "--no-latency"]
-    monkeypatch.chdir(trained)
-    assert ConsentingRun(("net.py:build",), everything=False)(line).code == 0
-    assert ConsentingRun((), everything=True)(line).code == 0
-    assert "give --trust" in ConsentingRun(("other.py:build",), everything=False)(line).last
+    assert ConsentingRun(trust=True)(line).code == 0
+    assert "give --trust" in ConsentingRun(trust=False)(line).last
+
+
+@given(st.text(), st.dictionaries(st.text(min_size=1), st.integers(0, 3), max_size=3))
+def test_the_hash_leaves_out_the_places_alone(tmp_path_factory, text, sizes):
+    data = save({name: torch.zeros(size) for name, size in sizes.items()}, {"prunectl": "x"})
+    file = tmp_path_factory.mktemp("hash") / "x.safetensors"
+    file.write_bytes(with_places(data, text))
+    assert read_toc(file).metadata == {"prunectl": "x", PLACES: text}
+    assert load_file(file).keys() == sizes.keys()
+    assert sha256(file) == hashlib.sha256(data).hexdigest()
+    file.write_bytes(data)
+    assert sha256(file) == hashlib.sha256(data).hexdigest()

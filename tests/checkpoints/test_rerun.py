@@ -33,6 +33,8 @@ LINES = (
     f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
     f"prune {SMALL} -c n:m --data synthetic",
+    f"train {SMALL} --epochs 1 | prune -c snip -s 0.8 --repair scale | repair --method refit -n 100 --tuning | shrink",
+    f"train {SMALL} --epochs 1 | prune -c magnitude -s 0.8 | repair --calibration noise -n 50 --seed 3",
     "prune --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 -c magnitude -s 0.4 | shrink",
     "train --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 --epochs 0 | train --epochs 1 --data synthetic",
 )
@@ -45,6 +47,7 @@ UNTESTED = {
         *("teacher", "teacher_weight", "temperature"),
     },
     "prune": {"latency", "outer_layers", "split", "keep", "pretrained"},
+    "repair": {"data", "reference", "split", "image_size"},
 }
 """Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of
 images (tests/cli/test_own_images.py); tests/cli/test_cli_keep.py, test_cli_teacher.py and
@@ -62,7 +65,7 @@ def test_the_commands_of_a_history_lead_to_the_same_bytes(line, tmp_path, raw):
 
 def test_every_option_is_in_some_history():
     commands = typer.main.get_command(app).commands
-    for name in ("train", "prune", "shrink"):
+    for name in ("train", "prune", "repair", "shrink"):
         given = {
             part
             for line in LINES
@@ -146,7 +149,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
         (
             b'\\"command\\":\\"prune\\"',
             b'\\"command\\":\\"erase\\"',
-            "step 2 is 'erase', known are train, prune, shrink",
+            "step 2 is 'erase', known are train, prune, repair, shrink",
         ),
         (b'\\"threads\\":1', b'\\"threads\\":0', "entry 1: 'threads': expected 1 to 1024, found 0"),
     ):

@@ -8,7 +8,7 @@ import pytest
 import prunectl
 from tests.helpers.running import run_without_torch
 
-COMMANDS = ("train", "prune", "shrink", "eval", "attack", "report", "inspect", "explain", "criteria")
+COMMANDS = ("train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect", "explain", "criteria")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_path_on_stdin_stands_for_the_checkpoint(dash, net, cli):
     ]
 
 
-@pytest.mark.parametrize("command", ["train", "prune", "shrink", "eval", "attack", "report", "inspect"])
+@pytest.mark.parametrize("command", ["train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect"])
 def test_an_empty_stdin_means_that_the_step_before_failed(command, refused):
     line = "prunectl: nothing on stdin: did the step before fail? (set -o pipefail)\n"
     assert refused(command) == line

@@ -222,3 +222,26 @@ def test_a_network_fits_images_of_its_shape_and_classes() -> None:
         with pytest.raises(DataError) as error:
             data.check_fits(shape, classes, "mlp5")
         assert f"network mlp5 takes {network} classes, numbered has 1x1x1 of 10; " in str(error.value)
+
+
+def named(classes: tuple[str, ...]) -> ImageData:
+    train, test = numbered(4, torch.tensor([0, 1, 2, 2])), numbered(3, torch.tensor([2, 0, 1]))
+    return ImageData("named", train, test, classes, Preprocessing((0.0,), (1.0,)))
+
+
+def test_classes_are_numbered_as_a_network_numbers_them() -> None:
+    found = named(("ant", "bee", "cat")).in_order_of(("cat", "ant", "bee"))
+    assert found.classes == ("cat", "ant", "bee")
+    assert (found.train.labels.tolist(), found.test.labels.tolist()) == ([1, 2, 0, 0], [0, 1, 2])
+    assert found.train.pixels.flatten().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("names", [(), ("ant", "bee"), ("cat", "ant", "dog"), ("ant", "bee", "cat")])
+def test_classes_of_other_names_stay_as_they_are(names: tuple[str, ...]) -> None:
+    data = named(("ant", "bee", "cat"))
+    assert data.in_order_of(names) is data
+
+
+def test_two_classes_of_one_name_stay_as_they_are() -> None:
+    data = named(("crane", "crane", "ant"))
+    assert data.in_order_of(("ant", "crane", "crane")) is data

@@ -1,5 +1,6 @@
 """Files that want to run, to reach out or to fill the memory: one line each, nothing run, nothing written."""
 
+import ast
 import io
 import json
 import os
@@ -9,13 +10,19 @@ import struct
 import warnings
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from prunectl.checkpoints.checkpoint import write
+from prunectl.checkpoints.header import KEY, read_toc
+from prunectl.cli import output
+from prunectl.exchange.loader_py import loader_source
 from tests.helpers.foreign import BUILDER, USE, Net
+from tests.helpers.random_checkpoints import dense_checkpoint
 
 IMPORT = ("--model", BUILDER, *USE, "-o", "out.safetensors")
 
@@ -175,6 +182,47 @@ def test_an_index_that_expects_more_than_its_shards_hold(tmp_path, refused) -> N
 )
 def test_what_is_no_file_is_one_line(file, what, refused) -> None:
     assert what in refused("import", file, *IMPORT)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_a_pipe_in_a_folder_is_not_waited_for(name, tmp_path, raw) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    if name == "config.json":
+        save_file(Net().state_dict(), folder / "model.safetensors")
+    os.mkfifo(folder / name)
+    ran = raw("import", "theirs", *IMPORT)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert f"theirs/{name} is not a regular file" in ran.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_name_cannot_end_the_text_that_a_loader_has_it_in(tmp_path) -> None:
+    checkpoint = dense_checkpoint("torchvision/squeezenet1_1", (3, 32, 32))
+    own = ast.parse(loader_source(checkpoint, tmp_path / "a.py"))
+    for evil in ('x"""\nimport os\n"""', "x\\", 'x"""; print(1); """', "x'''"):
+        spec = replace(checkpoint.spec, name=f"torchvision/{evil}")
+        found = ast.parse(loader_source(replace(checkpoint, spec=spec), tmp_path / "a.py"))
+        assert [type(node) for node in found.body] == [type(node) for node in own.body]
+        assert "written by prunectl" in str(ast.get_docstring(found))
+
+
+def test_names_that_could_be_code_or_steer_a_terminal_are_none(tmp_path, refused) -> None:
+    write(dense_checkpoint("torchvision/squeezenet1_1", (3, 32, 32)), tmp_path / "net.safetensors")
+    toc = read_toc(tmp_path / "net.safetensors")
+    head = json.loads(toc.metadata[KEY])
+    for model, line in (
+        ({"options": {"a=print(1)": 1}}, "has no option 'a=print(1)'"),
+        ({"name": "torchvision/\x1b[2J"}, "another kind of value expected under model.name"),
+    ):
+        text = json.dumps({**head, "model": {**head["model"], **model}})
+        save_file(load_file(toc.path), tmp_path / "evil.safetensors", {KEY: text})
+        assert line in refused("export", "evil.safetensors", "-o", "evil.py")
+
+
+def test_a_line_on_the_terminal_shows_control_characters(capsys) -> None:
+    output.say("a class \x1b[2J\x07 of caf\u00e9\n  and more")
+    assert capsys.readouterr().err == "a class \\x1b[2J\\x07 of caf\u00e9\n  and more\n"
 
 
 def test_a_checkpoint_of_ours_is_no_import(tiny, refused) -> None:

@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
-from torchvision import models
 
 import prunectl
 from prunectl.checkpoints.checkpoint import read
@@ -59,47 +58,6 @@ def test_accuracy_is_that_of_the_networks_own_code(net, tmp_path, cli, monkeypat
     assert record["accuracy"] == pytest.approx(accuracy(own_logits(net, data), data.test.labels), abs=1e-6)
     ours = prunectl.load(tmp_path / "net.safetensors")(normalised(data.test.pixels))
     assert torch.equal(ours, own_logits(net, data))
-
-
-def _torchvision(data) -> nn.Module:
-    torch.manual_seed(0)
-    return trained(models.resnet18(num_classes=CLASSES), data, steps=3)
-
-
-def _masked(data) -> nn.Module:
-    network = copy.deepcopy(trained(Net(), data))
-    prune.ln_structured(network.stem[0], "weight", amount=2, n=1, dim=0)
-    return network
-
-
-@pytest.mark.parametrize(
-    ("make", "model", "masked"),
-    [
-        (lambda data: trained(Net(), data), BUILDER, False),
-        (_torchvision, "torchvision/resnet18", False),
-        (_masked, BUILDER, True),
-    ],
-    ids=["own", "torchvision", "masked"],
-)
-def test_it_goes_on_like_any_checkpoint(make, model, masked, tmp_path, cli, monkeypatch) -> None:
-    monkeypatch.setenv("PRUNECTL_TRUST", "1")
-    data = images(tmp_path)
-    network = make(data)
-    torch.save(network.state_dict(), tmp_path / "net.pth")
-    cli("import", "net.pth", "--model", model, *USE, "--data", "imagefolder:images", "-o", "net.safetensors")
-    record = json.loads(cli("eval", "net.safetensors", "--no-latency", "--json"))
-    logits = own_logits(network, data)
-    assert record["accuracy"] == pytest.approx(accuracy(logits, data.test.labels), abs=1e-6)
-    torch.testing.assert_close(prunectl.load(tmp_path / "net.safetensors")(normalised(data.test.pixels)), logits)
-    assert bool(read(tmp_path / "net.safetensors").masks) == masked
-    cli("prune", "net.safetensors", "-c", "snap", "-s", "0.5", "-O", "batches=1", "-o", "thin.safetensors")
-    cli("shrink", "thin.safetensors", "-o", "small.safetensors")
-    cli("train", "small.safetensors", "--epochs", "1", "-o", "tuned.safetensors")
-    tuned, dense = read(tmp_path / "tuned.safetensors"), read(tmp_path / "net.safetensors").dense
-    assert sum(p.numel() for p in tuned.model.parameters()) < dense.parameters
-    assert [entry.command for entry in tuned.history] == ["import", "prune", "shrink", "train"]
-    (row,) = json.loads(cli("report", "tuned.safetensors", "--json"))
-    assert model in json.dumps(row)
 
 
 def test_history_names_the_file_and_its_hash_and_no_folder(net, tmp_path, cli, refused, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 """What libraries say of the use of their networks: taken where it is sure, asked for where it is not."""
 
 import hashlib
+import shutil
 
 import pytest
 import timm
@@ -8,10 +9,11 @@ import torch
 from torchvision import models
 
 import prunectl
+from prunectl.checkpoints.checkpoint import read
 from prunectl.checkpoints.header import Resize
 from prunectl.errors import OptionError
 from prunectl.exchange.usage import Usage, configuration_of
-from tests.helpers.foreign import BUILDER, SHAPE, STD, Net
+from tests.helpers.foreign import BUILDER, SHAPE, STD, USE, Net, images
 
 MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -180,3 +182,28 @@ def test_a_network_that_asks_for_its_version_needs_none_in_the_file() -> None:
     found = prunectl.from_state_dict(state, "torchvision/mnasnet0_5", input=(3, 64, 64))
     x = torch.randn(2, 3, 64, 64)
     assert torch.equal(found.model.eval()(x), net(x))
+
+
+def test_classes_without_names_take_those_of_their_images(tmp_path, cli, refused, monkeypatch) -> None:
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    images(tmp_path, count=2)
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    how = ("import", "net.pt", "--model", BUILDER, *USE)
+    cli(*how, "--data", "imagefolder:images", "-o", "net.safetensors")
+    assert read(tmp_path / "net.safetensors").names == tuple("abcd")
+    cli(*how, "--data", "imagefolder:images", "--class-names", "1,2,3,4", "-o", "own.safetensors")
+    assert read(tmp_path / "own.safetensors").names == tuple("1234")
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / "images" / part / "a")
+    line = refused(*how, "--data", "imagefolder:images", "-o", "new.safetensors")
+    assert "takes 3x16x16 images of 4 classes, images has 3x16x16 of 3" in line
+
+
+def test_a_network_without_names_takes_them_when_images_reach_it(tmp_path, cli, monkeypatch) -> None:
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    images(tmp_path, count=2)
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    cli("import", "net.pt", "--model", BUILDER, *USE, "-o", "net.safetensors")
+    thin = ("prune", "net.safetensors", "-c", "snap", "-s", "0.5", "-O", "batches=1", "--data")
+    cli(*thin, "imagefolder:images", "-o", "named.safetensors")
+    assert read(tmp_path / "named.safetensors").names == tuple("abcd")

@@ -24,6 +24,8 @@ LIBRARIES = {
     "transformer": ("timm/test_vit", (3, 64, 64)),
 }
 """Networks of libraries, all but the first shrunk; the last one runs a rewritten graph."""
+ALONE_TOO = {"torchvision": (".onnx", ".pt2")}
+"""What else is written of some of them."""
 
 
 @pytest.fixture
@@ -66,6 +68,7 @@ def test_networks_of_libraries(tmp_path: Path) -> None:
         source = tmp_path / f"{key}.safetensors"
         write(checkpoint, source)
         outputs = [tmp_path / f"folder_{key}", *([] if key == "transformer" else [tmp_path / f"loader_{key}.py"])]
+        outputs += [tmp_path / f"{key}{end}" for end in ALONE_TOO.get(key, ())]
         for output in outputs:
             export(source, output)
             written.append((output, shape))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -88,6 +89,19 @@ def test_an_onnx_file_that_does_not_say_its_use_is_one_line(refused, pictures, t
     assert "cannot read missing.onnx" in refused("predict", "missing.onnx", pictures[0])
 
 
+def test_an_onnx_file_that_lies_about_its_use_is_one_line(trained, refused, pictures, raw, tmp_path) -> None:
+    assert raw("export", trained, "-o", "net.onnx").code == 0
+    whole = onnx.load(tmp_path / "net.onnx")
+    lies = {"mean": "3", "std": "[0]", "names": '["a"]', "resize": '{"size": 28, "crop": -1}', "output": None}
+    for key, lie in lies.items():
+        kept = {entry.key: entry.value for entry in whole.metadata_props if entry.key != key}
+        evil = onnx.ModelProto.FromString(whole.SerializeToString())
+        onnx.helper.set_model_props(evil, kept if lie is None else {**kept, key: lie})
+        onnx.save(evil, tmp_path / "evil.onnx")
+        line = refused("predict", "evil.onnx", pictures[0])
+        assert "evil.onnx does not say how images become its input (" in line
+
+
 def test_pixels_and_normalised_images_give_the_same_logits(trained) -> None:
     test = load_data("digits").test
     data = load_data("digits")
@@ -106,7 +120,8 @@ def test_a_file_that_is_no_image_is_named_and_the_others_go_on(trained, pictures
     assert ran.code == 1
     assert [json.loads(line)["file"] for line in ran.out.splitlines()] == [str(good)]
     lines = ran.err.splitlines()
-    assert len(lines) == 3 and "broken.png: expected a whole image" in lines[0] and "missing.png" in lines[1]
+    assert len(lines) == 3 and "broken.png: expected a whole image" in lines[0]
+    assert "missing.png: expected a whole image, found: no such file or directory; replace" in lines[1]
     assert lines[2] == "prunectl: 2 files of 3 could not be read as images"
 
 

@@ -183,6 +183,13 @@ def test_one_export_serves_networks_that_do_the_same(exports) -> None:
     assert all(not isinstance(value, nn.Parameter) for value in first.constants.values())
 
 
+def test_both_modes_share_a_graph_where_they_do_the_same(exports) -> None:
+    for model, same in ((nn.Conv2d(1, 2, 3), True), (nn.BatchNorm2d(1), False), (nn.Dropout(0.5), False)):
+        network = nn.Sequential(nn.Conv2d(1, 1, 1), model)
+        assert (graph_of(network, SHAPE) is graph_of(network, SHAPE, training=True)) == same
+    assert len(exports) == 1 + 2 + 2
+
+
 def test_only_the_last_graphs_are_kept(exports, monkeypatch) -> None:
     monkeypatch.setattr(graphs, "_MOST", 2)
     for slope in (0.1, 0.2, 0.1, 0.3, 0.1, 0.2):  # what was used last stays

@@ -17,7 +17,7 @@ from prunectl.structure.operations import OPERATIONS, Arguments, Liveness, opera
 from prunectl.structure.propagation import Propagation
 from prunectl.structure.surgery.edits import Edits
 from prunectl.structure.surgery.graph_writer import Emitter
-from prunectl.structure.trace import trace
+from prunectl.structure.trace import analyse, trace
 from tests.helpers.networks import checkpoint_of, randomise_
 
 SHAPE = (1, 6, 6)
@@ -159,7 +159,7 @@ def test_an_operation_that_mixes_keeps_what_it_reads() -> None:
 
 
 def test_without_an_entry_a_network_stays_with_a_reason() -> None:
-    structure = trace(Swapping(), SHAPE)
+    structure = analyse(Swapping(), SHAPE, lines=True).structure
     assert structure.nodes == 6  # those of `mix` alone
     reason = structure.reasons["body.weight", 0]
     assert str(reason).startswith("no rule for this operation (swap_halves; test_operations.py:")

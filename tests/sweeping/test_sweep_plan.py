@@ -81,7 +81,10 @@ def test_names_that_would_be_the_same_are_told_apart():
         ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' gives values to x, and does not name {x}"),
         ("[pipelines]\na = 'train --model mlp5 | '", "a command is missing beside a |"),
         ('[pipelines]\na = "train --model \'mlp5"', "no closing quotation in"),
-        ("[pipelines]\na = 'report x'", "'report x': the commands of a plan are train, prune, shrink, eval, attack"),
+        (
+            "[pipelines]\na = 'report x'",
+            "'report x': the commands of a plan are train, prune, repair, shrink, eval, attack",
+        ),
         ("[pipelines]\na = 'train --model mlp5 --epoch 3'", "No such option: --epoch"),
         ("[pipelines]\na = 'train --model mlp5 --epochs x'", "Invalid value for '--epochs'"),
         ("[pipelines]\na = 'train --model mlp'", "no model named 'mlp'; did you mean 'mlp5'?"),

@@ -9,6 +9,7 @@ from prunectl.checkpoints.options.data import DataRecord
 from prunectl.checkpoints.options.option import Entry, Flag, completed, entries
 from prunectl.checkpoints.options.others import ImportOptions, ModuleOrigin, ShrinkOptions
 from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
+from prunectl.checkpoints.options.repair import RepairOptions, RepairRun
 from prunectl.checkpoints.options.training import Recipe, TrainRun
 
 MODULE = "module"
@@ -18,18 +19,19 @@ IMPORT = "import"
 RECORDS: dict[str, tuple[type, ...]] = {
     "train": (Recipe, TrainRun),
     "prune": (StandalonePruning, PruneRun),
+    "repair": (RepairOptions, RepairRun),
     "shrink": (ShrinkOptions,),
     IMPORT: (ImportOptions,),
     MODULE: (ModuleOrigin,),
 }
-COMMANDS = ("train", "prune", "shrink")
+COMMANDS = ("train", "prune", "repair", "shrink")
 """Those that can be given again."""
 _BEGIN = (
     *("model", "model_options", "pretrained", "data", "image_size", "input_shape", "classes"),
     *("plugin_options", "seed", "device"),
 )
 """Parameters that begin a command line, or that have fields of another name."""
-_WITH_DATA = ("train", "prune")
+_WITH_DATA = ("train", "prune", "repair")
 DATA = "data"
 """The key of a `DataRecord`."""
 

@@ -62,10 +62,12 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Images that later commands take by default: a name, or imagefolder:PATH",
+            help="Images that later commands take by default: a name, or imagefolder:PATH. Classes without a name take "
+            "theirs.",
             autocompletion=options.completes("data"),
         ),
     ] = None,
+    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output_path: options.Output = None,
     force: options.Force = False,
@@ -83,6 +85,7 @@ def command(
     path = options.target(output_path, _stem(name), "import", force=force)
 
     from prunectl.checkpoints.checkpoint import write
+    from prunectl.cli.start import images_for, with_names
     from prunectl.exchange.fetch import fetch_pretrained, place_of
     from prunectl.exchange.imported import from_state_dict
 
@@ -102,6 +105,8 @@ def command(
         data=data or "",
         seed=seed,
     )
+    if data is not None and not imported.names:
+        imported = with_names(imported, images_for(imported, data, data_dir))
     write(imported, path)
     _tell(imported, name)
     output.emit(path)

@@ -30,6 +30,8 @@ def command(
         f"{output.counted(seen['bytes'])}B, {'masked' if seen['masked'] else 'no mask'}, "
         f"weight sparsity {seen['weight_sparsity']:.6f} of {seen['dense']['weights']:,} dense weights"
     )
+    for spec, place in seen["places"].items():
+        output.emit(f"  {spec} {'is not found' if place is None else f'is {place}'}")
     for entry in seen["history"]:
         values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
         text = f"  {entry['command']} {values}".rstrip()
@@ -37,6 +39,8 @@ def command(
         output.emit("\n".join(wrapped))
         for event in entry.get("result", {}).get("events", []):
             output.emit(f"    {output.pruned(event)}")
+        for layer in entry.get("result", {}).get("layers", []):
+            output.emit(f"    {layer['layer']}: error {layer['before']:.4f} -> {layer['after']:.4f}")
     width = max((len(t["name"]) for t in seen["tensors"]), default=0)
     for tensor in seen["tensors"]:
         entries = 1

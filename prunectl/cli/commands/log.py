@@ -123,5 +123,5 @@ def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
         f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
     ]
     told += [f"{result['removed']:,} nodes removed"] if "removed" in result else []
-    told += output.unreached(result)
+    told += output.unreached(result) + (output.repaired(result) if "layers" in result else [])
     return [*told, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]

@@ -9,6 +9,7 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.options.repair import check_method
 from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
@@ -93,6 +94,14 @@ def command(
     reinit: Annotated[
         bool, typer.Option("--reinit", help="Sanity check: then draw all parameters anew under the mask.")
     ] = False,
+    repair: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[METHOD]",
+            help="Then fit what is left to the network before, as `repair` does: refit (the flag alone), scale or bn.",
+            show_default=False,
+        ),
+    ] = None,
     scores_out: Annotated[
         bool, typer.Option("--scores-out", help="Keep the last scores too, as NAME.scores.safetensors for report.")
     ] = False,
@@ -108,6 +117,8 @@ def command(
     One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
     """
     check("criterion", criterion)
+    if repair is not None:
+        check_method(repair)
     check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
     sparsity = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
@@ -125,7 +136,7 @@ def command(
     with together(device_named(device)) as where:
         begun, images = _begin(
             source if model is None else None,
-            criterion,
+            _wants_images(criterion, repair),
             model=model,
             model_options=texts.pairs(model_options, "-M"),
             pretrained=pretrained,
@@ -159,16 +170,23 @@ def command(
             _hand_over(criterion, pruned, path, last)
 
 
-def _begin(source: Path | None, criterion: str, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
-    """The checkpoint at `source`, alone where the criterion needs no images, or a fresh network, with its images."""
-    from prunectl.checkpoints.checkpoint import read
+def _wants_images(criterion: str, repair: str | None) -> str | None:
+    """What looks at images, None where nothing does."""
     from prunectl.criteria.base.criterion import criterion_named
 
-    needs_data = criterion_named(criterion).needs_data
-    if source is not None and not needs_data:
+    if criterion_named(criterion).needs_data:
+        return f"criterion {criterion} scores on images"
+    return None if repair is None else "--repair looks at images"
+
+
+def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
+    """The checkpoint at `source`, alone where nothing `wants` images, or a fresh network, with its images."""
+    from prunectl.checkpoints.checkpoint import read
+
+    if source is not None and wants is None:
         return read(source, where["device"]), None
-    if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and needs_data:
-        raise OptionError(f"criterion {criterion} scores on images; give --data too, such as --data synthetic")
+    if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and wants is not None:
+        raise OptionError(f"{wants}; give --data too, such as --data synthetic")
     begun, images = start(source, **where)
     return begun, images if len(images.train) else None
 
@@ -248,6 +266,8 @@ def _tell(criterion: str, pruned: "Checkpoint") -> None:
         f"sparsity {reached['weight_sparsity']:.6f}"
     )
     output.say("; ".join([told, *output.unreached(reached)]))
+    for line in output.repaired(reached) if "layers" in reached else ():
+        output.say(line)
     warning = output.thin_groups(reached)
     if warning is not None:
         output.say(warning)

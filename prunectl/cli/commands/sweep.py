@@ -42,8 +42,7 @@ def command(
     The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
     The report over all results is DIR/report.csv and DIR/report.json.
     """
-    from prunectl.cli import consent, in_process
-    from prunectl.plugins.trust import trusting
+    from prunectl.cli.consent import ConsentingRun
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:
@@ -55,8 +54,7 @@ def command(
     text = _text(plan)
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
-    named = [name for stage in stages for name in consent.code_in(in_process.read(stage.arguments))]
-    stage_run = consent.ConsentingRun(tuple(named), trust)
+    stage_run = ConsentingRun(trust)
     told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), stage_run)
@@ -71,8 +69,7 @@ def command(
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
-        with trusting(named):
-            made = _reported(run.write_report(results, stages, out), out)
+        made = _reported(run.write_report(results, stages, out), out)
     failed = [outcome for outcome in ended if outcome.error is not None]
     record = {
         "report": None if made is None else str(made),

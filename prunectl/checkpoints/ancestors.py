@@ -1,19 +1,22 @@
 """The ancestors of checkpoints, found by hash in the same folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.header import read_header
+from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import SUFFIXES
 from prunectl.errors import FileError
-from prunectl.reporting.history import History
+
+History = Sequence[HistoryEntry]
 
 
 class Ancestors:
     """Finds ancestors. Reads the headers of a folder once, and hashes only files whose history matches."""
 
     def __init__(self) -> None:
-        self.folders: dict[Path, list[tuple[Path, History]]] = {}
+        self.folders: dict[Path, list[tuple[Path, list[HistoryEntry]]]] = {}
         self.hashes: dict[Path, str] = {}
 
     def of(self, path: Path, history: History) -> tuple[list[Path], list[int]]:
@@ -22,15 +25,19 @@ class Ancestors:
         for i, entry in enumerate(history):
             if entry.parent is None:
                 continue
-            fits = (file for file, before in self._folder(path.parent) if before == history[:i])
-            match = next((file for file in fits if self._hash(file) == entry.parent), None)
+            match = self.parent(path.parent, history, i)
             if match is None:
                 missing.append(i)
             else:
                 found.append(match)
         return found, missing
 
-    def _folder(self, folder: Path) -> list[tuple[Path, History]]:
+    def parent(self, folder: Path, history: History, i: int) -> Path | None:
+        """The checkpoint in a folder that the command of entry `i` read."""
+        fits = (file for file, before in self._folder(folder) if before == list(history[:i]))
+        return next((file for file in fits if self._hash(file) == history[i].parent), None)
+
+    def _folder(self, folder: Path) -> list[tuple[Path, list[HistoryEntry]]]:
         """The checkpoints of a folder with their histories."""
         if folder not in self.folders:
             files = [file for file in sorted(folder.iterdir()) if file.name.endswith(SUFFIXES) and file.is_file()]
@@ -43,7 +50,7 @@ class Ancestors:
         return self.hashes[file]
 
 
-def _history(file: Path) -> History | None:
+def _history(file: Path) -> list[HistoryEntry] | None:
     """The history in a file; None where it is no checkpoint."""
     try:
         return list(read_header(file)[0].history)

@@ -1,0 +1,55 @@
+"""The options of a repair."""
+
+from dataclasses import dataclass
+
+from prunectl.checkpoints.options.option import option
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import unknown
+
+METHODS = ("refit", "scale", "bn")
+LEAST_IMAGES = 10
+CALIBRATIONS = ("data", "noise")
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """`method` is refit, scale or bn; `n` images are looked at, of the `calibration`: data or noise.
+
+    Raises:
+        OptionError: a value that cannot work.
+    """
+
+    method: str = "refit"
+    n: int = 1024
+    calibration: str = "data"
+    seed: int = option(0, shown=False)
+
+    def __post_init__(self) -> None:
+        check_method(self.method)
+        if self.calibration not in CALIBRATIONS:
+            raise unknown("calibration", self.calibration, CALIBRATIONS)
+        if self.n < LEAST_IMAGES:
+            raise OptionError(f"`n` is {LEAST_IMAGES} images or more, got {self.n}")
+        if (self.method, self.calibration) == ("bn", "noise"):
+            raise OptionError("statistics of noise are not those of images; take `method` refit, or calibrate on data")
+
+
+@dataclass(frozen=True)
+class RepairRun:
+    """What a history says of a repair beside its options.
+
+    `reference` is the sha256 of the dense network, where the history does not lead to it.
+    """
+
+    device: str = option(shown=False)
+    reference: str | None = option(None, sparse=True, file=True)
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that there is not.
+
+    Raises:
+        UnknownName: naming those that are.
+    """
+    if method not in METHODS:
+        raise unknown("repair", method, METHODS)

@@ -1,0 +1,84 @@
+"""prunectl repair."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import image_options, options, output
+from prunectl.errors import OptionError
+
+
+def command(
+    ctx: typer.Context,
+    checkpoint: options.CheckpointArgument = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="refit: kept weights by least squares; scale: variances of channels; bn: BatchNorm statistics alone."
+        ),
+    ] = "refit",
+    n: Annotated[int, typer.Option("-n", "--n", metavar="N", help="Training images to look at.", min=10)] = 1024,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DENSE", help="The network before it was pruned  [default: found by its hash]", show_default=False
+        ),
+    ] = None,
+    calibration: Annotated[
+        str, typer.Option(help="data: training images; noise: none, for networks whose images are not at hand.")
+    ] = "data",
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    download: options.Download = False,
+    tuning: options.Tuning = False,
+    split: image_options.Split = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    output_path: options.Output = None,
+    force: options.Force = False,
+    trust: options.Trust = False,
+    config: options.Config = None,
+) -> None:
+    """Take back what pruning has cost, without training: fit what is left to the outputs of the dense network.
+
+    The masks stay. The dense network is the checkpoint that this one was pruned from, beside it or in the current
+    folder. Training images are looked at without their labels.
+    """
+    from prunectl.checkpoints.options.repair import RepairOptions
+    from prunectl.checkpoints.reference import reference_of
+
+    chosen = RepairOptions(**options.filled(RepairOptions, ctx.params))
+    if calibration == "noise" and data is not None:
+        raise OptionError("--calibration noise looks at no images; leave out --data")
+    source = options.checkpoint_path(checkpoint)
+    path = options.target(output_path, source, "repair", force=force)
+    compared = None if method == "bn" else reference or reference_of(source)
+
+    from prunectl.checkpoints.checkpoint import read, write
+    from prunectl.cli.start import images_for
+    from prunectl.measuring.memory import peak_memory
+    from prunectl.pruning.repair.repair import repair
+    from prunectl.torchtools.devices import device_named
+
+    pruned = read(source, device_named(device))
+    images = None
+    if calibration == "data":
+        images = images_for(
+            pruned, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split
+        )
+    dense = None if compared is None else read(compared, pruned.device)
+    with output.progress_bar(method, 100) as bar:
+
+        def report(i: int, stops: int, name: str) -> None:
+            bar.update(100 * i // stops, lambda: f"{name}, {i} of {stops}")
+
+        repaired, peak = peak_memory(
+            pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report)
+        )
+    write(repaired, path)
+    for line in output.repaired(repaired.history[-1].result):
+        output.say(line)
+    output.say(f"        peak memory {output.counted(peak)}B")
+    output.emit(path)

@@ -1,0 +1,129 @@
+"""refit: the kept weights of a layer by least squares, so that its outputs come close to those of the dense layer."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from prunectl.masks import Masks
+from prunectl.pruning.repair.errors_by_layer import LayerError
+from prunectl.pruning.repair.layers import Layer
+from prunectl.pruning.repair.normal_equations import NormalEquations, solved
+from prunectl.pruning.repair.walk import DENSE, PRUNED, Walk
+
+RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
+"""Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""
+HELD_OUT = 5
+"""One batch in so many is held out to choose the ridge."""
+ROWS_PER_WEIGHT = 16
+"""Rows that are enough for the least squares of a weight, where positions in an image are more."""
+MOST_PRODUCTS = 10**11
+"""Multiplications up to which all rows are taken, whatever the number of weights."""
+
+
+def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
+    """Fit a layer of the pruned network in place, where that lowers its error on images held out from the fit.
+
+    `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
+    the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
+    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, then
+    all are fitted. The error is that on the held-out images before all are, relative to the variance of y; None for a
+    layer of which nothing is left.
+
+    Source: Optimal Brain Compression (arXiv:2208.11580), section 3, and ThiNet (arXiv:1707.06342), equation 6, on the
+    inputs of the network pruned so far.
+    """
+    fit = _Fit(walk, layer, masks)
+    if not fit.rows.any():
+        return None
+    fit.add_(held=False)
+    candidates = [fit.present(), *(fit.solution(ridge) for ridge in RIDGES)]
+    errors, variance = fit.errors(candidates)
+    best = errors.index(min(errors))
+    if best > 0:
+        fit.add_(held=True)
+        fit.write_(*fit.solution(RIDGES[best - 1]))
+    return LayerError(layer.weight, errors[0] / (variance or 1.0), errors[best] / (variance or 1.0))
+
+
+class _Fit:
+    """The least squares of one layer, on the inputs that some output keeps a weight of."""
+
+    def __init__(self, walk: Walk, layer: Layer, masks: Masks) -> None:
+        self.walk, self.layer = walk, layer
+        tensors, unfold = walk.networks[PRUNED], layer.unfolding
+        self.weight = tensors[layer.weight].detach()
+        self.bias = None if layer.bias is None else tensors[layer.bias].detach()
+        support = unfold.matrix(masks.of(layer.weight, self.weight))
+        self.rows = support.any(2)
+        """The outputs (G, O) that are fitted: those with kept weights, unless their bias alone is pruned."""
+        self.used = torch.nonzero(support.flatten(0, 1).any(0)).flatten()
+        """The inputs of a group, of its K, that count."""
+        self.matrix = unfold.matrix(self.weight).index_select(2, self.used).double()
+        self.offset = torch.zeros_like(self.matrix[:, :, 0])
+        if layer.bias is not None and self.bias is not None:
+            self.offset = unfold.vector(self.bias).double()
+            self.rows = self.rows & unfold.vector(masks.of(layer.bias, self.bias))
+        self.support = support.index_select(2, self.used) & self.rows[:, :, None]
+        self.free = layer.floats or self.bias is not None
+        groups, outputs, _ = unfold.sizes
+        self.sums = NormalEquations.empty(groups, outputs, len(self.used), self.weight.device)
+        self.share = self._share()
+
+    def _share(self) -> float:
+        """The share of the positions in an image that are enough for so many weights."""
+        _, y = next(self.batches(held=False))
+        available = self.layer.unfolding.outputs(y).shape[1] * self.walk.batches
+        inputs = len(self.used)
+        wanted = max(ROWS_PER_WEIGHT * inputs, MOST_PRODUCTS // (len(self.sums.xx) * inputs**2))
+        return min(1.0, wanted / available)
+
+    def add_(self, *, held: bool) -> None:
+        """Add the rows of the images held out, or of all others."""
+        if self.free and self.sums.count:
+            self.sums.uncentre_()
+        for rows, wanted in self.pieces(held=held):
+            self.sums.add_(rows, wanted)
+        if self.free:
+            self.sums.centre_()
+
+    def present(self) -> tuple[Tensor, Tensor]:
+        """The layer as it is, matrix and offset, with the mean of the outputs wanted where a BatchNorm sees to it."""
+        return self.matrix, self.sums.offsets(self.matrix) if self.layer.floats else self.offset
+
+    def solution(self, ridge: float) -> tuple[Tensor, Tensor]:
+        """Matrix (G, O, K) and offset (G, O) by the sums so far."""
+        matrix = solved(self.sums, self.matrix, self.support, ridge)
+        return matrix, torch.where(self.rows, self.sums.offsets(matrix), self.offset) if self.free else self.offset
+
+    def errors(self, candidates: list[tuple[Tensor, Tensor]]) -> tuple[list[float], float]:
+        """Squared errors of the fitted outputs on the held-out images, and the variance of what is wanted there."""
+        total = [0.0] * len(candidates)
+        count, one, two = 0, torch.zeros_like(self.offset), torch.zeros_like(self.offset)
+        for rows, wanted in self.pieces(held=True):
+            count, one, two = count + wanted.shape[1], one + wanted.sum(1), two + wanted.square().sum(1)
+            for i, (matrix, offset) in enumerate(candidates):
+                found = rows @ matrix.transpose(1, 2) + offset[:, None]
+                total[i] += float((found - wanted).square().sum(1)[self.rows].sum())
+        return total, float((two - one.square() / max(count, 1))[self.rows].sum())
+
+    def write_(self, matrix: Tensor, offset: Tensor) -> None:
+        """Put a solution into the network."""
+        whole = self.layer.unfolding.matrix(self.weight).double().index_copy(2, self.used, matrix)
+        self.weight.copy_(self.layer.unfolding.weight(whole))
+        if self.bias is not None:
+            self.bias.copy_(offset.reshape(self.bias.shape))
+
+    def pieces(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of the inputs that count, and outputs wanted, of the images held out or of all others."""
+        for i, (x, y) in enumerate(self.batches(held=held)):
+            for rows, wanted in self.layer.unfolding.pieces(x, y, self.share, draw=i):
+                yield rows if len(self.used) == rows.shape[2] else rows.index_select(2, self.used), wanted
+
+    def batches(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs of the pruned layer and outputs of the dense one, by batch."""
+        layer = self.layer
+        own, theirs = self.walk.values(PRUNED, layer.input), self.walk.values(DENSE, layer.input)
+        for i in range(self.walk.batches):
+            if (i % HELD_OUT == HELD_OUT - 1) == held:
+                yield own[i], self.walk.computed(DENSE, layer.node, {layer.input: theirs[i]})
