@@ -32,6 +32,7 @@ def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
         options.threshold,
         method.regrow_value,
         options.keep,
+        method.init_criterion is not None,
     )
     if not isinstance(options, StandalonePruning):
         return found
