@@ -38,3 +38,5 @@ class SelectionRules:
     """As in `Criterion`."""
     keep: tuple[str, ...] = ()
     """Shell patterns of the modules and parameters that stay as they are."""
+    holds_layers: bool = False
+    """Whether weights that return leave every layer as large a part of all that are kept as it has."""
