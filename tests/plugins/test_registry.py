@@ -156,7 +156,8 @@ def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
     assert found.startswith(f"no schedule at '{spec}' (")
     assert reason in found
     assert found.endswith(
-        "); give a name (one-shot, snipit, exponential, cubic, constant, alternating), file.py:name or package.module:name"
+        "); give a name (one-shot, snipit, exponential, cubic, constant, alternating), file.py:name or "
+        "package.module:name"
     )
 
 
