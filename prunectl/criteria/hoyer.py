@@ -73,6 +73,7 @@ group_hoyer_square = Criterion(
     scope="global",
     source=SOURCE,
     unit="nodes",
+    normalize="l2",
     normalize_budget="max",
     when="during",
     needs_data=False,

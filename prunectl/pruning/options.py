@@ -45,11 +45,18 @@ def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
     if method.unit == "weights":
         normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
     else:
-        budget = isinstance(options, StandalonePruning) and budget_of(options) is not None
-        normalize = normalize or (method.normalize_budget if budget else None) or method.normalize
+        normalize = normalize or _normalization(options, method)
         if most is None and (method.unit == "both" or options.threshold is not None):
             most = 1.0
     return NodeRules(options.min_nodes, options.multiple_of, options.outer_layers, normalize, most)
+
+
+def _normalization(options: PruneOptions, method: Criterion) -> str:
+    """The criterion's own for the kind of target; a threshold is for scores as they are."""
+    if options.threshold is not None:
+        return "none"
+    budget = isinstance(options, StandalonePruning) and budget_of(options) is not None
+    return (method.normalize_budget if budget else None) or method.normalize
 
 
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:

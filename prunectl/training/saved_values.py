@@ -53,8 +53,8 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
             raise ValueError(f"'{where}' is no object")
         return {key: like(saved[key], value, f"{where}.{key}") for key, value in fresh.items() if key in saved}
     if isinstance(fresh, list | tuple):
-        if not isinstance(saved, list | tuple):
-            raise ValueError(f"'{where}' is no list")
+        if not isinstance(saved, list | tuple) or (isinstance(fresh, tuple) and len(saved) != len(fresh)):
+            raise ValueError(f"'{where}' is no list, or has another length")
         return type(fresh)(
             like(each, fresh[min(i, len(fresh) - 1)] if fresh else None, where) for i, each in enumerate(saved)
         )

@@ -15,7 +15,7 @@ from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.cli import in_process
 from prunectl.errors import OptionError
 
-SAMPLES = {int: 3, float: 0.25, str: "word", bool: True}
+SAMPLES = {int: 13, float: 0.25, str: "word", bool: True}
 READ_AS_TEXT = {"adv_eps", "augment"}
 """Fields whose parameter is a text such as 8/255, which the command reads."""
 

@@ -63,6 +63,7 @@ epochs = 0
 CHECKPOINT = (
     *("inspect {0}", "inspect {0} --json", "log {0}", "log {0} --json", "explain {0}", "report {0}", "rerun {0}"),
     *("eval {0} --no-latency", "diff {0} a.safetensors", "shrink {0} -o x.safetensors --force", "report . --json"),
+    "repair {0} --method bn -n 16 --reference a.safetensors -o x.safetensors --force",
     *("prune {0} -c magnitude -s 0.9 -o x.safetensors --force", "train {0} --epochs 0 -o x.safetensors --force"),
 )
 RECORDS = (
