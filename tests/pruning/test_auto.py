@@ -239,3 +239,11 @@ def test_the_search_ends_between_a_level_that_passes_and_one_that_fails(limits, 
         assert level == LAST or any(at == level + 1 and at > limits[i] for i, at in tried)
     if len(limits) == 1:
         assert level == max(first - 1, min(limits[0], LAST))
+
+
+def test_a_candidate_that_does_not_fit_is_a_row_with_its_reason(dense, data) -> None:
+    trials = Trials(dense, held_out(data), StandalonePruning(criterion="auto", repair="bn"))
+    assert trials.run(Candidate("n:m"), sparsity=0.5) is None
+    (row,) = trials.rows
+    assert row.keys() == {"candidate", "sparsity", "refused"}
+    assert "give one target" in row["refused"]
