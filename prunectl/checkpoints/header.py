@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import pending_sidecar
-from prunectl.checkpoints.header_check import check_fields, is_count
+from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
+from prunectl.checkpoints.options.checks import is_count
+from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError, FileError
 
+MOST_HEADER, MOST_STEPS = 100_000_000, 1000
+"""Bytes of the JSON of a safetensors file, as the format has it, and entries of a history."""
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
+_BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "U64": 64, "F64": 64, "C64": 64}
+"""Of an entry of each type; a type that is not listed is taken at its word."""
 SCHEMA = 2
 """1 had neither `names` nor `resize`; a header without them is written as 1."""
 _READ = (1, 2)
@@ -97,7 +104,7 @@ class Header:
             CheckpointError: another schema, or fields that are missing, unknown, or hold another kind of value.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
+            values: dict[str, Any] = parsed(text)
             schema = values.pop("schema")
             if schema not in _READ:
                 raise CheckpointError(
@@ -111,7 +118,7 @@ class Header:
             head = head if resize is None else replace(head, resize=Resize(**resize))
             check_fields(head)
             return head
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
 
 
@@ -148,19 +155,19 @@ def read_toc(path: Path) -> TensorFile:
             if not start:
                 raise CheckpointError(f"{path} is empty; the step that should have written it failed")
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if length > size - 8:
+            if length > min(size - 8, MOST_HEADER):
                 raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
             text = file.read(length)
     except OSError as error:
         hint = "; check the path" if isinstance(error, FileNotFoundError) else ""
         raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}{hint}") from error
     try:
-        entries = json.loads(text)
+        entries = parsed(text)
         metadata = entries.pop("__metadata__", {})
         if not all(isinstance(text, str) for text in metadata.values()):
             raise TypeError("metadata are texts")
         tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
     expected = max((end for *_, end in tensors.values()), default=8 + length)
     if expected != size:
@@ -195,8 +202,8 @@ def _header_beside(path: Path) -> str | None:
     if path.name != FOLDER_FILE:
         return None
     try:
-        return json.dumps(json.loads((path.parent / FOLDER_CONFIG).read_text(encoding="utf-8"))[KEY])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return json.dumps(parsed((path.parent / FOLDER_CONFIG).read_text(encoding="utf-8"))[KEY])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -215,7 +222,7 @@ def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple
     for candidate in found:
         toc = read_toc(candidate)
         try:
-            head = json.loads(toc.metadata[KEY])
+            head = parsed(toc.metadata[KEY])
             if head["pair"] == pair:
                 return toc, {name: tuple(size) for name, size in head["shapes"].items()}
         except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -227,12 +234,16 @@ def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if not isinstance(dtype, str) or not all(is_count(n) for n in (*shape, begin, end)) or begin > end:
         raise TypeError(f"no tensor: {entry}")
+    if dtype in _BITS and math.prod(shape) * _BITS[dtype] != 8 * (end - begin):
+        raise TypeError(f"no tensor: {entry}")
     return dtype, shape, start + begin, start + end
 
 
 def _history(entries: Any) -> tuple[HistoryEntry, ...]:
     if not isinstance(entries, list):
         raise ValueError("history: expected a list")
+    if len(entries) > MOST_STEPS:
+        raise ValueError(f"history: expected at most {MOST_STEPS:,} entries, found {len(entries):,}")
     found = []
     for i, entry in enumerate(entries, 1):
         try:

@@ -1,7 +1,8 @@
 """What the fields of a header may hold."""
 
-import math
 from typing import TYPE_CHECKING, Any
+
+from prunectl.checkpoints.options.checks import is_count, is_number, is_scalar
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.header import Header, Resize
@@ -20,10 +21,10 @@ def check_fields(head: "Header") -> None:
         "model.name": isinstance(spec.name, str) and spec.name.isprintable(),
         "model.input": len(spec.input) == 3 and all(is_count(n) and n > 0 for n in spec.input),
         "model.classes": is_count(spec.classes) and spec.classes > 0,
-        "model.options": isinstance(spec.options, dict),
+        "model.options": isinstance(spec.options, dict) and all(map(is_scalar, spec.options.values())),
         "data": isinstance(head.data, str),
-        "mean": spec.input[:1] == (len(head.mean),) and all(_number(value) for value in head.mean),
-        "std": spec.input[:1] == (len(head.std),) and all(_number(value) and value > 0 for value in head.std),
+        "mean": spec.input[:1] == (len(head.mean),) and all(is_number(value) for value in head.mean),
+        "std": spec.input[:1] == (len(head.std),) and all(is_number(value) and value > 0 for value in head.std),
         "dense": all(is_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
         "dense.weights": dense.weights != 0,
         "weights": is_count(head.weights),
@@ -41,20 +42,11 @@ def check_fields(head: "Header") -> None:
 def is_resize(resize: "Resize") -> bool:
     """Whether the values of a rule are of the kinds that it takes."""
     crop, whole = resize.crop, is_count(resize.size) and resize.size > 0
-    return whole and _number(crop) and 0 < crop <= 1 and resize.interpolation in INTERPOLATIONS
+    return whole and is_number(crop) and 0 < crop <= 1 and resize.interpolation in INTERPOLATIONS
 
 
 def _is_shrunk(head: "Header") -> bool:
     return any("kept" in edit for edit in head.edits)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def is_count(value: Any) -> bool:
-    """Whether it is a whole number of 0 or more."""
-    return type(value) is int and value >= 0
 
 
 def _is_edit(edit: Any) -> bool:
@@ -70,7 +62,7 @@ def _is_edit(edit: Any) -> bool:
     if not isinstance(edit.get("module"), str):
         return False
     if "swap" in edit:
-        return isinstance(edit["swap"], str) and all(_number(edit[key]) for key in edit.keys() - {"module", "swap"})
+        return isinstance(edit["swap"], str) and all(is_number(edit[key]) for key in edit.keys() - {"module", "swap"})
     return edit.keys() == {"module", "attribute", "value"} and _is_size_of(edit["attribute"], edit["value"])
 
 

@@ -95,7 +95,8 @@ class HistoryEntry:
         return self.command != "train" or bool(steps >= total)
 
 
-def _is_data(value: Any) -> bool:
+def is_data(value: Any) -> bool:
+    """A `DataRecord`, as a history or a record holds it."""
     return values_that(is_scalar)(value) and is_text(value.get("name")) and optional(is_text)(value.get("source"))
 
 
@@ -117,7 +118,7 @@ _TABLE = expect("an object", lambda value: isinstance(value, Mapping) and all(is
 _VERSIONS = expect("an object of texts", values_that(is_text))
 _THREADS = expect(f"1 to {MOST_THREADS}", optional(lambda value: type(value) is int and 0 < value <= MOST_THREADS))
 _OPTIONAL_TEXT = expect("a text or nothing", optional(is_text))
-_DATA = expect("nothing or an object with a 'name'", optional(_is_data))
+_DATA = expect("nothing or an object with a 'name'", optional(is_data))
 _COUNT = expect("a whole number", is_count)
 _NUMBER = expect("a number", is_number)
 _TEXT = expect("a text", is_text)
@@ -154,17 +155,25 @@ def _check_options(command: str, options: Mapping[str, Any]) -> None:
 
 def _check_result(command: str, result: Mapping[str, Any]) -> None:
     """Check a result; that of a shrink is whole, as later commands count with it."""
-    events = result.get("events", [])
-    if not every(lambda event: isinstance(event, Mapping))(events):
-        raise ValueError("'result.events': expected a list of objects")
+    check_events("result.events", result.get("events", []))
     _check_all("result", {key: value for key, value in result.items() if key != "events"}, RESULTS)
+    if command == "shrink" and result:
+        _require("result", result, _SHRINK)
+
+
+def check_events(name: str, events: Any) -> None:
+    """Check the results of the rounds of a training.
+
+    Raises:
+        ValueError: naming what is missing, or of another kind than expected.
+    """
+    if not every(lambda event: isinstance(event, Mapping))(events):
+        raise ValueError(f"'{name}': expected a list of objects")
     for i, event in enumerate(events, 1):
-        where = f"result.events, {i}"
+        where = f"{name}, {i}"
         _require(where, event, ("epoch", "weight_sparsity"))
         _COUNT(f"{where}: epoch", event["epoch"])
         _check_all(where, event, RESULTS)
-    if command == "shrink" and result:
-        _require("result", result, _SHRINK)
 
 
 def _check_all(where: str, values: Mapping[str, Any], known: Mapping[str, Check]) -> None:

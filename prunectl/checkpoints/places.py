@@ -9,6 +9,7 @@ from typing import Any
 from prunectl.checkpoints.files import PLACES
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.options.table import plugins_of
+from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
 from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
 from prunectl.plugins.registry import names
@@ -46,8 +47,8 @@ def places_of(metadata: Mapping[str, str], path: Path) -> Places:
         return {}
     folder = path.absolute().parent
     try:
-        return {spec: _place(spec, values, folder) for spec, values in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return {spec: _place(spec, values, folder) for spec, values in parsed(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged record of places ({error}); take an intact copy") from error
 
 

@@ -1,31 +1,23 @@
 """What eval and attack noted of a checkpoint, found by the hash of its bytes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.header import read_toc
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.record_checks import check_result
+from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
 
 
 def records(path: Path, sha256: str) -> list[dict[str, Any]]:
-    """The records of these very bytes, oldest first; lines that do not read (cut off by a kill) are left out."""
-    file, found = beside(path, ".results.jsonl"), []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise FileError(f"cannot read {file}: {error.strerror}; make it readable, or move it away") from error
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and record.get("checkpoint") == sha256:
-            found.append(record)
-    return found
+    """The records of a checkpoint with this hash, oldest first; lines that do not read are left out.
+
+    Raises:
+        FileError: the file beside it cannot be read.
+    """
+    found, _ = read_lines(beside(path, ".results.jsonl"), check_result)
+    return [record for record in found if record.get("checkpoint") == sha256]
 
 
 def recorded_accuracy(path: Path, sha256: str, data: str) -> float | None:

@@ -19,5 +19,13 @@ def versions(model: str = "") -> dict[str, str]:
         "prunectl": __version__,
         "torch": str(torch.__version__),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        **({library: metadata.version(library)} if library in LIBRARIES["model"] else {}),
+        **(_installed(library) if library in LIBRARIES["model"] else {}),
     }
+
+
+def _installed(library: str) -> dict[str, str]:
+    """The version of a library by its name; nothing where it is not installed, as a file may name any."""
+    try:
+        return {library: metadata.version(library)}
+    except metadata.PackageNotFoundError:
+        return {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.texts import parsed
 from prunectl.cli import output, signals
 from prunectl.errors import FileError, Interrupted, OptionError
 
@@ -115,25 +116,31 @@ def _identity(attacker: "Attacker") -> dict[str, Any]:
 
 
 def _done(part: Path, identity: dict[str, Any]) -> "list[Tally]":
-    """The batches that an interrupted attack did; a line cut off by a kill is done again."""
+    """The batches that an interrupted attack did; from a line on that does not read (a kill), all are done again."""
+    from prunectl.checkpoints.files import write
     from prunectl.robustness.tally import Tally
 
     if not part.exists():
         raise FileError(f"no interrupted attack at {part}; leave out --resume")
-    first, *lines = part.read_text(encoding="utf-8").splitlines() or [""]
+    first, *lines = part.read_bytes().splitlines(keepends=True) or [b""]
     try:
-        begun = json.loads(first)["run"]
+        begun = dict(parsed(first)["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{part} is damaged; begin anew with --force") from error
     for key, value in json.loads(json.dumps(identity)).items():
         if begun.get(key) != value:
             raise OptionError(f"--resume goes on as the attack began: {key} was {begun.get(key)}, is {value}")
-    done = []
+    done: list[Tally] = []
     for line in lines:
         try:
-            done.append(Tally.read(json.loads(line)["batch"]))
-        except (ValueError, KeyError, TypeError):
-            continue
+            tally = Tally.read(parsed(line)["batch"])
+            if (len(tally.robust), list(tally.methods)) != (len(identity["eps"]), identity["attacks"]):
+                break
+            done.append(tally)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            break
+    if len(done) < len(lines):
+        write(part, b"".join([first, *lines[: len(done)]]))
     return done
 
 

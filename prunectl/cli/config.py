@@ -1,12 +1,12 @@
 """Options from the environment and from a TOML file, below those of the command line."""
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from prunectl.checkpoints.texts import parsed_toml
 from prunectl.errors import OptionError
 
 
@@ -34,7 +34,7 @@ def _key(option: str) -> str:
 def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
     """The options of the running command in a TOML file."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = parsed_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OptionError(f"cannot read --config {path}: {error}") from error
     command = str(ctx.info_name)

@@ -130,8 +130,7 @@ MaxPruned = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it; 1 with "
-        "--normalize none]",
+        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it]",
         show_default=False,
     ),
 ]

@@ -1,6 +1,5 @@
 """train --resume: go on with an interrupted training."""
 
-import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import typer
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.texts import parsed
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
 from prunectl.errors import OptionError, UntrustedCode
@@ -119,6 +119,6 @@ def _forget(log: Path, step: int) -> None:
 def _step_of(line: bytes) -> float:
     """The step of a log line, infinite if the line is incomplete."""
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return float(parsed(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return float("inf")

@@ -117,6 +117,7 @@ gate_decorators = Criterion(
     scope="global",
     source="You et al. 2019, arXiv:1909.08174, section 3",
     unit="nodes",
+    normalize_budget="max",
     when="during",
     steps=10,
     callback=TickTock,

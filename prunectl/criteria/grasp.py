@@ -114,5 +114,10 @@ iterative_grasp = Criterion(
     gradient_flow, schedule="snipit", scope="global", source=f"{SOURCE}, in rounds as arXiv:2006.00896"
 )
 structured_grasp = Criterion(
-    node_gradient_flow, schedule="one-shot", scope="global", source=f"{SOURCE}, summed over nodes", unit="nodes"
+    node_gradient_flow,
+    schedule="one-shot",
+    scope="global",
+    source=f"{SOURCE}, summed over nodes",
+    unit="nodes",
+    normalize_budget="max",
 )

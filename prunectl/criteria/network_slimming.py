@@ -32,6 +32,8 @@ network_slimming = Criterion(
     scope="global",
     source="Liu et al. 2017, arXiv:1708.06519",
     unit="nodes",
+    normalize="max",
+    normalize_budget="mean",
     when="after",
     needs_data=False,
 )

@@ -32,6 +32,6 @@ def elasticity(
     return Scores(nodes=at_gates(structure, model, values).abs())
 
 
-snap = Criterion(elasticity, schedule="one-shot", scope="global", source=SOURCE, unit="nodes")
-snapit = Criterion(elasticity, schedule="snipit", scope="global", source=SOURCE, unit="nodes")
+snap = Criterion(elasticity, schedule="one-shot", scope="global", source=SOURCE, unit="nodes", normalize_budget="max")
+snapit = Criterion(elasticity, schedule="snipit", scope="global", source=SOURCE, unit="nodes", normalize_budget="max")
 snapit_during = replace(snapit, when="during")

@@ -33,5 +33,6 @@ taylor = Criterion(
     scope="global",
     source="Molchanov et al. 2019, arXiv:1906.10771, section 3",
     unit="nodes",
+    normalize_budget="max",
     when="after",
 )

@@ -33,6 +33,7 @@ TABLES: dict[str, dict[str, str]] = {
         "imp": "prunectl.criteria.magnitude:imp",
         "rigl": "prunectl.criteria.drop_grow:rigl",
         "set": "prunectl.criteria.drop_grow:set_",
+        "ac-dc": "prunectl.criteria.ac_dc:ac_dc",
         "hoyer-square": "prunectl.criteria.hoyer:hoyer_square",
         "random": "prunectl.criteria.random:random",
         "erk": "prunectl.criteria.random:erk",
@@ -62,6 +63,7 @@ TABLES: dict[str, dict[str, str]] = {
         "exponential": "prunectl.criteria.base.schedules:exponential",
         "cubic": "prunectl.criteria.base.schedules:cubic",
         "constant": "prunectl.criteria.base.schedules:constant",
+        "alternating": "prunectl.criteria.base.schedules:alternating",
     },
     "model": {
         "logistic-regression": "prunectl.models.linear:logistic_regression",

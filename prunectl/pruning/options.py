@@ -8,7 +8,6 @@ from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
-from prunectl.pruning.ceiling import ceiling_for
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
@@ -28,10 +27,12 @@ def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
     found = SelectionRules(
         options.scope or method.scope,
         _rules(options, method),
+        options.sparsity,
         None,
         options.threshold,
         method.regrow_value,
         options.keep,
+        method.init_criterion is not None,
     )
     if not isinstance(options, StandalonePruning):
         return found
@@ -44,12 +45,18 @@ def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
     if method.unit == "weights":
         normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
     else:
-        normalize = normalize or method.normalize
-        if most is None and (normalize == "none" or options.threshold is not None):
+        normalize = normalize or _normalization(options, method)
+        if most is None and (method.unit == "both" or options.threshold is not None):
             most = 1.0
-        elif most is None and options.sparsity is not None:
-            most = ceiling_for(options.sparsity)
     return NodeRules(options.min_nodes, options.multiple_of, options.outer_layers, normalize, most)
+
+
+def _normalization(options: PruneOptions, method: Criterion) -> str:
+    """The criterion's own for the kind of target; a threshold is for scores as they are."""
+    if options.threshold is not None:
+        return "none"
+    budget = isinstance(options, StandalonePruning) and budget_of(options) is not None
+    return (method.normalize_budget if budget else None) or method.normalize
 
 
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:

@@ -10,9 +10,8 @@ class NodeRules:
     """How nodes are ranked, and what stays: `min_nodes` on every axis, a multiple of `multiple_of` in every group.
 
     The channels of the image stay too, unless `outer_layers` lets them go. `normalize` names a normalisation of the
-    scores (`normalization`), None the criterion's own. No group loses more than the share `max_pruned`; None is 0.9
-    where scores are normalised, or more where the target needs it, else 1. With `refill`, nodes go back where a budget
-    leaves room for them.
+    scores (`normalization`), None the criterion's own. No group loses more than the share `max_pruned`; None is 0.9, or
+    more where the target needs it. With `refill`, nodes go back where a budget leaves room for them.
     """
 
     min_nodes: int = 1
@@ -28,13 +27,16 @@ EVERY_NODE = NodeRules()
 
 @dataclass(frozen=True)
 class SelectionRules:
-    """How a unit is pruned. A budget or a threshold replaces the sparsity; scores up to the threshold go."""
+    """How a unit is pruned. A budget or a threshold replaces the `sparsity`; scores up to the threshold go."""
 
     scope: str
     rules: NodeRules = EVERY_NODE
+    sparsity: float | None = None
     budget: Budget | None = None
     threshold: float | None = None
     regrow_value: str | None = None
     """As in `Criterion`."""
     keep: tuple[str, ...] = ()
     """Shell patterns of the modules and parameters that stay as they are."""
+    holds_layers: bool = False
+    """Whether weights that return leave every layer as large a part of all that are kept as it has."""

@@ -1,7 +1,6 @@
 """The input of a report: checkpoints with their results and logs, and what is wrong with them."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, beside
+from prunectl.checkpoints.record_checks import check_log, check_result
 from prunectl.checkpoints.results import data_name, is_on
+from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
+_SHOWN = 5
+"""Notices about the lines of one file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +160,7 @@ def _read(path: Path, notices: list[str]) -> Source:
     results, log = beside(path, RESULTS), beside(path, LOG)
     there = path.exists() or not (results.exists() or log.exists())
     seen = inspect(path) if there else None
-    records = _lines(results, notices)
+    records = _lines(results, check_result, notices)
     if seen is None:
         notices.append(f"{path} does not exist: only its results and its log are shown")
         digest = next((str(r["checkpoint"]) for r in reversed(records) if r.get("checkpoint")), None)
@@ -168,34 +171,23 @@ def _read(path: Path, notices: list[str]) -> Source:
         notices.append(
             f"{results}: {len(records) - len(own)} of {len(records)} results are of another checkpoint; left out"
         )
-    source = Source(path, seen, digest, own, tuple(_lines(log, notices)))
+    source = Source(path, seen, digest, own, tuple(_lines(log, check_log, notices)))
     on = source.measured.get("data", {})
     if seen is not None and on and not any(is_on(on, name) for name in source.data):
         notices.append(f"{path}: measured only on {data_name(on)}, but its own data is {source.data[0]}")
     return source
 
 
-def _lines(path: Path, notices: list[str]) -> list[dict[str, Any]]:
-    """The records of a file; a line that is no record, as a kill leaves it, is a notice."""
+def _lines(path: Path, check: Callable[[Any], None], notices: list[str]) -> list[dict[str, Any]]:
+    """The records of a file; a line that is no record, as a kill leaves it, is a notice, and so is a whole file."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        found, problems = read_lines(path, check)
+    except FileError as error:
+        notices.append(f"left out: {error}")
         return []
-    except OSError as error:
-        notices.append(f"{path}: cannot be read ({error.strerror}); left out")
-        return []
-    found = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("no record")
-        except ValueError:
-            notices.append(f"{path}: line {number} is not a complete record; left out")
-        else:
-            found.append(record)
+    if len(problems) > _SHOWN:
+        problems = [*problems[:_SHOWN], f"{len(problems) - _SHOWN:,} more lines are not complete records"]
+    notices += [f"{path}: {problem}; left out" for problem in problems]
     return found
 
 

@@ -6,6 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from prunectl.checkpoints.options.checks import every, expect, is_count, is_number, optional
+
+_COUNT = expect("a whole number", is_count)
+_COUNTS = expect("a list of whole numbers", optional(every(is_count)))
+_NORMS = expect("a list of numbers", every(optional(is_number)))
+_SECONDS = expect("a number", is_number)
+
 
 @dataclass
 class MethodTally:
@@ -44,8 +51,21 @@ class Tally:
         """Back from JSON, where an infinite norm is null.
 
         Raises:
-            KeyError, TypeError: it is no tally.
+            KeyError, TypeError, ValueError, AttributeError: it is no tally.
         """
+        counts = {key: plain[key] for key in ("images", "clean", "attacked")}
+        tables = {key: plain[key] for key in ("robust", "turned", "agree")}
+        for name, one in plain["methods"].items():
+            tables |= {f"{name}.{key}": one[key] for key in ("tried", "robust", "turned")}
+            _NORMS(f"{name}.norms", one["norms"])
+            _SECONDS(f"{name}.seconds", one["seconds"])
+        for name, value in {**counts, "clean_agree": plain["clean_agree"] or 0}.items():
+            _COUNT(name, value)
+        for name, value in tables.items():
+            _COUNTS(name, value)
+        _SECONDS("seconds", plain["seconds"])
+        if len({len(value) for value in tables.values() if value is not None}) != 1:
+            raise ValueError("another number of eps")
         methods = {
             name: MethodTally(**{**one, "norms": [float("inf") if n is None else n for n in one["norms"]]})
             for name, one in plain["methods"].items()

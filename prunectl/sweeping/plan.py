@@ -1,16 +1,18 @@
 """The plan of a sweep: pipelines as command lines with placeholders, and the values that these take."""
 
 import itertools
+import math
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prunectl.checkpoints.texts import parsed_toml
 from prunectl.errors import OptionError
 
 Value = str | int | float
+MOST_PIPELINES = 10_000
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -54,7 +56,7 @@ def read_plan(text: str) -> list[Pipeline]:
         OptionError: no TOML, no pipelines, or placeholders and values that do not match.
     """
     try:
-        tables = tomllib.loads(text)
+        tables = parsed_toml(text)
     except ValueError as error:
         raise OptionError(f"it is no TOML: {error}") from error
     stray = next((key for key in tables if key not in ("grid", "pipelines")), None)
@@ -95,6 +97,9 @@ def _pipelines(name: str, given: Any, grid: Mapping[str, Any]) -> Iterator[Pipel
         raise OptionError(f"{where} gives values to {unused}, and does not name {{{unused}}}")
     keys = [key for key in values if key in named]
     varied = frozenset(key for key in keys if isinstance(values[key], list))
+    count = math.prod(len(_listed(values[key])) for key in keys)
+    if count > MOST_PIPELINES:
+        raise OptionError(f"{where} is {count:,} pipelines with all values; a sweep takes {MOST_PIPELINES:,}")
     for choice in itertools.product(*(_listed(values[key]) for key in keys)):
         chosen = dict(zip(keys, choice, strict=True))
         yield Pipeline(name, tuple(_filled(template, chosen) for template in templates), chosen, varied)

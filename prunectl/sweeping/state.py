@@ -1,6 +1,7 @@
 """What of a sweep is done: one small record for every stage, in the folder `stages` of the sweep's own."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 from prunectl.checkpoints import files
 from prunectl.checkpoints.files import sha256, write
 from prunectl.checkpoints.results import records
+from prunectl.checkpoints.texts import parsed
 from prunectl.errors import FileError
 from prunectl.sweeping.stages import Stage
 
@@ -43,11 +45,16 @@ def known(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            found[str(record["identity"])] = record
+            record = parsed(path.read_bytes())
+            if _is_name(record["identity"]) and _is_name(record["name"]):  # it becomes that of files
+                found[record["identity"]] = record
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value) is not None
 
 
 def with_known_names(stages: Sequence[Stage], before: Known) -> list[Stage]:

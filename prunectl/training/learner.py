@@ -24,6 +24,7 @@ from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
 from prunectl.training.recipe import optimizer, penalty, scheduler
 from prunectl.training.rewind import RewindPoint
+from prunectl.training.saved_values import check_slots, like
 from prunectl.training.slots import from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within
 
@@ -146,17 +147,21 @@ class Learner:
         if self.ema is not None:
             self.ema.load_state_dict(state)
         slots = from_state("optimizer", state)
+        for name, parameter in self._parameters().items():
+            check_slots(slots.get(name, {}), parameter, name)
         saved = {
             number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
             for number, (name, parameter) in enumerate(self._parameters().items())
             if slots.get(name)
         }
-        groups = [plain_group(group) for group in state["groups"]]
-        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-        self.scheduler.load_state_dict(state["scheduler"])
+        groups, schedule = self.optimizer.state_dict()["param_groups"], self.scheduler.state_dict()
+        known = like([plain_group(group) for group in state["groups"]], groups, "groups")
+        self.optimizer.load_state_dict({"state": saved, "param_groups": known})
+        self.scheduler.load_state_dict(like(state["scheduler"], schedule, "scheduler"))
         if state["moment"] is not None:
             placed = {name: tensor.to(self.device) for name, tensor in within("moment", state).items()}
-            self.rewind_point = RewindPoint.from_state_dict({**placed, **state["moment"]})
+            point = like(state["moment"], {"groups": groups, "schedule": schedule}, "moment")
+            self.rewind_point = RewindPoint.from_state_dict({**placed, **point, "slots": state["moment"]["slots"]})
 
     def _take_(self, checkpoint: Checkpoint, callback: Callback) -> None:
         """Train this checkpoint's network."""

@@ -19,10 +19,12 @@ from prunectl.checkpoints.options.table import plugins_of
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.checkpoints.places import named_in, places_of, written
+from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
+from prunectl.training.saved_values import check_values
 from prunectl.training.state import State
 
 
@@ -68,11 +70,12 @@ def read(path: Path) -> Paused:
     """
     toc = header.read_toc(path)
     try:
-        content = json.loads(toc.metadata[header.KEY])["training"]
+        content = parsed(toc.metadata[header.KEY])["training"]
         tensors = tensors_of(path)
         head = Header.from_json(json.dumps(content["start"]), path)
         masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
         recipe, run = _recipe(content["recipe"]), _run(content["run"])
+        check_values(content["values"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(

@@ -22,6 +22,7 @@ from prunectl.training.batch import Batch, changed
 from prunectl.training.learner import Learner
 from prunectl.training.progress import Progress
 from prunectl.training.pruning_rounds import PruningRounds
+from prunectl.training.saved_values import fitting
 from prunectl.training.state import State, under, within
 from prunectl.training.teacher import Teacher
 
@@ -74,7 +75,8 @@ class Trainer:
             torch.manual_seed(seed_for("train", recipe.seed))
             self.random = random_state(self.device)
         if saved:
-            self._load_state_dict(saved)
+            with fitting():
+                self._load_state_dict(saved)
 
     @property
     def current(self) -> Checkpoint:
@@ -161,6 +163,8 @@ class Trainer:
         self.learner.load_state_dict(state)
         self.progress.load_state_dict(state)
         self.random = [tensor for _, tensor in sorted(within("random", state).items())]
+        with forked(self.device):
+            set_random_state_(self.device, self.random)  # raises where they are none
         # the result has one entry for the training in place of those that its rounds have added
         self.start = replace(self.start, history=self.start.history[: state["entries"]])
 

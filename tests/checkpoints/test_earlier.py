@@ -31,7 +31,7 @@ def earlier(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "earlier"
     shutil.copytree(EARLIER, folder)
     monkeypatch.chdir(folder)
-    for name, value in {"TRUST": "1", "SUBSET": "128", "NORMALIZE": "none"}.items():
+    for name, value in {"TRUST": "1", "SUBSET": "128", "NORMALIZE": "none", "MAX_PRUNED": "1"}.items():
         monkeypatch.setenv(f"PRUNECTL_{name}", value)
     return folder
 

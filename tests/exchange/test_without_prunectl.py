@@ -24,8 +24,8 @@ LIBRARIES = {
     "transformer": ("timm/test_vit", (3, 64, 64)),
 }
 """Networks of libraries, all but the first shrunk; the last one runs a rewritten graph."""
-ALONE_TOO = {"torchvision": (".onnx", ".pt2"), "transformer": (".onnx",)}
-"""What else is written of some of them; the folder of the last holds its `.pt2`."""
+ALONE_TOO = {"torchvision": (".onnx", ".pt2")}
+"""What else is written of some of them."""
 
 
 @pytest.fixture

@@ -76,7 +76,11 @@ def test_every_kind_has_names(kind):
         ("model", "vgg", "no model named 'vgg'; did you mean 'vgg16'?"),
         ("data", "fashion-mnist", "no data named 'fashion-mnist'; did you mean 'fashionmnist'?"),
         ("optimizer", "adamW", "no optimizer named 'adamW'; did you mean 'adamw'?"),
-        ("schedule", "zzz", "no schedule named 'zzz'; known: one-shot, snipit, exponential, cubic, constant"),
+        (
+            "schedule",
+            "zzz",
+            "no schedule named 'zzz'; known: one-shot, snipit, exponential, cubic, constant, alternating",
+        ),
         ("optimizer", "", "no optimizer named ''; known: adam, adamw, sgd, rmsprop"),
     ],
 )
@@ -152,7 +156,8 @@ def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
     assert found.startswith(f"no schedule at '{spec}' (")
     assert reason in found
     assert found.endswith(
-        "); give a name (one-shot, snipit, exponential, cubic, constant), file.py:name or package.module:name"
+        "); give a name (one-shot, snipit, exponential, cubic, constant, alternating), file.py:name or "
+        "package.module:name"
     )
 
 

@@ -90,6 +90,12 @@ def test_what_a_ceiling_forbids_is_refused(most) -> None:
         prune(start, None, criterion="structured-random", sparsity=0.8, rules=NodeRules(max_pruned=most))
 
 
+def test_a_ceiling_that_nobody_asked_for_gives_way_to_the_target() -> None:
+    """The 20 neurons before the kept head stay, so that 38 of 60 are 38 of the 40 others."""
+    pruned = prune(fresh_checkpoint(wide, SHAPE), None, criterion="efficient-convnets", sparsity=38 / 60, keep=("5",))
+    assert pruned.history[-1].result["thin_groups"] == ["1: 2 of 40"]
+
+
 # --- scopes
 
 
@@ -138,12 +144,11 @@ def test_what_a_criterion_says_nothing_about_goes_last_in_every_scope() -> None:
 
 
 @pytest.mark.parametrize("criterion", ["lamp", "erk", "magnitude", "random", "snip"])
-@pytest.mark.parametrize("network", NETWORKS)
-def test_weight_criteria_for_nodes_leave_every_group_its_share(criterion, network) -> None:
-    start = fresh_checkpoint(NETWORKS[network], SHAPE, randomise_)
+def test_weight_criteria_for_nodes_leave_every_group_its_share(criterion) -> None:
+    start = fresh_checkpoint(NETWORKS["residual"], SHAPE, randomise_)
     pruned = prune(start, image_data(), criterion=criterion, unit="nodes", sparsity=0.5, batch_size=16)
     structure, entry = trace(pruned.model, SHAPE), pruned.history[-1]
-    assert (entry.options["normalize"], entry.result["max_pruned"]) == ("mean", 0.9)
+    assert (entry.options["normalize"], entry.result["max_pruned"]) == ("l2", 0.9)
     assert "max_pruned" not in entry.options  # it follows from the target
     gone = dead_nodes(structure, pruned.masks, pruned.model)
     lost = torch.bincount(structure.groups[gone], minlength=3)[: int(structure.groups.max()) + 1]
@@ -228,12 +233,17 @@ def test_thin_groups_are_named() -> None:
     assert thin_groups(structure, gone, torch.tensor([20, 5, 40])) == ["0: 1 of 20"]
 
 
+def wide() -> nn.Sequential:
+    """40 and 20 neurons."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 3))
+
+
 def test_pruning_records_thin_groups() -> None:
-    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 3))
-    start = fresh_checkpoint(lambda: wide, SHAPE)
+    start = fresh_checkpoint(wide, SHAPE)
     with torch.no_grad():
-        wide[1].weight *= 1e-3
-    raw = prune(start, None, criterion="magnitude", unit="nodes", sparsity=0.65, rules=NodeRules(normalize="none"))
+        start.model[1].weight *= 1e-3
+    rules = NodeRules(normalize="none", max_pruned=1.0)
+    raw = prune(start, None, criterion="magnitude", unit="nodes", sparsity=0.65, rules=rules)
     assert raw.history[-1].result["thin_groups"] == ["1: 1 of 40"]
     assert (
         "thin_groups" not in prune(start, None, criterion="magnitude", unit="nodes", sparsity=0.65).history[-1].result

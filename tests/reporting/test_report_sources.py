@@ -38,7 +38,9 @@ def test_a_line_that_is_no_record_is_a_notice(dense, tmp_path, line):
 
 def test_results_of_another_checkpoint_are_a_notice(dense, tmp_path):
     results = tmp_path / "dense.results.jsonl"
-    results.write_text(results.read_text() + '{"command": "eval", "checkpoint": "0000"}\n')
+    results.write_text(
+        results.read_text() + '{"command": "eval", "checkpoint": "0000", "data": {"name": "digits"}, "accuracy": 0.5}\n'
+    )
     assert collect([dense]).notices == (f"{results}: 1 of 2 results are of another checkpoint; left out",)
 
 
@@ -108,7 +110,9 @@ def test_results_that_are_no_file_are_a_notice(dense, tmp_path, raw, cli):
     results = tmp_path / "dense.results.jsonl"
     results.unlink()
     results.mkdir()
-    assert collect([dense]).notices == (f"{results}: cannot be read (Is a directory); left out",)
+    assert collect([dense]).notices == (
+        f"left out: cannot read {results}: Is a directory; make it readable, or move it away",
+    )
     assert raw("log", "dense.safetensors").err == (
         "prunectl: cannot read dense.results.jsonl: Is a directory; make it readable, or move it away\n"
     )

@@ -10,6 +10,8 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
 CONTROLS = ("shuffle-layerwise", "reinit")
+MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
+"""Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
@@ -61,6 +63,7 @@ class PruneOptions:
         if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
             raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned:g}")
         check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
+        check_most(self, {"steps": MOST_ROUNDS})
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class StandalonePruning(PruneOptions):
             raise OptionError(
                 f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
             )
+        check_most(self, {"batch_size": MOST_IMAGES})
 
 
 @dataclass(frozen=True)
@@ -181,3 +185,15 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
         value = getattr(options, name)
         if value is not None and value < low:
             raise OptionError(f"`{name}` is {low} or more, got {value}")
+
+
+def check_most(options: object, most: Mapping[str, int]) -> None:
+    """Refuse a value above the largest one of its field; None is no value.
+
+    Raises:
+        OptionError: names the field.
+    """
+    for name, high in most.items():
+        value = getattr(options, name)
+        if value is not None and value > high:
+            raise OptionError(f"`{name}` is at most {high:,}, got {value}")

@@ -37,6 +37,8 @@ class Criterion:
     when: str = "before"
     normalize: str = "none"
     """How scores of nodes are made comparable between groups (`pruning.normalization`)."""
+    normalize_budget: str | None = None
+    """The same where the target is a budget, None where it is no other."""
     needs_data: bool = True
     needs_training: bool = False
     """Whether it prunes only while a network trains."""

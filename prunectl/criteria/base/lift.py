@@ -33,4 +33,4 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
         return at_filters(structure, model, method.scorer(model, data, **options))
 
     scope = "layer" if method.scope == "output" else method.scope  # a node is an output
-    return replace(method, scorer=scorer, unit=unit, scope=scope, normalize="mean")
+    return replace(method, scorer=scorer, unit=unit, scope=scope, normalize="l2", normalize_budget="max")

@@ -42,6 +42,12 @@ def constant(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     return (target,) * max(steps, 1)
 
 
+def alternating(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
+    """The target and 0 by turns, the target last: for criteria that let all weights return in between."""
+    rounds = max(steps, 1)
+    return tuple(target if (rounds - i) % 2 else 0.0 for i in range(rounds))
+
+
 def _rising(rounds: list[float], target: float) -> tuple[float, ...]:
     """The rounds up to the target, and the target, without those that would change nothing."""
     kept = [k for k, before in zip(rounds, [0.0, *rounds], strict=False) if before < k < target]

@@ -15,6 +15,10 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""
 HELD_OUT = 5
 """One batch in so many is held out to choose the ridge."""
+ROWS_PER_WEIGHT = 16
+"""Rows that are enough for the least squares of a weight, where positions in an image are more."""
+MOST_PRODUCTS = 10**11
+"""Multiplications up to which all rows are taken, whatever the number of weights."""
 
 
 def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
@@ -34,42 +38,52 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
         return None
     fit.add_(held=False)
     candidates = [fit.present(), *(fit.solution(ridge) for ridge in RIDGES)]
-    errors = _errors(walk, layer, candidates)[:, fit.rows].sum(1)
-    scale = float(_variance(walk, layer)[fit.rows].sum()) or 1.0
-    best = int(errors.argmin())
+    errors, variance = fit.errors(candidates)
+    best = errors.index(min(errors))
     if best > 0:
         fit.add_(held=True)
         fit.write_(*fit.solution(RIDGES[best - 1]))
-    return LayerError(layer.weight, float(errors[0]) / scale, float(errors[best]) / scale)
+    return LayerError(layer.weight, errors[0] / (variance or 1.0), errors[best] / (variance or 1.0))
 
 
 class _Fit:
-    """The least squares of one layer."""
+    """The least squares of one layer, on the inputs that some output keeps a weight of."""
 
     def __init__(self, walk: Walk, layer: Layer, masks: Masks) -> None:
         self.walk, self.layer = walk, layer
         tensors, unfold = walk.networks[PRUNED], layer.unfolding
         self.weight = tensors[layer.weight].detach()
         self.bias = None if layer.bias is None else tensors[layer.bias].detach()
-        self.matrix = unfold.matrix(self.weight).double()
-        self.support = unfold.matrix(masks.of(layer.weight, self.weight))
-        self.rows = self.support.any(2)
+        support = unfold.matrix(masks.of(layer.weight, self.weight))
+        self.rows = support.any(2)
         """The outputs (G, O) that are fitted: those with kept weights, unless their bias alone is pruned."""
+        self.used = torch.nonzero(support.flatten(0, 1).any(0)).flatten()
+        """The inputs of a group, of its K, that count."""
+        self.matrix = unfold.matrix(self.weight).index_select(2, self.used).double()
         self.offset = torch.zeros_like(self.matrix[:, :, 0])
         if layer.bias is not None and self.bias is not None:
             self.offset = unfold.vector(self.bias).double()
             self.rows = self.rows & unfold.vector(masks.of(layer.bias, self.bias))
-        self.support = self.support & self.rows[:, :, None]
+        self.support = support.index_select(2, self.used) & self.rows[:, :, None]
         self.free = layer.floats or self.bias is not None
-        self.sums = NormalEquations.empty(*unfold.sizes, self.weight.device)
+        groups, outputs, _ = unfold.sizes
+        self.sums = NormalEquations.empty(groups, outputs, len(self.used), self.weight.device)
+        self.share = self._share()
+
+    def _share(self) -> float:
+        """The share of the positions in an image that are enough for so many weights."""
+        _, y = next(self.batches(held=False))
+        available = self.layer.unfolding.outputs(y).shape[1] * self.walk.batches
+        inputs = len(self.used)
+        wanted = max(ROWS_PER_WEIGHT * inputs, MOST_PRODUCTS // (len(self.sums.xx) * inputs**2))
+        return min(1.0, wanted / available)
 
     def add_(self, *, held: bool) -> None:
         """Add the rows of the images held out, or of all others."""
         if self.free and self.sums.count:
             self.sums.uncentre_()
-        for x, y in _pairs(self.walk, self.layer, held=held):
-            for rows, wanted in self.layer.unfolding.pieces(x, y):
-                self.sums.add_(rows, wanted)
+        for rows, wanted in self.pieces(held=held):
+            self.sums.add_(rows, wanted)
         if self.free:
             self.sums.centre_()
 
@@ -82,35 +96,34 @@ class _Fit:
         matrix = solved(self.sums, self.matrix, self.support, ridge)
         return matrix, torch.where(self.rows, self.sums.offsets(matrix), self.offset) if self.free else self.offset
 
+    def errors(self, candidates: list[tuple[Tensor, Tensor]]) -> tuple[list[float], float]:
+        """Squared errors of the fitted outputs on the held-out images, and the variance of what is wanted there."""
+        total = [0.0] * len(candidates)
+        count, one, two = 0, torch.zeros_like(self.offset), torch.zeros_like(self.offset)
+        for rows, wanted in self.pieces(held=True):
+            count, one, two = count + wanted.shape[1], one + wanted.sum(1), two + wanted.square().sum(1)
+            for i, (matrix, offset) in enumerate(candidates):
+                found = rows @ matrix.transpose(1, 2) + offset[:, None]
+                total[i] += float((found - wanted).square().sum(1)[self.rows].sum())
+        return total, float((two - one.square() / max(count, 1))[self.rows].sum())
+
     def write_(self, matrix: Tensor, offset: Tensor) -> None:
         """Put a solution into the network."""
-        self.weight.copy_(self.layer.unfolding.weight(matrix))
+        whole = self.layer.unfolding.matrix(self.weight).double().index_copy(2, self.used, matrix)
+        self.weight.copy_(self.layer.unfolding.weight(whole))
         if self.bias is not None:
             self.bias.copy_(offset.reshape(self.bias.shape))
 
+    def pieces(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of the inputs that count, and outputs wanted, of the images held out or of all others."""
+        for i, (x, y) in enumerate(self.batches(held=held)):
+            for rows, wanted in self.layer.unfolding.pieces(x, y, self.share, draw=i):
+                yield rows if len(self.used) == rows.shape[2] else rows.index_select(2, self.used), wanted
 
-def _pairs(walk: Walk, layer: Layer, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs of the pruned layer and outputs of the dense one, for the images held out or for all others."""
-    own, theirs = walk.values(PRUNED, layer.input), walk.values(DENSE, layer.input)
-    for i in range(walk.batches):
-        if (i % HELD_OUT == HELD_OUT - 1) == held:
-            yield own[i], walk.computed(DENSE, layer.node, {layer.input: theirs[i]})
-
-
-def _errors(walk: Walk, layer: Layer, candidates: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Squared errors of candidates on the held-out images: (candidates, G, O)."""
-    total = torch.zeros(len(candidates), *candidates[0][1].shape, dtype=torch.float64, device=candidates[0][1].device)
-    for x, y in _pairs(walk, layer, held=True):
-        for rows, wanted in layer.unfolding.pieces(x, y):
-            for i, (matrix, offset) in enumerate(candidates):
-                total[i] += (rows @ matrix.transpose(1, 2) + offset[:, None] - wanted).square().sum(1)
-    return total
-
-
-def _variance(walk: Walk, layer: Layer) -> Tensor:
-    """The sum of squares (G, O) of the outputs wanted on the held-out images, around their mean."""
-    count, one, two = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for _, y in _pairs(walk, layer, held=True):
-        wanted = layer.unfolding.outputs(y).double()
-        count, one, two = count + wanted.shape[1], one + wanted.sum(1), two + wanted.square().sum(1)
-    return two - one.square() / max(count, 1)
+    def batches(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs of the pruned layer and outputs of the dense one, by batch."""
+        layer = self.layer
+        own, theirs = self.walk.values(PRUNED, layer.input), self.walk.values(DENSE, layer.input)
+        for i in range(self.walk.batches):
+            if (i % HELD_OUT == HELD_OUT - 1) == held:
+                yield own[i], self.walk.computed(DENSE, layer.node, {layer.input: theirs[i]})

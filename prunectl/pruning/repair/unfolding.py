@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import torch
@@ -74,35 +73,41 @@ class Unfolding:
         """A bias, or its mask, as (G, O)."""
         return bias.reshape(self.sizes[:2])
 
-    def pieces(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows (G, N, K) and outputs (G, N, O) in float64, of a few images at once."""
+    def pieces(self, x: Tensor, y: Tensor, share: float = 1.0, draw: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows (G, N, K) and outputs (G, N, O) in float64, of a few images at once.
+
+        Of the positions in an image, or of the rows of a linear layer, a random `share` is taken, the same in every
+        image; `draw` is the seed.
+        """
         if self.kind == LINEAR:
             x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-            each = x.shape[1]
+            chosen = _drawn(len(x), share, draw, x.device)
+            if chosen is not None:
+                x, y = x[chosen], y[chosen]
+            places, each = None, x.shape[1]
         else:
-            each = self.groups * self.sizes[2] * prod(y.shape[2:])
+            positions = prod(y.shape[2:])
+            places = _drawn(positions, share, draw, x.device)
+            each = self.groups * self.sizes[2] * (positions if places is None else len(places))
         count = max(1, MOST_ENTRIES // each)
         for some, wanted in zip(torch.split(x, count), torch.split(y, count), strict=True):
-            yield self.rows(some).double(), self.outputs(wanted).double()
+            yield self.rows(some, places).double(), self.outputs(wanted, places).double()
 
-    def rows(self, x: Tensor) -> Tensor:
-        """Inputs as (G, N, K)."""
+    def rows(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """Inputs as (G, N, K), at these positions of the output, or at all."""
         if self.kind == LINEAR:
             return x.reshape(1, -1, x.shape[-1])
         if self.kind == TRANSPOSED:
-            x = self._spread(x)
-            stride, padding = (1,) * (x.ndim - 2), None
-        else:
-            stride, padding = self.stride, self._margins()
-        if padding is not None:
-            x = nn.functional.pad(x, [side for pair in reversed(padding) for side in pair])
-        return self._patches(x, stride)
+            return self._patches(self._spread(x), (1,) * (x.ndim - 2), places)
+        margins = [side for pair in reversed(self._margins()) for side in pair]
+        return self._patches(nn.functional.pad(x, margins), self.stride, places)
 
-    def outputs(self, y: Tensor) -> Tensor:
-        """Outputs as (G, N, O)."""
+    def outputs(self, y: Tensor, places: Tensor | None = None) -> Tensor:
+        """Outputs as (G, N, O), at these positions, or at all."""
         if self.kind == LINEAR:
             return y.reshape(1, -1, y.shape[-1])
-        return y.movedim(1, -1).reshape(-1, self.groups, self.sizes[1]).transpose(0, 1)
+        flat = y.flatten(2) if places is None else y.flatten(2).index_select(2, places)
+        return flat.transpose(1, 2).reshape(-1, self.groups, self.sizes[1]).transpose(0, 1)
 
     def _margins(self) -> list[tuple[int, int]]:
         """What is padded before and after, on every axis."""
@@ -125,23 +130,30 @@ class Unfolding:
             x = nn.functional.pad(wide, margins)
         return x
 
-    def _patches(self, x: Tensor, stride: tuple[int, ...]) -> Tensor:
+    def _patches(self, x: Tensor, stride: tuple[int, ...], places: Tensor | None) -> Tensor:
         """What each position of the kernel sees: (G, N, K)."""
-        kernel = self.shape[2:]
-        sizes = [
-            (length - d * (k - 1) - 1) // s + 1
-            for length, k, d, s in zip(x.shape[2:], kernel, self.dilation, stride, strict=True)
-        ]
-        seen = []
-        for place in product(*map(range, kernel)):
-            cuts = [
-                slice(at * d, at * d + s * (size - 1) + 1, s)
-                for at, d, s, size in zip(place, self.dilation, stride, sizes, strict=True)
-            ]
-            seen.append(x[(slice(None), slice(None), *cuts)])
-        patches = torch.stack(seen, 2).flatten(3)  # (B, C, kernel, positions)
-        split = patches.reshape(len(x), self.groups, -1, patches.shape[-1])
+        index = torch.zeros(1, 1, dtype=torch.int64, device=x.device)  # (kernel, positions) into the flat image
+        for length, k, d, s in zip(x.shape[2:], self.shape[2:], self.dilation, stride, strict=True):
+            offsets, starts = (
+                torch.arange(k, device=x.device) * d,
+                torch.arange(0, length - d * (k - 1), s, device=x.device),
+            )
+            axis = offsets[:, None] + starts
+            index = (index[:, None, :, None] * length + axis[None, :, None, :]).reshape(len(index) * k, -1)
+        if places is not None:
+            index = index.index_select(1, places)
+        patches = x.flatten(2).index_select(2, index.flatten())  # (B, C, kernel * positions)
+        split = patches.reshape(len(x), self.groups, -1, index.shape[1])  # (B, G, K, positions)
         return split.permute(1, 0, 3, 2).reshape(self.groups, -1, self.sizes[2])
+
+
+def _drawn(count: int, share: float, seed: int, device: torch.device) -> Tensor | None:
+    """A random share of the numbers below `count`, at least one, in order; None for all."""
+    wanted = max(1, ceil(share * count))
+    if wanted >= count:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=generator)[:wanted].sort().values.to(device)
 
 
 def _each(value: Any, dims: int) -> tuple[int, ...]:

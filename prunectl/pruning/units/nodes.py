@@ -51,9 +51,11 @@ class WithNodes(Unit):
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
         self.sizes = _sizes(checkpoint, self.structure)
         """How many nodes every group had in the original network, int64 (groups,)."""
-        if self.rules.max_pruned is None:
+        self.firm = self.rules.max_pruned is not None
+        """Whether the ceiling was asked for; one by default gives way to a target."""
+        if not self.firm:
             share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
-            self.rules = replace(self.rules, max_pruned=ceiling_for(sparsity_for(share)))
+            self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
 
     def apply_(self, masks: Masks) -> None:
         """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
@@ -155,6 +157,8 @@ class Nodes(WithNodes):
         """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
         ranking, excess = self.ranking(scores), self.kept - self.keep(sparsity)
         count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
+        if count is None and self._loosened():
+            return self.select(scores, sparsity)
         if count is None:
             most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
             asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
@@ -166,6 +170,12 @@ class Nodes(WithNodes):
         removed = refilled(self.went, self.structure, self.rules.multiple_of, self._fits)
         self.went = self.went[removed[self.went]]
         return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
+
+    def _loosened(self) -> bool:
+        """Give up a ceiling that nobody asked for; whether there was one."""
+        had = not self.firm and self.rules.max_pruned != 1
+        self.rules = replace(self.rules, max_pruned=1.0) if had else self.rules
+        return had
 
     def _has_room(self, removed: Tensor) -> bool:
         """Whether the network without these nodes, too, is within a counted budget, which may allow more."""
@@ -195,6 +205,8 @@ class Nodes(WithNodes):
 
         tries = _LATENCY_CANDIDATES if spending.budget.kind == "latency" else None
         count = fewest(len(ranking.order), fits, tries)
+        if count is None and self._loosened():
+            return self.solve(scores)
         if count is None:
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(

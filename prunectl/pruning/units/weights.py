@@ -54,7 +54,7 @@ class Weights(Unit):
         pattern = pattern_of(self.scope)
         if pattern is not None:
             return self._by_pattern(scores, pattern)
-        scope = as_in(self.masks) if self._grows else self.scope
+        scope = as_in(self.masks) if self.how.holds_layers else self.scope
         keep, shape = self.keep(sparsity) - self.protected_weights, self.checkpoint.spec.input
         kept = select_connected(self.model, shape, self.free(scores), self._available, keep, scope)
         return Masks({**self.masks, **kept})

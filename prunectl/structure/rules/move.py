@@ -88,7 +88,14 @@ def run(flow: Propagation, node: fx.Node, source: Tensor) -> list[Tensor]:
 
 def axes_that_vary(found: Tensor) -> list[int]:
     """The axes along which a tensor is not constant."""
-    return [d for d in range(found.ndim) if found.shape[d] > 1 and bool((found.narrow(d, 0, 1) != found).any())]
+    axes = []
+    for axis in range(found.ndim):
+        first = found.narrow(axis, 0, 1) if found.shape[axis] else found
+        if found.stride(axis) and bool((first != found).any()):  # an expanded axis has stride 0
+            axes.append(axis)
+        else:
+            found = first  # one index is like all others, so the other axes are compared in less time
+    return axes
 
 
 def _placed(flow: Propagation, node: fx.Node, value: Value, found: Tensor, row: Row, zero: bool) -> Value:

@@ -1,0 +1,91 @@
+"""JSON and TOML of files that anyone may have written: refused by a ValueError, however deep or long they are."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prunectl.errors import FileError
+
+DEPTH = 32
+MOST_LINES, MOST_BYTES = 100_000, 2**30
+"""Of a file of records; a training logs a hundred records and one for each epoch."""
+
+
+def parsed(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or lists and objects in it are nested deeper than `DEPTH`.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    if opened > DEPTH and _is_deep(value):
+        raise ValueError("it is nested too deep")
+    return value
+
+
+def parsed_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is no TOML, or nested too deep.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if _is_deep(tables):
+        raise ValueError("it is nested too deep")
+    return tables
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether anything is nested deeper than `DEPTH`; level by level, as recursion would overflow."""
+    level = [value]
+    for _ in range(DEPTH + 1):
+        nested = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [part for parts in nested for part in parts]
+    return bool(level)
+
+
+def read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records of a file with one JSON object a line, and what is wrong with its other lines.
+
+    A line that a kill cut off, or that `check` refuses by a ValueError, is left out. A missing file is an empty one.
+
+    Raises:
+        FileError: it cannot be read, or is larger than any such file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            lines = file.read(MOST_BYTES + 1).split(b"\n") if size <= MOST_BYTES else []
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}; make it readable, or move it away") from error
+    if size > MOST_BYTES or len(lines) > MOST_LINES + 1:
+        raise FileError(f"{path} has more than {MOST_LINES:,} lines or {MOST_BYTES:,} bytes: no record of prunectl has")
+    found, problems = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = parsed(line)
+            if not isinstance(record, dict):
+                raise ValueError("no record")
+        except ValueError:
+            problems.append(f"line {number} is not a complete record")
+            continue
+        try:
+            check(record)
+            found.append(record)
+        except ValueError as error:
+            problems.append(f"line {number}, {error}")
+    return found, problems

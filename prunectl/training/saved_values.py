@@ -1,0 +1,97 @@
+"""Values of a resume file, checked against those that a fresh training has: a stranger may have written the file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from prunectl.checkpoints.history import check_events
+from prunectl.checkpoints.options.checks import expect, is_count, is_number, values_that
+from prunectl.errors import CheckpointError
+
+_OBJECT = expect("an object", lambda value: isinstance(value, Mapping))
+_PART = expect("an object or nothing", lambda value: value is None or isinstance(value, Mapping))
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    **dict.fromkeys(("step", "images", "spent", "seen", "passed", "entries"), expect("a whole number", is_count)),
+    "seconds": expect("a number", is_number),
+    "groups": expect("a list of objects", lambda value: isinstance(value, list) and all(map(_is_object, value))),
+    "scheduler": _OBJECT,
+    "slots": expect("an object of objects", values_that(lambda value: isinstance(value, Mapping))),
+    "moment": _PART,
+    "events": check_events,
+}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def check_values(values: Any) -> None:
+    """Check the plain values of a training's state.
+
+    Raises:
+        ValueError: one is missing, or of another kind than expected.
+    """
+    _OBJECT("values", values)
+    for name, check in _CHECKS.items():
+        if name not in values:
+            raise ValueError(f"'{name}' is missing")
+        check(name, values[name])
+
+
+def like(saved: Any, fresh: Any, where: str) -> Any:
+    """The saved value, where it is of the kind of the fresh one; of an object, the names that the fresh one has.
+
+    A name of a later or an earlier torch is left out or stays fresh. Nothing is known of a value that is None at first.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if isinstance(fresh, Mapping):
+        if not isinstance(saved, Mapping):
+            raise ValueError(f"'{where}' is no object")
+        return {key: like(saved[key], value, f"{where}.{key}") for key, value in fresh.items() if key in saved}
+    if isinstance(fresh, list | tuple):
+        if not isinstance(saved, list | tuple) or (isinstance(fresh, tuple) and len(saved) != len(fresh)):
+            raise ValueError(f"'{where}' is no list, or has another length")
+        return type(fresh)(
+            like(each, fresh[min(i, len(fresh) - 1)] if fresh else None, where) for i, each in enumerate(saved)
+        )
+    if fresh is None:
+        fits = saved is None or isinstance(saved, bool) or is_number(saved)
+    else:
+        fits = is_number(saved) if type(fresh) in (int, float) else type(saved) is type(fresh)
+    if not fits:
+        raise ValueError(f"'{where}' is of another kind")
+    return saved
+
+
+def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str) -> None:
+    """Check what an optimiser keeps of a parameter: numbers, and tensors of its shape and type, or of a single entry.
+
+    Raises:
+        ValueError: another tensor.
+    """
+    for slot, value in slots.items():
+        if isinstance(value, Tensor):
+            whole = value.shape == parameter.shape and value.dtype == parameter.dtype
+            fits = whole or (value.ndim == 0 and value.is_floating_point())
+        else:
+            fits = value is None or isinstance(value, bool | str) or is_number(value)
+        if not fits:
+            raise ValueError(f"'{slot}' of {name} does not fit")
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """What does not fit the training, wherever it shows, is one line.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"the saved state does not fit its training ({what}); take an intact copy") from error

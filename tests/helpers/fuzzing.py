@@ -1,0 +1,381 @@
+"""Files of every kind, damaged at random, and every command that reads them.
+
+python -m tests.helpers.fuzzing 5000 0    # so many inputs from this seed; prints what failed, and where
+"""
+
+import copy
+import json
+import math
+import random
+import resource
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prunectl.checkpoints import files
+from tests.helpers.running import run_cli
+
+SECONDS, WAIT = 10, 100
+"""Of processor time, and by the clock, as other programs may run; what takes longer is a hang."""
+PAGES = 0.03
+"""The share of inputs of which a page is drawn."""
+JUMP = 1 << 20
+"""A jump of the peak memory, in kB."""
+NETWORK = "--model mlp5 -M hidden=8 --image-size 8 --subset 64 --device cpu"
+MADE = (
+    f"train {NETWORK} --epochs 1 -b 32 -o a.safetensors",
+    "eval a.safetensors --no-latency",
+    "attack a.safetensors --attack fgsm -n 4",
+    "prune a.safetensors -c snap -s 0.5 -o b.safetensors --scores-out",
+    "shrink b.safetensors -o c.safetensors",
+    f"train {NETWORK} --epochs 2 -b 32 --max-minutes 0 -c gate-decorators -s 0.3 --prune-delay 0 --prune-every 1"
+    " --steps 1 -o d.safetensors",
+)
+ATTACK = "attack a.safetensors --attack fgsm,pgd -O steps=2 -n 6 -b 2 --eps 0.1"
+PLAN = """
+[grid]
+seed = [0, 1]
+[pipelines]
+dense = "train --model mlp5 -M hidden=8 --epochs 0 --seed {seed} | eval"
+[pipelines.pruned]
+criterion = ["snip", "magnitude"]
+run = "prune --model mlp5 -c {criterion} --seed {seed} | eval --no-latency"
+"""
+CONFIG = """
+[prune]
+criterion = "magnitude"
+sparsity = 0.5
+keep = ["features.1"]
+[train]
+epochs = 0
+"""
+CHECKPOINT = (
+    *("inspect {0}", "inspect {0} --json", "log {0}", "log {0} --json", "explain {0}", "report {0}", "rerun {0}"),
+    *("eval {0} --no-latency", "diff {0} a.safetensors", "shrink {0} -o x.safetensors --force", "report . --json"),
+    "repair {0} --method bn -n 16 --reference a.safetensors -o x.safetensors --force",
+    *("prune {0} -c magnitude -s 0.9 -o x.safetensors --force", "train {0} --epochs 0 -o x.safetensors --force"),
+)
+RECORDS = (
+    "report . --json",
+    "report . --csv",
+    "report .",
+    "log a.safetensors",
+    "report . -o page.html --no-run --force",
+)
+ODD = (
+    *(
+        None,
+        True,
+        False,
+        -1,
+        0,
+        1,
+        2.5,
+        10**18,
+        10**30,
+        -(10**18),
+        float("nan"),
+        float("inf"),
+        1e308,
+        "",
+        "x",
+        ":",
+        "a/b",
+    ),
+    *("..", "\0", "\ud800", "é" * 300, "x.py:y", [], [1], [[]], {}, {"name": "x"}, {"x": {"y": [1]}}, [{}], [None]),
+)
+DEEP = "[" * 100_000 + "]" * 100_000
+Mutate = Callable[[random.Random, bytes], bytes]
+
+
+@dataclass
+class Findings:
+    """What came of a campaign: bugs by place, hangs, files outside the folder, jumps of memory."""
+
+    inputs: int = 0
+    runs: int = 0
+    tracebacks: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+    hangs: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    jumps: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.tracebacks or self.hangs or self.outside or self.jumps)
+
+    def __str__(self) -> str:
+        lines = [f"{self.inputs} inputs, {self.runs} runs, {sum(self.tracebacks.values())} tracebacks"]
+        lines += [f"{count:6} {place}\n       {self.examples[place]}" for place, count in self.tracebacks.most_common()]
+        lines += ["processor time: " + ", ".join(f"{name} {spent:.0f} s" for name, spent in self.seconds.most_common())]
+        named = {"hang": self.hangs, "file outside": self.outside, "memory": self.jumps}
+        return "\n".join([*lines, *(f"{kind}: {each}" for kind, found in named.items() for each in found)])
+
+
+def base(folder: Path) -> None:
+    """The intact files."""
+    for line in MADE:
+        ran = run_cli(folder, *line.split())
+        assert ran.code == 0, ran.err
+    _stop_attack(folder)
+    (folder / "plan.toml").write_text(PLAN)
+    (folder / "config.toml").write_text(CONFIG)
+
+
+def _stop_attack(folder: Path) -> None:
+    """Leave an attack that was stopped after two batches."""
+    append, lines = files.append_record, list[str]()
+
+    def stop(path: Path, record: Any) -> str:
+        lines.append(append(path, record))
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+        return lines[-1]
+
+    files.append_record = stop
+    try:
+        run_cli(folder, *ATTACK.split())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        files.append_record = append
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a JSON tree."""
+    if path:
+        yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+def change_json(rng: random.Random, tree: Any) -> str:
+    """The text of a JSON tree with a value replaced, left out, doubled, added, or nested very deep."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        found = list(places(tree))
+        if not found:
+            break
+        *path, last = rng.choice(found)
+        parent = tree
+        for key in path:
+            parent = parent[key]
+        action = rng.random()
+        if action < 0.7:
+            parent[last] = copy.deepcopy(rng.choice(ODD))
+        elif action < 0.85:
+            del parent[last]
+        elif isinstance(parent, dict):
+            parent[rng.choice(("x", "model", "config", "steps", "nodes", "events", "tuning"))] = copy.deepcopy(
+                rng.choice(ODD)
+            )
+        else:
+            parent.extend(parent[-1:] * rng.choice((1, 2000)))
+    text = json.dumps(tree)
+    if rng.random() < 0.03:
+        text = text.replace("1", DEEP, 1)
+    return text
+
+
+def change_bytes(rng: random.Random, data: bytes) -> bytes:
+    """Bytes replaced, cut out, cut off, or put in."""
+    whole, at = bytearray(data), rng.randrange(max(len(data), 1))
+    action = rng.random()
+    if action < 0.4:
+        for _ in range(rng.choice((1, 1, 4, 30))):
+            if whole:
+                whole[rng.randrange(len(whole))] = rng.choice((0, 0xFF, rng.randrange(256)))
+    elif action < 0.6:
+        del whole[at : at + rng.choice((1, 8, 100))]
+    elif action < 0.8:
+        del whole[at:]
+    else:
+        whole[at:at] = rng.choice((b"\xff", b"\0" * 8, b"[" * 100_000, b'{"a":', b"\n", b"1e999", b"NaN"))
+    return bytes(whole)
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    return data[8:end], data[end:]
+
+
+def _joined(text: bytes, tensors: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
+def own_header(rng: random.Random, data: bytes) -> bytes:
+    """A change of our own JSON in a safetensors file."""
+    text, tensors = _split(data)
+    entries = json.loads(text)
+    metadata = entries["__metadata__"]
+    key = next(iter(metadata))
+    own = metadata[key] if not metadata[key].startswith("{") else change_json(rng, json.loads(metadata[key]))
+    metadata[key] = own.encode("utf-8", "replace").decode() if rng.random() < 0.95 else "{" + own
+    return _joined(json.dumps(entries).encode(), tensors)
+
+
+def contents(rng: random.Random, data: bytes) -> bytes:
+    """A change of the table of contents of a safetensors file."""
+    text, tensors = _split(data)
+    return _joined(change_json(rng, json.loads(text)).encode(), tensors)
+
+
+def tensors(rng: random.Random, data: bytes) -> bytes:
+    """Other numbers, or another type of the same size."""
+    text, body = _split(data)
+    if rng.random() < 0.5:
+        return _joined(text, change_bytes(rng, body)[: len(body)].ljust(len(body), b"\xff"))
+    kinds = [b'"F32"', b'"I32"', b'"U32"', b'"F64"', b'"BF16"', b'"F8_E4M3"', b'"BOOL"', b'"U8"', b'"I64"', b'"C64"']
+    return _joined(text.replace(rng.choice(kinds[:1] + kinds[7:9]), rng.choice(kinds), rng.choice((1, -1))), body)
+
+
+def lines(rng: random.Random, data: bytes) -> bytes:
+    """A change of one line of JSON among others."""
+    rows = data.splitlines(keepends=True)
+    if not rows:
+        return change_bytes(rng, data)
+    i = rng.randrange(len(rows))
+    rows[i] = change_json(rng, json.loads(rows[i])).encode("utf-8", "replace") + b"\n"
+    return b"".join(rows)
+
+
+def toml(rng: random.Random, data: bytes) -> bytes:
+    """Another value, or another table."""
+    rows = data.decode().splitlines()
+    i = rng.choice([i for i, row in enumerate(rows) if row])
+    odd = ('""', "[]", "{}", "-1", "1e18", "nan", "true", '"x.py:y"', "[[1]]", '"\\u0000"', "2026-11-30", "[" * 100_000)
+    key, sign, _ = rows[i].partition("=")
+    rows[i] = f"{key}= {rng.choice(odd)}" if sign else f"[{rng.choice(('grid', 'x', 'pipelines', 'prune', 'a.b.c'))}]"
+    return "\n".join(rows).encode()
+
+
+KINDS: dict[str, tuple[tuple[str, ...], tuple[Mutate, ...], tuple[str, ...]]] = {
+    "header": (("a.safetensors", "b.safetensors", "c.safetensors"), (own_header, contents, change_bytes), CHECKPOINT),
+    "tensors": (("a.safetensors", "b.safetensors", "c.safetensors"), (tensors,), CHECKPOINT),
+    "masks": (("b.mask.safetensors",), (own_header, contents, tensors, change_bytes), CHECKPOINT),
+    "scores": (
+        ("b.scores.safetensors",),
+        (contents, tensors, change_bytes),
+        ("report b.safetensors", "report b.safetensors -o page.html --no-run --force"),
+    ),
+    "results": (("a.results.jsonl",), (lines, lines, change_bytes), RECORDS),
+    "log": (("a.log.jsonl",), (lines, lines, change_bytes), RECORDS),
+    "resume": (
+        ("d.resume.safetensors",),
+        (own_header, own_header, contents, tensors, change_bytes),
+        ("train --resume {0} -o x.safetensors --force", "inspect {0}"),
+    ),
+    "attack": (("a.attack.part.jsonl",), (lines, lines, change_bytes), (f"{ATTACK} --resume",)),
+    "plan": (("plan.toml",), (toml, change_bytes), ("sweep {0} -o swept --dry-run",)),
+    "config": (("config.toml",), (toml, change_bytes), ("prune a.safetensors --config {0} -o x.safetensors --force",)),
+}
+"""Kind of file -> the intact ones, what damages them, the commands that read them; {0} is the file or checkpoint."""
+
+
+class _Hang(BaseException):
+    """A command that does not end."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise _Hang
+
+    timers = {signal.SIGALRM: (signal.ITIMER_REAL, WAIT), signal.SIGPROF: (signal.ITIMER_PROF, SECONDS)}
+    before = {number: signal.signal(number, ring) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
+    try:
+        yield
+    finally:
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def campaign(
+    intact: Path,
+    scratch: Path,
+    inputs: int,
+    seed: int,
+    kinds: tuple[str, ...] = tuple(KINDS),
+    seconds: float = math.inf,
+    pages: float = PAGES,
+) -> Findings:
+    """Damage `inputs` files and give each to two of the commands that read its kind."""
+    rng, found = random.Random(seed), Findings()
+    begun = time.monotonic()
+    for i in range(inputs):
+        if time.monotonic() - begun > seconds:
+            break
+        kind = kinds[i % len(kinds)]
+        names, mutators, commands = KINDS[kind]
+        name = rng.choice(names)
+        place = scratch / "in"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(intact, place)
+        (place / name).write_bytes(rng.choice(mutators)(rng, (intact / name).read_bytes()))
+        found.inputs += 1
+        quick = [command for command in commands if "page" not in command]
+        chosen = rng.sample(quick, min(2, len(quick)))
+        if rng.random() < pages:  # which takes 100 times as long
+            chosen += [command for command in commands if "page" in command]
+        for command in chosen:
+            _run(found, place, command.format(name.replace(".mask.", ".")), f"seed {seed}, input {i}, {kind}")
+        found.outside += [f"{each} ({kind}, seed {seed}, {i})" for each in scratch.iterdir() if each != place]
+    return found
+
+
+def _run(found: Findings, place: Path, line: str, what: str) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found.runs += 1
+    begun = time.process_time()
+    try:
+        with _limited():
+            ran = run_cli(place, *line.split())
+        usage = ran.code == 2 and "Usage: " in ran.err
+        if ran.code and not usage and (not ran.err.startswith("prunectl: ") and "\nprunectl: " not in ran.err):
+            raise AssertionError(f"exit code {ran.code} without a line: {ran.err[-200:]!r}")
+    except _Hang:
+        found.hangs.append(f"{line} ({what})")
+    except BaseException as error:  # whatever comes through is a bug
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/prunectl/" in f.filename]
+        last = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
+        bug = f"{Path(last.filename).parent.name}/{Path(last.filename).name}:{last.lineno} {type(error).__name__}"
+        found.tracebacks[bug] += 1
+        found.examples.setdefault(bug, f"{line} ({what}): {str(error)[:160]!r}")
+    found.seconds[line.split(maxsplit=1)[0] + " -o" * ("page" in line)] += time.process_time() - begun
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak > JUMP:
+        found.jumps.append(f"{line} ({what})")
+
+
+def main() -> None:
+    """Run a campaign of the size and seed in the arguments; the kinds may follow."""
+    inputs, seed, seconds, *kinds = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        intact, scratch = Path(name) / "intact", Path(name) / "scratch"
+        intact.mkdir()
+        scratch.mkdir()
+        base(intact)
+        found = campaign(intact, scratch, int(inputs), int(seed), tuple(kinds) or tuple(KINDS), float(seconds))
+    print(found)
+    sys.exit(not found.clean)
+
+
+if __name__ == "__main__":
+    main()
