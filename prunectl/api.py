@@ -37,6 +37,7 @@ def prune(
     size: str | None = None,
     latency: str | None = None,
     threshold: float | None = None,
+    min_accuracy: float | None = None,
     schedule: str | None = None,
     steps: int | None = None,
     scope: str | None = None,
@@ -63,8 +64,10 @@ def prune(
     `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
     gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
     nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
-    nothing goes; `repair` is a method of `prunectl.repair` that follows. The result's `model` has pruned weights at
-    zero, its `masks` say which.
+    nothing goes; `repair` is a method of `prunectl.repair` that follows. On a trained network, criterion "auto" tries
+    several with a repair and keeps the best on training images held out, or the smallest network that classifies
+    `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model` has pruned
+    weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
     (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
@@ -87,6 +90,7 @@ def prune(
         sparsity=sparsity,
         budget=asked[0] if asked else None,
         threshold=threshold,
+        min_accuracy=min_accuracy,
         schedule=schedule,
         steps=steps,
         scope=scope,

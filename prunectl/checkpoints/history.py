@@ -108,6 +108,11 @@ def _is_layer(value: Any) -> bool:
     )
 
 
+def _is_trial(value: Any) -> bool:
+    """A candidate of `prune --criterion auto`, with what it reached or why it was refused."""
+    return values_that(is_scalar)(value) and is_text(value.get("candidate"))
+
+
 _WORD = expect("a word", lambda value: is_text(value) and value != "")
 _TABLE = expect("an object", lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
 _VERSIONS = expect("an object of texts", values_that(is_text))
@@ -125,12 +130,13 @@ def _named(check: Check, names: str) -> dict[str, Check]:
 
 
 RESULTS: dict[str, Check] = {
-    **_named(_COUNT, "nodes removed parameters flops bytes"),
-    **_named(_NUMBER, "weight_sparsity node_sparsity max_pruned latency change"),
+    **_named(_COUNT, "nodes removed parameters flops bytes held_out"),
+    **_named(_NUMBER, "weight_sparsity node_sparsity max_pruned latency change dense_accuracy"),
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups"),
     "proof": expect("an object of numbers", values_that(is_number)),
     "layers": expect("a list of layers with their errors", every(_is_layer)),
+    "tried": expect("a list of candidates", every(_is_trial)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),
 }
 """What results hold; any other value is a plain one, and `events` are results with an `epoch`."""

@@ -62,5 +62,5 @@ def _normalization(options: PruneOptions, method: Criterion) -> str:
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:
     """What a history records: the fields that have a value, and rules for nodes only where nodes go."""
     without = {each.name for each in fields(NodeRules)} if method.unit == "weights" else set()
-    without |= {"refill"} if budget_of(options) is None else set()
+    without |= {"refill"} if budget_of(options) is None and options.min_accuracy is None else set()
     return {key: value for key, value in recorded(options, unset=False).items() if key not in without}

@@ -9,7 +9,7 @@ from typing import Any
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
-TARGETS = ("sparsity", *BUDGETS, "threshold")
+TARGETS = ("sparsity", *BUDGETS, "threshold", "min_accuracy")
 _VARIES = {"seed", "device"}
 """Options in which runs of one recipe may differ, besides the target of the last pruning."""
 
@@ -89,8 +89,9 @@ def _target(options: Mapping[str, Any]) -> float | str | None:
         return budget
     if options.get("sparsity") is not None:
         return float(options["sparsity"])
-    if options.get("threshold") is not None:
-        return f"threshold {options['threshold']}"
+    for name in ("threshold", "min_accuracy"):
+        if options.get(name) is not None:
+            return f"{name.replace('_', ' ')} {options[name]}"
     return options.get("scope")
 
 

@@ -14,11 +14,18 @@ MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
 """Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
+AUTO = "auto"
+"""In the place of a criterion: `prune` compares several."""
 
 
 def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
     """The value in histories that have rules for nodes, but no normalisation of scores."""
-    return lambda options: value if "min_nodes" in options and "normalize" not in options else None
+    return lambda options: value if "min_nodes" in options and _has_no_rule(options) else None
+
+
+def _has_no_rule(options: Mapping[str, Any]) -> bool:
+    """Whether a history says nothing of normalisation, and that is no choice of `auto`."""
+    return "normalize" not in options and options.get("criterion") != AUTO
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,14 @@ class StandalonePruning(PruneOptions):
 
     At most one of `params`, `flops`, `size` and `latency` has a value: a budget as `pruning.budget` reads it.
     `controls` names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
+    `min_accuracy`, in (0, 1], is a target for the criterion `auto` alone.
     """
 
     params: str | None = None
     flops: str | None = None
     size: str | None = None
     latency: str | None = None
+    min_accuracy: float | None = None
     refill: bool = option(
         True, negative="--no-refill", earlier=lambda options: False if any(map(options.get, BUDGETS)) else None
     )
@@ -85,6 +94,7 @@ class StandalonePruning(PruneOptions):
         super().__post_init__()
         if self.repair is not None:
             check_method(self.repair)
+        check_min_accuracy(self.min_accuracy, self.criterion)
         if self.batch_size < 2:
             raise OptionError(
                 f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
@@ -109,6 +119,7 @@ class GradualPruning(PruneOptions):
     rewind_to: int | None = None
 
     def __post_init__(self) -> None:
+        refuse_auto(self.criterion)
         if (self.sparsity is None) == (self.threshold is None):
             raise OptionError("give one target: a sparsity or a threshold")
         super().__post_init__()
@@ -135,6 +146,33 @@ def check_sparsity(sparsity: float) -> None:
     """
     if not 0 < sparsity < 1:
         raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+
+
+def check_min_accuracy(least: float | None, criterion: str) -> None:
+    """Refuse a least accuracy that is no share, or that no measurement decides.
+
+    Raises:
+        OptionError: not in (0, 1], or the criterion is not `auto`.
+    """
+    if least is not None and criterion != AUTO:
+        raise OptionError(
+            f"`min_accuracy` is a target for `criterion` {AUTO}, which measures; give {criterion} a sparsity"
+        )
+    if least is not None and not 0 < least <= 1:
+        raise OptionError(f"`min_accuracy` is a share of images above 0 and at most 1, such as 0.9, got {least:g}")
+
+
+def refuse_auto(criterion: str | None) -> None:
+    """Refuse `auto` where a network is yet to be trained.
+
+    Raises:
+        OptionError: it is that.
+    """
+    if criterion == AUTO:
+        raise OptionError(
+            f"`criterion` {AUTO} compares what is left of a trained network: train first, then prunectl prune "
+            f"--criterion {AUTO}; for pruning during training take snapit-during"
+        )
 
 
 def check_least(options: object, least: Mapping[str, int]) -> None:

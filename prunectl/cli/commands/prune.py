@@ -9,9 +9,11 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
 from prunectl.cli import image_options, options, output, texts
 from prunectl.cli.options import completes
+from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -32,7 +34,13 @@ def command(
     ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     criterion: Annotated[
-        str, typer.Option("-c", "--criterion", help="What ranks the weights.", autocompletion=completes("criterion"))
+        str,
+        typer.Option(
+            "-c",
+            "--criterion",
+            help="What ranks the weights; auto repairs and measures several, and keeps the best of a trained network.",
+            autocompletion=completes("criterion"),
+        ),
     ] = "snipit",
     sparsity: Annotated[
         float | None,
@@ -57,6 +65,14 @@ def command(
         typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
     ] = None,
     threshold: options.Threshold = None,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="The smallest network of -c auto that classifies so many held-out training images.",
+            show_default=False,
+        ),
+    ] = None,
     schedule: options.Schedule = None,
     steps: options.Steps = None,
     scope: options.Scope = None,
@@ -116,12 +132,14 @@ def command(
 
     One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
     """
-    check("criterion", criterion)
+    if criterion != AUTO:
+        check("criterion", criterion)
+    check_min_accuracy(min_accuracy, criterion)
     if repair is not None:
         check_method(repair)
     check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    sparsity = _target(sparsity, threshold, scope or DEFAULT_SCOPES.get(criterion), budgets)
+    sparsity = _target(sparsity, threshold, min_accuracy, scope or DEFAULT_SCOPES.get(criterion), budgets)
     if model is not None:
         check("model", model)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
@@ -172,6 +190,8 @@ def command(
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
     """What looks at images, None where nothing does."""
+    if criterion == AUTO:
+        return "criterion auto measures on training images"
     from prunectl.criteria.base.criterion import criterion_named
 
     if criterion_named(criterion).needs_data:
@@ -203,7 +223,9 @@ def _watched(
     with output.progress_bar(chosen.criterion, 100) as bar:
 
         def report(i: int, rounds: int, now: float) -> None:
-            bar.update(100 * i // rounds, lambda: f"round {i} of {rounds}, sparsity {now:.4f}")
+            what = "trial" if chosen.criterion == AUTO else "round"
+            reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
+            bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
         return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
 
@@ -218,15 +240,19 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     checkpoint.write(pruned, path)
     for kept in scores:
         files.write(beside(path, SCORES), save(kept.named(), {"checkpoint": files.sha256(path)}))
-    _tell(criterion, pruned)
-    method = criterion_named(criterion)
-    if method.rewinds or method.callback is not None:
+    tell(criterion, pruned)
+    method = None if criterion == AUTO else criterion_named(criterion)
+    if method is not None and (method.rewinds or method.callback is not None):
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
 
 
 def _target(
-    sparsity: float | None, threshold: float | None, scope: str | None, budgets: dict[str, str | None]
+    sparsity: float | None,
+    threshold: float | None,
+    min_accuracy: float | None,
+    scope: str | None,
+    budgets: dict[str, str | None],
 ) -> float | None:
     """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
 
@@ -237,7 +263,8 @@ def _target(
     from prunectl.pruning.budget import Budget
 
     given = {kind: text for kind, text in budgets.items() if text is not None}
-    flags = {"--sparsity": sparsity, "--threshold": threshold, **{f"--{kind}": text for kind, text in given.items()}}
+    flags: dict[str, object] = {"--sparsity": sparsity, "--threshold": threshold, "--min-accuracy": min_accuracy}
+    flags |= {f"--{kind}": text for kind, text in given.items()}
     named = [flag for flag, value in flags.items() if value is not None]
     named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
     if len(named) > 1:
@@ -250,32 +277,3 @@ def _target(
     sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
     check_sparsity(sparsity)
     return sparsity
-
-
-def _tell(criterion: str, pruned: "Checkpoint") -> None:
-    """What was asked and what was reached."""
-    from prunectl.pruning.budget import BUDGET_UNITS
-
-    chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense
-    asked = next(
-        f"{kind} {chosen[kind]}" for kind in ("sparsity", *BUDGET_UNITS, "threshold", "scope") if kind in chosen
-    )
-    kept = pruned.masks.kept(pruned.model)
-    told = (
-        f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
-        f"sparsity {reached['weight_sparsity']:.6f}"
-    )
-    output.say("; ".join([told, *output.unreached(reached)]))
-    for line in output.repaired(reached) if "layers" in reached else ():
-        output.say(line)
-    warning = output.thin_groups(reached)
-    if warning is not None:
-        output.say(warning)
-    if "node_sparsity" in reached:
-        times = dense.flops / max(reached["flops"], 1)
-        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
-        output.say(
-            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
-            f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
-            + latency
-        )

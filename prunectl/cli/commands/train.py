@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.options.data import DataOptions
+from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
 from prunectl.cli import image_options, options, texts
 from prunectl.cli.commands.prune import DEFAULT_SPARSITY
@@ -169,6 +170,7 @@ def command(
         board.check_installed()
     if reg is None and options.given(ctx, {"reg_weight"}):
         raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
+    refuse_auto(criterion)
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
         if name is not None:

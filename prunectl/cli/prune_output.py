@@ -1,0 +1,67 @@
+"""What `prune` says of a pruned network: what was reached, and what `--criterion auto` tried."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from prunectl.cli import output
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.checkpoint import Checkpoint
+
+_NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
+
+
+def tell(criterion: str, pruned: "Checkpoint") -> None:
+    """What was asked and what was reached."""
+    from prunectl.pruning.budget import BUDGET_UNITS
+
+    chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense
+    asked = next(
+        f"{kind.replace('_', ' ')} {chosen[kind]}"
+        for kind in ("sparsity", *BUDGET_UNITS, "threshold", "min_accuracy", "scope")
+        if kind in chosen
+    )
+    kept = pruned.masks.kept(pruned.model)
+    _show_trials(reached)
+    told = (
+        f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
+        f"sparsity {reached['weight_sparsity']:.6f}"
+    )
+    output.say("; ".join([told, *output.unreached(reached)]))
+    for line in output.repaired(reached) if "layers" in reached else ():
+        output.say(line)
+    warning = output.thin_groups(reached)
+    if warning is not None:
+        output.say(warning)
+    if "node_sparsity" in reached:
+        times = dense.flops / max(reached["flops"], 1)
+        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
+        output.say(
+            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
+            f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
+            + latency
+        )
+
+
+def _show_trials(result: Mapping[str, Any]) -> None:
+    """Print every candidate with its accuracy at once and after the repair; the kept one is marked."""
+    if "tried" not in result:
+        return
+    rows = [_row(trial) for trial in result["tried"]]
+    has_targets = any(row[1] for row in rows)
+    head = ["candidate", "target", "at once", "repaired", ""]
+    shown = [row if has_targets else [row[0], *row[2:]] for row in rows]
+    output.table(head if has_targets else [head[0], *head[2:]], shown)
+    for trial in result["tried"]:
+        if "refused" in trial:
+            output.say(f"{trial['candidate']}: {trial['refused']}")
+    images = output.many(result["held_out"], "held-out training image")
+    output.say(f"accuracy on {images}, before pruning {output.percent(result['dense_accuracy'])}")
+
+
+def _row(trial: Mapping[str, Any]) -> list[str]:
+    """The cells of one trial: candidate, target where trials differ in it, accuracies, mark."""
+    target = " ".join(f"{key} {value}" for key, value in trial.items() if key not in _NOT_TARGETS)
+    mark = "kept" if trial.get("kept") else "refused" if "refused" in trial else ""
+    accuracies = [output.percent(trial.get(key)) for key in ("at_once", "repaired")]
+    return [trial["candidate"], target, *accuracies, mark]

@@ -1,0 +1,95 @@
+"""auto: the best of several criteria for a trained network, by its accuracy after a repair."""
+
+from dataclasses import replace
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import BUDGETS, PruneRun, StandalonePruning
+from prunectl.checkpoints.options.values import recorded
+from prunectl.data.images import ImageData
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import unknown
+from prunectl.pruning.by_criterion import Report
+from prunectl.pruning.candidates import CANDIDATES
+from prunectl.pruning.options import history_of, method_of
+from prunectl.pruning.smallest import MOST_TRIALS, smallest
+from prunectl.pruning.trials import Trial, Trials, check_trained, held_out
+from prunectl.torchtools.distributed import processes
+
+_CHOSEN = ("threshold", "schedule", "steps", "scope", "normalize")
+"""Options that belong to one criterion."""
+
+
+def pruned_by_the_best(
+    checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning, *, report: Report | None = None
+) -> Checkpoint:
+    """Prune a trained network by every candidate for its unit, repair, and keep the most accurate.
+
+    The unit is weights at a sparsity, nodes at a budget or a least accuracy, unless the options name one. Accuracy is
+    that on a fixed fifth of the training images, from which no candidate scores and no repair fits (`held_out`). The
+    repair is `refit` unless the options name another. With `min_accuracy`, the smallest network that reaches it is kept
+    (`smallest`). The last entry of the history holds a row for each trial, under `tried`, and the accuracy before
+    pruning, under `dense_accuracy`. `report` is called after each trial with (trials, the most trials, accuracy).
+
+    Raises:
+        OptionError: no images, an untrained network, options of one criterion, or no candidate reaches the target.
+        StructureError: the network cannot be traced.
+    """
+    options = _completed(options)
+    if data is None or not len(data.train):
+        raise OptionError("criterion auto measures candidates on training images; give `data`")
+    candidates = CANDIDATES[str(options.unit)]
+    most = len(candidates) if options.min_accuracy is None else MOST_TRIALS
+    told = None if report is None else (lambda done, accuracy: report(done, most, accuracy))
+    trials = Trials(checkpoint, held_out(data), options, told)
+    dense = trials.measured(checkpoint)
+    check_trained(dense)
+    if options.min_accuracy is None:
+        kept = _best(trials)
+    elif dense.top1 >= options.min_accuracy:
+        kept = smallest(trials, candidates, str(options.unit), options.min_accuracy)
+    else:
+        raise OptionError(
+            f"the network reaches {dense.top1:.4f} on {len(trials.data.test)} held-out training images before it is "
+            f"pruned, `min_accuracy` asks for {options.min_accuracy:g}; ask for less"
+        )
+    kept.row["kept"] = True
+    found = {"tried": trials.rows, "dense_accuracy": dense.top1, "held_out": len(trials.data.test)}
+    entry = kept.checkpoint.history[-1]
+    chosen = {
+        **history_of(options, method_of(kept.candidate.options(options))),
+        **recorded(PruneRun(checkpoint.device.type, processes())),
+        "data": data.described,
+    }
+    entry = replace(entry, options=chosen, result={**entry.result, **found})
+    return replace(kept.checkpoint, history=(*kept.checkpoint.history[:-1], entry))
+
+
+def _best(trials: Trials) -> Trial:
+    """The trial of the highest quality; of equal ones the first."""
+    best: Trial | None = None
+    for candidate in CANDIDATES[str(trials.options.unit)]:
+        trial = trials.run(candidate)
+        if trial is not None and (best is None or trial.quality > best.quality):
+            best = trial
+    if best is None:
+        assert trials.refusal is not None
+        raise trials.refusal
+    return best
+
+
+def _completed(options: StandalonePruning) -> StandalonePruning:
+    """The options with unit and repair, checked."""
+    for name in _CHOSEN:
+        if getattr(options, name) is not None:
+            raise OptionError(f"criterion auto chooses `{name}` itself; leave it out, or name a criterion")
+    if options.options or options.controls:
+        raise OptionError("criterion auto takes no options of a criterion and no sanity checks; name a criterion")
+    aims = [name for name in ("sparsity", *BUDGETS, "min_accuracy") if getattr(options, name) is not None]
+    if len(aims) != 1:
+        raise OptionError(
+            f"give one target: a sparsity, a budget, or `min_accuracy`; got {' and '.join(aims) or 'none'}"
+        )
+    unit = options.unit or ("weights" if options.sparsity is not None else "nodes")
+    if unit not in CANDIDATES:
+        raise unknown("unit", unit, CANDIDATES)
+    return replace(options, unit=unit, repair=options.repair or "refit")

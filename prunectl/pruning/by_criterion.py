@@ -1,0 +1,118 @@
+"""Prune by one criterion: score, select, mask; once or in rounds."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import PruneRun, StandalonePruning
+from prunectl.checkpoints.options.repair import RepairOptions
+from prunectl.checkpoints.options.values import recorded
+from prunectl.checkpoints.original_shapes import retraceable
+from prunectl.criteria.base.criterion import Criterion
+from prunectl.data.images import ImageData
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import resolve, unknown
+from prunectl.pruning.options import history_of, method_of, selection
+from prunectl.pruning.repair.repair import repair as repaired
+from prunectl.pruning.round import RoundTargets, prune_round_
+from prunectl.pruning.rules import SelectionRules
+from prunectl.pruning.sanity_checks import CONTROLS
+from prunectl.pruning.scoring import batches_for, check_informative, scored
+from prunectl.pruning.select import pattern_of
+from prunectl.pruning.units.table import unit_of
+from prunectl.scores import Scores
+from prunectl.torchtools.distributed import processes
+from prunectl.torchtools.rng import forked, seed_for
+
+Report = Callable[[int, int, float], None]
+"""Called after each round with (round, rounds, sparsity)."""
+KeepScores = Callable[[Scores], None]
+"""Called in each round with its scores."""
+
+
+def pruned_by_criterion(
+    checkpoint: Checkpoint,
+    data: ImageData | None,
+    options: StandalonePruning,
+    *,
+    report: Report | None = None,
+    keep_scores: KeepScores | None = None,
+) -> Checkpoint:
+    """Prune by the criterion that the options name, as `prune.prune` says."""
+    criterion, method = options.criterion, method_of(options)
+    rules = selection(options, method)
+    _check(options, rules, method)
+    keywords, _ = method.options(dict(options.options), f"criterion {criterion}")
+    options = replace(
+        options,
+        schedule=options.schedule or method.schedule,
+        steps=options.steps or method.steps,
+        scope=rules.scope,
+        normalize=rules.rules.normalize,
+        options=keywords,
+    )
+    planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
+    if method.needs_data and data is None:
+        raise OptionError(f"criterion {criterion} scores on images; give `data`")
+    if method.unit != "weights":
+        checkpoint = retraceable(checkpoint)
+    model = copy.deepcopy(checkpoint.model)
+    unit = unit_of(method, checkpoint, model, rules)
+    unit.check(options.sparsity)
+
+    with forked(checkpoint.device):
+        torch.manual_seed(seed_for("prune", options.seed))
+        batches = batches_for(checkpoint, data, options.batch_size, options.balanced, options.seed)
+        targets, i, begun = RoundTargets(planned, options.sparsity), 0, unit.kept
+
+        def score() -> Scores:
+            scores = scored(method, unit, batches, keywords, amp=options.amp, progress=i / len(targets))
+            if not i:
+                check_informative(scores, criterion)
+            if keep_scores is not None:
+                keep_scores(unit.comparable(scores))
+            return scores
+
+        while i < len(targets) and not (i and unit.within_budget()):
+            prune_round_(unit, targets, i, score, fewer_than=begun if method.regrow_value else unit.kept)
+            i += 1
+            if report is not None:
+                report(i, len(targets), unit.sparsity)
+        for control in options.controls:
+            unit.apply_(CONTROLS[control](checkpoint, unit.model, unit.masks, options.seed))
+    chosen = {
+        **history_of(options, method),
+        **recorded(PruneRun(checkpoint.device.type, processes())),
+        "data": None if data is None else data.described,
+    }
+    made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
+    return made if options.repair is None else with_repair(made, checkpoint, data, options)
+
+
+def with_repair(
+    made: Checkpoint, checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning
+) -> Checkpoint:
+    """The pruned network fitted to what it was pruned from, as one command with the pruning."""
+    asked = RepairOptions(str(options.repair), seed=options.seed)
+    fitted = repaired(made, data, asked, reference=checkpoint)
+    pruning, fitting = fitted.history[-2:]
+    return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
+
+
+def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion) -> None:
+    """Refuse none or several targets, and options that do not go together."""
+    targets = [t for t in (options.sparsity, rules.budget, rules.threshold, pattern_of(rules.scope)) if t is not None]
+    if len(targets) != 1:
+        raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
+    for control in options.controls:
+        if control not in CONTROLS:
+            raise unknown("control", control, CONTROLS)
+    if "shuffle-layerwise" in options.controls and method.unit != "weights":
+        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
+    if method.needs_training:
+        name = options.criterion
+        raise OptionError(f"{name} prunes while a network trains: prunectl train --criterion {name}")
