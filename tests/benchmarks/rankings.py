@@ -46,6 +46,7 @@ from prunectl.training.train import train
 CRITERIA = (
     *("structured-random", "taylor", "snap", "snapit", "structured-grasp", "network-slimming", "gate-decorators"),
     *("efficient-convnets", "group-hoyer-square", "magnitude", "lamp", "erk", "random", "snip", "grasp", "synflow"),
+    *("depgraph", "fisher", "fpgm", "hrank", "chip"),
 )
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
