@@ -30,4 +30,5 @@ fisher = Criterion(
     source="Liu et al. 2021, arXiv:2108.00708, section 3.2",
     unit="nodes",
     when="after",
+    normalize_budget="max",
 )

@@ -112,7 +112,7 @@ def test_efficient_convnets_sums_magnitudes_and_takes_the_same_share_of_each_lay
     shape = (1, 1, 2)
     structure = trace(model, shape)
     assert filter_norm(model, iter(()), structure).nodes.tolist() == [2, 3, 0.5, 4, 4, 3]
-    pruned = prune(checkpoint_of(model, shape), None, criterion="efficient-convnets", sparsity=0.5)
+    pruned = prune(checkpoint_of(model, shape), None, criterion="efficient-convnets", sparsity=0.5, scope="layer")
     assert dead_nodes(structure, pruned.masks, model).tolist() == [True, False, True, False, False, True]
 
 
