@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.training import Recipe, TrainRun
 from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.callback import Callback
@@ -16,6 +17,8 @@ from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.measuring.memory import forget_peak
+from prunectl.pruning.repair.pair import paired
+from prunectl.pruning.repair.repair import repaired_pair
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
 from prunectl.training.batch import Batch, changed
@@ -144,7 +147,13 @@ class Trainer:
         }
         model.train(self.start.model.training)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
-        return trained if self.rounds is None else trained.with_result(self.rounds.result())
+        trained = trained if self.rounds is None else trained.with_result(self.rounds.result())
+        return self._recalibrated(trained) if self.recipe.recalibrate else trained
+
+    def _recalibrated(self, trained: Checkpoint) -> Checkpoint:
+        """The same with BatchNorm statistics taken anew: averages lag behind the weights of a short training."""
+        options = RepairOptions("bn", seed=self.recipe.seed)
+        return replace(trained, model=repaired_pair(paired(trained, None), trained, self.data, options)[0])
 
     def state(self) -> State:
         """All that `Trainer(self.current, data, recipe, state)` needs to go on from here."""

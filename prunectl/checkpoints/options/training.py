@@ -27,7 +27,8 @@ class Recipe:
     to the loss with the factor `reg_weight`. `augment` None uses the dataset's augmentation; `mixup` is the alpha of
     Zhang et al. 2018. The learning rate rises linearly for `warmup` epochs before its schedule. `prune` prunes between
     epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`. Where a teacher is
-    given, `teacher_weight` is its share of the loss, `temperature` softens its predictions and the network's.
+    given, `teacher_weight` is its share of the loss, `temperature` softens its predictions and the network's. With
+    `recalibrate`, BatchNorm statistics are taken anew at the end, over training images as they are.
     """
 
     epochs: int = 10
@@ -51,6 +52,7 @@ class Recipe:
     mixup: float = option(0.0, sparse=True)
     teacher_weight: float = option(0.5, sparse=True)
     temperature: float = option(4.0, sparse=True)
+    recalibrate: bool = option(False, sparse=True)
     seed: int = option(0, shown=False)
     adv_eps: float | None = None
     adv_steps: int = 7

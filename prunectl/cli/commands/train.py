@@ -105,6 +105,9 @@ def command(
             help="An option of --criterion or --reg (of both: criterion.KEY or reg.KEY); may be repeated.",
         ),
     ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Take BatchNorm statistics anew at the end of the training.")
+    ] = False,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
     ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
     augment: Annotated[

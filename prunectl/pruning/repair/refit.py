@@ -19,7 +19,7 @@ ROWS_PER_WEIGHT = 16
 """Rows that are enough for the least squares of a weight, where positions in an image are more."""
 MOST_TRIED = 64
 """Outputs of a group by which the ridge is chosen, and that are solved for at once."""
-MOST_ENTRIES = 2 * 10**7
+MOST_ENTRIES = 8 * 10**6
 """Entries of rows up to which all are taken, whatever the number of weights."""
 
 
