@@ -147,8 +147,9 @@ class Learner:
         if self.ema is not None:
             self.ema.load_state_dict(state)
         slots = from_state("optimizer", state)
+        needed = self._slot_names() if any(slots.values()) else set()
         for name, parameter in self._parameters().items():
-            check_slots(slots.get(name, {}), parameter, name)
+            check_slots(slots.get(name, {}), parameter, name, needed)
         saved = {
             number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
             for number, (name, parameter) in enumerate(self._parameters().items())
@@ -162,6 +163,16 @@ class Learner:
             placed = {name: tensor.to(self.device) for name, tensor in within("moment", state).items()}
             point = like(state["moment"], {"groups": groups, "schedule": schedule}, "moment")
             self.rewind_point = RewindPoint.from_state_dict({**placed, **point, "slots": state["moment"]["slots"]})
+
+    def _slot_names(self) -> set[str]:
+        """What the optimiser keeps of a parameter after its first step."""
+        probe, like_it = nn.Module(), next(iter(self._parameters().values()))
+        probe.register_parameter("probe", nn.Parameter(torch.zeros_like(like_it)))
+        trial = optimizer(self.recipe, probe)
+        for parameter in probe.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        trial.step()
+        return {name for kept in trial.state.values() for name in kept}
 
     def _take_(self, checkpoint: Checkpoint, callback: Callback) -> None:
         """Train this checkpoint's network."""

@@ -1,6 +1,6 @@
 """Values of a resume file, checked against those that a fresh training has: a stranger may have written the file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,12 +67,17 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
     return saved
 
 
-def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str) -> None:
+def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str, needed: Collection[str] = ()) -> None:
     """Check what an optimiser keeps of a parameter: numbers, and tensors of its shape and type, or of a single entry.
 
+    A parameter that has had a step has all the `needed` slots.
+
     Raises:
-        ValueError: another tensor.
+        ValueError: another tensor, or a slot that is missing.
     """
+    missing = sorted(set(needed) - slots.keys()) if slots else []
+    if missing:
+        raise ValueError(f"'{missing[0]}' of {name} is missing")
     for slot, value in slots.items():
         if isinstance(value, Tensor):
             whole = value.shape == parameter.shape and value.dtype == parameter.dtype

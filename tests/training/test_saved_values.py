@@ -49,6 +49,13 @@ def test_slots_that_do_not_fit_their_parameter_are_refused(slot) -> None:
         check_slots({"exp_avg": slot}, parameter, "w")
 
 
+def test_a_slot_that_is_missing_is_refused() -> None:
+    parameter = nn.Parameter(torch.zeros(2))
+    check_slots({}, parameter, "w", {"exp_avg"})
+    with pytest.raises(ValueError, match="'exp_avg' of w is missing"):
+        check_slots({"step": torch.tensor(1.0)}, parameter, "w", {"step", "exp_avg"})
+
+
 def test_plain_values_are_checked_by_name() -> None:
     counts = dict.fromkeys(("step", "images", "spent", "seen", "passed", "entries"), 1)
     whole = {

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ALL = slice(None)
+
 
 @dataclass(eq=False)
 class NormalEquations:
@@ -45,13 +47,13 @@ class NormalEquations:
         self.xx.baddbmm_(self.x[:, :, None], self.x[:, None, :], alpha=1 / self.count)
         self.xy.baddbmm_(self.x[:, :, None], self.y[:, None, :], alpha=1 / self.count)
 
-    def offsets(self, matrix: Tensor) -> Tensor:
+    def offsets(self, matrix: Tensor, outputs: slice = ALL) -> Tensor:
         """The offsets (G, O) by which the outputs of a matrix (G, O, K) have the mean of those wanted."""
-        return (self.y - torch.einsum("gok,gk->go", matrix, self.x)) / self.count
+        return (self.y[:, outputs] - torch.einsum("gok,gk->go", matrix, self.x)) / self.count
 
 
-def solved(sums: NormalEquations, matrix: Tensor, support: Tensor, ridge: float) -> Tensor:
-    """The matrix (G, O, K) that minimises |X w - y|^2 + λ |w - w0|^2 for every output, each on its own support.
+def solved(sums: NormalEquations, matrix: Tensor, support: Tensor, ridge: float, outputs: slice = ALL) -> Tensor:
+    """The matrix (G, O, K) that minimises |X w - y|^2 + λ |w - w0|^2 for some outputs, each on its own support.
 
     w0 is the row of `matrix`, which is zero off its `support` (bool, of the same shape), λ is `ridge` times the mean
     diagonal of X^T X on it. By the choice of w0 no output gets a larger error on the rows summed than it has. An output
@@ -62,15 +64,15 @@ def solved(sums: NormalEquations, matrix: Tensor, support: Tensor, ridge: float)
     """
     found = matrix.clone()
     for group, (xx, xy) in enumerate(zip(sums.xx, sums.xy, strict=True)):
-        residual = xy - xx @ matrix[group].T  # (K, O)
+        residual = xy[:, outputs] - xx @ matrix[group].T  # (K, O)
         patterns, which = torch.unique(support[group], dim=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             chosen = torch.nonzero(pattern).flatten()
-            outputs = torch.nonzero(which == number).flatten()
+            those = torch.nonzero(which == number).flatten()
             if len(chosen):
-                step = _step(xx, chosen, residual[:, outputs][chosen], ridge)
+                step = _step(xx, chosen, residual[:, those][chosen], ridge)
                 if step is not None:
-                    found[group, outputs[:, None], chosen] += step.T
+                    found[group, those[:, None], chosen] += step.T
     return found
 
 

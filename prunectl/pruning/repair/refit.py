@@ -17,8 +17,10 @@ HELD_OUT = 5
 """One batch in so many is held out to choose the ridge."""
 ROWS_PER_WEIGHT = 16
 """Rows that are enough for the least squares of a weight, where positions in an image are more."""
-MOST_PRODUCTS = 10**11
-"""Multiplications up to which all rows are taken, whatever the number of weights."""
+MOST_TRIED = 64
+"""Outputs of a group by which the ridge is chosen, and that are solved for at once."""
+MOST_ENTRIES = 2 * 10**7
+"""Entries of rows up to which all are taken, whatever the number of weights."""
 
 
 def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
@@ -26,9 +28,9 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
 
     `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
     the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
-    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, then
-    all are fitted. The error is that on the held-out images before all are, relative to the variance of y; None for a
-    layer of which nothing is left.
+    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, by
+    `MOST_TRIED` outputs, then all are fitted to all images. The error is that of these outputs on the held-out images
+    before that, relative to the variance of y; None for a layer of which nothing is left.
 
     Source: Optimal Brain Compression (arXiv:2208.11580), section 3, and ThiNet (arXiv:1707.06342), equation 6, on the
     inputs of the network pruned so far.
@@ -37,12 +39,13 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
     if not fit.rows.any():
         return None
     fit.add_(held=False)
-    candidates = [fit.present(), *(fit.solution(ridge) for ridge in RIDGES)]
-    errors, variance = fit.errors(candidates)
+    tried = fit.tried()
+    candidates = [fit.present(tried), *(fit.solution(ridge, tried) for ridge in RIDGES)]
+    errors, variance = fit.errors(candidates, tried)
     best = errors.index(min(errors))
     if best > 0:
         fit.add_(held=True)
-        fit.write_(*fit.solution(RIDGES[best - 1]))
+        fit.solve_(RIDGES[best - 1])
     return LayerError(layer.weight, errors[0] / (variance or 1.0), errors[best] / (variance or 1.0))
 
 
@@ -54,17 +57,13 @@ class _Fit:
         tensors, unfold = walk.networks[PRUNED], layer.unfolding
         self.weight = tensors[layer.weight].detach()
         self.bias = None if layer.bias is None else tensors[layer.bias].detach()
-        support = unfold.matrix(masks.of(layer.weight, self.weight))
-        self.rows = support.any(2)
-        """The outputs (G, O) that are fitted: those with kept weights, unless their bias alone is pruned."""
-        self.used = torch.nonzero(support.flatten(0, 1).any(0)).flatten()
+        self.support = unfold.matrix(masks.of(layer.weight, self.weight))
+        self.used = torch.nonzero(self.support.flatten(0, 1).any(0)).flatten()
         """The inputs of a group, of its K, that count."""
-        self.matrix = unfold.matrix(self.weight).index_select(2, self.used).double()
-        self.offset = torch.zeros_like(self.matrix[:, :, 0])
+        self.rows = self.support.any(2)
+        """The outputs (G, O) that are fitted: those with kept weights, unless their bias alone is pruned."""
         if layer.bias is not None and self.bias is not None:
-            self.offset = unfold.vector(self.bias).double()
             self.rows = self.rows & unfold.vector(masks.of(layer.bias, self.bias))
-        self.support = support.index_select(2, self.used) & self.rows[:, :, None]
         self.free = layer.floats or self.bias is not None
         groups, outputs, _ = unfold.sizes
         self.sums = NormalEquations.empty(groups, outputs, len(self.used), self.weight.device)
@@ -74,8 +73,7 @@ class _Fit:
         """The share of the positions in an image that are enough for so many weights."""
         _, y = next(self.batches(held=False))
         available = self.layer.unfolding.outputs(y).shape[1] * self.walk.batches
-        inputs = len(self.used)
-        wanted = max(ROWS_PER_WEIGHT * inputs, MOST_PRODUCTS // (len(self.sums.xx) * inputs**2))
+        wanted = max(ROWS_PER_WEIGHT * len(self.used), MOST_ENTRIES // (len(self.sums.xx) * len(self.used)))
         return min(1.0, wanted / available)
 
     def add_(self, *, held: bool) -> None:
@@ -87,32 +85,58 @@ class _Fit:
         if self.free:
             self.sums.centre_()
 
-    def present(self) -> tuple[Tensor, Tensor]:
+    def tried(self) -> slice:
+        """The outputs of each group by which the ridge is chosen: some from the first to the last."""
+        outputs = self.layer.unfolding.sizes[1]
+        return slice(None, None, -(-outputs // MOST_TRIED))
+
+    def matrix(self, outputs: slice) -> Tensor:
+        """The present weights (G, O, K) of some outputs."""
+        return self.layer.unfolding.matrix(self.weight)[:, outputs].index_select(2, self.used).double()
+
+    def offset(self, outputs: slice) -> Tensor:
+        """The present offsets (G, O)."""
+        if self.bias is None:
+            return torch.zeros_like(self.sums.y[:, outputs])
+        return self.layer.unfolding.vector(self.bias)[:, outputs].double()
+
+    def present(self, outputs: slice) -> tuple[Tensor, Tensor]:
         """The layer as it is, matrix and offset, with the mean of the outputs wanted where a BatchNorm sees to it."""
-        return self.matrix, self.sums.offsets(self.matrix) if self.layer.floats else self.offset
+        matrix = self.matrix(outputs)
+        return matrix, self.sums.offsets(matrix, outputs) if self.layer.floats else self.offset(outputs)
 
-    def solution(self, ridge: float) -> tuple[Tensor, Tensor]:
-        """Matrix (G, O, K) and offset (G, O) by the sums so far."""
-        matrix = solved(self.sums, self.matrix, self.support, ridge)
-        return matrix, torch.where(self.rows, self.sums.offsets(matrix), self.offset) if self.free else self.offset
+    def solution(self, ridge: float, outputs: slice) -> tuple[Tensor, Tensor]:
+        """Matrix (G, O, K) and offset (G, O) of some outputs by the sums so far."""
+        rows = self.rows[:, outputs]
+        support = self.support[:, outputs].index_select(2, self.used) & rows[:, :, None]
+        matrix, offset = solved(self.sums, self.matrix(outputs), support, ridge, outputs), self.offset(outputs)
+        return matrix, torch.where(rows, self.sums.offsets(matrix, outputs), offset) if self.free else offset
 
-    def errors(self, candidates: list[tuple[Tensor, Tensor]]) -> tuple[list[float], float]:
-        """Squared errors of the fitted outputs on the held-out images, and the variance of what is wanted there."""
-        total = [0.0] * len(candidates)
-        count, one, two = 0, torch.zeros_like(self.offset), torch.zeros_like(self.offset)
-        for rows, wanted in self.pieces(held=True):
+    def errors(self, candidates: list[tuple[Tensor, Tensor]], outputs: slice) -> tuple[list[float], float]:
+        """Squared errors of some outputs on the held-out images, and the variance of what is wanted there."""
+        total, kept = [0.0] * len(candidates), self.rows[:, outputs]
+        count, one, two = 0, torch.zeros_like(candidates[0][1]), torch.zeros_like(candidates[0][1])
+        for rows, every in self.pieces(held=True):
+            wanted = every[:, :, outputs]
             count, one, two = count + wanted.shape[1], one + wanted.sum(1), two + wanted.square().sum(1)
             for i, (matrix, offset) in enumerate(candidates):
                 found = rows @ matrix.transpose(1, 2) + offset[:, None]
-                total[i] += float((found - wanted).square().sum(1)[self.rows].sum())
-        return total, float((two - one.square() / max(count, 1))[self.rows].sum())
+                total[i] += float((found - wanted).square().sum(1)[kept].sum())
+        return total, float((two - one.square() / max(count, 1))[kept].sum())
 
-    def write_(self, matrix: Tensor, offset: Tensor) -> None:
-        """Put a solution into the network."""
-        whole = self.layer.unfolding.matrix(self.weight).double().index_copy(2, self.used, matrix)
-        self.weight.copy_(self.layer.unfolding.weight(whole))
+    def solve_(self, ridge: float) -> None:
+        """Put the solution for all outputs into the network, some at a time."""
+        matrix, count = self.layer.unfolding.matrix(self.weight).clone(), self.layer.unfolding.sizes[1]
+        one_system = bool(self.support[self.rows][:, self.used].all())
+        step, offsets = count if one_system else MOST_TRIED, list[Tensor]()
+        for begun in range(0, count, step):
+            some = slice(begun, begun + step)
+            found, offset = self.solution(ridge, some)
+            matrix[:, some] = matrix[:, some].index_copy(2, self.used, found.to(matrix.dtype))
+            offsets.append(offset)
+        self.weight.copy_(self.layer.unfolding.weight(matrix))
         if self.bias is not None:
-            self.bias.copy_(offset.reshape(self.bias.shape))
+            self.bias.copy_(torch.cat(offsets, 1).reshape(self.bias.shape))
 
     def pieces(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the inputs that count, and outputs wanted, of the images held out or of all others."""

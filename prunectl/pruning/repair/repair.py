@@ -32,7 +32,7 @@ Report = Callable[[int, int, str], None]
 MOST_BATCH = 128
 BATCH_BYTES = 4 << 20
 """The largest tensor that a batch makes in the network."""
-LEAST_KEPT = 64 << 20
+LEAST_KEPT = 16 << 20
 """Bytes of activations that are kept in memory at least; more go to temporary files."""
 _OF_LAYERS: dict[str, Callable[[Walk, Layer, Masks], LayerError | None]] = {"refit": refit_, "scale": scale_}
 
@@ -99,7 +99,7 @@ def _walked(
     ]
     held = sum(tensor.numel() * tensor.element_size() for tensor in networks[0].values())
     errors = []
-    with closing(Walk(graph, networks, checkpoint.device, max(LEAST_KEPT, held // 4))) as walk:
+    with closing(Walk(graph, networks, checkpoint.device, max(LEAST_KEPT, held // 8))) as walk:
         walk.start(_batches(graph, checkpoint, images, options))
         for i, stop in enumerate(places):
             if report is not None:
