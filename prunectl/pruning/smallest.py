@@ -17,7 +17,7 @@ STEPS = 8
 LAST = 56
 """A share of 1/128."""
 COARSE = 8
-MOST_TRIALS = 11
+MOST_TRIALS = 10
 _FINE = 3
 """Trials that end the search between two coarse levels."""
 Try = Callable[[Candidate, int], Trial | None]
@@ -56,9 +56,9 @@ def smallest(trials: Trials, candidates: Sequence[Candidate], unit: str, least: 
 class Search:
     """Bisection over levels between one that reaches the accuracy and one that does not.
 
-    The first candidate is bisected by `COARSE` levels. All are compared at the level where it fails, and the best of
-    them goes on: to higher levels where it reaches the accuracy, then by single levels. No more than `MOST_TRIALS`
-    trials are made, so that the last levels stay untried where a later candidate is far ahead of the first.
+    The first candidate is bisected by `COARSE` levels. The first few are compared at the level where it fails, and the
+    best of them goes on: to higher levels where it reaches the accuracy, then by single levels. No more than
+    `MOST_TRIALS` trials are made, so that the last levels stay untried where a later candidate is far ahead.
     """
 
     def __init__(self, trial: Try, least: float, first: int) -> None:
@@ -81,7 +81,7 @@ class Search:
 
     def _best_at_high(self, candidates: Sequence[Candidate]) -> Candidate:
         level, tried = self.high, [] if self.missed is None else [self.missed]
-        for candidate in candidates[1 : 1 + MOST_TRIALS - self.trials - _FINE]:
+        for candidate in candidates[1 : MOST_TRIALS - self.trials - _FINE]:  # one trial is for a higher level
             tried += [found] if (found := self._tried(candidate, level)) is not None else []
         best = max(tried, key=lambda trial: trial.quality, default=None)
         if best is None or best.after.top1 < self.least:
