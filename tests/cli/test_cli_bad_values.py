@@ -53,7 +53,7 @@ BAD_VALUES = {
     "prune net.safetensors -c snap --outer-layers": "no channel of this network's images can be removed",
     "prune net.safetensors -c snip --flops 2x": "--flops is a target for criteria that prune nodes (snap, snapit, ",
     "prune net.safetensors -c cnip --scope layer": "nodes are ranked together: --scope is global, got 'layer'",
-    "prune net.safetensors -c snip --multiple-of 8": "--multiple-of, --outer-layers, --normalize and --max-pruned are for ",
+    "prune net.safetensors -c snip --multiple-of 8": "--multiple-of, --outer-layers, --normalize and ",
     "prune net.safetensors -c snap -O gate=1": "criterion snap has no option 'gate'; its options: batches=5,",
     "prune net.safetensors -c l0": "l0 prunes while a network trains: prunectl train --criterion l0",
     "prune net.safetensors -c rigl -s 0.5": "rigl prunes while a network trains: prunectl train --criterion rigl",
