@@ -111,5 +111,5 @@ _RESULT: dict[str, Check] = {
 }
 _REQUIRED = {
     "eval": ("data", "accuracy"),
-    "attack": ("attack", "data", "images", "test_images", "results"),
+    "attack": ("attack", "results"),
 }

@@ -8,6 +8,7 @@ from torch import nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import prunable
 from prunectl.pruning.budget import Budget
@@ -270,7 +271,7 @@ def test_gates_of_kept_nodes_are_never_trained() -> None:
 
 def test_what_a_history_holds_without_kept_layers_is_as_before() -> None:
     assert "keep" not in prune(start(), None, criterion="magnitude", sparsity=0.5).history[-1].options
-    assert "keep" not in GradualPruning().flat() and "keep" not in PruneOptions().flat()
+    assert "keep" not in recorded(GradualPruning()) and "keep" not in recorded(PruneOptions())
     plan = GradualPruning("snapit-during", 0.5, keep=("head",), steps=3)
-    assert GradualPruning.from_flat(plan.flat()) == plan
-    assert plan.flat()["prune_steps"] == 3
+    assert restored(GradualPruning, recorded(plan)) == plan
+    assert recorded(plan)["prune_steps"] == 3
