@@ -11,7 +11,15 @@ from prunectl.training.trainer import Trainer
 RECIPE = {
     **{"epochs": 3, "batch_size": 50, "opt": "sgd", "lr": 0.25, "wd": 0.5, "momentum": 0.75, "sched": "cosine"},
     **{"clip": 2.0, "noise": 0.125, "reg": "lp", "reg_weight": 0.0625, "label_smoothing": 0.1, "ema": 0.9},
-    **{"amp": True, "compile": True, "seed": 7, "warmup": 1.5, "teacher_weight": 0.25, "temperature": 2.0},
+    **{
+        "recalibrate": True,
+        "amp": True,
+        "compile": True,
+        "seed": 7,
+        "warmup": 1.5,
+        "teacher_weight": 0.25,
+        "temperature": 2.0,
+    },
 }
 ADVERSARIAL = {"adv_eps": 0.5, "adv_steps": 2, "adv_loss": "trades", "adv_beta": 3.0}
 PRUNING = {
