@@ -22,7 +22,8 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
         if kind in chosen
     )
     kept = pruned.masks.kept(pruned.model)
-    _show_trials(reached)
+    trainings = [entry.data for entry in pruned.history if entry.command == "train" and entry.data is not None]
+    _show_trials(reached, trained_on_all=any("tuning" not in data for data in trainings))
     told = (
         f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
         f"sparsity {reached['weight_sparsity']:.6f}"
@@ -43,7 +44,7 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
         )
 
 
-def _show_trials(result: Mapping[str, Any]) -> None:
+def _show_trials(result: Mapping[str, Any], *, trained_on_all: bool) -> None:
     """Print every candidate with its accuracy at once and after the repair; the kept one is marked."""
     if "tried" not in result:
         return
@@ -57,6 +58,10 @@ def _show_trials(result: Mapping[str, Any]) -> None:
             output.say(f"{trial['candidate']}: {trial['refused']}")
     images = output.many(result["held_out"], "held-out training image")
     output.say(f"accuracy on {images}, before pruning {output.percent(result['dense_accuracy'])}")
+    if trained_on_all:
+        output.say(
+            "the network was trained on these images too, so this is optimistic; `train --tuning` leaves them out"
+        )
 
 
 def _row(trial: Mapping[str, Any]) -> list[str]:
