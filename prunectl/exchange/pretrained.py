@@ -74,7 +74,7 @@ class Pretrained:
 def fetched(model: str, options: Mapping[str, str]) -> Pretrained:
     """Fetch what the library of `model` publishes: `torchvision/NAME`, `timm/NAME`, `timm/hf-hub:OWNER/NAME`.
 
-    `timm/local-dir:FOLDER` is read where it lies. `options` are those of the network.
+    `timm/local-dir:FOLDER` reads a local folder and fetches nothing. `options` are passed to the network's builder.
 
     Raises:
         OptionError: nobody publishes weights of it.

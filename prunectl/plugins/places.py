@@ -51,7 +51,7 @@ def place_of(spec: str) -> Place | None:
 
 
 def placed(spec: str) -> str:
-    """The name with the path where its file lies; names of which no place is known as they are.
+    """Replace the path in a name by the path where its file was found; a name without a known place stays the same.
 
     Raises:
         UnknownName: the file lies in none of its places.

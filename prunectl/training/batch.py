@@ -34,8 +34,8 @@ def changed(batch: Batch, *, cutout: bool, mixup: float, mean: tuple[float, ...]
 def covered(pixels: Tensor, mean: tuple[float, ...], draws: np.random.Generator) -> Tensor:
     """Cutout (DeVries and Taylor 2017, arXiv:1708.04552): the mean in a square of half the smaller side.
 
-    Its centre is anywhere in the image, so that part of it may lie outside. `mean` is per channel, in [0, 1]; after
-    normalisation the square is zero.
+    The centre is a random pixel of each image. The part of the square beyond the border is cut off. `mean` holds one
+    value in [0, 1] per channel, so that the square is zero after normalisation.
     """
     count, _, height, width = pixels.shape
     half = min(height, width) // 4
