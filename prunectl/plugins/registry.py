@@ -1,15 +1,16 @@
 """Names are data: every plug-in is one line in a table, `name -> "module:attribute"`, imported when it is used."""
 
-import difflib
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from prunectl.errors import UnknownName, UntrustedCode
+from prunectl.plugins.libraries import READABLE, library_names
+from prunectl.plugins.near import forms, without_function
+from prunectl.plugins.near import unknown as unknown  # noqa: PLC0414  (many import it from here)
 from prunectl.plugins.places import placed
 from prunectl.plugins.trust import is_trusted
 
@@ -141,6 +142,8 @@ TABLES: dict[str, dict[str, str]] = {
         "group-hoyer-square": "prunectl.training.regularizers.hoyer:group_hoyer_square",
     },
 }
+NOUNS = {"data": "dataset"}
+"""What messages call a kind, where that is another word."""
 LIBRARIES: dict[str, dict[str, str]] = {
     "model": {
         "torchvision": "prunectl.models.torchvision:network",
@@ -156,7 +159,6 @@ PRESETS = {
     "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
 }
 """Several attacks in cascade: each goes on with the images that the ones before left standing."""
-_LISTED = 40
 
 
 def names(kind: str) -> list[str]:
@@ -183,16 +185,15 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, library)(spec.partition("/")[2])
     for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
         return point.load()
-    raise unknown(kind, spec, names(kind))
+    raise _unknown_plugin(kind, spec)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is none of the known ones, with the nearest of them."""
-    known = list(known)
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_LISTED])}{more}"
-    return UnknownName(f"no {what} named '{name}'; {hint}")
+def _unknown_plugin(kind: str, spec: str) -> UnknownName:
+    """The error for a plug-in that nothing has: near names of libraries too, or the functions of a file."""
+    if spec.endswith(".py"):
+        return UnknownName(f"{NOUNS.get(kind, kind)} {without_function(spec)}")
+    libraries = [library_names(library) for library in READABLE] if kind in LIBRARIES else []
+    return unknown(NOUNS.get(kind, kind), spec, names(kind), libraries)
 
 
 def check(kind: str, spec: str) -> None:
@@ -204,7 +205,7 @@ def check(kind: str, spec: str) -> None:
     if spec in TABLES[kind]:
         return
     if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
-        raise unknown(kind, spec, names(kind))
+        raise _unknown_plugin(kind, spec)
 
 
 def names_code(kind: str, spec: str) -> bool:
@@ -247,9 +248,10 @@ def _attribute(kind: str, address: str) -> Any:
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
     except (ImportError, AttributeError, OSError) as error:
+        if place.endswith(".py") and isinstance(error, AttributeError):
+            raise UnknownName(f"no {NOUNS.get(kind, kind)} {without_function(place, attribute)}") from error
         raise UnknownName(
-            f"no {kind} at '{address}' ({error}); give a name ({', '.join(TABLES[kind])}), "
-            "file.py:name or package.module:name"
+            f"no {NOUNS.get(kind, kind)} at '{address}' ({error}); expected {forms(kind, TABLES[kind])}"
         ) from error
 
 
