@@ -153,7 +153,7 @@ def check_readable(spec: ModelSpec) -> None:
         raise CheckpointError(f"a file of this network could not be read again: {error}") from error
 
 
-def _required(model: Callable[..., nn.Module]) -> int:
+def _required(model: Callable[..., Any]) -> int:
     """How many arguments have to be given."""
     parameters = inspect.signature(model).parameters.values()
     return sum(p.default is inspect.Parameter.empty and p.kind in _POSITIONAL for p in parameters)

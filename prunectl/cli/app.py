@@ -2,14 +2,18 @@
 
 from prunectl.cli.commands import (
     attack,
+    attacks,
     criteria,
+    datasets,
     diff,
     eval,
     explain,
     export,
+    help,
     import_,
     inspect,
     log,
+    models,
     predict,
     prune,
     repair,
@@ -20,14 +24,15 @@ from prunectl.cli.commands import (
     train,
 )
 from prunectl.cli.consent import consenting
-from prunectl.cli.optional_value import WithOptionalValues
+from prunectl.cli.help.command import Command
 from prunectl.cli.program import app, main
+from prunectl.cli.verbosity import with_verbosity
 
 __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_, export),
+    *(import_, export, models, datasets, attacks, help),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=WithOptionalValues)(consenting(name, module.command))
+    app.command(name, cls=Command)(with_verbosity(name, consenting(name, module.command)))

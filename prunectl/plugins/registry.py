@@ -1,11 +1,11 @@
 """Names are data: every plug-in is one line in a table, `name -> "module:attribute"`, imported when it is used."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunectl.errors import UnknownName, UntrustedCode
 from prunectl.plugins.libraries import READABLE, library_names
@@ -13,6 +13,9 @@ from prunectl.plugins.near import forms, without_function
 from prunectl.plugins.near import unknown as unknown  # noqa: PLC0414  (many import it from here)
 from prunectl.plugins.places import placed
 from prunectl.plugins.trust import is_trusted
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 TABLES: dict[str, dict[str, str]] = {
     "criterion": {
@@ -163,7 +166,7 @@ PRESETS = {
 
 def names(kind: str) -> list[str]:
     """Every name of a kind: the built-in ones, then those that installed packages add."""
-    return [*TABLES[kind], *(point.name for point in importlib.metadata.entry_points(group=f"prunectl.{kind}"))]
+    return [*TABLES[kind], *(point.name for point in _entry_points(f"prunectl.{kind}"))]
 
 
 def resolve(kind: str, spec: str) -> Any:
@@ -183,8 +186,9 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, placed(spec))
     if library := _library(kind, spec):
         return _attribute(kind, library)(spec.partition("/")[2])
-    for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
-        return point.load()
+    for point in _entry_points(f"prunectl.{kind}"):
+        if point.name == spec:
+            return point.load()
     raise _unknown_plugin(kind, spec)
 
 
@@ -194,6 +198,13 @@ def _unknown_plugin(kind: str, spec: str) -> UnknownName:
         return UnknownName(f"{NOUNS.get(kind, kind)} {without_function(spec)}")
     libraries = [library_names(library) for library in READABLE] if kind in LIBRARIES else []
     return unknown(NOUNS.get(kind, kind), spec, names(kind), libraries)
+
+
+def _entry_points(group: str) -> "Iterable[EntryPoint]":
+    """What installed packages add."""
+    from importlib.metadata import entry_points  # it takes a while to import
+
+    return entry_points(group=group)
 
 
 def check(kind: str, spec: str) -> None:

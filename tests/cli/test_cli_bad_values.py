@@ -71,7 +71,7 @@ BAD_VALUES = {
     "train net.safetensors -c magnitude --scope 2:4": "--scope 2:4 is reached at once: train first, then prune",
     "train net.safetensors --rewind-to 1": "--rewind-to says how to prune during training; name a --criterion too",
     "prune --model logistic-regression -c snap": "logistic-regression has no node that can go, its outputs stay; take",
-    "shrink net.safetensors": "nothing is pruned, so nothing can go; run `prunectl prune` first",
+    "shrink net.safetensors": "nothing to remove: this checkpoint is not pruned; run `prunectl prune` first",
     "prune net.safetensors -O batches": "-O takes KEY=VALUE, got 'batches'",
     "prune net.safetensors -O =3": "-O takes KEY=VALUE, got '=3'",
     "prune net.safetensors -O batch=3": "criterion snipit has no option 'batch'; its options: batches=5,",
