@@ -1,10 +1,11 @@
 """Signs of life where stderr is no terminal: a line soon after the start, then one whenever 30 s pass without any."""
 
+import math
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 FIRST, EVERY = 0.8, 30.0
@@ -21,7 +22,8 @@ class Heartbeat:
         self.activity = f"{command}: working"
         self.started = self.last = time.monotonic()
         self.beats = 0
-        self._ended = threading.Event()
+        self._ended = False
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prunectl-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -32,16 +34,30 @@ class Heartbeat:
         """Take notice that a line was printed."""
         self.last = time.monotonic()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Print nothing while the command waits for the one before it in a pipe, which has signs of its own."""
+        self.started = self.last = math.inf
+        try:
+            yield
+        finally:
+            self.started = self.last = time.monotonic()
+            self._woken.set()
+
     def stop(self) -> None:
         """Print nothing more."""
-        self._ended.set()
+        self._ended = True
+        self._woken.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(max(0.0, self.last + (EVERY if self.beats else FIRST) - time.monotonic())):
+        while not self._ended:
             now = time.monotonic()
-            if now - self.last < (EVERY if self.beats else FIRST):
-                continue  # a line came meanwhile
+            silence = EVERY if self.beats else FIRST
+            if now - self.last < silence:  # a line came meanwhile
+                self._woken.wait(min(max(self.last + silence - now, 0.0), threading.TIMEOUT_MAX))
+                self._woken.clear()
+                continue
             seconds = now - self.started
             line = f"{self.activity}, {duration(seconds)} so far" if self.beats else f"{self.command}: started"
             self.beats, self.last = self.beats + 1, now
@@ -65,6 +81,14 @@ def beating(command: str, *, silent: bool) -> Iterator[None]:
     finally:
         _running.remove(heartbeat)
         heartbeat.stop()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Show no signs of life while a command waits for its input."""
+    beat = running()
+    with nullcontext() if beat is None else beat.paused():
+        yield
 
 
 def running() -> Heartbeat | None:

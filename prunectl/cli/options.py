@@ -14,6 +14,7 @@ from prunectl.checkpoints.options.pruning import NORMALIZATIONS
 from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
+from prunectl.cli.heartbeat import waiting
 from prunectl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
     if argument is None and sys.stdin.isatty():
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     try:
-        line = sys.stdin.readline().strip()
+        with waiting():
+            line = sys.stdin.readline().strip()
     except UnicodeDecodeError:
         line = "\0"
     if "\0" in line:

@@ -73,7 +73,10 @@ class Source:
 
     def options(self, found: Definition) -> dict[str, Any]:
         """The options of a function or class, with their defaults; `REQUIRED` where there is none."""
-        where, function = (self, found) if isinstance(found, ast.FunctionDef) else self._constructor(found)
+        try:
+            where, function = (self, found) if isinstance(found, ast.FunctionDef) else self._constructor(found)
+        except Unreadable:  # that of `object`
+            return {}
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args] if isinstance(found, ast.ClassDef) else []
         missing = [None] * (len(positional) - len(arguments.defaults)) if positional else []

@@ -72,10 +72,10 @@ def run_line(folder: Path, line: str) -> Ran:
     return ran
 
 
-def run_without_torch(folder: Path, *arguments: str, **environment: str) -> Ran:
-    """Run `prunectl ARGUMENTS` as a program in which every import of torch fails."""
+def run_without_torch(folder: Path, *arguments: str, before: str = "", **environment: str) -> Ran:
+    """Run `prunectl ARGUMENTS` as a program in which every import of torch fails, after the code `before`."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        [sys.executable, "-c", before + WITHOUT_TORCH, *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,

@@ -93,7 +93,7 @@ class Program(TyperGroup):
         others = {other: command for other, command in OTHER_NAMES.items() if command in (*self.commands, "--version")}
         if name.lower() in others:
             return [others[name.lower()]]
-        close = difflib.get_close_matches(name, [*self.commands, *others], n=2, cutoff=0.6)
+        close = difflib.get_close_matches(name, [*self.commands, *others], n=2, cutoff=0.7)
         return list(dict.fromkeys(others.get(each, each) for each in close))
 
 

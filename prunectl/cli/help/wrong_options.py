@@ -122,4 +122,4 @@ def _near(wrong: str, own: Mapping[str, str]) -> list[str]:
     options = [each for each in own if each.startswith("--")]
     close = difflib.get_close_matches(wrong, options, n=3, cutoff=0.75)
     parts = [each for each in options if len(wrong) > 4 and (each.startswith(wrong) or each.endswith(wrong[1:]))]
-    return list({own[each]: each for each in reversed((*parts, *close))}.values())[::-1][:2]
+    return list({own[each]: each for each in reversed(parts or close)}.values())[::-1][:2]
