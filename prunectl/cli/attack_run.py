@@ -126,10 +126,12 @@ def _done(part: Path, identity: dict[str, Any]) -> "list[Tally]":
     try:
         begun = dict(parsed(first)["run"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{part} is damaged; begin anew with --force") from error
+        raise FileError(f"{part} is damaged; start again with --force") from error
     for key, value in json.loads(json.dumps(identity)).items():
         if begun.get(key) != value:
-            raise OptionError(f"--resume goes on as the attack began: {key} was {begun.get(key)}, is {value}")
+            raise OptionError(
+                f"--resume needs the options of the interrupted attack: {key} was {begun.get(key)}, is {value}"
+            )
     done: list[Tally] = []
     for line in lines:
         try:

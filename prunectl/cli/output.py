@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prunectl.cli.heartbeat import running
+from prunectl.cli.names import first_broken
 from prunectl.cli.verbosity import is_quiet
 from prunectl.errors import FileError
 
@@ -66,11 +67,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     shown = Table(box=None, pad_edge=False)
     for i, title in enumerate(head):
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*row)
     given = os.environ.get("COLUMNS", "")
     width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    Console(file=sys.stderr, width=width).print(shown)
+    console = Console(file=sys.stderr, width=width)
+    for row in first_broken(head, rows, console.width):
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def counted(number: float | None) -> str:

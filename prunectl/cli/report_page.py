@@ -57,7 +57,9 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     """
     found = next((source for source in sources.given if source.path == inside and source.seen is not None), None)
     if found is None:
-        raise FileError(f"cannot look into {inside}: no such checkpoint; give a NAME.safetensors that is there")
+        raise FileError(
+            f"cannot show the layers of {inside}: no such checkpoint; expected a NAME.safetensors that is there"
+        )
     return found
 
 
@@ -75,5 +77,5 @@ def _look(sources: "Sources", focus: "Source", *, must: bool, run: bool, data_di
     except PrunectlError as error:
         if must:
             raise
-        output.say(f"report: cannot look into {focus.path}: {error}")
+        output.say(f"report: cannot show the layers of {focus.path}: {error}")
         return None

@@ -26,7 +26,7 @@ def refuse_others(ctx: typer.Context) -> None:
         source = ctx.get_parameter_source(str(param.name))
         if param.name not in free and source is not None and source.name == "COMMANDLINE":
             flag = flag_of(param.opts) if param.opts[0].startswith("-") else "CHECKPOINT"
-            raise OptionError(f"--resume goes on as the training began; leave out {flag}")
+            raise OptionError(f"--resume keeps the options of the interrupted training; leave out {flag}")
 
 
 def resumed(

@@ -186,7 +186,7 @@ def test_ctrl_c_ends_a_rerun_in_one_line(raw, monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "steps", stopped)
     ran = raw("rerun", "a.safetensors")
     assert (ran.code, ran.out) == (130, "")
-    assert ran.err == "prunectl: interrupted: nothing was compared; begin anew with the same command\n"
+    assert ran.err == "prunectl: interrupted: nothing was compared; start again with the same command\n"
 
 
 def test_why_a_step_failed_is_told_once(raw, monkeypatch):

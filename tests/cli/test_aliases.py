@@ -42,10 +42,10 @@ def test_other_spellings_in_a_file_the_environment_and_the_history(net, cli, mon
 
 
 def test_a_message_names_the_option_by_its_first_spelling(net, refused):
-    assert "--resume goes on as the training began; leave out --lr" in refused(
+    assert "--resume keeps the options of the interrupted training; leave out --lr" in refused(
         "train", "--resume", "x.resume.safetensors", "--learning-rate", 1
     )
-    assert "--steps says how to prune during training" in refused("train", net.name, "--rounds", 3)
+    assert "--steps is for pruning during training" in refused("train", net.name, "--rounds", 3)
 
 
 @pytest.mark.parametrize("name", ["steps", "rounds"])

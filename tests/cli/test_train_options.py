@@ -27,7 +27,7 @@ PRUNING = {
     **{"schedule": "one-shot", "scope": "layer", "min_nodes": 2, "multiple_of": 4, "outer_layers": True},
     **{"rewind_to": 1, "unit": "nodes", "normalize": "mean", "max_pruned": 0.75},
 }
-FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion", "steps": "--rounds"}
+FLAGS = {"batch_size": "--batch-size", "criterion": "--criterion"}
 
 
 class Begun(Exception):
@@ -90,5 +90,5 @@ def test_options_of_the_pruning_need_a_criterion(refused, name):
     value = {**PRUNING, "threshold": 0.5}[name]
     flag, *_ = given = line({name: value})
     assert refused("train", "--model", "lenet300", *given) == (
-        f"prunectl: {flag} says how to prune during training; name a --criterion too, such as snapit-during\n"
+        f"prunectl: {flag} is for pruning during training; add a --criterion, such as snapit-during\n"
     )

@@ -103,7 +103,7 @@ def test_networks_of_timm_by_tag_repository_and_folder(source, published, tmp_pa
         ("--model torchvision/resnet81", "no model named 'torchvision/resnet81'; did you mean"),
         ("--model timm/resnet18 --weights V1", "--weights names weights of torchvision"),
         ("--model transformers/vit", "nobody publishes weights of transformers/vit"),
-        ("--model lenet5", "--pretrained goes with --model torchvision/NAME or timm/NAME, and without FILE"),
+        ("--model lenet5", "--pretrained is for --model torchvision/NAME or timm/NAME, without FILE"),
         ("net.pt --model torchvision/resnet18", "--pretrained goes with --model torchvision/NAME or timm/NAME"),
         ("", "--pretrained goes with --model torchvision/NAME or timm/NAME"),
     ],

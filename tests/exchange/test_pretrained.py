@@ -99,7 +99,7 @@ def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
     ("line", "said"),
     [
         ("prune --model lenet5 --pretrained -c magnitude", "nobody publishes weights of lenet5; take another --model"),
-        ("train --model torchvision/resnet18 --pretrained", "training needs images; give --data too"),
+        ("train --model torchvision/resnet18 --pretrained", "training needs images: add --data"),
         (f"prune {SQUEEZENET}", "criterion snipit scores on images; give --data too"),
         (f"prune {SQUEEZENET} --data digits", "are for images of 3 channels, got 1"),
         ("train net.safetensors --pretrained", "--pretrained goes with a fresh network; name the network with --model"),

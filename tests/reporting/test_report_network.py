@@ -197,7 +197,7 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
     monkeypatch.setattr("prunectl.reporting.network.look.read", fails)
     ran = raw("report", "net.safetensors", "-o", "page.html")
     assert (ran.code, ran.out) == (0, "page.html\n")
-    assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
+    assert ran.err == "report: cannot show the layers of net.safetensors: net.safetensors names code of its own\n"
     assert "The inside of the network was not analysed." in (tmp_path / "page.html").read_text()
     error = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
     assert error == "prunectl: net.safetensors names code of its own\n"
@@ -205,7 +205,8 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
 
 def test_inside_names_a_checkpoint_that_is_there(net, refused):
     error = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
-    assert error == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
+    told = "cannot show the layers of gone.safetensors: no such checkpoint; expected a NAME.safetensors that is there"
+    assert error == f"prunectl: {told}\n"
 
 
 def test_the_page_looks_into_the_last_network_that_was_measured(tmp_path):

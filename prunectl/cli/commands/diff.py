@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from prunectl.cli import options, output
+from prunectl.cli.names import broken
+
+_NAME = 24
 
 
 def command(
@@ -79,7 +82,7 @@ def _layers(rows: list[dict[str, Any]]) -> None:
     for row in differing:
         shapes = ["x".join(str(side) for side in shape) for shape in row["shape"]]
         table.add_row(
-            row["name"],
+            broken(row["name"], _NAME),
             shapes[0] if shapes[0] == shapes[1] else f"{shapes[0]} -> {shapes[1]}",
             *(f"{count:,}" for count in row["kept"]),
             "-" if row["jaccard"] is None else f"{row['jaccard']:.4f}",

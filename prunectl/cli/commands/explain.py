@@ -45,10 +45,12 @@ def command(
 ) -> None:
     """Show which nodes of a network can be pruned, how they are coupled, and what must stay, and why."""
     if input_shape is None and options.given(ctx, {"classes"}):
-        raise OptionError("--classes goes with --input; --data has its own")
+        raise OptionError("--classes is for --input; --data has classes of its own")
     if model is None:
         if not all(given is None for given in (data, image_size, input_shape, model_options)):
-            raise OptionError("a checkpoint knows its images; --data, --image-size, --input and -M go with --model")
+            raise OptionError(
+                "--data, --image-size, --input and -M are for --model; a checkpoint has images of its own"
+            )
         source = options.checkpoint_path(checkpoint, or_model=True)
 
         from prunectl.checkpoints.checkpoint import read

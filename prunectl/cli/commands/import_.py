@@ -130,10 +130,10 @@ def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
     if pretrained:
         hub = model is not None and model.startswith(HUBS)
         if file is not None or model is None or "/" not in model or (":" in model and not hub):
-            raise OptionError("--pretrained goes with --model torchvision/NAME or timm/NAME, and without FILE")
+            raise OptionError("--pretrained is for --model torchvision/NAME or timm/NAME, without FILE")
         return model
     if not file:
-        raise OptionError("no FILE: give weights, a folder, hf-hub:OWNER/NAME, or --pretrained with --model")
+        raise OptionError("no FILE: expected weights, a folder, hf-hub:OWNER/NAME, or --pretrained with --model")
     if model is None and not file.startswith(("hf-hub:", "local-dir:")) and not Path(file).is_dir():
         raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
     return file

@@ -156,7 +156,7 @@ def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Check
     if source is not None and wants is None:
         return read(source, where["device"]), None
     if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and wants is not None:
-        raise OptionError(f"{wants}; give --data too, such as --data synthetic")
+        raise OptionError(f"{wants}; add --data, such as --data synthetic")
     begun, images = start(source, **where)
     return begun, images if len(images.train) else None
 
@@ -218,7 +218,7 @@ def _target(
     named = [flag for flag, value in flags.items() if value is not None]
     named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
     if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join(named)}")
+        raise OptionError(f"expected one target, got {' and '.join(named)}")
     for kind, text in given.items():
         Budget.read(kind, text)
         return None

@@ -51,10 +51,10 @@ def command(
     from prunectl.reporting.sources import collect
 
     if as_json + as_csv + as_markdown + as_latex + (output_path is not None) > 1:
-        raise OptionError("give one of --json, --csv, --markdown, --latex and -o")
+        raise OptionError("expected one of --json, --csv, --markdown, --latex and -o")
     flag = options.given(ctx, {"inside", "run", "data_dir", "force"}) if output_path is None else None
     if flag is not None:
-        raise OptionError(f"{flag} is for a page; give -o NAME.html")
+        raise OptionError(f"{flag} is for a page; add -o NAME.html")
     given: list[str | None] = [*checkpoints] if checkpoints else [None]
     paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
     if output_path is not None:

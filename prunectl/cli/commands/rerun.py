@@ -83,7 +83,7 @@ def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
         ran = in_process.run(arguments, sys.stderr, failure=False)
         if ran.code == Interrupted.exit_code:
             how = "with the same command" if folder is None else f"with an -o other than {folder}"
-            raise Interrupted(f"interrupted: nothing was compared; begin anew {how}")
+            raise Interrupted(f"interrupted: nothing was compared; start again {how}")
         return None if ran.code == 0 else ran.last
 
     return run

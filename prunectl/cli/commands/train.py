@@ -111,7 +111,7 @@ def command(
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
     if reg is None and options.given(ctx, {"reg_weight"}):
-        raise OptionError("--reg-weight is the weight of a regulariser; name it with --reg")
+        raise OptionError("--reg-weight is the weight of a regulariser; name one with --reg")
     refuse_auto(criterion)
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
@@ -120,7 +120,7 @@ def command(
     check_input(input_shape, classes, model, data)
     blank = data is None and (input_shape is not None or (pretrained and model is not None))
     if blank and (epochs or criterion is not None):
-        raise OptionError("training needs images; give --data too, such as --data synthetic, or --epochs 0 alone")
+        raise OptionError("training needs images: add --data, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.target(output_path, source, "train", force=force)
@@ -190,7 +190,7 @@ def _augmentations(text: str) -> tuple[str, ...]:
     """Read `none` or names separated by commas."""
     names = tuple(text.split(","))
     if "none" in names and len(names) > 1:
-        raise OptionError(f"--augment none stands alone, got {text}")
+        raise OptionError(f"--augment none cannot be combined with others, got {text}")
     return () if text == "none" else names
 
 
@@ -206,7 +206,7 @@ def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None
     names = {field.name for field in fields(GradualPruning)}
     flag = options.given(ctx, names) if criterion is None else None
     if flag is not None:
-        raise OptionError(f"{flag} says how to prune during training; name a --criterion too, such as snapit-during")
+        raise OptionError(f"{flag} is for pruning during training; add a --criterion, such as snapit-during")
 
 
 def _plugin_options(
@@ -220,6 +220,6 @@ def _plugin_options(
     for key, value in given.items():
         owner, _, name = key.partition(".")
         if owner not in split or not name:
-            raise OptionError(f"-O goes to --reg and --criterion: give reg.{key}={value} or criterion.{key}={value}")
+            raise OptionError(f"-O may mean --reg or --criterion: write reg.{key}={value} or criterion.{key}={value}")
         split[owner][name] = value
     return split["reg"], split["criterion"]
