@@ -141,7 +141,7 @@ def test_shapes_that_are_none(text):
         ("prune net.safetensors --input 3x28x28", "--input is for --model; a checkpoint has an input shape of its own"),
         (
             "prune --model lenet5 --input 3x28x28 --data digits",
-            "expected --input or --data digits, got both: these images",
+            "expected --input or --data digits, got both: these",
         ),
         (
             "prune --model lenet5 --input 3x20 -c magnitude",
