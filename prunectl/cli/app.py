@@ -22,6 +22,7 @@ from prunectl.cli.commands import (
 from prunectl.cli.consent import consenting
 from prunectl.cli.optional_value import WithOptionalValues
 from prunectl.cli.program import app, main
+from prunectl.cli.waiting import loading_ahead
 
 __all__ = ["app", "main"]
 
@@ -30,4 +31,4 @@ for module in (
     *(import_, export),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=WithOptionalValues)(consenting(name, module.command))
+    app.command(name, cls=WithOptionalValues)(loading_ahead(name, consenting(name, module.command)))
