@@ -1,11 +1,13 @@
 """What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
 
+import io
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, TextIO
 
 from prunectl.errors import FileError
 
@@ -20,8 +22,12 @@ def emit(text: object) -> None:
     Raises:
         FileError: it cannot be written (a full disk).
     """
+    _write(f"{_visible(str(text)) if sys.stdout.isatty() else text}\n")
+
+
+def _write(text: str) -> None:
     try:
-        print(_visible(str(text)) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
+        print(text, end="", flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -120,9 +126,44 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
     for row in rows:
         shown.add_row(*row)
+    Console(file=sys.stderr, width=_width(sys.stderr)).print(shown)
+
+
+def _width(stream: TextIO) -> int | None:
+    """The columns to fill: None for those of a terminal, else $COLUMNS, else 80."""
     given = os.environ.get("COLUMNS", "")
-    width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    Console(file=sys.stderr, width=width).print(shown)
+    return None if stream.isatty() else int(given) if given.isdecimal() and int(given) else 80
+
+
+def markdown(text: str) -> None:
+    """Print Markdown on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
+
+    Raises:
+        FileError: as `emit`.
+    """
+    from rich.console import Console
+    from rich.markdown import Heading, Markdown
+
+    class LeftHeading(Heading):
+        """A heading at the left margin."""
+
+        def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+            self.text.justify = "left"
+            if self.tag != "h1":
+                yield ""
+            self.text.stylize("bold underline" if self.tag in ("h1", "h2") else "bold")
+            yield self.text
+
+    class Page(Markdown):
+        elements: ClassVar = {**Markdown.elements, "heading_open": LeftHeading}
+
+    shown = Page(text, code_theme="ansi_dark", hyperlinks=False)
+    laid_out = io.StringIO()
+    terminal = sys.stdout.isatty()
+    Console(
+        file=laid_out, width=_width(sys.stdout) or shutil.get_terminal_size().columns, force_terminal=terminal
+    ).print(shown)
+    _write(laid_out.getvalue() if terminal else "\n".join(map(str.rstrip, laid_out.getvalue().splitlines())) + "\n")
 
 
 def counted(number: float | None) -> str:
