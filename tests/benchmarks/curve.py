@@ -24,7 +24,7 @@ PRUNINGS = {
     "sparsity": ("-c lamp -s", (0.8, 0.9, 0.95, 0.98, 0.99)),
     "flops": ("-c taylor --flops", ("2x", "4x", "8x", "16x")),
 }
-TITLE = "Accuracy of a trained LeNet-5 after pruning, before and after repair, without any training"
+TITLE = "A trained LeNet-5, pruned: accuracy before and after repair, without training"
 REPAIRS = {"pruned": "", "repaired": "--repair"}
 
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 Points = Sequence[tuple[str, float, float]]
 """Target, accuracy and its standard deviation, in percent."""
-WIDTH, HEIGHT = 800, 370
-TOP, BOTTOM = 84, 316
-PANELS = {"sparsity": (52, 404, "share of weights pruned (lamp)"), "flops": (462, 780, "times fewer FLOPs (taylor)")}
+WIDTH, HEIGHT = 720, 400
+TOP, BOTTOM = 92, 340
+PANELS = {"sparsity": (40, 376, "share of weights pruned (lamp)"), "flops": (424, 706, "times fewer FLOPs (taylor)")}
 LINES = {"pruned": ("pruned", "1"), "repaired": ("pruned with --repair", "2")}
 STYLE = """
-  text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328; }
-  .title { font-size: 15px; font-weight: 600; } .soft { fill: #59636e; }
+  text { font: 14px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328; }
+  .title { font-size: 16px; font-weight: 600; } .soft { fill: #59636e; }
   .grid { stroke: #d1d9e0; } .dense { stroke: #59636e; stroke-dasharray: 2 4; stroke-width: 2; }
   .line1 { stroke: #bc4c00; fill: none; stroke-width: 2.5; stroke-dasharray: 7 4; } .mark1 { fill: #bc4c00; }
   .line2 { stroke: #0969da; fill: none; stroke-width: 2.5; } .mark2 { fill: #0969da; }
@@ -40,13 +40,13 @@ def _height(accuracy: float) -> float:
 def _legend() -> list[str]:
     found, x = [], 8
     for name, number in LINES.values():
-        found += [f'<path class="line{number}" d="M{x} 46H{x + 30}"/>', _mark(number, x + 15, 46)]
-        found.append(f'<text x="{x + 38}" y="50">{name}</text>')
-        x += 60 + 7 * len(name)
+        found += [f'<path class="line{number}" d="M{x} 50H{x + 30}"/>', _mark(number, x + 15, 50)]
+        found.append(f'<text x="{x + 38}" y="55">{name}</text>')
+        x += 62 + 8 * len(name)
     return [
         *found,
-        f'<path class="dense" d="M{x} 46H{x + 30}"/>',
-        f'<text x="{x + 38}" y="50">dense, not pruned</text>',
+        f'<path class="dense" d="M{x} 50H{x + 30}"/>',
+        f'<text x="{x + 38}" y="55">dense, not pruned</text>',
     ]
 
 
@@ -69,8 +69,8 @@ def _panel(axis: str, dense: float, curves: Mapping[str, Points]) -> list[str]:
     for target, x in places.items():
         shown = target if target.endswith("x") else f"{float(target):.0%}"
         found.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{shown}</text>')
-    found.append(f'<text class="soft" x="{(left + right) / 2}" y="{BOTTOM + 40}" text-anchor="middle">{label}</text>')
-    found.append(f'<text class="soft" x="{left - 30}" y="{TOP - 12}">test accuracy, %</text>')
+    found.append(f'<text class="soft" x="{(left + right) / 2}" y="{BOTTOM + 44}" text-anchor="middle">{label}</text>')
+    found.append(f'<text class="soft" x="{left - 34}" y="{TOP - 14}">test accuracy, %</text>')
     for name, points in curves.items():
         found += _curve(LINES[name][1], places, points)
     return found
@@ -83,6 +83,6 @@ def _curve(number: str, places: Mapping[str, float], points: Points) -> list[str
         x, y = places[target], _height(mean)
         found.append(f'<path class="spread{number}" d="M{x} {_height(mean - deviation)}V{_height(mean + deviation)}"/>')
         found.append(_mark(number, x, y))
-        across, up, anchor = (9, -6, "start") if number == "1" else (-8, 17, "end")
-        found.append(f'<text x="{x + across}" y="{y + up}" text-anchor="{anchor}">{mean:.1f}</text>')
+        across, up, anchor = (7, -3, "start") if number == "1" else (-3, 17, "end")
+        found.append(f'<text x="{x + across}" y="{y + up}" text-anchor="{anchor}">{mean:.0f}</text>')
     return found
