@@ -1,13 +1,12 @@
 """What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
 
-import io
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TextIO
+from typing import Any, TextIO
 
 from prunectl.errors import FileError
 
@@ -141,29 +140,10 @@ def markdown(text: str) -> None:
     Raises:
         FileError: as `emit`.
     """
-    from rich.console import Console
-    from rich.markdown import Heading, Markdown
+    from prunectl.cli.markdown import laid_out
 
-    class LeftHeading(Heading):
-        """A heading at the left margin."""
-
-        def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-            self.text.justify = "left"
-            if self.tag != "h1":
-                yield ""
-            self.text.stylize("bold underline" if self.tag in ("h1", "h2") else "bold")
-            yield self.text
-
-    class Page(Markdown):
-        elements: ClassVar = {**Markdown.elements, "heading_open": LeftHeading}
-
-    shown = Page(text, code_theme="ansi_dark", hyperlinks=False)
-    laid_out = io.StringIO()
-    terminal = sys.stdout.isatty()
-    Console(
-        file=laid_out, width=_width(sys.stdout) or shutil.get_terminal_size().columns, force_terminal=terminal
-    ).print(shown)
-    _write(laid_out.getvalue() if terminal else "\n".join(map(str.rstrip, laid_out.getvalue().splitlines())) + "\n")
+    width = _width(sys.stdout) or shutil.get_terminal_size().columns
+    _write(laid_out(text, width, colours=sys.stdout.isatty()) + "\n")
 
 
 def counted(number: float | None) -> str:

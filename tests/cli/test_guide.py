@@ -25,7 +25,7 @@ SCRIPTS = [
     for name, text in TEXTS.items()
     for i, block in enumerate(block for block in blocks(text) if block.language == "sh")
 ]
-LIGHTER = ("before", "during", "robustness")
+LIGHTER = ("before", "after", "during", "robustness")
 """Pages whose networks need not learn: they train on few images here."""
 WIDE = 78
 """Columns of code that a terminal of 80 shows without a break."""
@@ -87,6 +87,7 @@ def test_list_has_one_line_a_page_and_needs_no_torch(tmp_path: Path) -> None:
     ran = run_without_torch(tmp_path, "guide")
     assert ran.code == 0, ran.err
     assert [line.split()[0] for line in ran.out.splitlines()] == list(TEXTS)
+    assert max(map(len, ran.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -95,6 +96,7 @@ def test_page_is_shown_in_80_columns(name: str, cli) -> None:
     title = TEXTS[name].splitlines()[0].removeprefix("# ")
     assert shown.splitlines()[0] == title
     assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
     assert "<!--" not in shown
     assert ".md)" not in shown
 

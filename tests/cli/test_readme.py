@@ -37,8 +37,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for label in ("cats", "dogs"):
             place = tmp_path / "photos" / part / label
             place.mkdir(parents=True)
-            for i in range(4):
-                Image.new("RGB", (32, 32), (60 * i, 200 * (label == "cats"), 0)).save(place / f"{i}.png")
+            for i in range(6):
+                Image.new("RGB", (32, 32), (40 * i, 200 * (label == "cats"), 0)).save(place / f"{i}.png")
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
