@@ -1,11 +1,14 @@
 """Markdown on a terminal: headings at the left margin, tables whose words are broken but never cut off."""
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.markdown import Heading, Markdown, TableElement
+
+_BLANK_LINES = re.compile(r"\n[ \n]*\n[ \n]*\n")
 
 
 class _LeftHeading(Heading):
@@ -34,5 +37,5 @@ def laid_out(text: str, width: int, *, colours: bool) -> str:
     shown = io.StringIO()
     console = Console(file=shown, width=width, force_terminal=colours, color_system="standard" if colours else None)
     console.print(_Page(text, code_theme="ansi_dark", hyperlinks=False))
-    lines = shown.getvalue().rstrip("\n").split("\n")
-    return "\n".join(lines if colours else map(str.rstrip, lines))
+    text = _BLANK_LINES.sub("\n\n", shown.getvalue().rstrip())
+    return text if colours else "\n".join(map(str.rstrip, text.split("\n")))
