@@ -7,6 +7,7 @@ from prunectl.cli.commands import (
     eval,
     explain,
     export,
+    guide,
     import_,
     inspect,
     log,
@@ -28,7 +29,7 @@ __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_, export),
+    *(import_, export, guide),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
     app.command(name, cls=WithOptionalValues)(loading_ahead(name, consenting(name, module.command)))
