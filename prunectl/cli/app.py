@@ -9,6 +9,7 @@ from prunectl.cli.commands import (
     eval,
     explain,
     export,
+    guide,
     help,
     import_,
     inspect,
@@ -26,13 +27,14 @@ from prunectl.cli.commands import (
 from prunectl.cli.consent import consenting
 from prunectl.cli.help.command import Command
 from prunectl.cli.program import app, main
+from prunectl.cli.waiting import loading_ahead
 from prunectl.cli.watched import watched
 
 __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_, export, models, datasets, attacks, help),
+    *(import_, export, models, datasets, attacks, guide, help),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=Command)(watched(name, consenting(name, module.command)))
+    app.command(name, cls=Command)(watched(name, loading_ahead(name, consenting(name, module.command))))

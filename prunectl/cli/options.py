@@ -15,6 +15,7 @@ from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
 from prunectl.cli.heartbeat import waiting
+from prunectl.cli.waiting import line_of
 from prunectl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     try:
         with waiting():
-            line = sys.stdin.readline().strip()
+            line = line_of(sys.stdin).strip()
     except UnicodeDecodeError:
         line = "\0"
     if "\0" in line:
