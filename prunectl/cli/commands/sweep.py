@@ -177,7 +177,9 @@ def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome
                     output.say(f"failed: {outcome.stage.name}: {outcome.error}")
                 bar.update(len(ended), partial(_progress, ended, len(todo)))
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted after {len(ended)} of {len(todo)} stages; the same command continues") from None
+        raise Interrupted(
+            f"interrupted after {len(ended)} of {output.many(len(todo), 'stage')}; the same command continues"
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
     return ended
@@ -185,7 +187,7 @@ def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome
 
 def _progress(ended: "list[Outcome]", total: int) -> str:
     failed = sum(outcome.error is not None for outcome in ended)
-    return f"{len(ended)} of {total} stages" + (f", {failed} failed" if failed else "")
+    return f"{len(ended)} of {output.many(total, 'stage')}" + (f", {failed} failed" if failed else "")
 
 
 def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
@@ -197,7 +199,11 @@ def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
     if not failed:
         return
     first = [outcome for outcome in failed if outcome.behind is None]
-    behind = f" and {len(failed) - len(first)} after them did not run" if len(failed) > len(first) else ""
+    behind = (
+        f" and {len(failed) - len(first)} that depend on {'it' if len(first) == 1 else 'them'} did not run"
+        if len(failed) > len(first)
+        else ""
+    )
     raise StagesFailed(
         f"{output.many(len(first), 'stage')} failed{behind}; see {out}/stages/{first[0].stage.name}.log; "
         "the same command tries them again"
