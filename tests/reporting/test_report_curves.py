@@ -188,18 +188,18 @@ def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
     for sparsity, accuracy in ((0.5, 0.9), (0.75, 0.892), (0.9, 0.88)):
         snip(tmp_path, sparsity, accuracy, robust={0.1: 0.4})
     found = answer_of(tmp_path)
-    assert found.words == ("3.1× fewer parameters", "89.2 % (−0.8)")  # 10 of 110 cannot be pruned
+    assert found.words == ("3.1× fewer parameters", "89.2\u00a0% (\u22120.8)")  # 10 of 110 cannot be pruned
     assert found.reference == (
-        "snip 0.75, 1 seed, dense 90.00 %. Of 3 operating points, the smallest within 1 point of dense."
+        "snip 0.75, 1 seed, dense 90.00\u00a0%. Of 3 operating points, the smallest within 1 point of dense."
     )
     assert found.path.endswith("snip-0.75.safetensors")
     assert [(tile.words, tile.number, tile.source) for tile in found.tiles] == [
-        ("Parameters", "110 → 35", "68.2 % fewer"),
+        ("Parameters", "110 → 35", "68.2\u00a0% fewer"),
         ("FLOPs for one image, as executed", "1k", "4× fewer without pruned weights"),
         ("Time for one image", "1 ms", "as dense"),
         ("Compressed size", "0.4 → 0.1 KB", "4× smaller"),
         ("Training FLOPs", "3k → 1.5k", "0.50× those of dense"),
-        ("Robust accuracy, fgsm at ε = 0.1", "40.0 %", "dense 50.0 %"),
+        ("Robust accuracy, fgsm at ε = 0.1", "40.0\u00a0%", "dense 50.0\u00a0%"),
     ]
 
 
@@ -219,14 +219,14 @@ def test_the_answer_for_one_network_has_its_dense_ancestor_as_reference(tmp_path
     path = checkpoint(tmp_path, "pruned", dense, prune, weights=50)
     measure(path, 0.844, kept=50, latency=[])
     found = answer_of(path)
-    assert found.words == ("1.8× fewer parameters", "84.4 % (−5.6)")
-    assert found.reference == "snip 0.5, 1 seed, dense 90.00 %."
+    assert found.words == ("1.8× fewer parameters", "84.4\u00a0% (\u22125.6)")
+    assert found.reference == "snip 0.5, 1 seed, dense 90.00\u00a0%."
     assert "Time for one image" not in [tile.words for tile in found.tiles]  # was not measured
 
 
 def test_the_answer_for_a_dense_network_is_its_accuracy(tmp_path):
     measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9)
-    assert answer_of(tmp_path).words == ("90.00 %",)
+    assert answer_of(tmp_path).words == ("90.00\u00a0%",)
 
 
 def test_methods_have_the_names_of_the_plan(tmp_path):

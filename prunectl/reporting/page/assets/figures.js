@@ -1,14 +1,23 @@
 "use strict";
 // Figures: tooltips, and what the legend shows and hides.
 (() => {
-  // tooltips: by mouse, by keyboard, and by touch, where the first tap shows one and the second follows its link
+  // what the legends hide: classes of methods, and all targets but one
+  const hidden = new Set();
+  let target = "";
+  const isShown = (hit) => ![...hit.classList].some((name) => hidden.has(name)) && (!target || hit.dataset.target === target);
+
+  // tooltips: by mouse, by keyboard, and by touch, where the first tap shows one and the second follows its link.
+  // Points in one place share a tooltip.
   const tip = document.getElementById("tip");
   let owner = null;
   let tapped = false;
   const hide = () => { tip.hidden = true; owner = null; };
+  const place = (hit, axis) => Number(hit.querySelector(".dot").getAttribute(axis));
+  const near = (hit) => [...hit.ownerSVGElement.querySelectorAll(".hit")].filter((other) =>
+    other !== hit && isShown(other) && Math.hypot(place(hit, "cx") - place(other, "cx"), place(hit, "cy") - place(other, "cy")) < 4);
   const show = (hit) => {
     owner = hit;
-    tip.textContent = hit.dataset.tip;
+    tip.replaceChildren(...[hit, ...near(hit)].map((one) => Object.assign(document.createElement("div"), { textContent: one.dataset.tip })));
     if (hit.dataset.runs) tip.append(Object.assign(document.createElement("small"), { textContent: "Select to see its runs." }));
     tip.hidden = false;
     const at = hit.querySelector(".dot").getBoundingClientRect();
@@ -36,12 +45,9 @@
     tapped = false;
     if (first) { event.preventDefault(); show(hit); } else hide();
   });
-  addEventListener("scroll", () => { if (owner !== document.activeElement) hide(); }, { passive: true });
+  addEventListener("scroll", () => { if (owner && owner === document.activeElement) show(owner); else hide(); }, { passive: true });
 
   // the Pareto front of the points that are shown
-  const hidden = new Set();
-  let target = "";
-  const isShown = (hit) => ![...hit.classList].some((name) => hidden.has(name)) && (!target || hit.dataset.target === target);
   const drawFront = (svg) => {
     const hits = [...svg.querySelectorAll(".hit[data-cost]")].map((hit) => ({ hit, x: Number(hit.dataset.cost), y: Number(hit.dataset.y) }));
     const front = new Set();

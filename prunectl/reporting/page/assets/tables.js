@@ -70,6 +70,9 @@
 
   // the line that says that a table scrolls is there only where it does
   const cue = (scroll) => { scroll.previousElementSibling.hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
+  const scrolls = document.querySelectorAll(".scroll");
   const watch = new ResizeObserver((entries) => { for (const entry of entries) cue(entry.target); });
-  for (const scroll of document.querySelectorAll(".scroll")) watch.observe(scroll);
+  for (const scroll of scrolls) watch.observe(scroll);
+  // tables outside the window have their size when the page has settled
+  new MutationObserver(() => scrolls.forEach(cue)).observe(document.documentElement, { attributeFilter: ["class"] });
 })();
