@@ -90,11 +90,10 @@ def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
     found: dict[tuple[str, str], list[_End]] = {}
     for end in _ends(sources):
         found.setdefault(_names(end), []).append(end)
+    without = {names for names, ends in found.items() if not any(_is_dense(how) for _, _, how in ends)}
     for end in _dense_ancestors(sources):
-        ends = found.get(_names(end), [])
-        if any(_is_dense(how) for _, _, how in ends):
-            continue
-        ends.append(end)
+        if _names(end) in without:
+            found[_names(end)].append(end)
     if len({data for _, data in found}) > 1:
         notices.append(
             f"several data sets ({', '.join(dict.fromkeys(data for _, data in found))}): "

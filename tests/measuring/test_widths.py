@@ -1,5 +1,7 @@
 """Odd widths, and the line that says what they cost."""
 
+from itertools import pairwise
+
 import pytest
 from torch import nn
 
@@ -8,8 +10,7 @@ from prunectl.measuring.widths import hint, odd_widths
 
 def network(*widths: int) -> nn.Module:
     """Linear layers of these widths."""
-    sizes = zip(widths, widths[1:], strict=False)
-    return nn.Sequential(*(nn.Linear(inputs, outputs) for inputs, outputs in sizes))
+    return nn.Sequential(*(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)))
 
 
 @pytest.mark.parametrize(

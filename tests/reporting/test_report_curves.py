@@ -213,6 +213,19 @@ def test_the_margin_widens_where_nothing_is_close_to_dense(tmp_path):
     assert chosen == [(0.98, None), (0.9, 5), (0.75, 2)]
 
 
+def test_dense_ancestors_of_all_seeds_are_the_baseline(tmp_path):
+    pruned = []
+    for seed in (0, 1):
+        dense = ("train", {**TRAIN, "seed": seed})
+        measure(checkpoint(tmp_path, f"dense{seed}", dense), 0.9 + seed / 50)
+        prune = ("prune", {**SNIP, "sparsity": 0.5, "seed": seed})
+        pruned.append(checkpoint(tmp_path, f"pruned{seed}", dense, prune, weights=50))
+        measure(pruned[-1], 0.8)
+    (setting,), _ = settings(collect(pruned))
+    assert setting.dense.stat("accuracy").mean == pytest.approx(0.91)
+    assert len(setting.dense.rows) == 2
+
+
 def test_the_answer_for_one_network_has_its_dense_ancestor_as_reference(tmp_path):
     dense, prune = ("train", {**TRAIN, "seed": 0}), ("prune", {**SNIP, "sparsity": 0.5})
     measure(checkpoint(tmp_path, "dense", dense), 0.9)

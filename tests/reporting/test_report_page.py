@@ -116,7 +116,7 @@ def test_every_figure_has_an_alternative_text_and_its_data(elements):
 def test_it_shows_notices_and_says_what_is_missing(elements):
     assert "dense-s0.log.jsonl: line 4 is not a complete record; left out" in elements.text
     assert "No layer details: run prunectl report CHECKPOINT -o PAGE.html." in elements.text
-    assert "Not recorded: Measured speed" in elements.text
+    assert "Not shown: Measured speed" in elements.text
     assert "fewer: magnitude (2), random (2)" in elements.text
     assert "Not drawn, because not measured or equal for all networks: nodes, time." in elements.text
 
@@ -163,7 +163,7 @@ def test_empty_sections_are_one_line(tmp_path):
     measure(checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0})), 0.8)
     found = Elements(page([tmp_path]))
     assert sections(found)[0] == ["overview", "training", "inside", "checkpoints", "provenance"]
-    assert "Not recorded: Trade-off, Robustness, Measured speed" in found.text
+    assert "Not shown: Trade-off, Robustness, Measured speed" in found.text
     assert "Robustness: No attack was recorded. Run prunectl attack CHECKPOINT" in found.text
 
 
@@ -225,9 +225,13 @@ def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
     path = checkpoint(tmp_path, "<i>net", prune, ("train", {**TRAIN, "seed": 0}), weights=50)
     measure(path, 0.5, per_class={"<u>$a$": 0.5, "b$": 0.5})
     measure(checkpoint(tmp_path, "0-dense", ("train", {**TRAIN, "seed": 0})), 0.6)
+    planned = {"pipeline": "<s>$p", "plan_criterion": "<s>", "checkpoint": str(path)}
+    (tmp_path / "report.json").write_text(json.dumps([planned]))
     found = Elements(page([tmp_path]))
     assert not found.named("i")
     assert not found.named("u")
+    assert not found.named("s")
+    assert "<s>$p 0.5" in found.text
     assert "<b>$x_1$</b>" in found.text
     assert "<u>$a$" in found.text
 

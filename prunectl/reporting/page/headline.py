@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
 from prunectl.reporting.page.best import Best, best
+from prunectl.reporting.page.figures.axes import robust_measures
 from prunectl.reporting.rows import parameters_left
 from prunectl.reporting.sources import Source
 
@@ -50,7 +51,7 @@ def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
         _ratio("Time for one image", point.median("latency_1_s"), _median(dense), _milliseconds, "faster", "slower"),
         _ratio("Compressed size", _mean(point, "compressed_bytes"), _mean(dense, "compressed_bytes"), _kilobytes),
         _ratio("Training FLOPs", _mean(point, "training_flops"), _mean(dense, "training_flops"), counted, low=True),
-        _robust(point, dense),
+        _robust(setting, point),
     )
     return Answer((fewer, accuracy), _reference(found, setting), _path(point), tuple(filter(None, tiles)))
 
@@ -137,19 +138,14 @@ def _ratio(
     return Tile(f"{shown(dense)} → {shown(now)}", words, change)
 
 
-def _robust(point: Point, dense: Point | None) -> Tile | None:
-    """Robust accuracy under the first attack, at its smallest ε."""
-    for row in point.rows:
-        for attack, results in (row["robust"] or {}).items():
-            eps = results[0]["eps"]
-
-            def value(one: dict[str, object], name: str = attack, eps: float = eps) -> float | None:
-                found = (one["robust"] or {}).get(name, [])  # type: ignore[attr-defined]
-                return next((r["robust_accuracy"] for r in found if r["eps"] == eps), None)
-
-            own, base = point.stat(value), dense.stat(value) if dense else None
+def _robust(setting: Setting, point: Point) -> Tile | None:
+    """Robust accuracy under the first attack that was run on the point, at its smallest ε."""
+    for measure in robust_measures(setting):
+        own = point.stat(measure.value)
+        if own is not None:
+            base = setting.dense.stat(measure.value) if setting.dense else None
             source = f"dense {share_text(base, digits=1)}\u00a0%" if base else ""
-            return Tile(f"{share_text(own, digits=1)}\u00a0%", f"Robust accuracy, {attack} at ε = {eps:.3g}", source)
+            return Tile(f"{share_text(own, digits=1)}\u00a0%", measure.title[0].upper() + measure.title[1:], source)
     return None
 
 
