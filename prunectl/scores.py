@@ -13,12 +13,14 @@ from prunectl.errors import PrunectlError
 class Scores(Mapping[str, Tensor]):
     """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite.
 
-    `unscored` (bool, (nodes,)) are nodes about which a criterion says nothing: they go last, in any scope.
+    `unscored` (bool, (nodes,)) are nodes about which a criterion says nothing: they go last, in any scope. `anew`
+    (bool, by parameter) are weights that, where they are kept, begin with the value of one that returns.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     nodes: Tensor | None = None
     unscored: Tensor | None = None
+    anew: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         scored = {**self.tensors, **({} if self.nodes is None else {"the nodes": self.nodes})}

@@ -13,6 +13,7 @@ from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import retraceable
 from prunectl.criteria.base.criterion import Criterion
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
@@ -22,7 +23,6 @@ from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
 from prunectl.pruning.scoring import batches_for, check_informative, scored
-from prunectl.pruning.select import pattern_of
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
 from prunectl.torchtools.distributed import processes
@@ -46,7 +46,7 @@ def pruned_by_criterion(
     criterion, method = options.criterion, method_of(options)
     rules = selection(options, method)
     _check(options, rules, method)
-    keywords, _ = method.options(dict(options.options), f"criterion {criterion}")
+    keywords = method.options(dict(options.options), f"criterion {criterion}").scorer
     options = replace(
         options,
         schedule=options.schedule or method.schedule,

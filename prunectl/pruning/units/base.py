@@ -2,9 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import criterion_named
@@ -29,9 +30,11 @@ class Unit(ABC):
         self.masks.apply_(model)
         self.protected = parameters_named(model, how.keep)
         """The parameters of the layers that stay."""
+        self.returned: dict[str, Tensor] = {}
+        """The entries that began anew when the masks were last replaced, bool, by parameter."""
 
-    def apply_(self, masks: Masks) -> None:
-        """Replace the masks, and set what they prune to zero."""
+    def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
+        """Replace the masks, and set what they prune to zero; `anew` are entries of `Scores.anew`."""
         self.masks = masks
         masks.apply_(self.model)
 
