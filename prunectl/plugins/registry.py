@@ -29,6 +29,7 @@ TABLES: dict[str, dict[str, str]] = {
         "lamp": "prunectl.criteria.magnitude:lamp",
         "n:m": "prunectl.criteria.magnitude:n_m",
         "wanda": "prunectl.criteria.wanda:wanda",
+        "obc": "prunectl.criteria.obc:obc",
         "gmp": "prunectl.criteria.magnitude:gmp",
         "imp": "prunectl.criteria.magnitude:imp",
         "rigl": "prunectl.criteria.drop_grow:rigl",
@@ -59,6 +60,7 @@ TABLES: dict[str, dict[str, str]] = {
         "chip": "prunectl.criteria.chip:chip",
         "depgraph": "prunectl.criteria.depgraph:depgraph",
         "fisher": "prunectl.criteria.fisher:fisher",
+        "obspa": "prunectl.criteria.obspa:obspa",
     },
     "schedule": {
         "one-shot": "prunectl.criteria.base.schedules:one_shot",

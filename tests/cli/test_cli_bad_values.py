@@ -77,7 +77,7 @@ BAD_VALUES = {
     "train net.safetensors -c rigl --epochs 2": "no round of rigl comes in the first 0.75 of ",
     "train net.safetensors -c rigl -O start=dense": "no start named 'dense'",
     "train net.safetensors -c sr-ste --scope layer -s 0.5": "sr-ste trains a pattern: give --scope 2:4",
-    "train net.safetensors -c top-kast --threshold 0.1 --scope global": "top-kast prunes to a sparsity: give --sparsity",
+    "train net.safetensors -c top-kast --threshold 0.1 --scope global": "top-kast prunes to a sparsity: give",
     "train net.safetensors -c l0 -O count=nodes": "droprate is in (0, 1), count weights or flops; got 0.5 and nodes",
     "train net.safetensors -c magnitude --scope 2:4": "--scope 2:4 is reached at once: train first, then prune",
     "train net.safetensors --rewind-to 1": "--rewind-to says how to prune during training; name a --criterion too",

@@ -72,6 +72,8 @@ class Criterion:
     """The scorer of a second round after each: weights drop and others grow as 0, as many in every layer."""
     rewinds: bool = False
     """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
+    prepare: Callable[..., None] | None = None
+    """Changes a network in place before `prune` scores it, but not what it computes: `(model, shape, scope, keep)`."""
     callback: Any = None
     """The class of the `Callback` that takes part in the training up to the last round."""
 
@@ -81,7 +83,7 @@ class Criterion:
         Raises:
             OptionError: as `keywords.keyword_options`.
         """
-        parts = (self.scorer, self.callback, self.exploration, self.regrowth)
+        parts = (self.scorer, self.callback, self.exploration, self.regrowth, self.prepare)
         read = iter(shared_options([part for part in parts if part is not None], given, what))
         return CriterionOptions(*({} if part is None else next(read) for part in parts))
 
@@ -94,11 +96,12 @@ class CriterionOptions:
     callback: dict[str, Any]
     exploration: dict[str, Any]
     regrowth: dict[str, Any]
+    prepare: dict[str, Any]
 
     @property
     def all(self) -> dict[str, Any]:
         """Each once, for the history."""
-        return {**self.scorer, **self.callback, **self.exploration, **self.regrowth}
+        return {**self.scorer, **self.callback, **self.exploration, **self.regrowth, **self.prepare}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
@@ -37,6 +38,13 @@ class Unit(ABC):
         """Replace the masks, and set what they prune to zero; `anew` are entries of `Scores.anew`."""
         self.masks = masks
         masks.apply_(self.model)
+
+    def set_(self, values: Mapping[str, Tensor]) -> None:
+        """Set weights to new values, but for those of the layers that stay, and what the masks prune to zero."""
+        with torch.no_grad():
+            for name in values.keys() - self.protected:
+                self.model.get_parameter(name).copy_(values[name])
+        self.masks.apply_(self.model)
 
     def inputs(self, progress: float) -> tuple[Any, ...]:
         """The arguments of a scorer after model and batches; `progress` is as in `Round`."""
