@@ -78,7 +78,7 @@ def test_n_m_keeps_more_with_permuted_channels_and_is_repaired_at_once() -> None
     options = {"criterion": "n:m", "batch_size": 16}
     plain, moved = prune(begun, data, **options), prune(begun, data, options={"permute": "true"}, **options)
     sums = [sum(float(w.detach().abs().sum()) for w in prunable(made.model).values()) for made in (plain, moved)]
-    assert sums[1] > 1.01 * sums[0]
+    assert sums[1] > sums[0] + 0.5
     assert moved.history[-1].options["options"] == {"permute": True}
     assert moved.history[-1].result["weight_sparsity"] == plain.history[-1].result["weight_sparsity"]
     for mask in (moved.masks[name] for name, w in prunable(moved.model).items() if w.shape[1] % 4 == 0):
@@ -100,9 +100,8 @@ def test_what_cannot_be_permuted() -> None:
 
 
 def test_a_layer_that_stays_is_not_permuted() -> None:
-    model = randomise_(
-        nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
-    )
+    layers = [nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)]
+    model = randomise_(nn.Sequential(*layers))
     before = copy.deepcopy(model)
     permute_channels_(model, SHAPE, "2:4", ("5",), permute=True)
     assert model[5].weight.equal(before[5].weight)

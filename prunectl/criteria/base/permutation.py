@@ -83,14 +83,17 @@ def _better_order(model: nn.Module, structure: Structure, nodes: Tensor, pattern
 
 def _read_in_pattern(model: nn.Module, structure: Structure, m: int) -> dict[str, Tensor]:
     """The classes of the inputs of every weight that a pattern prunes."""
-    keys = structure.consumers & structure.axes.keys()
-    read = {name: structure.axes[name, axis] for name, axis in input_axes(model).items() if (name, axis) in keys}
-    return {name: classes for name, classes in read.items() if len(classes) % m == 0}
+    found = dict[str, Tensor]()
+    for name, axis in input_axes(model).items():
+        if axis is not None and (name, axis) in structure.consumers & structure.axes.keys():
+            classes = structure.axes[name, axis]
+            found |= {name: classes} if len(classes) % m == 0 else {}
+    return found
 
 
 def _in_whole_stripes(classes: Tensor, m: int) -> bool:
     """Whether every M inputs are of one node, so that no order of nodes changes what is kept."""
-    stripes = classes.unflatten(0, (-1, m))
+    stripes = classes.view(-1, m)
     return bool((stripes == stripes[:, :1]).all())
 
 
@@ -123,7 +126,7 @@ def _best_swap(pair: Tensor, swaps: list[tuple[int, int]], n: int, m: int) -> tu
     orders = torch.arange(2 * m).repeat(len(swaps) + 1, 1)
     for row, (i, j) in zip(orders[1:], swaps, strict=True):
         row[i], row[j] = j, i
-    split = pair[:, orders].unflatten(2, (2, m))  # (R, swaps, 2, M)
+    split = pair[:, orders].view(len(pair), len(orders), 2, m)
     kept = split.double().sort(-1, descending=True).values[..., :n].sum((0, 2, 3))
     best = int(kept.argmax())
     return None if kept[best] <= kept[0] * (1 + 1e-9) else swaps[best - 1]
