@@ -8,7 +8,11 @@ from prunectl.criteria.base.growth import by_gradient
 
 
 def from_dense(*, until: float = 1.0) -> Exploration:
-    """Begin with all weights, s_i = 0 of the paper."""
+    """Begin with all weights, s_i = 0 of the paper.
+
+    As in the authors' code, a round prunes all layers together by |θ|, and then lets a share of every layer go and
+    grow by gradient, which falls over the training; after the last pruning such rounds go on.
+    """
     return Exploration(start="", until=until)
 
 
@@ -16,7 +20,7 @@ granet = Criterion(
     absolute,
     schedule="cubic-hold",
     scope="global",
-    source="Liu et al. 2021, arXiv:2106.10404, algorithm 1",
+    source="Liu et al. 2021, arXiv:2106.10404",
     when="during",
     needs_training=True,
     delay=0,

@@ -26,7 +26,7 @@ def trace_of_losses(model: nn.Module, data: Batches, *, images: int = 256, damp:
     is the largest of these losses up to the weight's turn: the lowest scores of a layer are those that go first where
     always the row that loses least goes on. The kept weights are set to the values that the last removal leaves.
 
-    Source: Frantar & Alistarh 2022 (arXiv:2208.11580), algorithms 1 and 2 (ExactOBS), section 4. The time grows with
+    Source: Frantar & Alistarh 2022 (arXiv:2208.11580), section 4 (ExactOBS). The time grows with
     the inputs of an output to the power of three, for every output.
     """
     found = layers(model, data, images, damp)
@@ -106,6 +106,6 @@ obc = Criterion(
     trace_of_losses,
     schedule="one-shot",
     scope="layer",
-    source="Frantar & Alistarh 2022, arXiv:2208.11580, algorithms 1-2",
+    source="Frantar & Alistarh 2022, arXiv:2208.11580, section 4",
     when="after",
 )

@@ -17,7 +17,7 @@ class SparseRefined(Callback):
     """The network computes with the N largest of every M weights, S(W); the gradient of S(W) reaches all of W.
 
     Weights that are out decay by `strength`: W <- W - γ (g(S(W)) + λ (1 - mask) W), here as a penalty with that
-    gradient. Source: Zhou et al. 2021 (arXiv:2102.04010), eq. 9, λ = 2e-4.
+    gradient. Source: Zhou et al. 2021 (arXiv:2102.04010), λ = 2e-4.
     """
 
     pattern: Pattern
@@ -71,7 +71,7 @@ sr_ste = Criterion(
     absolute,
     schedule="one-shot",
     scope="2:4",
-    source="Zhou et al. 2021, arXiv:2102.04010, eq. 9",
+    source="Zhou et al. 2021, arXiv:2102.04010",
     when="during",
     needs_data=False,
     needs_training=True,

@@ -17,7 +17,7 @@ class AlwaysSparse(Callback):
 
     A has the size of the target, B the sparsity `backward` (but holds A). Weights outside of B keep their value. The
     penalty `strength` / 2 · (Σ_A θ² + Σ_(B without A) θ² / D), D the density of A, lets weights of A leave and those
-    that only learn prove themselves. Source: Jayakumar et al. 2020 (arXiv:2106.03517), sections 2.1 to 2.3, with the
+    that only learn prove themselves. Source: Jayakumar et al. 2020 (arXiv:2106.03517), section 2, with the
     squares of weight decay as magnitudes; both sets are found anew in every step.
     """
 
@@ -83,7 +83,7 @@ top_kast = Criterion(
     absolute,
     schedule="one-shot",
     scope="layer",
-    source="Jayakumar et al. 2020, arXiv:2106.03517, sections 2.1-2.3",
+    source="Jayakumar et al. 2020, arXiv:2106.03517, section 2",
     when="during",
     needs_data=False,
     needs_training=True,

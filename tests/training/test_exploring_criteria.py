@@ -173,7 +173,7 @@ def test_top_kast_prunes_to_the_weights_that_compute() -> None:
 
 
 def test_sr_ste_passes_gradients_straight_through_and_decays_what_is_out() -> None:
-    """Equation 9: the gradient at W is that at S(W), plus λ (1 - mask) W."""
+    """The gradient at W is that at S(W), plus λ (1 - mask) W."""
     torch.manual_seed(0)
     model = nn.Conv2d(4, 3, 3)
     callback = SparseRefined(model, None, 10, strength=0.3)

@@ -31,9 +31,9 @@ def permute_channels_(
 
     Nodes of one group move together in every layer that makes, changes or reads them. Two channels change places where
     that is better, pair by pair of stripes, until none is, or `_SWEEPS` passes are over (seconds for 64 channels,
-    minutes for 512). A group whose move would change the outputs, or that layers read at different places, stays. Layers of
-    `keep` stay, too. Source: Pool & Yu 2021 (NeurIPS), channel permutations for N:M sparsity; of their search, the
-    greedy swaps of channels.
+    minutes for 512). A group whose move would change the outputs, or that layers read at different places, stays.
+    Layers of `keep` stay, too. Source: Pool & Yu 2021 (NeurIPS), channel permutations for N:M sparsity; of their
+    search, the greedy swaps of channels.
 
     Raises:
         OptionError: the scope is no pattern.

@@ -40,7 +40,7 @@ def cubic(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
 def cubic_hold(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     """`cubic` in the first half of the rounds, then the target: for criteria that let weights grow to the end.
 
-    Source: Liu et al. 2021, arXiv:2106.10404, eq. 4, with half of the rounds as the time of pruning.
+    Source: Liu et al. 2021, arXiv:2106.10404, with half of the rounds as the time of pruning.
     """
     rising = cubic(target, max((steps + 1) // 2, 1))
     return (*rising, *(target,) * (max(steps, 1) - len(rising)))
