@@ -96,7 +96,6 @@ def test_the_last_round_meets_a_budget_as_prune_does(kind: str, text: str, round
         assert all(a.equal(b) for a, b in zip(made.model.parameters(), alone.model.parameters(), strict=True))
     else:
         assert reached[0] < 0.8 * reached[-1]
-        assert result[key] > 0.75 * budget.limit(whole[kind])
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_training() -> None:
