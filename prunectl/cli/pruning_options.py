@@ -26,22 +26,6 @@ Sparsity = Annotated[
         help="Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: 0.9]",
     ),
 ]
-Params = Annotated[
-    str | None,
-    typer.Option(
-        metavar="BUDGET", help="Prune nodes until the network has 2x fewer parameters, 0.5x as many, or 1.2M."
-    ),
-]
-Flops = Annotated[
-    str | None,
-    typer.Option(metavar="BUDGET", help="Prune nodes until it needs 8x fewer FLOPs, 0.125x as many, or 300M."),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        metavar="BUDGET", help="Prune nodes until the shrunk file has 200KB, is 4x smaller, or 0.25x as large."
-    ),
-]
 Latency = Annotated[
     str | None,
     typer.Option(

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from prunectl.checkpoints.options.pruning import DEFAULT_SPARSITY
 from prunectl.checkpoints.options.training import ADVERSARIAL_LOSSES, AUGMENTATIONS, SCHEDULES
+from prunectl.cli import targets
 from prunectl.cli.completion import completes, completes_list, completes_one, completes_options
 
 Epochs = Annotated[int, typer.Option(help="Passes over the training images.", min=0)]
@@ -49,14 +49,11 @@ Sparsity = Annotated[
         "-s",
         "--sparsity",
         "--amount",
-        help=f"Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+        help="Share of the dense network's weights, or nodes, to prune, in (0, 1)  "
+        f"[default: {targets.DEFAULT_SPARSITY}]",
         show_default=False,
     ),
 ]
-PruneDelay = Annotated[
-    int, typer.Option(help="Prune after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
-]
-PruneEvery = Annotated[int, typer.Option(help="Epochs between two pruning rounds.", metavar="EVERY", min=1)]
 RewindTo = Annotated[
     int | None,
     typer.Option(

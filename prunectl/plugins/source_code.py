@@ -91,7 +91,9 @@ class Source:
         }
 
     def keywords(self, found: Definition) -> dict[str, Any]:
-        """The keyword-only options of a function, or of the constructor of a class."""
+        """The keyword-only options of a function, or of the constructor of a class; the fields of a dataclass."""
+        if isinstance(found, ast.ClassDef) and found.decorator_list:
+            return {name: REQUIRED if value is None else self._shown(value) for name, value in fields(self, found.name)}
         where, function = (self, found) if isinstance(found, ast.FunctionDef) else self._constructor(found)
         return where.options(function)
 

@@ -9,9 +9,9 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
-from prunectl.checkpoints.options.pruning import AUTO, DEFAULT_SPARSITY, check_min_accuracy
+from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, options, output, progress, pruning_options, texts
+from prunectl.cli import image_options, options, output, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
-DEFAULT_SCOPES = {"n:m": "2:4"}
-"""Criteria whose own scope is a target, known before torch is imported."""
 
 
 def command(
@@ -33,9 +31,9 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     criterion: pruning_options.Criterion = "snipit",
     sparsity: pruning_options.Sparsity = None,
-    params: pruning_options.Params = None,
-    flops: pruning_options.Flops = None,
-    size: pruning_options.Size = None,
+    params: targets.Params = None,
+    flops: targets.Flops = None,
+    size: targets.Size = None,
     latency: pruning_options.Latency = None,
     threshold: options.Threshold = None,
     min_accuracy: pruning_options.MinAccuracy = None,
@@ -89,7 +87,8 @@ def command(
         check_method(repair)
     check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    sparsity = _target(sparsity, threshold, min_accuracy, scope or DEFAULT_SCOPES.get(criterion), budgets)
+    pattern = scope or targets.DEFAULT_SCOPES.get(criterion)
+    sparsity = targets.sparsity_for(sparsity, threshold, min_accuracy, pattern, budgets)
     if model is not None:
         check("model", model)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
@@ -195,35 +194,3 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     if method is not None and (method.rewinds or method.callback is not None):
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
-
-
-def _target(
-    sparsity: float | None,
-    threshold: float | None,
-    min_accuracy: float | None,
-    scope: str | None,
-    budgets: dict[str, str | None],
-) -> float | None:
-    """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
-
-    Raises:
-        OptionError: several targets were given, or one that does not read.
-    """
-    from prunectl.checkpoints.options.pruning import check_sparsity
-    from prunectl.pruning.budget import Budget
-
-    given = {kind: text for kind, text in budgets.items() if text is not None}
-    flags: dict[str, object] = {"--sparsity": sparsity, "--threshold": threshold, "--min-accuracy": min_accuracy}
-    flags |= {f"--{kind}": text for kind, text in given.items()}
-    named = [flag for flag, value in flags.items() if value is not None]
-    named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
-    if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join(named)}")
-    for kind, text in given.items():
-        Budget.read(kind, text)
-        return None
-    if named and sparsity is None:
-        return None
-    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
-    check_sparsity(sparsity)
-    return sparsity

@@ -32,8 +32,7 @@ def command(
         Path | None, typer.Option("-o", "--output", help="Write a page, NAME.html, that opens offline.")
     ] = None,
     inside: Annotated[
-        Path | None,
-        typer.Option(help="Network of which the page shows layers and images  [default: the last CHECKPOINT]"),
+        Path | None, typer.Option(help="The network that the page shows first  [default: the best trade-off]")
     ] = None,
     run: Annotated[
         bool, typer.Option("--run/--no-run", help="Run this network for the page, for saliency maps and speed.")

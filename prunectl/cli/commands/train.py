@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from prunectl.checkpoints.options.data import DataOptions
-from prunectl.checkpoints.options.pruning import DEFAULT_SPARSITY, refuse_auto
+from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
-from prunectl.cli import image_options, options, texts, training_options
+from prunectl.cli import image_options, options, targets, texts, training_options
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -50,8 +50,11 @@ def command(
     criterion: training_options.Criterion = None,
     sparsity: training_options.Sparsity = None,
     threshold: options.Threshold = None,
-    prune_delay: training_options.PruneDelay = 4,
-    prune_every: training_options.PruneEvery = 4,
+    params: targets.Params = None,
+    flops: targets.Flops = None,
+    size: targets.Size = None,
+    prune_delay: targets.PruneDelay = None,
+    prune_every: targets.PruneEvery = None,
     rewind_to: training_options.RewindTo = None,
     schedule: options.Schedule = None,
     steps: options.Steps = None,
@@ -181,8 +184,11 @@ def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) 
     from prunectl.checkpoints.options.pruning import GradualPruning
 
     values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
-    if values["sparsity"] is None and values["threshold"] is None:
-        values["sparsity"] = DEFAULT_SPARSITY
+    values["scope"] = values["scope"] or targets.DEFAULT_SCOPES.get(params["criterion"])
+    budgets = {kind: values[kind] for kind in ("params", "flops", "size")}
+    values["sparsity"] = targets.sparsity_for(values["sparsity"], values["threshold"], None, values["scope"], budgets)
+    for name in ("prune_delay", "prune_every"):
+        values[name] = None if values[name] is None else texts.interval(values[name])
     return GradualPruning(**values, options=criterion_options)
 
 
