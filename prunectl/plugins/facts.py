@@ -64,11 +64,20 @@ def _criterion(source: Source, found: ast.stmt) -> Facts:
         raise Unreadable(ast.unparse(made.func))
     options = dict(base.options)
     for value in given.values():  # what else takes part: a callback, what explores
-        if isinstance(value, ast.Name):
-            its, part = source.find(value.id)
-            options |= its.keywords(part) if isinstance(part, source_code.Definition) else {}
+        options |= _part_options(source, value)
     values = {key: source.value(given[key]) for key in base.fields if key in given}
     return Facts(options, base.about, {**base.fields, **values})
+
+
+def _part_options(source: Source, value: ast.expr) -> dict[str, Any]:
+    """The options of a function or class, or of a `partial` of one with other defaults; none of any other value."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "partial":
+        fixed = {each.arg: source.value(each.value) for each in value.keywords if each.arg is not None}
+        return {**_part_options(source, value.args[0]), **fixed}
+    if not isinstance(value, ast.Name):
+        return {}
+    where, part = source.find(value.id)
+    return where.keywords(part) if isinstance(part, source_code.Definition) else {}
 
 
 def _defaults() -> dict[str, Any]:
