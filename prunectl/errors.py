@@ -14,7 +14,7 @@ PrunectlError
 ├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
 ├── Interrupted        Ctrl-C; what was done is on disk
-└── ThresholdMissed    a measured value below the one asked for
+└── ThresholdMissed    a measured value that misses the one asked for
 """
 
 
@@ -79,6 +79,6 @@ class Interrupted(PrunectlError):
 
 
 class ThresholdMissed(PrunectlError):
-    """A measured value that is below the one asked for."""
+    """A measured value that misses the one asked for; what was made is written."""
 
     exit_code = 3

@@ -59,12 +59,13 @@ class Step:
         return [self.command, *(part for flag in flags for part in _joined(flag))]
 
 
-def lineage(path: Path) -> list[Step]:
+def lineage(path: str | Path) -> list[Step]:
     """The commands that led to a checkpoint, oldest first.
 
     Raises:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
+    path = Path(path)
     head, _ = read_header(path)
     return [_with_files(step, path) for step in steps_of(head, sha256(path), str(path))]
 

@@ -176,6 +176,13 @@ def thin_groups(result: Mapping[str, Any]) -> str | None:
     )
 
 
+def odd_widths(result: Mapping[str, Any]) -> str | None:
+    """The layers that --multiple-of left at another width."""
+    odd = result.get("odd_widths", [])
+    shown = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
+    return f"no multiple: {shown}; too few nodes there, or too many that must stay" if odd else None
+
+
 def unreached(result: Mapping[str, Any]) -> list[str]:
     """What there is to tell of classes that a network cannot tell from the image any more."""
     lost = result.get("unreached_classes", [])

@@ -5,11 +5,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prunectl.errors import UnknownName, UntrustedCode
+from prunectl.errors import OptionError, UnknownName, UntrustedCode
 from prunectl.plugins.places import placed
 from prunectl.plugins.trust import is_trusted
 
@@ -205,6 +205,19 @@ def check(kind: str, spec: str) -> None:
         return
     if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
         raise unknown(kind, spec, names(kind))
+
+
+def check_options(attack: str, options: Mapping[str, str]) -> None:
+    """Refuse options of the preset `standard`, whose numbers are to mean the same everywhere.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if attack == "standard" and options:
+        raise OptionError(
+            f"standard has no options, so that its numbers compare, got {', '.join(options)}; take quick, or name "
+            f"attacks of it: {','.join(PRESETS[attack])}"
+        )
 
 
 def names_code(kind: str, spec: str) -> bool:

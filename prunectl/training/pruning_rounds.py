@@ -17,9 +17,8 @@ from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
-from prunectl.plugins.registry import resolve
 from prunectl.pruning.options import method_of, selection
-from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
+from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_, schedule_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
 from prunectl.pruning.select import pattern_of
@@ -141,8 +140,10 @@ class PruningRounds:
 
         def score() -> Scores:
             batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
-            keywords = {} if first else self.keywords
-            return scored(method, unit, batches, keywords, amp=self.recipe.amp, progress=self._progress(i))
+            if first is not None:
+                return scored(method, unit, batches, {}, amp=self.recipe.amp, progress=self._progress(i))
+            batches = batches.of(self.during.criterion, method.scorer, self.keywords)
+            return scored(method, unit, batches, self.keywords, amp=self.recipe.amp, progress=self._progress(i))
 
         known = score if scores is None else lambda: scores
         prune_round_(unit, targets, i, known, fewer_than=None if method.regrow_value else unit.kept)
@@ -185,8 +186,9 @@ class PruningRounds:
 
     def _schedule(self, target: float) -> tuple[float, ...]:
         """The sparsities on the way to a target, without those that the network had passed at the start."""
-        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, self.during.steps or self.method.steps)
-        return rounds[self.passed :]
+        falls = self.method.regrow_value is not None or self.method.init_criterion is not None
+        planned = schedule_named(self.schedule, self.during.steps or self.method.steps, may_fall=falls)
+        return planned(target)[self.passed :]
 
     def _sparsities(self, target: float) -> tuple[float, ...]:
         """The sparsity after every round; a method that drops and grows holds the target."""
@@ -245,5 +247,6 @@ class PruningRounds:
             unit.select(Scores(scores, nodes), self.during.sparsity)
         with forked(whole.device):  # so that the scorer's own errors come now
             batches = batches_for(whole, self.data, 2, True, 0)
+            batches = batches.of(self.during.criterion, self.method.scorer, self.keywords)
             scored(self.method, unit, batches, self.keywords, amp=self.recipe.amp)
         return unit.result()

@@ -103,6 +103,13 @@ def test_what_a_file_cannot_say(text, words, net, config, refused):
     assert f"prunectl: --config x.toml: {words}" in refused("eval", net.name, "--config", config(text))
 
 
+@pytest.mark.parametrize("name", ["LEARNING_RATE", "lr", "AS_JSON", "TRUSTED", ""])
+def test_the_environment_cannot_say_what_no_command_knows(name, net, refused, monkeypatch):
+    monkeypatch.setenv(f"PRUNECTL_{name}", "0.1")
+    for line in (["train", net.name, "--epochs", 0], ["eval", net.name]):
+        assert f"prunectl: PRUNECTL_{name} in the environment: no command has that option" in refused(*line)
+
+
 def test_a_file_that_is_no_toml(net, tmp_path, refused):
     (tmp_path / "bad.toml").write_text("[eval\n")
     for name in ("bad.toml", "missing.toml", net.name):

@@ -51,6 +51,8 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
+    for warning in record.get("warnings", ()):
+        output.say(f"warning: {warning}")
     output.emit(line if as_json else source)
     if min_accuracy is not None and record["accuracy"] < min_accuracy:
         raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

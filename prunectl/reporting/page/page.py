@@ -17,7 +17,7 @@ from prunectl.reporting.sources import Source, Sources, collect
 _ASSETS = Path(__file__).parent / "assets"
 
 
-def page(paths: Sequence[Path], *, parents: bool = False) -> str:
+def page(paths: Sequence[str | Path], *, parents: bool = False) -> str:
     """The page of checkpoints, folders, results and logs, as HTML; no network is run.
 
     Raises:
