@@ -4,6 +4,7 @@ PrunectlError
 ├── UnknownName        a name that no table knows
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
+│   └── TooLarge          ... as what it asks for has no place
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
@@ -34,6 +35,10 @@ class UntrustedCode(PrunectlError):
 
 class OptionError(PrunectlError):
     """A value or an option that cannot work."""
+
+
+class TooLarge(OptionError):
+    """What is asked for takes more memory or time than can be meant."""
 
 
 class DivergedError(PrunectlError):

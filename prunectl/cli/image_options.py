@@ -21,6 +21,9 @@ InputShape = Annotated[
 Classes = Annotated[
     int | None,
     typer.Option(
-        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
+        help="With --input: the number of classes  [default: 1000, of synthetic images 10]",
+        show_default=False,
+        min=1,
+        max=1_000_000,
     ),
 ]

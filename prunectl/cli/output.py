@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from prunectl.checkpoints.escapes import visible
+from prunectl.cli.terminal import console
 from prunectl.errors import FileError
 
 _EVERY = 10.0
@@ -15,13 +17,13 @@ _REFRESH = 0.2
 
 
 def emit(text: object) -> None:
-    """Print one line on stdout.
+    """Print one line on stdout: a path as it is, a text with escapes.
 
     Raises:
         FileError: it cannot be written (a full disk).
     """
     try:
-        print(_visible(str(text)) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
+        print(visible(text) if isinstance(text, str) else text, flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -33,12 +35,26 @@ def emit(text: object) -> None:
 
 def say(text: str) -> None:
     """Print one line on stderr."""
-    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _visible(text: str) -> str:
-    """Control characters as their escapes: names in a stranger's file must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+def emit_lines(text: str) -> None:
+    """Print a text of several lines on stdout, as CSV is.
+
+    Raises:
+        FileError: as `emit`.
+    """
+    emit(_Exact(text))
+
+
+class _Exact:
+    """What is printed as it is."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Bar:
@@ -52,18 +68,17 @@ class Bar:
             self._start_bar()
 
     def _start_bar(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(self.title, total=self.total, text="")
+        self.bar = Progress(*columns, console=console(sys.stderr), transient=True)
+        self.task = self.bar.add_task(visible(self.title), total=self.total, text="")
         self.bar.start()
 
     def update(self, done: int, fields: Callable[[], str]) -> None:
@@ -73,7 +88,7 @@ class Bar:
             return
         self.shown = now
         if self.bar:
-            self.bar.update(self.task, completed=done, text=fields())
+            self.bar.update(self.task, completed=done, text=visible(fields()))
         else:
             say(f"{self.title} {100 * done / max(self.total, 1):.0f}% {fields()}")
 
@@ -112,7 +127,6 @@ def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stderr, in $COLUMNS, else 80, where it is no terminal; all but the first column are numbers."""
-    from rich.console import Console
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False)
@@ -122,7 +136,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_row(*row)
     given = os.environ.get("COLUMNS", "")
     width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    Console(file=sys.stderr, width=width).print(shown)
+    console(sys.stderr, width).print(shown)
 
 
 def counted(number: float | None) -> str:

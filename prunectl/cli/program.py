@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.escapes import visible
 from prunectl.cli.process import prepare
+from prunectl.cli.terminal import guard
 from prunectl.errors import PrunectlError
 from prunectl.version import __version__
 
@@ -46,10 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
+    guard()
     try:
         app(arguments, prog_name="prunectl")
     except PrunectlError as error:
-        print(f"prunectl: {with_flags(str(error), _parameters(arguments))}", file=sys.stderr)  # noqa: T201
+        print(f"prunectl: {visible(with_flags(str(error), _parameters(arguments)))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except (RuntimeError, MemoryError) as error:
         where = _full(error)

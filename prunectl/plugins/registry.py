@@ -278,6 +278,12 @@ def _import_file(path: Path) -> Any:
     sys.modules[key] = module
     try:
         spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[key]
+        if isinstance(error, ImportError | AttributeError | OSError):
+            raise
+        what = " ".join(str(error).split())[:200]
+        raise ImportError(f"{type(error).__name__}: {what}" if what else type(error).__name__) from error
     except BaseException:
         del sys.modules[key]
         raise

@@ -35,7 +35,7 @@ class ScoringBatches(Iterator[tuple[Tensor, Tensor]]):
         return self.endless if self.per_loop is None else islice(self.endless, self.per_loop)
 
     def of(self, criterion: str, scorer: Callable[..., Scores], keywords: Mapping[str, object]) -> "ScoringBatches":
-        """The same for a criterion: one of the user's own loops as often as its option `batches` says, else one pass."""
+        """The same for a criterion: one of the user's own loops as often as its option `batches` says, or once."""
         if criterion in TABLES["criterion"]:
             return self
         found = inspect.signature(scorer).parameters.get("batches")
