@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from prunectl.errors import OptionError, PrunectlError, TooLarge
 
-_MOST_TENSORS = 20_000
+_MOST_TENSORS = 10_000
 """The largest published networks have some thousands."""
 _MAKERS = frozenset(
     {

@@ -25,7 +25,7 @@ def csv_cell(value: object) -> object:
 
 def markdown(text: str) -> str:
     """A text that Markdown shows as it is: no HTML, no link, no emphasis, no end of a cell."""
-    return _MARKDOWN.sub(_escaped, visible(text, ""))
+    return visible(_MARKDOWN.sub(_escaped, text), "")
 
 
 def _escaped(found: re.Match[str]) -> str:

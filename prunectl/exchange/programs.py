@@ -100,7 +100,12 @@ def _written(
         data = pt2_bytes(network, shape, told)
         return data, Loaded(data)
     data = onnx_bytes(network, shape, names=_names(use), metadata=told)
-    return data, Session(data)
+    try:
+        return data, Session(data)
+    except Exception as error:  # ONNX Runtime has errors of its own, as for bfloat16
+        raise StructureError(
+            f"ONNX Runtime does not run the network: {first_line(error)}; export NAME.pt2 in its place"
+        ) from error
 
 
 def _names(use: Use) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
-from prunectl.torchtools.contexts import autocast, differentiated
+from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
 
 
@@ -68,7 +68,7 @@ def scored(
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with autocast(unit.model, enabled=amp), differentiated():
+    with autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores

@@ -27,7 +27,7 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table as comma-separated values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([csv_cell(column) for column in columns])
     writer.writerows(["" if value is None else csv_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
