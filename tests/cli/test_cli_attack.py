@@ -88,3 +88,8 @@ def test_a_pruned_child_beside_its_parent(net, cli):
     assert record["reference"] == record["source"]
     assert 0 <= record["agreement"] <= 1
     assert 0 <= record["results"][0]["agreement"] <= 1
+
+
+def test_standard_is_the_same_for_everyone(net, refused):
+    said = refused("attack", net.name, "-a", "standard", "-O", "steps=10")
+    assert said.startswith("prunectl: standard has no options, so that its numbers compare, got steps; take quick, or")

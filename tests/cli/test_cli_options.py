@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 import prunectl
+from prunectl.measuring.latency import Ratio
 from tests.helpers.running import run_without_torch
 
 COMMANDS = ("train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect", "explain", "criteria")
@@ -213,3 +214,16 @@ def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tm
     empty = ("--data", "cifar10", "--data-dir", tmp_path)
     assert cli("prune", net.name, "--criterion", "magnitude", "-o", "new.safetensors", *empty) == "new.safetensors\n"
     assert "no cifar10 in" in refused("prune", net.name, "--criterion", "snip", "--force", *empty)
+
+
+def test_a_latency_that_is_missed_exits_with_3(net, raw, monkeypatch):
+    found = {True: iter([Ratio(1.0, 1.0, 1.0), *[Ratio(0.4, 0.4, 0.4)] * 9]), False: iter([Ratio(0.582, 0.57, 0.59)])}
+    monkeypatch.setattr(
+        "prunectl.pruning.node_costs.relative_latency", lambda *_, limit: next(found[limit is not None])
+    )
+    ran = raw("prune", net.name, "-c", "efficient-convnets", "--latency", "0.5x", "-o", "new.safetensors")
+    assert (ran.code, ran.out) == (3, "new.safetensors\n")
+    assert ran.err.splitlines()[-1] == (
+        "prunectl: --latency 0.5x was asked, measured again it is 0.582 of the dense latency (95 % interval 0.570 to "
+        "0.590); ask for less, on a machine with less load"
+    )
