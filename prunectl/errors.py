@@ -4,7 +4,8 @@ PrunectlError
 ├── UnknownName        a name that no table knows
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
-│   └── TooLarge          ... as what it asks for has no place
+│   ├── TooLarge          ... as what it asks for has no place
+│   └── BuilderFailed     ... as the code that builds a network raised something
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
@@ -39,6 +40,10 @@ class OptionError(PrunectlError):
 
 class TooLarge(OptionError):
     """What is asked for takes more memory or time than can be meant."""
+
+
+class BuilderFailed(OptionError):
+    """The code that builds a network raised something."""
 
 
 class DivergedError(PrunectlError):

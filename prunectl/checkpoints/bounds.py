@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from prunectl.errors import OptionError, PrunectlError, TooLarge
+from prunectl.errors import BuilderFailed, PrunectlError, TooLarge
 
 _MOST_TENSORS = 10_000
 """The largest published networks have some thousands."""
@@ -41,7 +41,7 @@ def bounded(what: str) -> Iterator[None]:
 
     Raises:
         TooLarge: it has more tensors or numbers than can be meant, or than fit into memory.
-        OptionError: its code raised something.
+        BuilderFailed: its code raised something.
     """
     try:
         with _Counting(what):
@@ -53,7 +53,8 @@ def bounded(what: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or "allocate memory" in line:
             raise TooLarge(f"{what} does not fit into memory; take a smaller one") from error
         kind = type(error).__name__
-        raise OptionError(f"{what} cannot be built: {kind}{f': {line}' if line else ''}; mend its code") from error
+        next_step = "mend its code" if ":" in what else "take other options"
+        raise BuilderFailed(f"{what} cannot be built: {kind}{f': {line}' if line else ''}; {next_step}") from error
 
 
 class _Counting(TorchFunctionMode):
