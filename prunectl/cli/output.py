@@ -1,14 +1,15 @@
 """What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from prunectl.checkpoints.escapes import visible
-from prunectl.cli.terminal import console
+from prunectl.cli.terminal import console, raw
 from prunectl.errors import FileError
 
 _EVERY = 10.0
@@ -22,20 +23,7 @@ def emit(text: object) -> None:
     Raises:
         FileError: it cannot be written (a full disk).
     """
-    try:
-        print(visible(text) if isinstance(text, str) else text, flush=True)  # noqa: T201
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        stdout = sys.__stdout__
-        if stdout is not None and sys.stdout is stdout:  # or the line is tried again at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
-        raise FileError(f"cannot write to stdout: {error.strerror}") from error
-
-
-def say(text: str) -> None:
-    """Print one line on stderr."""
-    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    _write(f"{visible(text) if isinstance(text, str) else text}\n", sys.stdout)
 
 
 def emit_lines(text: str) -> None:
@@ -44,17 +32,24 @@ def emit_lines(text: str) -> None:
     Raises:
         FileError: as `emit`.
     """
-    emit(_Exact(text))
+    _write(f"{text}\n", sys.stdout)
 
 
-class _Exact:
-    """What is printed as it is."""
+def _write(text: str, stream: TextIO) -> None:
+    try:
+        print(text, end="", file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        stdout = sys.__stdout__
+        if stdout is not None and raw(sys.stdout) is stdout:  # or the line is tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        raise FileError(f"cannot write to stdout: {error.strerror}") from error
 
-    def __init__(self, text: str) -> None:
-        self.text = text
 
-    def __str__(self) -> str:
-        return self.text
+def say(text: str) -> None:
+    """Print one line on stderr."""
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Bar:
@@ -134,9 +129,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
     for row in rows:
         shown.add_row(*row)
+    console(sys.stderr, _width(sys.stderr)).print(shown)
+
+
+def _width(stream: TextIO) -> int | None:
+    """The columns to fill: None for those of a terminal, else $COLUMNS, else 80."""
     given = os.environ.get("COLUMNS", "")
-    width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    console(sys.stderr, width).print(shown)
+    return None if stream.isatty() else int(given) if given.isdecimal() and int(given) else 80
+
+
+def markdown(text: str) -> None:
+    """Print Markdown of prunectl's own on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
+
+    Raises:
+        FileError: as `emit`.
+    """
+    from prunectl.cli.markdown import laid_out
+
+    width = _width(sys.stdout) or shutil.get_terminal_size().columns
+    _write(laid_out(text, width, colours=sys.stdout.isatty()) + "\n", raw(sys.stdout))
 
 
 def counted(number: float | None) -> str:

@@ -49,6 +49,11 @@ def _one_line(message: Warning | str, category: type[Warning], filename: str, li
     return f"{visible(f'{filename}:{lineno}: {category.__name__}: {message}')}\n"
 
 
+def raw(stream: TextIO) -> TextIO:
+    """The stream without escapes: for texts of prunectl's own."""
+    return stream.stream if isinstance(stream, Escaping) else stream
+
+
 def console(stream: TextIO, width: int | None = None) -> "Console":
     """A console of rich for tables and bars, whose texts are escaped and mean no markup."""
     from rich.console import Console
@@ -60,5 +65,4 @@ def console(stream: TextIO, width: int | None = None) -> "Console":
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(visible(text, _NEWLINES), **{**options, "markup": False, "emoji": False})
 
-    raw = stream.stream if isinstance(stream, Escaping) else stream
-    return Plain(file=raw, width=width, markup=False, highlight=False, emoji=False)
+    return Plain(file=raw(stream), width=width, markup=False, highlight=False, emoji=False)
