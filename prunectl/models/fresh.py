@@ -19,7 +19,7 @@ from prunectl.errors import OptionError, TooLarge
 from prunectl.masks import Masks, check_prunable
 from prunectl.measuring.cost import Cost, cost
 from prunectl.plugins.options import keyword_options
-from prunectl.plugins.registry import resolve
+from prunectl.plugins.registry import names_code, resolve
 from prunectl.structure.count import count_nodes
 from prunectl.torchtools.digest import digest
 from prunectl.torchtools.rng import random_states_kept, seed_all_, seed_for
@@ -64,7 +64,8 @@ def untrained(
             f"values in an image, and {MOST_CLASSES:,} classes"
         )
     spec = ModelSpec(name=model, input=shape, classes=classes, options=keywords)
-    built_on_meta(lambda: build(spec))  # refuses one that is too large before it takes any memory
+    if not names_code("model", model):  # which may count its calls
+        built_on_meta(lambda: build(spec))  # refuses one that is too large before it takes any memory
     with random_states_kept():
         seed_all_(seed_for("weights", seed))
         network = build(spec)
