@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.refill import node_kinds
 from prunectl.pruning.select import lamp
 from prunectl.pruning.sharing import sharing
 from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.order import node_kinds
 
 NODE_SCOPES = ("global", "layer", "isomorphic", "erk", "lamp")
 _EPSILON = 1e-9
