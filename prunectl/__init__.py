@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prunectl.exchange.imported import from_state_dict
     from prunectl.masks import Masks
     from prunectl.measures import attack, classify, corrupt, diff, evaluate, explain, report
+    from prunectl.plugins.trust import trust
     from prunectl.scores import Scores
     from prunectl.training.hold import carry_, hold
 
@@ -50,6 +51,7 @@ __all__ = [
     "save",
     "shrink",
     "train",
+    "trust",
 ]
 _HOMES = {
     "Callback": "prunectl.criteria.base.callback",
@@ -62,6 +64,7 @@ _HOMES = {
     "export": "prunectl.exchange.export",
     "from_state_dict": "prunectl.exchange.imported",
     "load": "prunectl.checkpoints.checkpoint",
+    "trust": "prunectl.plugins.trust",
     **dict.fromkeys(("prune", "repair", "save", "shrink", "train"), "prunectl.api"),
     **dict.fromkeys(("carry_", "hold"), "prunectl.training.hold"),
     **dict.fromkeys(("attack", "classify", "corrupt", "diff", "evaluate", "explain", "report"), "prunectl.measures"),

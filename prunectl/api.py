@@ -1,5 +1,6 @@
 """The public API, what makes networks: functions that print nothing; only `save` writes files."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from prunectl.errors import OptionError
 from prunectl.models.given import Data, Network, Shape, given, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
-from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.budget import BUDGET_UNITS, Budget, missed
 from prunectl.pruning.repair import repair as repairing
 from prunectl.pruning.rules import NodeRules
 from prunectl.training import train as training
@@ -104,6 +105,9 @@ def prune(
         amp=amp,
         seed=seed,
     )
+    above = missed(pruned.history[-1].options, pruned.history[-1].result)
+    if above is not None:
+        warnings.warn(above, stacklevel=2)
     return begun.restored(pruned)
 
 

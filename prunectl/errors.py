@@ -4,6 +4,8 @@ PrunectlError
 ├── UnknownName        a name that no table knows
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
+│   ├── TooLarge          ... as what it asks for has no place
+│   └── BuilderFailed     ... as the code that builds a network raised something
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
@@ -14,7 +16,7 @@ PrunectlError
 ├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
 ├── Interrupted        Ctrl-C; what was done is on disk
-└── ThresholdMissed    a measured value below the one asked for
+└── ThresholdMissed    a measured value that misses the one asked for
 """
 
 
@@ -34,6 +36,14 @@ class UntrustedCode(PrunectlError):
 
 class OptionError(PrunectlError):
     """A value or an option that cannot work."""
+
+
+class TooLarge(OptionError):
+    """What is asked for takes more memory or time than can be meant."""
+
+
+class BuilderFailed(OptionError):
+    """The code that builds a network raised something."""
 
 
 class DivergedError(PrunectlError):
@@ -79,6 +89,6 @@ class Interrupted(PrunectlError):
 
 
 class ThresholdMissed(PrunectlError):
-    """A measured value that is below the one asked for."""
+    """A measured value that misses the one asked for; what was made is written."""
 
     exit_code = 3

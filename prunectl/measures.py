@@ -16,6 +16,7 @@ from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
 from prunectl.measuring.classify import Prediction
 from prunectl.models.given import Data, Network, Shape, given_to_measure, read_network
+from prunectl.plugins.registry import check_options
 from prunectl.reporting import rows
 from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
@@ -59,6 +60,7 @@ def attack(
     found = given_to_measure(model, data)
     check_unit_range(found.data.test)
     chosen = {key: str(value) for key, value in (options or {}).items()}
+    check_options(attack, chosen)
     return attacking.attack(
         found.checkpoint, found.data, attack=attack, eps=eps, norm=norm, options=chosen, target=target, n=n,
         batch_size=batch_size, seed=seed,
@@ -123,4 +125,4 @@ def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[dict[s
     Raises:
         FileError, CheckpointError: a checkpoint is missing or damaged.
     """
-    return rows.report([Path(path) for path in paths], parents=parents)
+    return rows.report(paths, parents=parents)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from prunectl.checkpoints.bounds import bounded
 from prunectl.checkpoints.header import ModelSpec
-from prunectl.errors import CheckpointError, OptionError, UnknownName
+from prunectl.errors import CheckpointError, OptionError, TooLarge, UnknownName
 from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve
 from prunectl.torchtools.contexts import evaluating
@@ -39,7 +40,9 @@ def build(spec: ModelSpec) -> nn.Module:
         raise OptionError(
             f"model {spec.name} is called with the shape (C, H, W) of an image and the number of classes: {error}"
         ) from error
-    return _materialised(_checked(builder(*arguments, **options), f"model {spec.name}"), spec)
+    with bounded(f"model {spec.name}"):
+        made = _checked(builder(*arguments, **options), f"model {spec.name}")
+        return _materialised(made, spec)
 
 
 def arguments_of(builder: Callable[..., nn.Module], spec: ModelSpec) -> tuple[Any, ...]:
@@ -69,6 +72,8 @@ def built_on_meta(make: Callable[[], nn.Module]) -> nn.Module | None:
     try:
         with random_states_kept(), _quiet_copies(), torch.device("meta"), looking:
             model = make()
+    except TooLarge:
+        raise
     except Exception:  # a constructor may raise anything where a tensor has no values
         return None
     return None if looking.found else model
@@ -122,7 +127,12 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
             f"`model` {name} is called with nothing, or with the shape (C, H, W) of an image and the number of "
             f"classes: {error}; hand over a function that builds the network, such as lambda: {name}(...)"
         ) from error
-    return lambda: _materialised(_checked(model(*arguments), f"model {name}"), spec)
+
+    def made() -> nn.Module:
+        with bounded(f"model {name}"):
+            return _materialised(_checked(model(*arguments), f"model {name}"), spec)
+
+    return made
 
 
 def check_buildable(spec: ModelSpec, where: str) -> None:

@@ -100,6 +100,22 @@ class Checkpoint:
                     "`tuning`); leave it out to measure on the test images"
                 )
 
+    def doubts_of(self, data: ImageData) -> list[str]:
+        """What to say of a measurement on these images: that they are the test images, while choices are made."""
+        trainings = [
+            entry.data or {}
+            for entry in self.history
+            if entry.command == "train"
+            and entry.options.get("steps", 0)
+            and (entry.data or {}).get("name") == data.name
+        ]
+        if dict(data.changes).get("tuning") or not (trainings and trainings[-1].get("tuning")):
+            return []
+        return [
+            "these are the test images, and the network was trained with --tuning, which holds out others: measure on "
+            "those while you choose, and on the test images once"
+        ]
+
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
         """The checkpoint that `command` makes of this one, with its line in the history."""
         entry = HistoryEntry(
@@ -135,19 +151,19 @@ def load(
         FileError, CheckpointError, UntrustedCode: as `read`.
     """
     with trusting(everything=trust):
-        found = read(Path(path), torch.device(device), model=model)
+        found = read(path, device, model=model)
     network = found.model.eval()
     return Deployed(network, found.preprocessing) if pixels else network
 
 
-def read(path: Path, device: torch.device | None = None, *, model: Builder | None = None) -> Checkpoint:
+def read(path: str | Path, device: torch.device | str | None = None, *, model: Builder | None = None) -> Checkpoint:
     """Read a checkpoint and its mask file, or an exported folder; `model` is as in `load`.
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
         UntrustedCode: it names code, and nobody has consented.
     """
-    device, path = device or torch.device("cpu"), checkpoint_file(path)
+    device, path = torch.device(device or "cpu"), checkpoint_file(Path(path))
     head, toc = header.read_header(path)
     places = places_of(toc.metadata, path)
     builder = None if model is None else builder_of(model, head.model)
@@ -201,7 +217,7 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+def write(checkpoint: Checkpoint, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes.
 
     Beside the header it says where the files that it names lie, which `files.sha256` leaves out. `metadata` are further
@@ -211,6 +227,7 @@ def write(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str] | None
         FileError: it cannot be written; earlier files at that place stay whole.
         CheckpointError: it could not be read again, as nothing builds its network or its header does not read.
     """
+    path = Path(path)
     with known(checkpoint.places):
         check_readable(checkpoint.spec)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}

@@ -15,8 +15,8 @@ from prunectl.checkpoints.options.checks import is_count
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError, FileError
 
-MOST_HEADER, MOST_STEPS = 100_000_000, 1000
-"""Bytes of the JSON of a safetensors file, as the format has it, and entries of a history."""
+MOST_HEADER, MOST_STEPS, MOST_TEXT = 100_000_000, 1000, 2**24
+"""Bytes of the JSON of a safetensors file, as the format has it; entries of a history; characters of a header."""
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 _BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "U64": 64, "F64": 64, "C64": 64}
 """Of an entry of each type; a type that is not listed is taken at its word."""
@@ -104,6 +104,8 @@ class Header:
             CheckpointError: another schema, or fields that are missing, unknown, or hold another kind of value.
         """
         try:
+            if len(text) > MOST_TEXT:
+                raise ValueError(f"expected at most {MOST_TEXT:,} characters, found {len(text):,}")
             values: dict[str, Any] = parsed(text)
             schema = values.pop("schema")
             if schema not in _READ:

@@ -1,5 +1,6 @@
 """What the fields of a header may hold."""
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.options.checks import is_count, is_number, is_scalar
@@ -7,6 +8,8 @@ from prunectl.checkpoints.options.checks import is_count, is_number, is_scalar
 if TYPE_CHECKING:
     from prunectl.checkpoints.header import Header, Resize
 
+MOST_VALUES, MOST_CLASSES = 2**26, 1_000_000
+"""Of an image, and of a network: 3 x 4,096 x 4,096 is fine."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
@@ -19,8 +22,8 @@ def check_fields(head: "Header") -> None:
     spec, dense, pair = head.model, head.dense, head.pair
     fits = {
         "model.name": isinstance(spec.name, str) and spec.name.isprintable(),
-        "model.input": len(spec.input) == 3 and all(is_count(n) and n > 0 for n in spec.input),
-        "model.classes": is_count(spec.classes) and spec.classes > 0,
+        "model.input": is_shape(spec.input),
+        "model.classes": is_count(spec.classes) and 0 < spec.classes <= MOST_CLASSES,
         "model.options": isinstance(spec.options, dict) and all(map(is_scalar, spec.options.values())),
         "data": isinstance(head.data, str),
         "mean": spec.input[:1] == (len(head.mean),) and all(is_number(value) for value in head.mean),
@@ -37,6 +40,11 @@ def check_fields(head: "Header") -> None:
     wrong = [field for field, fit in fits.items() if not fit]
     if wrong:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+
+
+def is_shape(shape: Any) -> bool:
+    """Whether a shape (C, H, W) is one that images have."""
+    return len(shape) == 3 and all(is_count(n) and n > 0 for n in shape) and prod(shape) <= MOST_VALUES
 
 
 def is_resize(resize: "Resize") -> bool:

@@ -131,9 +131,11 @@ def _named(check: Check, names: str) -> dict[str, Check]:
 
 RESULTS: dict[str, Check] = {
     **_named(_COUNT, "nodes removed parameters flops bytes held_out step"),
-    **_named(_NUMBER, "weight_sparsity node_sparsity max_pruned latency change dense_accuracy"),
+    **_named(
+        _NUMBER, "weight_sparsity node_sparsity max_pruned latency latency_low latency_high change dense_accuracy"
+    ),
     **_named(_TEXT, "runs training configuration found_under"),
-    **_named(_TEXTS, "missing unused converted thin_groups"),
+    **_named(_TEXTS, "missing unused converted thin_groups odd_widths"),
     "proof": expect("an object of numbers", values_that(is_number)),
     "layers": expect("a list of layers with their errors", every(_is_layer)),
     "tried": expect("a list of candidates", every(_is_trial)),

@@ -9,7 +9,7 @@ from prunectl.checkpoints.header import read_header, read_mask_header
 from prunectl.checkpoints.places import places_of
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: str | Path) -> dict[str, Any]:
     """One record of plain values: header, history, and dtype, shape and kept entries of every tensor.
 
     `weight_sparsity` refers to the original dense network; a tensor without a mask is kept whole.
@@ -17,6 +17,7 @@ def inspect(path: Path) -> dict[str, Any]:
     Raises:
         FileError, CheckpointError: missing or damaged files, or a mask file that belongs to other weights.
     """
+    path = Path(path)
     head, toc = read_header(path)
     kept = _kept(path, head.pair) if head.pair is not None else {}
     places = {spec: place.find() for spec, place in places_of(toc.metadata, toc.path).items()}

@@ -59,12 +59,13 @@ class Step:
         return [self.command, *(part for flag in flags for part in _joined(flag))]
 
 
-def lineage(path: Path) -> list[Step]:
+def lineage(path: str | Path) -> list[Step]:
     """The commands that led to a checkpoint, oldest first.
 
     Raises:
         FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
     """
+    path = Path(path)
     head, _ = read_header(path)
     return [_with_files(step, path) for step in steps_of(head, sha256(path), str(path))]
 
@@ -121,11 +122,11 @@ def _refuse_other_parameters(command: str, given: set[str]) -> None:
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:
     """Where the checkpoint of every step lies in the folder of `path`, found by its hash; None where it does not."""
-    by_hash = _beside(path)
+    by_hash = checkpoints_beside(path)
     return [by_hash.get(str(step.sha256)) for step in steps]
 
 
-def _beside(path: Path) -> dict[str, Path]:
+def checkpoints_beside(path: Path) -> dict[str, Path]:
     """The checkpoints in the folder of `path` by their hash."""
     folder = path.parent.iterdir()
     files = sorted(f for f in folder if f.name.endswith(SUFFIXES) and ".mask." not in f.name and f.is_file())
@@ -138,7 +139,7 @@ def _with_files(step: Step, path: Path) -> Step:
     sought = [value for name, value in step.flags if name in names and value is not None]
     if not sought:
         return step
-    found = _beside(path)
+    found = checkpoints_beside(path)
     lacking = next((value for value in sought if value not in found), None)
     if lacking is not None:
         why = f"it needs the checkpoint whose sha256 begins with {lacking[:12]}, which is not in {path.parent}"

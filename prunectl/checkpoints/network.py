@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.build import build, built_aside, built_on_meta, is_complete
 from prunectl.checkpoints.header import Header
-from prunectl.errors import CheckpointError, PrunectlError
+from prunectl.errors import BuilderFailed, CheckpointError, PrunectlError
 from prunectl.structure.surgery import resize
 from prunectl.structure.surgery.cut import cut_unstored_
 from prunectl.structure.surgery.plan import Plan
@@ -48,6 +48,8 @@ def network(
         model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes any memory
         if model is None or not is_complete(model):
             model = fitted(built_aside(dense_network))
+    except BuilderFailed as error:
+        raise _damaged(head, where, error.__cause__ or error) from error
     except PrunectlError as error:
         raise type(error)(f"{where}: {error}") from error
     except Exception as error:  # the network's own code may raise anything
@@ -60,6 +62,6 @@ def network(
         raise _damaged(head, where, error) from error
 
 
-def _damaged(head: Header, where: str, error: Exception) -> CheckpointError:
+def _damaged(head: Header, where: str, error: BaseException) -> CheckpointError:
     what = str(error).partition("\n")[0]
     return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")

@@ -11,11 +11,15 @@ from prunectl.checkpoints.lineage import Step
 from prunectl.checkpoints.versions import versions
 from prunectl.errors import OptionError, PrunectlError
 
+_FETCHING = ("train", "prune", "repair")
+"""The commands that take `--download`."""
 Run = Callable[[list[str]], str | None]
 """Runs `prunectl ARGUMENTS`; gives None when it went well, else what it said."""
 
 
-def rerun(steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir: Path | None = None) -> Path:
+def rerun(
+    steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir: Path | None = None, download: bool = False
+) -> Path:
     """Run the commands of a history into `folder`, in as many threads as then; returns the last checkpoint's place.
 
     The steps are those that `lineage.check_safe` let pass. `where` names the file that holds the history.
@@ -35,6 +39,8 @@ def rerun(steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir
         line = [*step.arguments, "-o", str(target), *([] if made is None else [str(made)])]
         if data_dir is not None and step.command != "shrink":
             line += ["--data-dir", str(data_dir)]
+        if download and step.command in _FETCHING:
+            line += ["--download"]
         with _threads(step.threads):
             failed = run(line)
         if failed is not None:

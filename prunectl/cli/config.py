@@ -13,6 +13,7 @@ from prunectl.errors import OptionError
 
 def configure(ctx: typer.Context, path: Path | None) -> Path | None:
     """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
+    _refuse_unknown(ctx)
     settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
     known = {_key(each): param for param in settable for each in _spellings(param.opts)}
     values = {} if path is None else _table(ctx, path, set(known))
@@ -30,6 +31,16 @@ def configure(ctx: typer.Context, path: Path | None) -> Path | None:
 def _spellings(options: Sequence[str]) -> Sequence[str]:
     """The long spellings of an option, else the short one."""
     return [each for each in options if each.startswith("--")] or options
+
+
+def _refuse_unknown(ctx: typer.Context) -> None:
+    """Refuse PRUNECTL_* in the environment that is no option of any command, as a file is with such a key."""
+    commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
+    known = {_key(option).upper() for each in commands.values() for param in each.params for option in param.opts}
+    for name in sorted(os.environ) if commands else ():
+        key = name.removeprefix("PRUNECTL_")
+        if key != name and key not in known:
+            raise OptionError(f"{name} in the environment: no command has that option; see prunectl {ctx.info_name} -h")
 
 
 def _key(option: str) -> str:

@@ -21,6 +21,9 @@ InputShape = Annotated[
 Classes = Annotated[
     int | None,
     typer.Option(
-        help="Number of classes, with --input  [default: 1000; for synthetic images 10]", show_default=False, min=1
+        help="Number of classes, with --input  [default: 1000; for synthetic images 10]",
+        show_default=False,
+        min=1,
+        max=1_000_000,
     ),
 ]

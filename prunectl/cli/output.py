@@ -6,30 +6,41 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from prunectl.checkpoints.escapes import visible
 from prunectl.cli.heartbeat import running
 from prunectl.cli.names import first_broken
+from prunectl.cli.terminal import console, raw
 from prunectl.cli.verbosity import is_quiet
 from prunectl.errors import FileError
 
 
 def emit(text: object) -> None:
-    """Print one line on stdout.
+    """Print one line on stdout: a path as it is, a text with escapes.
 
     Raises:
         FileError: it cannot be written (a full disk).
     """
     _note()
-    _write(f"{_visible(str(text)) if sys.stdout.isatty() else text}\n")
+    _write(f"{visible(text) if isinstance(text, str) else text}\n", sys.stdout)
 
 
-def _write(text: str) -> None:
+def emit_lines(text: str) -> None:
+    """Print a text of several lines on stdout, as CSV is.
+
+    Raises:
+        FileError: as `emit`.
+    """
+    _write(f"{text}\n", sys.stdout)
+
+
+def _write(text: str, stream: TextIO) -> None:
     try:
-        print(text, end="", flush=True)  # noqa: T201
+        print(text, end="", file=stream, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
         stdout = sys.__stdout__
-        if stdout is not None and sys.stdout is stdout:  # or the line is tried again at the end
+        if stdout is not None and raw(sys.stdout) is stdout:  # or the line is tried again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         raise FileError(f"cannot write to stdout: {error.strerror}") from error
 
@@ -46,7 +57,7 @@ def warn(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
     _note()
 
 
@@ -57,25 +68,19 @@ def _note() -> None:
         beat.note()
 
 
-def _visible(text: str) -> str:
-    """Control characters as their escapes: names in a stranger's file must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stderr, in $COLUMNS, else 80, where it is no terminal; all but the first column are numbers."""
     if is_quiet():
         return
-    from rich.console import Console
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False)
     for i, title in enumerate(head):
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
-    console = Console(file=sys.stderr, width=_width(sys.stderr))
-    for row in first_broken(head, rows, console.width):
+    terminal = console(sys.stderr, _width(sys.stderr))
+    for row in first_broken(head, rows, terminal.width):
         shown.add_row(*row)
-    console.print(shown)
+    terminal.print(shown)
 
 
 def _width(stream: TextIO) -> int | None:
@@ -85,7 +90,7 @@ def _width(stream: TextIO) -> int | None:
 
 
 def markdown(text: str) -> None:
-    """Print Markdown on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
+    """Print Markdown of prunectl's own on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
 
     Raises:
         FileError: as `emit`.
@@ -93,7 +98,7 @@ def markdown(text: str) -> None:
     from prunectl.cli.markdown import laid_out
 
     width = _width(sys.stdout) or shutil.get_terminal_size().columns
-    _write(laid_out(text, width, colours=sys.stdout.isatty()) + "\n")
+    _write(laid_out(text, width, colours=sys.stdout.isatty()) + "\n", raw(sys.stdout))
 
 
 def counted(number: float | None) -> str:
@@ -146,6 +151,13 @@ def thin_groups(result: Mapping[str, Any]) -> str | None:
         if thin
         else None
     )
+
+
+def odd_widths(result: Mapping[str, Any]) -> str | None:
+    """The layers that --multiple-of left at another width."""
+    odd = result.get("odd_widths", [])
+    shown = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
+    return f"no multiple: {shown}; too few nodes there, or too many that must stay" if odd else None
 
 
 def unreached(result: Mapping[str, Any]) -> list[str]:

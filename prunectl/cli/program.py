@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.escapes import visible
 from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
+from prunectl.cli.terminal import guard
 from prunectl.errors import PrunectlError
 from prunectl.version import __version__
 
@@ -50,13 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
     words = sys.argv[1:] if arguments is None else arguments
+    guard()
     try:
         if asks_for_help(words):
             typer.echo(help_of(typer.main.get_command(app), words))
             sys.exit(0)
         app(arguments, prog_name="prunectl")
     except PrunectlError as error:
-        print(f"prunectl: {with_flags(str(error), _parameters(arguments))}", file=sys.stderr)  # noqa: T201
+        print(f"prunectl: {visible(with_flags(str(error), _parameters(arguments)))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except (RuntimeError, MemoryError) as error:
         where = _full(error)

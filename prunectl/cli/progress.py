@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from prunectl.checkpoints.escapes import visible
 from prunectl.cli import heartbeat, output
+from prunectl.cli.terminal import console
 from prunectl.cli.verbosity import is_quiet, is_verbose
 
 EVERY, OFTEN = 10.0, 1.0
@@ -30,7 +32,6 @@ class Bar:
             self.say_alive("")
 
     def _start_bar(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.table import Column
 
@@ -38,14 +39,14 @@ class Bar:
         share = [TextColumn("{task.percentage:>3.0f}%", table_column=whole)] if self.total is not None else []
         clock = TimeElapsedColumn(table_column=whole)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=8),
             *share,
-            TextColumn("{task.fields[text]}", table_column=cut),  # on a narrow terminal
+            TextColumn("{task.fields[text]}", markup=False, table_column=cut),  # on a narrow terminal
             clock if self.total is None else TimeRemainingColumn(compact=True, table_column=whole),
         )
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(self.title, total=self.total, text="")
+        self.bar = Progress(*columns, console=console(sys.stderr), transient=True)
+        self.task = self.bar.add_task(visible(self.title), total=self.total, text="")
         self.bar.start()
 
     def update(self, done: int, fields: Callable[[], str]) -> None:
@@ -56,7 +57,7 @@ class Bar:
         if self.quiet or not self._is_due(now):
             return
         if self.bar:
-            self.bar.update(self.task, completed=done, text=fields())
+            self.bar.update(self.task, completed=done, text=visible(fields()))
         else:
             share = "" if self.total is None else f" {100 * done / max(self.total, 1):.0f}%"
             output.say(f"{self.title}{share} {fields()}{self._left(done, now)}")
@@ -66,7 +67,7 @@ class Bar:
     def step(self, text: str) -> None:
         """Show what is done now, in work of unknown length."""
         if self.bar:
-            self.bar.update(self.task, text=text)
+            self.bar.update(self.task, text=visible(text))
         elif not self.quiet:
             self.say_alive(text)
             if is_verbose():

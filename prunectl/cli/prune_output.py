@@ -32,9 +32,9 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([told, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
-    warning = output.thin_groups(reached)
-    if warning is not None:
-        output.say(warning)
+    for warning in (output.thin_groups(reached), output.odd_widths(reached)):
+        if warning is not None:
+            output.say(warning)
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
         latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""

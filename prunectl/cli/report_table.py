@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import base_name
-from prunectl.cli import output
+from prunectl.cli import output, terminal
 from prunectl.cli.names import broken, first_broken
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ WIDTH, _NAME = 80, 26
 
 def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
     """One line for every checkpoint; where there are several seeds, one for every operating point."""
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH)
+    console = terminal.console(sys.stdout, None if sys.stdout.isatty() else WIDTH)
     if any(len(point.rows) > 1 for setting in settings for _, point in setting.points):
         for setting in settings:
             _points(console, setting)

@@ -7,12 +7,14 @@ from pathlib import Path
 import typer
 
 from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.lineage import checkpoints_beside
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.options.run import Run
 from prunectl.checkpoints.texts import parsed
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
 from prunectl.cli.options import flag_of
-from prunectl.errors import OptionError, UntrustedCode
+from prunectl.errors import FileError, OptionError, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 from prunectl.plugins.trust import consented
@@ -79,7 +81,7 @@ def resumed(
     with known(begun.places):
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
-        teacher = None if run.teacher is None else read(Path(run.teacher), begun.device)
+        teacher = None if run.teacher is None else read(_teacher(run, paused_path), begun.device)
         trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
         with train_run.claimed(path, force=force or ours) as log:
             if elsewhere and before.exists():
@@ -101,6 +103,27 @@ def _check_inside(folder: Path, paused: Path) -> None:
         raise UntrustedCode(
             f"{paused} would write a TensorBoard to {folder}; repeat --tensorboard-dir {folder}, or give another one"
         )
+
+
+def _teacher(run: Run, paused: Path) -> Path:
+    """Where the teacher lies now: where it was, else in the folder of the resume file, by its hash.
+
+    Raises:
+        FileError: it is in neither place.
+    """
+    was = Path(str(run.teacher))
+    if run.teacher_sha256 is None:  # of an earlier version
+        beside_it = paused.parent / was.name
+        return beside_it if not was.exists() and beside_it.exists() else was
+    if was.is_file() and sha256(was) == run.teacher_sha256:
+        return was
+    found = checkpoints_beside(paused).get(run.teacher_sha256)
+    if found is None:
+        raise FileError(
+            f"{paused} needs its teacher, the checkpoint whose sha256 begins with {run.teacher_sha256[:12]}: tried "
+            f"{was} and the folder {paused.parent}; bring it there"
+        )
+    return found
 
 
 def _path(text: str | None) -> Path | None:

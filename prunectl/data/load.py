@@ -26,7 +26,7 @@ FOLDERLESS = frozenset({"digits", "synthetic"})
 
 def load_data(
     spec: str,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     *,
     image_size: int | None = None,
     download: bool = False,
@@ -58,7 +58,7 @@ def load_data(
         raise OptionError(f"`data` {spec}: {name} has no folder; write {name}")
     loader: Any = resolve("data", name if known else at)
     named_folder = known and bool(place) and shape is None
-    root = Path(place).expanduser() if named_folder else data_folder(data_dir)
+    root = Path(place).expanduser() if named_folder else data_folder(None if data_dir is None else Path(data_dir))
     # a folder of many datasets may hold files named like this one's: only a folder of its own is searched directly
     extra = {"direct": named_folder or None, "split": split, "network": network, "shape": shape}
     taken = _parameters(loader)

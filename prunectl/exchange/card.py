@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.escapes import markdown, visible
 from prunectl.checkpoints.header import Header
 from prunectl.checkpoints.lineage import steps_of
 from prunectl.checkpoints.options.table import MODULE
@@ -31,10 +32,10 @@ def card(checkpoint: Checkpoint, head: Header, name: str, source: Path | None, a
     measured = _measured(checkpoint, source)
     rows = [*_costs(checkpoint), *_results(measured)]
     table = "".join(f"| {what} | {here} | {dense} |\n" for what, here, dense in rows)
-    size = "x".join(map(str, head.model.input))
+    size, network = "x".join(map(str, head.model.input)), visible(head.model.name).replace("`", "")
     return (
         f"{_front_matter(head, name, measured)}\n# {name}\n\n"
-        f"`{head.model.name}` for normalised images of {size} (CxHxW) and {head.model.classes} classes.\n\n"
+        f"`{network}` for normalised images of {size} (CxHxW) and {head.model.classes} classes.\n\n"
         f"| | this network | dense original |\n|---|--:|--:|\n{table}\n"
         f"{_use(head, alone)}\n## Commands\n\n```sh\n{_commands(checkpoint, head)}```\n\n"
         f"Written by prunectl {__version__}"
@@ -68,12 +69,12 @@ def _costs(checkpoint: Checkpoint) -> list[Row]:
 def _results(measured: dict[str, Any] | None) -> list[Row]:
     if measured is None:
         return []
-    on = f"{data_name(measured['data'])}, {measured['images']:,} images"
+    on = f"{markdown(data_name(measured['data']))}, {measured['images']:,} images"
     rows = [(f"accuracy ({on})", f"{measured['accuracy']:.4f}", ""), ("top-5 accuracy", f"{measured['top5']:.4f}", "")]
     if measured.get("node_sparsity") is not None:
         rows.append(("node sparsity", f"{measured['node_sparsity']:.4f}", "0"))
     for timed in measured.get("latency", []):
-        what = f"latency, batch of {timed['batch']} ({measured['device']}, one CPU thread)"
+        what = f"latency, batch of {timed['batch']} ({markdown(str(measured['device']))}, one CPU thread)"
         rows.append((what, f"{1000 * timed['median_s']:.3g} ms", ""))
     return rows
 
@@ -119,9 +120,9 @@ def _commands(checkpoint: Checkpoint, head: Header) -> str:
     try:
         steps = steps_of(head, checkpoint.sha256, "the checkpoint")
     except CheckpointError:  # a command of a later prunectl
-        return "".join(f"# {entry.command}\n" for entry in head.history)
+        return "".join(f"# {visible(entry.command, '')}\n" for entry in head.history)
     lines = (
         f"# {shlex.join(step.arguments)}" if step.command == MODULE else shlex.join(["prunectl", *step.arguments])
         for step in steps
     )
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{visible(line, '')}\n" for line in lines)  # a newline could end the block of code

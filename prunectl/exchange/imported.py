@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunectl.checkpoints.bounds import at_most
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.others import ImportOptions
 from prunectl.checkpoints.options.table import IMPORT
@@ -18,11 +19,14 @@ from prunectl.exchange.auxiliary import AUXILIARY, with_transform
 from prunectl.exchange.filling import fill_
 from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
 from prunectl.exchange.matching import match
-from prunectl.exchange.state_dict import WeightFile, read_weights
+from prunectl.exchange.state_dict import WeightFile, read_weights, tensors_in
 from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of, is_published
 from prunectl.masks import Masks
 from prunectl.models.fresh import untrained
 from prunectl.torchtools.digest import digest
+
+_LARGER, _FRESH = 4, 50_000_000
+"""A network has at most so many times as many numbers as its file, and so many more: fresh layers, its own copies."""
 
 
 def from_state_dict(
@@ -67,14 +71,9 @@ def from_state_dict(
     own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
     usage = own.over(known)
     shape, count, means, stds = check_complete(usage, model)
-    begun = untrained(
-        model,
-        shape,
-        count,
-        Preprocessing(means, stds),
-        options=given,
-        seed=seed,
-    )
+    held = sum(tensor.numel() for tensor in tensors_in(file.content))
+    with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so that is another network"):
+        begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
     chosen = ImportOptions(
         file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None

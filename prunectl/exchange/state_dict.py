@@ -6,7 +6,7 @@ Nothing of such a file is run, and no tensor is larger than what the file holds 
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ INDEX = ".index.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """What a folder calls its weights; with `.index.json` behind the name, a list of the shards that hold them."""
 _MOST_INDEX = 64 << 20
+
+_DEPTH = 8
+"""Of tables in tables."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,15 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def tensors_in(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Tensor]:
+    """The tensors of what a file holds, also those below other names."""
+    for value in content.values():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping) and depth < _DEPTH:
+            yield from tensors_in(value, depth + 1)
+
+
 def _check_sizes(content: Mapping[Any, Any], path: Path, depth: int = 0) -> None:
     """Refuse a tensor that has more elements than the file holds for it, as a stride of 0 makes them."""
     for name, value in content.items():
@@ -110,7 +122,7 @@ def _check_sizes(content: Mapping[Any, Any], path: Path, depth: int = 0) -> None
                 raise CheckpointError(
                     f"{path} declares {value.numel():,} elements of {name}, and holds {held:,}; take an intact copy"
                 )
-        elif isinstance(value, Mapping) and depth < 8:
+        elif isinstance(value, Mapping) and depth < _DEPTH:
             _check_sizes(value, path, depth + 1)
 
 

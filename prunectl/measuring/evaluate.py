@@ -48,6 +48,9 @@ def evaluate(
         "device": str(checkpoint.device),
         "peak_memory_bytes": memory,
     }
+    warnings = checkpoint.doubts_of(data)
+    if warnings:
+        record["warnings"] = warnings
     if with_latency:
         record["latency"] = [latency(checkpoint.model, spec.input, batch) for batch in LATENCY_BATCHES]
     return record

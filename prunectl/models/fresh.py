@@ -6,19 +6,20 @@ from dataclasses import replace
 
 from torch import nn
 
-from prunectl.checkpoints.build import OWN, build
+from prunectl.checkpoints.build import OWN, build, built_on_meta
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import DenseCounts, ModelSpec, Resize
+from prunectl.checkpoints.header_check import MOST_CLASSES, MOST_VALUES, is_shape
 from prunectl.checkpoints.options.others import ModuleOrigin
 from prunectl.checkpoints.options.table import MODULE
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.data.images import ImageData, Preprocessing
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, TooLarge
 from prunectl.masks import Masks, check_prunable
 from prunectl.measuring.cost import Cost, cost
 from prunectl.plugins.options import keyword_options
-from prunectl.plugins.registry import resolve
+from prunectl.plugins.registry import names_code, resolve
 from prunectl.structure.count import count_nodes
 from prunectl.torchtools.digest import digest
 from prunectl.torchtools.rng import random_states_kept, seed_all_, seed_for
@@ -57,7 +58,14 @@ def untrained(
         UnknownName, OptionError, DataError: as `fresh`.
     """
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
+    if not is_shape(shape) or not 0 < classes <= MOST_CLASSES:
+        raise TooLarge(
+            f"{model} for images of {'x'.join(map(str, shape))} and {classes:,} classes: take at most {MOST_VALUES:,} "
+            f"values in an image, and {MOST_CLASSES:,} classes"
+        )
     spec = ModelSpec(name=model, input=shape, classes=classes, options=keywords)
+    if not names_code("model", model):  # which may count its calls
+        built_on_meta(lambda: build(spec))  # refuses one that is too large before it takes any memory
     with random_states_kept():
         seed_all_(seed_for("weights", seed))
         network = build(spec)

@@ -3,11 +3,11 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.errors import UnknownName, UntrustedCode
+from prunectl.errors import OptionError, UnknownName, UntrustedCode
 from prunectl.plugins.libraries import READABLE, library_names
 from prunectl.plugins.near import forms, without_function
 from prunectl.plugins.near import unknown as unknown  # noqa: PLC0414  (many import it from here)
@@ -225,6 +225,19 @@ def check(kind: str, spec: str) -> None:
         raise _unknown_plugin(kind, spec)
 
 
+def check_options(attack: str, options: Mapping[str, str]) -> None:
+    """Refuse options of the preset `standard`, whose numbers are to mean the same everywhere.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if attack == "standard" and options:
+        raise OptionError(
+            f"standard has no options, so that its numbers compare, got {', '.join(options)}; take quick, or name "
+            f"attacks of it: {','.join(PRESETS[attack])}"
+        )
+
+
 def names_code(kind: str, spec: str) -> bool:
     """Whether a spec is `file.py:name` or `package.module:name`: no built-in name, and no NAME:PATH of a dataset."""
     if ":" not in spec or spec in TABLES[kind] or spec.startswith(HUBS):
@@ -284,6 +297,12 @@ def _import_file(path: Path) -> Any:
     sys.modules[key] = module
     try:
         spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[key]
+        if isinstance(error, ImportError | AttributeError | OSError):
+            raise
+        what = " ".join(str(error).split())[:200]
+        raise ImportError(f"{type(error).__name__}: {what}" if what else type(error).__name__) from error
     except BaseException:
         del sys.modules[key]
         raise

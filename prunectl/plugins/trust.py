@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 _EVERYTHING = "*"
@@ -17,6 +17,14 @@ def trusting(specs: Iterable[str] = (), *, everything: bool = False) -> Iterator
         yield
     finally:
         _TRUSTED.reset(token)
+
+
+def trust(*specs: str) -> AbstractContextManager[None]:
+    """Let code run that files name: `with prunectl.trust("net.py:build"): prunectl.prune("x.safetensors", ...)`.
+
+    Without `specs`, as `file.py:name` or `package.module:name`, all code. It goes for every function that reads a path.
+    """
+    return trusting(specs, everything=not specs)
 
 
 def consented() -> bool:

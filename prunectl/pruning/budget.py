@@ -1,7 +1,9 @@
 """The most that a pruned network may cost in parameters, FLOPs, bytes or latency."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prunectl.errors import OptionError
 
@@ -9,6 +11,18 @@ _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 BUDGET_UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
 _EXAMPLES = {"params": "or a count (1.2M)", "flops": "or a count (300M)", "size": "or bytes (200KB)", "latency": ""}
+
+
+def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
+    """What there is to say of a pruning whose latency, measured once more, is above what was asked; None else."""
+    found, asked = result.get("latency"), options.get("latency")
+    if found is None or asked is None or found <= Budget.read("latency", asked).limit(1.0):
+        return None
+    bounds = " to ".join(f"{result[key]:.3f}" for key in ("latency_low", "latency_high") if key in result)
+    return (
+        f"`latency` {asked} was asked, measured again it is {found:.3f} of the dense latency (95 % interval {bounds}); "
+        "ask for less, on a machine with less load"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import torch
 
@@ -16,13 +15,15 @@ from prunectl.criteria.base.criterion import Criterion
 from prunectl.criteria.base.pattern import pattern_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
-from prunectl.plugins.registry import resolve, unknown
+from prunectl.plugins.registry import unknown
 from prunectl.pruning.options import history_of, method_of, selection
+from prunectl.pruning.removal import with_costs
 from prunectl.pruning.repair.repair import repair as repaired
-from prunectl.pruning.round import RoundTargets, prune_round_
+from prunectl.pruning.round import RoundTargets, prune_round_, schedule_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
 from prunectl.pruning.scoring import batches_for, check_informative, scored
+from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
 from prunectl.torchtools.distributed import processes
@@ -56,7 +57,8 @@ def pruned_by_criterion(
         normalize=rules.rules.normalize,
         options={**keywords, **given.prepare},
     )
-    planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
+    steps = method.steps if options.steps is None else options.steps
+    planned = schedule_named(str(options.schedule), steps, may_fall=method.regrow_value is not None)
     if method.needs_data and data is None:
         raise OptionError(f"criterion {criterion} scores on images; give `data`")
     if method.unit != "weights":
@@ -70,6 +72,7 @@ def pruned_by_criterion(
     with forked(checkpoint.device):
         torch.manual_seed(seed_for("prune", options.seed))
         batches = batches_for(checkpoint, data, options.batch_size, options.balanced, options.seed)
+        batches = batches.of(criterion, method.scorer, keywords)
         targets, i, begun = RoundTargets(planned, options.sparsity), 0, unit.kept
 
         def score() -> Scores:
@@ -93,7 +96,8 @@ def pruned_by_criterion(
         "data": None if data is None else data.described,
     }
     made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
-    return made if options.repair is None else with_repair(made, checkpoint, data, options)
+    made = made if options.repair is None else with_repair(made, checkpoint, data, options)
+    return with_costs(made, unit.analysis) if isinstance(unit, WithNodes) else made
 
 
 def _prepared(

@@ -51,6 +51,19 @@ def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
     return [f"{names[i]}: {left[i]} of {sizes[i]}" for i in torch.nonzero(left < THIN * sizes).flatten().tolist()]
 
 
+def odd_widths(structure: Structure, gone: Tensor, multiple_of: int) -> list[str]:
+    """The layers whose outputs are no multiple of `multiple_of`, as texts such as `fc1: 6`; frozen ones left out.
+
+    `gone` (bool, (nodes,)) are the nodes that are removed.
+    """
+    odd: dict[bytes, str] = {}
+    for (name, axis), classes in structure.axes.items():
+        width = int((~structure.gone(gone)[classes]).sum())
+        if width % multiple_of and (name, axis) not in structure.consumers and (classes != FROZEN).all():
+            odd.setdefault(classes.numpy().tobytes(), f"{name.rpartition('.')[0] or name}: {width}")
+    return list(odd.values())
+
+
 def group_names(structure: Structure) -> dict[int, str]:
     """Every group by the first layer that makes its nodes, else by the first that has them."""
     names: dict[int, str] = {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.measuring.latency import relative_latency
+from prunectl.measuring.latency import Ratio, relative_latency
 from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
@@ -24,12 +24,16 @@ class BudgetMeter:
         self.budget, self.checkpoint, self.model, self.analysis = budget, checkpoint, model, analysis
 
     def without(self, gone: Tensor) -> float:
-        """The cost when nodes (bool, (nodes,)) are gone."""
+        """The cost when nodes (bool, (nodes,)) are gone; of a latency the upper bound, as far as the limit needs it."""
         if self.budget.kind == "latency":
-            small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
-            return relative_latency(small, self.original, self.checkpoint.spec.input)
+            return self.latency(gone, limit=self.limit).high
         costs = costs_without(self.analysis.structure, self.model, gone)
         return {"params": costs.parameters, "flops": costs.flops, "size": costs.bytes}[self.budget.kind]
+
+    def latency(self, gone: Tensor, limit: float | None = None) -> Ratio:
+        """The latency without these nodes, relative to the dense network's; `limit` is as in `relative_latency`."""
+        small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
+        return relative_latency(small, self.original, self.checkpoint.spec.input, limit=limit)
 
     @cached_property
     def whole(self) -> float:

@@ -12,6 +12,7 @@ from prunectl.pruning.select import lamp
 from prunectl.pruning.sharing import sharing
 from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.order import node_kinds
 
 NODE_SCOPES = ("global", "layer", "isomorphic", "erk", "lamp")
 _EPSILON = 1e-9
@@ -20,27 +21,37 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
+    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,)).
+
+    `kinds` (nodes,) numbers the nodes by the axes that they lie on, so that multiples of each make every width one.
+    """
 
     order: Tensor
     alive: Tensor
-    groups: Tensor
+    kinds: Tensor
     multiple_of: int = 1
 
     def removed(self, count: int) -> Tensor:
         """The first `count` nodes, bool (nodes,); more of them are a superset of fewer.
 
-        The number kept in every group is rounded up to a multiple of `multiple_of`, by giving back the group's last
-        ones; a group that has fewer alive stays as it is.
+        The number kept of every kind is rounded up to a multiple of `multiple_of`, by leaving its last ones; where that
+        is more than are alive, it is rounded down, by removing its next ones. A kind stays as it is where fewer are
+        alive, or where too many of them must stay.
         """
         chosen = self.order[:count]
         if self.multiple_of > 1:
-            left = torch.bincount(self.groups[self.alive], minlength=1)
-            kept = left - torch.bincount(self.groups[chosen], minlength=len(left))
-            rounded = -(-kept // self.multiple_of) * self.multiple_of
-            leave = torch.where(left < self.multiple_of, 0, (left - rounded).clamp_min(0))
-            chosen = chosen[_places(self.groups[chosen]) < leave[self.groups[chosen]]]
+            leave = self._in_multiples(chosen)[self.kinds[self.order]]
+            chosen = self.order[_places(self.kinds[self.order]) < leave]
         return torch.zeros_like(self.alive).index_fill_(0, chosen, True)
+
+    def _in_multiples(self, chosen: Tensor) -> Tensor:
+        """How many nodes of every kind go, int64 (kinds,)."""
+        size, alive = self.multiple_of, torch.bincount(self.kinds[self.alive], minlength=1)
+        kept = alive - torch.bincount(self.kinds[chosen], minlength=len(alive))
+        free = torch.bincount(self.kinds[self.order], minlength=len(alive))
+        leave = alive - torch.minimum(-(-kept // size) * size, alive // size * size)
+        leave -= -(-(leave - free).clamp_min(0) // size) * size
+        return torch.where(alive < size, 0, leave.clamp_min(0))
 
 
 def rank(
@@ -84,7 +95,8 @@ def rank(
         share = (_places(shares.parts[best]) + 0.5) / counts[shares.parts[best]]
         by_index = torch.argsort(best)  # of equal shares the earlier index stays
         best = _first(best[by_index[torch.argsort(share[by_index], stable=True)]], unscored)
-    return Ranking(best[~stays[best]].flip(0), alive, structure.groups, multiple_of)
+    kinds = node_kinds(structure) if multiple_of > 1 else structure.groups
+    return Ranking(best[~stays[best]].flip(0), alive, kinds, multiple_of)
 
 
 def _first(best: Tensor, among: Tensor | None) -> Tensor:

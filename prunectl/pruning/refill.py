@@ -13,12 +13,12 @@ def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callab
     """The nodes in `order` (ids, the first that went first) without those that go back: bool (nodes,).
 
     The last that went goes back first, each where `fits` still holds. Where a node does not fit, others of equal costs
-    are not tried, as costs only rise. Of every group, `multiple_of` nodes go back at a time.
+    are not tried, as costs only rise. Of every kind, `multiple_of` nodes go back at a time, and none where fewer went.
     """
     removed = torch.zeros(structure.nodes, dtype=torch.bool).index_fill_(0, order, True)
     full: set[tuple[int, ...]] = set()
     kinds = node_kinds(structure)
-    for nodes in _portions(order.flip(0), structure.groups, multiple_of):
+    for nodes in _portions(order.flip(0), kinds, multiple_of):
         kind = tuple(sorted(kinds[nodes].tolist()))
         if kind not in full:
             fewer = removed.index_fill(0, nodes, False)
@@ -30,10 +30,10 @@ def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callab
 
 
 def _portions(best: Tensor, groups: Tensor, size: int) -> Iterator[Tensor]:
-    """The ids that go back together: up to `size` of a group, in the order of the first of them."""
+    """The ids that go back together: `size` of a group, in the order of the first of them."""
     portions: dict[tuple[int, int], list[int]] = {}
     seen: dict[int, int] = {}
     for node, group in zip(best.tolist(), groups[best].tolist(), strict=True):
         place = seen[group] = seen.get(group, -1) + 1
         portions.setdefault((group, place // size), []).append(node)
-    return (torch.tensor(nodes) for nodes in portions.values())
+    return (torch.tensor(nodes) for nodes in portions.values() if len(nodes) == size)

@@ -1,7 +1,10 @@
 """One round of pruning: score, solve, select, apply."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import resolve
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 
@@ -9,6 +12,36 @@ Schedule = Callable[[float], tuple[float, ...]]
 """Target sparsity -> the sparsity after every round."""
 PLACEHOLDER = 0.9
 """Target sparsity until the first scores give the real one."""
+
+
+def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
+    """The schedule of a name in so many steps, which is checked: sparsities rise to the target.
+
+    Those of a criterion that regrows `may_fall` on the way.
+
+    Raises:
+        UnknownName: no such schedule.
+        OptionError: from the schedule itself, where what it returns is no such thing.
+    """
+    plan = resolve("schedule", name)
+
+    def rounds(target: float) -> tuple[float, ...]:
+        found = tuple(plan(target, steps=steps))
+        _check_rounds(name, found, target, may_fall=may_fall)
+        return found
+
+    return rounds
+
+
+def _check_rounds(name: str, rounds: Sequence[float], target: float, *, may_fall: bool) -> None:
+    """Refuse what a user's own schedule cannot mean."""
+    fine = bool(rounds) and all(isinstance(each, float | int) and 0 <= each < 1 for each in rounds)
+    fine = fine and math.isclose(rounds[-1], target, abs_tol=1e-9)
+    if not (fine and (may_fall or list(rounds) == sorted(rounds))):
+        found = ", ".join(f"{each:.6g}" if isinstance(each, float | int) else repr(each) for each in rounds) or "none"
+        raise OptionError(
+            f"schedule {name}: expected sparsities in [0, 1) that rise to the target {target:.6g}, found {found}"
+        )
 
 
 class RoundTargets:

@@ -1,44 +1,74 @@
 """The scores of a round: what a scorer draws from, and the checks of what it returns."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, repeat
 
 import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.criteria.base.criterion import Batches, Criterion
+from prunectl.criteria.base.criterion import Criterion
 from prunectl.data.images import ImageData
 from prunectl.data.sampling import scoring_batches
 from prunectl.errors import OptionError
 from prunectl.masks import prunable
+from prunectl.plugins.registry import TABLES
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
-from prunectl.torchtools.contexts import autocast, differentiated
+from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
 
 
-def batches_for(
-    checkpoint: Checkpoint, data: ImageData | None, size: int, balanced: bool, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+class ScoringBatches(Iterator[tuple[Tensor, Tensor]]):
+    """Batches without end for `next`; a `for` over them ends after `per_loop`, which None leaves out."""
+
+    def __init__(self, endless: Iterator[tuple[Tensor, Tensor]], per_pass: int, per_loop: int | None = None) -> None:
+        self.endless, self.per_pass, self.per_loop = endless, per_pass, per_loop
+        """`per_pass` batches are as many images as there are."""
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        return next(self.endless)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.endless if self.per_loop is None else islice(self.endless, self.per_loop)
+
+    def of(self, criterion: str, scorer: Callable[..., Scores], keywords: Mapping[str, object]) -> "ScoringBatches":
+        """The same for a criterion: one of the user's own loops as often as its option `batches` says, or once."""
+        if criterion in TABLES["criterion"]:
+            return self
+        found = inspect.signature(scorer).parameters.get("batches")
+        count = keywords.get("batches", None if found is None else found.default)
+        return ScoringBatches(self.endless, self.per_pass, count if isinstance(count, int) else self.per_pass)
+
+
+def batches_for(checkpoint: Checkpoint, data: ImageData | None, size: int, balanced: bool, seed: int) -> ScoringBatches:
     """The batches that a scorer draws from; without data, blank images of the network's shape."""
     device = checkpoint.device
     if data is not None:
         batches = scoring_batches(data.train.to(device), checkpoint.preprocessing, device, size, seed, balanced)
-        return ((in_type_of(checkpoint.model, images), labels) for images, labels in batches)
+        typed = ((in_type_of(checkpoint.model, images), labels) for images, labels in batches)
+        return ScoringBatches(typed, -(-len(data.train) // max(size, 1)))
     blank = torch.zeros(1, *checkpoint.spec.input, device=device), torch.zeros(1, dtype=torch.int64, device=device)
-    return iter(lambda: blank, None)
+    return ScoringBatches(repeat(blank), 1)
 
 
 def scored(
-    method: Criterion, unit: Unit, batches: Batches, keywords: Mapping[str, object], *, amp: bool, progress: float = 0.0
+    method: Criterion,
+    unit: Unit,
+    batches: ScoringBatches,
+    keywords: Mapping[str, object],
+    *,
+    amp: bool,
+    progress: float = 0.0,
 ) -> Scores:
     """The scores of a round. `amp` runs the network in bfloat16 where that is safe; sums stay in float32.
 
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with autocast(unit.model, enabled=amp), differentiated():
+    with autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import suppress
 
 import torch
 from torch import nn
@@ -10,19 +9,17 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.others import ShrinkOptions
 from prunectl.checkpoints.options.values import recorded
-from prunectl.checkpoints.original_shapes import expanded
-from prunectl.errors import OptionError, ProofError, UnknownName
+from prunectl.errors import OptionError, ProofError
 from prunectl.measuring.cost import cost
 from prunectl.plugins.registry import unknown
-from prunectl.structure.keep import nodes_on, parameters_named
+from prunectl.pruning.removal import Removal
 from prunectl.structure.nodes import FROZEN
 from prunectl.structure.surgery.build import built, compared, made, planned_alive
 from prunectl.structure.surgery.cut import cut_masks
-from prunectl.structure.surgery.fold import bury_, masked_nodes
 from prunectl.structure.surgery.gradient_check import training_doubt
 from prunectl.structure.surgery.plan import Plan
-from prunectl.structure.surgery.proof import BATCHES, FEW_BATCHES, LARGE, Reference, like_images
-from prunectl.structure.trace import analyse, named_tensors
+from prunectl.structure.surgery.proof import Reference, like_images
+from prunectl.structure.trace import named_tensors
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
@@ -57,21 +54,10 @@ def shrink(
     if not checkpoint.masks:
         raise OptionError("nothing to remove: this checkpoint is not pruned; run `prunectl prune` first")
     shape = checkpoint.spec.input
-    report("tracing the network")
-    whole = expanded(checkpoint.to(torch.device("cpu")))
-    masked = copy.deepcopy(whole.model).double()
-    analysis = analyse(masked, shape, outer=whole.outer)
-    working = copy.deepcopy(masked)
-    large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
-    batches = FEW_BATCHES if large else BATCHES
-    expected = Reference.on_fitting_images(masked, shape, checkpoint.preprocessing, batches)
-    masks = whole.masks
-    report("removing nodes")
-    if constants:
-        staying = nodes_on(analysis.structure, _kept_parameters(checkpoint, whole.model))
-        removed = bury_(working, analysis, masks, expected.draw, staying)
-    else:
-        removed = masked_nodes(analysis, masks, whole.model)
+    report("tracing the network, finding nodes")
+    found = Removal.of(checkpoint, constants=constants)
+    whole, masked, working, expected = found.whole, found.masked, found.working, found.expected
+    masks, analysis, removed = whole.masks, found.analysis, found.removed
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
     report("proof in float64")
@@ -117,16 +103,6 @@ def shrink(
         edits=plan.after(whole.kept, whole.edits).to_edits(),
     )
     return shrunk.with_result(result).to(checkpoint.device)
-
-
-def _kept_parameters(checkpoint: Checkpoint, model: nn.Module) -> frozenset[str]:
-    """The parameters of the layers that the last pruning kept; a name that the network has no longer is ignored."""
-    prunings = [entry.options for entry in checkpoint.history if "criterion" in entry.options]
-    found: frozenset[str] = frozenset()
-    for pattern in prunings[-1].get("keep", ()) if prunings else ():
-        with suppress(UnknownName):
-            found |= parameters_named(model, [pattern])
-    return found
 
 
 def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from prunectl.checkpoints.escapes import csv_cell, markdown, visible
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.rows import COLUMNS, ReportRow
 
@@ -26,8 +27,8 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table as comma-separated values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    writer.writerow([csv_cell(column) for column in columns])
+    writer.writerows(["" if value is None else csv_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
@@ -36,7 +37,7 @@ def as_markdown(rows: Sequence[ReportRow]) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
         cells = [robust_text(row) if key == "robust" else _cell(row[key]) for key in COLUMNS]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(map(markdown, cells)) + " |")
     return "\n".join(lines)
 
 
@@ -94,7 +95,7 @@ def _latex_row(label: str, point: Point) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_LATEX)
+    return visible(text, "").translate(_LATEX)
 
 
 def _cell(value: object) -> str:

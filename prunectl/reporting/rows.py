@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-def report(paths: Sequence[Path], *, parents: bool = False) -> list[ReportRow]:
+def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[ReportRow]:
     """One row of plain values for each checkpoint, in the order given; what was not measured is None.
 
     Only results measured on exactly this file count; of several, the last one. With `parents`, the ancestors of each

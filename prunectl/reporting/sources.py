@@ -79,7 +79,7 @@ class Sources:
         return {str(source.path): source for source in known}
 
 
-def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
+def collect(paths: Sequence[str | Path], *, parents: bool = False) -> Sources:
     """Read checkpoints, or results and logs whose checkpoint is gone; a folder means all checkpoints in it.
 
     With `parents`, the ancestors of each checkpoint that are in its folder come before it.
@@ -88,7 +88,7 @@ def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
         FileError, CheckpointError: nothing can be read.
     """
     notices: list[str] = []
-    found = _readable(_checkpoints(paths), notices)
+    found = _readable(_checkpoints([Path(path) for path in paths]), notices)
     read = {source.path: source for source in found}
     ancestors = Ancestors()
     lineage: dict[Path, tuple[Source, ...]] = {}

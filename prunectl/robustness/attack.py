@@ -146,6 +146,7 @@ class Attacker:
             **({"median_norm": medians} if medians else {}),
             "attack_seconds": {name: one.seconds for name, one in total.methods.items()},
             "warnings": [
+                *self.checkpoint.doubts_of(self.data),
                 *self.warnings,
                 *doubts.of_results(
                     self.methods, total, self.levels, cascade=self.cascade, transfer=self.source is not None

@@ -88,6 +88,7 @@ def corrupt(
             found.append({"corruption": name, "severity": severity, "accuracy": shares[-1]})
             if report is not None:
                 report(done, len(settings))
+    warnings = checkpoint.doubts_of(data)
     return {
         "attack": "corruptions",
         "data": data.described,
@@ -98,6 +99,7 @@ def corrupt(
         "results": [],
         "corruptions": found,
         "mean_accuracy": statistics.mean(shares),
+        **({"warnings": warnings} if warnings else {}),
         "seconds": time.perf_counter() - started,
         "device": str(checkpoint.device),
     }

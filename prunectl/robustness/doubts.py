@@ -4,6 +4,7 @@ What takes attacks of its own is tried on a few images.
 """
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -54,7 +55,9 @@ def of_network(
             f"no robustness{more}"
         )
     for method in methods:
-        if _iterates(method) and not getattr(method.attack, "targets", 0):  # that takes long, and says the same
+        if _is_cut_short(method) or (
+            _iterates(method) and not getattr(method.attack, "targets", 0)  # that takes long, and says the same
+        ):
             found += _of_method(method, maker, levels, images, labels, aims)
     return found
 
@@ -68,6 +71,7 @@ def of_results(
     robust = {name: [count / total.images for count in one.robust] for name, one in total.methods.items()}
     blind = [method.name for method in methods if not _iterates(method) and "square" in method.name]
     found = [warning for name, shares in robust.items() for warning in _rising(name, shares, levels)]
+    found += _without_adversarials(methods, total)
     if cascade:
         for name in blind if not transfer else []:
             more = max(count / total.images for count in total.methods[name].turned)
@@ -92,6 +96,24 @@ def _iterates(method: Method) -> bool:
     """Whether an attack of fixed size follows the gradient in several steps."""
     steps = getattr(method.attack, "steps", None)
     return not method.minimal and isinstance(steps, int) and steps > 1
+
+
+def _is_cut_short(method: Method) -> bool:
+    """Whether a search for the nearest adversarial has fewer steps than by default."""
+    usual = inspect.signature(type(method.attack)).parameters.get("steps")
+    steps = getattr(method.attack, "steps", None)
+    return method.minimal and usual is not None and isinstance(steps, int) and steps < usual.default
+
+
+def _without_adversarials(methods: Sequence[Method], total: Tally) -> Iterator[str]:
+    """A search for the nearest adversarial image always has one to find: any image can become any other one."""
+    for method in methods:
+        missed = sum(math.isinf(norm) for norm in total.methods[method.name].norms) if method.minimal else 0
+        if missed > _NOISE * total.images:
+            yield (
+                f"{method.name} finds no adversarial image at any distance for {missed} of {total.images} images, "
+                "though there is one: it was cut short or does not converge, which is no robustness"
+            )
 
 
 def _rising(name: str, shares: Sequence[float], levels: Sequence[float]) -> Iterator[str]:
@@ -121,7 +143,7 @@ def _of_method(
 
     def standing(attack: Any, eps: float) -> Tensor:
         torch.manual_seed(0)  # the same start for few steps and for many
-        (points,) = replace(method, attack=attack)(network, images, wanted(labels, aims), [eps])
+        points, *_ = replace(method, attack=attack)(network, images, wanted(labels, aims), [eps])
         classes = predict(network, points)
         return classes == labels if aims is None else classes != aims
 

@@ -41,10 +41,9 @@ def run_local(jobs: Sequence[Job], count: int) -> Generator[Outcome]:
                     heapq.heappush(ready, i)
                 yield outcome
     finally:
-        workers = [*free, *(worker for worker, _ in running.values())]
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
+        for worker, _ in running.values():
+            worker.stop()  # one without work ends by itself, and takes its locks along
+        for worker in [*free, *(worker for worker, _ in running.values())]:
             worker.pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -68,7 +68,11 @@ def read_plan(text: str) -> list[Pipeline]:
             'it has no pipelines; give [pipelines] with lines such as dense = "train --model mlp5 | eval"'
         )
     values = _values(grid, "[grid]")
-    found = [each for name, given in pipelines.items() for each in _pipelines(str(name), given, values)]
+    found: list[Pipeline] = []
+    for name, given in pipelines.items():
+        found += _pipelines(str(name), given, values)
+        if len(found) > MOST_PIPELINES:
+            raise OptionError(f"it has more than the {MOST_PIPELINES:,} pipelines that a sweep takes")
     used = {key for pipeline in found for key in pipeline.values}
     unused = next((key for key in values if key not in used), None)
     if unused is not None:

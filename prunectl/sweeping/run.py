@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from prunectl.checkpoints.escapes import csv_cell
 from prunectl.checkpoints.files import write
 from prunectl.errors import FileError
 from prunectl.reporting.formats import as_csv
@@ -81,8 +82,8 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head, *lines = csv.reader(io.StringIO(as_csv(rows)))
-    writer.writerow(["pipeline", *named_as.values(), *head])
-    writer.writerows([*values.values(), *line] for values, line in zip(grid, lines, strict=True))
+    writer.writerow(["pipeline", *map(csv_cell, named_as.values()), *head])
+    writer.writerows([*map(csv_cell, values.values()), *line] for values, line in zip(grid, lines, strict=True))
     write(folder / "report.csv", text.getvalue().encode())
     return list(dict.fromkeys(paths))
 

@@ -104,3 +104,21 @@ def differentiated() -> Iterator[None]:
         if meaning is None:
             raise
         raise OptionError(f"the network has no backward pass, as {meaning} ({text.partition(':')[0]})") from error
+
+
+@contextmanager
+def enough_for_batch_norm() -> Iterator[None]:
+    """Say in one line where BatchNorm has a single value of a channel to normalise.
+
+    Raises:
+        OptionError: it has.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise OptionError(
+            "BatchNorm normalises by the batch, and has 1 value of a channel in it: take batches of 2 images or more, "
+            "and at least as many training images"
+        ) from error

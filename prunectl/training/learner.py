@@ -16,7 +16,7 @@ from prunectl.scores import Scores
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
-from prunectl.torchtools.contexts import autocast, differentiated
+from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
 from prunectl.training.batch import Batch
 from prunectl.training.ema import EMA
@@ -63,7 +63,7 @@ class Learner:
     def fit_(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of the optimiser on a batch; returns loss () and logits (B, classes)."""
         recipe = self.recipe
-        with autocast(self.model, enabled=recipe.amp):
+        with autocast(self.model, enabled=recipe.amp), enough_for_batch_norm():
             loss, logits = objective(recipe, self._classify, self.model, batch)
         total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
         more = self.callback.penalty(self.model)

@@ -35,7 +35,8 @@ def _loss(recipe: Recipe, logits: Tensor, batch: Batch) -> Tensor:
         hard = batch.share * hard + (1 - batch.share) * _cross_entropy(recipe, logits, batch.second)
     if batch.teacher is None:
         return hard
-    return torch.lerp(hard, distillation(logits, batch.teacher, recipe.temperature), recipe.teacher_weight)
+    soft = distillation(logits, batch.teacher, recipe.temperature)  # in float32 at least
+    return torch.lerp(hard.to(soft), soft, recipe.teacher_weight)
 
 
 def _cross_entropy(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from prunectl.criteria.base.criterion import Criterion, Exploration, criterion_n
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, prunable
-from prunectl.plugins.registry import resolve
 from prunectl.pruning.options import method_of, selection
-from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
+from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_, schedule_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
 from prunectl.pruning.shrink import shrink
@@ -182,6 +181,7 @@ class PruningRounds:
 
         def score() -> Scores:
             batches = batches_for(whole, self.data, self.recipe.batch_size, True, mixed(self.recipe.seed, i))
+            batches = batches.of(self.during.criterion, method.scorer, keywords)
             return scored(method, unit, batches, keywords, amp=self.recipe.amp, progress=self._progress(i))
 
         scores = score if known is None else lambda: known
@@ -239,8 +239,8 @@ class PruningRounds:
     def _sparsities(self, target: float) -> tuple[float, ...]:
         """The sparsity after every round to a target, without those that the network had passed at the start."""
         steps = self.during.steps or self.method.steps if self.exploration is None else self._count()
-        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, steps)
-        return rounds[self.passed :]
+        may_fall = self.method.regrow_value is not None or self.exploration is not None
+        return schedule_named(self.schedule, steps, may_fall=may_fall)(target)[self.passed :]
 
     def _progress(self, i: int) -> float:
         """How far round `i` is: of all rounds, or of the training for a method that explores."""
@@ -274,6 +274,7 @@ class PruningRounds:
             unit.solve(_alike(unit))
         with forked(whole.device):  # so that the scorer's own errors come now
             batches = batches_for(whole, self.data, 2, True, 0)
+            batches = batches.of(self.during.criterion, self.method.scorer, self.options.scorer)
             scored(self.method, unit, batches, self.options.scorer, amp=self.recipe.amp)
         return unit.result()
 

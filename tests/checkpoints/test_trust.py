@@ -1,14 +1,17 @@
 """A file of a stranger must not run code."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+import prunectl
 from prunectl.checkpoints import checkpoint
 from prunectl.cli import start
 from prunectl.data.load import load_data
-from prunectl.errors import UntrustedCode
+from prunectl.errors import OptionError, UntrustedCode
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import check_trusted
 from tests.helpers.checkpoint_parts import change, put
@@ -123,3 +126,68 @@ def test_a_resume_file_downloads_nothing(folder: Path, stopped: Path, monkeypatc
         with pytest.raises(ZeroDivisionError):
             run_cli(folder, "train", "--resume", path, *more)
     assert asked == [False, True]
+
+
+EVERY = {
+    "prune": lambda path: prunectl.prune(path, criterion="magnitude", sparsity=0.5),
+    "shrink": prunectl.shrink,
+    "evaluate": lambda path: prunectl.evaluate(path, "synthetic", latency=False),
+    "attack": lambda path: prunectl.attack(path, "synthetic", n=2),
+    "corrupt": lambda path: prunectl.corrupt(path, "synthetic", n=2, corruptions=["contrast"]),
+    "train": lambda path: prunectl.train(path, "synthetic", epochs=1),
+    "repair": lambda path: prunectl.repair(path, "synthetic", method="bn"),
+    "explain": prunectl.explain,
+    "diff": lambda path: prunectl.diff(path, path),
+    "classify": lambda path: prunectl.classify(path, [torch.zeros(1, 28, 28)]),
+    "load": prunectl.load,
+    "export": lambda path: prunectl.export(path, "x.pt2"),
+    "read": checkpoint.read,
+}
+
+
+def test_every_function_that_reads_a_path_asks_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And takes a text as well as a Path; `trust` grants it for all of them, in whole or for one file of code."""
+    checkpoint.write(fresh("evil.py:net", load_data("synthetic"), source="synthetic"), "x.safetensors")
+    Path("ran").unlink()
+    for name in [name for name in sys.modules if name.startswith("prunectl_file_")]:
+        monkeypatch.delitem(sys.modules, name)
+    for call in EVERY.values():
+        for path in ("x.safetensors", folder / "x.safetensors"):
+            with pytest.raises(UntrustedCode, match=r"names model 'evil.py:net', whose code would run"):
+                call(path)
+            with prunectl.trust("other.py:net"), pytest.raises(UntrustedCode):
+                call(path)
+    assert not Path("ran").exists()
+    with prunectl.trust():
+        assert prunectl.explain("x.safetensors")["model"] == "evil.py:net"
+    with prunectl.trust("evil.py:net"):
+        assert prunectl.diff("x.safetensors", folder / "x.safetensors")["same_tensors"]
+    with pytest.raises(UntrustedCode):
+        prunectl.load("x.safetensors")
+    named, placed = (prunectl.report([path])[0] for path in ("x.safetensors", folder / "x.safetensors"))
+    assert {**named, "checkpoint": ""} == {**placed, "checkpoint": ""}
+
+
+def test_a_history_that_begins_with_published_weights_fetches_nothing_unasked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def fetch(model: str, *_: object) -> None:
+        fetched.append(model)
+        raise OptionError("no network here")
+
+    monkeypatch.setattr("prunectl.exchange.pretrained.fetch_pretrained", fetch)
+    data = load_data("synthetic")
+    begun = replace(fresh("logistic-regression", data, source="synthetic"), history=())
+    stranger = begun.after("import", {"pretrained": "timm/hf-hub:some/one", "file": "x", "sha256": "0" * 64})
+    pruned = prunectl.prune(stranger, criterion="magnitude", sparsity=0.5)
+    checkpoint.write(pruned, folder / "x.safetensors")
+    ran = run_cli(folder, "rerun", "x.safetensors")
+    assert (ran.code, fetched) == (1, [])
+    assert (
+        "begins with the published weights of timm/hf-hub:some/one, which a rerun would fetch; give --down" in ran.err
+    )
+    for flag in ("--download", "--trust"):
+        assert "no network here" in run_cli(folder, "rerun", "x.safetensors", flag).err
+    assert fetched == ["timm/hf-hub:some/one"] * 2

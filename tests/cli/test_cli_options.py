@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 import prunectl
+from prunectl.measuring.latency import Ratio
 from tests.helpers.running import run_without_torch
 
 COMMANDS = ("train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect", "explain", "criteria")
@@ -101,6 +102,13 @@ def test_the_environment_names_the_data_folder(tmp_path, monkeypatch, refused):
 )
 def test_what_a_file_cannot_say(text, words, net, config, refused):
     assert f"prunectl: --config x.toml: {words}" in refused("eval", net.name, "--config", config(text))
+
+
+@pytest.mark.parametrize("name", ["LEARNING_RATE", "lr", "AS_JSON", "TRUSTED", ""])
+def test_the_environment_cannot_say_what_no_command_knows(name, net, refused, monkeypatch):
+    monkeypatch.setenv(f"PRUNECTL_{name}", "0.1")
+    for line in (["train", net.name, "--epochs", 0], ["eval", net.name]):
+        assert f"prunectl: PRUNECTL_{name} in the environment: no command has that option" in refused(*line)
 
 
 def test_a_file_that_is_no_toml(net, tmp_path, refused):
@@ -205,3 +213,16 @@ def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tm
     empty = ("--data", "cifar10", "--data-dir", tmp_path)
     assert cli("prune", net.name, "--criterion", "magnitude", "-o", "new.safetensors", *empty) == "new.safetensors\n"
     assert "no cifar10 in" in refused("prune", net.name, "--criterion", "snip", "--force", *empty)
+
+
+def test_a_latency_that_is_missed_exits_with_3(net, raw, monkeypatch):
+    found = {True: iter([Ratio(1.0, 1.0, 1.0), *[Ratio(0.4, 0.4, 0.4)] * 9]), False: iter([Ratio(0.582, 0.57, 0.59)])}
+    monkeypatch.setattr(
+        "prunectl.pruning.node_costs.relative_latency", lambda *_, limit: next(found[limit is not None])
+    )
+    ran = raw("prune", net.name, "-c", "efficient-convnets", "--latency", "0.5x", "-o", "new.safetensors")
+    assert (ran.code, ran.out) == (3, "new.safetensors\n")
+    assert ran.err.splitlines()[-1] == (
+        "prunectl: --latency 0.5x was asked, measured again it is 0.582 of the dense latency (95 % interval 0.570 to "
+        "0.590); ask for less, on a machine with less load"
+    )

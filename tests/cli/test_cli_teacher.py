@@ -15,6 +15,20 @@ def test_a_teacher_is_recorded_and_a_resumed_training_asks_it_again(cli, net, tm
     assert head.history[-1].options["teacher"] == sha256(net)
 
 
+def test_a_resumed_training_finds_a_teacher_that_moved_with_it(cli, refused, net, tmp_path):
+    cli(*LINE, "--max-minutes", 0, "-o", "half.safetensors")
+    other, elsewhere = tmp_path / "other", tmp_path / "elsewhere"
+    other.mkdir()
+    elsewhere.mkdir()
+    for file in tmp_path.glob("half.*"):
+        file.rename(other / file.name)
+    net.rename(elsewhere / "called-otherwise.safetensors")
+    said = refused("train", "--resume", "other/half.resume.safetensors", "-o", "resumed.safetensors")
+    assert "other/half.resume.safetensors needs its teacher, the checkpoint whose sha256 begins with" in said
+    (elsewhere / "called-otherwise.safetensors").rename(other / "called-otherwise.safetensors")
+    cli("train", "--resume", "other/half.resume.safetensors", "-o", "resumed.safetensors")
+
+
 def test_a_distillation_runs_again_where_its_teacher_lies_beside_it(cli, raw, net, tmp_path):
     cli("prune", "--model", "lenet300", "-c", "magnitude", "-s", "0.9", "-o", "a.safetensors")
     how = ["--subset", 200, "--epochs", 1, "--teacher-weight", 0.9, "--temperature", 2]

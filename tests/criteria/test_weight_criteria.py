@@ -286,3 +286,46 @@ def test_two_of_four_inputs_of_a_transposed_convolution() -> None:
 def test_imp_is_nothing_without_a_training() -> None:
     with pytest.raises(OptionError, match="imp prunes while a network trains: prunectl train --criterion imp"):
         prune(fresh_checkpoint(network, SHAPE), None, criterion="imp", sparsity=0.5)
+
+
+LOOPS = """
+import torch
+from prunectl import Criterion, Scores
+from prunectl.masks import prunable
+
+def looped(model, batches):
+    first, again = sum(1 for _ in batches), sum(1 for _ in batches)
+    next(batches), next(batches)
+    return Scores({name: w.abs() + first + 100 * again for name, w in prunable(model).items()})
+
+def asked(model, data, *, OPTION):
+    return looped(model, data)
+
+own = Criterion(asked, schedule="SCHEDULE", scope="global", source="own")
+falls = lambda target, *, steps: (0.9, target)
+nothing = lambda target, *, steps: ()
+beyond = lambda target, *, steps: (target / 2, target + 0.1)
+"""
+
+
+@pytest.mark.parametrize(("option", "count"), [("batches=3", 3), ("images=3", 4)])
+def test_a_loop_over_batches_ends(tmp_path, monkeypatch, option: str, count: int) -> None:
+    """After as many as `batches` says, else after one pass: 60 images in batches of 16 are 4."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    Path("own.py").write_text(LOOPS.replace("OPTION", option).replace("SCHEDULE", "one-shot"))
+    kept = []
+    start = checkpoint_of(network(), SHAPE)
+    prune(start, image_data(), criterion="own.py:own", sparsity=0.5, batch_size=16, keep_scores=kept.append)
+    name, weight = next(iter(prunable(start.model).items()))
+    assert torch.allclose(kept[0][name] - weight.abs(), torch.full_like(weight, 101 * count), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "found"), [("falls", "0.9, 0.3"), ("nothing", "none"), ("beyond", "0.15, 0.4")])
+def test_a_schedule_of_ones_own_that_does_not_rise_to_the_target(tmp_path, monkeypatch, name: str, found: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    Path("own.py").write_text(LOOPS.replace("OPTION", "batches=1"))
+    message = f"schedule own.py:{name}: expected sparsities in [0, 1) that rise to the target 0.3, found {found}"
+    with pytest.raises(OptionError, match=re.escape(message)):
+        prune(checkpoint_of(network(), SHAPE), None, criterion="magnitude", sparsity=0.3, schedule=f"own.py:{name}")

@@ -14,10 +14,13 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import InterpolationMode, functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from prunectl.checkpoints.checkpoint import load, read, write
+from prunectl.checkpoints.checkpoint import load, read, to_header, write
 from prunectl.checkpoints.inspect import inspect
+from prunectl.data.load import load_data
 from prunectl.errors import StructureError
+from prunectl.exchange.card import card
 from prunectl.exchange.export import export
+from prunectl.models.fresh import fresh
 from tests.helpers.random_checkpoints import dense_checkpoint
 from tests.helpers.running import listing
 
@@ -84,6 +87,17 @@ def test_the_card_says_what_was_measured_and_how_it_was_made(cli, net: Path) -> 
 
     metadata = ModelCard(card).data
     assert metadata.eval_results[0].metric_value == record["accuracy"]
+
+
+def test_the_card_of_a_strangers_file_holds_no_markdown_of_its_own() -> None:
+    hostile = "a\n```\n<script>x</script>\n[b](http://x.y)"
+    data = load_data("synthetic", image_size=4)
+    begun = fresh("logistic-regression", data, source="synthetic")
+    made = begun.after("prune", {"criterion": hostile, "sparsity": 0.5, "seed": 0, "device": "cpu"})
+    text = card(made, to_header(made, None), "hub", None, None)
+    assert text.count("\n```") == 4
+    assert not any(line.startswith(("<", "[")) for line in text.splitlines())
+    assert r"a\n```\n<script>x</script>" in text
 
 
 def test_an_earlier_export_is_replaced_with_force_and_other_files_stay(cli, refused, net: Path) -> None:

@@ -299,6 +299,16 @@ def test_values_that_make_no_network_are_one_line(values, tmp_path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("values", [{"hidden_size": 65_536}, {"num_hidden_layers": 10**6, "hidden_size": 4_096}])
+def test_a_configuration_of_another_size_than_its_file_is_refused_before_it_is_built(values, tmp_path) -> None:
+    folder = saved(vit(), tmp_path / "theirs")
+    edit(folder / "config.json", **values)
+    with pytest.raises(
+        PrunectlError, match=r"transformers/vit has [\d,]+ numbers or more: model.safetensors holds [\d,]+"
+    ):
+        prunectl.from_state_dict(folder)
+
+
 def test_a_network_of_transformers_is_trained_afresh_by_name(cli) -> None:
     options = [word for key, value in SMALL.items() if key != "image_size" for word in ("-M", f"{key}={value}")]
     cli("train", "--model", "transformers/vit", *options, "--image-size", "16", "--subset", "64", "--epochs", "1")

@@ -13,7 +13,7 @@ from prunectl.masks import Masks
 from prunectl.measuring.accuracy import accuracy
 from prunectl.measuring.cost import cost
 from prunectl.measuring.evaluate import evaluate
-from prunectl.measuring.latency import latency, relative_latency, seconds_in_turns
+from prunectl.measuring.latency import Ratio, latency, relative_latency, seconds_in_turns
 from prunectl.measuring.memory import peak_memory, stored_bytes
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.toys import TOYS
@@ -134,7 +134,16 @@ def test_rounds_go_on_until_the_time_is_over() -> None:
 def test_a_network_that_does_more_work_takes_longer() -> None:
     small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 784))
     large = torch.nn.Sequential(torch.nn.Flatten(), *(torch.nn.Linear(784, 784) for _ in range(20)))
-    assert relative_latency(small, large, (1, 28, 28)) < 0.5
+    found = relative_latency(small, large, (1, 28, 28), limit=0.5)
+    assert found.low <= found.value <= found.high < 0.5
+
+
+def test_the_interval_of_a_ratio() -> None:
+    found = Ratio.of([1.0] * 45 + [2.0] * 55)
+    assert (found.value, found.low, found.high) == (2.0, 1.0, 2.0)
+    assert not found.decides(None) and not found.decides(1.5) and found.decides(2.1) and found.decides(0.9)
+    assert Ratio.of([1.0, 1.01, 1.02] * 40).decides(1.01)
+    assert Ratio.of([3.0]) == Ratio(3.0, 3.0, 3.0)
 
 
 def test_a_record_says_everything_once() -> None:

@@ -7,9 +7,10 @@ from torch import nn
 from prunectl.data.load import load_data
 from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
+from prunectl.measuring.latency import Ratio
 from prunectl.measuring.memory import stored_bytes
 from prunectl.models.fresh import fresh
-from prunectl.pruning.budget import Budget
+from prunectl.pruning.budget import Budget, missed
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
@@ -82,6 +83,11 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         ({"sparsity": 0.99}, r"node sparsity 0\.99 was asked, 0\.875 is the most with 1 or more nodes left on every"),
         ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
         ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
+        ({"sparsity": 0.99999}, r"node sparsity 0\.99999 was asked, 0\.875 is the most"),
+        (
+            {"sparsity": 0.5, "criterion": "cnip", "rules": NodeRules(multiple_of=2)},
+            "`multiple_of` is for criteria that prune nodes alone",
+        ),
         ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the least"),
         ({"budget": Budget.read("flops", "1x")}, r"the network has [\d,]+ FLOPs already, `flops` 1x asks for"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
@@ -126,3 +132,36 @@ def test_the_number_kept_of_every_group_is_a_multiple(multiple) -> None:
     for width, dense in [(small.conv1.out_channels, 6), (small.conv2.out_channels, 8), (small.hidden.out_features, 10)]:
         assert width == dense or (width % multiple == 0 and 0 < width < dense)
     assert pruned.history[-1].result["node_sparsity"] >= 0.4
+
+
+def ratio(value: float) -> Ratio:
+    return Ratio(value, value - 0.01, value + 0.01)
+
+
+def test_a_latency_that_is_missed_when_it_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search takes what certainly fits; the record has the last measurement with its interval."""
+    searched = iter(ratio(x) for x in (1.0, 0.3, 0.495, 0.45, 0.47, *[0.4] * 9))
+    monkeypatch.setattr(
+        "prunectl.pruning.node_costs.relative_latency",
+        lambda *_, limit: ratio(0.58) if limit is None else next(searched),
+    )
+    start = fresh_checkpoint(Chain, SHAPE, randomise_)
+    rules = {"criterion": "efficient-convnets", "budget": Budget.read("latency", "0.5x")}
+    entry = prune(start, None, **rules).history[-1]
+    found = {key: entry.result[key] for key in ("latency", "latency_low", "latency_high")}
+    assert found == {"latency": 0.58, "latency_low": pytest.approx(0.57), "latency_high": pytest.approx(0.59)}
+    assert missed(entry.options, entry.result).startswith(
+        "`latency` 0.5x was asked, measured again it is 0.580 of the dense latency (95 % interval "
+    )
+    assert missed({"latency": "0.5x"}, {"latency": 0.49}) is None
+    assert missed({"flops": "2x"}, {"flops": 10}) is None
+
+
+def test_layers_that_no_multiple_fits_are_named() -> None:
+    pruned = prune(fresh_checkpoint(Chain, SHAPE), None, criterion="structured-random", sparsity=0.1, rules=EIGHT)
+    assert pruned.history[-1].result["odd_widths"] == ["conv1: 6"]
+    widths = [len(parameter) for name, parameter in shrink(pruned).model.named_parameters() if name.endswith("bias")]
+    assert widths == [6, 6, 8, 8, 3]  # 10 hidden neurons become 8, the layer of 6 stays
+
+
+EIGHT = NodeRules(multiple_of=8)

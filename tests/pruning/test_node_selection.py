@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.budget import Budget
+from prunectl.pruning.ceiling import odd_widths
 from prunectl.pruning.joint import nodes_left
 from prunectl.pruning.ranking import Ranking, rank
 from prunectl.pruning.search import fewest
@@ -69,15 +70,16 @@ def test_counts_are_exact_and_nested_and_nothing_is_revived_and_every_axis_keeps
     for count in range(len(ranking.order) + 1):
         removed = ranking.removed(count)
         assert not (removed & ~alive).any() and not (before & ~removed).any()
-        assert int(removed.sum()) == count if multiple == 1 else int(removed.sum()) <= count
+        assert int(removed.sum()) == count or multiple > 1
         for classes in structure.axes.values():
             free = classes[classes != FROZEN].unique()
             living = free[alive[free]]
             assert int((~removed[living]).sum()) >= min(least, len(living))
-        for group in structure.groups.unique():
-            had = int((alive & (structure.groups == group)).sum())
-            kept = had - int((removed & (structure.groups == group)).sum())
-            assert kept == had or (kept % multiple == 0 and kept > 0)
+        for kind in ranking.kinds.unique():
+            own = ranking.kinds == kind
+            had, free = int((alive & own).sum()), int(own[ranking.order].sum())
+            kept = had - int((removed & own).sum())
+            assert kept % multiple == 0 if had >= multiple and free >= had % multiple else kept == had
         before = removed
 
 
@@ -133,12 +135,22 @@ def test_shares_of_layers_are_rounded_to_the_nearest():
     assert (10 - int(removed[:10].sum()), 15 - int(removed[10:].sum())) == (2, 4)  # 2.4 and 3.6
 
 
-def test_multiples_round_up_what_stays_and_leave_small_groups_alone():
+def test_multiples_hold_from_the_first_node_on_and_leave_small_groups_alone():
     structure = axes_of(list(range(10)), [10, 11, 12])
     ranking = rank(structure, torch.arange(13.0), torch.ones(13, dtype=torch.bool), multiple_of=4)
     kept = [(10 - int(r[:10].sum()), 3 - int(r[10:].sum())) for r in map(ranking.removed, range(12))]
-    assert kept == [(10, 3)] * 2 + [(8, 3)] * 4 + [(4, 3)] * 6
+    assert kept == [(8, 3)] * 6 + [(4, 3)] * 6
     assert ranking.removed(8).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_multiples_hold_for_every_axis_of_a_group():
+    """Two parts of 6 and 10 nodes that are concatenated, and an odd one of 3 that cannot be a multiple of 4."""
+    structure = axes_of(list(range(6)), list(range(6, 16)), list(range(16)), [16, 17, 18])
+    ranking = rank(structure, torch.arange(19.0), torch.ones(19, dtype=torch.bool), multiple_of=4)
+    for count in range(len(ranking.order) + 1):
+        gone = ranking.removed(count)
+        assert odd_widths(structure, gone, 4) == ["3: 3"]
+        assert [int((~gone[part]).sum()) % 4 for part in (slice(6), slice(6, 16))] == [0, 0]
 
 
 def test_an_unknown_scope():

@@ -127,7 +127,7 @@ def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyP
     def wrong(*arguments: object) -> torch.Tensor:
         return torch.arange(40) % 2 == 0  # nodes that are alive
 
-    monkeypatch.setattr("prunectl.pruning.shrink.bury_", wrong)
+    monkeypatch.setattr("prunectl.pruning.removal.bury_", wrong)
     with pytest.raises(ProofError, match="differs from the masked one"):
         shrink(masked)
 

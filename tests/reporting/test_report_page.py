@@ -144,7 +144,7 @@ def test_a_section_is_a_function_and_a_line_of_the_table(tmp_path, monkeypatch):
 
     table = (Entry("new", counted), Entry("nothing", lambda data: None), Entry("each", counted, per_setting=True))
     monkeypatch.setattr("prunectl.reporting.page.page.SECTIONS", table)
-    found = Elements(page([tmp_path]))
+    found = Elements(page([str(tmp_path)]))
     assert sections(found) == (["new"], ["new"])  # nothing was measured: there is no setting
     assert "1 row" in found.text
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import prunectl
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
 from prunectl.errors import CheckpointError, DataError, OptionError, UnknownName
@@ -282,3 +283,29 @@ def test_a_network_whose_outputs_are_nan_is_refused() -> None:
         checkpoint.model[1].weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="gives NaN or infinite outputs on its images; train it again"):
         attack(checkpoint, pixels())
+
+
+def test_standard_takes_no_options() -> None:
+    with pytest.raises(
+        OptionError, match="standard has no options, so that its numbers compare, got steps; take quick"
+    ):
+        prunectl.attack(checkpoint_of(threshold(), SHAPE, 2), pixels(), attack="standard", options={"steps": 10})
+
+
+def test_test_images_of_a_network_that_held_others_out_are_said() -> None:
+    """A choice made on them would be made on what the final number is measured on."""
+    torch.manual_seed(0)
+    data = image_data(40)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    tuned = prunectl.train(checkpoint_of(model, (1, 8, 8)), data.tuning(), epochs=1)
+    whole = prunectl.train(tuned, data, epochs=1)
+    records = {
+        "eval": lambda network, images: prunectl.evaluate(network, images, latency=False),
+        "attack": lambda network, images: attack(network, images, attack="fgsm", eps=[0.1], n=4),
+        "corrupt": lambda network, images: prunectl.corrupt(network, images, corruptions=["contrast"], n=4),
+    }
+    for measure in records.values():
+        said = measure(tuned, data)["warnings"]
+        assert any("these are the test images, and the network was trained with --tuning" in text for text in said)
+        for network, images in ((tuned, data.tuning()), (whole, data)):
+            assert not any("test images" in text for text in measure(network, images).get("warnings", []))

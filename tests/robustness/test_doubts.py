@@ -110,3 +110,19 @@ def test_numbers_that_contradict_each_other(names, robust, cascade, warning):
     total = tally(**dict(zip(names, robust, strict=True)))
     found = doubts.of_results(methods(names, None, {}, classes=10), total, [0.1, 0.2], cascade=cascade)
     assert [text.startswith(str(warning)) for text in found] == ([True] if warning else [])
+
+
+CUT_SHORT = {"steps": "1", "binary_search_steps": "1", "stepsize": "1e-6"}
+
+
+def test_a_search_for_the_nearest_that_was_cut_short():
+    found = warnings(threshold(), attack="carlini-wagner", eps=[0.3], options=CUT_SHORT)
+    assert any(
+        text.startswith("carlini-wagner finds no adversarial image at any distance for 30 of 40 images")
+        for text in found
+    )
+    assert any(text.startswith("carlini-wagner: 100% still stand at eps 1,") for text in found)
+
+
+def test_a_search_with_enough_steps_raises_none():
+    assert warnings(threshold(), attack="ddn", norm="l2", eps=[0.3], options={"steps": "60"}) == []

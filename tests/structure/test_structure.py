@@ -264,7 +264,7 @@ def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*arguments: object) -> torch.Tensor:
         return torch.arange(15) == 14  # a node that is alive
 
-    monkeypatch.setattr("prunectl.pruning.shrink.bury_", wrong)
+    monkeypatch.setattr("prunectl.pruning.removal.bury_", wrong)
     with pytest.raises(ProofError, match="differs from the masked one by"):
         shrink(checkpoint)
 

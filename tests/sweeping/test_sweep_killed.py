@@ -1,9 +1,11 @@
 """A sweep that is killed, or loses a process, or is asked to end, keeps what is done and goes on."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.helpers.plans import PLAN, STAGES
 from tests.helpers.running import PROGRAM, run_cli
 
 PATIENCE = 120.0
+ROOT = Path(__file__).parents[2]
 
 
 def done(out: Path) -> dict[str, int]:
@@ -96,6 +99,35 @@ def test_a_process_that_dies_takes_down_its_stage_alone(tmp_path):
     }
     order = list(ended)
     assert order.index("a.train") < order.index("a.train.prune") < order.index("a.train.prune.train")
+
+
+LOCKS = []
+
+
+def locking(arguments, told) -> Ended:
+    """A command that makes a lock for processes, as tqdm does in every library that shows its progress."""
+    LOCKS.append(multiprocessing.RLock())
+    return half_dead(arguments, told)
+
+
+LOCKED = """
+import sys
+from pathlib import Path
+from tests.sweeping.test_sweep_killed import Job, in_process, locking, read_plan, run_local, stages_of
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    found, _ = stages_of(read_plan("[pipelines]\\na = 'train --model mlp5 | prune | eval'"), in_process.read)
+    jobs = [Job(s, s.parent, folder, folder / s.name, None, False, locking, folder) for s in found]
+    print(sum(outcome.error is None for outcome in run_local(jobs, 2)))
+"""
+
+
+def test_a_sweep_leaves_no_locks_behind(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "locked.py").write_text(LOCKED)
+    line = [sys.executable, str(tmp_path / "locked.py"), str(tmp_path)]
+    ran = subprocess.run(line, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (ran.stdout, ran.stderr) == ("3\n", "")
 
 
 def sleepy(arguments, told) -> Ended:

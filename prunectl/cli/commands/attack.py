@@ -9,7 +9,7 @@ from prunectl.cli import image_options, options, output, progress, texts
 from prunectl.cli.completion import completes_list, completes_one, completes_options, names_of
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
-from prunectl.plugins.registry import PRESETS, check
+from prunectl.plugins.registry import PRESETS, check, check_options
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
@@ -125,6 +125,8 @@ def command(
     for name in attack.split(","):
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
+    chosen = texts.pairs(plugin_options, "-O")
+    check_options(attack, chosen)
     count = _count(n)
     sizes = None if eps is None else [texts.fraction(text, "--eps") for text in eps.split(",")]
     source = options.checkpoint_path(checkpoint)
@@ -143,7 +145,7 @@ def command(
             "attack": attack,
             "eps": sizes,
             "norm": norm,
-            "options": texts.pairs(plugin_options, "-O"),
+            "options": chosen,
             "target": target,
             "reference": None if reference is None else read(reference, where),
             "source": None if transfer_from is None else read(transfer_from, where),
@@ -180,6 +182,8 @@ def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any)
             report=lambda done, total: bar.update(done, lambda: f"{done}/{total} settings"),
             **how,
         )
+    for warning in record.get("warnings", ()):
+        output.warn(warning)
     output.say(f"clean accuracy {output.percent(record['clean_accuracy'])} on {output.many(record['images'], 'image')}")
     rows = [
         [name, *(output.percent(one["accuracy"]) for one in record["corruptions"] if one["corruption"] == name)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, terminal
 from prunectl.cli.names import broken
 
 _NAME = 24
@@ -69,7 +69,6 @@ def _step(step: dict[str, Any]) -> str:
 
 def _layers(rows: list[dict[str, Any]]) -> None:
     """The layers that differ, as a table."""
-    from rich.console import Console
     from rich.table import Table
 
     differing = [row for row in rows if row["jaccard"] != 1 or row["largest_difference"] or _widths(row)]
@@ -88,7 +87,7 @@ def _layers(rows: list[dict[str, Any]]) -> None:
             "-" if row["jaccard"] is None else f"{row['jaccard']:.4f}",
             "-" if row["largest_difference"] is None else f"{row['largest_difference']:.3g}",
         )
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 80).print(table)
+    terminal.console(sys.stdout, None if sys.stdout.isatty() else 80).print(table)
 
 
 def _widths(row: dict[str, Any]) -> bool:

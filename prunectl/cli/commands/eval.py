@@ -57,6 +57,8 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
+    for warning in record.get("warnings", ()):
+        output.warn(warning)
     slow = hint(network.model) if network.edits else None
     if slow is not None:
         output.say(f"hint: {slow}")

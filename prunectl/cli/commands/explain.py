@@ -69,7 +69,8 @@ def command(
     if as_json:
         output.emit(json.dumps(told))
     else:
-        output.emit("\n".join(_page(told)))
+        for line in _page(told):
+            output.emit(line)
 
 
 def _fresh(

@@ -39,7 +39,8 @@ def command(
         values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
         text = f"  {entry['command']} {values}".rstrip()
         wrapped = textwrap.wrap(text, 80, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
-        output.emit("\n".join(wrapped))
+        for line in wrapped:
+            output.emit(line)
         for event in entry.get("result", {}).get("events", []):
             output.emit(f"    {output.pruned(event)}")
         for layer in entry.get("result", {}).get("layers", []):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.escapes import csv_cell
 from prunectl.cli import options, output
 from prunectl.errors import DataError, OptionError
 
@@ -112,5 +113,5 @@ class _Writer:
         import io
 
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(cells)
-        output.emit(text.getvalue())
+        csv.writer(text, lineterminator="").writerow([csv_cell(cell) for cell in cells])
+        output.emit_lines(text.getvalue())

@@ -14,7 +14,7 @@ from prunectl.checkpoints.options.repair import check_method
 from prunectl.cli import image_options, options, output, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, ThresholdMissed
 from prunectl.plugins.registry import check
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
 
     from prunectl.checkpoints import checkpoint, files
     from prunectl.criteria.base.criterion import criterion_named
+    from prunectl.pruning.budget import missed
 
     checkpoint.write(pruned, path)
     for kept in scores:
@@ -194,3 +195,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     if method is not None and (method.rewinds or method.callback is not None):
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
+    entry = pruned.history[-1]
+    above = missed(entry.options, entry.result)
+    if above is not None:
+        raise ThresholdMissed(above)

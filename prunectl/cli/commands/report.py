@@ -67,11 +67,11 @@ def command(
     if as_json:
         output.emit(json.dumps(rows))
     elif as_csv:
-        output.emit(formats.as_csv(rows))
+        output.emit_lines(formats.as_csv(rows))
     elif as_markdown:
-        output.emit(formats.as_markdown(rows))
+        output.emit_lines(formats.as_markdown(rows))
     elif as_latex:
-        output.emit(formats.as_latex(settings))
+        output.emit_lines(formats.as_latex(settings))
     else:
         report_table.show(rows, settings)
     for notice in (*sources.notices, *mixed):

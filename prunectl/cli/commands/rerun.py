@@ -4,15 +4,19 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prunectl.cli import options, output
-from prunectl.errors import FileError, Interrupted, NotTheSame
+from prunectl.errors import FileError, Interrupted, NotTheSame, UntrustedCode
 from prunectl.plugins.places import known
+from prunectl.plugins.trust import consented
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.lineage import Step
 
 
 def command(
@@ -22,6 +26,7 @@ def command(
         typer.Option("-o", "--output", metavar="DIR", help="Keep the files in this new or empty folder."),
     ] = None,
     data_dir: options.DataDir = None,
+    download: options.Download = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -39,6 +44,7 @@ def command(
     steps = lineage(path)
     _check(folder)
     check_safe(steps, in_process.read, str(path))
+    _check_fetches(steps, path, download=download)
 
     from prunectl.checkpoints import rerun
     from prunectl.checkpoints.checkpoint import read
@@ -50,7 +56,7 @@ def command(
         output.say(f"recorded with {name} {was}, here is {now}")
     with _folder(folder) as place:
         with known(places):
-            made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir)
+            made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir, download=download)
         ours, theirs = read(path), read(made)
         identical = ours.sha256 == theirs.sha256
         record = {
@@ -87,6 +93,21 @@ def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
         return None if ran.code == 0 else ran.last
 
     return run
+
+
+def _check_fetches(steps: "Sequence[Step]", path: Path, *, download: bool) -> None:
+    """Refuse to fetch published weights that a file names, and not the user.
+
+    Raises:
+        UntrustedCode: neither --download nor --trust is given.
+    """
+    begun = [step for step in steps if ("--pretrained", None) in step.flags]
+    if begun and not download and not consented():
+        name = next((value for flag, value in begun[0].flags if flag == "--model"), "its library")
+        raise UntrustedCode(
+            f"{path} begins with the published weights of {name}, which a rerun would fetch; give --download if you "
+            "want that"
+        )
 
 
 def _check(folder: Path | None) -> None:

@@ -162,13 +162,15 @@ def command(
         device=where,
         seed=seed,
     )
-    trainer = Trainer(begun, images, recipe, teacher=None if teacher is None else read(teacher, where))
+    taught_by = None if teacher is None else read(teacher, where)
+    trainer = Trainer(begun, images, recipe, teacher=taught_by)
     run = Run(
         data=data or begun.data,
         output=str(path),
         data_options=data_options,
         data_dir=_absolute(data_dir),
         teacher=_absolute(teacher),
+        teacher_sha256=None if taught_by is None else taught_by.sha256,
         device=device,
         tensorboard=tensorboard,
         tensorboard_dir=_absolute(tensorboard_dir),

@@ -40,9 +40,11 @@ class Exploration:
 class Criterion:
     """A scorer `(model, batches, *, options) -> Scores` and the defaults that make it a named method.
 
-    `batches` yields (inputs (B, C, H, W), labels (B,)) without end, fresh ones in every round; without images and with
-    `needs_data` False they are blank. `unit` says what is scored: `weights`, `nodes` or `both`; a scorer of nodes takes
-    the network's `Structure` as a third argument. `source` is paper and equation.
+    `next(batches)` yields (inputs (B, C, H, W), labels (B,)) without end, fresh ones in every round; without images and
+    with `needs_data` False they are blank. In a scorer of your own, `for inputs, labels in batches` ends after as many
+    as its option `batches` says, without one after one pass over the images. `unit` says what is scored: `weights`,
+    `nodes` or `both`; a scorer of nodes takes the network's `Structure` as a third argument. `source` is paper and
+    equation.
 
     With `regrow_value`, pruned weights may return in a later round: with the value from before the first round
     (`original`), with 0 (`zero`) or with a random one (`random`). The scorer takes the `Round` as a third argument.

@@ -8,9 +8,11 @@ from torch import Tensor
 from prunectl.data.images import ImageData, Images
 from prunectl.data.pixels import statistics
 from prunectl.data.source import NetworkInput, Progress
+from prunectl.errors import DataError
 
 SHAPE, CLASSES, TRAIN = (1, 28, 28), 10, 2_000
 _MOST_BYTES, _FEWEST = 2**25, 64
+_MOST_VALUES = 2**26
 _NOISE = 64.0  # standard deviation, in steps of a pixel
 
 
@@ -32,6 +34,8 @@ def synthetic(
     channels, height, width = shape or (SHAPE if network is None else network.shape)
     if image_size is not None:
         height = width = image_size
+    if channels * height * width > _MOST_VALUES:
+        raise DataError(f"synthetic images of {channels}x{height}x{width} are too large; take at most 3x4096x4096")
     classes = CLASSES if network is None else network.classes
     count = TRAIN if channels == 1 else max(_FEWEST, min(TRAIN, _MOST_BYTES // (channels * height * width)))
     generator = torch.Generator().manual_seed(0)

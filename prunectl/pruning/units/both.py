@@ -1,15 +1,14 @@
 """Weights and nodes, ranked together."""
 
 import torch
-from torch import Tensor
 
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.pruning.connected import select_connected
 from prunectl.pruning.joint import nodes_left
+from prunectl.pruning.units.base import criteria_for_nodes
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
-from prunectl.structure.liveness import cut_off
 
 
 class Both(WithNodes):
@@ -24,6 +23,11 @@ class Both(WithNodes):
         if self.rules.normalize not in (None, "none"):
             raise OptionError(
                 f"weights and nodes compare as they are: `normalize` is none, got '{self.rules.normalize}'"
+            )
+        if self.rules.multiple_of > 1:
+            raise OptionError(
+                "weights go as well as nodes, and what their paths no longer reach has any width: `multiple_of` is for "
+                f"criteria that prune nodes alone ({criteria_for_nodes()})"
             )
         super().check(sparsity)
 
@@ -42,8 +46,3 @@ class Both(WithNodes):
         return Scores(
             {name: torch.full_like(s, top) if name in self.protected else s for name, s in scores.items()}, scores.nodes
         )
-
-    @property
-    def unreached(self) -> Tensor:
-        """The nodes that are removed, and those that no path of kept weights reaches."""
-        return self.gone | cut_off(self.model, self.analysis, self.masks)

@@ -14,7 +14,7 @@ from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.ceiling import ceiling_for, original_sizes, sparsity_for, thin_groups
+from prunectl.pruning.ceiling import ceiling_for, odd_widths, original_sizes, sparsity_for, thin_groups
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.normalization import normalized
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
@@ -26,6 +26,7 @@ from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
 from prunectl.structure.keep import nodes_on
+from prunectl.structure.liveness import cut_off
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import Analysis, analyse
@@ -38,6 +39,8 @@ class WithNodes(Unit):
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
+        self.solved: tuple[int, int] | None = None
+        """How many nodes the last `solve` keeps, and how many entries of its ranking go for that."""
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
@@ -46,9 +49,11 @@ class WithNodes(Unit):
         """The nodes that were removed since, in their order."""
         self.staying = nodes_on(self.structure, self.protected)
         """The nodes on the axes of the layers that stay, bool (nodes,)."""
-        image = len(torch.unique(self.structure.image[self.structure.image != FROZEN]))
-        inner = self.structure.nodes - image
-        self.nodes = max(checkpoint.dense.nodes or 0, inner) + image
+        self.counted = torch.ones(self.structure.nodes, dtype=torch.bool)
+        """All nodes but the channels of the image, which no sparsity counts, bool (nodes,)."""
+        self.counted[self.structure.image[self.structure.image != FROZEN]] = False
+        inner = int(self.counted.sum())
+        self.nodes = max(checkpoint.dense.nodes or 0, inner)
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
         self.sizes = _sizes(checkpoint, self.structure)
@@ -98,19 +103,25 @@ class WithNodes(Unit):
 
     @property
     def unreached(self) -> Tensor:
-        """The nodes that count as pruned, bool (nodes,)."""
-        return self.gone
+        """The nodes that are removed, and those that no path of kept weights reaches: bool (nodes,)."""
+        return self.gone | cut_off(self.model, self.analysis, self.masks)
 
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
         thin = thin_groups(self.structure, self.gone, self.sizes)
+        odd = odd_widths(self.structure, self.gone, self.rules.multiple_of)
         return {
-            "node_sparsity": 1 - (int((~self.unreached).sum()) + self.alone) / self.nodes,
+            "node_sparsity": 1 - (self.many(~self.unreached) + self.alone) / self.nodes,
             **super().result(),
             **asdict(costs_without(self.structure, self.model, self.gone)),
             **({"max_pruned": self.rules.max_pruned} if (self.rules.max_pruned or 1) < 1 else {}),
             **({"thin_groups": thin} if thin else {}),
+            **({"odd_widths": odd} if odd else {}),
         }
+
+    def many(self, nodes: Tensor) -> int:
+        """How many of these nodes, bool (nodes,), a sparsity counts."""
+        return int((nodes & self.counted).sum())
 
 
 class Nodes(WithNodes):
@@ -135,7 +146,7 @@ class Nodes(WithNodes):
     @property
     def kept(self) -> int:
         """How many nodes are alive."""
-        return int((~self.gone).sum()) + self.alone
+        return self.many(~self.gone) + self.alone
 
     def check(self, sparsity: float | None) -> None:
         """Refuse a target that is reached already, or a scope for weights."""
@@ -157,14 +168,18 @@ class Nodes(WithNodes):
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
-        ranking, excess = self.ranking(scores), self.kept - self.keep(sparsity)
-        count = fewest(len(ranking.order), lambda n: int(ranking.removed(n).sum()) >= excess)
+        ranking, keep = self.ranking(scores), self.keep(sparsity)
+        excess = self.kept - keep
+        if self.solved is not None and self.solved[0] == keep:
+            count: int | None = self.solved[1]
+        else:
+            count = fewest(len(ranking.order), lambda n: self.many(ranking.removed(n)) >= excess)
         if count is None and self._loosened():
             return self.select(scores, sparsity)
         if count is None:
-            most = 1 - (self.kept - int(ranking.removed(len(ranking.order)).sum())) / self.total
+            most = 1 - (self.kept - self.many(ranking.removed(len(ranking.order)))) / self.total
             asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
-            raise OptionError(f"node sparsity {asked:.4g} was asked, {most:.4g} is the most {self._limits}")
+            raise OptionError(f"node sparsity {asked:.15g} was asked, {most:.4g} is the most {self._limits}")
         removed = ranking.removed(count)
         self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
         if not self._has_room(removed):
@@ -199,7 +214,7 @@ class Nodes(WithNodes):
             assert self.threshold is not None
             ranking = self.ranking(scores)
             low = int((_of_nodes(self.comparable(scores))[ranking.order] <= self.threshold).sum())
-            return (self.total - self.kept + int(ranking.removed(low).sum())) / self.total
+            return self._solved_by(ranking, low)
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
 
         def fits(count: int) -> bool:
@@ -215,7 +230,13 @@ class Nodes(WithNodes):
                 f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
                 f"{spending.text(least)} is the least {self._limits}"
             )
-        return (self.total - self.kept + int(ranking.removed(count).sum())) / self.total
+        return self._solved_by(ranking, count)
+
+    def _solved_by(self, ranking: Ranking, count: int) -> float:
+        """The sparsity at which the first `count` nodes of a ranking go."""
+        removed = self.many(ranking.removed(count))
+        self.solved = self.kept - removed, count
+        return (self.total - self.kept + removed) / self.total
 
     @property
     def _limits(self) -> str:
@@ -233,7 +254,8 @@ class Nodes(WithNodes):
         """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
         result = super().result()
         if self.spending is not None and self.spending.budget.kind == "latency":
-            result["latency"] = self.spending.without(self.gone)
+            found = self.spending.latency(self.gone)
+            result |= {"latency": found.value, "latency_low": found.low, "latency_high": found.high}
         return result
 
 

@@ -20,7 +20,7 @@ _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("page", "choices", "figures", "tables")
 
 
-def page(paths: Sequence[Path], *, parents: bool = False) -> str:
+def page(paths: Sequence[str | Path], *, parents: bool = False) -> str:
     """The page of checkpoints, folders, results and logs, as HTML; no network is run.
 
     Raises:

@@ -45,6 +45,15 @@ def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
     return _leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
 
+def nothing_but_masked(model: nn.Module, analysis: Analysis, masks: Masks, staying: Tensor | None = None) -> bool:
+    """Whether `bury_` finds no more than the nodes that are masked on all their parameters, as masks decide alone."""
+    removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
+    held = torch.zeros_like(removed) if staying is None else analysis.structure.gone(staying)
+    paths = Paths(analysis, masks, removed[:-1])
+    useless = torch.cat([paths.useless(), torch.tensor([False])]) & ~held
+    return not (useless | _constants(paths, _uses(paths), removed | held)).any()
+
+
 def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Tensor) -> Tensor:
     """Take back one removal on every axis that would become empty; both are bool (nodes + 1,)."""
     after = after.clone()
@@ -56,14 +65,8 @@ def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Te
 
 def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: DrawImages) -> Tensor:
     """Move constants into the biases of their consumers where every use of a node allows it; return these nodes."""
-    uses = [(node, source) for node in paths.order for source in _read_by(paths, node)]
-    candidates, live = torch.zeros_like(removed), torch.zeros_like(removed)
-    for _, source in uses:
-        candidates |= paths.lying(source)
-        live |= paths.lying(source) & paths.live[source]
-    candidates &= ~live
-    candidates[-1] = False
-    candidates &= ~(removed | held)
+    uses = _uses(paths)
+    candidates = _constants(paths, uses, removed | held)
     if not candidates.any():
         return candidates
     seen = _Recorder(paths, {source for _, source in uses}).values(model, draw)
@@ -73,6 +76,22 @@ def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: 
         if not link.own:
             _shift_bias_(model, paths, link, candidates[link.inputs] & _multiplied(link, removed), seen)
     return candidates
+
+
+def _uses(paths: Paths) -> list[tuple[fx.Node, fx.Node]]:
+    """Every operation that multiplies or mixes channels, with each tensor in which it does."""
+    return [(node, source) for node in paths.order for source in _read_by(paths, node)]
+
+
+def _constants(paths: Paths, uses: list[tuple[fx.Node, fx.Node]], without: Tensor) -> Tensor:
+    """The classes that are read and that the image reaches nowhere they are read: bool (nodes + 1,)."""
+    read, live = torch.zeros_like(without), torch.zeros_like(without)
+    for _, source in uses:
+        lying = paths.lying(source)
+        read |= lying
+        live |= lying & paths.live[source]
+    read[-1] = False
+    return read & ~live & ~without
 
 
 def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
