@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prunectl.errors import FileError
@@ -32,8 +32,9 @@ def emit(text: object) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr."""
-    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    """Print one line on stderr; one that cannot be written (a log on a full disk) must not end the work."""
+    with suppress(OSError):
+        print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _visible(text: str) -> str:
@@ -122,7 +123,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_row(*row)
     given = os.environ.get("COLUMNS", "")
     width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    Console(file=sys.stderr, width=width).print(shown)
+    with suppress(OSError):
+        Console(file=sys.stderr, width=width).print(shown)
 
 
 def counted(number: float | None) -> str:

@@ -43,7 +43,7 @@ def write_page(
         bar.update(1, lambda: f"looking into {focus.path}" if focus else "drawing")
         look = None if focus is None else _look(sources, focus, must=inside is not None, run=run, data_dir=data_dir)
         bar.update(2, lambda: "drawing")
-        files.write(path, render(sources, focus, look).encode())
+        files.write(path, render(sources, focus, look).encode(), force=force)
     for notice in sources.notices:
         output.say(f"report: {notice}")
     output.emit(path)

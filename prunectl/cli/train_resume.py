@@ -1,12 +1,12 @@
 """train --resume: go on with an interrupted training."""
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
 
 from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.texts import parsed
 from prunectl.cli import tensorboard as board
@@ -82,10 +82,10 @@ def resumed(
         trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
         with train_run.claimed(path, force=force or ours) as log:
             if elsewhere and before.exists():
-                log.write_bytes(before.read_bytes())
+                log.begin(before.read_bytes().splitlines(keepends=True))
                 before.unlink()
             _forget(log, paused.state.values["step"])
-            train_run.run(trainer, path, run, limit, shown, force=force)
+            train_run.run(trainer, path, run, limit, shown, log=log, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
 
@@ -106,14 +106,10 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _forget(log: Path, step: int) -> None:
+def _forget(log: Journal, step: int) -> None:
     """Cut off the records of later steps, which were lost when the training was killed."""
-    kept = 0
-    for line in log.read_bytes().splitlines(keepends=True):
-        if _step_of(line) > step:
-            break
-        kept += len(line)
-    os.truncate(log, kept)
+    later = (i for i, line in enumerate(log.lines) if _step_of(line) > step)
+    log.keep(next(later, len(log.lines)))
 
 
 def _step_of(line: bytes) -> float:

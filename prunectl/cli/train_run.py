@@ -1,16 +1,17 @@
 """A training on the command line: progress, log, Ctrl-C and time limit, output."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints import files
+from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
-from prunectl.cli import options, output, signals
-from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
+from prunectl.cli import kept, options, output, signals
+from prunectl.errors import DivergedError, FileError, Interrupted, NotWritten, OptionError, PrunectlError
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.options.run import Run
@@ -45,20 +46,19 @@ def refuse_over_paused(path: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path, *, force: bool) -> Iterator[Path]:
+def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
     """Lock an output for one training, check once more that it can be written, and yield the log so far.
 
     Raises:
         FileError: another training is writing there, or has written meanwhile.
     """
-    log = beside(path, LOG_SO_FAR)
-    with files.locked(log, f"another training is writing {path}; wait for it, or choose another output with -o"):
-        try:
-            check_target(path, force=force)
-            yield log
-        finally:
-            if log.exists() and not log.stat().st_size:
-                log.unlink()
+    taken = f"another training is writing {path}; wait for it, or choose another output with -o"
+    log = Journal(beside(path, LOG_SO_FAR), taken)
+    try:
+        check_target(path, force=force)
+        yield log
+    finally:
+        log.close()
 
 
 def run(
@@ -68,6 +68,7 @@ def run(
     max_minutes: float | None,
     board_at: Path | None = None,
     *,
+    log: Journal,
     force: bool,
 ) -> None:
     """Train to the end, to Ctrl-C or to the time limit; write the checkpoint, or what --resume needs to go on.
@@ -76,30 +77,43 @@ def run(
     meanwhile, the training is saved for --resume instead.
     """
     from prunectl.checkpoints import checkpoint
-    from prunectl.training import resume
 
-    log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, LOG, PAUSED))
+    saved = _Saved(trainer, run, path, log, force=force)
+    last, finished = _train(trainer, saved, max_minutes, board_at)
+    replaces = force or saved.left_by_time_limit()
+    _refuse_what_came(saved, force=replaces)
+    result = trainer.result()
+    try:
+        kept.written(path, lambda place: checkpoint.write(result, place, force=replaces or place != path))
+    except NotWritten as error:
+        raise NotWritten(f"{error}{saved.way_back(error)}", error.kept) from error
+    saved.end(finished=finished)
+    if not finished:
+        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {saved.path}")
+    if last is not None:
+        output.say(_summary(last))
+    output.emit(path)
 
-    def save(**changes: Any) -> None:
-        now = replace(run, **changes)
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), paused)
 
+def _train(
+    trainer: "Trainer", saved: "_Saved", max_minutes: float | None, board_at: Path | None
+) -> tuple[dict[str, Any] | None, bool]:
+    """Train; returns the last log record, and whether all steps are done."""
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
-    saved = begun = time.monotonic()
-    first, last, finished = trainer.progress.images, None, True
+    before = begun = time.monotonic()
+    first, last = trainer.progress.images, None
     with (
         signals.caught() as stopped,
         _board(board_at, trainer.step) as board,
         output.progress_bar("training", trainer.total_steps) as bar,
     ):
-        for record in _steps(trainer, log):
+        for record in _steps(trainer, saved.log):
             now = time.monotonic()
             if record is not None:
-                files.append_record(log, record)
+                saved.note(record)
                 last = record
             if stopped:  # before anything is shown, whose terminal may be gone
-                save()
-                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
+                raise saved.interrupted()
             if record is not None:
                 if board is not None:
                     board.show(trainer, record)
@@ -109,48 +123,121 @@ def run(
                 trainer.step, lambda: _status(trainer, (trainer.progress.images - first) / (time.monotonic() - begun))
             )
             if now > deadline and trainer.step < trainer.total_steps:
-                finished = False
-                break
-            if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
-                save()
-                saved = now
-    ours = path.exists() and files.sha256(path) == run.written  # left by --max-minutes
-    _refuse_what_came(path, save, f"prunectl train --resume {paused} -o OTHER", force=force or ours)
-    checkpoint.write(trainer.result(), path)
-    if finished:
-        paused.unlink(missing_ok=True)
-        final.unlink(missing_ok=True)
-        if log.stat().st_size:
-            log.replace(final)
-    else:
-        files.write(final, log.read_bytes() if log.exists() else b"")
-        save(written=files.sha256(path))
-        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
-    if last is not None:
-        output.say(_summary(last))
-    output.emit(path)
+                return last, False
+            if record is not None and now - before > _SAVE_EVERY:  # right after the check that the loss is finite
+                saved.save_if_possible()
+                before = now
+    return last, True
 
 
-def _refuse_what_came(path: Path, save: Callable[[], None], hint: str, *, force: bool) -> None:
+class _Saved:
+    """What of a running training lies on disk; a disk that is full or gone for a while ends no training."""
+
+    def __init__(self, trainer: "Trainer", run: "Run", output_path: Path, log: Journal, *, force: bool) -> None:
+        self.trainer, self.run, self.output, self.log, self.force = trainer, run, output_path, log, force
+        self.path = beside(output_path, PAUSED)
+        self._warned = False
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Add a record to the log, now or when that can be written again."""
+        try:
+            self.log.add(record)
+            self._warned = False
+        except FileError as error:
+            if not self._warned:
+                output.say(f"warning: {error}; the training goes on, and its log is written once there is room")
+            self._warned = True
+
+    def save(self, **changes: Any) -> None:
+        """Save the training for --resume.
+
+        Raises:
+            NotWritten: not there; perhaps in a folder of $TMPDIR.
+        """
+        kept.written(self.path, lambda place: self._write(place, **changes))
+
+    def save_if_possible(self) -> None:
+        """Save the training for --resume; where that fails, an earlier save stays, and the training goes on."""
+        try:
+            self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
+            self._write(self.path)
+        except (PrunectlError, OSError) as error:
+            output.say(f"warning: {error}; the training goes on, and is saved again in {_SAVE_EVERY / 60:.0f} minutes")
+
+    def interrupted(self) -> Interrupted:
+        """Save the training; returns what to say of it."""
+        told = f"interrupted at step {self.trainer.step}"
+        try:
+            self.save()
+        except NotWritten as error:
+            return Interrupted(f"{told}; {error}{self.way_back(error)}")
+        return Interrupted(f"{told}; go on with: prunectl train --resume {self.path}")
+
+    def way_back(self, error: NotWritten) -> str:
+        """How to go on where a file could not be written: with the training that was kept, or an earlier save."""
+        force = " --force" if self.force or self.path.exists() else ""
+        if error.kept is not None and error.kept.name == self.path.name:
+            return f"; go on with: prunectl train --resume {error.kept} -o {self.output}{force}"
+        if error.kept is None and self.path.exists():
+            return f"; an earlier save is left: prunectl train --resume {self.path}{' --force' if self.force else ''}"
+        return ""
+
+    def left_by_time_limit(self) -> bool:
+        """Whether --max-minutes of this training wrote what lies at the output."""
+        return self.output.exists() and files.sha256(self.output) == self.run.written
+
+    def end(self, *, finished: bool) -> None:
+        """The checkpoint is written: bring the log to its name, and leave a resume file only where steps are left.
+
+        Raises:
+            NotWritten: what is needed to go on after a time limit could not be written.
+        """
+        final = beside(self.output, LOG)
+        try:
+            if finished and self.log.lines:
+                self.log.move(final)
+            elif finished:
+                final.unlink(missing_ok=True)
+            else:
+                files.write(final, b"".join(self.log.lines))
+        except (FileError, OSError) as error:
+            output.say(f"warning: {error}; the log so far is {self.log.path}")
+        if finished:
+            self.path.unlink(missing_ok=True)
+            return
+        self.save(written=files.sha256(self.output))
+
+    def _write(self, place: Path, **changes: Any) -> None:
+        from prunectl.training import resume
+
+        trainer = self.trainer
+        now = replace(self.run, **changes)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), place)
+
+
+def _refuse_what_came(saved: _Saved, *, force: bool) -> None:
     """Refuse to replace a file that was written to the output meanwhile, and save the training for --resume.
 
     Raises:
         FileError: there is one.
     """
+    path = saved.output
+    if not path.absolute().parent.is_dir():  # it is made again
+        return
     try:
         check_target(path, force=force)
     except FileError as error:
-        save()
-        raise FileError(f"{error}; the training is kept: {hint}") from error
+        saved.save()
+        raise FileError(f"{error}; the training is kept: prunectl train --resume {saved.path} -o OTHER") from error
 
 
-def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
+def _steps(trainer: "Trainer", log: Journal) -> Iterator[dict[str, Any] | None]:
     """The steps of a training; where it diverges, the message names the log so far."""
     try:
         yield from trainer.steps()
     except DivergedError as error:
-        if log.exists() and log.stat().st_size:
-            raise DivergedError(f"{error}; the log up to there is {log}") from error
+        if log.lines:
+            raise DivergedError(f"{error}; the log up to there is {log.path}") from error
         raise
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import options, output, texts
+from prunectl.cli import kept, options, output, texts
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import HUBS, check
 
@@ -107,7 +107,7 @@ def command(
     )
     if data is not None and not imported.names:
         imported = with_names(imported, images_for(imported, data, data_dir))
-    write(imported, path)
+    kept.written(path, lambda place: write(imported, place, force=force))
     _tell(imported, name)
     output.emit(path)
 

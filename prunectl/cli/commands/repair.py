@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import image_options, options, output
+from prunectl.cli import image_options, kept, options, output
 from prunectl.errors import OptionError
 
 
@@ -77,7 +77,7 @@ def command(
         repaired, peak = peak_memory(
             pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report)
         )
-    write(repaired, path)
+    kept.written(path, lambda place: write(repaired, place, force=force))
     for line in output.repaired(repaired.history[-1].result):
         output.say(line)
     output.say(f"        peak memory {output.counted(peak)}B")

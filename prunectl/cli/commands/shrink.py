@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import kept, options, output
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
 
     masked = read(source, device_named(device))
     small = shrink(masked, norm=norm)
-    write(small, path)
+    kept.written(path, lambda place: write(small, place, force=force))
     result = small.history[-1].result
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
     output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {was:,} -> {now:,} parameters")

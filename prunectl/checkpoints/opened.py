@@ -1,0 +1,46 @@
+"""Files that prunectl adds to, opened so that no link, pipe or device that lies in their place is written."""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from prunectl.errors import FileError
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+_FLAGS |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+def opened(path: Path) -> int:
+    """A descriptor of the regular file at `path` to read and to append to; it is made if it is missing.
+
+    Raises:
+        FileError: it cannot be opened, or something else than a regular file has that name.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS, 0o666)
+    except OSError as error:
+        what = "it is a link; move it away" if error.errno == errno.ELOOP else error.strerror
+        raise FileError(f"cannot write {path}: {what}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileError(f"cannot write {path}: it is not a regular file; move it away")
+    return descriptor
+
+
+def append(descriptor: int, data: bytes) -> None:
+    """Append all of `data`; where the disk fills up on the way, what was written of it is cut off again.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    begun, rest = os.fstat(descriptor).st_size, memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            if os.fstat(descriptor).st_size == begun + len(data) - len(rest):  # nobody else has added to it
+                os.ftruncate(descriptor, begun)
+        raise
