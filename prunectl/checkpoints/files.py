@@ -1,7 +1,6 @@
 """Files that are whole or not there: written beside their target, synced, then renamed onto it."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import math
@@ -21,6 +20,7 @@ PLACES = "prunectl.places"
 """The metadata key of what says where the files named in a header lie."""
 _BEGIN = b'{"__metadata__":{'
 _PLACED = _BEGIN + b'"prunectl.places":'
+_PAIR = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 1 << 27
 """Bytes of a header, at most."""
 
@@ -262,8 +262,9 @@ def _take_name(beside: Path, path: Path, *, force: bool) -> None:
 
 def _pending(sidecar: Path) -> list[Path]:
     """The sidecars that wait for a file."""
-    found = sidecar.parent.glob(f"{glob.escape(sidecar.name)}.*")
-    return [path for path in found if re.fullmatch(r"[0-9a-f]{16}", path.name.removeprefix(f"{sidecar.name}."))]
+    start = f"{sidecar.name}."
+    found = [name for name in os.listdir(sidecar.parent) if name.startswith(start)]  # noqa: PTH208  (few calls)
+    return [sidecar.with_name(name) for name in found if _PAIR.fullmatch(name, len(start))]
 
 
 def _sync_folder(path: Path) -> None:

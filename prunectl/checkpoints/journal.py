@@ -77,7 +77,8 @@ class Journal:
                 self._written = self._size = 0
             os.ftruncate(self._descriptor, self._size)
             data = b"".join(self.lines[self._written :])
-            append(self._descriptor, data)
+            if data:
+                append(self._descriptor, data)
             self._written, self._size = len(self.lines), self._size + len(data)
         except OSError as error:
             raise FileError(f"cannot write {self.path}: {error.strerror}") from error

@@ -58,7 +58,7 @@ def _tried_again(path: Path, write: Callable[[Path], object], error: FileError, 
     while _asks():
         output.say(f"{error}; {_where(kept)}; make room and press Enter to try again, or Ctrl-C")
         try:
-            if not sys.stdin.readline():
+            if not _answer():
                 return error
             _write(path, write)
         except KeyboardInterrupt:
@@ -68,6 +68,10 @@ def _tried_again(path: Path, write: Callable[[Path], object], error: FileError, 
         else:
             return None
     return error
+
+
+def _answer() -> str:
+    return sys.stdin.readline()
 
 
 def _asks() -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,12 +10,16 @@ from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.texts import parsed
+from prunectl.cli import output, train_run
 from prunectl.cli import tensorboard as board
-from prunectl.cli import train_run
-from prunectl.errors import OptionError, UntrustedCode
+from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED
+from prunectl.errors import FileError, OptionError, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 from prunectl.plugins.trust import consented
+
+if TYPE_CHECKING:
+    from prunectl.training.resume import Paused
 
 
 def refuse_others(ctx: typer.Context) -> None:
@@ -57,8 +62,11 @@ def resumed(
     begun = paused.checkpoint.to(device_named(began.device if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began.output).name)
     ours = path.exists() and sha256(path) == began.written  # left by --max-minutes
+    if not ours and _is_done(path, paused):
+        _finish(path, paused_path)
+        return
     train_run.check_target(path, force=force or ours)
-    elsewhere = beside(path, train_run.PAUSED).absolute() != paused_path.absolute()
+    elsewhere = beside(path, PAUSED).absolute() != paused_path.absolute()
     if elsewhere and not force:
         train_run.refuse_over_paused(path)
     if tensorboard_dir is None and began.tensorboard_dir is not None:
@@ -74,7 +82,7 @@ def resumed(
     shown = board.folder(run.tensorboard, _path(run.tensorboard_dir), path)
     if shown is not None:
         board.check_installed()
-    before = paused_path.with_name(paused_path.name.removesuffix(train_run.PAUSED) + train_run.LOG_SO_FAR)
+    before = paused_path.with_name(paused_path.name.removesuffix(PAUSED) + LOG_SO_FAR)
     with known(begun.places):
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
@@ -88,6 +96,38 @@ def resumed(
             train_run.run(trainer, path, run, limit, shown, log=log, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
+
+
+def _is_done(path: Path, paused: "Paused") -> bool:
+    """Whether the output is the end of this very training: a kill came after it was written."""
+    from prunectl.checkpoints.header import read_header
+    from prunectl.checkpoints.options.values import recorded
+
+    try:
+        history = read_header(path)[0].history
+    except FileError:
+        return False
+    before = paused.checkpoint.history[: paused.state.values["entries"]]
+    if len(history) != len(before) + 1 or history[:-1] != before:
+        return False
+    last, recipe = history[-1], recorded(replace(paused.recipe, prune=None))
+    steps = last.options.get("steps")
+    return (
+        (last.command, last.parent) == ("train", paused.checkpoint.sha256)
+        and steps is not None
+        and steps == last.options.get("total_steps")
+        and all(last.options.get(key) == value for key, value in recipe.items() if key != "augment")
+    )
+
+
+def _finish(path: Path, paused: Path) -> None:
+    """Do what the kill has left out."""
+    so_far = beside(path, LOG_SO_FAR)
+    if so_far.is_file():
+        so_far.replace(beside(path, LOG))
+    paused.unlink()
+    output.say(f"train: {path} was complete already; its resume file is removed")
+    output.emit(path)
 
 
 def _check_inside(folder: Path, paused: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, NotTheSame
 from prunectl.plugins.places import known
+from prunectl.torchtools.temporaries import temporary_folder
 
 
 def command(
@@ -103,8 +104,8 @@ def _check(folder: Path | None) -> None:
 def _folder(folder: Path | None) -> Iterator[Path]:
     """The folder to work in: the one that was asked for, or one that goes away."""
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="prunectl-rerun-") as name:
-            yield Path(name)
+        with temporary_folder(Path(tempfile.gettempdir()), "prunectl-rerun") as made:
+            yield made
         return
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
