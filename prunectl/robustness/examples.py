@@ -76,7 +76,9 @@ class Examples:
         """The tensors as a file; `about` is its metadata, texts."""
         from safetensors.torch import save  # noqa: PLC0415
 
-        return save(self.tensors(), metadata={key: str(value) for key, value in sorted(about.items())})
+        from prunectl.checkpoints.files import with_metadata  # noqa: PLC0415
+
+        return with_metadata(save(self.tensors()), {key: str(value) for key, value in about.items()})
 
     def png(self, classes: Sequence[str]) -> bytes:
         """A picture: one row an image, as it is, adversarial, and the difference ten times larger around grey."""
