@@ -12,6 +12,7 @@ from prunectl.checkpoints.files import pending_sidecar
 from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
+from prunectl.checkpoints.opened import readable
 from prunectl.checkpoints.options.checks import is_count
 from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.texts import parsed
@@ -151,7 +152,7 @@ def read_toc(path: Path) -> TensorFile:
     try:
         if path.is_dir():
             raise FileError(f"{path} is a folder; give a checkpoint file (*.safetensors)")
-        with path.open("rb") as file:
+        with readable(path) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             if not start:

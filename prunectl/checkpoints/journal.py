@@ -29,7 +29,9 @@ class Journal:
         """
         self.path, self.taken = path, taken
         self._descriptor = self._claimed()
-        data = path.read_bytes()
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            data = file.read()
         self.lines = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
         self._written, self._size = len(self.lines), sum(map(len, self.lines))
         """How many of the lines the file begins with, and their bytes; what follows there was cut off by a kill."""

@@ -1,10 +1,11 @@
-"""Files that prunectl adds to, opened so that no link, pipe or device that lies in their place is written."""
+"""Files that prunectl adds to or finds beside others, where a stranger may have put a link, a pipe or a device."""
 
 import contextlib
 import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from prunectl.errors import FileError
 
@@ -27,6 +28,19 @@ def opened(path: Path) -> int:
         os.close(descriptor)
         raise FileError(f"cannot write {path}: it is not a regular file; move it away")
     return descriptor
+
+
+def readable(path: Path) -> BinaryIO:
+    """A regular file, opened to be read; a pipe would keep its reader waiting for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY")))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def append(descriptor: int, data: bytes) -> None:

@@ -89,7 +89,7 @@ def resumed(
         teacher = None if run.teacher is None else read(Path(run.teacher), begun.device)
         trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
         with train_run.claimed(path, force=force or ours) as log:
-            if elsewhere and before.exists():
+            if elsewhere and before.is_file():
                 log.begin(before.read_bytes().splitlines(keepends=True))
                 before.unlink()
             _forget(log, paused.state.values["step"])

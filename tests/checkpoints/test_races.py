@@ -110,6 +110,41 @@ def test_an_attack_keeps_nothing_through_a_link(tiny, tmp_path, precious):
     assert precious.read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [
+        (".safetensors", "eval tiny.safetensors"),
+        (".mask.safetensors", "eval tiny.safetensors"),
+        (".resume.safetensors", "train --resume tiny.resume.safetensors"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(tiny, refused, tmp_path, suffix, line):
+    (tmp_path / f"tiny{suffix}").unlink(missing_ok=True)
+    (tmp_path / f"tiny{suffix}").symlink_to("/dev/zero")
+    assert "tiny" + suffix + ": not a regular file" in refused(*line.split())
+    (tmp_path / f"tiny{suffix}").unlink()
+    (tmp_path / f"tiny{suffix}").symlink_to(tmp_path.parent / f"pipe{suffix}")
+    os.mkfifo(tmp_path.parent / f"pipe{suffix}")
+    assert "tiny" + suffix + ": not a regular file" in refused(*line.split())
+
+
+def test_results_that_are_a_pipe_are_a_notice(tiny, raw, tmp_path):
+    os.mkfifo(tmp_path / "tiny.results.jsonl")
+    os.mkfifo(tmp_path / "tiny.log.jsonl")
+    ran = raw("report", "tiny.safetensors")
+    assert ran.code == 0 and ran.err.count("Not a regular file; make it readable, or move it away") == 2
+
+
+def test_a_board_is_not_written_through_a_link(tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "a.tensorboard").symlink_to("precious")
+    line = ["train", "--model", "logistic-regression", "--image-size", 4, "--subset", 32, "--epochs", 1]
+    ran = run_cli(tmp_path, *line, "-o", "a.safetensors", "--tensorboard")
+    assert (ran.code, names(tmp_path / "precious")) == (1, [])
+    assert "a.tensorboard: it is a link; move it away, or give --tensorboard-dir" in ran.err
+
+
 # --- two writers
 
 

@@ -287,6 +287,21 @@ def test_a_time_limit_on_a_full_disk(raw, disk, tmp_path):
     assert raw("train", "--resume", place, "-o", "a.safetensors").code == 0
 
 
+def test_a_tensorboard_that_cannot_be_written_ends_alone(whole, raw, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    written = []
+
+    def full(board, *_):
+        written.append(board)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prunectl.cli.tensorboard.Board._write", full)
+    ran = raw(*TRAIN.split(), "-o", "a.safetensors", "--tensorboard")
+    assert (ran.code, len(written)) == (0, 1)
+    assert "warning: cannot write a.tensorboard: No space left on device; TensorBoard ends here\n" in ran.err
+    assert sha256(tmp_path / "a.safetensors") == sha256(whole / "a.safetensors")
+
+
 # --- the space that is needed
 
 
