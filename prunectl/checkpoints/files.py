@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.folder_lock import folder_locked
-from prunectl.checkpoints.opened import append, opened
+from prunectl.checkpoints.opened import append, lock, opened
 from prunectl.errors import FileError
 from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
@@ -23,11 +23,6 @@ _PLACED = _BEGIN + b'"prunectl.places":'
 _PAIR = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 1 << 27
 """Bytes of a header, at most."""
-
-try:
-    import fcntl
-except ImportError:  # not everywhere
-    fcntl = None  # type: ignore[assignment]
 
 
 def check_target(path: Path, *, force: bool, otherwise: str = "choose another output with -o") -> None:
@@ -188,11 +183,8 @@ def locked(path: Path, taken: str) -> Iterator[None]:
     """
     descriptor = opened(path)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise FileError(taken) from error
+        if not lock(descriptor):
+            raise FileError(taken)
         yield
     finally:
         os.close(descriptor)

@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import json_line
-from prunectl.checkpoints.opened import append, opened
+from prunectl.checkpoints.opened import append, lock, opened
 from prunectl.errors import FileError
-
-try:
-    import fcntl
-except ImportError:  # not everywhere
-    fcntl = None  # type: ignore[assignment]
 
 
 class Journal:
@@ -116,11 +111,8 @@ class Journal:
         try:
             if os.fstat(descriptor).st_nlink > 1:
                 raise FileError(f"cannot write {self.path}: the file has another name, too; move it away")
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise FileError(self.taken) from error
+            if not lock(descriptor):
+                raise FileError(self.taken)
         except FileError:
             os.close(descriptor)
             raise

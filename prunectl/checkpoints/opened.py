@@ -9,6 +9,11 @@ from typing import BinaryIO
 
 from prunectl.errors import FileError
 
+try:
+    import fcntl
+except ImportError:  # not everywhere
+    fcntl = None  # type: ignore[assignment]
+
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _FLAGS |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
@@ -38,9 +43,26 @@ def readable(path: Path) -> BinaryIO:
     """
     descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY")))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "Not a regular file")
+        raise OSError(errno.EISDIR, "Is a directory") if is_folder else OSError(errno.EINVAL, "Not a regular file")
     return os.fdopen(descriptor, "rb")
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file for this process, which a kill frees; False where another process holds it.
+
+    A file system that knows no locks holds none.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def append(descriptor: int, data: bytes) -> None:

@@ -68,6 +68,8 @@ def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
             beside.replace(path)
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+    except FileError as error:
+        raise FileError(str(error).replace(str(beside), str(path))) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sum(file.stat().st_size for file in path.iterdir() if file.is_file()), found

@@ -1,6 +1,6 @@
 """Kills, Ctrl-C and full disks at random moments: what they damage, where they leave the user, what they leave behind.
 
-    python -m tests.benchmarks.reliability [--kills 30] [--disks 30] [--seed 0] [--only COMMAND] [--folder DIR]
+    python -m tests.benchmarks.reliability [--kills 30] [--disks 30] [--seed 0] [--only COMMAND] [--add] [--folder DIR]
 
 Each case begins in a new copy of a folder with checkpoints, images and results. A process that has loaded prunectl
 forks, and the child runs one command, with trainings saved every 0.05 s. A kill (SIGKILL) comes at a random time of the
@@ -12,7 +12,7 @@ the training or attack that was interrupted, else gives the command again. A lin
     dead_end   why what the user does next did not lead to the result; null where it did
     leftovers  files that lie beside the results then, in the cache or in $TMPDIR, and are no results
 
-RELIABILITY.md is the table of all lines.
+With --add the lines of earlier runs stay, under other seeds. RELIABILITY.md is the table of all lines.
 """
 
 import argparse
@@ -247,6 +247,8 @@ def finish(case: Case, code: int, results: set[str], more: dict[str, Any]) -> di
     told = (case.root / "err").read_text(errors="replace")
     hurt = damaged(case)
     case.limit = None
+    if case.how == "tmpfs":  # the user makes room
+        subprocess.run(["mount", "-o", "remount,size=1g", str(case.folder)], check=True)
     end = next_step(case)
     return {
         "how": case.how,
@@ -387,6 +389,7 @@ def main() -> None:
     parser.add_argument("--disks", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=COMMANDS)
+    parser.add_argument("--add", action="store_true")
     parser.add_argument("--folder", type=Path)
     chosen = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("PRUNECTL_")]:
@@ -394,15 +397,15 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in LOADED:
         importlib.import_module(name)
-    records = []
+    records = [json.loads(line) for line in RECORDS.read_text().splitlines()] if chosen.add else []
     with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="reliability-") as folder:
         for record in cases(chosen, Path(folder)):
-            records.append(record)
+            records.append({"seed": chosen.seed, **record})
             print(json.dumps(record), flush=True)
     RECORDS.write_text("".join(json.dumps(record) + "\n" for record in records))
-    digest = hashlib.sha256(RECORDS.read_bytes()).hexdigest()[:12]
+    digest, seeds = hashlib.sha256(RECORDS.read_bytes()).hexdigest()[:12], {record["seed"] for record in records}
     about = (
-        f"{chosen.kills} kills and {chosen.disks} full disks, seed {chosen.seed}; prunectl {__version__}, torch "
+        f"{len(records)} cases, seeds {', '.join(map(str, sorted(seeds)))}; prunectl {__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, {platform.system()}; records {digest}."
     )
     PAGE.write_text(page(records, about))

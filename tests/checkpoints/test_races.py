@@ -56,6 +56,23 @@ def test_a_journal_is_not_begun_in_a_file_with_another_name(tmp_path):
     assert (tmp_path / "target").read_text() == "precious"
 
 
+@pytest.mark.parametrize(("number", "taken"), [(11, True), (13, True), (95, False), (37, False)])
+def test_a_file_system_without_locks_holds_none(tmp_path, monkeypatch, number, taken):
+    def refused(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(opened.fcntl, "flock", refused)
+    if taken:
+        assert refusal(lambda: Journal(tmp_path / "x", "taken")) == "taken"
+        return
+    journal = Journal(tmp_path / "x", "taken")
+    journal.add({"a": 1})
+    journal.close()
+    write_pair(tmp_path / "y", b"file", tmp_path / "y.mask", b"mask", "aa")
+    with locked(tmp_path / "lock", "taken"):
+        assert names(tmp_path) == ["lock", "x", "y", "y.mask"]
+
+
 @pytest.fixture
 def precious(tmp_path) -> Path:
     path = tmp_path / "precious"
