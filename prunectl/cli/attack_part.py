@@ -81,6 +81,11 @@ class Part:
         self.done.append(tally)
 
 
+def has_part(path: Path) -> bool:
+    """Whether an attack of the checkpoint at `path` was interrupted."""
+    return beside(path, _SUFFIX).exists()
+
+
 @contextmanager
 def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Iterator[Part]:
     """A new attack of the checkpoint at `path`, or the interrupted one with what it has done.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
 from prunectl.cli import output, signals
-from prunectl.cli.attack_part import Part, begun
+from prunectl.cli.attack_part import Part, begun, has_part
 from prunectl.errors import FileError, Interrupted
 
 if TYPE_CHECKING:
@@ -27,17 +27,18 @@ def attacked(
 
     It goes once the block has ended well, in which the record is noted. Without a path nothing is kept on the way.
     """
-    from prunectl.checkpoints.files import check_target
     from prunectl.robustness.attack import Attacker
 
     if path is None and (how["examples"] or resume):
         flag = "--resume" if resume else "--save-examples"
         raise FileError(f"{flag}: nothing can be written beside the checkpoint; copy it to a folder of your own")
-    if path is not None and how["examples"]:
-        for suffix in _PICTURES:  # those of an interrupted attack are its own
-            check_target(beside(path, suffix), force=force or resume, otherwise="move it away")
+    pictures = path if how["examples"] else None
+    if pictures is not None and not has_part(pictures):
+        _check_pictures(pictures, force=force)
     attacker = Attacker(network, images, **how)
     with nullcontext() if path is None else begun(attacker, path, resume=resume, force=force) as part:
+        if pictures is not None:
+            _check_pictures(pictures, force=force or resume)  # those of an interrupted attack are its own
         _run(attacker, part)
         record = attacker.record()
         show(record)
@@ -46,6 +47,14 @@ def attacked(
         yield record
         if part is not None:
             part.finish()
+
+
+def _check_pictures(path: Path, *, force: bool) -> None:
+    """Refuse to replace examples."""
+    from prunectl.checkpoints.files import check_target
+
+    for suffix in _PICTURES:
+        check_target(beside(path, suffix), force=force, otherwise="move it away")
 
 
 def _run(attacker: "Attacker", part: "Part | None") -> None:

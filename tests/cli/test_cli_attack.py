@@ -68,6 +68,21 @@ def test_examples_of_an_interrupted_attack_are_kept_too(net, raw, cli, refused, 
     assert not (tmp_path / "net.attack.part.jsonl").exists()
 
 
+def test_an_attack_that_was_killed_after_its_examples_is_no_dead_end(net, raw, cli, refused, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prunectl.cli.commands.attack.hand_over", killed)
+        raw(*EXAMPLES)
+    assert (tmp_path / "net.examples.png").exists()
+    assert "holds an interrupted attack; go on with --resume" in refused(*EXAMPLES)
+    cli(*EXAMPLES, "--resume")
+    assert "examples.safetensors exists" in refused(*EXAMPLES) or "examples.png exists" in refused(*EXAMPLES)
+    (tmp_path / "net.attack.part.jsonl").touch()  # killed before it did anything: not its examples
+    assert "exists; move it away" in refused(*EXAMPLES)
+
+
 @pytest.mark.parametrize("damage", ["text", "other tensors", "other shape", "other classes"])
 def test_kept_examples_of_a_stranger_are_checked(net, raw, cli, tmp_path, stop_after_a_batch, damage):
     assert raw(*EXAMPLES).code == 130
