@@ -80,7 +80,8 @@ def test_an_attack_that_was_killed_after_its_examples_is_no_dead_end(net, raw, c
     cli(*EXAMPLES, "--resume")
     assert "examples.safetensors exists" in refused(*EXAMPLES) or "examples.png exists" in refused(*EXAMPLES)
     (tmp_path / "net.attack.part.jsonl").touch()  # killed before it did anything: not its examples
-    assert "exists; move it away" in refused(*EXAMPLES)
+    ran = raw(*EXAMPLES)
+    assert ran.code == 1 and "exists; move it away" in ran.err
 
 
 @pytest.mark.parametrize("damage", ["text", "other tensors", "other shape", "other classes"])
