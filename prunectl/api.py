@@ -206,5 +206,5 @@ def save(
     named = named if data is None else replace(named, data=data)
     if model is not None:
         check_rebuilds(replace(named, builder=None).to(torch.device("cpu")))
-    files.write(named, target)
+    files.write(named, target, force=force)
     return target

@@ -8,6 +8,7 @@ PrunectlError
 │   └── BuilderFailed     ... as the code that builds a network raised something
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
+│   ├── NotWritten        ... an output, whose content is kept elsewhere if it can be
 │   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
 ├── DataError          a dataset that is missing, unreadable or does not fit the network
 ├── DeviceError        a device asked for and absent
@@ -18,6 +19,10 @@ PrunectlError
 ├── Interrupted        Ctrl-C; what was done is on disk
 └── ThresholdMissed    a measured value that misses the one asked for
 """
+
+from pathlib import Path
+
+LOST_WORKER = "a process that decodes images was ended by the system, as when memory runs out"
 
 
 class PrunectlError(Exception):
@@ -52,6 +57,16 @@ class DivergedError(PrunectlError):
 
 class FileError(PrunectlError):
     """A file that cannot be read or written."""
+
+
+class NotWritten(FileError):
+    """An output that could not be written; `kept` is where its content lies instead, None where nowhere had room."""
+
+    exit_code = 4
+
+    def __init__(self, text: str, kept: Path | None) -> None:
+        super().__init__(text)
+        self.kept = kept
 
 
 class CheckpointError(FileError):

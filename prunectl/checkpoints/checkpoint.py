@@ -27,6 +27,7 @@ from prunectl.checkpoints.names import checkpoint_file, mask_path
 from prunectl.checkpoints.network import network, tensors_of
 from prunectl.checkpoints.pixels import Deployed
 from prunectl.checkpoints.places import named_in, places_of, written
+from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import CheckpointError, OptionError
@@ -164,6 +165,11 @@ def read(path: str | Path, device: torch.device | str | None = None, *, model: B
         UntrustedCode: it names code, and nobody has consented.
     """
     device, path = torch.device(device or "cpu"), checkpoint_file(Path(path))
+    return steadily(path, lambda: _read(path, model)).to(device)
+
+
+def _read(path: Path, model: Builder | None) -> Checkpoint:
+    """Read a checkpoint's files once, on the cpu."""
     head, toc = header.read_header(path)
     places = places_of(toc.metadata, path)
     builder = None if model is None else builder_of(model, head.model)
@@ -180,7 +186,7 @@ def read(path: str | Path, device: torch.device | str | None = None, *, model: B
         made = network(head, state, str(path), builder)
     masks.check(made, str(path))
     masks.apply_(made)
-    return replace(from_header(head, made, masks, files.sha256(path)), builder=builder, places=places).to(device)
+    return replace(from_header(head, made, masks, files.sha256(path)), builder=builder, places=places)
 
 
 def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
@@ -217,8 +223,10 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
     )
 
 
-def write(checkpoint: Checkpoint, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a checkpoint and its mask file; the same checkpoint makes the same bytes.
+def write(
+    checkpoint: Checkpoint, path: str | Path, metadata: Mapping[str, str] | None = None, *, force: bool = True
+) -> None:
+    """Write a checkpoint and its mask file; the same checkpoint makes the same bytes. Without `force` it must be new.
 
     Beside the header it says where the files that it names lie, which `files.sha256` leaves out. `metadata` are further
     texts for the file's own metadata; a file with them is to be handed on, and names no absolute path.
@@ -247,6 +255,7 @@ def write(checkpoint: Checkpoint, path: str | Path, metadata: Mapping[str, str] 
         mask_path(path),
         save(bits, {header.KEY: mask_head}) if bits else None,
         pair,
+        force=force,
     )
 
 

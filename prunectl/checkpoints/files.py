@@ -5,25 +5,24 @@ import hashlib
 import json
 import math
 import os
-import secrets
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints.folder_lock import folder_locked
+from prunectl.checkpoints.opened import append, lock, opened
 from prunectl.errors import FileError
+from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 PLACES = "prunectl.places"
 """The metadata key of what says where the files named in a header lie."""
 _BEGIN = b'{"__metadata__":{'
 _PLACED = _BEGIN + b'"prunectl.places":'
+_PAIR = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 1 << 27
 """Bytes of a header, at most."""
-
-try:
-    import fcntl
-except ImportError:  # not everywhere
-    fcntl = None  # type: ignore[assignment]
 
 
 def check_target(path: Path, *, force: bool, otherwise: str = "choose another output with -o") -> None:
@@ -50,50 +49,60 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
         raise FileError(f"cannot write {path}: folder {folder} is not writable; {otherwise}")
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, *, force: bool = True) -> None:
     """Put `data` at `path` in one step: at every moment, a kill included, the earlier file or the new one is whole.
+
+    Without `force` the file must be new: of two writers, the second fails. Leftovers of killed writers go.
 
     Raises:
         FileError: it cannot be written (disk full, no permission); an earlier file is untouched.
     """
-    temporary = None
+    beside = None
     try:
-        temporary = _write_beside(path, data)
-        temporary.replace(path)
+        beside = _write_beside(path, data)
+        _take_name(beside, path, force=force)
         _sync_folder(path)
+    except FileExistsError as error:
+        raise FileError(f"{path} exists: something else has written it meanwhile; nothing was changed there") from error
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was changed there") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if beside is not None:
+            beside.unlink(missing_ok=True)
 
 
-def write_pair(path: Path, data: bytes, sidecar: Path, sidecar_data: bytes | None, pair: str | None) -> None:
+def write_pair(
+    path: Path, data: bytes, sidecar: Path, sidecar_data: bytes | None, pair: str | None, *, force: bool = True
+) -> None:
     """Put a file and its sidecar in place such that a reader always finds two that belong together.
 
     The new sidecar waits, complete, under `pending_sidecar(sidecar, pair)`; the rename of the file decides; only then
-    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead.
+    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead. Sidecars that still wait
+    since a kill go.
 
     Raises:
         FileError: as `write`.
     """
     pending, waits = None, False
     try:
-        if sidecar_data is not None and pair is not None:
-            pending = pending_sidecar(sidecar, pair)
-            waits = pending.exists()  # since a kill, and may belong to the file that is in place
-            write(pending, sidecar_data)
-        try:
-            write(path, data)
-        except FileError:
-            if pending is not None and not waits:
-                pending.unlink(missing_ok=True)
-            raise
-        if pending is not None:
-            pending.replace(sidecar)
-        else:
-            sidecar.unlink(missing_ok=True)
-        _sync_folder(path)
+        with folder_locked(path.absolute().parent) as alone:
+            if sidecar_data is not None and pair is not None:
+                pending = pending_sidecar(sidecar, pair)
+                waits = pending.exists()  # since a kill, and may belong to the file that is in place
+                write(pending, sidecar_data)
+            try:
+                write(path, data, force=force)
+            except FileError:
+                if pending is not None and not waits:
+                    pending.unlink(missing_ok=True)
+                raise
+            if pending is not None:
+                pending.replace(sidecar)
+            else:
+                sidecar.unlink(missing_ok=True)
+            for left in _pending(sidecar) if alone else ():
+                left.unlink(missing_ok=True)
+            _sync_folder(path)
     except OSError as error:
         raise FileError(f"cannot write {sidecar}: {error.strerror or error}") from error
 
@@ -138,13 +147,16 @@ def append_record(path: Path, record: Mapping[str, Any]) -> str:
         FileError: it cannot be written.
     """
     line = json_line(record)
+    descriptor = opened(path)
     try:
-        with path.open("ab+") as file:
-            file.seek(max(file.tell() - 1, 0))
-            cut_off = file.read() not in (b"", b"\n")
-            file.write((b"\n" if cut_off else b"") + line.encode() + b"\n")
+        size = os.fstat(descriptor).st_size
+        os.lseek(descriptor, max(size - 1, 0), os.SEEK_SET)
+        cut_off = os.read(descriptor, 1) not in (b"", b"\n")
+        append(descriptor, (b"\n" if cut_off else b"") + line.encode() + b"\n")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     return line
 
 
@@ -169,17 +181,13 @@ def locked(path: Path, taken: str) -> Iterator[None]:
     Raises:
         FileError: another process holds it, which `taken` says, or the file cannot be opened.
     """
+    descriptor = opened(path)
     try:
-        file = path.open("ab")
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise FileError(taken) from error
+        if not lock(descriptor):
+            raise FileError(taken)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:
@@ -211,17 +219,44 @@ def _without_places(head: bytes) -> bytes | None:
 
 def _write_beside(path: Path, data: bytes) -> Path:
     """Write and sync a temporary file in the folder of `path`, with the permissions that the umask gives."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    remove_leftovers(path.absolute().parent, path.name)
+    beside = temporary(path)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:  # Ctrl-C too
-        temporary.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
-    return temporary
+    return beside
+
+
+def _take_name(beside: Path, path: Path, *, force: bool) -> None:
+    """Bring a complete file to its name, which must be free unless `force` says else.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    if force:
+        beside.replace(path)
+        return
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links (FAT)
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        beside.replace(path)
+
+
+def _pending(sidecar: Path) -> list[Path]:
+    """The sidecars that wait for a file."""
+    start = f"{sidecar.name}."
+    found = [name for name in os.listdir(sidecar.parent) if name.startswith(start)]  # noqa: PTH208  (few calls)
+    return [sidecar.with_name(name) for name in found if _PAIR.fullmatch(name, len(start))]
 
 
 def _sync_folder(path: Path) -> None:

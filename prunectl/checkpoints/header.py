@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import struct
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from prunectl.checkpoints.files import pending_sidecar
 from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
+from prunectl.checkpoints.opened import readable
 from prunectl.checkpoints.options.checks import is_count
+from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError, FileError
 
@@ -151,8 +154,8 @@ def read_toc(path: Path) -> TensorFile:
     try:
         if path.is_dir():
             raise FileError(f"{path} is a folder; give a checkpoint file (*.safetensors)")
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with readable(path) as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             if not start:
                 raise CheckpointError(f"{path} is empty; the step that should have written it failed")
@@ -186,6 +189,11 @@ def read_header(path: Path) -> tuple[Header, TensorFile]:
         FileError, CheckpointError: as `read_toc`, or the file has no prunectl header.
     """
     path = checkpoint_file(path)
+    return steadily(path, lambda: _read_header(path))
+
+
+def _read_header(path: Path) -> tuple[Header, TensorFile]:
+    """Read a header once."""
     toc = read_toc(path)
     text = toc.metadata.get(KEY) or _header_beside(path)
     if text is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints.opened import readable
 from prunectl.errors import FileError
 
 DEPTH = 32
@@ -63,7 +64,7 @@ def read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[dict[str,
         FileError: it cannot be read, or is larger than any such file.
     """
     try:
-        with path.open("rb") as file:
+        with readable(path) as file:
             size = os.fstat(file.fileno()).st_size
             lines = file.read(MOST_BYTES + 1).split(b"\n") if size <= MOST_BYTES else []
     except FileNotFoundError:

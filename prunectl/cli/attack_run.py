@@ -1,13 +1,14 @@
-"""An attack on the command line: watched, stopped by Ctrl-C, taken up again, shown."""
+"""An attack on the command line: watched, stopped by Ctrl-C, shown."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
-from prunectl.checkpoints.texts import parsed
 from prunectl.cli import output, progress, signals
-from prunectl.errors import FileError, Interrupted, OptionError
+from prunectl.cli.attack_part import Part, begun, has_part
+from prunectl.errors import FileError, Interrupted
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
@@ -15,56 +16,67 @@ if TYPE_CHECKING:
     from prunectl.robustness.attack import Attacker
     from prunectl.robustness.tally import Tally
 
-_PART = ".attack.part.jsonl"
 _PICTURES = (".examples.png", ".examples.safetensors")
 
 
-def run(
+@contextmanager
+def attacked(
     network: "Checkpoint", images: "ImageData", path: Path | None, how: dict[str, Any], *, resume: bool, force: bool
-) -> dict[str, Any]:
-    """Attack to the end, or to Ctrl-C; what is done lies beside the checkpoint, batch by batch, until it is whole.
+) -> Iterator[dict[str, Any]]:
+    """Attack to the end, or to Ctrl-C, and yield the record; what is done lies beside the checkpoint meanwhile.
 
-    Without a path nothing is kept on the way.
+    It goes once the block has ended well, in which the record is noted. Without a path nothing is kept on the way.
     """
-    from prunectl.checkpoints.files import append_record, check_target
     from prunectl.robustness.attack import Attacker
 
-    if how["examples"] and resume:
-        raise OptionError("--save-examples needs all images, and an interrupted attack kept none; leave out one")
     if path is None and (how["examples"] or resume):
         flag = "--resume" if resume else "--save-examples"
         raise FileError(f"{flag}: nothing can be written beside the checkpoint; copy it to a folder of your own")
-    if path is not None and how["examples"]:
-        for suffix in _PICTURES:
-            check_target(beside(path, suffix), force=force, otherwise="move it away")
+    pictures = path if how["examples"] else None
+    if pictures is not None and not has_part(pictures):
+        _check_pictures(pictures, force=force)
     attacker = Attacker(network, images, **how)
-    part, identity = None if path is None else beside(path, _PART), _identity(attacker)
-    done = _done(part, identity) if part is not None and resume else []
-    if part is not None and not resume:
-        if part.exists() and not force:
-            raise OptionError(f"{part} holds an interrupted attack; go on with --resume, or replace it by --force")
-        part.unlink(missing_ok=True)
-    batches = attacker.batches(done)
-    with signals.caught() as stopped, progress.progress_bar(how["attack"], len(attacker.images)) as bar:
+    with nullcontext() if path is None else begun(attacker, path, resume=resume, force=force) as part:
+        if pictures is not None:
+            _check_pictures(pictures, force=force or resume)  # those of an interrupted attack are its own
+        _run(attacker, part)
+        record = attacker.record()
+        show(record)
+        if path is not None:
+            _pictures(attacker, path)
+        yield record
+        if part is not None:
+            part.finish()
+
+
+def _check_pictures(path: Path, *, force: bool) -> None:
+    """Refuse to replace examples."""
+    from prunectl.checkpoints.files import check_target
+
+    for suffix in _PICTURES:
+        check_target(beside(path, suffix), force=force, otherwise="move it away")
+
+
+def _run(attacker: "Attacker", part: "Part | None") -> None:
+    """Attack batch by batch.
+
+    Raises:
+        Interrupted: Ctrl-C came before the last batch.
+    """
+    batches = attacker.batches([] if part is None else part.done)
+    with signals.caught() as stopped, progress.progress_bar(attacker.name, len(attacker.images)) as bar:
         for batch, total in batches:
             if part is not None:
-                if not part.exists():
-                    append_record(part, {"run": identity})
-                append_record(part, {"batch": batch.plain()})
+                part.keep(batch)
             bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
             if stopped and total.images < len(attacker.images):
                 batches.close()
-                what_next = "nothing is kept" if part is None else "go on with the same command and --resume"
+                kept = part is not None and part.is_kept
+                what_next = "go on with the same command and --resume" if kept else "nothing is kept"
                 raise Interrupted(
                     f"interrupted after {total.images:,} of {len(attacker.images):,} images, {_robust(total)} so far; "
                     f"{what_next}"
                 )
-    record = attacker.record()
-    if path is not None and part is not None:
-        _pictures(attacker, path)
-        part.unlink(missing_ok=True)
-    show(record)
-    return record
 
 
 def show(record: dict[str, Any]) -> None:
@@ -94,56 +106,6 @@ def show(record: dict[str, Any]) -> None:
 def _robust(total: "Tally") -> str:
     """Robust accuracy so far, at every eps."""
     return "robust " + " ".join(output.percent(count / total.images) for count in total.robust)
-
-
-def _identity(attacker: "Attacker") -> dict[str, Any]:
-    """What must be the same for an attack to go on."""
-    others = {"reference": attacker.reference, "source": attacker.source}
-    return {
-        "checkpoint": attacker.checkpoint.sha256,
-        "attack": attacker.name,
-        "attacks": [method.name for method in attacker.methods],
-        "options": attacker.options,
-        "norm": attacker.methods[0].norm,
-        "eps": attacker.levels,
-        "target": attacker.target,
-        "images": len(attacker.images),
-        "data": attacker.data.described,
-        "batch_size": attacker.batch_size,
-        "seed": attacker.seed,
-        **{key: None if network is None else network.sha256 for key, network in others.items()},
-    }
-
-
-def _done(part: Path, identity: dict[str, Any]) -> "list[Tally]":
-    """The batches that an interrupted attack did; from a line on that does not read (a kill), all are done again."""
-    from prunectl.checkpoints.files import write
-    from prunectl.robustness.tally import Tally
-
-    if not part.exists():
-        raise FileError(f"no interrupted attack at {part}; leave out --resume")
-    first, *lines = part.read_bytes().splitlines(keepends=True) or [b""]
-    try:
-        begun = dict(parsed(first)["run"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{part} is damaged; start again with --force") from error
-    for key, value in json.loads(json.dumps(identity)).items():
-        if begun.get(key) != value:
-            raise OptionError(
-                f"--resume needs the options of the interrupted attack: {key} was {begun.get(key)}, is {value}"
-            )
-    done: list[Tally] = []
-    for line in lines:
-        try:
-            tally = Tally.read(parsed(line)["batch"])
-            if (len(tally.robust), list(tally.methods)) != (len(identity["eps"]), identity["attacks"]):
-                break
-            done.append(tally)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            break
-    if len(done) < len(lines):
-        write(part, b"".join([first, *lines[: len(done)]]))
-    return done
 
 
 def _pictures(attacker: "Attacker", path: Path) -> None:

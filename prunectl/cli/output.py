@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from prunectl.checkpoints.escapes import visible
@@ -57,7 +58,9 @@ def warn(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    """Print a line; one that cannot be written (a log on a full disk) must not end the work."""
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
     _note()
 
 
@@ -80,7 +83,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     terminal = console(sys.stderr, _width(sys.stderr))
     for row in first_broken(head, rows, terminal.width):
         shown.add_row(*row)
-    terminal.print(shown)
+    with suppress(OSError):  # as `say`
+        terminal.print(shown)
 
 
 def _width(stream: TextIO) -> int | None:

@@ -1,12 +1,13 @@
 """The program: its options, and how a failure ends; `app` adds the commands."""
 
+import contextlib
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -14,7 +15,7 @@ from prunectl.checkpoints.escapes import visible
 from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
 from prunectl.cli.terminal import guard
-from prunectl.errors import PrunectlError
+from prunectl.errors import LOST_WORKER, PrunectlError
 from prunectl.version import __version__
 
 app = typer.Typer(
@@ -59,17 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(0)
         app(arguments, prog_name="prunectl")
     except PrunectlError as error:
-        print(f"prunectl: {visible(with_flags(str(error), _parameters(arguments)))}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        _fail(visible(with_flags(str(error), _parameters(arguments))), error.exit_code)
     except (RuntimeError, MemoryError) as error:
         where = _full(error)
         if where is None:
             raise
-        print(f"prunectl: {where}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        _fail(where, 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    """End with one line, and with this code even where the line cannot be written (stderr on a full disk)."""
+    with contextlib.suppress(OSError):
+        print(f"prunectl: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)
 
 
 def with_flags(text: str, parameters: Iterable[Any]) -> str:
@@ -95,9 +101,11 @@ def _parameters(arguments: Sequence[str] | None) -> Sequence[Any]:
 
 
 def _full(error: Exception) -> str | None:
-    """What to say when memory is full, None of any other error."""
+    """What to say when memory is full or the system ended a worker process, None of any other error."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's own, named without importing torch
         return "out of memory on the device; take a smaller -b, or --device cpu"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "out of memory; take a smaller -b, --subset or --image-size"
+    if str(error).startswith("DataLoader worker"):  # torch raises it from a signal handler, wherever the program is
+        return f"{LOST_WORKER}; take a smaller --image-size or -b"
     return None

@@ -45,7 +45,7 @@ def write_page(
         bar.update(1, lambda: f"analysing {output.many(len(networks), 'network')}" if networks else "drawing")
         looks = _looks(sources, networks, must=inside, run=run, data_dir=data_dir)
         bar.update(2, lambda: "drawing")
-        files.write(path, render(sources, focus, looks).encode())
+        files.write(path, render(sources, focus, looks).encode(), force=force)
     for notice in sources.notices:
         output.say(f"report: {notice}")
     output.emit(path)

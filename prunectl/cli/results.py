@@ -20,10 +20,26 @@ def results_of(checkpoint: Path) -> Path | None:
     return path
 
 
-def note(path: Path | None, command: str, sha256: str | None, record: dict[str, Any]) -> str:
-    """Append what a command measured to its results file, if it has one, and return the line."""
+def hand_over(
+    path: Path | None, command: str, checkpoint: Path, sha256: str | None, record: dict[str, Any], *, as_json: bool
+) -> None:
+    """Append what a command measured to its results file, if it has one, and print it, or the checkpoint's path.
+
+    The file comes first, as the next command of a pipe reads it; where it cannot be written, the print comes anyway.
+
+    Raises:
+        FileError: it could not be noted.
+    """
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     noted = {"command": command, "checkpoint": sha256, "time": now, **record}
-    return json_line(noted) if path is None else append_record(path, noted)
+    failure = None
+    if path is not None:
+        try:
+            append_record(path, noted)
+        except FileError as error:
+            failure = error
+    output.emit(json_line(noted) if as_json else checkpoint)
+    if failure is not None:
+        raise FileError(f"{failure}; the numbers above are noted nowhere") from failure

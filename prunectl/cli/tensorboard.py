@@ -1,10 +1,12 @@
 """TensorBoard: a training watched while it runs."""
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
+from prunectl.cli import output
 from prunectl.errors import FileError, OptionError
 
 if TYPE_CHECKING:
@@ -28,8 +30,15 @@ def check_installed() -> None:
 
 
 def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
-    """Where the board of a training into `path` goes, None where none was asked for."""
-    return place or (beside(path, FOLDER) if asked else None)
+    """Where the board of a training into `path` goes, None where none was asked for.
+
+    Raises:
+        FileError: a link has its usual name.
+    """
+    usual = beside(path, FOLDER)
+    if place is None and asked and usual.is_symlink():
+        raise FileError(f"cannot write {usual}: it is a link; move it away, or give --tensorboard-dir")
+    return place or (usual if asked else None)
 
 
 class Board:
@@ -49,10 +58,23 @@ class Board:
             raise FileError(
                 f"cannot write {folder}: {error.strerror or error}; give another --tensorboard-dir"
             ) from error
+        self.folder, self.failed = folder, False
         self.examples: tuple[Tensor, Tensor] | None = None
 
     def show(self, trainer: "Trainer", record: dict[str, Any]) -> None:
-        """Write a log record; at the end of an epoch also weights, confusions and saliency."""
+        """Write a log record; at the end of an epoch also weights, confusions and saliency.
+
+        Where that fails, which a full disk does from a thread of the writer, the board ends and the training goes on.
+        """
+        if self.failed:
+            return
+        try:
+            self._show(trainer, record)
+        except OSError as error:
+            output.warn(f"cannot write {self.folder}: {error.strerror or error}; TensorBoard ends here")
+            self.failed = True
+
+    def _show(self, trainer: "Trainer", record: dict[str, Any]) -> None:
         step = record["step"]
         for key, value in record.items():
             if isinstance(value, int | float) and key != "step":
@@ -62,7 +84,8 @@ class Board:
 
     def close(self) -> None:
         """Write what is left."""
-        self.writer.close()
+        with suppress(OSError):
+            self.writer.close()
 
     def _show_network(self, trainer: "Trainer", step: int) -> None:
         from prunectl.masks import prunable

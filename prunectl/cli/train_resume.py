@@ -1,23 +1,28 @@
 """train --resume: go on with an interrupted training."""
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from prunectl.checkpoints.files import sha256
+from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.lineage import checkpoints_beside
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.run import Run
 from prunectl.checkpoints.texts import parsed
+from prunectl.cli import output, train_run
 from prunectl.cli import tensorboard as board
-from prunectl.cli import train_run
 from prunectl.cli.options import flag_of
+from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED
 from prunectl.errors import FileError, OptionError, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 from prunectl.plugins.trust import consented
+
+if TYPE_CHECKING:
+    from prunectl.training.resume import Paused
 
 
 def refuse_others(ctx: typer.Context) -> None:
@@ -60,8 +65,11 @@ def resumed(
     begun = paused.checkpoint.to(device_named(began.device if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began.output).name)
     ours = path.exists() and sha256(path) == began.written  # left by --max-minutes
+    if not ours and _is_done(path, paused):
+        _finish(path, paused_path)
+        return
     train_run.check_target(path, force=force or ours)
-    elsewhere = beside(path, train_run.PAUSED).absolute() != paused_path.absolute()
+    elsewhere = beside(path, PAUSED).absolute() != paused_path.absolute()
     if elsewhere and not force:
         train_run.refuse_over_paused(path)
     if tensorboard_dir is None and began.tensorboard_dir is not None:
@@ -77,20 +85,52 @@ def resumed(
     shown = board.folder(run.tensorboard, _path(run.tensorboard_dir), path)
     if shown is not None:
         board.check_installed()
-    before = paused_path.with_name(paused_path.name.removesuffix(train_run.PAUSED) + train_run.LOG_SO_FAR)
+    before = paused_path.with_name(paused_path.name.removesuffix(PAUSED) + LOG_SO_FAR)
     with known(begun.places):
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
         teacher = None if run.teacher is None else read(_teacher(run, paused_path), begun.device)
         trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
         with train_run.claimed(path, force=force or ours) as log:
-            if elsewhere and before.exists():
-                log.write_bytes(before.read_bytes())
+            if elsewhere and before.is_file():
+                log.begin(before.read_bytes().splitlines(keepends=True))
                 before.unlink()
             _forget(log, paused.state.values["step"])
-            train_run.run(trainer, path, run, limit, shown, force=force)
+            train_run.run(trainer, path, run, limit, shown, log=log, force=force)
     if elsewhere:
         paused_path.unlink(missing_ok=True)
+
+
+def _is_done(path: Path, paused: "Paused") -> bool:
+    """Whether the output is the end of this very training: a kill came after it was written."""
+    from prunectl.checkpoints.header import read_header
+    from prunectl.checkpoints.options.values import recorded
+
+    try:
+        history = read_header(path)[0].history
+    except FileError:
+        return False
+    before = paused.checkpoint.history[: paused.state.values["entries"]]
+    if len(history) != len(before) + 1 or history[:-1] != before:
+        return False
+    last, recipe = history[-1], recorded(replace(paused.recipe, prune=None))
+    steps = last.options.get("steps")
+    return (
+        (last.command, last.parent) == ("train", paused.checkpoint.sha256)
+        and steps is not None
+        and steps == last.options.get("total_steps")
+        and all(last.options.get(key) == value for key, value in recipe.items() if key != "augment")
+    )
+
+
+def _finish(path: Path, paused: Path) -> None:
+    """Do what the kill has left out."""
+    so_far = beside(path, LOG_SO_FAR)
+    if so_far.is_file():
+        so_far.replace(beside(path, LOG))
+    paused.unlink()
+    output.say(f"train: {path} was complete already; its resume file is removed")
+    output.emit(path)
 
 
 def _check_inside(folder: Path, paused: Path) -> None:
@@ -130,14 +170,10 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _forget(log: Path, step: int) -> None:
+def _forget(log: Journal, step: int) -> None:
     """Cut off the records of later steps, which were lost when the training was killed."""
-    kept = 0
-    for line in log.read_bytes().splitlines(keepends=True):
-        if _step_of(line) > step:
-            break
-        kept += len(line)
-    os.truncate(log, kept)
+    later = (i for i, line in enumerate(log.lines) if _step_of(line) > step)
+    log.keep(next(later, len(log.lines)))
 
 
 def _step_of(line: bytes) -> float:

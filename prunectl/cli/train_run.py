@@ -1,27 +1,24 @@
 """A training on the command line: progress, log, Ctrl-C and time limit, output."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints import files
+from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
-from prunectl.cli import options, output, progress, signals
+from prunectl.cli import kept, options, output, progress, signals, train_space
 from prunectl.cli.epoch_means import EpochMeans
-from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
+from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED, Saved
+from prunectl.errors import DivergedError, FileError, NotWritten, OptionError
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.options.run import Run
     from prunectl.cli.tensorboard import Board
     from prunectl.training.trainer import Trainer
 
-PAUSED = ".resume.safetensors"
-LOG = ".log.jsonl"
-LOG_SO_FAR = ".log.jsonl.part"
-"""The log of a training that is not done: an earlier log stays until the training that replaces it is complete."""
 _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, so that --resume works after a crash too."""
 
@@ -46,20 +43,19 @@ def refuse_over_paused(path: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path, *, force: bool) -> Iterator[Path]:
+def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
     """Lock an output for one training, check once more that it can be written, and yield the log so far.
 
     Raises:
         FileError: another training is writing there, or has written meanwhile.
     """
-    log = beside(path, LOG_SO_FAR)
-    with files.locked(log, f"another training is writing {path}; wait for it, or choose another output with -o"):
-        try:
-            check_target(path, force=force)
-            yield log
-        finally:
-            if log.exists() and not log.stat().st_size:
-                log.unlink()
+    taken = f"another training is writing {path}; wait for it, or choose another output with -o"
+    log = Journal(beside(path, LOG_SO_FAR), taken)
+    try:
+        check_target(path, force=force)
+        yield log
+    finally:
+        log.close()
 
 
 def run(
@@ -69,6 +65,7 @@ def run(
     max_minutes: float | None,
     board_at: Path | None = None,
     *,
+    log: Journal,
     force: bool,
 ) -> None:
     """Train to the end, to Ctrl-C or to the time limit; write the checkpoint, or what --resume needs to go on.
@@ -77,32 +74,46 @@ def run(
     meanwhile, the training is saved for --resume instead.
     """
     from prunectl.checkpoints import checkpoint
-    from prunectl.training import resume
 
-    log, final, paused = (beside(path, suffix) for suffix in (LOG_SO_FAR, LOG, PAUSED))
+    saved = Saved(trainer, run, path, log, force=force)
+    train_space.say(trainer, path, saved.path)
+    summary, finished = _train(trainer, saved, max_minutes, board_at)
+    replaces = force or saved.left_by_time_limit()
+    _refuse_what_came(saved, force=replaces)
+    result = trainer.result()
+    try:
+        kept.written(path, lambda place: checkpoint.write(result, place, force=replaces or place != path))
+    except NotWritten as error:
+        raise NotWritten(f"{error}{saved.way_back(error)}", error.kept) from error
+    saved.end(finished=finished)
+    if not finished:
+        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {saved.path}")
+    if summary is not None:
+        output.say(summary)
+    output.emit(path)
 
-    def save(**changes: Any) -> None:
-        now = replace(run, **changes)
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), paused)
 
+def _train(
+    trainer: "Trainer", saved: Saved, max_minutes: float | None, board_at: Path | None
+) -> tuple[str | None, bool]:
+    """Train; returns a line on the last log record, and whether all steps are done."""
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
-    saved = begun = time.monotonic()
-    first, last, finished = trainer.progress.images, None, True
+    before = begun = time.monotonic()
+    first, summary, finished = trainer.progress.images, None, True
     means: EpochMeans | None = None
     with (
         signals.caught() as stopped,
         _board(board_at, trainer.step) as board,
         progress.progress_bar("training", trainer.total_steps) as bar,
     ):
-        for record in _steps(trainer, log):
+        for record in _steps(trainer, saved.log):
             now = time.monotonic()
             if record is not None:
-                files.append_record(log, record)
-                last = record
+                saved.note(record)
                 means = EpochMeans.of(record, means)
+                summary = _summary(record, means)
             if stopped:  # before anything is shown, whose terminal may be gone
-                save()
-                raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
+                raise saved.interrupted()
             if record is not None:
                 if board is not None:
                     board.show(trainer, record)
@@ -114,46 +125,35 @@ def run(
             if now > deadline and trainer.step < trainer.total_steps:
                 finished = False
                 break
-            if record is not None and now - saved > _SAVE_EVERY:  # right after the check that the loss is finite
-                save()
-                saved = now
-    ours = path.exists() and files.sha256(path) == run.written  # left by --max-minutes
-    _refuse_what_came(path, save, f"prunectl train --resume {paused} -o OTHER", force=force or ours)
-    checkpoint.write(trainer.result(), path)
-    if finished:
-        paused.unlink(missing_ok=True)
-        final.unlink(missing_ok=True)
-        if log.stat().st_size:
-            log.replace(final)
-    else:
-        files.write(final, log.read_bytes() if log.exists() else b"")
-        save(written=files.sha256(path))
-        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
-    if last is not None and means is not None:
-        output.say(_summary(last, means))
-    output.emit(path)
+            if record is not None and now - before > _SAVE_EVERY:  # right after the check that the loss is finite
+                saved.save_if_possible(_SAVE_EVERY)
+                before = now
+    return summary, finished
 
 
-def _refuse_what_came(path: Path, save: Callable[[], None], hint: str, *, force: bool) -> None:
+def _refuse_what_came(saved: Saved, *, force: bool) -> None:
     """Refuse to replace a file that was written to the output meanwhile, and save the training for --resume.
 
     Raises:
         FileError: there is one.
     """
+    path = saved.output
+    if not path.absolute().parent.is_dir():  # it is made again
+        return
     try:
         check_target(path, force=force)
     except FileError as error:
-        save()
-        raise FileError(f"{error}; the training is kept: {hint}") from error
+        saved.save()
+        raise FileError(f"{error}; the training is kept: prunectl train --resume {saved.path} -o OTHER") from error
 
 
-def _steps(trainer: "Trainer", log: Path) -> Iterator[dict[str, Any] | None]:
+def _steps(trainer: "Trainer", log: Journal) -> Iterator[dict[str, Any] | None]:
     """The steps of a training; where it diverges, the message names the log so far."""
     try:
         yield from trainer.steps()
     except DivergedError as error:
-        if log.exists() and log.stat().st_size:
-            raise DivergedError(f"{error}; the log up to there is {log}") from error
+        if log.lines:
+            raise DivergedError(f"{error}; the log up to there is {log.path}") from error
         raise
 
 

@@ -1,9 +1,12 @@
 """Decoded images, kept in the user's cache folder: a tree of files is decoded once."""
 
+import contextlib
 import hashlib
 import json
+import math
 import os
-import tempfile
+import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,9 +20,14 @@ from prunectl.data.decode import Decoder
 from prunectl.data.source import Progress, cache_folder
 from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
+from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 _VERSION = 2  # of the decoder: a change of what it makes of a file must change this
-_CHUNK = 128
+_CHUNK, _CHUNK_BYTES = 128, 2**25
+"""Images, and bytes of pixels, that a worker brings at a time."""
+_UNNAMED = re.compile(r"\.[a-z0-9_]{8}")
+"""What earlier versions called a cache while they wrote it."""
+_FORGOTTEN_S = 24 * 3600.0
 
 
 def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Tensor:
@@ -56,7 +64,8 @@ def _fingerprint(paths: Sequence[str], decoder: Decoder) -> str:
 
 def _chunks(paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
     """Decode some images at a time, and say how many are done."""
-    chunks = [range(first, min(first + _CHUNK, len(paths))) for first in range(0, len(paths), _CHUNK)]
+    step = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(decoder.shape)))
+    chunks = [range(first, min(first + step, len(paths))) for first in range(0, len(paths), step)]
     for chunk, pixels in zip(chunks, decoded_batches(paths, decoder, chunks), strict=True):
         yield pixels  # (n, C, H, W)
         if progress is not None:
@@ -81,22 +90,32 @@ def _write(target: Path, fingerprint: str, shape: tuple[int, ...], chunks: Itera
     tensor = {"dtype": "U8", "shape": shape, "data_offsets": (0, size)}
     header = json.dumps({"__metadata__": {"fingerprint": fingerprint}, "pixels": tensor}).encode()
     header += b" " * (-len(header) % 8)
-    temporary: Path | None = None
+    beside = temporary(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
-            temporary = Path(file.name)
+        _remove_leftovers(target)
+        with beside.open("xb") as file:
             file.write(len(header).to_bytes(8, "little") + header)
             for chunk in chunks:
                 file.write(chunk.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+        beside.replace(target)
     except OSError as error:
         raise DataError(
             f"{target}: expected room to cache {size:,} bytes of decoded images, found: {error.strerror}; "
             "set XDG_CACHE_HOME to a folder that has it"
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed decodes have left, which is as large as their images."""
+    remove_leftovers(target.parent, target.name)
+    for place in target.parent.iterdir():
+        if _UNNAMED.fullmatch(place.name):
+            with contextlib.suppress(OSError):
+                if time.time() - place.lstat().st_mtime > _FORGOTTEN_S:
+                    place.unlink()

@@ -1,9 +1,13 @@
 """Image files to pixels of one size."""
 
 import math
+import os
+import stat
+import statistics
 import struct
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +19,10 @@ from prunectl.errors import DataError
 
 FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises where a file is no whole image."""
+MOST_HIGH = 1024
+"""Pixels a side that images are brought to where nothing says another size."""
+MOST_PIXELS = 2**26
+"""Of one image while it is decoded, so that a worker takes some hundred megabytes at most, whatever a file declares."""
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
 _ORIENTATION = 0x0112  # of EXIF
 _WITH_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
@@ -95,22 +103,43 @@ class Decoder:
     def _cropped(self, image: Image.Image) -> Image.Image:
         short = math.floor(self.size / self.crop + 1e-6)  # 224 / (224 / 232) is 232 or a bit less
         width, height = (max(short, int(short * side / min(image.size))) for side in image.size)
+        _check_pixels(width, height)
         image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
 
 
 def decoder_like(
-    paths: Iterable[str], image_size: int | None, crop: float = 1.0, interpolation: str = "bilinear"
+    paths: Iterable[str],
+    image_size: int | None,
+    crop: float = 1.0,
+    interpolation: str = "bilinear",
+    *,
+    more: Iterable[str] = (),
 ) -> Decoder:
-    """A decoder for images like these: gray if all are, and as high as the first unless `image_size` says else.
+    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says else.
+
+    `more` are looked at for their height alone.
 
     Raises:
         DataError: one is no image.
     """
     found = [_looked_at(path) for path in paths]
     mode: Literal["L", "RGB"] = "L" if all(gray for _, gray in found) else "RGB"
-    return Decoder(image_size or found[0][0], mode, crop, interpolation)
+    if image_size is None:
+        heights = [height for height, _ in [*found, *(_looked_at(path) for path in more)]]
+        image_size = usual_height(heights)
+    return Decoder(image_size, mode, crop, interpolation)
+
+
+def usual_height(heights: Sequence[int]) -> int:
+    """The height of more than half of the images, else the median, and `MOST_HIGH` at most: one giant makes no giants.
+
+    Where the median lies between two heights, it is the lower.
+    """
+    height, count = Counter(heights).most_common(1)[0]
+    usual = height if 2 * count > len(heights) else statistics.median_low(heights)
+    return min(usual, MOST_HIGH)
 
 
 def is_gray(image: Image.Image) -> bool:
@@ -119,7 +148,12 @@ def is_gray(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as a camera's EXIF says that it was held; TIFF files are turned when they are loaded."""
+    """The image as a camera's EXIF says that it was held; TIFF files are turned when they are loaded.
+
+    Raises:
+        ValueError: it has more than `MOST_PIXELS`.
+    """
+    _check_pixels(*image.size)
     image.load()
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -151,9 +185,17 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, of which {MOST_PIXELS:,} are read at most")
+
+
 def _opened(path: str) -> Image.Image:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a pipe would keep a reader waiting for ever)
+        raise OSError("not a regular file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of EXIF that is cut off
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `MOST_PIXELS` is less
         return Image.open(path)
 
 
@@ -168,4 +210,5 @@ def _looked_at(path: str) -> tuple[int, bool]:
 
 
 def _unreadable(path: str, error: BaseException) -> DataError:
-    return DataError(f"{path}: expected a whole image, found: {error}; replace or delete it")
+    what = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return DataError(f"{path}: expected a whole image, found: {what}; replace or delete it")

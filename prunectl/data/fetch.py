@@ -3,7 +3,6 @@
 import contextlib
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable
 from http.client import HTTPException
@@ -12,6 +11,7 @@ from typing import Any
 
 from prunectl.data.source import missing
 from prunectl.errors import DataError
+from prunectl.torchtools.temporaries import temporary_folder
 
 _FAILURES = (OSError, RuntimeError, EOFError, HTTPException, zipfile.BadZipFile, tarfile.TarError)
 
@@ -24,11 +24,11 @@ def fetch(name: str, root: Path, bring: Callable[[Path], object]) -> None:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
+        with temporary_folder(root, "download") as folder:
             # torchvision prints while it downloads, and stdout belongs to the path of the result
             with contextlib.redirect_stdout(sys.stderr):
-                bring(Path(folder))
-            for item in Path(folder).iterdir():
+                bring(folder)
+            for item in folder.iterdir():
                 _move(item, root / item.name)
     except _FAILURES as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from prunectl.data.decode import FAILURES, Decoder, is_gray
+from prunectl.data.decode import FAILURES, Decoder, is_gray, usual_height
 from prunectl.data.pixels import resized
 from prunectl.data.source import NetworkInput
 from prunectl.errors import DataError
@@ -55,9 +55,9 @@ class Shaper:
 
 
 def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkInput | None = None) -> Shaper:
-    """What brings images like these to `image_size`, else to the network's size, else to that of the first.
+    """What brings images like these to `image_size`, else to the network's size, else to that of most, or of the first.
 
-    Only PIL images follow the network; they are gray if all of these are.
+    Only PIL images follow the network, and may be of several sizes; they are gray if all of these are.
 
     Raises:
         DataError: they are neither PIL images nor arrays, or floats of another size.
@@ -67,7 +67,9 @@ def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkI
         gray = all(isinstance(image, Image.Image) and is_gray(image) for image in images)
         mode: Literal["L", "RGB"] = "L" if gray else "RGB"
         rule = () if network is None else (network.crop, network.interpolation)
-        own = first.height if network is None or network.shape[1] != network.shape[2] else network.shape[1]
+        heights = [image.height for image in images if isinstance(image, Image.Image)]
+        follows = network is not None and network.shape[1] == network.shape[2]
+        own = network.shape[1] if network is not None and follows else usual_height(heights)
         decoder = Decoder(image_size or own, mode, *rule)
         return Shaper(decoder.shape, decoder=decoder)
     pixels = channels_first(first)

@@ -64,6 +64,14 @@ class Part:
         if loops:
             links = "1 link leads" if len(loops) == 1 else f"{len(loops)} links lead"
             told.append(f"{self.folder}: {links} back to a folder above, not followed ({self._first(loops)})")
+        again = [path for found in self.classes.values() for path in found.again]
+        if again:
+            links = (
+                "1 link leads to a folder that is"
+                if len(again) == 1
+                else f"{len(again)} links lead to folders that are"
+            )
+            told.append(f"{self.folder}: {links} read by another name, not followed ({self._first(again)})")
         return told
 
     def left_out(self) -> list[str]:

@@ -1,5 +1,6 @@
 """The image files below a folder, what else lies there, and links that lead back up."""
 
+import heapq
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -25,23 +26,35 @@ _Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class Found:
-    """Paths below a folder, each list sorted: images, files that are none, and links to a folder above themselves."""
+    """Paths below a folder, each list sorted: images, files that are none, and links that are not followed.
+
+    `loops` lead to a folder above themselves, `again` to one that is read under another name already.
+    """
 
     images: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
 
 def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
     """Look below `folder`, also through links; `above` are the folders that no link may lead back to.
 
-    Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever; a link whose file
-    is missing stays in, as reading it says so.
+    Each folder is read once, first those that are there without a link: n folders that link to each other twice have
+    2^n names. Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever, and
+    the file systems of the kernel; a link whose file is missing stays in, as reading it says so.
     """
     found = Found()
-    waiting = [(str(folder), above | {identity(folder)})]
+    here = identity(folder)
+    seen: set[_Identity] = set()
+    strange = _of_the_kernel()
+    waiting = [(False, str(folder), here, above | {here})]
     while waiting:
-        place, passed = waiting.pop()
+        linked, place, itself, passed = heapq.heappop(waiting)
+        if itself in seen:
+            found.again.append(place)
+            continue
+        seen.add(itself)
         try:
             with os.scandir(place) as entries:
                 items = list(entries)
@@ -53,11 +66,19 @@ def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
                 here = identity(item)
                 if here in passed:
                     found.loops.append(item.path)
+                elif here[0] in strange:
+                    found.skipped.append(item.path)
                 else:
-                    waiting.append((item.path, passed | {here}))
+                    heapq.heappush(waiting, (linked or item.is_symlink(), item.path, here, passed | {here}))
             elif item.name[0] != ".":
                 (found.images if _is_image(item) else found.skipped).append(item.path)
-    return Found(sorted(found.images), sorted(found.skipped), sorted(found.loops))
+    return Found(sorted(found.images), sorted(found.skipped), sorted(found.loops), sorted(found.again))
+
+
+def _of_the_kernel() -> set[int]:
+    """The devices of file systems that hold no files of anyone's: reading some of those waits for ever."""
+    found = {os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.isdir(place)}  # noqa: PTH112, PTH116
+    return found - {os.stat("/").st_dev}  # noqa: PTH116
 
 
 def identity(place: Path | os.DirEntry[str]) -> _Identity:
@@ -84,7 +105,7 @@ def _is_image(item: os.DirEntry[str]) -> bool:
     known = item.name.lower().endswith(SUFFIXES)
     if not os.path.exists(item.path):  # noqa: PTH110  (a million times)
         return known
-    return item.is_file() and (known or _opens(item.path))
+    return item.is_file() and (known or (item.stat().st_size > 0 and _opens(item.path)))
 
 
 def _opens(path: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from prunectl.errors import DataError
+from prunectl.errors import LOST_WORKER, DataError
 from prunectl.torchtools.cores import cores
 
 _WORKERS = 4
@@ -23,7 +23,7 @@ def decoded_batches(
     Processes, not threads: on files of 32x32 pixels two threads are slower than one, two processes twice as fast.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: an image cannot be read, or a process was killed.
     """
     loader: DataLoader[Any] = DataLoader(
         _Batches(paths, decoder),
@@ -33,10 +33,15 @@ def decoded_batches(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # the loader draws a number; not from the state that dropout draws from
     )
-    for array in loader:
-        if isinstance(array, DataError):
-            raise array
-        yield array
+    try:
+        for array in loader:
+            if isinstance(array, DataError):
+                raise array
+            yield array
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DataError(f"{LOST_WORKER}; take a smaller `image_size` or `batch_size`") from error
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def export(
     if int8 is not None:
         int8.check_fits(network.spec.input, network.spec.classes, network.spec.name)
     made = program(network, kind, Use(pixels, softmax, fuse, fp16, int8))
-    files.write(target, made.data)
+    files.write(target, made.data, force=force)
     return Exported(target, kind, len(made.data), made.difference, made.fused, made.proof, made.accuracy)
 
 

@@ -1,8 +1,6 @@
 """A Hugging Face folder: weights, how to build and use the network, and a model card."""
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from prunectl.exchange.metadata import metadata
 from prunectl.exchange.pt2 import pt2_bytes
 from prunectl.plugins.registry import LIBRARIES
 from prunectl.structure.surgery.proof import drawn_for
+from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 ALLOWED = 1e-5
 RUNS_ALONE = ("model.py", "model.pt2")
@@ -55,21 +54,24 @@ def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
         FileError: it cannot be written; nothing is left.
         ProofError: the network that is read back computes something else.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     contents = _contents(checkpoint, path, source)
+    remove_leftovers(path.absolute().parent, path.name)
+    beside = temporary(path)
     try:
-        temporary.mkdir()
-        found = _fill(checkpoint, temporary, contents)
+        beside.mkdir()
+        found = _fill(checkpoint, beside, contents)
         if path.is_dir() and any(path.iterdir()):
             _fill(checkpoint, path, contents)
             for name in {*RUNS_ALONE} - contents.keys():
                 (path / name).unlink(missing_ok=True)
         else:
-            temporary.replace(path)
+            beside.replace(path)
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+    except FileError as error:
+        raise FileError(str(error).replace(str(beside), str(path))) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
     return sum(file.stat().st_size for file in path.iterdir() if file.is_file()), found
 
 

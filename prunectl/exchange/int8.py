@@ -14,6 +14,7 @@ from prunectl.data.images import ImageSource
 from prunectl.errors import StructureError
 from prunectl.exchange.check import first_line
 from prunectl.structure.export import quietly
+from prunectl.torchtools.temporaries import temporary_folder
 
 CALIBRATED_ON = 256
 """Images, spread evenly over the training images."""
@@ -33,8 +34,9 @@ def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> 
     from onnxruntime.quantization import QuantFormat, quantize_static  # noqa: PLC0415
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as folder, quietly(), redirect_stdout(io.StringIO()):
-        whole, ready, small = (Path(folder) / f"{stem}.onnx" for stem in ("whole", "ready", "small"))
+    temporary = temporary_folder(Path(tempfile.gettempdir()), "prunectl-int8")
+    with temporary as folder, quietly(), redirect_stdout(io.StringIO()):
+        whole, ready, small = (folder / f"{stem}.onnx" for stem in ("whole", "ready", "small"))
         whole.write_bytes(data)
         try:
             quant_pre_process(whole, ready)

@@ -17,6 +17,7 @@ from prunectl.exchange.check import check_close, first_line, worst_difference
 from prunectl.plugins.places import known
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import drawn_for
+from prunectl.torchtools.temporaries import temporary_folder
 from prunectl.version import __version__
 
 MOST_LINES = 40
@@ -68,9 +69,9 @@ def write_loader(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
     state = {name: tensor.detach().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
     data = save(state, {"format": "pt"})
     draw = drawn_for(checkpoint.model, checkpoint.spec.input, checkpoint.preprocessing)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / weights.name).write_bytes(data)
-        loaded = _loaded(text, path, Path(folder) / weights.name)
+    with temporary_folder(Path(tempfile.gettempdir()), "prunectl-loader") as folder:
+        (folder / weights.name).write_bytes(data)
+        loaded = _loaded(text, path, folder / weights.name)
         found = worst_difference(deployed(checkpoint.model), deployed(loaded), checkpoint.spec.input, draw)
     check_close(found, 1e-5, "what the loader loads")
     begun = None if _is_same(weights, source) or weights.exists() else weights

@@ -1,5 +1,6 @@
 """Adversarial examples to look at: a grid of pictures, and the images themselves."""
 
+import base64
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 _CELL, _TEXT, _GAP = 96, 16, 8
 """Pixels: the height and width of a picture, of a line of text, and between pictures."""
 _TIMES = 10
+_IMAGES, _LABELS = ("clean", "adversarial"), ("label", "clean_prediction", "adversarial_prediction")
 
 
 class Examples:
@@ -35,6 +37,37 @@ class Examples:
             }
             self.parts.append({name: tensor[chosen].cpu() for name, tensor in kinds.items()})
 
+    def text(self, part: dict[str, Tensor]) -> str:
+        """What was taken of one batch, as text for a file of an interrupted attack."""
+        from safetensors.torch import save  # noqa: PLC0415
+
+        return base64.b64encode(save({name: tensor.contiguous() for name, tensor in part.items()})).decode()
+
+    def take_up_(self, text: str, shape: tuple[int, int, int], classes: int) -> None:
+        """Undo `text`, which may be anyone's.
+
+        Raises:
+            ValueError, TypeError: it holds no examples of images of this shape (C, H, W) and these classes.
+        """
+        from safetensors import SafetensorError  # noqa: PLC0415
+        from safetensors.torch import load  # noqa: PLC0415
+
+        try:
+            part = load(base64.b64decode(text))
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+        if part.keys() != {*_IMAGES, *_LABELS}:
+            raise ValueError("other tensors")
+        count = len(part["label"])
+        for name, tensor in part.items():
+            wanted = (count, *shape) if name in _IMAGES else (count,)
+            dtype = torch.float32 if name in _IMAGES else torch.int64
+            if tuple(tensor.shape) != wanted or tensor.dtype != dtype:
+                raise ValueError(f"{name} has another shape or type")
+            if name in _LABELS and count and not 0 <= int(tensor.min()) <= int(tensor.max()) < classes:
+                raise ValueError(f"{name} is no class")
+        self.parts.append(part)
+
     def tensors(self) -> dict[str, Tensor]:
         """All of them: `clean` and `adversarial` float32 (N, C, H, W) in [0, 1], labels and predictions int64 (N,)."""
         return {name: torch.cat([part[name] for part in self.parts]).contiguous() for name in self.parts[0]}
@@ -43,7 +76,9 @@ class Examples:
         """The tensors as a file; `about` is its metadata, texts."""
         from safetensors.torch import save  # noqa: PLC0415
 
-        return save(self.tensors(), metadata={key: str(value) for key, value in sorted(about.items())})
+        from prunectl.checkpoints.files import with_metadata  # noqa: PLC0415
+
+        return with_metadata(save(self.tensors()), {key: str(value) for key, value in about.items()})
 
     def png(self, classes: Sequence[str]) -> bytes:
         """A picture: one row an image, as it is, adversarial, and the difference ten times larger around grey."""

@@ -1,5 +1,6 @@
 """The work of one stage, wherever it is done."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from typing import Protocol, TextIO
 
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.opened import opened
+from prunectl.errors import FileError
 from prunectl.sweeping.stages import Stage
 from prunectl.sweeping.state import FOLDER, note
 
@@ -58,24 +61,41 @@ class Outcome:
 
 
 def do(job: Job, before: Outcome | None) -> Outcome:
-    """Run a stage when that before it has ended, and note that it is done."""
+    """Run a stage when that before it has ended, and note that it is done; a full disk fails the stage alone."""
     stage = job.stage
     if before is not None and before.error is not None and (before.stage.makes or before.behind is not None):
         return Outcome(stage, "not run", behind=before.behind or before.stage.name)
     started = time.perf_counter()
-    arguments = _arguments(job)
-    note(job.folder, stage, state="begun")
-    os.chdir(job.working)
-    with (job.folder / FOLDER / f"{stage.name}.log").open("w", encoding="utf-8") as told:
-        try:
-            ended = job.run(arguments, told)
-        except Exception as error:
-            return Outcome(stage, f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
+    failure = _failure(job)
     seconds = time.perf_counter() - started
-    if ended.code:
-        return Outcome(stage, ended.last or f"exit code {ended.code}", seconds=seconds)
-    note(job.folder, stage, state="done", sha256=sha256(job.checkpoint), seconds=round(seconds, 3))
-    return Outcome(stage, seconds=seconds)
+    if failure is None:
+        try:
+            note(job.folder, stage, state="done", sha256=sha256(job.checkpoint), seconds=round(seconds, 3))
+        except (FileError, OSError) as error:
+            failure = str(error)
+    return Outcome(stage, failure, seconds=seconds)
+
+
+def _failure(job: Job) -> str | None:
+    """Run the command of a stage; why it failed, None where it did not."""
+    stage = job.stage
+    try:
+        arguments = _arguments(job)
+        note(job.folder, stage, state="begun")
+        os.chdir(job.working)
+        descriptor = opened(job.folder / FOLDER / f"{stage.name}.log")
+        os.ftruncate(descriptor, 0)
+        told = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+    except (FileError, OSError) as error:
+        return str(error)
+    try:
+        ended = job.run(arguments, told)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        with contextlib.suppress(OSError):  # what was told, on a full disk
+            told.close()
+    return (ended.last or f"exit code {ended.code}") if ended.code else None
 
 
 def _arguments(job: Job) -> list[str]:

@@ -168,15 +168,29 @@ class Learner:
             point = like(state["moment"], {"groups": groups, "schedule": schedule}, "moment")
             self.rewind_point = RewindPoint.from_state_dict({**placed, **point, "slots": state["moment"]["slots"]})
 
+    def state_bytes(self) -> int:
+        """Bytes of the tensors in `state_dict` after the first step."""
+        tensors, _ = separated(self.state_dict())
+        found = sum(tensor.nbytes for tensor in tensors.values())
+        if self.optimizer.state:
+            return found
+        parameters = self._parameters().values()
+        slots = sum(isinstance(v, Tensor) and v.numel() > 1 for v in self._slots_of_one().values())
+        return found + slots * sum(parameter.nbytes for parameter in parameters)
+
     def _slot_names(self) -> set[str]:
         """What the optimiser keeps of a parameter after its first step."""
+        return set(self._slots_of_one())
+
+    def _slots_of_one(self) -> dict[str, Any]:
+        """The optimiser's slots of a parameter like the first one, after a step."""
         probe, like_it = nn.Module(), next(iter(self._parameters().values()))
         probe.register_parameter("probe", nn.Parameter(torch.zeros_like(like_it)))
         trial = optimizer(self.recipe, probe)
         for parameter in probe.parameters():
             parameter.grad = torch.zeros_like(parameter)
         trial.step()
-        return {name for kept in trial.state.values() for name in kept}
+        return {name: value for kept in trial.state.values() for name, value in kept.items()}
 
     def _take_(self, checkpoint: Checkpoint, callback: Callback) -> None:
         """Train this checkpoint's network."""

@@ -19,6 +19,7 @@ from prunectl.checkpoints.options.table import plugins_of
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.checkpoints.places import named_in, places_of, written
+from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
@@ -68,6 +69,11 @@ def read(path: Path) -> Paused:
     Raises:
         FileError, CheckpointError: missing, damaged, or not an interrupted training.
     """
+    return steadily(path, lambda: _read(path))
+
+
+def _read(path: Path) -> Paused:
+    """Read a resume file once."""
     toc = header.read_toc(path)
     try:
         content = parsed(toc.metadata[header.KEY])["training"]

@@ -170,6 +170,15 @@ class Trainer:
             }
         )
 
+    def state_bytes(self) -> int:
+        """Bytes that a resume file takes after the first step, within some kilobytes; a rewind point adds as much."""
+        masks = sum(-(-mask.numel() // 8) for mask in self.current.masks.values())
+        return masks + self.learner.state_bytes()
+
+    def network_bytes(self) -> int:
+        """Bytes of the checkpoint, within some kilobytes, unless nodes go during the training."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+
     def _load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo `state`, but for the rounds of pruning, which are built from it."""
         self.learner.load_state_dict(state)

@@ -21,13 +21,14 @@ os.fsync = lambda descriptor: None  # what the kernel holds outlives a process: 
 
 
 def arrange(k):
-    "Let the process die before its k-th call, of Python or C, or no file grow above k bytes."
+    "Let the process die before its k-th call that may reach the system, or no file grow above k bytes."
     if death == "kill":
         left = k
 
         def count(frame, event, argument):
             nonlocal left
-            left -= event in ("call", "c_call")
+            owner = getattr(argument, "__module__", None) or type(getattr(argument, "__self__", None)).__module__
+            left -= event == "c_call" and owner in ("posix", "_io", "fcntl")
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,5 +1,6 @@
 """attack on the command line: stopped and taken up again, its table, its examples."""
 
+import base64
 import json
 import os
 import re
@@ -7,7 +8,9 @@ import signal
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load, save
 
+from prunectl.checkpoints.journal import Journal
 from prunectl.robustness.attack import Attacker
 
 SHORT = ("-a", "pgd", "-O", "steps=2", "-n", 40, "-b", 10, "--eps", "0.1")
@@ -45,6 +48,83 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(net, raw, cli, refused, tm
     assert not part.exists()
     whole = json.loads(cli("attack", net.name, *SHORT, "--json"))
     assert record["results"] == whole["results"]
+
+
+EXAMPLES = ("attack", "net.safetensors", *SHORT, "--eps", "0.5", "--save-examples", 12)
+
+
+def test_examples_of_an_interrupted_attack_are_kept_too(net, raw, cli, refused, tmp_path, stop_after_a_batch):
+    stopped = raw(*EXAMPLES)
+    assert stopped.code == 130 and stopped.err.endswith("go on with the same command and --resume\n")
+    stop_after_a_batch.undo()
+    without = EXAMPLES[:-2]
+    assert "interrupted attack: examples was 12, is 0; replace it by --force" in refused(*without)
+    assert "as the attack began: examples was 12, is 0; replace it by --force without" in refused(*without, "--resume")
+    assert "holds an interrupted attack; go on with --resume, or replace it by --force" in refused(*EXAMPLES)
+    cli(*EXAMPLES, "--resume")
+    resumed = (tmp_path / "net.examples.safetensors").read_bytes()
+    cli(*EXAMPLES, "--force")
+    assert (tmp_path / "net.examples.safetensors").read_bytes() == resumed
+    assert not (tmp_path / "net.attack.part.jsonl").exists()
+
+
+def test_an_attack_that_was_killed_after_its_examples_is_no_dead_end(net, raw, cli, refused, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prunectl.cli.commands.attack.hand_over", killed)
+        raw(*EXAMPLES)
+    assert (tmp_path / "net.examples.png").exists()
+    assert "holds an interrupted attack; go on with --resume" in refused(*EXAMPLES)
+    cli(*EXAMPLES, "--resume")
+    assert "examples.safetensors exists" in refused(*EXAMPLES) or "examples.png exists" in refused(*EXAMPLES)
+    (tmp_path / "net.attack.part.jsonl").touch()  # killed before it did anything: not its examples
+    ran = raw(*EXAMPLES)
+    assert ran.code == 1 and "exists; move it away" in ran.err
+
+
+@pytest.mark.parametrize("damage", ["text", "other tensors", "other shape", "other classes"])
+def test_kept_examples_of_a_stranger_are_checked(net, raw, cli, tmp_path, stop_after_a_batch, damage):
+    assert raw(*EXAMPLES).code == 130
+    stop_after_a_batch.undo()
+    part = tmp_path / "net.attack.part.jsonl"
+    first, batch = (json.loads(line) for line in part.read_text().splitlines())
+    tensors = load(base64.b64decode(batch["examples"]))
+    changed = {
+        "text": None,
+        "other tensors": {"clean": tensors["clean"]},
+        "other shape": {**tensors, "clean": tensors["clean"][..., :-1].contiguous()},
+        "other classes": {**tensors, "label": tensors["label"] + 1000},
+    }[damage]
+    batch["examples"] = "?" if changed is None else base64.b64encode(save(changed)).decode()
+    part.write_text("".join(json.dumps(line) + "\n" for line in (first, batch)))
+    cli(*EXAMPLES, "--resume")  # that batch is done again
+    with safe_open(tmp_path / "net.examples.safetensors", "pt") as file:
+        assert len(file.get_tensor("label")) == 12
+
+
+@pytest.mark.parametrize("left", ["", '{"run": {"check'])
+def test_an_attack_that_was_killed_before_it_did_anything_is_no_dead_end(net, cli, tmp_path, left):
+    (tmp_path / "net.attack.part.jsonl").write_text(left)
+    cli("attack", net.name, *SHORT)
+    (tmp_path / "net.attack.part.jsonl").write_text(left)
+    cli("attack", net.name, *SHORT, "--resume")
+    assert not (tmp_path / "net.attack.part.jsonl").exists()
+
+
+def test_a_damaged_interrupted_attack_says_the_way_out(net, cli, refused, tmp_path):
+    (tmp_path / "net.attack.part.jsonl").write_text("no record\n")
+    assert "interrupted attack that is damaged; replace it by --force" in refused("attack", net.name, *SHORT)
+    assert "replace it by --force without --resume" in refused("attack", net.name, *SHORT, "--resume")
+    cli("attack", net.name, *SHORT, "--force")
+
+
+def test_two_attacks_of_one_checkpoint_do_not_mix(net, refused, tmp_path):
+    journal = Journal(tmp_path / "net.attack.part.jsonl", "taken")
+    said = refused("attack", net.name, *SHORT, "--force")
+    journal.close()
+    assert said == f"prunectl: another attack of {net.name} is running; wait for it\n"
 
 
 def test_examples_are_a_picture_and_tensors(net, cli, refused, tmp_path):

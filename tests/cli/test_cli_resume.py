@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from prunectl.checkpoints.files import locked
-from prunectl.cli import train_run
+from prunectl.cli import train_run, train_saved
 from prunectl.models import fresh
 from tests.helpers.dataset_files import write_family
 from tests.helpers.running import PROGRAM, listing, run_cli
@@ -246,3 +246,30 @@ def test_what_came_to_lie_at_the_output_is_kept_and_so_is_the_training(net, raw,
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert logged(tmp_path / "b.log.jsonl") == logged(tmp_path / "whole.log.jsonl")
     assert not (tmp_path / "a.resume.safetensors").exists()
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_a_training_that_was_killed_after_its_checkpoint_is_complete(raw, cli, tmp_path, monkeypatch, saves):
+    """The kill came before its resume file was removed and its log had its name."""
+    monkeypatch.setattr(train_run, "_SAVE_EVERY", 0.0)
+
+    def killed(saved, **_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_saved.Saved, "end", killed)
+        raw("train", "--model", "lenet300", "--subset", 300, "--epochs", saves, "-o", "a.safetensors")
+    left = {"a.safetensors", "a.resume.safetensors", "a.log.jsonl.part"}
+    assert listing(tmp_path).keys() == left
+    before = listing(tmp_path)["a.safetensors"]
+    assert cli("train", "--resume", "a.resume.safetensors") == "a.safetensors\n"
+    assert listing(tmp_path).keys() == {"a.safetensors", "a.log.jsonl"}
+    assert listing(tmp_path)["a.safetensors"] == before
+
+
+def test_another_training_at_the_output_is_not_taken_for_a_complete_one(cli, refused, tmp_path):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--epochs", 2]
+    cli(*line, "--max-minutes", 0, "-o", "a.safetensors")
+    cli(*line, "--seed", 1, "-o", "b.safetensors")
+    shutil.copy(tmp_path / "b.safetensors", tmp_path / "a.safetensors")
+    assert "a.safetensors exists" in refused("train", "--resume", "a.resume.safetensors")

@@ -7,7 +7,7 @@ import typer
 
 from prunectl.cli import image_options, options, output, progress, texts
 from prunectl.cli.completion import completes_list, completes_one, completes_options, names_of
-from prunectl.cli.results import note, results_of
+from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import PRESETS, check, check_options
 
@@ -140,6 +140,7 @@ def command(
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     if corruptions is not None:
         record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
+        hand_over(results, "attack", source, network.sha256, record, as_json=as_json)
     else:
         how = {
             "attack": attack,
@@ -156,9 +157,9 @@ def command(
         }
         from prunectl.cli import attack_run
 
-        record = attack_run.run(network, images, source if results else None, how, resume=resume, force=force)
-    line = note(results, "attack", network.sha256, record)
-    output.emit(line if as_json else source)
+        place = source if results else None
+        with attack_run.attacked(network, images, place, how, resume=resume, force=force) as record:
+            hand_over(results, "attack", source, network.sha256, record, as_json=as_json)
 
 
 def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> None:

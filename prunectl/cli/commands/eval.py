@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from prunectl.cli import image_options, options, output, progress
-from prunectl.cli.results import note, results_of
+from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
 
@@ -47,7 +47,6 @@ def command(
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     with progress.progress_bar("eval"):
         record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
-    line = note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
@@ -62,6 +61,6 @@ def command(
     slow = hint(network.model) if network.edits else None
     if slow is not None:
         output.say(f"hint: {slow}")
-    output.emit(line if as_json else source)
+    hand_over(results, "eval", source, network.sha256, record, as_json=as_json)
     if min_accuracy is not None and record["accuracy"] < min_accuracy:
         raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

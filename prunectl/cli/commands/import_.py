@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import options, output, texts
+from prunectl.cli import kept, options, output, texts
 from prunectl.cli.completion import completes
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import HUBS, check
@@ -116,7 +116,7 @@ def command(
     )
     if data is not None and not imported.names:
         imported = with_names(imported, images_for(imported, data, data_dir))
-    write(imported, path)
+    kept.written(path, lambda place: write(imported, place, force=force))
     _tell(imported, name)
     output.emit(path)
 

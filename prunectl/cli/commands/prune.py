@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, options, output, progress, pruning_options, targets, texts
+from prunectl.cli import image_options, kept, options, output, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -134,7 +135,7 @@ def command(
         )
         pruned = _watched(begun, images, chosen, last.append if scores_out else None)
         if leads():
-            _hand_over(criterion, pruned, path, last)
+            _hand_over(criterion, pruned, path, last, force=force)
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
@@ -179,7 +180,7 @@ def _watched(
         return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
 
 
-def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]") -> None:
+def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:
     """Write the files, report, and print the path."""
     from safetensors.torch import save
 
@@ -187,9 +188,10 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     from prunectl.criteria.base.criterion import criterion_named
     from prunectl.pruning.budget import missed
 
-    checkpoint.write(pruned, path)
-    for kept in scores:
-        files.write(beside(path, SCORES), save(kept.named(), {"checkpoint": files.sha256(path)}))
+    kept.written(path, lambda place: checkpoint.write(pruned, place, force=force))
+    for last in scores:
+        data = save(last.named(), {"checkpoint": files.sha256(path)})
+        kept.written(beside(path, SCORES), partial(files.write, data=data, force=force))
     tell(criterion, pruned)
     method = None if criterion == AUTO else criterion_named(criterion)
     if method is not None and (method.rewinds or method.callback is not None):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.options.repair import CALIBRATIONS, METHODS
-from prunectl.cli import image_options, options, output, progress
+from prunectl.cli import image_options, kept, options, output, progress
 from prunectl.cli.completion import completes_one
 from prunectl.errors import OptionError
 
@@ -84,7 +84,7 @@ def command(
         repaired, peak = peak_memory(
             pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report)
         )
-    write(repaired, path)
+    kept.written(path, lambda place: write(repaired, place, force=force))
     for line in output.repaired(repaired.history[-1].result):
         output.say(line)
     output.say(f"        peak memory {output.counted(peak)}B")

@@ -14,6 +14,7 @@ from prunectl.cli import options, output
 from prunectl.errors import FileError, Interrupted, NotTheSame, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.trust import consented
+from prunectl.torchtools.temporaries import temporary_folder
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.lineage import Step
@@ -124,8 +125,8 @@ def _check(folder: Path | None) -> None:
 def _folder(folder: Path | None) -> Iterator[Path]:
     """The folder to work in: the one that was asked for, or one that goes away."""
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="prunectl-rerun-") as name:
-            yield Path(name)
+        with temporary_folder(Path(tempfile.gettempdir()), "prunectl-rerun") as made:
+            yield made
         return
     folder.mkdir(parents=True, exist_ok=True)
     yield folder

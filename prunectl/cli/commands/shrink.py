@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, output, progress
+from prunectl.cli import kept, options, output, progress
 from prunectl.cli.completion import completes_one
 
 
@@ -39,7 +39,7 @@ def command(
     masked = read(source, device_named(device))
     with progress.progress_bar("shrink") as bar:
         small = shrink(masked, norm=norm, report=bar.step)
-    write(small, path)
+    kept.written(path, lambda place: write(small, place, force=force))
     result = small.history[-1].result
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
     output.say(

@@ -1,6 +1,5 @@
 """prunectl train."""
 
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,8 +175,9 @@ def command(
         tensorboard_dir=_absolute(tensorboard_dir),
     )
     with train_run.claimed(path, force=force) as log:
-        os.truncate(log, 0)
-        train_run.run(trainer, path, run, max_minutes, board.folder(tensorboard, tensorboard_dir, path), force=force)
+        log.begin([])
+        shown = board.folder(tensorboard, tensorboard_dir, path)
+        train_run.run(trainer, path, run, max_minutes, shown, log=log, force=force)
     return None
 
 

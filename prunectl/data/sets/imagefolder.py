@@ -1,12 +1,15 @@
 """Your own images: train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, valid/), in any format that Pillow opens."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from prunectl.data.decode import decoder_like
+from prunectl.data.decode import MOST_HIGH, decoder_like
 from prunectl.data.folder import folder_data
 from prunectl.data.images import ImageData
 from prunectl.data.source import NetworkInput, Progress
 from prunectl.data.tree import find_tree
+
+_LOOKED_AT = 64
 
 
 def imagefolder(
@@ -22,13 +25,19 @@ def imagefolder(
 ) -> ImageData:
     """Your own images: `imagefolder:PATH` reads `train/CLASS/*.jpg` and `test/` or `val/` beside it.
 
-    The dataset has the name of the folder `root`. The size is that of the first training image; images are gray where
-    the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded
-    anew each time. A tree without test images holds out `split` of each class, by default a tenth; where it is named
-    (`direct`), it may also lack train/. Files are resized by the rule of the network, if one is given.
+    The dataset has the name of the folder `root`. The size is that of most of some training images, 1024 at most;
+    images are gray where the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's
+    memory) images are decoded anew each time. A tree without test images holds out `split` of each class, by default a
+    tenth; where it is named (`direct`), it may also lack train/. Files are resized by the rule of the network, if one
+    is given.
     """
     tree = find_tree(root, split=split, flat=direct)
     firsts = dict(zip(reversed(tree.train.labels.tolist()), reversed(tree.train.paths), strict=True))
     rule = () if network is None else (network.crop, network.interpolation)
-    decoder = decoder_like([tree.train.paths[0], *firsts.values()], image_size, *rule)
+    paths, count = tree.train.paths, min(_LOOKED_AT, len(tree.train.paths))
+    spread = [paths[i * len(paths) // count] for i in range(count)]
+    decoder = decoder_like([paths[0], *firsts.values()], image_size, *rule, more=spread)
+    if image_size is None and decoder.size == MOST_HIGH:
+        told = f"{root}: images are brought to {MOST_HIGH} x {MOST_HIGH} pixels; choose with --image-size"
+        tree = replace(tree, notices=(*tree.notices, told))
     return folder_data(root.resolve().name, tree, decoder, limit=limit, progress=progress)

@@ -1,0 +1,83 @@
+"""What a command has made, kept where its own place cannot be written."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from prunectl.cli import output
+from prunectl.errors import CheckpointError, FileError, NotWritten
+
+
+def written(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a result to `path`, whose folder is made again where it vanished.
+
+    Where that fails, the result goes to a new folder of $TMPDIR. On a terminal the user may then make room and press
+    Enter to try again.
+
+    Raises:
+        NotWritten: it failed to the end.
+    """
+    try:
+        _write(path, write)
+    except CheckpointError:  # the result itself is at fault
+        raise
+    except FileError as error:
+        kept = _elsewhere(path, write)
+        failure = _tried_again(path, write, error, kept)
+        if failure is not None:
+            raise NotWritten(f"{failure}; {_where(kept)}", kept) from failure
+        if kept is not None:
+            shutil.rmtree(kept.parent, ignore_errors=True)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    write(path)
+
+
+def _elsewhere(path: Path, write: Callable[[Path], object]) -> Path | None:
+    """Where the result lies in a new folder of $TMPDIR; None where that has no room either."""
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="prunectl-kept-"))
+        write(folder / path.name)
+    except (FileError, OSError):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return folder / path.name
+
+
+def _tried_again(path: Path, write: Callable[[Path], object], error: FileError, kept: Path | None) -> FileError | None:
+    """Try again whenever someone at a terminal presses Enter; returns the last failure, None where it was written."""
+    while _asks():
+        output.say(f"{error}; {_where(kept)}; make room and press Enter to try again, or Ctrl-C")
+        try:
+            if not _answer():
+                return error
+            _write(path, write)
+        except KeyboardInterrupt:
+            return error
+        except FileError as again:
+            error = again
+        else:
+            return None
+    return error
+
+
+def _answer() -> str:
+    return sys.stdin.readline()
+
+
+def _asks() -> bool:
+    """Whether someone sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _where(kept: Path | None) -> str:
+    return f"the result is kept: {kept}" if kept is not None else f"{tempfile.gettempdir()} has no room for it either"

@@ -1,0 +1,105 @@
+"""What of a running training lies on disk: its log, and what --resume needs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.checkpoints import files
+from prunectl.checkpoints.journal import Journal
+from prunectl.checkpoints.names import beside
+from prunectl.cli import kept, output
+from prunectl.errors import FileError, Interrupted, NotWritten, PrunectlError
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.options.run import Run
+    from prunectl.training.trainer import Trainer
+
+PAUSED = ".resume.safetensors"
+LOG = ".log.jsonl"
+LOG_SO_FAR = ".log.jsonl.part"
+"""The log of a training that is not done: an earlier log stays until the training that replaces it is complete."""
+
+
+class Saved:
+    """What of a running training lies on disk; a disk that is full or gone for a while ends no training."""
+
+    def __init__(self, trainer: "Trainer", run: "Run", output_path: Path, log: Journal, *, force: bool) -> None:
+        self.trainer, self.run, self.output, self.log, self.force = trainer, run, output_path, log, force
+        self.path = beside(output_path, PAUSED)
+        self._warned = False
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Add a record to the log, now or when that can be written again."""
+        try:
+            self.log.add(record)
+            self._warned = False
+        except FileError as error:
+            if not self._warned:
+                output.warn(f"{error}; the training goes on, and its log is written once there is room")
+            self._warned = True
+
+    def save(self, **changes: Any) -> None:
+        """Save the training for --resume.
+
+        Raises:
+            NotWritten: not there; perhaps in a folder of $TMPDIR.
+        """
+        kept.written(self.path, lambda place: self._write(place, **changes))
+
+    def save_if_possible(self, again: float) -> None:
+        """Save the training for --resume; where that fails an earlier one stays; the next is due in `again` seconds."""
+        try:
+            self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
+            self._write(self.path)
+        except (PrunectlError, OSError) as error:
+            output.warn(f"{error}; the training goes on, and the next save is due in {again / 60:.0f} minutes")
+
+    def interrupted(self) -> Interrupted:
+        """Save the training; returns what to say of it."""
+        told = f"interrupted at step {self.trainer.step}"
+        try:
+            self.save()
+        except NotWritten as error:
+            return Interrupted(f"{told}; {error}{self.way_back(error)}")
+        return Interrupted(f"{told}; go on with: prunectl train --resume {self.path}")
+
+    def way_back(self, error: NotWritten) -> str:
+        """How to go on where a file could not be written: with the training that was kept, or an earlier save."""
+        force = " --force" if self.force or self.path.exists() else ""
+        if error.kept is not None and error.kept.name == self.path.name:
+            return f"; go on with: prunectl train --resume {error.kept} -o {self.output}{force}"
+        if error.kept is None and self.path.exists():
+            return f"; an earlier save is left: prunectl train --resume {self.path}{' --force' if self.force else ''}"
+        return ""
+
+    def left_by_time_limit(self) -> bool:
+        """Whether --max-minutes of this training wrote what lies at the output."""
+        return self.output.exists() and files.sha256(self.output) == self.run.written
+
+    def end(self, *, finished: bool) -> None:
+        """The checkpoint is written: bring the log to its name, and leave a resume file only where steps are left.
+
+        Raises:
+            NotWritten: what is needed to go on after a time limit could not be written.
+        """
+        final = beside(self.output, LOG)
+        try:
+            if finished and self.log.lines:
+                self.log.move(final)
+            elif finished:
+                final.unlink(missing_ok=True)
+            else:
+                files.write(final, b"".join(self.log.lines))
+        except (FileError, OSError) as error:
+            output.warn(f"{error}; the log so far is {self.log.path}")
+        if finished:
+            self.path.unlink(missing_ok=True)
+            return
+        self.save(written=files.sha256(self.output))
+
+    def _write(self, place: Path, **changes: Any) -> None:
+        from prunectl.training import resume
+
+        trainer = self.trainer
+        now = replace(self.run, **changes)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), place)

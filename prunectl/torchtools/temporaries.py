@@ -1,0 +1,113 @@
+"""Temporary files beside what they become, and the removal of those that dead processes have left."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+_NAME = re.compile(r"\.(?P<of>.+)\.(?P<pid>\d{1,10})-(?P<host>[0-9a-f]{8})?[0-9a-f]{8}")
+_ELSEWHERE_S = 24 * 3600.0
+"""Seconds without a change after which a file of another machine, whose processes nobody here sees, is a leftover."""
+_ROUNDING_S = 2.0
+
+
+def temporary(path: Path) -> Path:
+    """A new hidden name beside `path` that says who writes it: .NAME.PID-HOSTRANDOM."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_host()}{secrets.token_hex(4)}")
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder that goes away at the end; what a kill left of such folders in `parent` goes first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    remove_leftovers(parent, name)
+    folder = temporary(parent / name)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Remove temporary files and folders in `folder` that no living process writes any more.
+
+    Names of earlier versions, .NAME.PID-HEX, say no machine: they go only where they belong to the file `name`.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry, match) for entry in entries if (match := _NAME.fullmatch(entry.name)) is not None]
+    except OSError:
+        return
+    for entry, match in found:
+        if match["host"] is None and match["of"] != name:
+            continue
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if own and _is_left(int(match["pid"]), match["host"], _last_change(entry, status)):
+                _remove(entry, status)
+
+
+def _remove(entry: os.DirEntry[str], status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        Path(entry.path).unlink()
+
+
+def _last_change(entry: os.DirEntry[str], status: os.stat_result) -> float:
+    """When a file, or anything directly in a folder, was written last."""
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_mtime
+    with os.scandir(entry.path) as inside:
+        return max([status.st_mtime, *(each.stat(follow_symlinks=False).st_mtime for each in inside)])
+
+
+def _is_left(pid: int, host: str | None, changed: float) -> bool:
+    """Whether the writer of a file is gone: a dead process here, or long silence on another machine."""
+    if host not in (None, _host()):
+        return time.time() - changed > _ELSEWHERE_S
+    if os.name != "posix":  # os.kill asks nothing there, it ends the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # someone else's process
+        pass
+    began = _began(pid)
+    return began is not None and began > changed + _ROUNDING_S  # the number was taken again
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since 1970; infinite for one that is dead and not fetched, None if unknown."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    except (OSError, ValueError, StopIteration):
+        return None
+    if state in "ZX":
+        return float("inf")
+    return int(boot.split()[1]) + int(rest[18]) / os.sysconf("SC_CLK_TCK")  # proc(5): fields 3 and 22 of stat
+
+
+@cache
+def _host() -> str:
+    """Eight digits for this machine, or for this container: a process number means nothing elsewhere."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (no path)
+    except OSError:
+        numbers = ""
+    return hashlib.sha256(f"{platform.node()}\0{numbers}".encode()).hexdigest()[:8]
