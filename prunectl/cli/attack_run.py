@@ -46,6 +46,7 @@ def run(
         part.unlink(missing_ok=True)
     batches = attacker.batches(done)
     with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
+        attacker.watch = lambda images, what: bar.update(int(images), lambda: _so_far(what, attacker.total))
         for batch, total in batches:
             if part is not None:
                 if not part.exists():
@@ -94,6 +95,11 @@ def show(record: dict[str, Any]) -> None:
 def _robust(total: "Tally") -> str:
     """Robust accuracy so far, at every eps."""
     return "robust " + " ".join(output.percent(count / total.images) for count in total.robust)
+
+
+def _so_far(what: str, total: "Tally | None") -> str:
+    """What is running, and what came out of the batches before."""
+    return what if total is None else f"{what}, {_robust(total)}"
 
 
 def _identity(attacker: "Attacker") -> dict[str, Any]:
