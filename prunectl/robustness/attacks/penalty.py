@@ -2,8 +2,8 @@
 
 Carlini & Wagner 2017 (arXiv:1608.04644) for L2, and EAD, Chen et al. 2018 (arXiv:1709.04114), whose elastic net is
 for L1. Foolbox has both with thousands of steps for every constant, on all images until the slowest is done. Here an
-image leaves a search as soon as it makes no progress, the first constant fits the image, and later ones are tried
-where the nearest adversarial may still come nearer. Options have foolbox's names and meaning.
+Here an image leaves a search as soon as it makes no progress, its first constant fits its slope, and the steps of Adam
+become smaller. Options have foolbox's names; steps=10000, binary_search_steps=9, initial_const=0.001 are its defaults.
 """
 
 from abc import abstractmethod
@@ -21,6 +21,8 @@ _CHECKS = 10
 """How often a search looks whether an image makes progress."""
 _PROGRESS = 1e-3
 """The share by which the loss must fall between two looks, or the image leaves."""
+_HALVINGS = 8
+"""How often the way to an adversarial is halved at the end."""
 _ADAM = (0.9, 0.999, 1e-8)
 
 
@@ -52,7 +54,7 @@ def ead(
     confidence: float = 0.0,
     initial_const: float | None = None,
     regularization: float = 0.01,
-    decision_rule: str = "EN",
+    decision_rule: str = "L1",
     abort_early: bool = True,
 ) -> "Ead":
     """The nearest adversarials by `decision_rule`, L1 or the elastic net EN, by shrinkage and thresholding."""
@@ -105,13 +107,12 @@ class _Problem:
         shifted[torch.arange(len(at), device=at.device), classes] += sure
         return missed, is_adversarial(self.criterion, points, shifted, at)
 
-    def constants(self) -> Tensor:
-        """(B,): at the border of a network that is linear, distance and penalty pull alike: c = 2 lead / |slope|^2."""
+    def slopes(self) -> tuple[Tensor, Tensor]:
+        """By how much the images miss (B,), and its gradient (B, C * H * W)."""
         points = self.images.clone().requires_grad_(True)
         missed, _ = self.outputs(points, torch.arange(len(points), device=points.device))
         (slope,) = torch.autograd.grad(missed.sum(), points)
-        steep = slope.flatten(1).square().sum(1)
-        return torch.where(steep > 0, 2 * missed.detach() / steep, torch.ones_like(steep)).clamp(1e-4, 1e4)
+        return missed.detach(), slope.flatten(1)
 
 
 class _Search(MinimizationAttack):
@@ -136,13 +137,31 @@ class _Search(MinimizationAttack):
         problem = _Problem(model, images, criterion, self.confidence)
         nearest = _Nearest(images.clone(), images.new_full((len(images),), torch.inf))
         first = self.initial_const
-        constants = problem.constants() if first is None else images.new_full((len(images),), first)
+        constants = self._fitting(*problem.slopes()).clamp(1e-4, 1e4)
+        if first is not None:
+            constants = torch.full_like(constants, first)
         lower, upper = torch.zeros_like(constants), torch.full_like(constants, torch.inf)
         for _ in range(self.binary_search_steps):
             found = self._minimised(problem, constants, nearest)
             upper, lower = torch.where(found, constants, upper), torch.where(found, lower, constants)
             constants = torch.where(upper.isinf(), 10 * constants, (lower + upper) / 2)
+        self._draw_near(problem, nearest)
         return type(inputs)(nearest.points)
+
+    def _draw_near(self, problem: _Problem, nearest: _Nearest) -> None:
+        """Halve the way from the images to the adversarials until these lie at the border."""
+        at = nearest.sizes.isfinite().nonzero()[:, 0]
+        if not len(at):
+            return
+        origin, change = problem.images[at], nearest.points[at] - problem.images[at]
+        least, most = torch.zeros_like(nearest.sizes[at]), torch.ones_like(nearest.sizes[at])
+        for _ in range(_HALVINGS):
+            share = (least + most) / 2
+            points = origin + share.view(-1, 1, 1, 1) * change
+            with torch.no_grad():
+                _, hit = problem.outputs(points, at)
+            nearest.take_(at, points, self._size(points - origin), hit)
+            least, most = torch.where(hit, least, share), torch.where(hit, share, most)
 
     def _minimised(self, problem: _Problem, constants: Tensor, nearest: _Nearest) -> Tensor:
         """Search under constants (B,) from the images on; says where an adversarial was found (B,)."""
@@ -167,6 +186,14 @@ class _Search(MinimizationAttack):
         return found
 
     @abstractmethod
+    def _fitting(self, missed: Tensor, slopes: Tensor) -> Tensor:
+        """The constants (B,) with which a linear network of these slopes (B, pixels) would just be turned."""
+
+    @abstractmethod
+    def _size(self, change: Tensor) -> Tensor:
+        """What is made small of changes (B, C, H, W), (B,)."""
+
+    @abstractmethod
     def _begin(self, images: Tensor) -> dict[str, Tensor]:
         """What a search holds for every image: tensors (B, ...)."""
 
@@ -181,6 +208,13 @@ class CarliniWagner(_Search):
     """The attack in L2; images are hyperbolic tangents, so that they stay within [0, 1]."""
 
     distance = l2
+
+    def _fitting(self, missed: Tensor, slopes: Tensor) -> Tensor:
+        """The gradient of the squared distance at the border over the slope: 2 lead / |slope|^2."""
+        return 2 * missed / slopes.square().sum(1).clamp(min=1e-12)
+
+    def _size(self, change: Tensor) -> Tensor:
+        return change.flatten(1).norm(dim=1)
 
     def _begin(self, images: Tensor) -> dict[str, Tensor]:
         base = ((2 * images - 1) * 0.999999).atanh()
@@ -198,7 +232,7 @@ class CarliniWagner(_Search):
         size = self.stepsize * (1 - step / self.steps)  # steps of one size would circle around the nearest point
         state["delta"] = delta.detach() - size * _adam(state, gradient, step + 1)
         seen = points.detach()
-        nearest.take_(at, seen, (seen - problem.images[at]).flatten(1).norm(dim=1), hit)
+        nearest.take_(at, seen, self._size(seen - problem.images[at]), hit)
         return loss.detach(), hit
 
 
@@ -207,7 +241,18 @@ class Ead(_Search):
 
     distance = l1
     regularization = 0.01
-    decision_rule = "EN"
+    decision_rule = "L1"
+
+    def _fitting(self, missed: Tensor, slopes: Tensor) -> Tensor:
+        """What moves the steepest pixel alone: a threshold per step is a weight of threshold / stepsize on L1."""
+        steepest = slopes.abs().amax(1).clamp(min=1e-12)
+        return (self.regularization / self.stepsize + 2 * missed / steepest) / steepest
+
+    def _size(self, change: Tensor) -> Tensor:
+        moved = change.flatten(1)
+        if self.decision_rule == "L1":
+            return moved.abs().sum(1)
+        return self.regularization * moved.abs().sum(1) + moved.square().sum(1)
 
     def _begin(self, images: Tensor) -> dict[str, Tensor]:
         return {"point": images, "ahead": images}
@@ -230,13 +275,6 @@ class Ead(_Search):
             _, hit = problem.outputs(point, at)
         nearest.take_(at, point, self._size(point - images), hit)
         return loss.detach(), hit
-
-    def _size(self, change: Tensor) -> Tensor:
-        """What the decision rule makes small, (B,)."""
-        moved = change.flatten(1)
-        if self.decision_rule == "L1":
-            return moved.abs().sum(1)
-        return self.regularization * moved.abs().sum(1) + moved.square().sum(1)
 
 
 def _pixels(points: Tensor) -> Tensor:
