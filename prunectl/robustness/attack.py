@@ -20,6 +20,8 @@ from prunectl.robustness.progress import Progress, Watch, counted
 from prunectl.robustness.tally import Tally
 from prunectl.torchtools.rng import forked
 
+_QUICK_SAMPLE = 32
+"""Images that `quick` is checked on: more would take longer than its attacks."""
 Report = Callable[[int, int, list[float]], None]
 """Called after each batch with (images done, images, robust accuracy so far for each eps)."""
 
@@ -184,7 +186,7 @@ class Attacker:
 
     def _sample(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """A few images (B, C, H, W) from all over the set, their labels (B,), and the classes to aim at (B,)."""
-        count = min(2 * doubts.SAMPLE, len(self.images))
+        count = min(_QUICK_SAMPLE if self.name == "quick" else 2 * doubts.SAMPLE, len(self.images))
         spread = self.images.take(torch.arange(count) * len(self.images) // count)
         pixels, labels = next(iter(spread.batches(count)))
         here = labels.to(self.checkpoint.device)

@@ -17,6 +17,8 @@ from prunectl.plugins.registry import PRESETS, TABLES, names, resolve, unknown
 from prunectl.robustness.descent import shortened
 
 _PRESET_NORMS = {"quick": ("linf", "l2", "l1"), "standard": ("linf", "l2")}
+_PRESET_OPTIONS = {"quick": {"steps": "20"}}
+"""Options of a preset's attacks that are not their own defaults."""
 NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 """How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
@@ -106,6 +108,7 @@ def methods(
         raise unknown("norm", norm, NORMS)
     if len(chosen) == 1 and chosen[0] in PRESETS:
         wanted = _of_preset(chosen[0], norm or "linf", classes, targeted=targeted)
+        options = {**_PRESET_OPTIONS.get(chosen[0], {}), **options}
     else:
         wanted = [_under(name, norm) for name in chosen]
         _check_named(wanted, classes, targeted=targeted)
