@@ -7,6 +7,7 @@ from prunectl.cli.commands import (
     eval,
     explain,
     export,
+    guide,
     import_,
     inspect,
     log,
@@ -22,12 +23,13 @@ from prunectl.cli.commands import (
 from prunectl.cli.consent import consenting
 from prunectl.cli.optional_value import WithOptionalValues
 from prunectl.cli.program import app, main
+from prunectl.cli.waiting import loading_ahead
 
 __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_, export),
+    *(import_, export, guide),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=WithOptionalValues)(consenting(name, module.command))
+    app.command(name, cls=WithOptionalValues)(loading_ahead(name, consenting(name, module.command)))

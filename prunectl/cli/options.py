@@ -12,6 +12,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
 from prunectl.cli import output
 from prunectl.cli.config import configure
+from prunectl.cli.waiting import line_of
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import names
 
@@ -188,7 +189,7 @@ def checkpoint_path(argument: str | None) -> Path:
     if argument is None and sys.stdin.isatty():
         raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
     try:
-        line = sys.stdin.readline().strip()
+        line = line_of(sys.stdin).strip()
     except UnicodeDecodeError:
         line = "\0"
     if "\0" in line:

@@ -1,11 +1,12 @@
 """What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from prunectl.errors import FileError
 
@@ -20,8 +21,12 @@ def emit(text: object) -> None:
     Raises:
         FileError: it cannot be written (a full disk).
     """
+    _write(f"{_visible(str(text)) if sys.stdout.isatty() else text}\n")
+
+
+def _write(text: str) -> None:
     try:
-        print(_visible(str(text)) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
+        print(text, end="", flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -120,9 +125,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown.add_column(title, justify="right" if i else "left", overflow="fold")
     for row in rows:
         shown.add_row(*row)
+    Console(file=sys.stderr, width=_width(sys.stderr)).print(shown)
+
+
+def _width(stream: TextIO) -> int | None:
+    """The columns to fill: None for those of a terminal, else $COLUMNS, else 80."""
     given = os.environ.get("COLUMNS", "")
-    width = None if sys.stderr.isatty() else int(given) if given.isdecimal() and int(given) else 80
-    Console(file=sys.stderr, width=width).print(shown)
+    return None if stream.isatty() else int(given) if given.isdecimal() and int(given) else 80
+
+
+def markdown(text: str) -> None:
+    """Print Markdown on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
+
+    Raises:
+        FileError: as `emit`.
+    """
+    from prunectl.cli.markdown import laid_out
+
+    width = _width(sys.stdout) or shutil.get_terminal_size().columns
+    _write(laid_out(text, width, colours=sys.stdout.isatty()) + "\n")
 
 
 def counted(number: float | None) -> str:

@@ -14,7 +14,6 @@ import torch.fx.config
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from prunectl.errors import StructureError
 from prunectl.structure.aliasing import written_by
@@ -180,6 +179,8 @@ def _message(error: Exception) -> str:
         if isinstance(owner, nn.Module) and not type(owner).__module__.startswith(("torch.nn", "torch.fx")):
             where = f" at {code.co_filename}:{trace.tb_lineno} ({type(owner).__name__}.{code.co_name})"
         trace = trace.tb_next
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode  # noqa: PLC0415  (loads sympy)
+
     what = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, GuardOnDataDependentSymNode):
         what = "what runs depends on values there; write it without a branch (torch.where), or prune weights"

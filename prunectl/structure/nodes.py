@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from prunectl.structure.components import components
 from prunectl.structure.labels import Reason
 
 FROZEN = -1
@@ -48,8 +46,7 @@ class Structure:
             starts.append(free[:1].expand_as(free))
             others.append(free)
         rows, columns = (torch.cat([torch.empty(0, dtype=torch.int64), *part]).numpy() for part in (starts, others))
-        links = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(self.nodes, self.nodes))
-        return torch.from_numpy(connected_components(links, directed=False)[1]).long()
+        return torch.from_numpy(components(rows, columns, self.nodes)).long()
 
     def gone(self, removed: Tensor) -> Tensor:
         """`removed` (bool, (nodes,)) with an entry False for FROZEN at the end, so that it can be indexed by class."""

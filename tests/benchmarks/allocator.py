@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TURNS = {"given back": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # any setting of the user's keeps prunectl's away
+TURNS = {"returned": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # any setting of the user's keeps prunectl's away
 TRAIN = ["train", "--data", "fashionmnist", "--subset", "500", "--epochs", "1", "-b", "64", "--seed", "0"]
 
 
@@ -41,7 +41,7 @@ def measured(command: list[str], setting: dict[str, str]) -> resource.struct_rus
 
 def main(rounds: int) -> None:
     """Print the table."""
-    print("| command | given back, s | kept, s | kept / given back | faults, M | MB |\n|---|--:|--:|--:|--:|--:|")
+    print("| command | returned, s | kept, s | kept / returned | faults, M | MB |\n|---|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
         for name, command in commands(Path(folder)).items():
             turns = [{how: measured(command, setting) for how, setting in TURNS.items()} for _ in range(rounds)]

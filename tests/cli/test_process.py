@@ -1,11 +1,14 @@
 """The process: memory that it keeps, and an end by Ctrl-C at its very start."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from prunectl.cli import waiting
 
 # a string of 64 MB, written and freed again and again: each is 16,384 pages of 4 KB
 TURNS = """
@@ -44,3 +47,47 @@ def test_ctrl_c_while_the_program_is_being_loaded_is_no_traceback(tmp_path: Path
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_step_that_waits_for_its_path_loads_what_it_will_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    loaded, lines = [], []
+
+    def load(name: str) -> None:
+        loaded.append(name)
+        if name == waiting.LATER["eval"][-1]:  # the last: now the step before is ready
+            os.write(writing, b"net.safetensors\n")
+
+    def command() -> None:
+        with os.fdopen(reading) as stream:
+            lines.append(waiting.line_of(stream))
+        import colorsys  # noqa: F401
+        from json import tool  # noqa: F401
+
+    monkeypatch.setattr(waiting.importlib, "import_module", load)
+    waiting.loading_ahead("eval", command)()
+    os.close(writing)
+    assert lines == ["net.safetensors\n"]
+    assert loaded == ["colorsys", "json", *waiting.LATER["eval"]]
+
+
+@pytest.mark.parametrize("written", [b"", b"net.safetensors\n"])
+def test_a_step_that_need_not_wait_loads_nothing_ahead(written: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, written)
+    os.close(writing)
+    loaded, lines = [], []
+
+    def command() -> None:
+        with os.fdopen(reading) as stream:
+            lines.append(waiting.line_of(stream))
+        import colorsys  # noqa: F401
+
+    monkeypatch.setattr(waiting.importlib, "import_module", loaded.append)
+    waiting.loading_ahead("eval", command)()
+    assert (lines, loaded) == ([written.decode()], [])
+
+
+@pytest.mark.parametrize("name", [name for names in waiting.LATER.values() for name in names])
+def test_what_is_loaded_ahead_exists(name: str) -> None:
+    assert importlib.util.find_spec(name) is not None

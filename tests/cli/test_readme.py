@@ -1,67 +1,95 @@
-"""What the README shows is run, and what the program offers stands in it."""
+"""The README: it is short, opens with two commands to paste, and what it shows is run."""
 
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from prunectl.cli import in_process
 from prunectl.plugins.registry import TABLES
-from prunectl.sweeping.plan import read_plan
-from prunectl.sweeping.stages import stages_of
+from tests.benchmarks import curve
+from tests.helpers.documents import blocks, run_blocks
 from tests.helpers.own_networks import loader
-from tests.helpers.running import run_line
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NET = """
+from torch import nn
 
-
-@pytest.mark.parametrize("block", BLOCKS, ids=[f"block{i}" for i in range(len(BLOCKS))])
-def test_console_blocks_run_and_print_what_they_show(block: str, tmp_path: Path) -> None:
-    for part in block.removeprefix("$ ").split("\n$ "):
-        command, _, shown = part.partition("\n")
-        ran = run_line(tmp_path, command)
-        assert ran.code == 0, ran.err
-        if shown:
-            assert ran.out.rstrip("\n") == shown.rstrip("\n")
-        else:
-            assert ran.out.strip()
+def build(shape, classes):
+    return nn.Sequential(
+        nn.Conv2d(shape[0], 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+        nn.Linear(192, classes),
+    )
+"""
 
 
-def test_python_blocks_run_one_after_the_other(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    names = {"batches": lambda: loader(40, (3, 32, 32), 10)}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["small"].proof["float64"] <= 1e-10
-    assert names["net"](torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of someone who has a trained network: net.py, weights.pth, photos."""
+    tmp_path.joinpath("net.py").write_text(NET, encoding="utf-8")
+    names: dict = {}
+    exec(NET, names)
+    torch.manual_seed(0)
+    torch.save(names["build"]((3, 32, 32), 2).state_dict(), tmp_path / "weights.pth")  # noqa: TID251  (as users do)
+    for part in ("train", "test"):
+        for label in ("cats", "dogs"):
+            place = tmp_path / "photos" / part / label
+            place.mkdir(parents=True)
+            for i in range(6):
+                Image.new("RGB", (32, 32), (40 * i, 200 * (label == "cats"), 0)).save(place / f"{i}.png")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_my_own_trained_network_is_pruned_in_the_shell_and_in_python(trained: Path) -> None:
+    images = loader(40, (3, 32, 32), 2)
+    names = run_blocks(README, trained, {"loader": images, "test_loader": images})
+    dense, small = (sum(p.numel() for p in net.parameters()) for net in (names["model"], names["small"].model))
+    assert small < dense
+    assert {path.name for path in trained.glob("small*")} >= {
+        "small.onnx",
+        "small.safetensors",
+        "small-python.safetensors",
+    }
 
 
 def test_it_opens_with_exactly_two_commands_to_paste() -> None:
-    opening = README[: README.index("## Pipelines")]
-    blocks = re.findall(r"^```sh\n(.*?)^```$", opening, flags=re.MULTILINE | re.DOTALL)
-    assert [block.count("\n") for block in blocks] == [1, 1]
-    assert blocks[0].startswith("pip install . && ")
-    assert blocks[1] == "pip install -e '.[test]' && python -m pytest\n"
-    assert "```console" not in opening
+    opening = blocks(README[: README.index("## Results")])
+    assert [(block.language, block.note, block.text.count("\n")) for block in opening] == [("sh", "", 1), ("sh", "", 1)]
+    assert opening[0].text.startswith("pip install '.[report]' && ")
+    assert opening[1].text == "pip install -e '.[test]' && python -m pytest\n"
 
 
-@pytest.mark.parametrize("kind", ["criterion", "model", "data", "attack"])
-def test_every_name_is_documented(kind: str) -> None:
-    assert [name for name in TABLES[kind] if name not in README] == []
+def test_it_is_short() -> None:
+    assert README.count("\n") <= 200
+    (code,) = [block.text for block in blocks(README) if block.language == "python"]
+    (shell,) = [block.text for block in blocks(README) if block.language == "console"]
+    assert code.count("\n") <= 12
+    assert shell.count("\n") <= 12
 
 
-def test_the_plan_of_a_sweep_has_as_many_stages_as_it_says() -> None:
-    (plan,) = re.findall(r"^```toml\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    stages, results = stages_of(read_plan(plan), in_process.read)
-    commands = sum(stage.uses for stage in stages)
-    assert f"These are {len(results)} pipelines with {commands} commands, of which {len(stages)} run:" in README
-    assert any(f"`{stage.name}.safetensors`" in README for stage in stages)
+def test_every_link_leads_to_a_file_and_every_page_of_the_guide_is_linked() -> None:
+    linked = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https:")]
+    assert [link for link in linked if not (ROOT / link).is_file()] == []
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "prunectl" / "guide").glob("*.md")}
+    assert pages <= set(linked)
 
 
-def test_every_command_is_documented() -> None:
-    from prunectl.cli.app import app
+def test_criteria_that_it_recommends_exist() -> None:
+    table = README[README.index("## Which criterion") : README.index("## Guide")]
+    named = {*re.findall(r"-c ([\w-]+)", table), "random", "structured-random", "magnitude"} - {"auto"}
+    assert len(named) > 6
+    assert named <= set(TABLES["criterion"])
 
-    assert [info.name for info in app.registered_commands if f"| `{info.name}` |" not in README] == []
+
+def test_picture_is_drawn_from_the_measurements() -> None:
+    found = curve.records()
+    assert curve.DRAWN.read_text(encoding="utf-8") == curve.drawn(found)
+    means = {after: {t: m for t, m, _ in curve.points(found, "sparsity", after)} for after in curve.REPAIRS}
+    said = re.search(r"(\d+) % at 95 % sparsity, (\d+) % with repair", README)
+    assert said is not None
+    assert [round(means[after]["0.95"]) for after in ("pruned", "repaired")] == [
+        int(number) for number in said.groups()
+    ]

@@ -197,6 +197,20 @@ def test_residual_nodes_go_only_when_dead_on_both_sides() -> None:
     assert small.model.stem.out_channels == small.model.inner.out_channels == small.model.head.in_features == 3
 
 
+def test_a_constant_that_only_masked_weights_read_goes_at_once() -> None:
+    model = randomise_(Residual())  # channel 2 is cut off; channel 0, which nothing reads, still reaches it
+    masks = {
+        **without(model, "stem.weight", (2,)),
+        **without(model, "inner.weight", (2, [1, 2, 3])),
+        **without(model, "head.weight", (slice(None), [0, 2])),
+    }
+    masks["inner.weight"][[0, 1, 3], 0] = False
+    model.stem.bias.data[2] = -1.0  # zero after the ReLU, and read by inner
+    small = shrink(masked(model, masks))
+    assert small.model.stem.out_channels == 2
+    assert shrink_again_changes_nothing(small)
+
+
 def test_masks_are_cut_along_and_full_ones_dropped() -> None:
     model = randomise_(chain())
     mask = torch.ones_like(model[8].weight, dtype=torch.bool)

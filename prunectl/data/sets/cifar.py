@@ -15,13 +15,19 @@ _FOLDERS = {"CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python"}
 
 
 def cifar10(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """10 classes, from `root`/cifar-10-batches-py."""
+    """Photos of objects and animals, 32x32, 10 classes.
+
+    Read from `root`/cifar-10-batches-py.
+    """
     preprocessing = Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     return _cifar("CIFAR10", preprocessing, root, image_size, download)
 
 
 def cifar100(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """100 classes, from `root`/cifar-100-python."""
+    """Photos of objects and animals, 32x32, 100 classes.
+
+    Read from `root`/cifar-100-python.
+    """
     preprocessing = Preprocessing((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
     return _cifar("CIFAR100", preprocessing, root, image_size, download)
 

@@ -22,7 +22,10 @@ FILE = Path(__file__).with_name("digits.safetensors")
 
 
 def digits(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """1,442 training and 355 test images in 10 classes, 28x28 unless `image_size` says else; `root` is not used."""
+    """Handwritten digits, part of the package: 1,442 training and 355 test images, 28x28, 10 classes.
+
+    `image_size` changes the size; `root` is not used.
+    """
     file = load_file(FILE)
     pixels = (file["pixels"].float() * 255 / 16).round().to(torch.uint8)[:, None]  # (N, 1, 8, 8)
     images = Images(resized(pixels, image_size or 28), file["labels"].long())

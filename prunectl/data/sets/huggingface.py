@@ -26,7 +26,9 @@ def hf(
     direct: bool = False,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """The dataset of a name such as `uoft-cs/cifar10`, or of a folder: its column of images, and that of their labels.
+    """A dataset of the Hugging Face hub, such as `hf:uoft-cs/cifar10`, or a folder that `datasets` reads.
+
+    Its column of images and its column of labels are used.
 
     It is tested on its first split of test, validation, valid and val that has labels; without any, `split` of each
     class is held out, by default a tenth.

@@ -33,7 +33,10 @@ _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 def mnist(
     root: Path, *, image_size: int | None, download: bool, progress: Progress | None, direct: bool = False
 ) -> ImageData:
-    """Handwritten digits; `direct` allows for files that lie in `root` itself."""
+    """Handwritten digits, 28x28, 10 classes.
+
+    `direct` also looks for the files in `root` itself.
+    """
     folder = _folder("MNIST", root, direct, download)
     return _data("mnist", folder, _DIGITS, Preprocessing((0.1307,), (0.3081,)), image_size)
 
@@ -41,7 +44,10 @@ def mnist(
 def fashionmnist(
     root: Path, *, image_size: int | None, download: bool, progress: Progress | None, direct: bool = False
 ) -> ImageData:
-    """Clothes; `direct` allows for files that lie in `root` itself, else Debian's copy stands in."""
+    """Clothes, 28x28, 10 classes.
+
+    `direct` also looks for the files in `root` itself; without it, a copy that Debian installed is used, too.
+    """
     folder = _folder("FashionMNIST", root, direct, download, *(() if direct else (DEBIAN,)))
     return _data("fashionmnist", folder, _CLOTHES, Preprocessing((0.2860,), (0.3530,)), image_size)
 
@@ -49,7 +55,10 @@ def fashionmnist(
 def kmnist(
     root: Path, *, image_size: int | None, download: bool, progress: Progress | None, direct: bool = False
 ) -> ImageData:
-    """Cursive Japanese characters; `direct` allows for files that lie in `root` itself."""
+    """Cursive Japanese characters, 28x28, 10 classes.
+
+    `direct` also looks for the files in `root` itself.
+    """
     folder = _folder("KMNIST", root, direct, download)
     return _data("kmnist", folder, _KANA, Preprocessing((0.1918,), (0.3483,)), image_size)
 

@@ -20,12 +20,12 @@ def imagefolder(
     direct: bool = False,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """The tree at `root`, under its folder's name.
+    """Your own images: `imagefolder:PATH` reads `train/CLASS/*.jpg` and `test/` or `val/` beside it.
 
-    The size is that of the first training image; images are gray where the first of every class is.
-    Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded anew each time. A tree
-    without test images holds out `split` of each class, by default a tenth; where it is named (`direct`), it may also
-    lack train/. Files are resized by the rule of the network, if one is given.
+    The dataset has the name of the folder `root`. The size is that of the first training image; images are gray where
+    the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's memory) images are decoded
+    anew each time. A tree without test images holds out `split` of each class, by default a tenth; where it is named
+    (`direct`), it may also lack train/. Files are resized by the rule of the network, if one is given.
     """
     tree = find_tree(root, split=split, flat=direct)
     firsts = dict(zip(reversed(tree.train.labels.tolist()), reversed(tree.train.paths), strict=True))

@@ -34,7 +34,10 @@ def imagenette(
     progress: Progress | None,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """9,469 training and 3,925 test images, 128x128 (Verdenius et al. 2020) unless `image_size` says else."""
+    """Photos of ten easy ImageNet classes, 128x128: 9,469 for training and 3,925 for testing.
+
+    The size is that of Verdenius et al. 2020, unless `image_size` is another.
+    """
     tree = _tree(root, download)
     rule = () if network is None else (network.crop, network.interpolation)
     decoder = Decoder(image_size or 128, "RGB", *rule)

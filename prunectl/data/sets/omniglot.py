@@ -18,7 +18,7 @@ CHARACTERS, DRAWINGS, TRAIN_DRAWINGS = 964, 20, 15
 
 
 def omniglot(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """Tell the characters of the background set apart: the first 15 people's drawings to train on, 5 to test on.
+    """Handwritten characters, 28x28, 964 classes: drawings of 15 people for training and of 5 for testing.
 
     28x28 unless `image_size` says else; ink is 255 and paper 0.
     """

@@ -12,7 +12,10 @@ from prunectl.data.source import Progress
 
 
 def svhn(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """10 classes, the digits, from `root`/train_32x32.mat and test_32x32.mat."""
+    """Photos of house numbers, one digit each, 32x32, 10 classes.
+
+    Read from `root`/train_32x32.mat and test_32x32.mat.
+    """
 
     def open_at(folder: Path, download: bool) -> tuple[Any, Any]:
         from torchvision.datasets import SVHN  # noqa: PLC0415  (takes seconds)

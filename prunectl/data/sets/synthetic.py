@@ -23,10 +23,11 @@ def synthetic(
     shape: tuple[int, int, int] | None = None,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """2,000 training and 500 test images of `shape` (C, H, W), else that of the network, else 1x28x28, in its classes.
+    """Noise around one random image for each class, in the shape of the network or of `synthetic:3x64x64`.
 
-    `image_size` replaces height and width; there are 10 classes without a network, and fewer images where those in
-    colour are large. `root` is not used.
+    2,000 images for training and 500 for testing have `shape` (C, H, W), else the shape of the network, else 1x28x28.
+    `image_size` replaces height and width. The classes are those of the network, else 10. There are fewer images where
+    those in colour are large. `root` is not used.
     """
     channels, height, width = shape or (SHAPE if network is None else network.shape)
     if image_size is not None:

@@ -33,7 +33,7 @@ def webdataset(
     direct: bool = False,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """The shards of a pattern such as `DIR/{train,test}-{000..007}.tar` or `DIR/*.tar`; classes are numbers.
+    """Shards of images, such as `webdataset:DIR/{train,test}-{000..007}.tar` or `DIR/*.tar`; classes are numbers.
 
     Shards are for testing where their name has the word test, val, valid or validation, or their folder is named so;
     only those of the first of these words are used. Without any, `split` of each class is held out, by default a tenth.

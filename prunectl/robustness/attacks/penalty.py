@@ -35,7 +35,7 @@ def carlini_wagner(
     initial_const: float | None = None,
     abort_early: bool = True,
 ) -> "CarliniWagner":
-    """The nearest adversarials in L2, by Adam; without an `initial_const` every image begins with one that fits it."""
+    """The nearest adversarials in L2, by Adam; without `initial_const` every image begins with one that fits it."""
     return CarliniWagner(
         binary_search_steps=binary_search_steps,
         steps=steps,
@@ -57,7 +57,7 @@ def ead(
     decision_rule: str = "L1",
     abort_early: bool = True,
 ) -> "Ead":
-    """The nearest adversarials by `decision_rule`, L1 or the elastic net EN, by shrinkage and thresholding."""
+    """The nearest adversarials in L1, or in the elastic net with `decision_rule=EN`, by shrinkage and thresholding."""
     if decision_rule not in ("EN", "L1"):
         raise ValueError(f"decision_rule is EN or L1, got {decision_rule}")
     made = Ead(

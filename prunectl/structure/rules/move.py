@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx
 
+from prunectl.structure.components import components
 from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
 from prunectl.structure.operations import Arguments, Liveness, Result, operation
@@ -129,14 +128,8 @@ def _axis_to_keep(flow: Propagation, compact: np.ndarray[Any, Any], row: Row) ->
             np.arange(compact.shape[axis]).reshape([-1 if d == axis else 1 for d in range(compact.ndim)]), compact.shape
         )
         size = compact.shape[axis] + len(roots)
-        links = coo_array(
-            (
-                np.ones(compact.size, dtype=bool),
-                (places.reshape(-1), compact.shape[axis] + inverse[compact.reshape(-1)]),
-            ),
-            shape=(size, size),
-        )
-        parts = connected_components(links, directed=False)[0]
+        columns = compact.shape[axis] + inverse[compact.reshape(-1)]
+        parts = 1 + int(components(places.reshape(-1), columns, size).max())
         if parts >= most:
             best, most = axis, parts
     return best

@@ -68,10 +68,10 @@ def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: 
         return candidates
     seen = _Recorder(paths, {source for _, source in uses}).values(model, draw)
     for node, source in uses:
-        candidates &= _accepts(model, paths, node, source, seen[source], candidates)
+        candidates &= _accepts(model, paths, node, source, seen[source], candidates, removed)
     for link in paths.links.values():
-        if not link.own and candidates[link.inputs].any():
-            _shift_bias_(model, paths, link, candidates, seen[bind(link.node)["input"]])
+        if not link.own:
+            _shift_bias_(model, paths, link, candidates[link.inputs] & _multiplied(link, removed), seen)
     return candidates
 
 
@@ -83,7 +83,20 @@ def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
     return paths.sources(node) if paths.mixes(node) else []
 
 
-def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, value: Tensor, wanted: Tensor) -> Tensor:
+def _multiplied(link: Link, removed: Tensor) -> Tensor:
+    """The input channels of a layer with a kept weight to an output that stays: bool (inputs,)."""
+    return link.linked[~removed[link.outputs]].any(0)
+
+
+def _accepts(
+    model: nn.Module,
+    paths: Paths,
+    node: fx.Node,
+    source: fx.Node,
+    value: Tensor,
+    wanted: Tensor,
+    removed: Tensor,
+) -> Tensor:
     """For which classes an operation can do without the constant that it reads: bool (nodes + 1,)."""
     fine = torch.ones_like(wanted)
     link = paths.links.get(node)
@@ -97,6 +110,7 @@ def _accepts(model: nn.Module, paths: Paths, node: fx.Node, source: fx.Node, val
         if link is not None and axis == link.axis % value.ndim:
             spread = (entries - entries[:, :1]).abs().amax(1)
             takes |= (spread <= 1e-12 * (1 + entries.abs().amax(1))) & _takes_constants(model, paths, link)
+            takes |= ~_multiplied(link, removed)[chosen]
         fine[classes[chosen[~takes]]] = False
     return fine
 
@@ -112,11 +126,11 @@ def _takes_constants(model: nn.Module, paths: Paths, link: Link) -> bool:
     return padding == "valid" or (padding != "same" and not any(padding))
 
 
-def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, value: Tensor) -> None:
-    """Add what the folded inputs contribute at their values to the bias, and cut them off."""
-    chosen = torch.nonzero(folded[link.inputs]).flatten()
-    constants = value.index_select(link.axis, chosen).movedim(link.axis, 0).reshape(len(chosen), -1)[:, 0]
+def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, seen: Mapping[fx.Node, Tensor]) -> None:
+    """Add what the folded inputs (bool (inputs,)) contribute at their values to the bias, and cut them off."""
     a, tensors = bind(link.node), named_tensors(model)
+    chosen = torch.nonzero(folded).flatten()
+    constants = seen[a["input"]].index_select(link.axis, chosen).movedim(link.axis, 0).flatten(1)[:, 0]
     weight, axis = tensors[link.weight], 0 if link.transposed else 1
     with torch.no_grad():
         if constants.any():  # none that is not zero was accepted where there is no bias to take it

@@ -1,0 +1,44 @@
+"""The guide: Markdown pages beside the code, listed by `guide/README.md`."""
+
+import re
+from pathlib import Path
+
+import prunectl
+from prunectl.errors import FileError
+from prunectl.plugins.registry import unknown
+
+FOLDER = Path(prunectl.__file__).parent / "guide"
+INDEX = "README"
+_LISTED = re.compile(r"^- \[(?P<name>[\w-]+)\]\([\w-]+\.md\): (?P<about>.+)$", re.MULTILINE)
+_PAGE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<name>[\w-]+)\.md(?:#[\w-]+)?\)")
+
+
+def pages() -> dict[str, str]:
+    """What each page is about, by name, in reading order."""
+    return {found["name"]: found["about"] for found in _LISTED.finditer(_read(INDEX))}
+
+
+def page(name: str) -> str:
+    """The Markdown of a page, its links to other pages as commands.
+
+    Raises:
+        UnknownName: no page has this name; the nearest one is offered.
+    """
+    wanted = name.lower().removesuffix(".md")
+    known = pages()
+    if wanted not in known:
+        raise unknown("page of the guide", name, known)
+    return _PAGE.sub(_as_command, _read(wanted))
+
+
+def _as_command(link: re.Match[str]) -> str:
+    command = f"`prunectl guide {link['name']}`"
+    return command if link["text"] == link["name"] else f"{link['text']} ({command})"
+
+
+def _read(name: str) -> str:
+    path = FOLDER / f"{name}.md"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}; install prunectl again") from error
