@@ -153,7 +153,7 @@ HUBS = ("timm/hf-hub:", "timm/local-dir:")
 """How timm names a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
 PRESETS = {
     "quick": ("fgsm", "pgd"),
-    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
+    "standard": ("deepfool", "apgd-ce", "apgd-dlr", "apgd-t", "square"),
 }
 """Several attacks in cascade: each goes on with the images that the ones before left standing."""
 _LISTED = 40

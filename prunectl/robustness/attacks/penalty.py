@@ -214,7 +214,7 @@ class CarliniWagner(_Search):
         return 2 * missed / slopes.square().sum(1).clamp(min=1e-12)
 
     def _size(self, change: Tensor) -> Tensor:
-        return change.flatten(1).norm(dim=1)
+        return change.flatten(1).square().sum(1).sqrt()
 
     def _begin(self, images: Tensor) -> dict[str, Tensor]:
         base = ((2 * images - 1) * 0.999999).atanh()
