@@ -59,6 +59,7 @@ class Attacker:
     `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks go on with what still
     stands at an eps. The worst case is taken image by image. `target` is a class, `next` or `random`. `reference` is a
     network whose predictions are compared. Adversarials are made on `source` where there is one: transfer.
+    `watch` is called at every forward pass with (images done, what is running).
     """
 
     def __init__(

@@ -141,16 +141,16 @@ def table(lines: list[dict[str, Any]]) -> str:
     )
     head = (*head, "after", "median norm before", "after")
     rows = [" | ".join(head), "|".join("--:" for _ in head)]
-    for network, name in dict.fromkeys((line["network"], line["attack"]) for line in lines):
+    for network, name, images in dict.fromkeys((line["network"], line["attack"], line["images"]) for line in lines):
         sides = [
-            [x for x in lines if (x["network"], x["attack"], x["side"]) == (network, name, side)]
+            [x for x in lines if (x["network"], x["attack"], x["images"], x["side"]) == (network, name, images, side)]
             for side in ("before", "after")
         ]
         if not all(sides):
             continue
         seconds = [statistics.median(line["seconds"] for line in side) for side in sides]
         firsts = [side[0] for side in sides]
-        cells = [network, name, str(firsts[0]["images"]), *(f"{s:.2f}" for s in seconds)]
+        cells = [network, name, str(images), *(f"{s:.2f}" for s in seconds)]
         cells += [f"{seconds[1] / seconds[0]:.2f}", *(f"{first['forward']:,}" for first in firsts)]
         cells += [" ".join(f"{round(r * first['images'])}" for r in first["robust"]) for first in firsts]
         cells += ["" if first["median_norm"] is None else f"{first['median_norm']:.4g}" for first in firsts]
