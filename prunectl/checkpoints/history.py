@@ -130,7 +130,7 @@ def _named(check: Check, names: str) -> dict[str, Check]:
 
 
 RESULTS: dict[str, Check] = {
-    **_named(_COUNT, "nodes removed parameters flops bytes held_out"),
+    **_named(_COUNT, "nodes removed parameters flops bytes held_out step"),
     **_named(_NUMBER, "weight_sparsity node_sparsity max_pruned latency change dense_accuracy"),
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups"),

@@ -170,7 +170,8 @@ def pruned(event: dict[str, Any]) -> str:
     """What one round of pruning during training reached."""
     nodes = f"node sparsity {event['node_sparsity']:.4f}, " if "node_sparsity" in event else ""
     flops = f", {counted(event['flops'])} FLOPs" if "flops" in event else ""
-    reached = f"after epoch {event['epoch']}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}"
+    when = f"step {event['step']}" if "step" in event else f"epoch {event['epoch']}"
+    reached = f"after {when}: {nodes}weight sparsity {event['weight_sparsity']:.4f}{flops}"
     return "; ".join([reached, *unreached(event)])
 
 

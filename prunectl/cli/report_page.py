@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.data.images import ImageData
     from prunectl.reporting.findings import Look
+    from prunectl.reporting.page.best import Network
     from prunectl.reporting.sources import Source, Sources
 
 SUFFIXES = (".html", ".htm")
@@ -26,9 +27,9 @@ def write_page(
     data_dir: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Read, look into one network, draw, write, and print the page's path."""
+    """Read, analyse up to twelve networks, draw, write, and print the page's path."""
     from prunectl.checkpoints import files
-    from prunectl.reporting.page.data import focus_of
+    from prunectl.reporting.page.data import shown_networks
     from prunectl.reporting.page.figures.figure import require
     from prunectl.reporting.page.page import render
     from prunectl.reporting.sources import collect
@@ -39,11 +40,12 @@ def write_page(
     require()
     with output.progress_bar("report", 3) as bar:
         sources = collect([*paths, *([inside] if inside is not None and inside not in paths else [])], parents=parents)
-        focus = _named(sources, inside) if inside is not None else focus_of(sources)
-        bar.update(1, lambda: f"looking into {focus.path}" if focus else "drawing")
-        look = None if focus is None else _look(sources, focus, must=inside is not None, run=run, data_dir=data_dir)
+        focus = None if inside is None else _named(sources, inside)
+        networks = shown_networks(sources, focus)
+        bar.update(1, lambda: f"analysing {output.many(len(networks), 'network')}" if networks else "drawing")
+        looks = _looks(sources, networks, must=inside, run=run, data_dir=data_dir)
         bar.update(2, lambda: "drawing")
-        files.write(path, render(sources, focus, look).encode())
+        files.write(path, render(sources, focus, looks).encode())
     for notice in sources.notices:
         output.say(f"report: {notice}")
     output.emit(path)
@@ -61,19 +63,20 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     return found
 
 
-def _look(sources: "Sources", focus: "Source", *, must: bool, run: bool, data_dir: Path | None) -> "Look | None":
-    """Look into a network; unless it `must` be, a failure is a line on stderr."""
-    from prunectl.reporting.network.look import look
+def _looks(
+    sources: "Sources", networks: "Sequence[Network]", *, must: Path | None, run: bool, data_dir: Path | None
+) -> "dict[Path, Look]":
+    """Analyse networks; a failure is a line on stderr, except for the one that `must` be analysed."""
+    from prunectl.reporting.network.looks import looks
 
     def images(checkpoint: "Checkpoint") -> "ImageData":
         from prunectl.cli.start import images_for
 
         return images_for(checkpoint, None, data_dir)
 
-    try:
-        return look(focus, sources.lineage[focus.path], images=images, run=run)
-    except PrunectlError as error:
-        if must:
-            raise
-        output.say(f"report: cannot look into {focus.path}: {error}")
-        return None
+    def fails(path: Path, error: PrunectlError) -> None:
+        if path == must:
+            raise error
+        output.say(f"report: cannot analyse {path}: {error}")
+
+    return looks(sources, networks, images=images, run=run, fails=fails)

@@ -63,3 +63,8 @@ def fraction(text: str, flag: str) -> float:
         return float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
         raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
+
+
+def interval(text: str) -> int | str:
+    """A number of epochs as a number; any other text as it is, such as a number of steps (100s)."""
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from prunectl.criteria.base.absolute import absolute
 from prunectl.criteria.base.criterion import Criterion
+from prunectl.criteria.base.permutation import permute_channels_
 
 magnitude = Criterion(
     absolute,
@@ -14,7 +15,7 @@ magnitude = Criterion(
     needs_data=False,
 )
 lamp = replace(magnitude, scope="lamp", source="Lee et al. 2021, arXiv:2010.07611")
-n_m = replace(magnitude, scope="2:4", source="Mishra et al. 2021, arXiv:2104.08378")
+n_m = replace(magnitude, scope="2:4", source="Mishra et al. 2021, arXiv:2104.08378", prepare=permute_channels_)
 gmp = replace(
     magnitude,
     schedule="cubic",

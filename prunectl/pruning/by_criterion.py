@@ -1,7 +1,7 @@
 """Prune by one criterion: score, select, mask; once or in rounds."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +13,7 @@ from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import retraceable
 from prunectl.criteria.base.criterion import Criterion
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import resolve, unknown
@@ -22,7 +23,6 @@ from prunectl.pruning.round import RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
 from prunectl.pruning.scoring import batches_for, check_informative, scored
-from prunectl.pruning.select import pattern_of
 from prunectl.pruning.units.table import unit_of
 from prunectl.scores import Scores
 from prunectl.torchtools.distributed import processes
@@ -46,20 +46,23 @@ def pruned_by_criterion(
     criterion, method = options.criterion, method_of(options)
     rules = selection(options, method)
     _check(options, rules, method)
-    keywords, _ = method.options(dict(options.options), f"criterion {criterion}")
+    given = method.options(dict(options.options), f"criterion {criterion}")
+    keywords = given.scorer
     options = replace(
         options,
         schedule=options.schedule or method.schedule,
         steps=options.steps or method.steps,
         scope=rules.scope,
         normalize=rules.rules.normalize,
-        options=keywords,
+        options={**keywords, **given.prepare},
     )
     planned = partial(resolve("schedule", str(options.schedule)), steps=options.steps)
     if method.needs_data and data is None:
         raise OptionError(f"criterion {criterion} scores on images; give `data`")
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
+    if method.prepare is not None and any(given.prepare.values()):
+        checkpoint = _prepared(checkpoint, method.prepare, rules, given.prepare)
     model = copy.deepcopy(checkpoint.model)
     unit = unit_of(method, checkpoint, model, rules)
     unit.check(options.sparsity)
@@ -93,12 +96,27 @@ def pruned_by_criterion(
     return made if options.repair is None else with_repair(made, checkpoint, data, options)
 
 
+def _prepared(
+    checkpoint: Checkpoint, prepare_: Callable[..., None], rules: SelectionRules, keywords: Mapping[str, object]
+) -> Checkpoint:
+    """The checkpoint with its network in another form that computes the same.
+
+    Raises:
+        OptionError: something is pruned already.
+    """
+    if checkpoint.masks:
+        raise OptionError(f"`{'`, `'.join(keywords)}` changes the order of a dense network, and this one has masks")
+    model = copy.deepcopy(checkpoint.model)
+    prepare_(model, checkpoint.spec.input, rules.scope, rules.keep, **keywords)
+    return replace(checkpoint, model=model)
+
+
 def with_repair(
     made: Checkpoint, checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning
 ) -> Checkpoint:
     """The pruned network fitted to what it was pruned from, as one command with the pruning."""
     asked = RepairOptions(str(options.repair), seed=options.seed)
-    fitted = repaired(made, data, asked, reference=checkpoint)
+    fitted = repaired(made, data, asked, reference=checkpoint, in_order=True)
     pruning, fitting = fitted.history[-2:]
     return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 

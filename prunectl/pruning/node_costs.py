@@ -35,8 +35,9 @@ class BudgetMeter:
     def whole(self) -> float:
         """The cost of the original dense network."""
         dense = self.checkpoint.dense
-        size = sum(float32_bytes(tensor, tensor.numel()) for tensor in self.original.state_dict().values())
-        return {"params": dense.parameters, "flops": dense.flops, "size": size, "latency": 1}[self.budget.kind]
+        if self.budget.kind == "size":
+            return sum(float32_bytes(tensor, tensor.numel()) for tensor in self.original.state_dict().values())
+        return {"params": dense.parameters, "flops": dense.flops, "latency": 1}[self.budget.kind]
 
     @property
     def limit(self) -> float:

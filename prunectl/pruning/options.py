@@ -16,27 +16,25 @@ def method_of(options: PruneOptions) -> Criterion:
     return for_nodes(criterion_named(options.criterion), options.unit, options.criterion)
 
 
-def budget_of(options: StandalonePruning) -> Budget | None:
+def budget_of(options: PruneOptions) -> Budget | None:
     """The budget, None where another target was chosen."""
-    texts = {kind: getattr(options, kind) for kind in BUDGET_UNITS}
+    texts = {kind: getattr(options, kind, None) for kind in BUDGET_UNITS}
     return next((Budget.read(kind, text) for kind, text in texts.items() if text is not None), None)
 
 
 def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
     """How a unit is selected."""
-    found = SelectionRules(
+    rules = _rules(options, method)
+    return SelectionRules(
         options.scope or method.scope,
-        _rules(options, method),
+        replace(rules, refill=options.refill) if isinstance(options, StandalonePruning) else rules,
         options.sparsity,
-        None,
+        budget_of(options),
         options.threshold,
         method.regrow_value,
         options.keep,
-        method.init_criterion is not None,
+        method.exploration is not None and method.regrow_value is not None,
     )
-    if not isinstance(options, StandalonePruning):
-        return found
-    return replace(found, budget=budget_of(options), rules=replace(found.rules, refill=options.refill))
 
 
 def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
@@ -55,8 +53,7 @@ def _normalization(options: PruneOptions, method: Criterion) -> str:
     """The criterion's own for the kind of target; a threshold is for scores as they are."""
     if options.threshold is not None:
         return "none"
-    budget = isinstance(options, StandalonePruning) and budget_of(options) is not None
-    return (method.normalize_budget if budget else None) or method.normalize
+    return (method.normalize_budget if budget_of(options) is not None else None) or method.normalize
 
 
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.nodes import Structure
+from prunectl.structure.order import node_kinds
 
 
 def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callable[[Tensor], bool]) -> Tensor:
@@ -26,16 +27,6 @@ def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callab
             else:
                 full.add(kind)
     return removed
-
-
-def node_kinds(structure: Structure) -> Tensor:
-    """A number for every node, int64 (nodes,), equal for nodes that take as many indices of the same axes."""
-    kinds = torch.zeros(structure.nodes, dtype=torch.int64)
-    axes = [*structure.axes.values(), *(classes for product in structure.products for classes in product.axes)]
-    for classes in {axis.numpy().tobytes(): axis for axis in axes}.values():
-        own = torch.bincount(classes[classes != FROZEN], minlength=structure.nodes)
-        kinds = torch.unique(torch.stack([kinds, own]), dim=1, return_inverse=True)[1]
-    return kinds
 
 
 def _portions(best: Tensor, groups: Tensor, size: int) -> Iterator[Tensor]:

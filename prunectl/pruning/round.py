@@ -45,4 +45,6 @@ def prune_round_(
     scores = score()
     targets.solve_(unit, scores)
     if known or unit.keep(targets[i]) < unit.kept:
-        unit.apply_(unit.select(scores, targets[i]))
+        unit.apply_(unit.select(scores, targets[i]), scores.anew)
+        if scores.update is not None:
+            unit.set_(scores.update(unit.masks))

@@ -1,18 +1,17 @@
 """Which weights stay: an exact count, the highest scores first, never one that is already pruned."""
 
-import re
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from prunectl.criteria.base.pattern import Pattern, best_of_every
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
 from prunectl.scores import Scores, highest
 
 Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
-_PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
 
 def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global") -> Masks:
@@ -135,22 +134,7 @@ def check_scope(scope: str) -> None:
         raise unknown("scope", scope, [*SCOPES, "2:4"])
 
 
-def pattern_of(scope: str) -> tuple[int, int] | None:
-    """(N, M) of a scope `N:M`, None of any other.
-
-    Raises:
-        OptionError: N is not less than M.
-    """
-    found = _PATTERN.fullmatch(scope)
-    if found is None:
-        return None
-    n, m = int(found[1]), int(found[2])
-    if n >= m:
-        raise OptionError(f"a pattern N:M keeps N of every M weights, N < M, such as 2:4; got {scope}")
-    return n, m
-
-
-def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int], axes: Mapping[str, int | None]) -> Masks:
+def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping[str, int | None]) -> Masks:
     """Keep the N best of every M weights that follow each other along the inputs, of those alive.
 
     `axes` says on which axis a weight's inputs lie. A layer whose inputs are no multiple of M, or lie on no axis, stays
@@ -159,14 +143,10 @@ def select_pattern(scores: Scores, alive: Masks, pattern: tuple[int, int], axes:
     n, m = pattern
     kept, touched = {}, False
     for name, score in scores.items():
-        row, axis = _ranked(name, score, alive).view_as(score), axes[name]
-        living = row > -torch.inf
-        if axis is not None and score.shape[axis] % m == 0:
-            groups = torch.unflatten(row.movedim(axis, -1), -1, (-1, m))  # (..., inputs / M, M)
-            best = torch.argsort(groups, dim=-1, descending=True, stable=True)[..., :n]
-            chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True)
-            living, touched = living & chosen.flatten(-2).movedim(-1, axis), True
-        kept[name] = living
+        row = _ranked(name, score, alive).view_as(score)
+        chosen, kept[name] = best_of_every(row, pattern, axes[name]), row > -torch.inf
+        if chosen is not None:
+            kept[name], touched = kept[name] & chosen, True
     if not touched:
         raise OptionError(
             f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; take another scope"

@@ -8,7 +8,8 @@ from typing import Any
 
 from prunectl.checkpoints.names import base_name
 from prunectl.reporting.history import PruningMethod, differences, pruning_method
-from prunectl.reporting.rows import ReportRow, attack_name, rows
+from prunectl.reporting.plan import method_names
+from prunectl.reporting.rows import ReportRow, attack_name, row_of, rows
 from prunectl.reporting.sources import Source, Sources
 
 RowValue = Callable[[ReportRow], float | None]
@@ -83,23 +84,52 @@ def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
 
     A checkpoint counts if it was measured and no other one of the same method descends from it: a pruned network that
     is still to be trained is only a step. A dense network counts if it was trained; of several recipes, the most
-    accurate is the baseline.
+    accurate is the baseline. Where none was given, the measured dense ancestors of the others are.
     """
     notices: list[str] = []
-    found: dict[tuple[str, str], list[tuple[Source, ReportRow, PruningMethod]]] = {}
-    for source, row, how in _ends(sources):
-        model, data = str(row["model"] or "unknown network"), str(row["data"] or "unknown data")
-        options = (source.seen or {}).get("options") or {}
-        named = model + "".join(f" {key}={value}" for key, value in sorted(options.items()))
-        found.setdefault((named, data), []).append((source, row, how))
+    found: dict[tuple[str, str], list[_End]] = {}
+    for end in _ends(sources):
+        found.setdefault(_names(end), []).append(end)
+    without = {names for names, ends in found.items() if not any(_is_dense(how) for _, _, how in ends)}
+    for end in _dense_ancestors(sources):
+        if _names(end) in without:
+            found[_names(end)].append(end)
     if len({data for _, data in found}) > 1:
         notices.append(
             f"several data sets ({', '.join(dict.fromkeys(data for _, data in found))}): "
             "their accuracies are not compared with each other"
         )
     notices += _mixed(sources)
-    made = [_setting(model, data, ends, notices) for (model, data), ends in found.items()]
+    made = [_setting(model, data, ends, sources, notices) for (model, data), ends in found.items()]
     return [setting for setting in made if setting.dense or setting.series], notices
+
+
+_End = tuple[Source, ReportRow, PruningMethod]
+
+
+def _names(end: _End) -> tuple[str, str]:
+    """The network with its options, and the data."""
+    source, row, _ = end
+    options = (source.seen or {}).get("options") or {}
+    named = str(row["model"] or "unknown network")
+    named += "".join(f" {key}={value}" for key, value in sorted(options.items()))
+    return named, str(row["data"] or "unknown data")
+
+
+def _is_dense(how: PruningMethod) -> bool:
+    return how.criterion is None and how.trained
+
+
+def _dense_ancestors(sources: Sources) -> list[_End]:
+    """The measured dense networks that were not given, but that given ones came from."""
+    given = {source.path for source in sources.given}
+    before = {one.path: one for source in sources.given for one in sources.lineage.get(source.path, ())}
+    found = [
+        (one, row_of(one, sources.lineage.get(one.path, ())), pruning_method(one.history))
+        for path, one in before.items()
+        if path not in given and one.measured
+    ]
+    return [(one, row, how) for one, row, how in found if _is_dense(how)]
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -138,7 +168,7 @@ def _doubts(sources: Sources) -> list[str]:
     ]
 
 
-def _ends(sources: Sources) -> list[tuple[Source, ReportRow, PruningMethod]]:
+def _ends(sources: Sources) -> list[_End]:
     """The measured checkpoints that are the last of their method, each once."""
     listed = [(s, r, pruning_method(s.history)) for s, r in zip(sources.given, rows(sources), strict=True)]
     came_from: set[str] = set()
@@ -158,7 +188,7 @@ def _ends(sources: Sources) -> list[tuple[Source, ReportRow, PruningMethod]]:
     return ends
 
 
-def _setting(model: str, data: str, ends: list[tuple[Source, ReportRow, PruningMethod]], notices: list[str]) -> Setting:
+def _setting(model: str, data: str, ends: list[_End], sources: Sources, notices: list[str]) -> Setting:
     groups: dict[tuple[str | None, str], dict[float | str | None, dict[Any, ReportRow]]] = {}
     when: dict[tuple[str | None, str], str | None] = {}
     for source, row, how in ends:
@@ -178,7 +208,9 @@ def _setting(model: str, data: str, ends: list[tuple[Source, ReportRow, PruningM
         Point(None, tuple(rows.values())) for (name, _), at in groups.items() if name is None for rows in at.values()
     ]
     pruned = {key: at for key, at in groups.items() if key[0] is not None}
-    labels = _labels(list(pruned))
+    plan = {str(path): one for path, one in sources.plan.items()}
+    runs = [[plan.get(row["checkpoint"]) for rows in at.values() for row in rows.values()] for at in pruned.values()]
+    labels = dict(zip(pruned, method_names(runs, list(_labels(list(pruned)).values())), strict=True))
     series = tuple(
         Series(labels[key], key[0], when[key], tuple(_ordered(Point(t, tuple(r.values())) for t, r in at.items())))
         for key, at in pruned.items()

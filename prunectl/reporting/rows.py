@@ -1,6 +1,7 @@
 """The rows of a report: plain values, one row for each checkpoint."""
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def rows(sources: Sources) -> list[ReportRow]:
     its FLOPs divided by those left without pruned weights. `training_flops` counts all trainings that led to the
     network.
     """
-    return [_row(source, sources.lineage.get(source.path, ())) for source in sources.given]
+    return [row_of(source, sources.lineage.get(source.path, ())) for source in sources.given]
 
 
-def _row(source: Source, lineage: Sequence[Source]) -> ReportRow:
+def row_of(source: Source, lineage: Sequence[Source]) -> ReportRow:
     """The row of one checkpoint."""
     seen, measured = source.seen or {}, source.measured
     how = pruning_method(source.history)
@@ -134,6 +135,15 @@ def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
         if results:
             attacks.setdefault(attack_name(record), {}).update(results)
     return {name: [found[e] for e in sorted(found)] for name, found in attacks.items()}
+
+
+def parameters_left(seen: dict[str, Any]) -> int:
+    """All parameters of a network, norms and biases included, without the pruned ones."""
+    results = [entry.get("result", {}) for entry in seen["history"]]
+    there = next((result["parameters"] for result in reversed(results) if "parameters" in result), None)
+    if there is None:  # no node is gone
+        return int(seen["dense"]["parameters"] - seen["dense"]["weights"] + seen["weights"])
+    return int(there - sum(prod(tensor["shape"]) - tensor["kept"] for tensor in seen["tensors"]))
 
 
 def _times(dense: int | None, now: int | None) -> float | None:

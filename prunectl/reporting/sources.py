@@ -1,7 +1,7 @@
 """The input of a report: checkpoints with their results and logs, and what is wrong with them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from prunectl.checkpoints.record_checks import check_log, check_result
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
+from prunectl.reporting.plan import Planned, planned
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 _SHOWN = 5
@@ -61,11 +62,21 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The sources in the order given, the ancestors of each one (oldest first), and one line for each problem."""
+    """The sources in the order given, the ancestors of each one (oldest first), and one line for each problem.
+
+    `plan` has the pipelines of those that a sweep made.
+    """
 
     given: tuple[Source, ...]
     lineage: dict[Path, tuple[Source, ...]]
     notices: tuple[str, ...]
+    plan: dict[Path, Planned] = field(default_factory=dict)
+
+    @property
+    def every(self) -> dict[str, Source]:
+        """All sources by path, ancestors included."""
+        known = [*(one for before in self.lineage.values() for one in before), *self.given]
+        return {str(source.path): source for source in known}
 
 
 def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
@@ -93,7 +104,8 @@ def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
         if source in found:
             notices += [_missing(source, step) for step in missing]
     given = [ancestor for source in found for ancestor in ((*lineage[source.path], source) if parents else (source,))]
-    return Sources(tuple(dict.fromkeys(given)), lineage, tuple(dict.fromkeys(notices)))
+    given = list(dict.fromkeys(given))
+    return Sources(tuple(given), lineage, tuple(dict.fromkeys(notices)), planned(source.path for source in given))
 
 
 def _checkpoints(paths: Sequence[Path]) -> list[Path]:

@@ -9,8 +9,11 @@ from pathlib import Path
 from prunectl.checkpoints.files import write
 from prunectl.errors import FileError
 from prunectl.reporting.formats import as_csv
-from prunectl.reporting.page.page import page
+from prunectl.reporting.page.data import shown_networks
+from prunectl.reporting.page.figures.figure import require
+from prunectl.reporting.page.page import render
 from prunectl.reporting.rows import COLUMNS, report
+from prunectl.reporting.sources import collect
 from prunectl.sweeping import state
 from prunectl.sweeping.stages import Result, Stage
 from prunectl.sweeping.work import Job, Run
@@ -85,10 +88,14 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
 
 
 def write_page(paths: Sequence[Path], folder: Path) -> Path:
-    """Write report.html over these checkpoints.
+    """Write report.html over these checkpoints, with up to twelve networks from inside.
 
     Raises:
         OptionError: matplotlib is not installed.
     """
-    write(folder / "report.html", page(paths).encode())
+    from prunectl.reporting.network.looks import looks  # noqa: PLC0415 torch, after the first line of a sweep
+
+    require()
+    sources = collect(paths)
+    write(folder / "report.html", render(sources, looks=looks(sources, shown_networks(sources))).encode())
     return folder / "report.html"

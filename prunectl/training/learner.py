@@ -74,6 +74,7 @@ class Learner:
         self.callback.after_backward(self.model)
         self._change_gradients_()
         self.optimizer.step()
+        self.callback.after_step(self.model)
         self.scheduler.step()
         self.enforcer.weights_()
         if self.ema is not None:
@@ -99,15 +100,18 @@ class Learner:
             self.ema.averaged(self.callback).fold_(self.ema.network)
         return scores
 
-    def end_round_(self, pruned: Checkpoint, callback: Callback) -> None:
-        """Go on with the pruned network and a new callback; optimiser and average follow, or are rewound."""
+    def end_round_(self, pruned: Checkpoint, callback: Callback, returned: Mapping[str, Tensor]) -> None:
+        """Go on with the pruned network and a new callback; optimiser and average follow, or are rewound.
+
+        Entries that the masks let return, and those `returned` (bool, by parameter), begin anew in both.
+        """
         before, ended = self.checkpoint, self.callback
         if self.recipe.compile and pruned.model is not before.model:
             torch.compiler.reset()  # or the limit of compilations per function is hit after a few rounds
         self._take_(pruned, callback)
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
-        grown = pruned.masks.beyond(before.masks)
+        grown = {**pruned.masks.beyond(before.masks), **returned}
         restart_(self.optimizer, self.model, grown)
         for parameter in ended.parameters():
             self.optimizer.state.pop(parameter, None)

@@ -1,11 +1,11 @@
-"""Rounds of pruning between the epochs of a training."""
+"""Rounds of pruning between the steps of a training."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import GradualPruning
@@ -13,16 +13,15 @@ from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import nodes_present, retraceable
 from prunectl.criteria.base.callback import Callback
-from prunectl.criteria.base.criterion import criterion_named
+from prunectl.criteria.base.criterion import Criterion, Exploration, criterion_named
 from prunectl.data.images import ImageData, mixed
 from prunectl.errors import OptionError
-from prunectl.masks import prunable
+from prunectl.masks import Masks, prunable
 from prunectl.plugins.registry import resolve
 from prunectl.pruning.options import method_of, selection
 from prunectl.pruning.round import PLACEHOLDER, RoundTargets, prune_round_
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
-from prunectl.pruning.select import pattern_of
 from prunectl.pruning.shrink import shrink
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
@@ -32,10 +31,15 @@ from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
+from prunectl.training.round_checks import check_criterion, check_times
+from prunectl.training.round_times import RoundTimes
 
 
 class PruningRounds:
-    """The rounds of pruning of a training, after which epochs they come, and in `events` the results of those done."""
+    """The rounds of pruning of a training: after which steps they come (`times`), and the results of those done.
+
+    `returned` are the entries that began anew in the last round, bool, by parameter.
+    """
 
     def __init__(
         self,
@@ -43,13 +47,14 @@ class PruningRounds:
         recipe: Recipe,
         checkpoint: Checkpoint,
         data: ImageData,
+        steps_per_epoch: int,
         events: Sequence[dict[str, Any]] = (),
         passed: int = 0,
     ) -> None:
         """Check at once what would otherwise fail after hours.
 
-        `events` are the results of the rounds that are done; `passed` then counts the rounds that are skipped because
-        the network was that sparse at the start.
+        `events` are the results (`events`) of the rounds that are done; `passed` then counts the rounds that are
+        skipped because the network was that sparse at the start.
 
         Raises:
             OptionError: a target that cannot be reached, or options that do not go together.
@@ -58,53 +63,59 @@ class PruningRounds:
         self.method = method_of(during)
         self.schedule = during.schedule or self.method.schedule
         self.how = selection(during, self.method)
-        self._check_criterion()
-        what = f"criterion {during.criterion}"
-        self.keywords, self.callback_options = self.method.options(dict(during.options), what)
+        self.delay = self.method.delay if during.prune_delay is None else during.prune_delay
+        self.every = self.method.every if during.prune_every is None else during.prune_every
+        self.when = RoundTimes(self.delay, self.every, steps_per_epoch, recipe.epochs)
+        check_criterion(during, self.method, self.how, self.when)
+        self.options = self.method.options(dict(during.options), f"criterion {during.criterion}")
+        explored = self.method.exploration
+        self.exploration: Exploration | None = None if explored is None else explored(**self.options.exploration)
+        self.returned: dict[str, Tensor] = {}
         whole = self._followed(checkpoint)
         unit = None if events else unit_of(self.method, whole, whole.model, self.how)
         self.passed = passed
-        if unit is not None and during.sparsity is not None and not self.method.regrow_value:
-            self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._schedule(during.sparsity)[:-1])
-        self.epochs = during.epochs(self._count())
-        self._check_epochs()
+        if unit is not None and during.sparsity is not None and not (self.method.regrow_value or self.exploration):
+            self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._sparsities(during.sparsity)[:-1])
+        self.times = self.when.first(self._count())
+        check_times(during, self.method, self.times, self.when)
         self.events = list(events)
         self.now = self.events[-1] if unit is None else self._begun(whole, unit)
-        if self.method.init_criterion is not None and (
-            self.events[0]["epoch"] == 0 if unit is None else self._is_dense(unit)
-        ):
-            self.epochs = (0, *self.epochs)
+        if self._starts_sparse and (self.when.is_start(self.events[0]) if unit is None else self._is_dense(unit)):
+            self.times = (0, *self.times)
 
     @staticmethod
-    def of(recipe: Recipe, checkpoint: Checkpoint, data: ImageData, saved: Mapping[str, Any]) -> "PruningRounds | None":
+    def of(
+        recipe: Recipe, checkpoint: Checkpoint, data: ImageData, steps_per_epoch: int, saved: Mapping[str, Any]
+    ) -> "PruningRounds | None":
         """The pruning of a recipe, from the values that a stopped training saved; these are empty at the start."""
         if recipe.prune is None:
             return None
-        return PruningRounds(recipe.prune, recipe, checkpoint, data, saved.get("events", ()), saved.get("passed", 0))
+        done = saved.get("events", ()), saved.get("passed", 0)
+        return PruningRounds(recipe.prune, recipe, checkpoint, data, steps_per_epoch, *done)
 
     def state_dict(self) -> dict[str, Any]:
         """The values of a resume file from which `of` builds the same rounds."""
         return {"events": list(self.events), "passed": self.passed}
 
-    def due(self, epoch: int) -> bool:
-        """Whether a round follows this epoch; 1 is the first epoch, 0 the start."""
-        return len(self.events) < len(self.epochs) and epoch == self.epochs[len(self.events)]
+    def due(self, step: int) -> bool:
+        """Whether a round follows this step; 1 is the first step, 0 the start."""
+        return len(self.events) < len(self.times) and step == self.times[len(self.events)]
 
     def rewinds_after(self, epoch: int) -> bool:
         """Whether the training rewinds to the end of this epoch."""
         return self.method.rewinds and epoch == (self.during.rewind_to or 0)
 
     @property
-    def scheduled_epochs(self) -> int:
-        """The length of the learning-rate schedule in epochs: shorter than the training where it rewinds."""
+    def scheduled_steps(self) -> int:
+        """The length of the learning-rate schedule in steps: shorter than the training where it rewinds."""
         if not self.method.rewinds:
-            return self.recipe.epochs
-        to = self.during.rewind_to or 0
-        return max(to + self.recipe.epochs - self.epochs[-1], to + self.during.prune_every, self.epochs[0])
+            return self.when.steps
+        to = (self.during.rewind_to or 0) * self.when.steps_per_epoch
+        return max(to + self.when.steps - self.times[-1], to + self.when.every, self.times[0])
 
     def callback(self, checkpoint: Checkpoint) -> Callback | None:
         """The criterion's callback for the training of this network up to the next round."""
-        if self.method.callback is None or len(self.events) == len(self.epochs):
+        if self.method.callback is None or len(self.events) == len(self.times):
             return None
         structure = None
         if self._follows_nodes:
@@ -119,7 +130,9 @@ class PruningRounds:
         images = len(self.data.train)
         with forked(checkpoint.device):
             torch.manual_seed(seed_for("companion", mixed(self.recipe.seed, len(self.events))))
-            made: Callback = self.method.callback(checkpoint.model, structure, images, **self.callback_options)
+            made: Callback = self.method.callback(checkpoint.model, structure, images, **self.options.callback)
+        if type(made).aim_ is not Callback.aim_:
+            made.aim_(self._target_masks(checkpoint), self.how.scope)
         if structure is not None:
             made.without_(dead_nodes(structure, checkpoint.masks, checkpoint.model))
         return made.to(checkpoint.device)
@@ -127,102 +140,118 @@ class PruningRounds:
     def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
         """Run the round that is due on the network, in place; a smaller network is returned where nodes are removed."""
         i = len(self.events)
-        first = (
-            criterion_named(self.method.init_criterion) if self.method.init_criterion and not self.epochs[i] else None
-        )
-        method = first or self.method
         whole = self._followed(checkpoint)
-        unit = unit_of(
-            method, whole, whole.model, SelectionRules(method.scope, keep=self.how.keep) if first else self.how
-        )
-        seed = mixed(self.recipe.seed, i)
-        torch.manual_seed(seed_for("prune", seed))
-        targets = RoundTargets(self._sparsities, self.during.sparsity)
-
-        def score() -> Scores:
-            batches = batches_for(whole, self.data, self.recipe.batch_size, True, seed)
-            keywords = {} if first else self.keywords
-            return scored(method, unit, batches, keywords, amp=self.recipe.amp, progress=self._progress(i))
-
-        known = score if scores is None else lambda: scores
-        prune_round_(unit, targets, i, known, fewer_than=None if method.regrow_value else unit.kept)
+        torch.manual_seed(seed_for("prune", mixed(self.recipe.seed, i)))
+        if self._starts_sparse and not self.times[i]:
+            unit = self._begin_(whole)
+        else:
+            targets = RoundTargets(self._sparsities, self.during.sparsity)
+            unit = self._round_(self.method, whole, self.how, self.options.scorer, targets, scores)
+        self.returned = unit.returned
+        if self.method.regrowth is not None:
+            regrowing = replace(self.method, scorer=self.method.regrowth, regrow_value="zero")
+            how = replace(self.how, regrow_value="zero", holds_layers=True)
+            pruned = replace(whole, masks=unit.masks)
+            unit = self._round_(regrowing, pruned, how, self.options.regrowth, _held(unit.sparsity))
+            self.returned = unit.returned
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).with_result(found)
         if isinstance(unit, WithNodes):
             # a callback that follows the nodes needs the whole shape up to the last round
-            if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.epochs)):
+            if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.times)):
                 pruned = shrink(pruned, constants=False)
                 found |= {key: value for key, value in pruned.history[-1].result.items() if key != "removed"}
                 found["nodes"] = nodes_present(pruned)
             found.setdefault("nodes", unit.nodes - round(found["node_sparsity"] * unit.nodes))
-        self.events.append({"epoch": self.epochs[i], **found})
+        self.events.append({**self.when.event(self.times[i]), **found})
         self.now = self.events[-1]
         return pruned
+
+    def _round_(
+        self,
+        method: Criterion,
+        whole: Checkpoint,
+        how: SelectionRules,
+        keywords: Mapping[str, Any],
+        targets: RoundTargets,
+        known: Scores | None = None,
+    ) -> Unit:
+        """Run the round that is due by a criterion, with the scores that are known or its own."""
+        i = len(self.events)
+        unit = unit_of(method, whole, whole.model, how)
+
+        def score() -> Scores:
+            batches = batches_for(whole, self.data, self.recipe.batch_size, True, mixed(self.recipe.seed, i))
+            return scored(method, unit, batches, keywords, amp=self.recipe.amp, progress=self._progress(i))
+
+        scores = score if known is None else lambda: known
+        prune_round_(unit, targets, i, scores, fewer_than=None if method.regrow_value else unit.kept)
+        return unit
+
+    def _begin_(self, whole: Checkpoint) -> Unit:
+        """Prune to the target at random, before the first step.
+
+        By `uniform` every layer keeps the same share, but for a first convolution, which is not pruned: Evci et al.
+        2020 (arXiv:1911.11134), section 3. The target is that of the network all the same.
+        """
+        uniform = self.exploration is not None and self.exploration.start == "uniform"
+        method = criterion_named("random" if uniform else "erk")
+        name, first = next(iter(prunable(whole.model).items()))
+        keep = (*self.how.keep, name) if uniform and first.ndim > 2 else self.how.keep
+        return self._round_(method, whole, SelectionRules(method.scope, keep=keep), {}, _held(self.during.sparsity))
 
     @property
     def chosen(self) -> dict[str, Any]:
         """The options of the pruning, for the history."""
-        options = {**self.keywords, **self.callback_options}
         own = {"schedule": self.schedule, "scope": self.how.scope, "normalize": self.how.rules.normalize}
-        return {**recorded(self.during), **own, "options": options}
+        when = {"prune_delay": self.delay, "prune_every": self.every}
+        return {**recorded(self.during), **own, **when, "options": self.options.all}
+
+    def _target_masks(self, checkpoint: Checkpoint) -> Masks:
+        """Masks with as many weights of every layer as are kept after the last round."""
+        if self.during.threshold is not None:
+            raise OptionError(f"{self.during.criterion} prunes to a sparsity: give `sparsity` in place of `threshold`")
+        unit = unit_of(self.method, checkpoint, checkpoint.model, self.how)
+        return unit.select(_alike(unit), self.during.sparsity or 0.0)
 
     def result(self) -> dict[str, Any]:
         """The sparsities reached, and the result of every round, for the history."""
-        return {**{key: value for key, value in self.now.items() if key != "epoch"}, "events": self.events}
+        reached = {key: value for key, value in self.now.items() if key not in ("epoch", "step")}
+        return {**reached, "events": self.events}
 
     def _count(self) -> int:
-        """The number of rounds; a method that drops and grows does so for most of the training."""
+        """The number of rounds; a method that explores does so for most of the training."""
         during = self.during
-        if self.method.init_criterion is None:
-            return len(self._schedule(during.sparsity or PLACEHOLDER))
+        if self.exploration is None:
+            return len(self._sparsities(during.sparsity or PLACEHOLDER))
         if during.sparsity is None:
-            raise OptionError(f"{during.criterion} holds one sparsity: give `sparsity` in place of `threshold`")
+            raise OptionError(f"{during.criterion} holds one sparsity: give `sparsity`, and no other target")
         if during.schedule not in (None, self.method.schedule):
             raise OptionError(f"{during.criterion} holds one sparsity: leave out `schedule`")
-        last = math.ceil(self.method.stop_after * self.recipe.epochs) - 1
-        most = (last - during.prune_delay) // during.prune_every
-        return during.steps or max(most, 1)
-
-    def _schedule(self, target: float) -> tuple[float, ...]:
-        """The sparsities on the way to a target, without those that the network had passed at the start."""
-        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, self.during.steps or self.method.steps)
-        return rounds[self.passed :]
+        rounds = during.steps or self.when.before(self.exploration.until)
+        if not rounds:
+            raise OptionError(
+                f"no round of {during.criterion} comes in the first {self.exploration.until:g} of {self.when.steps} "
+                "steps: give more `epochs`, or a smaller `prune_every` or `prune_delay`"
+            )
+        return rounds
 
     def _sparsities(self, target: float) -> tuple[float, ...]:
-        """The sparsity after every round; a method that drops and grows holds the target."""
-        return self._schedule(target) if self.method.init_criterion is None else (target,)
+        """The sparsity after every round to a target, without those that the network had passed at the start."""
+        steps = self.during.steps or self.method.steps if self.exploration is None else self._count()
+        rounds: tuple[float, ...] = resolve("schedule", self.schedule)(target, steps)
+        return rounds[self.passed :]
 
     def _progress(self, i: int) -> float:
-        """How far round `i` is: of all rounds, or of the training for a method that drops and grows."""
-        if self.method.init_criterion is None:
-            return i / len(self.epochs)
-        return min(self.epochs[i] / (self.method.stop_after * self.recipe.epochs), 1.0)
+        """How far round `i` is: of all rounds, or of the training for a method that explores."""
+        if self.exploration is None:
+            return i / len(self.times)
+        return min(self.times[i] / (self.exploration.until * self.when.steps), 1.0)
 
-    def _check_criterion(self) -> None:
-        """Refuse a scope or criterion that does not prune between epochs."""
-        name, scope = self.during.criterion, self.how.scope
-        if pattern_of(scope) is not None:
-            raise OptionError(f"`scope` {scope} is reached at once: train first, then prune")
-        if self.method.regrow_value == "original":
-            raise OptionError(f"{name} returns weights to the values before it began: prunectl prune first")
-        if self.method.init_criterion is not None and scope != self.method.scope:
-            raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
-
-    def _check_epochs(self) -> None:
-        """Refuse a training that is too short, and a rewind to an epoch after the first round."""
-        last, to = self.epochs[-1], self.during.rewind_to
-        if self.recipe.epochs <= last:
-            raise OptionError(
-                f"the last of {len(self.epochs)} rounds of pruning comes after epoch {last}, which needs "
-                f"`epochs` {last + 1} or more, got {self.recipe.epochs}; or give a smaller `prune_delay`, "
-                "`prune_every` or `steps`"
-            )
-        if to is not None and not self.method.rewinds:
-            raise OptionError(f"`rewind_to` is for criteria that rewind, such as imp; {self.during.criterion} does not")
-        if self.method.rewinds and (to or 0) >= self.epochs[0]:
-            raise OptionError(
-                f"`rewind_to` {to} is not before the first round of pruning, which comes after epoch {self.epochs[0]}"
-            )
+    @property
+    def _starts_sparse(self) -> bool:
+        """Whether the network is pruned to the target before the first step."""
+        return self.exploration is not None and self.exploration.start != ""
 
     @property
     def _follows_nodes(self) -> bool:
@@ -233,17 +262,28 @@ class PruningRounds:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
 
     def _is_dense(self, unit: Unit) -> bool:
-        """Whether the network is still to be pruned to the target of a method that drops and grows."""
+        """Whether the network is still to be pruned to the target of a method that explores."""
         return unit.keep(self.during.sparsity or 0.0) < unit.kept
 
     def _begun(self, whole: Checkpoint, unit: Unit) -> dict[str, Any]:
         """Check the target and the scorer; returns the sparsities before the first round."""
         unit.check(self.during.sparsity)
         if self.during.sparsity is not None:
-            scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
-            nodes = torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None
-            unit.select(Scores(scores, nodes), self.during.sparsity)
+            unit.select(_alike(unit), self.during.sparsity)
+        elif self.during.threshold is None:
+            unit.solve(_alike(unit))
         with forked(whole.device):  # so that the scorer's own errors come now
             batches = batches_for(whole, self.data, 2, True, 0)
-            scored(self.method, unit, batches, self.keywords, amp=self.recipe.amp)
+            scored(self.method, unit, batches, self.options.scorer, amp=self.recipe.amp)
         return unit.result()
+
+
+def _alike(unit: Unit) -> Scores:
+    """The same score for all."""
+    scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
+    return Scores(scores, torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None)
+
+
+def _held(sparsity: float | None) -> RoundTargets:
+    """The same sparsity after every round."""
+    return RoundTargets(lambda target: (target,), sparsity)

@@ -60,14 +60,13 @@ class Trainer:
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
         self.total_steps = self.steps_per_epoch * recipe.epochs
         saved = {} if state is None else state.parts
-        self.rounds = PruningRounds.of(recipe, checkpoint, self.data, saved)
+        self.rounds = PruningRounds.of(recipe, checkpoint, self.data, self.steps_per_epoch, saved)
         begun = replace(checkpoint, model=copy.deepcopy(checkpoint.model).train())
-        scheduled = recipe.epochs if self.rounds is None else self.rounds.scheduled_epochs
         self.learner = Learner(
             recipe,
             begun,
             self._callback(begun),
-            scheduled=self.steps_per_epoch * scheduled,
+            scheduled=self.total_steps if self.rounds is None else self.rounds.scheduled_steps,
             warmup=round(self.steps_per_epoch * recipe.warmup),
             groups=len(saved.get("groups", [])),
         )
@@ -111,17 +110,21 @@ class Trainer:
             every = max(1, self.total_steps // _LOGS)
             if self.step == 0:
                 self._end_epoch(0)
+                self._prune_()
             while self.step < self.total_steps:
                 epoch, first = divmod(self.step, self.steps_per_epoch)
-                due = self.rounds is not None and self.rounds.due(epoch + 1)
-                self.learner.callback.on_epoch_start(self.model, due)
+                self.learner.callback.on_epoch_start(
+                    self.model, self._round_follows((epoch + 1) * self.steps_per_epoch)
+                )
                 for batch in self._batches(epoch, first):
                     loss, logits = self.learner.fit_(batch)
                     self.progress.add_(loss, logits, batch.labels, self._flops(len(batch.labels)))
-                    at_end = self.step % self.steps_per_epoch == 0
-                    record = self._record(at_end) if at_end or self.step % every == 0 else None
+                    at_end, due = self.step % self.steps_per_epoch == 0, self._round_follows(self.step)
+                    record = self._record(at_end) if at_end or due or self.step % every == 0 else None
                     self.progress.tick_()
-                    if record and at_end and self._end_epoch(epoch + 1) and self.rounds is not None:
+                    if at_end:
+                        self._end_epoch(epoch + 1)
+                    if record is not None and self._prune_() and self.rounds is not None:
                         record["pruned"] = self.rounds.now
                     self.random = random_state(self.device)
                     yield record
@@ -182,20 +185,25 @@ class Trainer:
         found = None if self.rounds is None else self.rounds.callback(checkpoint)
         return Callback() if found is None else found
 
-    def _end_epoch(self, epoch: int) -> bool:
-        """Set the rewind point, or prune, if one is due after this epoch; returns whether the network was pruned."""
+    def _end_epoch(self, epoch: int) -> None:
+        """Set the rewind point, if that is due after this epoch."""
         self.learner.callback.on_epoch_end(self.model)
-        if self.rounds is None:
-            return False
-        if self.rounds.rewinds_after(epoch):
+        if self.rounds is not None and self.rounds.rewinds_after(epoch):
             self.learner.set_rewind_point_()
-        if not self.rounds.due(epoch):
+
+    def _round_follows(self, step: int) -> bool:
+        """Whether a round of pruning is due after this step."""
+        return self.rounds is not None and self.rounds.due(step)
+
+    def _prune_(self) -> bool:
+        """Prune, if a round is due now; returns whether the network was pruned."""
+        if self.rounds is None or not self.rounds.due(self.step):
             return False
         scores = self.learner.begin_round_()
         with forked(self.device):
             pruned = self.rounds.run(self.current, scores)
         pruned = replace(pruned, sha256=self.start.sha256)
-        self.learner.end_round_(pruned, self._callback(pruned))
+        self.learner.end_round_(pruned, self._callback(pruned), self.rounds.returned)
         return True
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:

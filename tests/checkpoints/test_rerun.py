@@ -24,6 +24,10 @@ LINES = (
     " --multiple-of 2 -O criterion.batches=1 --reg l1 --unit nodes --normalize l2 --max-pruned 0.9",
     f"train {SMALL} --epochs 4 -c imp -s 0.5 --rewind-to 1 --prune-delay 1 --prune-every 1 --steps 1",
     f"train {SMALL} --epochs 4 -c rigl -s 0.5 --prune-delay 0 --prune-every 1",
+    f"train {SMALL} --epochs 4 -c snapit-during --params 2x --prune-delay 1s --prune-every 2s --steps 1",
+    f"train {SMALL} --epochs 2 -c efficient-convnets --flops 2x --prune-delay 0 --prune-every 1"
+    " | train --epochs 2 -c structured-random --size 0.3x --prune-delay 0 --prune-every 1",
+    f"train {SMALL} --epochs 2 -c sr-ste --prune-delay 0 --prune-every 1 | prune -c n:m --scope 1:4",
     f"prune {SMALL} -c snip -s 0.6 --tuning --shuffled --shuffle-layerwise --reinit -O batches=2 | train --epochs 1",
     f"train {SMALL} --epochs 1 | prune -c snapit --params 2x --min-nodes 2 --multiple-of 2 --steps 2 --amp"
     " --normalize max --max-pruned 0.8 --no-refill | shrink",
@@ -32,7 +36,7 @@ LINES = (
     f"train {SMALL} --epochs 2 --warmup 0.5 --mixup 0.2 --augment flip,cutout",
     f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
-    f"prune {SMALL} -c n:m --data synthetic",
+    f"prune {SMALL} -c n:m --data synthetic -O permute=true",
     f"train {SMALL} --epochs 1 | prune -c snip -s 0.8 --repair scale | repair --method refit -n 100 --tuning | shrink",
     f"train {SMALL} --epochs 1 --recalibrate | prune -c magnitude -s 0.8 | repair --calibration noise -n 50 --seed 3",
     "train --model mlp5 -M hidden=16 --image-size 8 --epochs 6 | prune -c auto --min-accuracy 0.4 --repair bn | shrink",

@@ -119,7 +119,7 @@ def test_a_missed_threshold_exits_3_and_is_recorded(net, raw, tmp_path):
 
 def test_criteria_lists_every_name(cli):
     rows = json.loads(cli("criteria", "--json"))
-    assert {"snip", "snipit", "magnitude", "random"} <= {row["name"] for row in rows}
+    assert {"snip", "snipit", "magnitude", "random", "auto"} <= {row["name"] for row in rows}
     assert [line.split()[0] for line in cli("criteria").splitlines()] == ["name", *(row["name"] for row in rows)]
 
 

@@ -149,7 +149,8 @@ def test_pruning(name: str, network: str) -> None:
 def test_training(name: str, network: str) -> None:
     """The target is reached by the last round and holds; pruned weights are 0 after every step."""
     method, begun = criterion_named(name), start(network)
-    during = GradualPruning(name, 0.6, prune_delay=1, prune_every=1, steps=3)
+    target = {"sparsity": None, "scope": "2:4"} if name == "sr-ste" else {"sparsity": 0.6}
+    during = GradualPruning(name, **target, prune_delay=1, prune_every=1, steps=3)
     trainer = Trainer(begun, image_data(), Recipe(epochs=7, batch_size=16, prune=during))
     for _ in trainer.steps():
         weights = dict(trainer.model.named_parameters())
@@ -159,9 +160,14 @@ def test_training(name: str, network: str) -> None:
     assert total is not None
     result = made.history[-1].result
     kept = result["nodes"] if method.unit == "nodes" else made.masks.kept(made.model)
-    assert kept == total - round(0.6 * total)
+    if name == "sr-ste":
+        fours = {key: w for key, w in prunable(made.model).items() if w.shape[1] % 4 == 0}
+        assert all(bool((made.masks[key].unflatten(1, (-1, 4)).sum(2) == 2).all()) for key in fours)
+        assert kept == total - sum(w.numel() // 2 for w in fours.values())
+    else:
+        assert kept == total - round(0.6 * total)
     assert all(parameter.requires_grad for parameter in made.model.parameters())
-    assert len(result["events"]) == len(trainer.rounds.epochs)
+    assert len(result["events"]) == len(trainer.rounds.times)
     if method.unit == "weights":
         check_connected(made, network)
 

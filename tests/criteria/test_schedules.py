@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunectl.checkpoints.options.pruning import check_sparsity
-from prunectl.criteria.base.schedules import alternating, constant, cubic, exponential, one_shot, snipit
+from prunectl.criteria.base.schedules import alternating, constant, cubic, cubic_hold, exponential, one_shot, snipit
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import TABLES, resolve
 
@@ -37,7 +37,19 @@ def test_a_target_below_one_half_is_never_passed():
     assert max(rounds) == rounds[-1] == 0.3
 
 
-@given(TARGETS, st.integers(0, 60), st.sampled_from(sorted({*TABLES["schedule"]} - {"constant", "alternating"})))
+@given(TARGETS, st.integers(0, 60))
+def test_a_schedule_that_holds_is_cubic_in_the_first_half(target, steps):
+    rounds, rising = cubic_hold(target, steps), cubic(target, max((steps + 1) // 2, 1))
+    assert len(rounds) == max(steps, 1)
+    assert rounds[: len(rising)] == rising
+    assert set(rounds[len(rising) :]) <= {target}
+
+
+@given(
+    TARGETS,
+    st.integers(0, 60),
+    st.sampled_from(sorted({*TABLES["schedule"]} - {"constant", "alternating", "cubic-hold"})),
+)
 def test_every_schedule_increases_and_ends_at_the_target(target, steps, name):
     rounds = resolve("schedule", name)(target, steps)
     assert rounds[-1] == target
@@ -54,6 +66,9 @@ def test_every_schedule_increases_and_ends_at_the_target(target, steps, name):
         (cubic, 0.8, 2, [0.7, 0.8]),
         (cubic, 0.875, 4, [0.875 * 37 / 64, 0.875 * 56 / 64, 0.875 * 63 / 64, 0.875]),
         (constant, 0.8, 3, [0.8, 0.8, 0.8]),
+        (cubic_hold, 0.8, 4, [0.7, 0.8, 0.8, 0.8]),
+        (cubic_hold, 0.8, 3, [0.7, 0.8, 0.8]),
+        (cubic_hold, 0.8, 0, [0.8]),
         (alternating, 0.8, 5, [0.8, 0, 0.8, 0, 0.8]),
         (alternating, 0.8, 2, [0, 0.8]),
         (alternating, 0.8, 0, [0.8]),

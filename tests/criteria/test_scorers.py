@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.criteria.base.criterion import Round
-from prunectl.criteria.drop_grow import at_random, by_gradient
+from prunectl.criteria.base.growth import by_gradient
+from prunectl.criteria.drop_grow import at_random
 from prunectl.criteria.efficient_convnets import filter_norm
 from prunectl.criteria.force import foresight
 from prunectl.criteria.gate_decorators import gate_importance

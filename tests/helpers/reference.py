@@ -32,11 +32,12 @@ def criteria() -> str:
     for name in TABLES["criterion"]:
         found = criterion_named(name)
         steps = "" if found.schedule in ("one-shot", "constant") else f", {found.steps} steps"
+        takes = (found.scorer, found.callback, found.exploration, found.regrowth, found.prepare)
         facts = f"{found.unit}; {WHEN[found.when]}; schedule {found.schedule}{steps}; scope {found.scope}"
         parts += [
             f"## {name}",
             _sentence(found.scorer),
-            f"- Prunes {facts}.\n- Source: {found.source}.\n- {_options(found.scorer, found.callback)}",
+            f"- Prunes {facts}.\n- Source: {found.source}.\n- {_options(*takes)}",
         ]
     parts += ["## Schedules", _listed("schedule"), "## Regularisers", _listed("regularizer")]
     return _page("Criteria", "Every criterion with its unit, schedule, scope, source and options.", parts)

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from prunectl.criteria.base.criterion import Criterion
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import PrunectlError, UnknownName, UntrustedCode
 from prunectl.plugins import registry
 from prunectl.plugins.registry import TABLES, check, check_trusted, names, resolve
-from prunectl.pruning.select import SCOPES, pattern_of
+from prunectl.pruning.select import SCOPES
 
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 
@@ -79,7 +80,7 @@ def test_every_kind_has_names(kind):
         (
             "schedule",
             "zzz",
-            "no schedule named 'zzz'; known: one-shot, snipit, exponential, cubic, constant, alternating",
+            "no schedule named 'zzz'; known: one-shot, snipit, exponential, cubic, cubic-hold, constant, alternating",
         ),
         ("optimizer", "", "no optimizer named ''; known: adam, adamw, sgd, rmsprop"),
     ],
@@ -156,7 +157,7 @@ def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
     assert found.startswith(f"no schedule at '{spec}' (")
     assert reason in found
     assert found.endswith(
-        "); give a name (one-shot, snipit, exponential, cubic, constant, alternating), file.py:name or "
+        "); give a name (one-shot, snipit, exponential, cubic, cubic-hold, constant, alternating), file.py:name or "
         "package.module:name"
     )
 

@@ -242,7 +242,9 @@ def test_methods_that_drop_and_grow_leave_kept_layers_dense(criterion) -> None:
     assert not torch.equal(masks[0]["conv2.weight"], masks[-1]["conv2.weight"])
 
 
-@pytest.mark.parametrize("criterion", ["snapit-during", "cnipit-during", "gmp", "imp", "gate-decorators", "l0"])
+@pytest.mark.parametrize(
+    "criterion", ["snapit-during", "cnipit-during", "gmp", "imp", "granet", "top-kast", "gate-decorators", "l0"]
+)
 def test_pruning_during_training_keeps_layers(criterion) -> None:
     keep = ("conv2",) if criterion != "gate-decorators" else ("conv1",)  # whose gates are in BatchNorm
     changes = {"rewind_to": 0} if criterion == "imp" else {}

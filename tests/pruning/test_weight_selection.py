@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import PrunectlError
 from prunectl.masks import Masks
-from prunectl.pruning.select import SCOPES, apportion, pattern_of, select, select_pattern
+from prunectl.pruning.select import SCOPES, apportion, select, select_pattern
 from prunectl.scores import Scores
 
 FEW = st.integers(0, 3).map(float)  # few different scores: most of them are ties

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import shutil
 
 import pandas
@@ -11,8 +12,9 @@ from prunectl.checkpoints.history import HistoryEntry
 from prunectl.reporting.curves import Stat, pareto, settings
 from prunectl.reporting.formats import as_latex
 from prunectl.reporting.history import differences, pruning_method
+from prunectl.reporting.page.best import best
 from prunectl.reporting.page.checklist import checklist
-from prunectl.reporting.page.headline import headline
+from prunectl.reporting.page.headline import answer
 from prunectl.reporting.page.provenance import tree
 from prunectl.reporting.rows import report
 from prunectl.reporting.sources import collect
@@ -164,28 +166,97 @@ def test_the_checklist_says_what_is_missing(tmp_path):
     }
 
 
-def test_the_headline_is_the_largest_saving_within_a_point(tmp_path):
-    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9)
+def answer_of(folder):
+    """The answer of the only setting of a folder."""
+    sources = collect([folder])
+    (setting,), _ = settings(sources)
+    return answer(setting, sources.every)
+
+
+def snip(folder, sparsity, accuracy, **more):
+    """A network that snip pruned, and that was trained with half of the FLOPs."""
+    kept = round(100 * (1 - sparsity))
+    steps = ("prune", {**SNIP, "sparsity": sparsity}), ("train", {**TRAIN, "seed": 0})
+    path = checkpoint(folder, f"snip-{sparsity}", *steps, weights=kept)
+    measure(path, accuracy, kept=kept, **more)
+    log(path, accuracy, flops=1500)
+    return path
+
+
+def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9, robust={0.1: 0.5})
     for sparsity, accuracy in ((0.5, 0.9), (0.75, 0.892), (0.9, 0.88)):
-        steps = ("prune", {**SNIP, "sparsity": sparsity}), ("train", {**TRAIN, "seed": 0})
-        path = checkpoint(tmp_path, f"snip-{sparsity}", *steps, weights=round(100 * (1 - sparsity)))
-        measure(path, accuracy, kept=round(100 * (1 - sparsity)))
-        log(path, accuracy, flops=1500)
-    tiles = headline(setting_of(tmp_path)[0])
-    assert [(tile.number, tile.source) for tile in tiles] == [
-        ("90.00\u00a0%", "1 seed"),
-        ("4×", "snip 0.75: 89.20\u00a0%"),
-        ("4×", "snip 0.75: 89.20\u00a0%"),
-        ("2×", "snip 0.75: 89.20\u00a0%"),
-        ("none", "no method saves any of it within 1 point of dense"),
+        snip(tmp_path, sparsity, accuracy, robust={0.1: 0.4})
+    found = answer_of(tmp_path)
+    assert found.words == ("3.1× fewer parameters", "89.2\u00a0% (\u22120.8)")  # 10 of 110 cannot be pruned
+    assert found.reference == (
+        "snip 0.75, 1 seed, dense 90.00\u00a0%. Of 3 operating points, the smallest within 1 point of dense."
+    )
+    assert found.path.endswith("snip-0.75.safetensors")
+    assert [(tile.words, tile.number, tile.source) for tile in found.tiles] == [
+        ("Parameters", "110 → 35", "68.2\u00a0% fewer"),
+        ("FLOPs for one image, as executed", "1k", "4× fewer without pruned weights"),
+        ("Time for one image", "1 ms", "as dense"),
+        ("Compressed size", "0.4 → 0.1 KB", "4× smaller"),
+        ("Training FLOPs", "3k → 1.5k", "0.50× those of dense"),
+        ("Robust accuracy, fgsm at ε = 0.1", "40.0\u00a0%", "dense 50.0\u00a0%"),
     ]
 
 
-def test_the_headline_says_what_was_not_measured(tmp_path):
-    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9, latency=[])
-    steps = ("prune", {**SNIP, "sparsity": 0.5}), ("train", {**TRAIN, "seed": 0})
-    measure(checkpoint(tmp_path, "snip", *steps, weights=50), 0.9, kept=50, latency=[])
-    assert [(tile.number, tile.source) for tile in headline(setting_of(tmp_path)[0])][-1] == ("-", "not measured")
+def test_the_margin_widens_where_nothing_is_close_to_dense(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9)
+    chosen = []
+    for sparsity, accuracy in ((0.98, 0.3), (0.9, 0.86), (0.75, 0.885)):
+        snip(tmp_path, sparsity, accuracy)
+        found = best(setting_of(tmp_path)[0])
+        chosen.append((found.point.target, found.margin))
+    assert chosen == [(0.98, None), (0.9, 5), (0.75, 2)]
+
+
+def test_dense_ancestors_of_all_seeds_are_the_baseline(tmp_path):
+    pruned = []
+    for seed in (0, 1):
+        dense = ("train", {**TRAIN, "seed": seed})
+        measure(checkpoint(tmp_path, f"dense{seed}", dense), 0.9 + seed / 50)
+        prune = ("prune", {**SNIP, "sparsity": 0.5, "seed": seed})
+        pruned.append(checkpoint(tmp_path, f"pruned{seed}", dense, prune, weights=50))
+        measure(pruned[-1], 0.8)
+    (setting,), _ = settings(collect(pruned))
+    assert setting.dense.stat("accuracy").mean == pytest.approx(0.91)
+    assert len(setting.dense.rows) == 2
+
+
+def test_the_answer_for_one_network_has_its_dense_ancestor_as_reference(tmp_path):
+    dense, prune = ("train", {**TRAIN, "seed": 0}), ("prune", {**SNIP, "sparsity": 0.5})
+    measure(checkpoint(tmp_path, "dense", dense), 0.9)
+    path = checkpoint(tmp_path, "pruned", dense, prune, weights=50)
+    measure(path, 0.844, kept=50, latency=[])
+    found = answer_of(path)
+    assert found.words == ("1.8× fewer parameters", "84.4\u00a0% (\u22125.6)")
+    assert found.reference == "snip 0.5, 1 seed, dense 90.00\u00a0%."
+    assert "Time for one image" not in [tile.words for tile in found.tiles]  # was not measured
+
+
+def test_the_answer_for_a_dense_network_is_its_accuracy(tmp_path):
+    measure(checkpoint(tmp_path, "dense", ("train", {**TRAIN, "seed": 0})), 0.9)
+    assert answer_of(tmp_path).words == ("90.00\u00a0%",)
+
+
+def test_methods_have_the_names_of_the_plan(tmp_path):
+    rows = []
+    for rate in (0.001, 0.1):
+        for sparsity in (0.5, 0.9):
+            train = ("train", {**TRAIN, "seed": 0, "lr": rate})
+            path = checkpoint(tmp_path, f"{rate}-{sparsity}", ("prune", {**SNIP, "sparsity": sparsity}), train)
+            measure(path, 0.5)
+            rows.append(
+                {"pipeline": "before", "plan_seed": 0, "sparsity": sparsity, "rate": rate, "checkpoint": str(path)}
+            )
+    (tmp_path / "report.json").write_text(json.dumps(rows))
+    assert [series.label for series in setting_of(tmp_path)[0].series] == ["before rate 0.001", "before rate 0.1"]
+    for broken in ("{", "[1]", '[{"pipeline": [], "checkpoint": "a"}]', '[{"pipeline": "p"}]'):
+        (tmp_path / "report.json").write_text(broken)
+        assert [series.label for series in setting_of(tmp_path)[0].series] == ["snip (lr=0.001)", "snip (lr=0.1)"]
 
 
 def test_csv_opens_in_pandas_with_a_row_for_every_checkpoint_and_seed(folder, cli):
@@ -226,7 +297,11 @@ def test_the_tree_draws_runs_of_other_seeds_and_targets_as_one(folder):
     (last,) = root.children["prune random"].children.values()
     assert (last.label, last.count, last.children) == ("train 3 epochs", 15, {})
     assert last.members[0].versions == "prunectl 0.1.0, torch 2.14"
-    assert last.members[0].command == "train epochs=3 seed=0 steps=36 total_steps=36"
+    assert last.members[0].commands == (
+        "prunectl train --model lenet5 --input 1x8x8 --classes 10 --epochs 3 | \\\n"
+        "  prunectl prune --criterion random --sparsity 0.5 | \\\n"
+        "  prunectl train --epochs 3"
+    )
 
 
 def test_the_terminal_shows_means_over_seeds_in_80_columns(folder, raw):

@@ -20,7 +20,7 @@ from prunectl.reporting.network.onnx import HINT, session
 from prunectl.reporting.network.picture import heatmap
 from prunectl.reporting.network.reasons import reasons
 from prunectl.reporting.network.samples import samples
-from prunectl.reporting.page.data import focus_of, page_data
+from prunectl.reporting.page.data import page_data, shown_networks
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.sources import collect
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
@@ -151,7 +151,7 @@ def test_adversarial_examples_are_shown_beside_their_images(net, tmp_path, quick
     found = look(source, run=False)
     assert [(one.label, one.answer) for one in found.adversarial] == [(0, 7), (1, 8), (2, 9)]
     assert Image.open(io.BytesIO(found.adversarial[0].adversarial)).tobytes() == bytes([51] * 4)
-    (_, pictures) = inside_section(page_data(sources, source, found)).pictures[-1]
+    (_, pictures) = inside_section(page_data(sources, source, {source.path: found})).panels[0].pictures[-1]
     assert [picture.caption for picture in pictures] == [f"{i}, then classified as {i + 7}" for i in range(3)]
     save_file(tensors, tmp_path / "net.examples.safetensors", {"checkpoint": "of other bytes"})
     assert look(source, run=False).adversarial == ()
@@ -185,9 +185,30 @@ def test_reasons_name_what_holds_a_small_network_back():
         "Shrunk, batch 1: 1.11x the speed of dense, while its FLOPs promise 4.92x. Likely: too small: the dense "
         "network takes 1.00 ms, most of it overhead between operations; memory-bound: only 2.0 FLOPs per byte of "
         "weights; "
-        "odd widths: the outputs of 1 of 1 layers are not a multiple of 8 (`prunectl prune --multiple-of 8`).",
+        "odd widths: the outputs of 1 of 1 layers are not a multiple of 8.",
     ]
     assert reasons([time("dense", 1e-3), time("shrunk", 0.2e-3)], networks, (1, 4, 64)) == []
+
+
+def test_odd_widths_explain_a_slow_onnx_runtime():
+    def time(network: str, runtime: str, seconds: float) -> Timing:
+        return Timing(network, runtime, 64, seconds, seconds, seconds, 9)
+
+    def network(width: int) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), torch.nn.Flatten(), torch.nn.Linear(width * 36, 10))
+
+    networks = {"dense": network(64), "shrunk": network(13)}
+    timings = [time("dense", "torch", 0.1), time("shrunk", "torch", 0.01)]
+    timings += [time("dense", "ONNX Runtime", 0.0194), time("shrunk", "ONNX Runtime", 0.0256)]
+    (first, last) = reasons(timings, networks, (3, 8, 8))
+    assert first.startswith(
+        "Shrunk, batch 64 in ONNX Runtime: 0.76x the speed of dense, while its FLOPs promise 4.92x."
+    )
+    assert last == (
+        "1 of 2 layers have widths that are not a multiple of 8, which ONNX Runtime may run slower than the dense "
+        "network; prune with `--multiple-of 8`."
+    )
+    assert reasons(timings[:2], {"dense": network(64), "shrunk": network(16)}, (3, 8, 8)) == []
 
 
 def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path, raw, refused, monkeypatch):
@@ -197,8 +218,8 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
     monkeypatch.setattr("prunectl.reporting.network.look.read", fails)
     ran = raw("report", "net.safetensors", "-o", "page.html")
     assert (ran.code, ran.out) == (0, "page.html\n")
-    assert ran.err == "report: cannot look into net.safetensors: net.safetensors names code of its own\n"
-    assert "The inside of the network was not analysed." in (tmp_path / "page.html").read_text()
+    assert ran.err == "report: cannot analyse net.safetensors: net.safetensors names code of its own\n"
+    assert "No layer details: net.safetensors names code of its own." in (tmp_path / "page.html").read_text()
     error = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
     assert error == "prunectl: net.safetensors names code of its own\n"
 
@@ -208,7 +229,12 @@ def test_inside_names_a_checkpoint_that_is_there(net, refused):
     assert error == "prunectl: cannot read gone.safetensors: no such file or directory; check the path\n"
 
 
-def test_the_page_looks_into_the_last_network_that_was_measured(tmp_path):
+def focus_of(sources):
+    """The network that a page shows first."""
+    return shown_networks(sources)[0].source
+
+
+def test_without_a_trade_off_the_page_shows_the_last_network_that_was_measured(tmp_path):
     for name in ("a", "b", "c"):
         checkpoint(tmp_path, name, ("train", {**TRAIN, "seed": ord(name)}))
     assert focus_of(collect([tmp_path])).path.name == "c.safetensors"
@@ -221,5 +247,5 @@ def test_the_command_writes_the_page_and_prints_its_path(net, tmp_path, cli, qui
     given = ("net.prune.safetensors", "net.safetensors", "-o", "page.html", "--inside", "net.prune.safetensors")
     assert cli("report", *given) == "page.html\n"
     text = (tmp_path / "page.html").read_text()
-    assert '<h2 id="inside-title">Inside net.prune</h2>' in text
+    assert "<summary>magnitude 0.98, best trade-off</summary>" in text
     assert "Mask of features.1: " in text

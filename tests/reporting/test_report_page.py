@@ -1,10 +1,13 @@
 """The page: one file without external resources."""
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -13,13 +16,15 @@ import pytest
 from prunectl.reporting.page.blocks import Section
 from prunectl.reporting.page.data import page_data
 from prunectl.reporting.page.figures import inside
-from prunectl.reporting.page.figures.figure import Hover, drawing, to_svg
+from prunectl.reporting.page.figures.figure import drawing, to_svg
+from prunectl.reporting.page.figures.hits import Hit
 from prunectl.reporting.page.figures.training import course
 from prunectl.reporting.page.page import page, render
 from prunectl.reporting.page.sections.inside import inside_section
 from prunectl.reporting.page.sections.robust import robust_section
 from prunectl.reporting.page.sections.table import SECTIONS, Entry
-from prunectl.reporting.sources import collect
+from prunectl.reporting.page.sections.training import training_section
+from prunectl.reporting.sources import Sources, collect
 from tests.helpers.report_folders import TRAIN, checkpoint, measure, sweep
 
 
@@ -64,6 +69,9 @@ def test_it_loads_nothing_from_a_network(swept, elements):
     assert "@import" not in swept
     assert set(re.findall(r"url\((.)", swept)) <= {"#"}
     assert "default-src 'none'" in swept
+    script = re.search(r"<script>(.*?)</script>", swept, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in swept  # and no other script runs
 
 
 def test_every_id_is_unique_and_every_reference_has_a_target(swept, elements):
@@ -77,12 +85,12 @@ def test_every_id_is_unique_and_every_reference_has_a_target(swept, elements):
 
 
 def test_every_figure_has_an_alternative_text_and_its_data(elements):
-    charts = [a for a in elements.named("svg") if a.get("role") == "img"]
-    assert len(charts) == 17
+    charts = [a for a in elements.named("svg") if a.get("role") in ("img", "group")]
+    assert len(charts) == 16
     assert all(len(chart["aria-label"]) > 20 for chart in charts)
     assert all("alt" in image for image in elements.named("img"))
     files = {a["download"]: a["href"] for a in elements.named("a") if "download" in a}
-    assert len(files) == len(charts) + 2
+    assert len(files) == len(charts) + 4  # and the tables
     assert all(link.startswith("data:text/csv;charset=utf-8,") for link in files.values())
     table = list(csv.reader(io.StringIO(unquote(files["s0-top1-weights.csv"].partition(",")[2]))))
     assert table[0] == [
@@ -107,14 +115,13 @@ def test_every_figure_has_an_alternative_text_and_its_data(elements):
 
 def test_it_shows_notices_and_says_what_is_missing(elements):
     assert "dense-s0.log.jsonl: line 4 is not a complete record; left out" in elements.text
-    assert "The inside of the network was not analysed." in elements.text
+    assert "No layer details: run prunectl report CHECKPOINT -o PAGE.html." in elements.text
+    assert "Not shown: Measured speed" in elements.text
     assert "fewer: magnitude (2), random (2)" in elements.text
-    assert (
-        "Not drawn, because not measured or equal for all networks: node sparsity, time for one image." in elements.text
-    )
+    assert "Not drawn, because not measured or equal for all networks: nodes, time." in elements.text
 
 
-ANCHORS = ["overview", "s0-trade-off", "s0-robust", "training", "inside", "speed", "checkpoints", "provenance"]
+ANCHORS = ["overview", "s0-trade-off", "robust", "training", "inside", "checkpoints", "provenance"]
 
 
 def sections(elements):
@@ -125,14 +132,15 @@ def sections(elements):
 
 def test_sections_are_in_the_order_of_their_table(elements):
     assert sections(elements) == (ANCHORS, ANCHORS)
-    assert [entry.anchor for entry in SECTIONS] == [anchor.removeprefix("s0-") for anchor in ANCHORS]
+    shown = [entry.anchor for entry in SECTIONS if entry.anchor != "speed"]  # nothing was timed
+    assert shown == [anchor.removeprefix("s0-") for anchor in ANCHORS]
 
 
 def test_a_section_is_a_function_and_a_line_of_the_table(tmp_path, monkeypatch):
     checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
 
     def counted(data):
-        return Section("New", notes=[f"{len(data.rows)} row"])
+        return Section("New", lead=f"{len(data.rows)} row")
 
     table = (Entry("new", counted), Entry("nothing", lambda data: None), Entry("each", counted, per_setting=True))
     monkeypatch.setattr("prunectl.reporting.page.page.SECTIONS", table)
@@ -141,13 +149,61 @@ def test_a_section_is_a_function_and_a_line_of_the_table(tmp_path, monkeypatch):
     assert "1 row" in found.text
 
 
-def test_every_setting_has_its_trade_off_and_its_robustness(tmp_path):
+def test_every_setting_has_its_trade_off(tmp_path):
     for data in ("digits", "mnist"):
         measure(checkpoint(tmp_path, data, ("train", {**TRAIN, "seed": 0}), data=data), 0.8, data={"name": data})
+        prune = ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0})
+        measure(checkpoint(tmp_path, f"{data}-snip", prune, data=data), 0.8, data={"name": data})
     found = Elements(page([tmp_path]))
-    second = ["s1-trade-off", "s1-robust"]
-    assert sections(found)[0] == [*ANCHORS[:3], *second, *ANCHORS[3:]]
+    assert sections(found)[0][:3] == ["overview", "s0-trade-off", "s1-trade-off"]
     assert "Trade-off: lenet5 on mnist" in found.text
+
+
+def test_empty_sections_are_one_line(tmp_path):
+    measure(checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0})), 0.8)
+    found = Elements(page([tmp_path]))
+    assert sections(found)[0] == ["overview", "training", "inside", "checkpoints", "provenance"]
+    assert "Not shown: Trade-off, Robustness, Measured speed" in found.text
+    assert "Robustness: No attack was recorded. Run prunectl attack CHECKPOINT" in found.text
+
+
+def test_the_attacks_of_one_network_are_shown(tmp_path):
+    path = checkpoint(tmp_path, "net", ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0}), weights=50)
+    measure(path, 0.8, robust={0.1: 0.5, 0.2: 0.25})
+    section = robust_section(page_data(collect([path])))
+    (figure,) = section.figures
+    assert figure.rows == (("fgsm", 0.0, 0.8), ("fgsm", 0.1, 0.5), ("fgsm", 0.2, 0.25))
+    (table,) = section.tables
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["net", "snip", "fgsm", "0.1", "50.00", "50.00", "-"],
+        ["net", "snip", "fgsm", "0.2", "25.00", "50.00", "-"],
+    ]
+
+
+def test_a_repair_is_shown_layer_by_layer(tmp_path):
+    layers = [{"layer": "fc1", "before": 0.8, "after": 0.2}, {"layer": "fc2", "before": 0.5, "after": 0.5}]
+    entry = {"command": "repair", "options": {"method": "refit"}, "versions": {}, "parent": None}
+    path = checkpoint(tmp_path, "net", ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0}))
+    (source,) = collect([path]).given
+    for repaired, figures, notes in ((layers, 1, 0), ([], 0, 1)):
+        history = [*source.seen["history"], {**entry, "result": {"layers": repaired}}]
+        one = replace(source, seen={**source.seen, "history": history})
+        panel = inside_section(page_data(Sources((one,), {}, ()))).panels[0]
+        drawn = [figure for figure in panel.figures if figure.title == "Repair: error of each layer"]
+        assert len(drawn) == figures
+        assert panel.notes.count("The repair changed BatchNorm statistics alone.") == notes
+        if drawn:
+            assert drawn[0].rows == (("fc1", 0.8, 0.2), ("fc2", 0.5, 0.5))
+            assert "1 of 2 layers were left as they were" in drawn[0].caption
+
+
+def test_constant_curves_are_words(tmp_path):
+    sweep(tmp_path, criteria=("snip",), sparsities=(0.5,), seeds=(0,))
+    section = training_section(page_data(collect([tmp_path])))
+    assert [figure.title for figure in section.figures][1:] == ["Loss over steps", "Accuracy over steps"]
+    assert "Constant, not drawn: sparsity of weights 0 %, learning rate 0.002, throughput 100, peak memory 100 MB." in (
+        section.notes
+    )
 
 
 def test_results_without_their_checkpoint_have_no_section_of_their_own(tmp_path):
@@ -155,7 +211,7 @@ def test_results_without_their_checkpoint_have_no_section_of_their_own(tmp_path)
     measure(path, 0.5)
     path.unlink()
     anchors, _ = sections(Elements(page([tmp_path])))
-    assert anchors == ["overview", "checkpoints", "provenance"]
+    assert anchors == ["overview", "checkpoints"]
 
 
 def test_versions_of_every_checkpoint_are_in_the_provenance(swept):
@@ -169,9 +225,13 @@ def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
     path = checkpoint(tmp_path, "<i>net", prune, ("train", {**TRAIN, "seed": 0}), weights=50)
     measure(path, 0.5, per_class={"<u>$a$": 0.5, "b$": 0.5})
     measure(checkpoint(tmp_path, "0-dense", ("train", {**TRAIN, "seed": 0})), 0.6)
+    planned = {"pipeline": "<s>$p", "plan_criterion": "<s>", "checkpoint": str(path)}
+    (tmp_path / "report.json").write_text(json.dumps([planned]))
     found = Elements(page([tmp_path]))
     assert not found.named("i")
     assert not found.named("u")
+    assert not found.named("s")
+    assert "<s>$p 0.5" in found.text
     assert "<b>$x_1$</b>" in found.text
     assert "<u>$a$" in found.text
 
@@ -187,7 +247,7 @@ def drawn() -> str:
     with drawing() as (figure, axes):
         axes.plot([0, 1], [0, 1], color="#0072b2", marker="o", gid="series-0-line")
         axes.set_xlabel("weights left")
-        return to_svg(figure, "f", "A <line>", [Hover(axes, 0, 0, "first & last", 0)])
+        return to_svg(figure, "f", "A <line>", [Hit(axes, 0, 0, "first & last", 0, runs=(3,))])
 
 
 def test_a_figure_takes_its_colours_from_the_page_and_its_words_are_text():
@@ -198,6 +258,7 @@ def test_a_figure_takes_its_colours_from_the_page_and_its_words_are_text():
     assert "stroke: var(--s0)" in svg
     assert "#0072b2" not in svg
     assert "<title>first &amp; last</title>" in svg
+    assert '<a class="hit series s0" href="#run-3" aria-label="first &amp; last"' in svg
     assert svg.count("<svg") == svg.count("</svg>") == 1
     assert drawn() == svg
 
@@ -208,7 +269,7 @@ def test_many_classes_have_no_matrix_but_their_worst_pairs(tmp_path):
     assert inside.confusion(many, [str(i) for i in range(50)], prefix="x") is None
     path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
     measure(path, 0.5, confusion=many, per_class={f"class{i}": 0.5 for i in range(50)})
-    assert inside_section(page_data(collect([path]))).notes[1] == (
+    assert inside_section(page_data(collect([path]))).panels[0].notes[1] == (
         "50 classes are too many for a confusion matrix. Most confused: class3 classified as class4 (7)."
     )
 
@@ -228,7 +289,7 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
     data = page_data(collect([tmp_path]))
     assert data.notices == ["fgsm+pgd (l2) on dense-s0 and 2 more: the gradient is zero"]
     section = robust_section(data)
-    assert [(figure.title, figure.rows[1][3]) for figure in section.figures] == [
+    assert [(figure.title, figure.rows[1][3]) for figure in section.figures[:-1]] == [
         ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
         ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 against fewer weights", 0.3),
         ("Accuracy on corrupted images (blur), mean over severities against fewer weights", 0.5),
@@ -239,7 +300,7 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
 def test_adversarial_examples_beside_the_checkpoint_are_shown(tmp_path):
     path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
     (tmp_path / "net.examples.png").write_bytes(b"\x89PNG")
-    ((title, (picture,)),) = inside_section(page_data(collect([path]))).pictures
+    ((title, (picture,)),) = inside_section(page_data(collect([path]))).panels[0].pictures
     assert title == "Adversarial examples. Test images, each with what the attack turned it into."
     assert (picture.source, picture.alt) == ("data:image/png;base64,iVBORw==", "Grid of adversarial examples of net")
 

@@ -133,13 +133,19 @@ def named(name: str) -> Checkpoint:
         ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "opt": SLOWING, "lr": 0.1}),
         ("network", "gate-decorators", (4, 6), {"prune_every": 2, "steps": 2, "ema": 0.9}),
         ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
+        ("network", "snapit-during", (2, 5), {"prune_delay": "1s", "prune_every": "4s", "ema": 0.9}),
+        ("network", "rigl", (4, 5), {"prune_every": "2s", "opt": "sgd", "lr": 0.05, "ema": 0.9}),
+        ("network", "set", (2, 7), {"options": {"fraction": "0.9"}, "opt": "sgd", "lr": 0.05}),
+        ("network", "granet", (3, 8), {"prune_every": "3s", "steps": None}),
+        ("network", "top-kast", (2, 5), {"prune_every": 3, "opt": "adamw", "wd": 0.1, "ema": 0.9}),
+        ("network", "sr-ste", (2,), {"prune_every": 3, "sparsity": None, "scope": "2:4"}),
     ],
 )
 def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     begun = named(name)
     data = image_data(48, begun.spec.input)
-    plan = recipe(criterion, 0.6, epochs=5, **{"prune_every": 1, **changes})
+    plan = recipe(criterion, **{"sparsity": 0.6, "epochs": 5, "prune_every": 1, **changes})
     whole = Trainer(begun, data, plan)
     records = records_of(whole)
     for stop in stops:

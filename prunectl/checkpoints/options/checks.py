@@ -81,8 +81,9 @@ _BY_TYPE: dict[Any, tuple[str, Fits]] = {
 
 @cache
 def check_of(annotation: Any) -> Check:
-    """The check for the values of a field: `int`, `float | None`, `tuple[str, ...]`, `Mapping[str, Any]` and so on."""
+    """The check for the values of a field: `int | str`, `float | None`, `tuple[str, ...]`, `Mapping[str, Any]`, ..."""
     parts = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    (kind,) = (part for part in parts if part is not type(None))
-    expected, fits = _BY_TYPE[get_origin(kind) or kind]
-    return expect(expected, optional(fits) if type(None) in parts else fits)
+    kinds = [_BY_TYPE[get_origin(part) or part] for part in parts if part is not type(None)]
+    expected = " or ".join(name for name, _ in kinds)
+    may_lack = type(None) in parts
+    return expect(expected, lambda value: any(fits(value) for _, fits in kinds) or (may_lack and value is None))

@@ -1,5 +1,6 @@
 """The options of pruning: of `prune`, and of pruning during training."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
 """In the place of a criterion: `prune` compares several."""
+Interval = int | str
+"""A number of epochs, or of steps of the optimiser as a text such as `100s`."""
+_STEPS = re.compile(r"(\d{1,18})s")
 
 
 def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
@@ -34,7 +38,8 @@ class PruneOptions:
 
     `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
     `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
-    shell patterns of module or parameter names. The others are those of `pruning.rules.NodeRules`.
+    shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget in
+    place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -54,6 +59,9 @@ class PruneOptions:
     normalize: str | None = option(None, earlier=_earlier("none"))
     max_pruned: float | None = option(None, earlier=_earlier(1.0))
     keep: tuple[str, ...] = option((), sparse=True)
+    params: str | None = option(None, sparse=True)
+    flops: str | None = option(None, sparse=True)
+    size: str | None = option(None, sparse=True)
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
@@ -68,16 +76,13 @@ class PruneOptions:
 
 @dataclass(frozen=True)
 class StandalonePruning(PruneOptions):
-    """The options of `prune`: a budget may be the target, and scores come from batches drawn for them.
+    """The options of `prune`: scores come from batches drawn for them.
 
-    At most one of `params`, `flops`, `size` and `latency` has a value: a budget as `pruning.budget` reads it.
-    `controls` names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
+    `latency` is one more budget. `controls`
+    names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
     `min_accuracy`, in (0, 1], is a target for the criterion `auto` alone.
     """
 
-    params: str | None = None
-    flops: str | None = None
-    size: str | None = None
     latency: str | None = None
     min_accuracy: float | None = None
     refill: bool = option(
@@ -104,30 +109,31 @@ class StandalonePruning(PruneOptions):
 
 @dataclass(frozen=True)
 class GradualPruning(PruneOptions):
-    """Which criterion prunes how far during training, and after which epochs.
+    """Which criterion prunes how far during training, and when.
 
-    The rounds of the schedule follow epochs prune_delay + prune_every, prune_delay + 2 prune_every, and so on, one
-    round each, where epoch 1 is the first; with the authors' 4 and 4 these are epochs 8, 12, 16. `steps` is s of the
-    paper.
+    The rounds of the schedule come prune_delay + prune_every, prune_delay + 2 prune_every, and so on after the start,
+    one round each. Both are numbers of epochs, or of steps of the optimiser as `100s`; None takes the criterion's own.
+    With the authors' 4 and 4 the rounds follow epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is a
+    target of its own, in place of the sparsity.
     """
 
     criterion: str = option("snapit-during", kind="criterion")
     sparsity: float | None = 0.9
     steps: int | None = option(None, key="prune_steps")
-    prune_delay: int = 4
-    prune_every: int = 4
+    prune_delay: Interval | None = None
+    prune_every: Interval | None = None
     rewind_to: int | None = None
 
     def __post_init__(self) -> None:
         refuse_auto(self.criterion)
-        if (self.sparsity is None) == (self.threshold is None):
-            raise OptionError("give one target: a sparsity or a threshold")
+        pattern = self.scope if ":" in (self.scope or "") else None
+        targets = (self.sparsity, self.threshold, self.params, self.flops, self.size, pattern)
+        if sum(target is not None for target in targets) != 1:
+            raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
         super().__post_init__()
-        check_least(self, {"prune_delay": 0, "prune_every": 1, "rewind_to": 0})
-
-    def epochs(self, rounds: int) -> tuple[int, ...]:
-        """The epochs after which so many rounds come."""
-        return tuple(self.prune_delay + self.prune_every * (i + 1) for i in range(rounds))
+        check_interval("prune_delay", self.prune_delay, 0)
+        check_interval("prune_every", self.prune_every, 1)
+        check_least(self, {"rewind_to": 0})
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,25 @@ def refuse_auto(criterion: str | None) -> None:
             f"`criterion` {AUTO} compares what is left of a trained network: train first, then prunectl prune "
             f"--criterion {AUTO}; for pruning during training take snapit-during"
         )
+
+
+def in_steps(interval: Interval, steps_per_epoch: int) -> int:
+    """An interval in steps of the optimiser."""
+    return interval * steps_per_epoch if isinstance(interval, int) else int(interval.removesuffix("s"))
+
+
+def check_interval(name: str, interval: Interval | None, least: int) -> None:
+    """Refuse what is neither a number of epochs nor of steps, or less than the least; None is no value.
+
+    Raises:
+        OptionError: names the field.
+    """
+    if interval is None:
+        return
+    if isinstance(interval, str) and not _STEPS.fullmatch(interval):
+        raise OptionError(f"`{name}` is a number of epochs (4) or of steps (100s), got '{interval}'")
+    if in_steps(interval, 1) < least:
+        raise OptionError(f"`{name}` is {least} or more, got {interval}")
 
 
 def check_least(options: object, least: Mapping[str, int]) -> None:

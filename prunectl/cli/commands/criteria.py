@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
+from prunectl.checkpoints.options.pruning import AUTO
 from prunectl.cli import output
 from prunectl.plugins.registry import names
+
+_OF_AUTO = {
+    "unit": "any",
+    "when": "after",
+    "schedule": "one-shot",
+    "steps": 1,
+    "scope": "any",
+    "source": "the best of several by accuracy after repair",
+}
+"""What `auto` is in the terms of a criterion: it has no scorer of its own."""
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
@@ -19,6 +30,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON l
     for name in names("criterion"):
         method = criterion_named(name)
         rows.append({"name": name, **{field: getattr(method, field) for field in fields}})
+    rows.append({"name": AUTO, **_OF_AUTO})
     if as_json:
         output.emit(json.dumps(rows))
         return

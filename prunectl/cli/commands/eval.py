@@ -36,6 +36,7 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.measuring.evaluate import evaluate
+    from prunectl.measuring.widths import hint
     from prunectl.torchtools.devices import device_named
 
     network, results = read(source, device_named(device)), results_of(source)
@@ -51,6 +52,9 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
+    slow = hint(network.model) if network.edits else None
+    if slow is not None:
+        output.say(f"hint: {slow}")
     output.emit(line if as_json else source)
     if min_accuracy is not None and record["accuracy"] < min_accuracy:
         raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")

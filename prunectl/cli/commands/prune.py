@@ -11,7 +11,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, options, output, texts
+from prunectl.cli import image_options, options, output, targets, texts
 from prunectl.cli.options import completes
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
-DEFAULT_SPARSITY = 0.9
-DEFAULT_SCOPES = {"n:m": "2:4"}
-"""Criteria whose own scope is a target, known before torch is imported."""
 
 
 def command(
@@ -50,16 +47,9 @@ def command(
             help="Share of the dense network's weights, or nodes where these are pruned, in (0, 1)  [default: 0.9]",
         ),
     ] = None,
-    params: Annotated[
-        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
-    ] = None,
-    flops: Annotated[
-        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x."),
-    ] = None,
+    params: targets.Params = None,
+    flops: targets.Flops = None,
+    size: targets.Size = None,
     latency: Annotated[
         str | None,
         typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
@@ -139,7 +129,8 @@ def command(
         check_method(repair)
     check_input(input_shape, classes, model, data)
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    sparsity = _target(sparsity, threshold, min_accuracy, scope or DEFAULT_SCOPES.get(criterion), budgets)
+    pattern = scope or targets.DEFAULT_SCOPES.get(criterion)
+    sparsity = targets.sparsity_for(sparsity, threshold, min_accuracy, pattern, budgets)
     if model is not None:
         check("model", model)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
@@ -245,35 +236,3 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     if method is not None and (method.rewinds or method.callback is not None):
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
     output.emit(path)
-
-
-def _target(
-    sparsity: float | None,
-    threshold: float | None,
-    min_accuracy: float | None,
-    scope: str | None,
-    budgets: dict[str, str | None],
-) -> float | None:
-    """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
-
-    Raises:
-        OptionError: several targets were given, or one that does not read.
-    """
-    from prunectl.checkpoints.options.pruning import check_sparsity
-    from prunectl.pruning.budget import Budget
-
-    given = {kind: text for kind, text in budgets.items() if text is not None}
-    flags: dict[str, object] = {"--sparsity": sparsity, "--threshold": threshold, "--min-accuracy": min_accuracy}
-    flags |= {f"--{kind}": text for kind, text in given.items()}
-    named = [flag for flag, value in flags.items() if value is not None]
-    named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
-    if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join(named)}")
-    for kind, text in given.items():
-        Budget.read(kind, text)
-        return None
-    if named and sparsity is None:
-        return None
-    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
-    check_sparsity(sparsity)
-    return sparsity

@@ -32,7 +32,7 @@ def command(
         Path | None, typer.Option("-o", "--output", help="Write a page to look at, NAME.html, that opens offline.")
     ] = None,
     inside: Annotated[
-        Path | None, typer.Option(help="The network that the page looks into  [default: the last CHECKPOINT]")
+        Path | None, typer.Option(help="The network that the page shows first  [default: the best trade-off]")
     ] = None,
     run: Annotated[
         bool, typer.Option("--run/--no-run", help="Run that network for the page: saliency maps and speed.")

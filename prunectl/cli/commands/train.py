@@ -10,8 +10,7 @@ import typer
 from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
-from prunectl.cli import image_options, options, texts
-from prunectl.cli.commands.prune import DEFAULT_SPARSITY
+from prunectl.cli import image_options, options, targets, texts
 from prunectl.cli.options import completes
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
@@ -69,15 +68,16 @@ def command(
         typer.Option(
             "-s",
             "--sparsity",
-            help=f"Share of the dense network's weights or nodes, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+            help=f"Share of the dense network's weights or nodes, in (0, 1)  [default: {targets.DEFAULT_SPARSITY}]",
             show_default=False,
         ),
     ] = None,
     threshold: options.Threshold = None,
-    prune_delay: Annotated[
-        int, typer.Option(help="Rounds come after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
-    ] = 4,
-    prune_every: Annotated[int, typer.Option(help="Epochs between two rounds of pruning.", metavar="EVERY", min=1)] = 4,
+    params: targets.Params = None,
+    flops: targets.Flops = None,
+    size: targets.Size = None,
+    prune_delay: targets.PruneDelay = None,
+    prune_every: targets.PruneEvery = None,
     rewind_to: Annotated[
         int | None,
         typer.Option(
@@ -242,8 +242,11 @@ def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) 
     from prunectl.checkpoints.options.pruning import GradualPruning
 
     values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
-    if values["sparsity"] is None and values["threshold"] is None:
-        values["sparsity"] = DEFAULT_SPARSITY
+    values["scope"] = values["scope"] or targets.DEFAULT_SCOPES.get(params["criterion"])
+    budgets = {kind: values[kind] for kind in ("params", "flops", "size")}
+    values["sparsity"] = targets.sparsity_for(values["sparsity"], values["threshold"], None, values["scope"], budgets)
+    for name in ("prune_delay", "prune_every"):
+        values[name] = None if values[name] is None else texts.interval(values[name])
     return GradualPruning(**values, options=criterion_options)
 
 

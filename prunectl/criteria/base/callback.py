@@ -20,6 +20,9 @@ class Callback(nn.Module):
     def without_(self, gone: Tensor) -> None:
         """Drop the nodes that the masks have removed, bool (nodes,); called where it needs the structure."""
 
+    def aim_(self, kept: Mapping[str, Tensor], scope: str) -> None:
+        """Take the target: masks by weight with as many kept as after the last round, of arbitrary ones; the scope."""
+
     def on_epoch_start(self, model: nn.Module, due: bool) -> None:
         """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
 
@@ -36,6 +39,9 @@ class Callback(nn.Module):
 
     def after_backward(self, model: nn.Module) -> None:
         """After the backward pass of a step: see the gradients."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """After a step of the optimiser: correct the parameters."""
 
     def fold_(self, model: nn.Module) -> None:
         """Fold its effect into a network's parameters, for evaluation and for pruning."""

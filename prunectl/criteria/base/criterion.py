@@ -10,11 +10,30 @@ from prunectl.criteria.base.schedules import DEFAULT_STEPS
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.options import shared_options
-from prunectl.plugins.registry import resolve
+from prunectl.plugins.registry import resolve, unknown
 from prunectl.scores import Scores
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Scorer = Callable[..., Scores]
+STARTS = ("erk", "uniform", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """How a training explores which weights to keep, in rounds that go on for most of it.
+
+    `start` is `erk` or `uniform`: how the target is shared out among the layers before the first step, at random; empty
+    for a training that begins with all weights. Rounds come in the share `until` of the training.
+    """
+
+    start: str = "erk"
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise unknown("start", self.start, STARTS)
+        if not 0 < self.until <= 1:
+            raise OptionError(f"`until` is a share of the training above 0 and at most 1, got {self.until:g}")
 
 
 @dataclass(frozen=True)
@@ -44,23 +63,45 @@ class Criterion:
     """Whether it prunes only while a network trains."""
     steps: int = DEFAULT_STEPS
     regrow_value: Literal["original", "zero", "random"] | None = None
-    init_criterion: str | None = None
-    """The criterion that prunes to the target before the first epoch of a training that then drops and grows."""
-    stop_after: float = 1.0
-    """The share of the training in which it drops and grows."""
+    delay: int | str = 4
+    every: int | str = 4
+    """When rounds come in a training: epochs, or steps as `100s` (`checkpoints.options.pruning.Interval`)."""
+    exploration: Callable[..., Exploration] | None = None
+    """What makes the `Exploration` of a training whose rounds go on at one sparsity, from options."""
+    regrowth: Scorer | None = None
+    """The scorer of a second round after each: weights drop and others grow as 0, as many in every layer."""
     rewinds: bool = False
     """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
+    prepare: Callable[..., None] | None = None
+    """Changes a network in place before `prune` scores it, but not what it computes: `(model, shape, scope, keep)`."""
     callback: Any = None
     """The class of the `Callback` that takes part in the training up to the last round."""
 
-    def options(self, given: dict[str, str], what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of the callback.
+    def options(self, given: dict[str, str], what: str) -> "CriterionOptions":
+        """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of what else takes part.
 
         Raises:
             OptionError: as `keywords.keyword_options`.
         """
-        scorer, *callback = shared_options([p for p in (self.scorer, self.callback) if p is not None], given, what)
-        return scorer, callback[0] if callback else {}
+        parts = (self.scorer, self.callback, self.exploration, self.regrowth, self.prepare)
+        read = iter(shared_options([part for part in parts if part is not None], given, what))
+        return CriterionOptions(*({} if part is None else next(read) for part in parts))
+
+
+@dataclass(frozen=True)
+class CriterionOptions:
+    """The options of a criterion, by what takes them."""
+
+    scorer: dict[str, Any]
+    callback: dict[str, Any]
+    exploration: dict[str, Any]
+    regrowth: dict[str, Any]
+    prepare: dict[str, Any]
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """Each once, for the history."""
+        return {**self.scorer, **self.callback, **self.exploration, **self.regrowth, **self.prepare}
 
 
 @dataclass(frozen=True, eq=False)

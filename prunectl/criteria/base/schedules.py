@@ -37,6 +37,15 @@ def cubic(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     return _rising([target * (1 - (1 - i / steps) ** 3) for i in range(1, steps)], target)
 
 
+def cubic_hold(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
+    """`cubic` in the first half of the rounds, then the target: for criteria that let weights grow to the end.
+
+    Source: Liu et al. 2021, arXiv:2106.10404, with half of the rounds as the time of pruning.
+    """
+    rising = cubic(target, max((steps + 1) // 2, 1))
+    return (*rising, *(target,) * (max(steps, 1) - len(rising)))
+
+
 def constant(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
     """The target in every round: for criteria that drop and grow at one sparsity."""
     return (target,) * max(steps, 1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
-from prunectl.pruning.repair.unfolding import CONVOLUTION, LINEAR, TRANSPOSED, Unfolding
 from prunectl.structure.export import Graph, bind
 from prunectl.structure.export import packet as operation_of
+from prunectl.torchtools.unfolding import CONVOLUTION, LINEAR, TRANSPOSED, Unfolding
 
 _KINDS = {
     "linear": LINEAR,

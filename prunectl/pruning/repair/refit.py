@@ -8,8 +8,8 @@ from torch import Tensor
 from prunectl.masks import Masks
 from prunectl.pruning.repair.errors_by_layer import LayerError
 from prunectl.pruning.repair.layers import Layer
-from prunectl.pruning.repair.normal_equations import NormalEquations, solved
 from prunectl.pruning.repair.walk import DENSE, PRUNED, Walk
+from prunectl.torchtools.normal_equations import NormalEquations, solved
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""

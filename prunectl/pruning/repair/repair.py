@@ -44,21 +44,28 @@ def repair(
     *,
     reference: Checkpoint | None = None,
     report: Report | None = None,
+    in_order: bool = False,
 ) -> Checkpoint:
     """Fit what is left of a pruned network to the network that it was pruned from, the `reference`; masks stay.
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
     matches variances (`scale_`); both take the BatchNorm statistics anew on the way, as `bn` alone does, which needs no
     reference. Noise in place of images leaves the statistics as they are. A shrunk network is repaired in the shapes of
-    the dense one. The error of every layer before and after is in the history, under `layers`.
+    the dense one. The error of every layer before and after is in the history, under `layers`. `in_order` says that the
+    channels of the reference are in the order of the checkpoint's, whatever a pruning has permuted.
 
     Raises:
-        OptionError: no reference, no images, or nothing is pruned.
+        OptionError: no reference, one with channels in another order, no images, or nothing is pruned.
         StructureError: the network cannot be traced.
         FileError: the folder of temporary files is full.
     """
     options = options or RepairOptions()
     _check(checkpoint, data, options, reference)
+    if options.method != "bn" and not in_order and _has_permuted(checkpoint):
+        raise OptionError(
+            "the channels of this network were permuted when it was pruned, so its reference has them in another "
+            "order; repair at once: `prunectl prune` with `repair`"
+        )
     repaired, errors = repaired_pair(paired(checkpoint, reference), checkpoint, data, options, report)
     run = RepairRun(checkpoint.device.type, _other_reference(checkpoint, reference))
     seen = None if data is None or options.calibration == "noise" else data.described
@@ -134,6 +141,12 @@ def _other_reference(checkpoint: Checkpoint, reference: Checkpoint | None) -> st
     pruning = pruned_by(checkpoint.history)
     known = None if pruning is None else checkpoint.history[pruning].parent
     return None if reference is None or reference.sha256 == known else reference.sha256
+
+
+def _has_permuted(checkpoint: Checkpoint) -> bool:
+    """Whether a pruning has changed the order of channels."""
+    asked = (entry.options.get("options") for entry in checkpoint.history if entry.command == "prune")
+    return any(bool(each.get("permute")) for each in asked if each)
 
 
 def _check(

@@ -2,9 +2,11 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import criterion_named
@@ -29,11 +31,20 @@ class Unit(ABC):
         self.masks.apply_(model)
         self.protected = parameters_named(model, how.keep)
         """The parameters of the layers that stay."""
+        self.returned: dict[str, Tensor] = {}
+        """The entries that began anew when the masks were last replaced, bool, by parameter."""
 
-    def apply_(self, masks: Masks) -> None:
-        """Replace the masks, and set what they prune to zero."""
+    def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
+        """Replace the masks, and set what they prune to zero; `anew` are entries of `Scores.anew`."""
         self.masks = masks
         masks.apply_(self.model)
+
+    def set_(self, values: Mapping[str, Tensor]) -> None:
+        """Set weights to new values, but for those of the layers that stay, and what the masks prune to zero."""
+        with torch.no_grad():
+            for name in values.keys() - self.protected:
+                self.model.get_parameter(name).copy_(values[name])
+        self.masks.apply_(self.model)
 
     def inputs(self, progress: float) -> tuple[Any, ...]:
         """The arguments of a scorer after model and batches; `progress` is as in `Round`."""

@@ -1,5 +1,6 @@
 """Nodes as a unit of pruning, alone or with weights."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.original_shapes import nodes_present
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
@@ -19,7 +21,7 @@ from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
 from prunectl.pruning.refill import refilled
 from prunectl.pruning.rules import NodeRules, SelectionRules
 from prunectl.pruning.search import fewest
-from prunectl.pruning.select import SCOPES, pattern_of
+from prunectl.pruning.select import SCOPES
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 from prunectl.structure.costs import costs_without
@@ -57,7 +59,7 @@ class WithNodes(Unit):
             share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
             self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
 
-    def apply_(self, masks: Masks) -> None:
+    def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
         """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
         for name, mask in self.masks.items():
             returns = ~mask & masks.of(name, mask)
@@ -65,7 +67,7 @@ class WithNodes(Unit):
                 parameter, before = self.model.get_parameter(name), self.checkpoint.model.get_parameter(name)
                 with torch.no_grad():
                     parameter.copy_(torch.where(returns, before, parameter))
-        super().apply_(masks)
+        super().apply_(masks, anew)
         self.gone = dead_nodes(self.structure, masks, self.model)
 
     def inputs(self, progress: float) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Single weights as a unit of pruning."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,11 +8,12 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.base.criterion import Round
+from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import OptionError
 from prunectl.masks import Masks, input_axes, prunable
 from prunectl.pruning.connected import select_connected
 from prunectl.pruning.rules import SelectionRules
-from prunectl.pruning.select import as_in, pattern_of, select_pattern
+from prunectl.pruning.select import as_in, select_pattern
 from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 
@@ -23,13 +25,18 @@ class Weights(Unit):
         self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrow_value else {}
         super().__init__(checkpoint, model, how)
 
-    def apply_(self, masks: Masks) -> None:
-        """Replace the masks, and set the values of weights that return."""
+    def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
+        """Replace the masks, and set the values of weights that return, or that went and came back at once."""
+        self.returned, redrawn = {}, {} if anew is None else anew
         for name, weight in prunable(self.model).items() if self.how.regrow_value else ():
-            returns = masks.of(name, weight) & ~self.masks.of(name, weight)
+            returns = ~self.masks.of(name, weight)
+            if name in redrawn and name not in self.protected:
+                returns |= redrawn[name]
+            returns &= masks.of(name, weight)
             with torch.no_grad():
                 weight.copy_(torch.where(returns, self._value(name, weight), weight))
-        super().apply_(masks)
+            self.returned[name] = returns
+        super().apply_(masks, anew)
 
     def check(self, sparsity: float | None) -> None:
         """Refuse a sparsity beside a pattern, and masked nodes where weights would return."""

@@ -22,6 +22,7 @@ from prunectl.reporting.network.speed import speed
 from prunectl.reporting.sources import Source
 
 SCORES = ".scores.safetensors"
+_NOT_RUN = "The network was not run for this page."
 
 
 def look(
@@ -102,7 +103,7 @@ def _samples(
     checkpoint: Checkpoint, images: Callable[[Checkpoint], ImageData] | None, missing: dict[str, str]
 ) -> tuple[Sample, ...]:
     if images is None:
-        missing["samples"] = "The network was not run for this page."
+        missing["samples"] = _NOT_RUN
         return ()
     try:
         return samples(checkpoint, images(checkpoint))
@@ -114,5 +115,5 @@ def _samples(
 def _speed(checkpoint: Checkpoint, run: bool, missing: dict[str, str]) -> Speed | None:
     if run:
         return speed(checkpoint)
-    missing["speed"] = "The network was not run for this page."
+    missing["speed"] = _NOT_RUN
     return None

@@ -7,6 +7,7 @@ from torch import nn
 
 from prunectl.masks import Masks, prunable
 from prunectl.measuring.cost import cost
+from prunectl.measuring.widths import BLOCK, hint, odd_widths
 from prunectl.reporting.findings import Timing
 
 _NO_FASTER, _FASTER = 0.9, 1.1
@@ -15,7 +16,7 @@ _TINY = 2e-3
 """Seconds of a dense network below which the overhead between operations dominates."""
 _BOUND = 10.0
 """FLOPs per byte of weights below which memory, not arithmetic, is the limit."""
-_EIGHT = 8
+_TORCH = "torch"
 
 
 def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> list[str]:
@@ -32,21 +33,25 @@ def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape:
         return found
     flops = {name: cost(networks[name], Masks.dense(), shape).flops for name in ("dense", "shrunk")}
     promised = flops["dense"] / max(flops["shrunk"], 1)
-    for batch in sorted({t.batch for t in timings}):
-        times = at["dense", "torch", batch] / at["shrunk", "torch", batch]
-        if times >= min(promised, max(_SLOWER_THAN_FLOPS * promised, _FASTER)):
-            continue
-        why = _why(small, at["dense", "torch", batch], flops["shrunk"] * batch, batch)
-        if why:
-            gain = f"{times:.2f}x the speed of dense, while its FLOPs promise {promised:.2f}x"
-            found.append(f"Shrunk, batch {batch}: {gain}. Likely: {'; '.join(why)}.")
-    return found
+    for runtime in dict.fromkeys(t.runtime for t in timings):
+        for batch in sorted({t.batch for t in timings if t.runtime == runtime}):
+            dense_s, small_s = at["dense", runtime, batch], at.get(("shrunk", runtime, batch))
+            times = dense_s / small_s if small_s else promised
+            if times >= min(promised, max(_SLOWER_THAN_FLOPS * promised, _FASTER)):
+                continue
+            why = _why(small, dense_s, flops["shrunk"] * batch)
+            if why:
+                where = "" if runtime == _TORCH else f" in {runtime}"
+                gain = f"{times:.2f}x the speed of dense, while its FLOPs promise {promised:.2f}x"
+                found.append(f"Shrunk, batch {batch}{where}: {gain}. Likely: {'; '.join(why)}.")
+    slow = hint(small)
+    return found if slow is None else [*found, f"{slow[0].upper()}{slow[1:]}."]
 
 
-def _why(small: nn.Module, dense_s: float, flops: int, batch: int) -> list[str]:
+def _why(small: nn.Module, dense_s: float, flops: int) -> list[str]:
     weights = prunable(small)
     size = sum(weight.numel() * weight.element_size() for weight in weights.values())
-    odd = [name for name, weight in weights.items() if len(weight) % _EIGHT and len(weight) > _EIGHT]
+    odd = odd_widths(small)
     found = []
     if dense_s < _TINY:
         found.append(
@@ -55,8 +60,5 @@ def _why(small: nn.Module, dense_s: float, flops: int, batch: int) -> list[str]:
     if flops / max(size, 1) < _BOUND:
         found.append(f"memory-bound: only {flops / max(size, 1):.1f} FLOPs per byte of weights")
     if odd:
-        found.append(
-            f"odd widths: the outputs of {len(odd)} of {len(weights)} layers are not a multiple of {_EIGHT} "
-            f"(`prunectl prune --multiple-of {_EIGHT}`)"
-        )
+        found.append(f"odd widths: the outputs of {len(odd)} of {len(weights)} layers are not a multiple of {BLOCK}")
     return found

@@ -9,21 +9,26 @@ from urllib.parse import quote
 from prunectl.reporting.formats import table_csv
 from prunectl.reporting.page.checklist import Check
 from prunectl.reporting.page.figures.figure import Figure
-from prunectl.reporting.page.headline import Tile
+from prunectl.reporting.page.headline import Answer
 from prunectl.reporting.page.provenance import CommandStep
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a table cell, and the number by which it is sorted."""
+    """The text of a table cell, the number by which it is sorted, and the anchor that it links to."""
 
     text: str
     value: float | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be sorted by every column; `numeric` says which columns hold numbers."""
+    """A table that can be sorted by every column; `numeric` says which columns hold numbers.
+
+    The rows can be filtered by the values of the columns `filters`, and with `search` by words. `row_ids`, if not
+    empty, begins the anchor of each row, which ends in its number.
+    """
 
     name: str
     caption: str
@@ -31,6 +36,13 @@ class Table:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
     search: bool = False
+    filters: tuple[str, ...] = ()
+    row_ids: str = ""
+
+    @property
+    def filter_columns(self) -> str:
+        """The numbers of the columns to filter by, from 0, separated by spaces."""
+        return " ".join(str(self.columns.index(name)) for name in self.filters)
 
     @property
     def download(self) -> str:
@@ -50,20 +62,31 @@ class Picture:
 
 @dataclass(frozen=True)
 class Summary:
-    """The headline numbers and the checklist of one setting, under its name where there are several."""
+    """The answer and the checklist of one setting, under its name where there are several."""
 
     heading: str
-    tiles: Sequence[Tile]
+    answer: Answer | None
+    run: int | None
+    """The row of the answer's checkpoint in the table of all of them."""
     checks: Sequence[Check]
 
 
 @dataclass
 class Section:
-    """A part of the page. Its blocks are shown in this order; `notes` say what is missing."""
+    """A part of the page. Its blocks are shown in this order; `notes` say what is missing.
+
+    A section with nothing but notes is folded into a line at the end of the page.
+    """
 
     title: str
     lead: str = ""
     summaries: list[Summary] = field(default_factory=list)
+    choice: list[tuple[str, Figure]] = field(default_factory=list)
+    """Figures of which one is shown at a time, each with the name by which it is chosen."""
+    aside: Table | None = None
+    """A small table beside them."""
+    panels: list["Section"] = field(default_factory=list)
+    """Parts of which one is shown at a time, chosen by title."""
     figures: list[Figure] = field(default_factory=list)
     pictures: list[tuple[str, list[Picture]]] = field(default_factory=list)
     """Grids of pictures, each under its title."""
@@ -75,6 +98,12 @@ class Section:
     """Whether the methods can be shown and hidden above the figures."""
     front: bool = False
     """Whether the legend has the Pareto front as well."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing but notes."""
+        blocks = (self.summaries, self.choice, self.panels, self.figures, self.pictures, self.tables, self.steps)
+        return bool(self.notes) and not any(blocks)
 
 
 def data_link(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -1,10 +1,13 @@
 """What the sections of a page read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
-from prunectl.reporting.curves import Setting, settings
+from prunectl.reporting.curves import Point, Setting, settings
 from prunectl.reporting.findings import Look
+from prunectl.reporting.page.best import Network, networks
 from prunectl.reporting.page.figures.figure import Style, Styles
 from prunectl.reporting.rows import ReportRow, rows
 from prunectl.reporting.sources import Source, Sources
@@ -20,12 +23,22 @@ class PageData:
     settings: Sequence[Setting]
     styles: Styles
     notices: Sequence[str]
-    focus: Source | None
-    """The network that the page looks into, None where only results are left."""
-    look: Look | None
-    """What was found inside it, None where nobody looked."""
+    networks: Sequence[Network]
+    """The networks that the page shows from inside, the best trade-off first; none where only results are left."""
+    looks: Mapping[Path, Look]
+    """What was found inside them, by path."""
     number: int = 0
     """Which of the settings is shown, in a section that is repeated for each of them."""
+
+    @property
+    def focus(self) -> Source | None:
+        """The network that is timed, and whose training is shown step by step."""
+        return self.networks[0].source if self.networks else None
+
+    @property
+    def look(self) -> Look | None:
+        """What was found inside it, None where it was not analysed."""
+        return None if self.focus is None else self.looks.get(self.focus.path)
 
     @property
     def setting(self) -> Setting:
@@ -42,13 +55,32 @@ class PageData:
         """Ends the titles of that section: nothing where there is only one setting."""
         return f": {self.setting.name}" if len(self.settings) > 1 else ""
 
+    @cached_property
+    def run_numbers(self) -> dict[str, int]:
+        """The row of each checkpoint in the table of all of them."""
+        return {row["checkpoint"]: number for number, row in enumerate(self.rows)}
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """The method of each checkpoint that is in a curve."""
+        return {
+            row["checkpoint"]: series.label
+            for setting in self.settings
+            for series, point in setting.points
+            for row in point.rows
+        }
+
+    def runs(self, point: Point) -> tuple[int, ...]:
+        """The rows of an operating point in the table of all checkpoints."""
+        return tuple(self.run_numbers[row["checkpoint"]] for row in point.rows if row["checkpoint"] in self.run_numbers)
+
     def each_setting(self) -> list["PageData"]:
         """One for each setting."""
         return [replace(self, number=number) for number in range(len(self.settings))]
 
 
-def page_data(sources: Sources, focus: Source | None = None, look: Look | None = None) -> PageData:
-    """The data of a page; `look` is what was found inside `focus`, which is that of `focus_of` by default."""
+def page_data(sources: Sources, focus: Source | None = None, looks: Mapping[Path, Look] | None = None) -> PageData:
+    """The data of a page; `looks` is what was found inside networks. `focus` is the best trade-off by default."""
     found, notices = settings(sources)
     labels = dict.fromkeys(series.label for setting in found for series in setting.series)
     return PageData(
@@ -57,13 +89,11 @@ def page_data(sources: Sources, focus: Source | None = None, look: Look | None =
         settings=found,
         styles={label: Style(number) for number, label in enumerate(labels)},
         notices=[*sources.notices, *notices],
-        focus=focus or focus_of(sources),
-        look=look,
+        networks=networks(sources, found, focus),
+        looks=looks or {},
     )
 
 
-def focus_of(sources: Sources) -> Source | None:
-    """The network that the page looks into: the last one that was measured, else the last one."""
-    there = [source for source in sources.given if source.seen is not None]
-    measured = [source for source in there if source.measured]
-    return next(reversed(measured or there), None)
+def shown_networks(sources: Sources, focus: Source | None = None) -> list[Network]:
+    """The networks that a page of these sources shows from inside."""
+    return networks(sources, settings(sources)[0], focus)

@@ -1,65 +1,181 @@
-"""The headline numbers: how much can be pruned within one point of the dense accuracy."""
+"""The answer that the page opens on: what the best trade-off saves, and at which accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.page.best import Best, best
+from prunectl.reporting.page.figures.axes import robust_measures
+from prunectl.reporting.rows import parameters_left
+from prunectl.reporting.sources import Source
 
-_MARGIN = 1.0
-"""The accuracy that may be lost, in percentage points."""
+_SAME = 0.02
+"""The share by which two values may differ and still count as equal."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A number, what it counts, and the operating point that it comes from."""
+    """A number, what it counts, and where it comes from."""
 
     number: str
     words: str
     source: str
 
 
-def headline(setting: Setting) -> list[Tile]:
-    """The dense accuracy, then the largest saving of each kind within one point of it."""
-    if setting.dense is None:
-        return []
-    dense = setting.dense.stat("accuracy")
-    spent, taken = setting.dense.stat("training_flops"), setting.dense.median("latency_1_s")
-    assert dense is not None
-    tiles = [Tile(f"{share_text(dense)}\u00a0%", "top-1 accuracy of the dense network", _seeds(setting.dense))]
-    savings: list[tuple[str, Callable[[Point], float | None]]] = [
-        ("fewer weights", lambda point: _mean(point.stat("compression"))),
-        ("fewer FLOPs in theory (without pruned weights)", lambda point: _mean(point.stat("speedup"))),
-        ("fewer FLOPs for all training", lambda point: _times(_mean(spent), _mean(point.stat("training_flops")))),
-        ("less time for one image, measured", lambda point: _times(taken, point.median("latency_1_s"))),
-    ]
-    return [*tiles, *(_best(setting, dense.mean, words, value) for words, value in savings)]
+@dataclass(frozen=True)
+class Answer:
+    """The headline, what it refers to, the checkpoint behind it, and the numbers of the same network."""
+
+    words: tuple[str, ...]
+    reference: str
+    path: str | None
+    tiles: tuple[Tile, ...]
 
 
-def _best(setting: Setting, dense: float, words: str, value: Callable[[Point], float | None]) -> Tile:
-    near = []
-    for series, point in setting.points:
-        accuracy, saving = point.stat("accuracy"), value(point)
-        if accuracy and saving and dense - accuracy.mean <= _MARGIN / 100:
-            near.append((saving, f"{series.label} {target_text(point.target)}: {share_text(accuracy)}\u00a0%"))
-    if all(value(point) is None for _, point in setting.points):
-        return Tile("-", words, "not measured")
-    best = max(near, default=None)
-    if best is None or best[0] < 1.05:
-        return Tile("none", words, f"no method saves any of it within {_MARGIN:g} point of dense" if near else _NOTHING)
-    return Tile(f"{best[0]:.3g}×", words, best[1])
+def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
+    """The best operating point of a setting, else its dense network; None without either."""
+    found, dense = best(setting), setting.dense
+    if found is None:
+        if dense is None:
+            return None
+        accuracy = f"{share_text(dense.stat('accuracy'))}\u00a0%"
+        return Answer((accuracy,), f"The dense network, {seeds_text(dense)}. Nothing is pruned.", _path(dense), ())
+    point = found.point
+    left, whole = _parameters(point, sources)
+    fewer = f"{times(whole / left)} fewer parameters" if left else "no parameters left"
+    accuracy = f"{_share(point.stat('accuracy'))}\u00a0%{_to_dense(point, dense)}"
+    tiles = (
+        _size("Parameters", left, whole),
+        _flops(point, dense),
+        _ratio("Time for one image", point.median("latency_1_s"), _median(dense), _milliseconds, "faster", "slower"),
+        _ratio("Compressed size", _mean(point, "compressed_bytes"), _mean(dense, "compressed_bytes"), _kilobytes),
+        _ratio("Training FLOPs", _mean(point, "training_flops"), _mean(dense, "training_flops"), counted, low=True),
+        _robust(setting, point),
+    )
+    return Answer((fewer, accuracy), _reference(found, setting), _path(point), tuple(filter(None, tiles)))
 
 
-_NOTHING = f"no method is within {_MARGIN:g} point of dense"
+def seeds_text(point: Point) -> str:
+    """How many seeds a point is the mean of."""
+    return f"mean of {len(point.rows)} seeds" if len(point.rows) > 1 else "1 seed"
 
 
-def _mean(stat: Stat | None) -> float | None:
-    return None if stat is None else stat.mean
+def times(ratio: float) -> str:
+    """A ratio to two or three digits, as `4.6×`."""
+    return f"{ratio:.2g}×" if ratio < 10 else f"{ratio:,.0f}×"
 
 
-def _times(dense: float | None, own: float | None) -> float | None:
-    return dense / own if dense and own else None
+def counted(number: float) -> str:
+    """A count to three digits, as `1.2M`."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
 
 
-def _seeds(point: Point) -> str:
-    return f"{len(point.rows)} seed{'s' if len(point.rows) > 1 else ''}"
+def _reference(found: Best, setting: Setting) -> str:
+    """Method, target and seeds, and by which rule the point was chosen."""
+    name = " ".join(filter(None, [found.series.label, target_text(found.point.target)]))
+    base = f", dense {share_text(setting.dense.stat('accuracy'))}\u00a0%" if setting.dense else ""
+    said = f"{name}, {seeds_text(found.point)}{base}."
+    if len(setting.points) == 1:
+        return said
+    if found.margin is not None:
+        points = "1 point" if found.margin == 1 else f"{found.margin:g} points"
+        return f"{said} Of {len(setting.points)} operating points, the smallest within {points} of dense."
+    return f"{said} The most accurate of {len(setting.points)} operating points."
+
+
+def _parameters(point: Point, sources: Mapping[str, Source]) -> tuple[float, float]:
+    """The parameters that are left, and those of the dense network; prunable weights where the file is gone."""
+    seen = [one.seen for row in point.rows if (one := sources.get(row["checkpoint"])) is not None and one.seen]
+    if seen:
+        left = Stat.of(parameters_left(one) for one in seen)
+        return (left.mean if left else 0.0), float(seen[0]["dense"]["parameters"])
+    kept, saved = _mean(point, "weights") or 0.0, _mean(point, "compression") or 1.0
+    return kept, kept * saved
+
+
+def _size(words: str, now: float, dense: float) -> Tile:
+    return Tile(f"{counted(dense)} → {counted(now)}", words, f"{100 * (1 - now / dense):.1f}\u00a0% fewer")
+
+
+def _flops(point: Point, dense: Point | None) -> Tile | None:
+    """As executed, and without pruned weights."""
+    now, saved = _mean(point, "flops"), _mean(point, "speedup")
+    before = _mean(dense, "flops")
+    if now is None:
+        return None
+    theory = f"{times(saved)} fewer without pruned weights" if saved else ""
+    shown = counted(now) if before in (None, now) else f"{counted(before or 0)} → {counted(now)}"
+    return Tile(shown, "FLOPs for one image, as executed", theory)
+
+
+def _ratio(
+    words: str,
+    now: float | None,
+    dense: float | None,
+    shown: Callable[[float], str],
+    better: str = "smaller",
+    worse: str = "larger",
+    *,
+    low: bool = False,
+) -> Tile | None:
+    """A value beside that of the dense network; None where it was not measured."""
+    if not now:
+        return None
+    if not dense:
+        return Tile(shown(now), words, "")
+    if abs(dense / now - 1) <= _SAME:
+        return Tile(shown(now), words, "as dense")
+    if low:
+        return Tile(f"{shown(dense)} → {shown(now)}", words, f"{now / dense:.2f}× those of dense")
+    change = f"{times(dense / now)} {better}" if dense >= now else f"{now / dense:.2f}× {worse}"
+    before, after = (shown(value).rpartition(" ") for value in (dense, now))
+    if before[2] == after[2]:  # one unit for both
+        return Tile(f"{before[0]} → {after[0]} {after[2]}", words, change)
+    return Tile(f"{shown(dense)} → {shown(now)}", words, change)
+
+
+def _robust(setting: Setting, point: Point) -> Tile | None:
+    """Robust accuracy under the first attack that was run on the point, at its smallest ε."""
+    for measure in robust_measures(setting):
+        own = point.stat(measure.value)
+        if own is not None:
+            base = setting.dense.stat(measure.value) if setting.dense else None
+            source = f"dense {share_text(base, digits=1)}\u00a0%" if base else ""
+            return Tile(f"{share_text(own, digits=1)}\u00a0%", measure.title[0].upper() + measure.title[1:], source)
+    return None
+
+
+def _to_dense(point: Point, dense: Point | None) -> str:
+    own, base = point.stat("accuracy"), dense.stat("accuracy") if dense else None
+    if own is None or base is None:
+        return ""
+    return f" ({100 * (own.mean - base.mean):+.1f})".replace("-", "\u2212")
+
+
+def _share(stat: Stat | None) -> str:
+    return "-" if stat is None else f"{100 * stat.mean:.1f}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
+
+
+def _kilobytes(size: float) -> str:
+    return f"{size / 1e3:,.3g} KB" if size < 1e6 else f"{size / 1e6:,.3g} MB"
+
+
+def _mean(point: Point | None, key: str) -> float | None:
+    found = None if point is None else point.stat(key)
+    return None if found is None else found.mean
+
+
+def _median(point: Point | None) -> float | None:
+    return None if point is None else point.median("latency_1_s")
+
+
+def _path(point: Point) -> str:
+    return str(point.rows[0]["checkpoint"])

@@ -1,5 +1,8 @@
 """The table of operating points."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
 from prunectl.reporting.page.blocks import Cell, Table
@@ -15,20 +18,26 @@ _COLUMNS = (
     "top-1 %",
     "to dense",
     "top-5 %",
-    "fewer training FLOPs",
+    "training FLOPs / dense",
     "KB",
     "ms per image",
 )
 
 
-def points_table(setting: Setting, *, prefix: str) -> Table:
-    """One row for each operating point, with means and standard deviations over seeds."""
-    rows = [_row("dense", "", setting.dense, setting.dense)] if setting.dense else []
-    rows += [_row(series.label, f"{series.when} training", point, setting.dense) for series, point in setting.points]
+def points_table(setting: Setting, *, prefix: str, runs: Callable[[Point], tuple[int, ...]]) -> Table:
+    """One row for each operating point, with means and standard deviations over seeds; `runs` are those it leads to."""
+
+    def row(label: str, when: str, point: Point) -> tuple[Cell, ...]:
+        first, *others = _row(label, when, point, setting.dense)
+        found = runs(point)
+        return (replace(first, link=f"run-{found[0]}") if found else first, *others)
+
+    rows = [row("dense", "", setting.dense)] if setting.dense else []
+    rows += [row(series.label, f"{series.when} training", point) for series, point in setting.points]
     numeric = (False, False, *(True,) * (len(_COLUMNS) - 2))
-    return Table(
-        f"{prefix}-points", "Operating points: mean ± standard deviation over seeds", _COLUMNS, numeric, tuple(rows)
-    )
+    caption = "Operating points: mean ± standard deviation over seeds"
+    filters = ("method", "target") if len(rows) > 3 else ()
+    return Table(f"{prefix}-points", caption, _COLUMNS, numeric, tuple(rows), filters=filters)
 
 
 def _row(label: str, when: str, point: Point, dense: Point | None) -> tuple[Cell, ...]:
@@ -48,7 +57,7 @@ def _row(label: str, when: str, point: Point, dense: Point | None) -> tuple[Cell
         _share(top1),
         Cell("-" if drop is None else f"{drop:+.2f}", drop),
         _share(point.stat("top5")),
-        Cell(f"{spent.mean / own.mean:.3g}×", spent.mean / own.mean) if spent and own else Cell("-"),
+        Cell(f"{own.mean / spent.mean:.3g}×", own.mean / spent.mean) if spent and own else Cell("-"),
         _number(point.stat("compressed_bytes"), "{:,.1f}", 1e-3),
         Cell("-") if taken is None else Cell(f"{1e3 * taken:.3g}", taken),
     )

@@ -1,7 +1,9 @@
 """The page: one HTML file that opens offline and loads nothing."""
 
 import re
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from prunectl.reporting.page.sections.table import SECTIONS
 from prunectl.reporting.sources import Source, Sources, collect
 
 _ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = ("page", "choices", "figures", "tables")
 
 
 def page(paths: Sequence[Path], *, parents: bool = False) -> str:
@@ -27,24 +30,30 @@ def page(paths: Sequence[Path], *, parents: bool = False) -> str:
     return render(collect(paths, parents=parents))
 
 
-def render(sources: Sources, focus: Source | None = None, look: Look | None = None) -> str:
-    """The page of what was read; `look` is what was found inside `focus`, which is that of `focus_of` by default.
+def render(sources: Sources, focus: Source | None = None, looks: Mapping[Path, Look] | None = None) -> str:
+    """The page of what was read; `looks` is what was found inside networks, by path.
+
+    The page shows `focus` first, which is the best trade-off by default.
 
     Raises:
         OptionError: matplotlib is not installed.
     """
     require()
-    data = page_data(sources, focus, look)
+    data = page_data(sources, focus, looks)
+    sections = list(_sections(data))
+    script = "\n".join((_ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
     text: str = _template().render(
         title=_title(data),
         facts=_facts(data),
         notices=data.notices,
-        sections=list(_sections(data)),
+        sections=[(anchor, section) for anchor, section in sections if not section.empty],
+        absent=[section for _, section in sections if section.empty],
         legend=[(style.number, label, _when(data, label), style) for label, style in data.styles.items()],
         colours=SERIES,
         data_link=data_link,
         css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
-        script=(_ASSETS / "page.js").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
     return text
 

@@ -1,23 +1,32 @@
 """The tree of the commands that made the checkpoints."""
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
+from prunectl.checkpoints.header import read_header
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.lineage import Step, lineage, steps_of
 from prunectl.checkpoints.names import base_name
+from prunectl.checkpoints.options.table import known
+from prunectl.errors import FileError
 from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source
+
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint with the last command of its history."""
+    """A checkpoint with the commands that lead to it, one a line, and why they do not where they do not."""
 
     name: str
     sha256: str
-    command: str
+    commands: str
+    obstacle: str
     versions: str
 
 
@@ -44,15 +53,16 @@ def tree(sources: Sequence[Source]) -> list[CommandStep]:
                 seen.add(until)
                 at.count += 1
         if source.history:
-            last = source.history[-1]
-            at.members.append(Member(base_name(source.path), source.sha256 or "", command_line(last), _versions(last)))
+            at.members.append(_member(source))
     return list(root.children.values())
 
 
-def command_line(entry: HistoryEntry) -> str:
-    """A command with its options, without those that are off."""
-    given = {k: v for k, v in entry.options.items() if v is not False and v not in (None, [], {}, "")}
-    return " ".join([str(entry.command), *(f"{key}={_value(value)}" for key, value in given.items())])
+def command_line(step: Step) -> str:
+    """The command of a step for a shell, without options that are as by default."""
+    parts = [_shell(flag, value) for flag, value in step.flags if not _is_default(step.command, flag, value)]
+    seed = [] if not step.seed else [f"--seed {step.seed}"]
+    device = [] if step.device in (None, "cpu") else [f"--device {shlex.quote(str(step.device))}"]
+    return " ".join(["prunectl", step.command, *parts, *seed, *device])
 
 
 def version_sets(sources: Sequence[Source]) -> list[str]:
@@ -66,11 +76,45 @@ def seeds(sources: Sequence[Source]) -> list[str]:
     return sorted(found, key=lambda text: (len(text), text))
 
 
+def _member(source: Source) -> Member:
+    versions = _versions(source.history[-1])
+    try:
+        head, _ = read_header(source.path)
+        steps = steps_of(head, source.sha256, str(source.path))
+        if any(value is not None and _HASH.fullmatch(value) for step in steps for _, value in step.flags):
+            steps = lineage(source.path)  # which finds the files of these hashes
+    except FileError as error:  # a history of another version may hold what this one does not know
+        return Member(base_name(source.path), source.sha256 or "", "", str(error), versions)
+    obstacle = next((f"{step.command}: {step.not_again}" for step in steps if step.not_again), "")
+    lines = " | \\\n  ".join(command_line(step) for step in steps)
+    return Member(base_name(source.path), source.sha256 or "", lines, obstacle, versions)
+
+
+def _shell(flag: str, value: str | None) -> str:
+    return flag if value is None else f"{flag} {shlex.quote(value)}"
+
+
+def _is_default(command: str, flag: str, value: str | None) -> bool:
+    defaults = _defaults(command)
+    return flag in defaults and flag != "--criterion" and defaults[flag] == value
+
+
+@cache
+def _defaults(command: str) -> dict[str, str]:
+    """The text of each option's default, by flag."""
+    return {
+        entry.option.flag or f"--{entry.name.replace('_', '-')}": str(entry.default)
+        for entry in known(command).values()
+        if entry.default is not None and not isinstance(entry.default, bool | dict | list | tuple)
+    }
+
+
 def _label(entry: HistoryEntry) -> str:
     options = entry.options
     if entry.command == "train":
         during = f", {options['criterion']}" if "criterion" in options else ""
-        return f"train {options.get('epochs', '?')} epochs{during}"
+        epochs = options.get("epochs", "?")
+        return f"train {epochs} epoch{'' if epochs == 1 else 's'}{during}"
     if entry.command == "prune":
         return f"prune {options.get('criterion')}"
     return str(entry.command)
@@ -78,7 +122,3 @@ def _label(entry: HistoryEntry) -> str:
 
 def _versions(entry: HistoryEntry) -> str:
     return ", ".join(f"{name} {number}" for name, number in entry.versions.items())
-
-
-def _value(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)

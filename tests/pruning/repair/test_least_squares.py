@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunectl.pruning.repair.normal_equations import NormalEquations, solved
+from prunectl.torchtools.normal_equations import NormalEquations, solved
 
 
 def sums_of(rows: torch.Tensor, outputs: torch.Tensor, parts: int = 3) -> NormalEquations:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunectl.pruning.repair.unfolding import CONVOLUTION, LINEAR, TRANSPOSED, Unfolding
+from prunectl.torchtools.unfolding import CONVOLUTION, LINEAR, TRANSPOSED, Unfolding
 
 LAYERS = {
     "linear": (nn.Linear(5, 4), (3, 5)),

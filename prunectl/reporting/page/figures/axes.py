@@ -14,11 +14,12 @@ from prunectl.reporting.sources import Sources
 class SavingAxis:
     """A saving that accuracy is drawn against: a value of each operating point.
 
-    `better` says whether more or less of it is better. The scale `times` is logarithmic with ticks at 2x, 4x, ...;
-    `zero` starts at 0.
+    `choice` names it in a list of axes. `better` says whether more or less of it is better. The scale `times` is
+    logarithmic with ticks at 2x, 4x, ...; `zero` starts at 0; `share` is linear, but logarithmic for a wide range.
     """
 
     name: str
+    choice: str
     label: str
     value: Callable[[Point], float | None]
     scale: str = "linear"
@@ -57,6 +58,7 @@ TOP5 = Measure("top5", "top-5 accuracy", lambda row: row["top5"])
 AXES = (
     SavingAxis(
         "weights",
+        "weights",
         "fewer weights (dense / kept); above: weight sparsity",
         _mean("compression"),
         "times",
@@ -64,18 +66,21 @@ AXES = (
     ),
     SavingAxis(
         "nodes",
+        "nodes",
         "node sparsity (%)",
         _mean("node_sparsity", 100),
         note="The share of channels and neurons that are removed, or that no path of kept weights connects.",
     ),
     SavingAxis(
         "flops",
+        "FLOPs",
         "fewer FLOPs, without pruned weights (dense / left)",
         _mean("speedup"),
         "times",
         note="The theoretical speed-up, which only hardware for sparse weights comes close to.",
     ),
     SavingAxis(
+        "size",
         "size",
         "size (KB, smaller to the right), without pruned weights",
         _mean("compressed_bytes", 1e-3),
@@ -85,6 +90,7 @@ AXES = (
     ),
     SavingAxis(
         "latency",
+        "time",
         "time for one image (ms)",
         _time,
         "zero",
@@ -95,19 +101,21 @@ AXES = (
 
 
 def training_axis(setting: Setting) -> SavingAxis:
-    """The training FLOPs of the dense network divided by those of all trainings that led to a pruned one."""
+    """The training FLOPs of all trainings that led to a pruned network, divided by those of the dense one."""
     dense = setting.dense.stat("training_flops") if setting.dense else None
 
     def value(point: Point) -> float | None:
         spent = point.stat("training_flops")
-        return dense.mean / spent.mean if dense and spent else None
+        return spent.mean / dense.mean if dense and spent else None
 
     return SavingAxis(
         "training",
-        "fewer training FLOPs (dense / own)",
+        "training FLOPs",
+        "training FLOPs (own / dense, fewer to the right)",
         value,
-        "times",
-        note="All trainings that led to the network, as executed, including the dense one before pruning.",
+        "share",
+        "less",
+        "All trainings that led to the network, as executed, including the dense one before pruning.",
     )
 
 

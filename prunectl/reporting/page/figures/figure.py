@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from prunectl.errors import OptionError
+from prunectl.reporting.page.figures.hits import Hit, markup
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
 INK, GRID, SOFT = "#010101", "#020202", "#030303"
@@ -91,17 +92,6 @@ Styles = Mapping[str, Style]
 
 
 @dataclass(frozen=True)
-class Hover:
-    """A point in data coordinates of `axes`, and the text that appears when the mouse rests on it."""
-
-    axes: "Axes"
-    x: float
-    y: float
-    text: str
-    series: int | None = None
-
-
-@dataclass(frozen=True)
 class Figure:
     """A figure of the page: `svg` is markup, `alt` describes it in words, `rows` are the numbers behind it."""
 
@@ -117,6 +107,15 @@ class Figure:
 def escape_math(text: str) -> str:
     """A text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
+
+
+def power_of_ten(value: float, _: int = 0) -> str:
+    """The label of a tick on a logarithmic axis, as plain text, which is drawn much faster than a formula."""
+    exponent = round(log10(value)) if value > 0 else 0
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if value > 0 and value != 1 else f"{value:g}"
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def require() -> None:
@@ -142,10 +141,11 @@ def drawing(width: float = WIDTH, height: float = HEIGHT, **grid: Any) -> Iterat
         yield figure, figure.subplots(**grid)
 
 
-def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ()) -> str:
+def to_svg(figure: "Drawing", name: str, alt: str, hits: Sequence[Hit] = (), front: Sequence[Hit] = ()) -> str:
     """The markup of a drawing, without a size, with ids that begin with the figure's name.
 
-    A group whose id begins with `series-3` has the classes `series s3`, by which the page's legend hides it.
+    A group whose id begins with `series-3` has the classes `series s3`, by which the page's legend hides it. `front`
+    are those of the `hits` that form the Pareto front.
     """
     text = StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -157,27 +157,18 @@ def to_svg(figure: "Drawing", name: str, alt: str, hovers: Sequence[Hover] = ())
         svg = svg.replace(colour, variable)
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
     svg = re.sub(r'id="series-(\d+)[^"]*"', r'class="series s\1"', svg)
-    svg = re.sub(r'id="(pareto|dense)[^"]*"', r'class="\1"', svg)
+    svg = re.sub(r'id="(dense)[^"]*"', r'class="\1"', svg)
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)  # hundredths of a point
     svg = re.sub(r">\s+<", "><", svg)
     used = set(re.findall(r"(?:url\(|href=\")#([^\")]+)", svg))
     svg = re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", svg)
+    role = "group" if hits else "img"  # what is inside of an image cannot be reached by keyboard
     svg = re.sub(
         r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>',
-        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
-        rf'aria-label="{escape(alt)}">',
+        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+        rf'role="{role}" aria-label="{escape(alt)}">',
         svg,
         count=1,
     )
-    shown = [hover for hover in hovers if min(hover.axes.get_ylim()) <= hover.y <= max(hover.axes.get_ylim())]
-    marks = "".join(_hover(figure, hover) for hover in shown)
-    return svg.rstrip().removesuffix("</svg>") + marks + "</svg>"
-
-
-def _hover(figure: "Drawing", hover: Hover) -> str:
-    """A transparent circle with a title over a point."""
-    x, y = hover.axes.transData.transform((hover.x, hover.y)) * 72 / figure.dpi
-    height = figure.get_figheight() * 72
-    group = f' class="hit series s{hover.series}"' if hover.series is not None else ' class="hit"'
-    return f'<circle{group} cx="{x:.1f}" cy="{height - y:.1f}" r="7"><title>{escape(hover.text)}</title></circle>'
+    return svg.rstrip().removesuffix("</svg>") + markup(figure, hits, front) + "</svg>"

@@ -4,39 +4,47 @@ from collections.abc import Sequence
 from typing import Any
 
 from prunectl.reporting.findings import Distribution, Layer
-from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, SOFT, WIDTH, Figure, drawing, escape_math, to_svg
+from prunectl.reporting.page.figures.figure import (
+    GRID,
+    INK,
+    SERIES,
+    SOFT,
+    WIDTH,
+    Figure,
+    drawing,
+    escape_math,
+    power_of_ten,
+    to_svg,
+)
 
-_LINE = 0.23
+LINE = 0.23
 """Inches for each layer."""
 _CLASSES = 40
 """The most classes of a confusion matrix that is drawn; up to half as many, it also has counts."""
 
 
-def layer_bars(layers: Sequence[Layer], *, nodes: bool, prefix: str) -> Figure:
-    """The weights left in each layer, or the outputs with any weight left."""
-    totals = [layer.outputs if nodes else layer.weights for layer in layers]
-    left = [layer.left if nodes else layer.kept for layer in layers]
-    shares = [100 * now / total for now, total in zip(left, totals, strict=True)]
-    word = "nodes" if nodes else "weights"
-    alt = f"Bar chart: {word} left in each layer. " + "; ".join(
+def layer_bars(layers: Sequence[Layer], *, prefix: str) -> Figure:
+    """The weights left in each layer."""
+    shares = [100 * layer.kept / layer.weights for layer in layers]
+    alt = "Bar chart: weights left in each layer. " + "; ".join(
         f"{layer.name} {share:.3g} percent" for layer, share in zip(layers, shares, strict=True)
     )
-    name, places = f"{prefix}-{word}", range(len(layers))
-    with drawing(WIDTH, max(1.3, 0.75 + _LINE * len(layers))) as (figure, axes):
+    name, places = f"{prefix}-weights", range(len(layers))
+    with drawing(WIDTH, max(1.3, 0.75 + LINE * len(layers))) as (figure, axes):
         axes.barh(places, [100] * len(layers), color=SOFT, height=0.72)
-        axes.barh(places, shares, color=SERIES[2 if nodes else 0], height=0.72)
-        for place, now, total in zip(places, left, totals, strict=True):
-            axes.text(102, place, f"{now:,} of {total:,}", ha="left", va="center", fontsize=8)
-        axes.set_yticks(places, [_short(layer.name) for layer in layers])
+        axes.barh(places, shares, color=SERIES[0], height=0.72)
+        for place, layer in enumerate(layers):
+            axes.text(102, place, f"{layer.kept:,} of {layer.weights:,}", ha="left", va="center", fontsize=8)
+        axes.set_yticks(places, [short(layer.name) for layer in layers])
         axes.set_ylim(len(layers) - 0.4, -0.6)
         axes.set_xlim(0, 100)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"{word} left (%)")
+        axes.set_xlabel("weights left (%)")
         svg = to_svg(figure, name, alt)
-    caption = "Channels and neurons with any weight left." if nodes else "Weights kept, of those in the dense layer."
-    rows = tuple((layer.name, total, now) for layer, total, now in zip(layers, totals, left, strict=True))
-    return Figure(name, f"{word.capitalize()} left in each layer", caption, alt, svg, ("layer", "dense", "left"), rows)
+    caption = "Weights kept, of those in the dense layer."
+    rows = tuple((layer.name, layer.weights, layer.kept) for layer in layers)
+    return Figure(name, "Weights left in each layer", caption, alt, svg, ("layer", "dense", "left"), rows)
 
 
 def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str) -> Figure:
@@ -47,20 +55,21 @@ def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str
     rows = [("image", image[0], image[0]), *((layer.name, layer.outputs, layer.left) for layer in layers)]
     most = max(width for _, width, _ in rows)
     name = f"{prefix}-outline"
-    with drawing(WIDTH, max(1.6, 0.5 + _LINE * len(rows))) as (figure, axes):
+    with drawing(WIDTH, max(1.6, 0.5 + LINE * len(rows))) as (figure, axes):
         for place, (label, width, left) in enumerate(rows):
             for size, colour, edge in ((width, SOFT, GRID), (left, SERIES[2], "none")):
                 shown = max((size / most) ** 0.5, 0.01) if size else 0
                 axes.barh(place, shown, left=-shown / 2, height=0.62, color=colour, edgecolor=edge, linewidth=0.8)
             count = f"{width:,}" if left == width else f"{width:,} → {left:,}"
             axes.text(0.53, place, count, va="center", ha="left", fontsize=8)
-            axes.text(-0.53, place, _short(label), va="center", ha="right", fontsize=8)
+            axes.text(-0.53, place, short(label), va="center", ha="right", fontsize=8)
         axes.set_xlim(-0.95, 0.85)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_axis_off()
         svg = to_svg(figure, name, alt)
     caption = (
-        "Outputs of each layer, dense (grey) and left (green). Widths are proportional to the square root of the count."
+        "Channels and neurons of each layer, dense (grey) and with any weight left (green). "
+        "Widths are proportional to the square root of the count."
     )
     return Figure(name, "The network before and after", caption, alt, svg, ("layer", "dense", "left"), tuple(rows))
 
@@ -85,6 +94,7 @@ def histogram(after: Distribution | None, before: Distribution | None, *, what: 
                 label=label,
             )
         axes.set_yscale("symlog", linthresh=1)
+        axes.yaxis.set_major_formatter(power_of_ten)
         axes.set_xlabel("value")
         axes.set_ylabel("count")
         if len(shown) > 1:
@@ -119,6 +129,8 @@ def by_rank(found: Distribution, *, what: str, prefix: str) -> Figure | None:
         )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(power_of_ten)
+        axes.yaxis.set_major_formatter(power_of_ten)
         axes.set_xlabel("rank")
         axes.set_ylabel(what)
         svg = to_svg(figure, name, alt)
@@ -168,6 +180,6 @@ def _cells(axes: Any, table: Sequence[Sequence[int]]) -> None:
                 axes.text(j, i, str(images), ha="center", va="center", fontsize=7.5)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """The end of a long name."""
     return escape_math(name if len(name) <= 22 else "…" + name[-21:])

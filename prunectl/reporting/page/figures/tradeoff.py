@@ -1,18 +1,31 @@
 """Accuracy against a saving: one line for each method, with a band over its seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prunectl.reporting.curves import Point, Series, Setting, pareto
 from prunectl.reporting.formats import share_text, target_text
 from prunectl.reporting.page.figures.axes import Measure, SavingAxis
-from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Styles, drawing, to_svg
+from prunectl.reporting.page.figures.figure import INK, Figure, Styles, drawing, to_svg
+from prunectl.reporting.page.figures.hits import Hit
 
 _FEW = 5.0
 """Percentage points."""
+_SIZE = (4.7, 3.1)
+"""Inches."""
+Runs = Callable[[Point], tuple[int, ...]]
+"""The rows of an operating point in the table of all checkpoints."""
 
 
-def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styles, *, prefix: str) -> Figure | None:
+def trade_off(
+    setting: Setting,
+    axis: SavingAxis,
+    measure: Measure,
+    styles: Styles,
+    *,
+    prefix: str,
+    runs: Runs = lambda point: (),
+) -> Figure | None:
     """The figure of one saving; None where it was not measured, or is equal for all networks."""
     lines = {s: _line(s, axis, measure) for s in setting.series}
     lines = {series: line for series, line in lines.items() if line}
@@ -23,15 +36,13 @@ def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styl
     if not every or len({round(x, 9) for x, *_ in [*every, *([dense] if dense else [])]}) < 2:
         return None
     sign = 1 if axis.better == "less" else -1
-    front = pareto([(sign * x, y.mean) for x, y, _ in every])
+    front = {id(every[i]) for i in pareto([(sign * x, y.mean) for x, y, _ in every])}
     title = f"{measure.title} against {axis.label.partition(' (')[0].partition(',')[0]}"
     alt = _alt(title, lines, dense)
     name = f"{prefix}-{measure.name}-{axis.name}"
-    with drawing() as (figure, axes):
-        hovers = _draw(axes, lines, dense, styles, joined=axis.scale != "zero")
-        best = sorted((every[i][0], 100 * every[i][1].mean) for i in front)
-        axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, alpha=0.35, zorder=1.5, gid="pareto-line")
-        axes.plot(*zip(*best, strict=True), **_RING, gid="pareto")
+    with drawing(*_SIZE) as (figure, axes):
+        _draw(axes, lines, dense, styles, joined=axis.scale != "zero")
+        hits = _hits(axes, lines, dense, styles, sign, runs)
         _scale(axes, axis, [x for x, *_ in every] + ([dense[0]] if dense else []))
         _room(axes)
         if measure.near is not None and dense is not None:
@@ -39,20 +50,11 @@ def trade_off(setting: Setting, axis: SavingAxis, measure: Measure, styles: Styl
             axes.set_ylim(100 * dense[1].mean - measure.near, min(100 * top, 100) + 0.2)
         axes.set_xlabel(axis.label)
         axes.set_ylabel(f"{measure.title.partition(',')[0].removeprefix('close to dense: ')} (%)")
-        svg = to_svg(figure, name, alt, hovers)
+        svg = to_svg(figure, name, alt, [hit for hit, _ in hits], [hit for hit, key in hits if key in front])
     columns = ("method", "target", axis.label, f"{measure.title} mean", "std", "seeds", "pareto")
-    numbers = _numbers(lines, dense, {id(every[i]) for i in front})
+    numbers = _numbers(lines, dense, front)
     return Figure(name, title[0].upper() + title[1:], axis.note, alt, svg, columns, numbers)
 
-
-_RING: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 9.5,
-    "markerfacecolor": "none",
-    "markeredgecolor": INK,
-    "markeredgewidth": 0.9,
-}
 
 _Plotted = tuple[float, Any, Point]
 """The saving, the `Stat` of the accuracy, and the operating point."""
@@ -77,16 +79,14 @@ def _spreads(every: Sequence[_Plotted], dense: _Plotted, near: float) -> bool:
 
 def _draw(
     axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, *, joined: bool
-) -> list[Hover]:
+) -> None:
     """Draw the dense baseline, then a line with a band for each method, or points with whiskers if not `joined`."""
-    hovers = []
     if dense:
-        x, y, point = dense
+        x, y, _ = dense
         axes.axhline(100 * y.mean, color=INK, linewidth=1, linestyle=(0, (6, 3)), gid="dense")
         if y.std:
             axes.axhspan(100 * (y.mean - y.std), 100 * (y.mean + y.std), color=INK, alpha=0.08, linewidth=0)
         axes.plot([x], [100 * y.mean], marker="h", color=INK, markersize=7, gid="dense-point")
-        hovers.append(Hover(axes, x, 100 * y.mean, f"dense: {share_text(y)} % ({len(point.rows)} seeds)"))
     for series, line in lines.items():
         style = styles[series.label]
         xs, means = [x for x, *_ in line], [100 * y.mean for _, y, _ in line]
@@ -100,11 +100,30 @@ def _draw(
         else:
             axes.vlines(xs, low, high, color=style.colour, linewidth=1, alpha=0.5, gid=f"series-{style.number}-band")
             axes.plot(xs, means, **{**style.line, "linestyle": "none"}, gid=f"series-{style.number}-line")
-        for (x, y, point), mean in zip(line, means, strict=True):
+
+
+def _hits(
+    axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, sign: int, runs: Runs
+) -> list[tuple[Hit, int]]:
+    """The tooltip of each point, which leads to its runs, with the identity of what was plotted there."""
+    found: list[tuple[Hit, int]] = []
+    if dense:
+        x, y, point = dense
+        text = f"dense: {share_text(y)} % ({_seeds(y.count)})"
+        found.append((Hit(axes, x, 100 * y.mean, text, runs=runs(point)), id(dense)))
+    for series, line in lines.items():
+        for entry in line:
+            x, y, point = entry
             drop = f", {100 * (y.mean - dense[1].mean):+.2f} to dense" if dense else ""
-            text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({y.count} seeds)"
-            hovers.append(Hover(axes, x, mean, text, style.number))
-    return hovers
+            target = target_text(point.target)
+            text = f"{series.label} {target}: {share_text(y)} %{drop} ({_seeds(y.count)})"
+            number = styles[series.label].number
+            found.append((Hit(axes, x, 100 * y.mean, text, number, runs(point), target, sign * x), id(entry)))
+    return found
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
 
 
 def _room(axes: Any) -> None:
@@ -131,6 +150,13 @@ def _scale(axes: Any, axis: SavingAxis, xs: Sequence[float]) -> None:
     if axis.scale == "zero":
         axes.set_xlim(0, 1.08 * max(xs))
     if axis.scale == "log":
+        axes.invert_xaxis()
+    if axis.scale == "share":
+        if max(xs) > 8 * min(xs):
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_locator(FixedLocator(_powers(min(xs), max(xs))))
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}×"))
         axes.invert_xaxis()
     if axis.name == "weights":
         above = axes.secondary_xaxis("top")

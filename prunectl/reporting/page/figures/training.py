@@ -113,17 +113,48 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
     return Course(tuple(records), tuple(events))
 
 
-def panels(found: Course, *, prefix: str) -> list[Figure]:
-    """The figures of one course, without panels that have no numbers."""
-    made = [_panel(found, panel, f"{prefix}-{panel.name}") for panel in _PANELS]
-    return [figure for figure in made if figure is not None]
+def panels(found: Course, *, prefix: str) -> tuple[list[Figure], list[str]]:
+    """The figures of one course, and what is constant, in words.
+
+    Constant lines, and panels without any other, are left out; so are those over FLOPs where FLOPs grow with the steps.
+    """
+    made, constant = [], []
+    same = bool(found.records) and _proportional(found.records)
+    for panel in _PANELS:
+        if same and panel.x == "total_flops":
+            continue
+        lines = [(line, points) for line in panel.lines if (points := _points(found.records, panel, line.key))]
+        varied = [(line, points) for line, points in lines if _varies(points, panel)]
+        if varied:
+            made.append(_panel(found, panel, varied, f"{prefix}-{panel.name}"))
+        if panel.x == "total_step":
+            constant += [_constant(panel, line, points[0][1]) for line, points in lines if not _varies(points, panel)]
+    return made, constant
 
 
-def _panel(found: Course, panel: _Panel, name: str) -> Figure | None:
-    lines = [(line, _points(found.records, panel, line.key)) for line in panel.lines]
-    lines = [(line, points) for line, points in lines if points]
-    if not lines:
-        return None
+def _constant(panel: _Panel, line: _Line, value: float) -> str:
+    """A curve with one value, in words."""
+    what = panel.title.partition(" over")[0].lower()
+    of = f" of {line.label}" if len(panel.lines) > 1 else ""
+    return f"{what}{of} {value:.4g}{' %' if '(%)' in panel.unit else ' MB' if '(MB)' in panel.unit else ''}"
+
+
+def _varies(points: Sequence[tuple[float, float]], panel: _Panel) -> bool:
+    """Whether a curve shows anything: values that differ by more than a hundredth, or a twentieth on an axis from 0."""
+    values = [y for _, y in points]
+    return max(values) - min(values) > max(map(abs, values)) / (20 if panel.zero else 100)
+
+
+def _proportional(records: Sequence[LogRecord]) -> bool:
+    """Whether FLOPs grow evenly with the steps, so that curves over both look the same."""
+    last = records[-1]
+    if not last["total_flops"]:
+        return True
+    shares = ((r["total_step"] / last["total_step"], r["total_flops"] / last["total_flops"]) for r in records)
+    return all(abs(step - flops) < 0.01 for step, flops in shares)
+
+
+def _panel(found: Course, panel: _Panel, lines: Sequence[tuple[_Line, list[tuple[float, float]]]], name: str) -> Figure:
     steps = panel.x == "total_step"
     unit, factor = ("step", 1.0) if steps else _flops_unit(max(x for _, points in lines for x, _ in points))
     events = [((step if steps else flops) * factor, what) for step, flops, what in found.events]
@@ -170,7 +201,7 @@ def _flops_unit(most: float) -> tuple[str, float]:
 
 def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: str, suffix: str = "") -> Figure | None:
     """The evaluation accuracy of every run over cumulative FLOPs, in the colours of the methods."""
-    by_path = {str(source.path): source for source in sources.given}
+    by_path = sources.every
     runs: list[tuple[str, int | None, dict[str, Any], list[tuple[float, float]]]] = []
 
     def add(label: str, rows: Sequence[Mapping[str, Any]], number: int | None, style: dict[str, Any]) -> None:

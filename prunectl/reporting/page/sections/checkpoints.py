@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from prunectl.checkpoints.names import base_name
-from prunectl.reporting.formats import robust_text
+from prunectl.reporting.formats import robust_text, target_text
+from prunectl.reporting.history import pruning_method
 from prunectl.reporting.page.blocks import Cell, Section, Table
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.rows import ReportRow
 from prunectl.reporting.sources import Source
 
 _NUMBERS = (
-    ("target_sparsity", "target", "{:g}", 1.0),
     ("accuracy", "top-1 %", "{:.2f}", 100.0),
     ("top5", "top-5 %", "{:.2f}", 100.0),
     ("loss", "loss", "{:.4f}", 1.0),
@@ -28,21 +28,24 @@ _NUMBERS = (
 
 def checkpoints_section(data: PageData) -> Section:
     """One row for every checkpoint that was given."""
-    columns = ("checkpoint", "criterion", "seed", *(title for _, title, *_ in _NUMBERS), "robust", "sha256")
-    numeric = (False, False, True, *(True for _ in _NUMBERS), False, False)
-    body = tuple(_row(source, row) for source, row in zip(data.sources.given, data.rows, strict=True))
+    columns = ("checkpoint", "method", "target", "seed", *(title for _, title, *_ in _NUMBERS), "robust", "sha256")
+    numeric = (False, False, True, True, *(True for _ in _NUMBERS), False, False)
+    body = tuple(_row(data, source, row) for source, row in zip(data.sources.given, data.rows, strict=True))
+    filters = ("method", "target", "seed") if len(body) > 1 else ()
     return Section(
         "All checkpoints",
         "Only results measured on exactly these files count. Of several measurements, the last one is shown.",
-        tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, search=True)],
+        tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, True, filters, "run")],
     )
 
 
-def _row(source: Source, row: ReportRow) -> tuple[Cell, ...]:
-    seed = row["seed"]
+def _row(data: PageData, source: Source, row: ReportRow) -> tuple[Cell, ...]:
+    seed, target = row["seed"], pruning_method(source.history).target
+    inside = next((i for i, network in enumerate(data.networks) if network.source is source), None)
     return (
-        Cell(base_name(Path(row["checkpoint"]))),
-        Cell(row["criterion"] or "dense"),
+        Cell(base_name(Path(row["checkpoint"])), link=None if inside is None else f"inside-{inside}"),
+        Cell(data.methods.get(row["checkpoint"]) or row["criterion"] or "dense"),
+        Cell(target_text(target), target if isinstance(target, float) else None),
         Cell("" if seed is None else str(seed), seed if isinstance(seed, int) else None),
         *(_cell(row[key], form, factor) for key, _, form, factor in _NUMBERS),
         Cell(robust_text(row)),

@@ -1,54 +1,57 @@
-"""The inside of one network."""
+"""Networks from inside, one at a time."""
 
 from collections.abc import Sequence
 
 from prunectl.checkpoints.names import base_name, beside
 from prunectl.checkpoints.results import is_of
 from prunectl.reporting.findings import Adversarial, Look
+from prunectl.reporting.page.best import Network
 from prunectl.reporting.page.blocks import Picture, Section, image_link
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.figure import Figure
 from prunectl.reporting.page.figures.inside import by_rank, confusion, histogram, layer_bars, outline
+from prunectl.reporting.page.figures.repair import repair_bars
 from prunectl.reporting.sources import Source
 
 _CONFUSED = 8
+_LEAD = "What pruning left of a network, what a repair changed, and where the network errs."
 
 
 def inside_section(data: PageData) -> Section | None:
-    """Layers, masks, weights, scores, confusion matrix, saliency, adversarial examples."""
-    focus, look = data.focus, data.look
-    if focus is None:
+    """Layers, masks, weights, scores, repair, confusion matrix, saliency, adversarial examples of up to 12 networks."""
+    if not data.networks:
         return None
-    section = Section(f"Inside {base_name(focus.path)}", "What pruning left of this network, and where it errs.")
-    if look is None:
-        section.notes.append("The inside of the network was not analysed.")
-    else:
-        _network(section, focus, look)
-    _confusion(section, focus)
-    if look is not None:
-        _saliency(section, look)
-    _adversarial(section, focus, () if look is None else look.adversarial)
+    section = Section("Inside", _LEAD)
+    section.panels = [_panel(data, number, network) for number, network in enumerate(data.networks)]
     return section
 
 
-def _network(section: Section, focus: Source, look: Look) -> None:
-    assert focus.seen is not None
+def _panel(data: PageData, number: int, network: Network) -> Section:
+    """One network; the first one has curves and pictures that the others lack, to keep the page small."""
+    source, look, prefix = network.source, data.looks.get(network.source.path), f"n{number}"
+    name = base_name(source.path)
+    section = Section(network.label, name if name != network.label else "")
+    if look is None or not look.layers:
+        why = "" if look is None else look.missing.get("layers", "")
+        section.notes.append(f"No layer details: {why or 'run `prunectl report CHECKPOINT -o PAGE.html`.'}")
+    else:
+        _network(section, source, look, prefix, whole=number == 0)
+    _repair(section, source, prefix)
+    _confusion(section, source, prefix)
+    if look is not None and number == 0:
+        _saliency(section, look)
+    _adversarial(section, source, () if look is None else look.adversarial, hint=number == 0)
+    return section
+
+
+def _network(section: Section, source: Source, look: Look, prefix: str, *, whole: bool) -> None:
+    assert source.seen is not None
     section.figures += [
-        outline(look.layers, tuple(focus.seen["input"]), prefix="in"),
-        layer_bars(look.layers, nodes=False, prefix="in"),
-        layer_bars(look.layers, nodes=True, prefix="in"),
+        outline(look.layers, tuple(source.seen["input"]), prefix=prefix),
+        layer_bars(look.layers, prefix=prefix),
     ]
-    drawn: list[Figure | None] = [histogram(look.weights, look.before, what="weights that are kept", prefix="in-w")]
-    values = look.before or look.weights
-    if values is not None:
-        whose = "of the dense network" if look.before else "that are kept"
-        drawn.append(by_rank(values, what=f"absolute weights {whose}", prefix="in-w"))
-    if look.scores is not None:
-        drawn += [
-            histogram(look.scores, None, what="scores", prefix="in-s"),
-            by_rank(look.scores, what="scores", prefix="in-s"),
-        ]
-    section.figures += [figure for figure in drawn if figure is not None]
+    if whole:
+        section.figures += _distributions(look, prefix)
     masks = [
         Picture(
             image_link(layer.picture),
@@ -56,15 +59,39 @@ def _network(section: Section, focus: Source, look: Look) -> None:
             f"{layer.name} · {' × '.join(map(str, layer.shape))} · {100 * layer.kept / layer.weights:.3g} % kept",
         )
         for layer in look.layers
+        if layer.kept < layer.weights
     ]
-    section.pictures.append(
-        ("Masks. Outputs run downwards, inputs across. The darker the blue, the more weights are kept there.", masks)
-    )
-    if "scores" in look.missing:
+    if masks:
+        title = "Masks. Outputs run downwards, inputs across. The darker the blue, the more weights are kept there."
+        section.pictures.append((title, masks))
+    if "scores" in look.missing and whole:
         section.notes.append(look.missing["scores"])
 
 
-def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial]) -> None:
+def _distributions(look: Look, prefix: str) -> list[Figure]:
+    """Weights and scores as histograms and by rank."""
+    found = [histogram(look.weights, look.before, what="weights that are kept", prefix=f"{prefix}-w")]
+    values = look.before or look.weights
+    if values is not None:
+        whose = "of the dense network" if look.before else "that are kept"
+        found.append(by_rank(values, what=f"absolute weights {whose}", prefix=f"{prefix}-w"))
+    if look.scores is not None:
+        found.append(histogram(look.scores, None, what="scores", prefix=f"{prefix}-s"))
+        found.append(by_rank(look.scores, what="scores", prefix=f"{prefix}-s"))
+    return [figure for figure in found if figure is not None]
+
+
+def _repair(section: Section, source: Source, prefix: str) -> None:
+    """The error of each layer before and after every repair in the history."""
+    repairs = [entry.result["layers"] for entry in source.history if "layers" in entry.result]
+    for number, layers in enumerate(repairs):
+        if layers:
+            section.figures.append(repair_bars(layers, prefix=f"{prefix}-{number}"))
+        else:
+            section.notes.append("The repair changed BatchNorm statistics alone.")
+
+
+def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial], *, hint: bool) -> None:
     """Adversarial examples as pairs of pictures, or the picture that the attack saved."""
     names = dict(enumerate(map(str, focus.measured.get("per_class", {}))))
     if found:
@@ -80,22 +107,23 @@ def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial]) 
         return
     file, tensors = (beside(focus.path, f".examples.{suffix}") for suffix in ("png", "safetensors"))
     if not file.exists() or (tensors.exists() and not is_of(tensors, focus.sha256)):
-        section.notes.append(
-            f"No adversarial examples: {file.name} is missing or belongs to a different checkpoint. "
-            "`prunectl attack --save-examples 8` saves some."
-        )
+        if hint:
+            section.notes.append(
+                f"No adversarial examples: {file.name} is missing or belongs to a different checkpoint. "
+                "`prunectl attack --save-examples 8` saves some."
+            )
         return
     picture = Picture(image_link(file.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", "")
     section.pictures.append(("Adversarial examples. Test images, each with what the attack turned it into.", [picture]))
 
 
-def _confusion(section: Section, focus: Source) -> None:
+def _confusion(section: Section, focus: Source, prefix: str) -> None:
     table = focus.measured.get("confusion")
     if table is None:
         section.notes.append("No confusion matrix was recorded. Run `prunectl eval CHECKPOINT` to record it.")
         return
     classes = [str(name) for name in focus.measured.get("per_class", range(len(table)))]
-    figure = confusion(table, classes, prefix="in")
+    figure = confusion(table, classes, prefix=prefix)
     if figure is not None:
         section.figures.append(figure)
         return

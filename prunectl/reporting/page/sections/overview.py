@@ -1,18 +1,19 @@
-"""The headline numbers, and whether the comparison is fair."""
+"""The answer, and whether the comparison is fair."""
 
 from prunectl.reporting.page.blocks import Section, Summary
 from prunectl.reporting.page.checklist import checklist
 from prunectl.reporting.page.data import PageData
-from prunectl.reporting.page.headline import headline
+from prunectl.reporting.page.headline import answer
 
 
 def overview_section(data: PageData) -> Section:
-    """The largest savings and the checklist of each setting."""
+    """The best trade-off and the checklist of each setting."""
     several = len(data.settings) > 1
     section = Section("Overview")
-    section.summaries = [
-        Summary(setting.name if several else "", headline(setting), checklist(setting)) for setting in data.settings
-    ]
+    for setting in data.settings:
+        found = answer(setting, data.sources.every)
+        run = None if found is None or found.path is None else data.run_numbers.get(found.path)
+        section.summaries.append(Summary(setting.name if several else "", found, run, checklist(setting)))
     if not data.settings:
-        section.notes.append("No network was measured. Run `prunectl eval` on the checkpoints, then `prunectl report`.")
+        section.lead = "No network was measured. Run `prunectl eval` on the checkpoints, then `prunectl report`."
     return section

@@ -5,11 +5,14 @@ from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.provenance import tree
 
 
-def provenance_section(data: PageData) -> Section:
-    """The tree of commands, with the checkpoints that each one wrote."""
+def provenance_section(data: PageData) -> Section | None:
+    """The tree of commands, with the checkpoints that each one wrote; None where only results are left."""
+    steps = tree(data.sources.given)
+    if not steps:
+        return None
     return Section(
         "Provenance",
         "The commands that led to these checkpoints, the first one on the left. Commands that differ only in seed or "
-        "target are drawn as one. Open a step to see its checkpoints with their SHA-256, options and versions.",
-        steps=tree(data.sources.given),
+        "target are drawn as one. Open a step to see its checkpoints, each with the commands that lead to it, to copy.",
+        steps=steps,
     )

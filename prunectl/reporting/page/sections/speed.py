@@ -13,7 +13,9 @@ def speed_section(data: PageData) -> Section | None:
     section = Section("Measured speed")
     speed = None if data.look is None else data.look.speed
     if speed is None:
-        section.notes.append("Nothing was timed, because the network was not run for this page.")
+        section.notes.append(
+            "The network was not timed for this page. Run `prunectl report CHECKPOINT -o PAGE.html` without `--no-run`."
+        )
         return section
     section.lead = (
         f"{base_name(data.focus.path)} and its dense original, timed in turns for this page ({speed.device}). "

@@ -30,7 +30,7 @@ class Entry:
 SECTIONS = (
     Entry("overview", overview_section),
     Entry("trade-off", trade_off_section, per_setting=True),
-    Entry("robust", robust_section, per_setting=True),
+    Entry("robust", robust_section),
     Entry("training", training_section),
     Entry("inside", inside_section),
     Entry("speed", speed_section),

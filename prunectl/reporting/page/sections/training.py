@@ -15,17 +15,23 @@ def training_section(data: PageData) -> Section | None:
         for part in data.each_setting()
     ]
     section.figures = [figure for figure in courses if figure is not None]
+    section.legend = bool(section.figures)
     if data.focus is not None:
         _one_network(section, data.focus, data.sources.lineage.get(data.focus.path, ()))
     without = [base_name(source.path) for source in data.sources.given if _trained(source) and not source.log]
     if without:
-        section.notes.append(f"{len(without)} trained checkpoints have no log: {', '.join(without[:5])}.")
+        have = "1 trained checkpoint has" if len(without) == 1 else f"{len(without)} trained checkpoints have"
+        more = ", ..." if len(without) > 5 else ""
+        section.notes.append(f"{have} no log: {', '.join(without[:5])}{more}.")
     return section if section.figures or section.notes else None
 
 
 def _one_network(section: Section, focus: Source, lineage: tuple[Source, ...]) -> None:
     found = course(focus, lineage)
-    section.figures += panels(found, prefix="focus")
+    figures, constant = panels(found, prefix="focus")
+    section.figures += figures
+    if constant:
+        section.notes.append(f"Constant, not drawn: {', '.join(constant)}.")
     if found.records:
         section.lead = (
             f"All runs, then step by step the trainings that led to {base_name(focus.path)}. "

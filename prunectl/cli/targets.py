@@ -1,0 +1,69 @@
+"""How far and when to prune, on the command line: a sparsity, a budget, a threshold, a pattern; epochs or steps."""
+
+from typing import Annotated
+
+import typer
+
+from prunectl.errors import OptionError
+
+DEFAULT_SPARSITY = 0.9
+DEFAULT_SCOPES = {"n:m": "2:4", "sr-ste": "2:4"}
+"""Criteria whose own scope is a target, known before torch is imported."""
+Params = Annotated[
+    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
+]
+Flops = Annotated[
+    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x.")
+]
+PruneDelay = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DELAY",
+        help="Rounds come after DELAY + EVERY, DELAY + 2 EVERY, ...: epochs, or steps as 50s  [default: the "
+        "criterion's, most often 4]",
+        show_default=False,
+    ),
+]
+PruneEvery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EVERY",
+        help="Epochs between two rounds of pruning, or steps as 100s  [default: the criterion's, most often 4]",
+        show_default=False,
+    ),
+]
+
+
+def sparsity_for(
+    sparsity: float | None,
+    threshold: float | None,
+    min_accuracy: float | None,
+    scope: str | None,
+    budgets: dict[str, str | None],
+) -> float | None:
+    """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
+
+    Raises:
+        OptionError: several targets were given, or one that does not read.
+    """
+    from prunectl.checkpoints.options.pruning import check_sparsity
+    from prunectl.pruning.budget import Budget
+
+    given = {kind: text for kind, text in budgets.items() if text is not None}
+    flags: dict[str, object] = {"--sparsity": sparsity, "--threshold": threshold, "--min-accuracy": min_accuracy}
+    flags |= {f"--{kind}": text for kind, text in given.items()}
+    named = [flag for flag, value in flags.items() if value is not None]
+    named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
+    if len(named) > 1:
+        raise OptionError(f"give one target, got {' and '.join(named)}")
+    for kind, text in given.items():
+        Budget.read(kind, text)
+        return None
+    if named and sparsity is None:
+        return None
+    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
+    check_sparsity(sparsity)
+    return sparsity

@@ -1,0 +1,25 @@
+"""Odd widths: layers whose outputs are not a multiple of the channels that kernels compute at once."""
+
+from torch import nn
+
+from prunectl.masks import prunable
+
+BLOCK = 8
+"""Widths that are multiples of this are fast in torch and in ONNX Runtime on a CPU."""
+
+
+def odd_widths(model: nn.Module) -> list[str]:
+    """The weights of layers with more than eight outputs that are not a multiple of eight."""
+    return [name for name, weight in prunable(model).items() if len(weight) > BLOCK and len(weight) % BLOCK]
+
+
+def hint(model: nn.Module) -> str | None:
+    """One line where the widths of a shrunk network may cost speed; the output layer, which stays, does not count."""
+    weights = list(prunable(model))
+    odd = [name for name in odd_widths(model) if name != weights[-1]]
+    if not odd:
+        return None
+    return (
+        f"{len(odd)} of {len(weights)} layers have widths that are not a multiple of {BLOCK}, which ONNX Runtime may "
+        f"run slower than the dense network; prune with `--multiple-of {BLOCK}`"
+    )

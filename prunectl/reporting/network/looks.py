@@ -1,0 +1,39 @@
+"""The analysis of all networks that a page shows."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.data.images import ImageData
+from prunectl.errors import PrunectlError
+from prunectl.reporting.findings import Look
+from prunectl.reporting.network.look import look
+from prunectl.reporting.page.best import Network
+from prunectl.reporting.sources import Sources
+
+Fails = Callable[[Path, PrunectlError], None]
+"""What to do where a network cannot be analysed; it may raise."""
+
+
+def _ignore(path: Path, error: PrunectlError) -> None:
+    """The page has the reason."""
+
+
+def looks(
+    sources: Sources,
+    networks: Sequence[Network],
+    *,
+    images: Callable[[Checkpoint], ImageData] | None = None,
+    run: bool = False,
+    fails: Fails = _ignore,
+) -> dict[Path, Look]:
+    """Analyse networks; with `run`, the first one is timed, and classifies some of the images that `images` loads."""
+    found: dict[Path, Look] = {}
+    for number, network in enumerate(networks):
+        path = network.source.path
+        try:
+            found[path] = look(network.source, sources.lineage.get(path, ()), images=images, run=run and number == 0)
+        except PrunectlError as error:
+            fails(path, error)
+            found[path] = Look(path, missing={"layers": f"{error}."})
+    return found

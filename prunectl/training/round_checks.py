@@ -1,0 +1,50 @@
+"""What keeps a criterion from pruning during a training, found before the first step."""
+
+from collections.abc import Sequence
+
+from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.criteria.base.callback import Callback
+from prunectl.criteria.base.criterion import Criterion
+from prunectl.criteria.base.pattern import pattern_of
+from prunectl.errors import OptionError
+from prunectl.pruning.rules import SelectionRules
+from prunectl.training.round_times import RoundTimes
+
+
+def check_criterion(during: GradualPruning, method: Criterion, how: SelectionRules, when: RoundTimes) -> None:
+    """Refuse a scope or criterion that does not prune between steps.
+
+    Raises:
+        OptionError: saying which.
+    """
+    name, scope = during.criterion, how.scope
+    if pattern_of(scope) is not None and method.callback is None:
+        raise OptionError(f"`scope` {scope} is reached at once: train first, then prune, or take sr-ste")
+    if method.regrow_value == "original":
+        raise OptionError(f"{name} returns weights to the values before it began: prunectl prune first")
+    if how.holds_layers and scope != method.scope:
+        raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
+    by_epoch = method.callback is not None and method.callback.on_epoch_start is not Callback.on_epoch_start
+    if when.by_step and by_epoch:
+        raise OptionError(f"{name} takes turns by epoch: give `prune_every` and `prune_delay` in epochs")
+
+
+def check_times(during: GradualPruning, method: Criterion, times: Sequence[int], when: RoundTimes) -> None:
+    """Refuse a training that is too short for its rounds, and a rewind to an epoch after the first one.
+
+    Raises:
+        OptionError: saying what is needed.
+    """
+    last, to = times[-1], during.rewind_to
+    if when.steps <= last:
+        epochs = last // max(when.steps_per_epoch, 1) + 1
+        raise OptionError(
+            f"the last of {len(times)} rounds of pruning comes after {when.named(last)}, which needs `epochs` {epochs} "
+            f"or more, got {when.epochs}; or give a smaller `prune_delay`, `prune_every` or `steps`"
+        )
+    if to is not None and not method.rewinds:
+        raise OptionError(f"`rewind_to` is for criteria that rewind, such as imp; {during.criterion} does not")
+    if method.rewinds and (to or 0) * when.steps_per_epoch >= times[0]:
+        raise OptionError(
+            f"`rewind_to` {to} is not before the first round of pruning, which comes after {when.named(times[0])}"
+        )
