@@ -9,6 +9,9 @@ from torch import Tensor
 
 from prunectl.robustness.attacks.criterion import chosen, is_adversarial, target_classes, wanted_classes
 
+_SLACK = 1 + 1e-4
+"""What rounding may add to the size of a point in the ball."""
+
 
 def shortened(attack: Any) -> Callable[[Any, Tensor, Any, float], Tensor] | None:
     """An attack of foolbox with early exits: a function of (network, images, criterion, eps), or None."""
@@ -38,7 +41,8 @@ def _descended(attack: Any, network: Any, images: Tensor, criterion: Any, epsilo
     for _ in range(attack.steps):
         loss = attack.get_loss_fn(outputs, astensor(classes[place]))
         _, gradient = attack.value_and_grad(loss, point)
-        hit = is_adversarial(criterion, point.raw, outputs.last, place)
+        inside = attack.distance(origin, point).raw <= epsilon * _SLACK  # foolbox's L1 projection may end outside
+        hit = is_adversarial(criterion, point.raw, outputs.last, place) & inside
         if bool(hit.any()):
             found[place[hit]] = point.raw[hit]
             keep = astensor(~hit)

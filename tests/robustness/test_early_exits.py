@@ -12,6 +12,7 @@ from prunectl.robustness.attacks.criterion import wanted
 from prunectl.robustness.attacks.deepfool import deepfool, linf_deepfool
 from prunectl.robustness.attacks.pgd import l1_pgd
 from prunectl.robustness.descent import shortened
+from prunectl.robustness.methods import Method
 from tests.helpers.one_pixel import threshold
 
 
@@ -83,6 +84,20 @@ def test_the_batch_shrinks_with_every_image_that_falls() -> None:
     found = shortened(attack)(foolbox.PyTorchModel(model.eval(), bounds=(0, 1)), pixels, wanted(labels), 0.3)
     assert model.asked == [3, 3, 2, 1, 1]
     assert found[2].item() == pytest.approx(0.4, abs=1e-6)
+
+
+@pytest.mark.parametrize("eps", [1.0, 3.0])
+def test_no_image_leaves_outside_the_ball(eps, net, images) -> None:
+    """Foolbox's projection on the L1 ball is not exact: an image that left outside would stand once it is pulled in."""
+    labels = net(images).argmax(1)
+    torch.manual_seed(0)
+    found = shortened(l1_pgd())(net, images, wanted(labels), eps)
+    fell = net(found).argmax(1) != labels
+    torch.manual_seed(0)
+    last = l1_pgd().run(net, astensor(images), wanted(labels), epsilon=eps).raw
+    assert int(fell.sum()) >= int((net(last).argmax(1) != labels).sum()) > 0
+    pulled = Method("l1-pgd", l1_pgd(), "l1", minimal=False)._within(images, found, eps)
+    assert torch.equal(net(pulled).argmax(1) != labels, fell)
 
 
 def test_noise_is_drawn_for_those_that_stand(net, images) -> None:
