@@ -65,6 +65,7 @@ def _run(attacker: "Attacker", part: "Part | None") -> None:
     """
     batches = attacker.batches([] if part is None else part.done)
     with signals.caught() as stopped, progress.progress_bar(attacker.name, len(attacker.images)) as bar:
+        attacker.watch = lambda images, what: bar.update(int(images), lambda: _so_far(what, attacker.total))
         for batch, total in batches:
             if part is not None:
                 part.keep(batch)
@@ -106,6 +107,11 @@ def show(record: dict[str, Any]) -> None:
 def _robust(total: "Tally") -> str:
     """Robust accuracy so far, at every eps."""
     return "robust " + " ".join(output.percent(count / total.images) for count in total.robust)
+
+
+def _so_far(what: str, total: "Tally | None") -> str:
+    """What is running, and what came out of the batches before."""
+    return what if total is None else f"{what}, {_robust(total)}"
 
 
 def _pictures(attacker: "Attacker", path: Path) -> None:

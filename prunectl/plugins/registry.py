@@ -116,10 +116,10 @@ TABLES: dict[str, dict[str, str]] = {
         "apgd-dlr": "prunectl.robustness.attacks.apgd:apgd_dlr",
         "apgd-t": "prunectl.robustness.attacks.apgd:apgd_t",
         "square": "prunectl.robustness.attacks.square:square",
-        "linf-deepfool": "foolbox.attacks:LinfDeepFoolAttack",
+        "linf-deepfool": "prunectl.robustness.attacks.deepfool:linf_deepfool",
         "linf-fmn": "foolbox.attacks:LInfFMNAttack",
-        "deepfool": "foolbox.attacks:L2DeepFoolAttack",
-        "carlini-wagner": "foolbox.attacks:L2CarliniWagnerAttack",
+        "deepfool": "prunectl.robustness.attacks.deepfool:deepfool",
+        "carlini-wagner": "prunectl.robustness.attacks.penalty:carlini_wagner",
         "ddn": "foolbox.attacks:DDNAttack",
         "fmn": "foolbox.attacks:L2FMNAttack",
         "salt-and-pepper": "foolbox.attacks:SaltAndPepperNoiseAttack",
@@ -134,7 +134,7 @@ TABLES: dict[str, dict[str, str]] = {
         "l1-fgsm": "foolbox.attacks:L1FastGradientAttack",
         "l1-pgd": "prunectl.robustness.attacks.pgd:l1_pgd",
         "l1-fmn": "foolbox.attacks:L1FMNAttack",
-        "ead": "foolbox.attacks:EADAttack",
+        "ead": "prunectl.robustness.attacks.penalty:ead",
         "l0-fmn": "foolbox.attacks:L0FMNAttack",
     },
     "optimizer": {
@@ -165,7 +165,7 @@ HUBS = ("timm/hf-hub:", "timm/local-dir:")
 """How timm names a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
 PRESETS = {
     "quick": ("fgsm", "pgd"),
-    "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
+    "standard": ("deepfool", "apgd-ce", "apgd-dlr", "apgd-t", "square"),
 }
 """Several attacks in cascade: each goes on with the images that the ones before left standing."""
 

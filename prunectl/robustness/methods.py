@@ -14,8 +14,11 @@ from torch import Tensor
 from prunectl.errors import OptionError
 from prunectl.plugins.options import shared_options
 from prunectl.plugins.registry import PRESETS, TABLES, names, resolve, unknown
+from prunectl.robustness.descent import shortened
 
 _PRESET_NORMS = {"quick": ("linf", "l2", "l1"), "standard": ("linf", "l2")}
+_PRESET_OPTIONS = {"quick": {"steps": "20"}}
+"""Options of a preset's attacks that are not their own defaults."""
 NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 """How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
@@ -50,9 +53,8 @@ class Method:
         Raises:
             OptionError: foolbox's attack does not work for this network.
         """
-        wanted = [None] if self.minimal else list(levels)
         try:
-            found, _, _ = self.attack(network, images, criterion, epsilons=wanted)
+            found = self._run(network, images, criterion, levels)
         except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
             raise OptionError(f"attack {self.name} does not run here: {error or type(error).__name__}") from error
         # a search that got lost in numbers that are not finite has found nothing
@@ -60,6 +62,22 @@ class Method:
         if self.minimal:
             return [*(self._within(images, found[0], eps) for eps in levels), found[0]]
         return [self._within(images, one, eps) for one, eps in zip(found, levels, strict=True)]
+
+    def _run(self, network: Any, images: Tensor, criterion: Any, levels: Sequence[float]) -> list[Tensor]:
+        """What the attack finds: for every eps, or once; foolbox's own call would ask the network again each time."""
+        from eagerpy.astensor import astensor  # noqa: PLC0415
+        from foolbox.attacks.base import FixedEpsilonAttack  # noqa: PLC0415
+
+        short = shortened(self.attack)
+        if short is not None:
+            return [short(network, images, criterion, eps) for eps in levels]
+        inputs = astensor(images)
+        if self.minimal:
+            return [astensor(self.attack.run(network, inputs, criterion)).raw]
+        if not isinstance(self.attack, FixedEpsilonAttack):  # such as attacks that are repeated
+            found, _, _ = self.attack(network, images, criterion, epsilons=list(levels))
+            return list(found)
+        return [astensor(self.attack.run(network, inputs, criterion, epsilon=eps)).raw for eps in levels]
 
     def norms(self, images: Tensor, others: Tensor) -> Tensor:
         """Distances (B,) in the norm of this attack."""
@@ -90,6 +108,7 @@ def methods(
         raise unknown("norm", norm, NORMS)
     if len(chosen) == 1 and chosen[0] in PRESETS:
         wanted = _of_preset(chosen[0], norm or "linf", classes, targeted=targeted)
+        options = {**_PRESET_OPTIONS.get(chosen[0], {}), **options}
     else:
         wanted = [_under(name, norm) for name in chosen]
         _check_named(wanted, classes, targeted=targeted)

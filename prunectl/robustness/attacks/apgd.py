@@ -14,7 +14,7 @@ from foolbox.attacks.base import FixedEpsilonAttack
 from foolbox.distances import l2, linf
 from torch import Tensor, nn
 
-from prunectl.robustness.attacks.criterion import flat, is_adversarial, target_classes
+from prunectl.robustness.attacks.criterion import clean_logits, flat, is_adversarial, target_classes
 
 _MOMENTUM = 0.75  # alpha of equation 2
 _RISES = 0.75  # rho: the share of steps that must raise the loss, or the step size is halved
@@ -56,7 +56,7 @@ def l2_apgd_t(*, steps: int = 100, restarts: int = 1, targets: int = _TARGETS) -
 class Apgd(FixedEpsilonAttack):
     """Auto-PGD under a norm, with `targets` wrong classes one after the other where that is not 0.
 
-    An image whose adversarial is found drops out at the next checkpoint, and is not tried again.
+    An image whose adversarial is found drops out at once, and is not tried again.
     """
 
     def __init__(self, distance: Any, loss: str, *, steps: int, restarts: int, targets: int = 0) -> None:
@@ -90,8 +90,7 @@ class Apgd(FixedEpsilonAttack):
             losses = [_towards(self.loss, wanted)]
         elif self.targets:
             labels: Tensor = criterion.labels.raw
-            with torch.no_grad():
-                likely = model(images).argsort(1, descending=True)  # (B, classes)
+            likely = clean_logits(model, images, criterion).argsort(1, descending=True)  # (B, classes)
             wrong = likely[likely != labels[:, None]].view(len(images), -1)[:, : self.targets]
             losses = [_targeted_dlr(labels, column) for column in wrong.T]
         else:
@@ -127,13 +126,15 @@ class Apgd(FixedEpsilonAttack):
         now = _Ascent.begin(start, *look(start), step=2 * epsilon)
         for last, checkpoint in _checkpoints(self.steps):
             for k in range(last, checkpoint):
+                keep = ~broken[place]
+                if not bool(keep.all()):
+                    now, place = now.take(keep), place[keep]
+                    if not len(place):
+                        return best, broken
                 now.move_(images[place], epsilon, geometry, first=k == 0, look=look)
-            keep = ~broken[place]
-            best[place[keep]] = now.peak[keep]
-            now, place = now.take(keep), place[keep]
-            if not len(place):
-                break
             now.judge_(checkpoint - last)
+        keep = ~broken[place]
+        best[place[keep]] = now.peak[keep]
         return best, broken
 
 

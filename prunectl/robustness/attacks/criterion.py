@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from torch import Tensor
 
@@ -24,11 +25,27 @@ class UnmetTargetedMisclassification(TargetedMisclassification):
         return found != found  # noqa: PLR0124  all false, in torch and in eagerpy
 
 
-def wanted(labels: Tensor, aims: Tensor | None = None, *, unmet: bool = False) -> Any:
-    """What an attack is to reach: other classes than the labels (B,), or the classes that it aims at (B,)."""
+def wanted(labels: Tensor, aims: Tensor | None = None, *, unmet: bool = False, clean: Tensor | None = None) -> Any:
+    """What an attack is to reach: other classes than the labels (B,), or the classes that it aims at (B,).
+
+    `clean` (B, classes) are the outputs of the attacked network on the images, where they are known.
+    """
     if aims is None:
-        return UnmetMisclassification(labels) if unmet else Misclassification(labels)
-    return UnmetTargetedMisclassification(aims) if unmet else TargetedMisclassification(aims)
+        made: Any = UnmetMisclassification(labels) if unmet else Misclassification(labels)
+    else:
+        made = UnmetTargetedMisclassification(aims) if unmet else TargetedMisclassification(aims)
+    made.clean = clean
+    return made
+
+
+def clean_logits(model: Any, images: Tensor, criterion: Any) -> Tensor:
+    """The outputs (B, classes) on the images that the criterion is for; the model is asked where it has none."""
+    known: Tensor | None = getattr(criterion, "clean", None)
+    if known is not None:
+        return known
+    with torch.no_grad():
+        found: Tensor = model(images)
+    return found
 
 
 def target_classes(criterion: Any) -> Tensor | None:
@@ -39,11 +56,20 @@ def target_classes(criterion: Any) -> Tensor | None:
 
 def is_adversarial(criterion: Any, points: Tensor, logits: Tensor, at: Tensor) -> Tensor:
     """Which of the points (B, ...), the images at positions `at` of the criterion's batch, are adversarial: (B,)."""
-    targets = target_classes(criterion)
-    classes = criterion.labels.raw if targets is None else targets
-    here = type(criterion)(classes[at])
-    found: Tensor = here(points.detach(), logits.detach())
+    found: Tensor = chosen(criterion, at)(points.detach(), logits.detach())
     return found
+
+
+def chosen(criterion: Any, at: Tensor) -> Any:
+    """The criterion for the images at positions `at` of its batch alone."""
+    return type(criterion)(wanted_classes(criterion)[at])
+
+
+def wanted_classes(criterion: Any) -> Tensor:
+    """The classes that an attack aims at, else the labels that it leads away from, (B,)."""
+    targets = target_classes(criterion)
+    classes: Tensor = criterion.labels.raw if targets is None else targets
+    return classes
 
 
 def flat(values: Tensor) -> Tensor:

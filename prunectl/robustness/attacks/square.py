@@ -13,7 +13,7 @@ from foolbox.attacks.base import FixedEpsilonAttack
 from foolbox.distances import l2, linf
 from torch import Tensor
 
-from prunectl.robustness.attacks.criterion import flat, is_adversarial, target_classes
+from prunectl.robustness.attacks.criterion import flat, is_adversarial, target_classes, wanted_classes
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries, section 5
 _TILES = 5  # the first perturbation under L2 is a grid of 5 x 5 tiles
@@ -70,11 +70,10 @@ def _ask(model: Any, points: Tensor, criterion: Any, at: Tensor) -> tuple[Tensor
     """By how much a wrong class (the wanted one) leads (B,), and which points are adversarial (B,)."""
     with torch.no_grad():
         logits = model(points)
-    targets = target_classes(criterion)
-    classes = (criterion.labels.raw if targets is None else targets)[at][:, None]
+    classes = wanted_classes(criterion)[at][:, None]
     others = logits.scatter(1, classes, -torch.inf).amax(1)
     behind = others - logits.gather(1, classes)[:, 0]
-    return behind if targets is None else -behind, is_adversarial(criterion, points, logits, at)
+    return behind if target_classes(criterion) is None else -behind, is_adversarial(criterion, points, logits, at)
 
 
 def _signs(images: Tensor, *shape: int) -> Tensor:
