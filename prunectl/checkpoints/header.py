@@ -172,7 +172,7 @@ def read_toc(path: Path) -> TensorFile:
     expected = max((end for *_, end in tensors.values()), default=8 + length)
     if expected != size:
         raise CheckpointError(
-            f"{path} is damaged: its header tells of {expected} bytes, the file has {size}; copy it anew"
+            f"{path} is damaged: its header describes {expected} bytes, the file has {size}; copy it again"
         )
     return TensorFile(path, tensors, metadata, size)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.texts import parsed
-from prunectl.cli import output, signals
+from prunectl.cli import output, progress, signals
 from prunectl.errors import FileError, Interrupted, OptionError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(
             raise OptionError(f"{part} holds an interrupted attack; go on with --resume, or replace it by --force")
         part.unlink(missing_ok=True)
     batches = attacker.batches(done)
-    with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
+    with signals.caught() as stopped, progress.progress_bar(how["attack"], len(attacker.images)) as bar:
         attacker.watch = lambda images, what: bar.update(int(images), lambda: _so_far(what, attacker.total))
         for batch, total in batches:
             if part is not None:
@@ -89,7 +89,7 @@ def show(record: dict[str, Any]) -> None:
     ]
     output.table(["eps", *(f"{r['eps']:.3g}" for r in results)], rows)
     for warning in record["warnings"]:
-        output.say(f"warning: {warning}")
+        output.warn(warning)
 
 
 def _robust(total: "Tally") -> str:
@@ -132,10 +132,12 @@ def _done(part: Path, identity: dict[str, Any]) -> "list[Tally]":
     try:
         begun = dict(parsed(first)["run"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{part} is damaged; begin anew with --force") from error
+        raise FileError(f"{part} is damaged; start again with --force") from error
     for key, value in json.loads(json.dumps(identity)).items():
         if begun.get(key) != value:
-            raise OptionError(f"--resume goes on as the attack began: {key} was {begun.get(key)}, is {value}")
+            raise OptionError(
+                f"--resume needs the options of the interrupted attack: {key} was {begun.get(key)}, is {value}"
+            )
     done: list[Tally] = []
     for line in lines:
         try:

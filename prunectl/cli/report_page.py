@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunectl.cli import output
+from prunectl.cli import output, progress
 from prunectl.errors import FileError, OptionError, PrunectlError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_page(
         raise OptionError(f"a page's name ends in .html, got {path}")
     files.check_target(path, force=force)
     require()
-    with output.progress_bar("report", 3) as bar:
+    with progress.progress_bar("report", 3) as bar:
         sources = collect([*paths, *([inside] if inside is not None and inside not in paths else [])], parents=parents)
         focus = None if inside is None else _named(sources, inside)
         networks = shown_networks(sources, focus)
@@ -59,7 +59,9 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     """
     found = next((source for source in sources.given if source.path == inside and source.seen is not None), None)
     if found is None:
-        raise FileError(f"cannot look into {inside}: no such checkpoint; give a NAME.safetensors that is there")
+        raise FileError(
+            f"cannot show the layers of {inside}: no such checkpoint; expected a NAME.safetensors that is there"
+        )
     return found
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import base_name
 from prunectl.cli import output
+from prunectl.cli.names import broken, first_broken
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prunectl.reporting.curves import Point, Setting
 
-WIDTH = 80
+WIDTH, _NAME = 80, 26
 
 
 def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
@@ -34,22 +35,29 @@ def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
 def _checkpoints(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
+    head = ("checkpoint", "accuracy", "weights\nsparsity", "nodes\nsparsity", "FLOPs", "bytes", "latency\n1 image")
+    cells = [_cells(row) for row in rows]
     table = Table(box=None, pad_edge=False)
-    table.add_column("checkpoint", overflow="fold", ratio=1)
-    for title in ("accuracy", "weights\nsparsity", "nodes\nsparsity", "FLOPs", "bytes", "latency\n1 image"):
+    table.add_column(head[0], overflow="fold", ratio=1)
+    for title in head[1:]:
         table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        latency = row["latency_1_s"]
-        table.add_row(
-            base_name(Path(row["checkpoint"])),
-            output.percent(row["accuracy"]),
-            _fixed(row["weight_sparsity"]),
-            _fixed(row["node_sparsity"]),
-            output.counted(row["flops"]),
-            output.counted(row["bytes"]),
-            "-" if latency is None else f"{1e3 * latency:.2f} ms",
-        )
+    for line in first_broken(head, cells, console.width):
+        table.add_row(*line)
     console.print(table)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """A checkpoint as a row."""
+    latency = row["latency_1_s"]
+    return [
+        base_name(Path(row["checkpoint"])),
+        output.percent(row["accuracy"]),
+        _fixed(row["weight_sparsity"]),
+        _fixed(row["node_sparsity"]),
+        output.counted(row["flops"]),
+        output.counted(row["bytes"]),
+        "-" if latency is None else f"{1e3 * latency:.2f} ms",
+    ]
 
 
 def _robust(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
@@ -64,7 +72,7 @@ def _robust(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
     for row in attacked:
         for name, results in row["robust"].items():
             levels = "  ".join(f"{r['eps']:.4f}: {output.percent(r['robust_accuracy'])}" for r in results)
-            table.add_row(base_name(Path(row["checkpoint"])), name, levels)
+            table.add_row(broken(base_name(Path(row["checkpoint"])), _NAME), broken(name, _NAME), levels)
     console.print(table)
 
 

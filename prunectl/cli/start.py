@@ -32,10 +32,10 @@ def begins_at(
     if model is None:
         if model_options or pretrained:
             option = "-M" if model_options else "--pretrained"
-            raise OptionError(f"{option} goes with a fresh network; name the network with --model")
-        return options.checkpoint_path(checkpoint)
+            raise OptionError(f"{option} is for a new network; name one with --model")
+        return options.checkpoint_path(checkpoint, or_model=True)
     if checkpoint not in (None, "-"):
-        raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+        raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
     return options.fresh_name(model, data or ("pretrained" if pretrained else "digits"))
 
 
@@ -46,11 +46,11 @@ def check_input(shape: str | None, classes: int | None, model: str | None, data:
         OptionError: they go with a checkpoint, or with images that have a shape of their own.
     """
     if classes is not None and shape is None:
-        raise OptionError("--classes goes with --input; --data has its own")
+        raise OptionError("--classes is for --input; --data has classes of its own")
     if shape is not None and model is None:
-        raise OptionError("--input goes with --model; a checkpoint knows its input")
+        raise OptionError("--input is for --model; a checkpoint has an input shape of its own")
     if shape is not None and data not in (None, SYNTHETIC):
-        raise OptionError(f"give --input or --data {data}, not both: those images have their own shape")
+        raise OptionError(f"expected --input or --data {data}, got both: these images have a shape of their own")
     texts.image_shape(shape)
 
 
@@ -178,7 +178,7 @@ def images_for(
 
     spec = data or checkpoint.data
     if not spec:
-        raise OptionError("the checkpoint names no images; give --data, such as --data synthetic")
+        raise OptionError("the checkpoint names no dataset; add --data, such as --data synthetic")
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
         image_size = height

@@ -10,19 +10,24 @@ DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4", "sr-ste": "2:4"}
 """Criteria whose own scope is a target, known before torch is imported."""
 Params = Annotated[
-    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
+    str | None,
+    typer.Option(metavar="BUDGET", help="Prune nodes until 2x fewer parameters are left, 0.5x as many, or 1.2M."),
 ]
 Flops = Annotated[
-    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
+    str | None,
+    typer.Option(metavar="BUDGET", help="Prune nodes until it needs 8x fewer FLOPs, 0.125x as many, or 300M."),
 ]
 Size = Annotated[
-    str | None, typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x.")
+    str | None,
+    typer.Option(
+        metavar="BUDGET", help="Prune nodes until the shrunk file has 200KB, is 4x smaller, or 0.25x as large."
+    ),
 ]
 PruneDelay = Annotated[
     str | None,
     typer.Option(
         metavar="DELAY",
-        help="Rounds come after DELAY + EVERY, DELAY + 2 EVERY, ...: epochs, or steps as 50s  [default: the "
+        help="Prune after DELAY + EVERY, DELAY + 2 EVERY, ...: epochs, or steps such as 50s  [default: the "
         "criterion's, most often 4]",
         show_default=False,
     ),
@@ -31,7 +36,7 @@ PruneEvery = Annotated[
     str | None,
     typer.Option(
         metavar="EVERY",
-        help="Epochs between two rounds of pruning, or steps as 100s  [default: the criterion's, most often 4]",
+        help="Epochs between two pruning rounds, or steps such as 100s  [default: the criterion's, most often 4]",
         show_default=False,
     ),
 ]

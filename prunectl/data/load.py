@@ -55,7 +55,7 @@ def load_data(
         )
     shape = _shape(spec, place) if known and place and name == "synthetic" else None
     if known and place and name in FOLDERLESS and shape is None:
-        raise OptionError(f"`data` {spec}: {name} lies in no folder; write {name}")
+        raise OptionError(f"`data` {spec}: {name} has no folder; write {name}")
     loader: Any = resolve("data", name if known else at)
     named_folder = known and bool(place) and shape is None
     root = Path(place).expanduser() if named_folder else data_folder(data_dir)

@@ -125,7 +125,7 @@ def _read_shards(index: Path) -> WeightFile:
         shard = _read_one(index.parent / name)
         lacking = next((key for key in keys if key not in shard.content), None)
         if lacking is not None:
-            raise CheckpointError(f"{index} expects {lacking} in {name}, which does not hold it; copy all shards anew")
+            raise CheckpointError(f"{index} expects {lacking} in {name}, which does not hold it; copy all shards again")
         content |= {key: shard.content[key] for key in keys}
         digests.append(shard.sha256)
     return WeightFile(index.name, hashlib.sha256("".join(digests).encode()).hexdigest(), content)

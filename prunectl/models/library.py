@@ -40,7 +40,7 @@ def refuse(name: str, options: dict[str, Any], settled: tuple[str, ...]) -> None
         OptionError: one of `settled` is given.
     """
     if taken := [key for key in options if key in settled]:
-        raise OptionError(f"{name}: option '{taken[0]}' is settled by prunectl (data, and no weights); leave it out")
+        raise OptionError(f"{name}: option '{taken[0]}' is set by prunectl; leave it out")
 
 
 def _make(make: Callable[[], nn.Module]) -> nn.Module:
@@ -63,7 +63,7 @@ def _check_logits(name: str, model: nn.Module, input_shape: tuple[int, int, int]
         raise _unfit(name, input_shape, error) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise OptionError(f"{name} gives {found} in training, expected logits (2, {classes}); change its options")
+        raise OptionError(f"{name} returns {found} in training, expected logits (2, {classes}); change its options")
 
 
 def _unfit(name: str, input_shape: tuple[int, int, int], error: Exception) -> DataError:

@@ -85,7 +85,7 @@ def collect(paths: Sequence[Path], *, parents: bool = False) -> Sources:
     With `parents`, the ancestors of each checkpoint that are in its folder come before it.
 
     Raises:
-        FileError, CheckpointError: a file is missing; nothing can be read.
+        FileError, CheckpointError: nothing can be read.
     """
     notices: list[str] = []
     found = _readable(_checkpoints(paths), notices)
@@ -115,7 +115,7 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             found += _inside(path)
         elif path.name.endswith((RESULTS, LOG)):
-            if not path.exists():
+            if not path.exists() and len(paths) == 1:
                 raise FileError(f"cannot read {path}: no such file or directory; check the path")
             found.append(_owner(path))
         elif len(paths) == 1 or not _sidecar(path):
@@ -148,18 +148,16 @@ def _owner(path: Path) -> Path:
 
 
 def _readable(paths: Iterable[Path], notices: list[str]) -> list[Source]:
-    """Every checkpoint that can be read; the others are notices.
+    """Every checkpoint that can be read; the others, missing ones too, are notices.
 
     Raises:
-        FileError, CheckpointError: a file is missing; no checkpoint can be read.
+        FileError, CheckpointError: no checkpoint can be read.
     """
     found, failures = [], []
     for path in paths:
         try:
             found.append(_read(path, notices))
         except FileError as error:
-            if not path.exists():
-                raise
             failures.append(error)
     if failures and not found:
         raise failures[0]

@@ -137,6 +137,6 @@ def _of_method(
     if fell - rose > 2 * math.sqrt(fell + rose):  # two standard deviations of what chance would do
         found.append(
             f"{method.name}: twice the steps leave {int(after.sum())} of {len(images)} images standing at eps {eps:g}, "
-            f"not {int(before.sum())}: it has not converged; give -O steps={longer.steps}"
+            f"not {int(before.sum())}: it has not converged; take -O steps={longer.steps}"
         )
     return found

@@ -175,7 +175,7 @@ def _maker(name: str) -> Callable[..., Any]:
     """What makes an attack: the plug-in of that name, else foolbox's class."""
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
     if name in PRESETS:
-        raise OptionError(f"{name} is several attacks in cascade; give it alone")
+        raise OptionError(f"{name} is several attacks in cascade; name it alone")
     if name in names("attack") or ":" in name:
         return _keyword_only(resolve("attack", name))
     import foolbox.attacks  # noqa: PLC0415
@@ -224,7 +224,7 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     try:
         distance = attack.distance
     except (AttributeError, ValueError):
-        raise OptionError(f"attack {name} is bounded by no norm, so that no eps tells its size") from None
+        raise OptionError(f"attack {name} is not bounded by a norm, so eps has no meaning for it") from None
     return Method(name, attack, own[distance], isinstance(attack, MinimizationAttack))
 
 

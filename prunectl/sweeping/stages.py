@@ -109,7 +109,7 @@ def _check(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> 
     if not first and (source or model):
         raise OptionError(f"{said}: it takes the checkpoint of the command before; leave out {source or '--model'}")
     if first and line[0] in MEASURES:
-        raise OptionError(f"{said}: nothing stands before it to measure; begin with train or prune")
+        raise OptionError(f"{said}: it has nothing to measure; begin the pipeline with train or prune")
     if first and not source and not model:
         raise OptionError(f"{said}: a pipeline begins with --model or a CHECKPOINT")
     return source

@@ -53,7 +53,7 @@ class Trainer:
         self.augment = data.augment if recipe.augment is None else recipe.augment
         self.teacher = None if teacher is None else Teacher(teacher, checkpoint, amp=recipe.amp)
         if self.teacher is None and (recipe.teacher_weight, recipe.temperature) != (0.5, 4.0):
-            raise OptionError("`teacher_weight` and `temperature` say how a teacher counts; give a `teacher` too")
+            raise OptionError("`teacher_weight` and `temperature` are for a `teacher`; add one")
         if self.teacher is not None and recipe.adv_eps:
             raise OptionError("`teacher` and `adv_eps` cannot be combined; leave out one of them")
         count = len(self.data.train)

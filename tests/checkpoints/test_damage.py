@@ -40,7 +40,7 @@ def test_bytes_that_should_not_be_there(folder, name):
     path = folder / name
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + b"\0")
-    expected = f"{path} is damaged: its header tells of {size} bytes, the file has {size + 1}; copy it anew"
+    expected = f"{path} is damaged: its header describes {size} bytes, the file has {size + 1}; copy it again"
     assert refusal(folder / "masked.safetensors") == expected
 
 

@@ -44,7 +44,7 @@ LINES = (
     "train --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 --epochs 0 | train --epochs 1 --data synthetic",
 )
 HERE = {"checkpoint", "data_dir", "download", "output_path", "force", "config", "resume", "max_minutes"}
-HERE |= {"tensorboard", "tensorboard_dir", "scores_out", "trust"}
+HERE |= {"tensorboard", "tensorboard_dir", "scores_out", "trust", "quiet", "verbose"}
 """What tells where things lie, not what is computed."""
 UNTESTED = {
     "train": {
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_a_rerun_in_one_line(raw, monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "steps", stopped)
     ran = raw("rerun", "a.safetensors")
     assert (ran.code, ran.out) == (130, "")
-    assert ran.err == "prunectl: interrupted: nothing was compared; begin anew with the same command\n"
+    assert ran.err == "prunectl: interrupted: nothing was compared; start again with the same command\n"
 
 
 def test_why_a_step_failed_is_told_once(raw, monkeypatch):

@@ -41,12 +41,12 @@ def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) ->
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("--prune-every 2", "--prune-every says how to prune during training; name a --criterion too"),
-        ("--sparsity 0.5", "--sparsity says how to prune during training; name a --criterion too"),
-        ("--outer-layers", "--outer-layers says how to prune"),
+        ("--prune-every 2", "--prune-every is for pruning during training; add a --criterion"),
+        ("--sparsity 0.5", "--sparsity is for pruning during training; add a --criterion"),
+        ("--outer-layers", "--outer-layers is for pruning"),
         ("-c snapit-during", "needs --epochs 33 or more, got 10"),
         ("-c snapit-durin", "did you mean 'snapit-during'?"),
-        ("-c snip --reg l1 -O batches=2", "give reg.batches=2 or criterion.batches=2"),
+        ("-c snip --reg l1 -O batches=2", "write reg.batches=2 or criterion.batches=2"),
         ("-c snip --reg l1 -O criterion.q=2 --epochs 9", "criterion snip has no option 'q'"),
         ("-c snip --reg lp -O reg.q=2 --epochs 9", "regularizer lp has no option 'q'"),
     ],

@@ -43,7 +43,7 @@ def test_what_is_kept_is_in_the_history_and_run_again(line, cli, tmp_path) -> No
         ("prune -c magnitude -s 0.99 --keep '*'", "--keep covers all layers with weights, so nothing can be pruned"),
         ("prune -c snap -s 0.99 --keep classifier", "and 100 in the layers of --keep; ask for less pruning"),
         ("prune -c snip -s 0.5 --multiple-of 2", "--normalize and --max-pruned are for criteria of"),
-        ("train --keep classifier", "--keep says how to prune during training; name a --criterion too"),
+        ("train --keep classifier", "--keep is for pruning during training; add a --criterion"),
     ],
 )
 def test_what_cannot_be_kept_is_one_line(line, told, refused) -> None:

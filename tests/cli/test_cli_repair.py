@@ -103,7 +103,7 @@ def test_what_cannot_be_repaired_is_one_line(net, tiny, tmp_path, refused, cli):
         "the reference is logistic-regression for 1x4x4 images of 10 classes, the pruned network lenet300"
         in refused("repair", "net.prune.safetensors", "--reference", "tiny.safetensors")
     )
-    assert "--calibration noise looks at no images; leave out --data" in refused(
+    assert "--calibration noise uses no images; leave out --data" in refused(
         "repair", "net.prune.safetensors", "--calibration", "noise", "--data", "digits"
     )
     assert "no repair named 'refti'; did you mean 'refit'?" in refused(

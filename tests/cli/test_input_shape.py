@@ -52,7 +52,7 @@ def test_the_same_commands_again(tmp_path, cli):
 def test_every_other_command_says_that_there_are_no_images(tmp_path, cli, refused):
     cli(*shlex.split(PRUNE))
     for command in ("eval", "attack", "train"):
-        assert "the checkpoint names no images; give --data, such as --data synthetic" in refused(
+        assert "the checkpoint names no dataset; add --data, such as --data synthetic" in refused(
             command, "net.safetensors"
         )
     for command in ("inspect", "log"):
@@ -135,20 +135,23 @@ def test_shapes_that_are_none(text):
     [
         (
             "prune --model lenet5 --input 3x28x28",
-            "criterion snipit scores on images; give --data too, such as --data sy",
+            "criterion snipit scores on images; add --data, such as --data sy",
         ),
-        ("prune --model lenet5 --classes 3", "--classes goes with --input; --data has its own"),
-        ("prune net.safetensors --input 3x28x28", "--input goes with --model; a checkpoint knows its input"),
-        ("prune --model lenet5 --input 3x28x28 --data digits", "give --input or --data digits, not both: those images"),
+        ("prune --model lenet5 --classes 3", "--classes is for --input; --data has classes of its own"),
+        ("prune net.safetensors --input 3x28x28", "--input is for --model; a checkpoint has an input shape of its own"),
+        (
+            "prune --model lenet5 --input 3x28x28 --data digits",
+            "expected --input or --data digits, got both: these",
+        ),
         (
             "prune --model lenet5 --input 3x20 -c magnitude",
             "--input takes channels, height and width as 3x224x224, got ",
         ),
         (
             "train --model lenet5 --input 3x28x28",
-            "training needs images; give --data too, such as --data synthetic, or ",
+            "training needs images: add --data, such as --data synthetic, or ",
         ),
-        ("train --model lenet5 --input 3x28x28 --epochs 0 -c gmp", "training needs images; give --data too"),
+        ("train --model lenet5 --input 3x28x28 --epochs 0 -c gmp", "training needs images: add --data"),
         ("prune --model lenet5 --input 3x2x2 -c magnitude", "lenet5 needs images of at least"),
     ],
 )

@@ -103,9 +103,9 @@ def test_networks_of_timm_by_tag_repository_and_folder(source, published, tmp_pa
         ("--model torchvision/resnet81", "no model named 'torchvision/resnet81'; did you mean"),
         ("--model timm/resnet18 --weights V1", "--weights names weights of torchvision"),
         ("--model transformers/vit", "nobody publishes weights of transformers/vit"),
-        ("--model lenet5", "--pretrained goes with --model torchvision/NAME or timm/NAME, and without FILE"),
-        ("net.pt --model torchvision/resnet18", "--pretrained goes with --model torchvision/NAME or timm/NAME"),
-        ("", "--pretrained goes with --model torchvision/NAME or timm/NAME"),
+        ("--model lenet5", "--pretrained is for --model torchvision/NAME or timm/NAME, without FILE"),
+        ("net.pt --model torchvision/resnet18", "--pretrained is for --model torchvision/NAME or timm/NAME"),
+        ("", "--pretrained is for --model torchvision/NAME or timm/NAME"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(words, line, published, refused, tmp_path) -> None:
@@ -120,5 +120,5 @@ def test_a_name_of_the_hub_that_is_not_there_is_one_line(published, refused) -> 
 
 
 def test_nothing_to_import_is_one_line(refused) -> None:
-    assert "no FILE: give weights, a folder, hf-hub:OWNER/NAME, or --pretrained" in refused("import")
+    assert "no FILE: expected weights, a folder, hf-hub:OWNER/NAME, or --pretrained" in refused("import")
     assert "say which network FILE holds" in refused("import", "net.pt")

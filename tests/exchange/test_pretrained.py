@@ -99,10 +99,10 @@ def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
     ("line", "said"),
     [
         ("prune --model lenet5 --pretrained -c magnitude", "nobody publishes weights of lenet5; take another --model"),
-        ("train --model torchvision/resnet18 --pretrained", "training needs images; give --data too"),
-        (f"prune {SQUEEZENET}", "criterion snipit scores on images; give --data too"),
+        ("train --model torchvision/resnet18 --pretrained", "training needs images: add --data"),
+        (f"prune {SQUEEZENET}", "criterion snipit scores on images; add --data"),
         (f"prune {SQUEEZENET} --data digits", "are for images of 3 channels, got 1"),
-        ("train net.safetensors --pretrained", "--pretrained goes with a fresh network; name the network with --model"),
+        ("train net.safetensors --pretrained", "--pretrained is for a new network; name one with --model"),
         ("prune --model timm/hf-hub:a/b -c magnitude", "timm/hf-hub:a/b is a network with its weights: give --pretrai"),
         ("prune --model timm/local-dir:fm --pretrained -c magnitude", "timm/local-dir:fm has no config.json"),
         (

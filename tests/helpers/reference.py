@@ -9,6 +9,7 @@ from typer.models import ArgumentInfo
 
 from prunectl.cli.app import app
 from prunectl.cli.guide_pages import FOLDER
+from prunectl.cli.help.groups import in_groups
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.plugins.registry import PRESETS, TABLES, resolve
 
@@ -75,15 +76,17 @@ def _command(name: str, function: Any) -> Iterator[str]:
     yield f"## {name}"
     yield inspect.getdoc(function).split("\n\n")[0].replace("\n", " ")
     hints = get_type_hints(function, include_extras=True)
-    panels: dict[str, list[str]] = {}
+    shown: dict[str, str] = {}
+    arguments: list[str] = []
     for each in inspect.signature(function).parameters.values():
         type_, info = get_args(hints[each.name]) or (None, None)  # typer's own context has no spelling
         if info is not None and not info.hidden:
-            panels.setdefault(info.rich_help_panel or "", []).append(_parameter(each, type_, info))
-    for panel, lines in panels.items():
-        if panel:
-            yield f"### {panel} ({name})"
-        yield "\n".join(lines)
+            shown[each.name] = _parameter(each, type_, info)
+            arguments += [each.name] * isinstance(info, ArgumentInfo)
+    yield "\n".join(shown[each] for each in arguments)
+    for group, members in in_groups(name, [each for each in shown if each not in arguments]).items():
+        yield f"**{group}**"
+        yield "\n".join(shown[each] for each in members)
 
 
 def _parameter(parameter: inspect.Parameter, type_: Any, info: Any) -> str:

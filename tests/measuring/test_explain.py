@@ -165,8 +165,8 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
         ("--model resnet18 --input 224", "--input takes channels, height and width as 3x224x224, got '224'"),
         ("--model resnet18 --input 3x0x224", "--input takes channels, height and width as 3x224x224, got '3x0"),
         ("--model resnet18 --input 3x32x32 --data digits", "give --input CxHxW, or --data and --image-size, not both"),
-        ("net.safetensors --model resnet18", "give a CHECKPOINT or --model, not both: got net.safetensors and res"),
-        ("net.safetensors --input 1x28x28", "a checkpoint knows its images; --data, --image-size, --input and -M go"),
+        ("net.safetensors --model resnet18", "expected a CHECKPOINT or --model, got both: net.safetensors and res"),
+        ("net.safetensors --input 1x28x28", "--data, --image-size, --input and -M are for --model; a checkpoint has"),
         (
             "--model net.py:build --input 1x8x8",
             "net.py:11 (Branching.forward): what runs depends on values there;",

@@ -105,13 +105,13 @@ def test_images_that_do_not_fit(name, shape, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("timm/resnet10t", {"pretrained": True}, "option 'pretrained' is settled"),
-        ("timm/resnet10t", {"checkpoint_path": "x.pth"}, "option 'checkpoint_path' is settled"),
-        ("torchvision/resnet18", {"weights": "DEFAULT"}, "option 'weights' is settled"),
+        ("timm/resnet10t", {"pretrained": True}, "option 'pretrained' is set by prunectl"),
+        ("timm/resnet10t", {"checkpoint_path": "x.pth"}, "option 'checkpoint_path' is set by prunectl"),
+        ("torchvision/resnet18", {"weights": "DEFAULT"}, "option 'weights' is set by prunectl"),
         ("torchvision/resnet18", {"depth": 3}, "has no such option: .*'depth'"),
         ("timm/resnet10t", {"depth": 3}, "has no such option: .*'depth'"),
-        ("timm/resnet10t", {"features_only": True}, r"gives list in training, expected logits \(2, 7\)"),
-        ("torchvision/googlenet", {"aux_logits": True}, "gives GoogLeNetOutputs in training"),
+        ("timm/resnet10t", {"features_only": True}, r"returns list in training, expected logits \(2, 7\)"),
+        ("torchvision/googlenet", {"aux_logits": True}, "returns GoogLeNetOutputs in training"),
     ],
 )
 def test_options_that_cannot_be(name, options, message):

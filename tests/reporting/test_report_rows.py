@@ -151,7 +151,10 @@ def test_csv_and_markdown_say_what_json_says(net, tiny, cli):
     "formats", [["--json", "--csv"], ["--csv", "--markdown"], ["--latex", "--json"], ["--csv", "-o", "x.html"]]
 )
 def test_two_formats_at_once_are_refused(formats, tiny, refused):
-    assert refused("report", tiny.name, *formats) == "prunectl: give one of --json, --csv, --markdown, --latex and -o\n"
+    assert (
+        refused("report", tiny.name, *formats)
+        == "prunectl: expected one of --json, --csv, --markdown, --latex and -o\n"
+    )
 
 
 def test_the_table_in_a_pipe_is_plain_and_fits_in_80_columns(tiny, raw, monkeypatch):

@@ -75,11 +75,16 @@ def test_a_damaged_checkpoint_is_a_notice_among_others_and_refused_alone(dense, 
         collect([bad])
 
 
-def test_a_checkpoint_that_is_missing_is_refused(dense, tmp_path):
-    with pytest.raises(FileError, match=r"cannot read .*gone.safetensors: no such file or directory; check the path"):
-        collect([dense, tmp_path / "gone.safetensors"])
-    with pytest.raises(FileError, match=r"cannot read .*gone.log.jsonl: no such file or directory; check the path"):
-        collect([dense, tmp_path / "gone.log.jsonl"])
+@pytest.mark.parametrize("name", ["gone.safetensors", "gone.log.jsonl", "gone.results.jsonl"])
+def test_a_missing_file_is_a_notice_among_others_and_refused_alone(name, dense, tmp_path):
+    gone = tmp_path / name
+    with pytest.raises(FileError, match=rf"cannot read .*{name}: no such file or directory; check the path"):
+        collect([gone])
+    found = collect([gone, dense])
+    assert [source.path for source in found.given] == [dense]
+    assert found.notices == (
+        f"left out: cannot read {tmp_path / 'gone.safetensors'}: no such file or directory; check the path",
+    )
 
 
 def test_every_ancestor_has_its_own_lineage(tmp_path):

@@ -100,8 +100,8 @@ def test_a_failed_stage_holds_up_what_stands_behind_it_and_nothing_else(sweep, r
     ran = raw("sweep", "plan.toml", "--out", "out")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1] == (
-        "prunectl: 1 of the stages failed and 2 behind them did not run; out/stages/twice-sparsity0.5.prune.prune.log "
-        "tells more of the first, the same command tries them again"
+        "prunectl: 1 stage failed and 2 that depend on it did not run; see "
+        "out/stages/twice-sparsity0.5.prune.prune.log; the same command tries them again"
     )
     assert "already" in (tmp_path / "out" / "stages" / f"{name}.log").read_text()
     assert [(row["pipeline"], row["sparsity"]) for row in table(tmp_path / "out")] == [
@@ -158,7 +158,7 @@ def test_a_sweep_in_which_nothing_ends_says_what_failed(sweep, raw, tmp_path):
     assert (code, record["report"], record["run"]) == (1, None, 0)
     assert list(record["failed"]) == ["a.train"]
     told = raw("sweep", "plan.toml", "--out", "out").err
-    assert "1 of the stages failed; out/stages/a.train.log tells more of the first" in told
+    assert "1 stage failed; see out/stages/a.train.log; the same command tries them again" in told
 
 
 def test_a_pipeline_may_begin_with_a_checkpoint(sweep, tiny, tmp_path):

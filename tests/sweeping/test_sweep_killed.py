@@ -121,7 +121,7 @@ def test_a_sweep_that_is_asked_to_end_lets_its_trainings_save(tmp_path):
 
     asking = threading.Thread(target=ask)
     asking.start()
-    with pytest.raises(Interrupted, match="interrupted after 0 of 1 stages; the same command goes on"):
+    with pytest.raises(Interrupted, match="interrupted after 0 of 1 stage; the same command continues"):
         _watched([job], run_local([job], 1))
     asking.join()
     assert json.loads((tmp_path / "stages" / "a.train.json").read_text())["state"] == "begun"

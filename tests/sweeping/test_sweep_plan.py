@@ -95,7 +95,7 @@ def test_names_that_would_be_the_same_are_told_apart():
         ),
         ("[pipelines]\na = 'train --model mlp5 --config x.toml'", "leave out --config"),
         ("[pipelines]\na = 'train --epochs 1'", "a pipeline begins with --model or a CHECKPOINT"),
-        ("[pipelines]\na = 'eval x.safetensors'", "nothing stands before it to measure"),
+        ("[pipelines]\na = 'eval x.safetensors'", "it has nothing to measure"),
         ("[pipelines]\na = 'train x.safetensors'", "cannot read x.safetensors: no such file or directory"),
         ("[pipelines]\na = 'train --model mlp5 | train --model mlp5'", "it takes the checkpoint of the command before"),
         ("[pipelines]\na = 'train --help'", "--help runs nothing"),

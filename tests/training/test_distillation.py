@@ -166,7 +166,7 @@ def test_a_resumed_training_is_bit_identical(changes: dict[str, object], stop: i
 @pytest.mark.parametrize(
     ("changes", "taught", "message"),
     [
-        ({"teacher_weight": 0.9}, False, "give a `teacher` too"),
+        ({"teacher_weight": 0.9}, False, "are for a `teacher`; add one"),
         ({"adv_eps": 0.1}, True, "`teacher` and `adv_eps` cannot be combined"),
         ({"adv_eps": 0.1, "mixup": 0.1}, False, "`mixup` and `adv_eps` cannot be combined"),
         ({"sched": "onecycle", "warmup": 1}, False, "onecycle has a warm-up of its own"),

@@ -91,7 +91,7 @@ class Recipe:
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
-            raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` say how to make adversarials; give `adv_eps` too")
+            raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` are for adversarial training; add `adv_eps`")
         if self.warmup and self.sched == "onecycle":
             raise OptionError("`sched` onecycle has a warm-up of its own; leave out `warmup`, or take cosine")
         if self.mixup and self.adv_eps:

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from prunectl.cli import options, output
+from prunectl.cli.names import broken
+
+_NAME = 24
 
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another checkpoint.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
     trust: options.Trust = False,
 ) -> None:
-    """Explain what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
+    """Show what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.diff import diff
     from prunectl.checkpoints.results import recorded_accuracy
@@ -47,7 +50,8 @@ def show(record: dict[str, Any]) -> None:
     if record["same_tensors"] and record["same_masks"]:
         output.emit("all tensors and masks are the same")
     elif record["largest_difference"]:
-        output.emit(f"{len(record['largest_difference'])} tensors of the same shape differ")
+        count = len(record["largest_difference"])
+        output.emit(f"{output.many(count, 'tensor')} of the same shape {'differs' if count == 1 else 'differ'}")
     if any(found is not None for found in record["accuracy"]):
         output.emit("accuracy " + " -> ".join(output.percent(found) for found in record["accuracy"]))
 
@@ -78,7 +82,7 @@ def _layers(rows: list[dict[str, Any]]) -> None:
     for row in differing:
         shapes = ["x".join(str(side) for side in shape) for shape in row["shape"]]
         table.add_row(
-            row["name"],
+            broken(row["name"], _NAME),
             shapes[0] if shapes[0] == shapes[1] else f"{shapes[0]} -> {shapes[1]}",
             *(f"{count:,}" for count in row["kept"]),
             "-" if row["jaccard"] is None else f"{row['jaccard']:.4f}",

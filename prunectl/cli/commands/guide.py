@@ -14,7 +14,7 @@ def _starting_with(incomplete: str) -> list[str]:
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(metavar="PAGE", help="A page of the guide.", autocompletion=_starting_with)
+        str | None, typer.Argument(metavar="PAGE", help="Read this page of the guide.", autocompletion=_starting_with)
     ] = None,
 ) -> None:
     """Read the guide: the list of its pages, or one page."""

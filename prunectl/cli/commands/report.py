@@ -16,11 +16,11 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="Checkpoints, folders of them, results or logs whose checkpoint is gone, or - for the path on stdin.",
+            help="Checkpoints, folders of them, results or logs without a checkpoint, or - for a path on stdin.",
         ),
     ] = None,
     parents: Annotated[
-        bool, typer.Option("--parents", help="Also the checkpoints that these came from, found beside them.")
+        bool, typer.Option("--parents", help="Also show the checkpoints that these came from, found beside them.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
@@ -29,20 +29,20 @@ def command(
         bool, typer.Option("--latex", help="Print a LaTeX table of means and standard deviations over seeds.")
     ] = False,
     output_path: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write a page to look at, NAME.html, that opens offline.")
+        Path | None, typer.Option("-o", "--output", help="Write a page, NAME.html, that opens offline.")
     ] = None,
     inside: Annotated[
         Path | None, typer.Option(help="The network that the page shows first  [default: the best trade-off]")
     ] = None,
     run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Run that network for the page: saliency maps and speed.")
+        bool, typer.Option("--run/--no-run", help="Run this network for the page, for saliency maps and speed.")
     ] = True,
     data_dir: options.DataDir = None,
     force: options.Force = False,
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Show checkpoints side by side: what was done to them, and what eval and attack measured."""
+    """Compare checkpoints in a table or a page: how they were made, and what eval and attack measured."""
     from prunectl.cli import report_table
     from prunectl.reporting import formats
     from prunectl.reporting.curves import settings as settings_of
@@ -50,10 +50,10 @@ def command(
     from prunectl.reporting.sources import collect
 
     if as_json + as_csv + as_markdown + as_latex + (output_path is not None) > 1:
-        raise OptionError("give one of --json, --csv, --markdown, --latex and -o")
+        raise OptionError("expected one of --json, --csv, --markdown, --latex and -o")
     flag = options.given(ctx, {"inside", "run", "data_dir", "force"}) if output_path is None else None
     if flag is not None:
-        raise OptionError(f"{flag} is for a page; give -o NAME.html")
+        raise OptionError(f"{flag} is for a page; add -o NAME.html")
     given: list[str | None] = [*checkpoints] if checkpoints else [None]
     paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
     if output_path is not None:

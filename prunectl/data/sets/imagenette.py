@@ -55,7 +55,7 @@ def _tree(root: Path, download: bool) -> Tree:
     if tree.classes != tuple(CLASSES):
         raise DataError(
             f"{place}: expected the 10 classes of imagenette, found {len(tree.classes)} classes; "
-            "delete it and bring it anew with `download`"
+            "delete it, then download it again with `download`"
         )
     return replace(tree, classes=tuple(CLASSES.values()))
 

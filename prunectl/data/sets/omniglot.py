@@ -36,7 +36,7 @@ def omniglot(root: Path, *, image_size: int | None, download: bool, progress: Pr
         count = sum(map(len, drawings.values()))
         raise DataError(
             f"{place}: expected {CHARACTERS} characters of {DRAWINGS} drawings, found {len(drawings)} characters with "
-            f"{count} drawings; delete it and bring it anew with `download`"
+            f"{count} drawings; delete it, then download it again with `download`"
         )
     paths = [path for character in drawings.values() for path in character]
     pixels = 255 - decoded(place, paths, Decoder(image_size or 28, "L"), progress)

@@ -153,7 +153,7 @@ def _check(
     checkpoint: Checkpoint, data: ImageData | None, options: RepairOptions, reference: Checkpoint | None
 ) -> None:
     if options.calibration == "data" and (data is None or not len(data.train)):
-        raise OptionError("a repair looks at training images; give `data`, or `calibration` noise")
+        raise OptionError("a repair needs training images: add `data`, or `calibration` noise")
     if options.calibration == "data" and data is not None and len(data.train) < LEAST_IMAGES:
         raise OptionError(
             f"a repair looks at {LEAST_IMAGES} training images or more, {data.name} has {len(data.train)}"

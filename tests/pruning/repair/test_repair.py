@@ -231,7 +231,7 @@ def test_what_cannot_be_repaired(chain) -> None:
         repair(dense, data, reference=dense)
     with pytest.raises(OptionError, match="no dense network to compare with; give `reference`"):
         repair(pruned, data)
-    with pytest.raises(OptionError, match="looks at training images; give `data`"):
+    with pytest.raises(OptionError, match="needs training images: add `data`"):
         repair(pruned, None, reference=dense)
     with pytest.raises(OptionError, match="10 training images or more, test has 9"):
         repair(pruned, image_data(9, SHAPE), reference=dense)
