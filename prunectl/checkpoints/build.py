@@ -23,6 +23,7 @@ from prunectl.torchtools.rng import random_states_kept
 
 OWN = "class:"
 """Begins the name of a network that came in as an `nn.Module`: `class:package.module.Class`."""
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Builder = str | nn.Module | Callable[..., nn.Module]
 """`file.py:build`, a network, or a class or function that takes nothing, or the image's shape and the classes."""
 
@@ -31,13 +32,26 @@ def build(spec: ModelSpec) -> nn.Module:
     """Build the dense network of a spec, with fresh weights on torch's current default device."""
     builder = resolve("model", spec.name)
     options = keyword_options(builder, {k: str(v) for k, v in spec.options.items()}, f"model {spec.name}")
+    arguments = arguments_of(builder, spec)
     try:
-        inspect.signature(builder).bind(spec.input, spec.classes, **options)
+        inspect.signature(builder).bind(*arguments, **options)
     except TypeError as error:
         raise OptionError(
             f"model {spec.name} is called with the shape (C, H, W) of an image and the number of classes: {error}"
         ) from error
-    return _materialised(_checked(builder(spec.input, spec.classes, **options), f"model {spec.name}"), spec)
+    return _materialised(_checked(builder(*arguments, **options), f"model {spec.name}"), spec)
+
+
+def arguments_of(builder: Callable[..., nn.Module], spec: ModelSpec) -> tuple[Any, ...]:
+    """What a builder is called with: an image's shape (C, H, W) and the classes, or nothing.
+
+    A class whose constructor needs nothing is called with nothing, unless its first default is a shape or None.
+    """
+    if inspect.isclass(builder) and not _required(builder):
+        positional = [p for p in inspect.signature(builder).parameters.values() if p.kind in _POSITIONAL]
+        if len(positional) < 2 or not isinstance(positional[0].default, tuple | list | None):
+            return ()
+    return spec.input, spec.classes
 
 
 def built_aside(make: Callable[[], nn.Module]) -> nn.Module:
@@ -139,11 +153,10 @@ def check_readable(spec: ModelSpec) -> None:
         raise CheckpointError(f"a file of this network could not be read again: {error}") from error
 
 
-def _required(model: Callable[..., nn.Module]) -> int:
+def _required(model: Callable[..., Any]) -> int:
     """How many arguments have to be given."""
     parameters = inspect.signature(model).parameters.values()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.default is inspect.Parameter.empty and p.kind in positional for p in parameters)
+    return sum(p.default is inspect.Parameter.empty and p.kind in _POSITIONAL for p in parameters)
 
 
 def _checked(module: Any, what: str) -> nn.Module:

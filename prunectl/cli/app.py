@@ -2,15 +2,19 @@
 
 from prunectl.cli.commands import (
     attack,
+    attacks,
     criteria,
+    datasets,
     diff,
     eval,
     explain,
     export,
     guide,
+    help,
     import_,
     inspect,
     log,
+    models,
     predict,
     prune,
     repair,
@@ -21,14 +25,15 @@ from prunectl.cli.commands import (
     train,
 )
 from prunectl.cli.consent import consenting
-from prunectl.cli.optional_value import WithOptionalValues
+from prunectl.cli.help.command import Command
 from prunectl.cli.program import app, main
+from prunectl.cli.verbosity import with_verbosity
 
 __all__ = ["app", "main"]
 
 for module in (
     *(train, prune, repair, shrink, eval, attack, predict, report, sweep, log, diff, rerun, inspect, explain, criteria),
-    *(import_, export, guide),
+    *(import_, export, models, datasets, attacks, help, guide),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=WithOptionalValues)(consenting(name, module.command))
+    app.command(name, cls=Command)(with_verbosity(name, consenting(name, module.command)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.texts import parsed
-from prunectl.cli import output, signals
+from prunectl.cli import output, progress, signals
 from prunectl.errors import FileError, Interrupted, OptionError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(
             raise OptionError(f"{part} holds an interrupted attack; go on with --resume, or replace it by --force")
         part.unlink(missing_ok=True)
     batches = attacker.batches(done)
-    with signals.caught() as stopped, output.progress_bar(how["attack"], len(attacker.images)) as bar:
+    with signals.caught() as stopped, progress.progress_bar(how["attack"], len(attacker.images)) as bar:
         for batch, total in batches:
             if part is not None:
                 if not part.exists():
@@ -88,7 +88,7 @@ def show(record: dict[str, Any]) -> None:
     ]
     output.table(["eps", *(f"{r['eps']:.3g}" for r in results)], rows)
     for warning in record["warnings"]:
-        output.say(f"warning: {warning}")
+        output.warn(warning)
 
 
 def _robust(total: "Tally") -> str:

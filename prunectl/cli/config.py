@@ -1,6 +1,7 @@
 """Options from the environment and from a TOML file, below those of the command line."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from prunectl.errors import OptionError
 def configure(ctx: typer.Context, path: Path | None) -> Path | None:
     """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
     settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
-    known = {_key(max(param.opts, key=len)): param for param in settable}
+    known = {_key(each): param for param in settable for each in _spellings(param.opts)}
     values = {} if path is None else _table(ctx, path, set(known))
     for key in known:
         text = os.environ.get(f"PRUNECTL_{key.upper()}")
@@ -24,6 +25,11 @@ def configure(ctx: typer.Context, path: Path | None) -> Path | None:
             values[key] = value.split()
     ctx.default_map = {str(known[key].name): value for key, value in values.items()}
     return path
+
+
+def _spellings(options: Sequence[str]) -> Sequence[str]:
+    """The long spellings of an option, else the short one."""
+    return [each for each in options if each.startswith("--")] or options
 
 
 def _key(option: str) -> str:

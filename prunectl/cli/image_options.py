@@ -8,19 +8,19 @@ Split = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Share of each class of an image folder without test images to hold out  [default: 0.1, or as trained]",
+        help="Share of each class to hold out, of an image folder without test images  [default: 0.1, or as trained]",
         show_default=False,
     ),
 ]
 InputShape = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="CxHxW", help="Build --model for images of this shape, 3x224x224, that no --data brings."
+        "--input", metavar="CxHxW", help="Build --model for images of this shape, such as 3x224x224, without --data."
     ),
 ]
 Classes = Annotated[
     int | None,
     typer.Option(
-        help="With --input: the number of classes  [default: 1000, of synthetic images 10]", show_default=False, min=1
+        help="Number of classes, with --input  [default: 1000; for synthetic images 10]", show_default=False, min=1
     ),
 ]

@@ -1,7 +1,7 @@
 """The options that several commands share, and how their texts are read."""
 
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,87 +10,108 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
+from prunectl.checkpoints.options.pruning import NORMALIZATIONS
 from prunectl.cli import output
+from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
+from prunectl.cli.heartbeat import waiting
 from prunectl.errors import OptionError
-from prunectl.plugins.registry import names
 
 if TYPE_CHECKING:
     from prunectl.data.images import ImageData
     from prunectl.data.source import NetworkInput
 
 
-def completes(kind: str) -> Callable[[str], list[str]]:
-    """Shell completion of the names of a kind, without importing what they name."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names(kind) if name.startswith(incomplete)]
-
-    return complete
-
-
 CheckpointArgument = Annotated[
     str | None,
-    typer.Argument(metavar="CHECKPOINT", help="A NAME.safetensors, or - for the path on stdin (also when piped into)."),
+    typer.Argument(metavar="CHECKPOINT", help="NAME.safetensors, or - to read its path from stdin (as in a pipe)."),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Where to write  [default: CHECKPOINT with this command in its name]"),
+    typer.Option("-o", "--output", help="File to write  [default: CHECKPOINT with this command in its name]"),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Seed = Annotated[int, typer.Option(help="Of every random draw.", min=0, max=2**32 - 1)]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto (a GPU if there is one), cpu, cuda or mps.",
+        autocompletion=completes_one("auto", "cpu", "cuda", "mps"),
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, max=2**32 - 1)]
 BatchSize = Annotated[int, typer.Option("-b", "--batch-size", help="Images per batch.", min=1)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON in place of the path.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, not the path.")]
 PluginOptions = Annotated[
-    list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="An option of the plug-in; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "-O",
+        metavar="KEY=VALUE",
+        help="Option of the criterion, listed by `prunectl criteria NAME`; repeatable.",
+        autocompletion=completes_options("criterion", "criterion", "snipit"),
+    ),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Start from a fresh network of this name.", autocompletion=completes("model")),
+    typer.Option(
+        "--model",
+        "--arch",
+        help="Start from a new network: a name (list: `prunectl models`), torchvision/NAME, timm/NAME or net.py:build.",
+        autocompletion=completes("model"),
+    ),
 ]
 ModelOptions = Annotated[
     list[str] | None,
-    typer.Option("-M", metavar="KEY=VALUE", help="An option of the network, such as stem=cifar; may be repeated."),
+    typer.Option(
+        "-M",
+        metavar="KEY=VALUE",
+        help="Option of the network, such as stem=cifar, listed by `prunectl models NAME`; repeatable.",
+        autocompletion=completes_options("model", "model"),
+    ),
 ]
 Pretrained = Annotated[
     bool,
     typer.Option(
         "--pretrained",
-        help="Begin with the weights that the library of --model publishes; layers for other classes are fresh.",
+        help="Start from the weights that the library of --model publishes; a head for other classes is new.",
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Images: a name, imagefolder:PATH or own.py:function  [default: the checkpoint's, else digits]",
+        "--data",
+        "--dataset",
+        help="Images: a name (list: `prunectl datasets`), imagefolder:PATH or own.py:function  [default: the "
+        "checkpoint's, else digits]",
         autocompletion=completes("data"),
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where datasets lie  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
+    typer.Option(help="Folder of all datasets  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this height and width.", min=1)]
 Download = Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")]
 Tuning = Annotated[
     bool,
-    typer.Option("--tuning", help="Hold out 20 % of the training images to evaluate on; leave the test set alone."),
+    typer.Option("--tuning", help="Hold out 20 % of the training images and evaluate on these, not on the test set."),
 ]
-Subset = Annotated[int | None, typer.Option(metavar="N", help="Train on N images drawn at random.")]
+Subset = Annotated[int | None, typer.Option(metavar="N", help="Use only N random training images.")]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
 Scope = Annotated[
     str | None,
     typer.Option(
-        help="Rank all layers together (global), each alone (layer), by erk or lamp, nodes in sets of isomorphic "
-        "groups (isomorphic), weights by output or by a pattern such as 2:4  [default: the criterion's]",
+        help="What is ranked together: global (all layers), layer (each alone), erk (densities by layer size), "
+        "lamp (scores by layer), isomorphic (sets of isomorphic groups of nodes), output (weights of each output) or a "
+        "pattern such as 2:4  [default: the criterion's]",
         show_default=False,
+        autocompletion=completes_one("global", "layer", "erk", "lamp", "isomorphic", "output", "2:4", "4:8"),
     ),
 ]
 Schedule = Annotated[
     str | None,
     typer.Option(
-        help="one-shot, snipit, exponential or cubic  [default: the criterion's]",
+        help="How the sparsity rises over the rounds: one-shot, snipit, exponential or cubic  [default: the "
+        "criterion's]",
         show_default=False,
         autocompletion=completes("schedule"),
     ),
@@ -100,60 +121,62 @@ Steps = Annotated[
     typer.Option(
         "--steps",
         "--rounds",
-        help="Rounds of an iterative schedule; snipit takes two more, it is s of the paper  [default: the criterion's]",
+        help="Number of pruning rounds (the paper's s; snipit runs s + 2)  [default: the criterion's]",
         show_default=False,
         min=1,
     ),
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="Prune what scores no more than this, in place of a sparsity.", show_default=False)
+    float | None,
+    typer.Option(help="Prune all scores up to this value, instead of to a sparsity.", show_default=False),
 ]
 Unit = Annotated[
     str | None,
     typer.Option(
-        help="nodes: use a criterion of weights for nodes, by the sum over a node's filters.",
+        help="nodes: let a criterion of weights prune nodes, by the sum of the scores of a node's weights.",
         show_default=False,
+        autocompletion=completes_one("nodes"),
     ),
 ]
-MinNodes = Annotated[int, typer.Option(help="Nodes that stay on every axis, at least.", min=1)]
+MinNodes = Annotated[int, typer.Option(help="Keep at least this many nodes on every axis.", min=1)]
 MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
 Normalize = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Divide scores of nodes by their group's mean, max or l2 norm, take their standard score in it "
-        "(gaussian), divide by the FLOPs that a node saves (flops), or none  [default: the criterion's]",
+        help="Make scores of nodes comparable between groups: divide by the group's mean, max or l2 norm, standardise "
+        "(gaussian), divide by the FLOPs saved (flops), or none  [default: the criterion's]",
         show_default=False,
+        autocompletion=completes_one(*NORMALIZATIONS),
     ),
 ]
 MaxPruned = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="The largest share of a group of nodes that may go  [default: 0.9, more where the target needs it]",
+        help="Prune at most this share of a group of nodes  [default: 0.9, more where the target needs it]",
         show_default=False,
     ),
 ]
 OuterLayers = Annotated[
-    bool, typer.Option("--outer-layers", help="Let channels of the image go as well, as nodes of their own.")
+    bool, typer.Option("--outer-layers", help="Prune channels of the image too, as nodes of their own.")
 ]
 Keep = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PATTERN",
-        help="A layer that stays as it is, by the name of a module or parameter, such as head or 'layer4.*'; may be "
-        "repeated.",
+        help="Do not prune this layer: the name of a module or parameter, such as head or 'layer4.*'; repeatable.",
         show_default=False,
     ),
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the code that the files of this command name, as PRUNECTL_TRUST=1 does.")
+    bool, typer.Option("--trust", help="Run the code that the input files name (as PRUNECTL_TRUST=1 does).")
 ]
 Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="Options from a TOML file, in a table named as the command.",
+        help="Read options from a TOML file, from the table named like the command.",
         callback=configure,
         is_eager=True,
     ),
@@ -165,36 +188,51 @@ def filled(record: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {each.name: parameters[each.name] for each in fields(record) if each.name in parameters}
 
 
+def flag_of(spellings: Sequence[str]) -> str:
+    """The first long spelling of an option, else its first one."""
+    return next((each for each in spellings if each.startswith("--")), spellings[0])
+
+
 def given(ctx: typer.Context, names: Collection[str]) -> str | None:
-    """The first of these parameters that stands on the command line, as its longest flag, or None."""
+    """The first of these parameters that the command line has, as its flag, or None."""
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name in names and source is not None and source.name == "COMMANDLINE":
             negated = ctx.params.get(str(param.name)) is False and param.secondary_opts
-            return str(max(negated or param.opts, key=len))
+            return flag_of(negated or param.opts)
     return None
 
 
-def checkpoint_path(argument: str | None) -> Path:
-    """The checkpoint that a command was given: a path, or the first line of stdin; of a folder, the file in it.
+def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
+    """The checkpoint of a command line: a path, or the first line of stdin; of a folder, the file in it.
+
+    `or_model` says that the command takes --model as well.
 
     Raises:
-        OptionError: none was given, or stdin was empty.
+        OptionError: there is none, or stdin is empty.
     """
+    forms = (
+        "NAME.safetensors, a path on stdin, or a new network by --model"
+        if or_model
+        else "NAME.safetensors, or a path on stdin"
+    )
     if argument == "":
-        raise OptionError("CHECKPOINT is empty; give a NAME.safetensors, or pipe a path in")
+        raise OptionError(f"CHECKPOINT is empty; expected {forms}")
     if argument not in (None, "-"):
         return checkpoint_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
-        raise OptionError("no CHECKPOINT: give a NAME.safetensors, or pipe a path in")
+        raise OptionError(f"no CHECKPOINT; expected {forms}")
     try:
-        line = sys.stdin.readline().strip()
+        with waiting():
+            line = sys.stdin.readline().strip()
     except UnicodeDecodeError:
         line = "\0"
     if "\0" in line:
         raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
     if not line:
-        raise OptionError("nothing on stdin: did the step before fail? (set -o pipefail)")
+        raise OptionError(
+            f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
+        )
     return checkpoint_file(Path(line))
 
 
@@ -212,7 +250,7 @@ def open_data(
     network: "NetworkInput | None" = None,
 ) -> "ImageData":
     """Load a dataset and change it as the options say; what of it is not used goes to stderr."""
-    from prunectl.cli.output import decoding
+    from prunectl.cli.progress import decoding
     from prunectl.data.load import load_data
 
     with decoding(spec) as progress:
@@ -226,7 +264,7 @@ def open_data(
             network=network,
         )
     for notice in data.notices:
-        output.say(f"warning: {notice}")
+        output.warn(notice)
     if tuning:
         data = data.tuning()
     if subset is not None:

@@ -1,18 +1,14 @@
-"""What a person sees: progress and tables on stderr. Stdout carries paths and records alone."""
+"""What a person sees: lines and tables on stderr. Stdout carries paths and records alone."""
 
 import os
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from prunectl.cli.heartbeat import running
+from prunectl.cli.verbosity import is_quiet
 from prunectl.errors import FileError
-
-_EVERY = 10.0
-"""Seconds between two plain lines where stderr is no terminal."""
-_REFRESH = 0.2
 
 
 def emit(text: object) -> None:
@@ -25,6 +21,7 @@ def emit(text: object) -> None:
 
 
 def _write(text: str) -> None:
+    _note()
     try:
         print(text, end="", flush=True)  # noqa: T201
     except BrokenPipeError:
@@ -37,8 +34,26 @@ def _write(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr."""
+    """Print one line on stderr, unless --quiet was given."""
+    if not is_quiet():
+        _print(text)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    _print(f"warning: {text}")
+
+
+def _print(text: str) -> None:
     print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    _note()
+
+
+def _note() -> None:
+    """Let the signs of life wait again."""
+    beat = running()
+    if beat is not None:
+        beat.note()
 
 
 def _visible(text: str) -> str:
@@ -46,77 +61,10 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
-class Bar:
-    """A progress bar on a terminal, else one plain line now and then. `fields` is asked only when it is shown."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total = title, total
-        self.shown = time.monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty():
-            self._start_bar()
-
-    def _start_bar(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(compact=True),
-        )
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(self.title, total=self.total, text="")
-        self.bar.start()
-
-    def update(self, done: int, fields: Callable[[], str]) -> None:
-        """Show that `done` of the total are done."""
-        now = time.monotonic()
-        if now - self.shown < (_REFRESH if self.bar else _EVERY):
-            return
-        self.shown = now
-        if self.bar:
-            self.bar.update(self.task, completed=done, text=fields())
-        else:
-            say(f"{self.title} {100 * done / max(self.total, 1):.0f}% {fields()}")
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar:
-            self.bar.stop()
-
-
-@contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Bar]:
-    """A bar that goes away when the work ends or fails."""
-    bar = Bar(title, total)
-    try:
-        yield bar
-    finally:
-        bar.close()
-
-
-@contextmanager
-def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for images that are decoded, which appears with the first report."""
-    bars: list[Bar] = []
-
-    def report(done: int, total: int) -> None:
-        if not bars:
-            bars.append(Bar(f"decoding {spec.partition(':')[0]}", total))
-        bars[0].update(done, lambda: f"{done}/{total} images")
-
-    try:
-        yield report
-    finally:
-        for bar in bars:
-            bar.close()
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stderr, in $COLUMNS, else 80, where it is no terminal; all but the first column are numbers."""
+    if is_quiet():
+        return
     from rich.console import Console
     from rich.table import Table
 

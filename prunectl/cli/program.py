@@ -10,13 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
 from prunectl.errors import PrunectlError
 from prunectl.version import __version__
 
 app = typer.Typer(
+    cls=Program,
     help="Prune PyTorch image classifiers: smaller, proved to compute the same, measured.",
-    epilog="Commands pass a checkpoint's path along a pipe: prunectl train | prunectl eval | prunectl report",
+    epilog="Every command that makes or measures a network prints the path of its checkpoint, so commands work in a "
+    "pipe: prunectl train | prunectl eval | prunectl report",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
+        if asks_for_help(words):
+            typer.echo(help_of(typer.main.get_command(app), words))
+            sys.exit(0)
         app(arguments, prog_name="prunectl")
     except PrunectlError as error:
         print(f"prunectl: {with_flags(str(error), _parameters(arguments))}", file=sys.stderr)  # noqa: T201

@@ -24,9 +24,10 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     kept = pruned.masks.kept(pruned.model)
     trainings = [entry.data for entry in pruned.history if entry.command == "train" and entry.data is not None]
     _show_trials(reached, trained_on_all=any("tuning" not in data for data in trainings))
+    nodes = f"node sparsity {reached['node_sparsity']:.6f}; " if "node_sparsity" in reached else ""
     told = (
-        f"{criterion}: asked for {asked}; kept {kept:,} of {dense.weights:,} weights, "
-        f"sparsity {reached['weight_sparsity']:.6f}"
+        f"{criterion}: asked for {asked}; {nodes}weight sparsity {reached['weight_sparsity']:.6f}, "
+        f"{kept:,} of {dense.weights:,} weights kept"
     )
     output.say("; ".join([told, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
@@ -38,7 +39,7 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
         times = dense.flops / max(reached["flops"], 1)
         latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
         output.say(
-            f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,} parameters, "
+            f"without the pruned nodes: {reached['parameters']:,} parameters, "
             f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
             + latency
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunectl.cli import output
+from prunectl.cli import output, progress
 from prunectl.errors import FileError, OptionError, PrunectlError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def write_page(
         raise OptionError(f"a page's name ends in .html, got {path}")
     files.check_target(path, force=force)
     require()
-    with output.progress_bar("report", 3) as bar:
+    with progress.progress_bar("report", 3) as bar:
         sources = collect([*paths, *([inside] if inside is not None and inside not in paths else [])], parents=parents)
         focus = _named(sources, inside) if inside is not None else focus_of(sources)
         bar.update(1, lambda: f"looking into {focus.path}" if focus else "drawing")

@@ -15,7 +15,7 @@ def results_of(checkpoint: Path) -> Path | None:
     try:
         check_target(path, force=True, otherwise="what is measured is not noted there")
     except FileError as error:
-        output.say(f"warning: {error}")
+        output.warn(str(error))
         return None
     return path
 

@@ -32,10 +32,10 @@ def begins_at(
     if model is None:
         if model_options or pretrained:
             option = "-M" if model_options else "--pretrained"
-            raise OptionError(f"{option} goes with a fresh network; name the network with --model")
-        return options.checkpoint_path(checkpoint)
+            raise OptionError(f"{option} is for a new network; name one with --model")
+        return options.checkpoint_path(checkpoint, or_model=True)
     if checkpoint not in (None, "-"):
-        raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+        raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
     return options.fresh_name(model, data or ("pretrained" if pretrained else "digits"))
 
 

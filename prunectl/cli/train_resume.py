@@ -11,6 +11,7 @@ from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.texts import parsed
 from prunectl.cli import tensorboard as board
 from prunectl.cli import train_run
+from prunectl.cli.options import flag_of
 from prunectl.errors import OptionError, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
@@ -20,11 +21,11 @@ from prunectl.plugins.trust import consented
 def refuse_others(ctx: typer.Context) -> None:
     """Refuse options that --resume would ignore, as they are in the resume file."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
-    free |= {"tensorboard", "tensorboard_dir", "download", "trust"}
+    free |= {"tensorboard", "tensorboard_dir", "download", "trust", "quiet", "verbose"}
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name not in free and source is not None and source.name == "COMMANDLINE":
-            flag = max(param.opts, key=len) if param.opts[0].startswith("-") else "CHECKPOINT"
+            flag = flag_of(param.opts) if param.opts[0].startswith("-") else "CHECKPOINT"
             raise OptionError(f"--resume goes on as the training began; leave out {flag}")
 
 

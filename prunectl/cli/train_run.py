@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints import files
 from prunectl.checkpoints.names import beside
-from prunectl.cli import options, output, signals
+from prunectl.cli import options, output, progress, signals
+from prunectl.cli.epoch_means import EpochMeans
 from prunectl.errors import DivergedError, FileError, Interrupted, OptionError
 
 if TYPE_CHECKING:
@@ -87,16 +88,18 @@ def run(
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     saved = begun = time.monotonic()
     first, last, finished = trainer.progress.images, None, True
+    means: EpochMeans | None = None
     with (
         signals.caught() as stopped,
         _board(board_at, trainer.step) as board,
-        output.progress_bar("training", trainer.total_steps) as bar,
+        progress.progress_bar("training", trainer.total_steps) as bar,
     ):
         for record in _steps(trainer, log):
             now = time.monotonic()
             if record is not None:
                 files.append_record(log, record)
                 last = record
+                means = EpochMeans.of(record, means)
             if stopped:  # before anything is shown, whose terminal may be gone
                 save()
                 raise Interrupted(f"interrupted at step {trainer.step}; go on with: prunectl train --resume {paused}")
@@ -126,8 +129,8 @@ def run(
         files.write(final, log.read_bytes() if log.exists() else b"")
         save(written=files.sha256(path))
         output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {paused}")
-    if last is not None:
-        output.say(_summary(last))
+    if last is not None and means is not None:
+        output.say(_summary(last, means))
     output.emit(path)
 
 
@@ -159,17 +162,17 @@ def _status(trainer: "Trainer", rate: float) -> str:
     loss, right = trainer.progress.latest()
     epoch = 1 + (trainer.step - 1) // trainer.steps_per_epoch
     return (
-        f"epoch {epoch}/{trainer.recipe.epochs} loss {loss:.3f} accuracy {output.percent(right)} {rate:,.0f} images/s"
+        f"epoch {epoch}/{trainer.recipe.epochs}, loss {loss:.3f}, accuracy {output.percent(right)}, "
+        f"{rate:,.0f} images/s"
     )
 
 
-def _summary(record: dict[str, Any]) -> str:
-    """The last log record as a sentence."""
+def _summary(record: dict[str, Any], means: EpochMeans) -> str:
+    """The last log record as a sentence, with the means of the last epoch."""
     evaluated = f", evaluation accuracy {output.percent(record['eval_accuracy'])}" if "eval_accuracy" in record else ""
     return (
-        f"train: {output.many(record['step'], 'step')} in {record['seconds']:.1f} s, loss {record['loss']:.4f}, "
-        f"training accuracy {output.percent(record['accuracy'])} on the last {output.many(record['images'], 'image')}"
-        f"{evaluated}"
+        f"train: {output.many(record['step'], 'step')} in {record['seconds']:.1f} s; epoch {means.epoch}: "
+        f"loss {means.loss:.4f}, training accuracy {output.percent(means.accuracy)}{evaluated}"
     )
 
 

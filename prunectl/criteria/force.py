@@ -21,7 +21,9 @@ def foresight(
 ) -> Scores:
     """|dL/dθ · θ₀| of every prunable weight: the gradient of the pruned network, θ₀ the weight before it was pruned.
 
-    Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1; the options are those of `LossSampling`.
+    Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1.
+
+    The options are those of `LossSampling`.
     """
     names = list(prunable(model))
     sums = {name: torch.zeros_like(now.original[name], dtype=torch.float32) for name in names}

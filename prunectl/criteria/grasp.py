@@ -51,7 +51,9 @@ def node_gradient_flow(
     temperature: float = T,
     chunk: int = 0,
 ) -> Scores:
-    """θ · Hg summed over the weights that read a node, which go with it; options as `gradient_flow`.
+    """θ · Hg summed over the weights that read a node, which go with it.
+
+    Options as `gradient_flow`.
 
     This is half the derivative of |g|² by a common factor of those weights.
     """

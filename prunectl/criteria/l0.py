@@ -123,7 +123,7 @@ def _stretched(gates: Tensor) -> Tensor:
 
 
 def learnt(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """What `HardConcrete.scores` gives; a network that is not trained with gates has all of them open."""
+    """The gates that training has learnt (`HardConcrete`); all are open in a network trained without gates."""
     return Scores(nodes=torch.ones(structure.nodes))
 
 

@@ -23,7 +23,9 @@ def elasticity(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read; the options are those of `LossSampling`.
+    """|dL/dc · c / L| of a gate c = 1 on every node, where it is read.
+
+    The options are those of `LossSampling`.
 
     The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
     eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).

@@ -19,7 +19,9 @@ def elasticity(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dθ · θ / L| of every prunable weight θ; the options are those of `LossSampling`.
+    """|dL/dθ · θ / L| of every prunable weight θ.
+
+    The options are those of `LossSampling`.
 
     Source: the elasticity of Verdenius, Stol & Forré 2020 (arXiv:2006.00896); without the division by L, one factor for
     all weights, it ranks as the connection sensitivity of SNIP (Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 5).

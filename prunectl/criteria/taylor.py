@@ -19,7 +19,9 @@ def squared_effect(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches; the options are those of `LossSampling`.
+    """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches.
+
+    The options are those of `LossSampling`.
 
     Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the change of the loss without the node, to
     first order, is squared in every batch.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunectl.checkpoints.build import OWN
+from prunectl.checkpoints.build import OWN, arguments_of
 from prunectl.checkpoints.header import ModelSpec
 from prunectl.errors import StructureError
 from prunectl.plugins.places import placed
@@ -77,7 +77,7 @@ def _own(spec: ModelSpec, path: Path) -> Source:
     module = sys.modules.get(builder.__module__)
     if module is not None and _imports_us(module):
         raise StructureError(f"{spec.name} imports prunectl, so no loader can do without; export NAME.onnx or NAME.pt2")
-    arguments: tuple[Any, ...] = (spec.input, spec.classes)
+    arguments = arguments_of(builder, spec)
     if place.endswith(".py"):
         file = Path(place) if Path(place).is_file() else Path(str(inspect.getsourcefile(builder)))
         beside = os.path.relpath(file.resolve(), path.absolute().parent)

@@ -1,17 +1,21 @@
 """Names are data: every plug-in is one line in a table, `name -> "module:attribute"`, imported when it is used."""
 
-import difflib
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunectl.errors import UnknownName, UntrustedCode
+from prunectl.plugins.libraries import READABLE, library_names
+from prunectl.plugins.near import forms, without_function
+from prunectl.plugins.near import unknown as unknown  # noqa: PLC0414  (many import it from here)
 from prunectl.plugins.places import placed
 from prunectl.plugins.trust import is_trusted
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 TABLES: dict[str, dict[str, str]] = {
     "criterion": {
@@ -141,6 +145,8 @@ TABLES: dict[str, dict[str, str]] = {
         "group-hoyer-square": "prunectl.training.regularizers.hoyer:group_hoyer_square",
     },
 }
+NOUNS = {"data": "dataset"}
+"""What messages call a kind, where that is another word."""
 LIBRARIES: dict[str, dict[str, str]] = {
     "model": {
         "torchvision": "prunectl.models.torchvision:network",
@@ -156,12 +162,11 @@ PRESETS = {
     "standard": ("apgd-ce", "apgd-dlr", "apgd-t", "deepfool", "square"),
 }
 """Several attacks in cascade: each goes on with the images that the ones before left standing."""
-_LISTED = 40
 
 
 def names(kind: str) -> list[str]:
     """Every name of a kind: the built-in ones, then those that installed packages add."""
-    return [*TABLES[kind], *(point.name for point in importlib.metadata.entry_points(group=f"prunectl.{kind}"))]
+    return [*TABLES[kind], *(point.name for point in _entry_points(f"prunectl.{kind}"))]
 
 
 def resolve(kind: str, spec: str) -> Any:
@@ -181,18 +186,25 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, placed(spec))
     if library := _library(kind, spec):
         return _attribute(kind, library)(spec.partition("/")[2])
-    for point in importlib.metadata.entry_points(group=f"prunectl.{kind}", name=spec):
-        return point.load()
-    raise unknown(kind, spec, names(kind))
+    for point in _entry_points(f"prunectl.{kind}"):
+        if point.name == spec:
+            return point.load()
+    raise _unknown_plugin(kind, spec)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is none of the known ones, with the nearest of them."""
-    known = list(known)
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_LISTED])}{more}"
-    return UnknownName(f"no {what} named '{name}'; {hint}")
+def _unknown_plugin(kind: str, spec: str) -> UnknownName:
+    """The error for a plug-in that nothing has: near names of libraries too, or the functions of a file."""
+    if spec.endswith(".py"):
+        return UnknownName(f"{NOUNS.get(kind, kind)} {without_function(spec)}")
+    libraries = [library_names(library) for library in READABLE] if kind in LIBRARIES else []
+    return unknown(NOUNS.get(kind, kind), spec, names(kind), libraries)
+
+
+def _entry_points(group: str) -> "Iterable[EntryPoint]":
+    """What installed packages add."""
+    from importlib.metadata import entry_points  # it takes a while to import
+
+    return entry_points(group=group)
 
 
 def check(kind: str, spec: str) -> None:
@@ -204,7 +216,7 @@ def check(kind: str, spec: str) -> None:
     if spec in TABLES[kind]:
         return
     if ":" not in spec and not _library(kind, spec) and spec not in names(kind):
-        raise unknown(kind, spec, names(kind))
+        raise _unknown_plugin(kind, spec)
 
 
 def names_code(kind: str, spec: str) -> bool:
@@ -247,9 +259,10 @@ def _attribute(kind: str, address: str) -> Any:
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
     except (ImportError, AttributeError, OSError) as error:
+        if place.endswith(".py") and isinstance(error, AttributeError):
+            raise UnknownName(f"no {NOUNS.get(kind, kind)} {without_function(place, attribute)}") from error
         raise UnknownName(
-            f"no {kind} at '{address}' ({error}); give a name ({', '.join(TABLES[kind])}), "
-            "file.py:name or package.module:name"
+            f"no {NOUNS.get(kind, kind)} at '{address}' ({error}); expected {forms(kind, TABLES[kind])}"
         ) from error
 
 

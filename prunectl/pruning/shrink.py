@@ -1,6 +1,7 @@
 """shrink: remove what a mask has killed, and prove that the function stays."""
 
 import copy
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
@@ -26,9 +27,13 @@ from prunectl.structure.trace import analyse, named_tensors
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
 ROUNDING = 4.0
+Report = Callable[[str], None]
+"""Called with what is done now."""
 
 
-def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = True) -> Checkpoint:
+def shrink(
+    checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = True, report: Report = lambda doing: None
+) -> Checkpoint:
     """A physically smaller network that computes what the masked one computes, with the masks that still prune.
 
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
@@ -36,7 +41,8 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
     width; with `norm` "alive" they take those of what is left, which changes the function: by how much stands under
     `change`. Where a rewritten graph would not train as the masked network does, the reason stands under `training`.
-    Layers that the last pruning kept stay in their shapes. Without `constants`, only nodes are removed that are masked
+    Layers that the last pruning kept stay in their shapes. `report` is
+    called with what is done now. Without `constants`, only nodes are removed that are masked
     on all their parameters, so that a training goes on as that of the masked network would, where constants are
     trained on.
 
@@ -49,8 +55,9 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
     if not checkpoint.masks:
-        raise OptionError("nothing is pruned, so nothing can go; run `prunectl prune` first")
+        raise OptionError("nothing to remove: this checkpoint is not pruned; run `prunectl prune` first")
     shape = checkpoint.spec.input
+    report("tracing the network")
     whole = expanded(checkpoint.to(torch.device("cpu")))
     masked = copy.deepcopy(whole.model).double()
     analysis = analyse(masked, shape, outer=whole.outer)
@@ -59,6 +66,7 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
     batches = FEW_BATCHES if large else BATCHES
     expected = Reference.on_fitting_images(masked, shape, checkpoint.preprocessing, batches)
     masks = whole.masks
+    report("removing nodes")
     if constants:
         staying = nodes_on(analysis.structure, _kept_parameters(checkpoint, whole.model))
         removed = bury_(working, analysis, masks, expected.draw, staying)
@@ -66,11 +74,13 @@ def shrink(checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = Tru
         removed = masked_nodes(analysis, masks, whole.model)
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
+    report("proof in float64")
     double = built(expected, working, analysis, removed, tolerance)
     plan = double.plan
     proof = {"float64": _within(double.difference, tolerance, torch.float64)}
     doubt = training_doubt(masked, double.network, plan.kept, shape, expected.draw) if plan.graph else None
     del double
+    report("proof in float32")
     own = _in_types_of(whole.model, working)
     small, single = made(working.float(), plan, shape), expected.of(copy.deepcopy(masked).float())
     # a network that amplifies rounding may differ by as much as it differs from itself in float64

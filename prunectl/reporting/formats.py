@@ -68,6 +68,11 @@ def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> 
     return mean if stat.std is None else f"{mean}{between}{100 * stat.std:.{digits}f}"
 
 
+def seeds_text(count: int) -> str:
+    """1 seed, 3 seeds."""
+    return f"{count} seed{'s' * (count != 1)}"
+
+
 def robust_text(row: ReportRow) -> str:
     """All robust accuracies of a row, for one cell."""
     attacks: dict[str, list[dict[str, Any]]] = row["robust"] or {}

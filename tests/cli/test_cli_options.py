@@ -171,11 +171,10 @@ def test_a_budget_is_told_with_what_is_reached(net, raw, cli):
     assert (asked["flops"], asked["multiple_of"], "sparsity" in asked) == ("4x", 4, False)
     assert reached["flops"] <= 266_200 * 2 / 4
     first, second = ran.err.splitlines()
-    assert first.startswith("snap: asked for flops 4x; kept ")
-    assert first.endswith(f" of 266,200 weights, sparsity {reached['weight_sparsity']:.6f}")
-    assert second.startswith(
-        f"node sparsity {reached['node_sparsity']:.6f}; without these nodes {reached['parameters']:,}"
-    )
+    assert first.startswith(f"snap: asked for flops 4x; node sparsity {reached['node_sparsity']:.6f}; ")
+    assert f"; weight sparsity {reached['weight_sparsity']:.6f}, " in first
+    assert first.endswith(" of 266,200 weights kept")
+    assert second.startswith(f"without the pruned nodes: {reached['parameters']:,} parameters, ")
     assert " prune(snap flops 4x)" in cli("report", "new.safetensors", "--csv")
     assert cli("shrink", "new.safetensors", "-o", "small.safetensors")
     small = json.loads(cli("inspect", "small.safetensors", "--json"))
@@ -195,7 +194,7 @@ def test_classes_that_nothing_reaches_are_told(net, raw, cli):
     lost = reached["unreached_classes"]
     assert len(lost) in (7, 8, 9)
     told = f"no kept weight leads to {len(lost)} of the classes ({', '.join(map(str, lost))})"
-    assert ran.err.endswith(f"kept 5 of 266,200 weights, sparsity 0.999981; {told}\n")
+    assert ran.err.endswith(f"weight sparsity 0.999981, 5 of 266,200 weights kept; {told}\n")
     assert " ".join(told.split()) in " ".join(cli("log", "new.safetensors").replace("|", "").split())
     line = "--subset 64 --epochs 2 -c magnitude -s 0.99998 --steps 1 --prune-delay 0 --prune-every 1"
     ran = raw("train", net.name, *line.split(), "-o", "trained.safetensors")

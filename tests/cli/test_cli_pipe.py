@@ -48,9 +48,10 @@ def test_a_path_on_stdin_stands_for_the_checkpoint(dash, net, cli):
 
 @pytest.mark.parametrize("command", ["train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect"])
 def test_an_empty_stdin_means_that_the_step_before_failed(command, refused):
-    line = "prunectl: nothing on stdin: did the step before fail? (set -o pipefail)\n"
-    assert refused(command) == line
-    assert refused(command, "-", stdin="\n") == line
+    line = "prunectl: nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected "
+    forms = "a path on stdin, or a new network by --model" if command in ("train", "prune") else "or a path on stdin"
+    for told in (refused(command), refused(command, "-", stdin="\n")):
+        assert told == f"{line}NAME.safetensors, {forms}\n"
 
 
 def test_bytes_on_stdin_are_no_path(net, refused):
@@ -58,13 +59,13 @@ def test_bytes_on_stdin_are_no_path(net, refused):
 
 
 def test_a_terminal_is_not_read(refused):
-    assert refused("eval", stdin=None) == "prunectl: no CHECKPOINT: give a NAME.safetensors, or pipe a path in\n"
+    assert refused("eval", stdin=None) == "prunectl: no CHECKPOINT; expected NAME.safetensors, or a path on stdin\n"
+    told = refused("train", stdin=None)
+    assert told == "prunectl: no CHECKPOINT; expected NAME.safetensors, a path on stdin, or a new network by --model\n"
 
 
 def test_a_closed_stdin_or_stderr_is_an_empty_one(tiny, tmp_path):
-    assert run_shell(tmp_path, "prunectl inspect <&-").err == (
-        "prunectl: nothing on stdin: did the step before fail? (set -o pipefail)\n"
-    )
+    assert run_shell(tmp_path, "prunectl inspect <&-").err.startswith("prunectl: nothing on stdin: ")
     assert run_shell(tmp_path, "prunectl inspect missing.safetensors 2>&-").out == ""
 
 
@@ -180,7 +181,11 @@ def test_a_failing_first_step_leaves_nothing_behind(tmp_path):
     assert (ran.code, ran.out) == (1, "")
     assert sorted(ran.err.splitlines()) == [
         "prunectl: no model named 'lenet30'; did you mean 'lenet300'?",
-        *["prunectl: nothing on stdin: did the step before fail? (set -o pipefail)"] * 2,
+        *[
+            "prunectl: nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; "
+            "expected NAME.safetensors, or a path on stdin"
+        ]
+        * 2,
     ]
     assert listing(tmp_path) == {}
 

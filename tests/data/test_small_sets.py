@@ -126,8 +126,8 @@ def test_the_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("spec", "image_size", "error", "message"),
     [
-        ("digitz", None, UnknownName, "no data named 'digitz'; did you mean 'digits'?"),
-        ("nowhere.py:load", None, UnknownName, "no data at 'nowhere.py:load'"),
+        ("digitz", None, UnknownName, "no dataset named 'digitz'; did you mean 'digits'?"),
+        ("nowhere.py:load", None, UnknownName, "no dataset at 'nowhere.py:load'"),
         ("digits:", None, OptionError, "write digits or digits:PATH"),
         ("digits", 0, OptionError, "`image_size` 0: an image has at least 1 pixel a side"),
     ],

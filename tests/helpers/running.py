@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from prunectl.cli import heartbeat
 from prunectl.cli.app import main
 
 PROGRAM = [sys.executable, "-m", "prunectl"]
@@ -50,6 +52,7 @@ def run_cli(folder: Path, *arguments: object, stdin: str | bytes | None = "") ->
         pytest.raises(SystemExit) as exited,
     ):
         patch.setattr(typer.main, "get_command", _commands)
+        patch.setattr(heartbeat, "FIRST", float(threading.TIMEOUT_MAX))  # a loaded machine would add lines
         patch.setattr(sys, "argv", ["prunectl", *map(str, arguments)])
         piped = _Terminal() if given is None else io.TextIOWrapper(io.BytesIO(given), encoding="utf-8")
         patch.setattr(sys, "stdin", piped)
@@ -69,10 +72,10 @@ def run_line(folder: Path, line: str) -> Ran:
     return ran
 
 
-def run_without_torch(folder: Path, *arguments: str, **environment: str) -> Ran:
-    """Run `prunectl ARGUMENTS` as a program in which every import of torch fails."""
+def run_without_torch(folder: Path, *arguments: str, before: str = "", **environment: str) -> Ran:
+    """Run `prunectl ARGUMENTS` as a program in which every import of torch fails, after the code `before`."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        [sys.executable, "-c", before + WITHOUT_TORCH, *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,

@@ -74,7 +74,7 @@ def test_every_kind_has_names(kind):
         ("criterion", "SNIP-it", "no criterion named 'SNIP-it'; did you mean 'snipit'?"),
         ("model", "resnet-18", "no model named 'resnet-18'; did you mean 'resnet18'?"),
         ("model", "vgg", "no model named 'vgg'; did you mean 'vgg16'?"),
-        ("data", "fashion-mnist", "no data named 'fashion-mnist'; did you mean 'fashionmnist'?"),
+        ("data", "fashion-mnist", "no dataset named 'fashion-mnist'; did you mean 'fashionmnist'?"),
         ("optimizer", "adamW", "no optimizer named 'adamW'; did you mean 'adamw'?"),
         (
             "schedule",
@@ -138,8 +138,6 @@ def test_a_name_in_a_package():
     ("spec", "reason"),
     [
         ("nowhere.py:thing", "no file nowhere.py"),
-        ("{code}:nothing", "has no attribute 'nothing'"),
-        ("{code}:", "has no attribute ''"),
         ("no_such_package.module:thing", "No module named 'no_such_package'"),
         ("collections:nothing", "module 'collections' has no attribute 'nothing'"),
         ("collections.nothing:x", "No module named 'collections.nothing'"),
@@ -156,8 +154,16 @@ def test_what_is_not_where_it_is_said_to_be(code, spec, reason):
     assert found.startswith(f"no schedule at '{spec}' (")
     assert reason in found
     assert found.endswith(
-        "); give a name (one-shot, snipit, exponential, cubic, constant, alternating), file.py:name or "
-        "package.module:name"
+        "); expected a name (one-shot, snipit, exponential, cubic, constant, alternating), FILE.py:NAME such as "
+        "net.py:build, or PACKAGE.MODULE:NAME"
+    )
+
+
+@pytest.mark.parametrize("name", ["nothing", "", "Thin"])
+def test_a_name_that_a_file_does_not_define(code, name):
+    found = refusal(UnknownName, lambda: resolve("schedule", f"{code}:{name}"))
+    assert found == (
+        f"no schedule at '{code}:{name}': the file has no '{name}'; write {code}:Thing (the file defines Thing, Other)"
     )
 
 

@@ -256,7 +256,7 @@ def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_pruned_is_refused() -> None:
-    with pytest.raises(OptionError, match="nothing is pruned"):
+    with pytest.raises(OptionError, match="nothing to remove: this checkpoint is not pruned"):
         shrink(checkpoint_of(chain(), SHAPE))
 
 

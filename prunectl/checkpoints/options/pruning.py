@@ -14,6 +14,7 @@ MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
 """Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
+DEFAULT_SPARSITY = 0.9
 AUTO = "auto"
 """In the place of a criterion: `prune` compares several."""
 
@@ -112,7 +113,7 @@ class GradualPruning(PruneOptions):
     """
 
     criterion: str = option("snapit-during", kind="criterion")
-    sparsity: float | None = 0.9
+    sparsity: float | None = DEFAULT_SPARSITY
     steps: int | None = option(None, key="prune_steps")
     prune_delay: int = 4
     prune_every: int = 4

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import image_options, options, output, texts
-from prunectl.cli.options import completes
+from prunectl.cli import image_options, options, output, progress, texts
+from prunectl.cli.completion import completes_list, completes_one, completes_options, names_of
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import PRESETS, check
@@ -40,46 +40,62 @@ def command(
             "-a",
             "--attack",
             metavar="NAME[,NAME...]",
-            help="Attacks, by name or foolbox class; or one preset in cascade: quick or standard.",
-            autocompletion=completes("attack"),
+            help="Attacks (list: `prunectl attacks`), foolbox classes, or one preset: quick or standard.",
+            autocompletion=completes_list(lambda: names_of("attack")),
         ),
     ] = "pgd",
     eps: Annotated[
         str | None,
         typer.Option(
             metavar="EPS[,EPS...]",
-            help="Sizes of the perturbation; pixels are in [0, 1]  [default: those of norm and images]",
+            help="Sizes of the perturbation, for pixels in [0, 1], such as 4/255,8/255  [default: usual ones of "
+            "the norm]",
             show_default=False,
         ),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf, l2, l1 or l0  [default: the attack's]", show_default=False)
+        str | None,
+        typer.Option(
+            help="Norm of the perturbation: linf, l2, l1 or l0  [default: the attack's]",
+            show_default=False,
+            autocompletion=completes_one("linf", "l2", "l1", "l0"),
+        ),
     ] = None,
     plugin_options: Annotated[
         list[str] | None,
-        typer.Option("-O", metavar="KEY=VALUE", help="An option of those attacks that have it; may be repeated."),
+        typer.Option(
+            "-O",
+            metavar="KEY=VALUE",
+            help="Option of the attacks that have it, listed by `prunectl attacks NAME`; repeatable.",
+            autocompletion=completes_options("attack", "attack", "pgd"),
+        ),
     ] = None,
     n: Annotated[
-        str, typer.Option("-n", "--n", metavar="N", help="Attack N test images only, spread evenly over the set.")
+        str, typer.Option("-n", "--n", metavar="N", help="Attack only N test images, spread evenly over the set.")
     ] = "all",
     target: Annotated[
-        str | None, typer.Option(metavar="next|random|CLASS", help="Aim at the next class, random ones or this one.")
+        str | None,
+        typer.Option(metavar="next|random|CLASS", help="Aim at the next class, at random ones or at this one."),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Compare predictions with this checkpoint, such as the unpruned parent.")
+        Path | None, typer.Option(help="Compare predictions with this checkpoint, such as the dense network.")
     ] = None,
     transfer_from: Annotated[
-        Path | None, typer.Option(help="Make the adversarials on this checkpoint, and try them here.")
+        Path | None, typer.Option(help="Make the adversarial images on this checkpoint (a transfer attack).")
     ] = None,
     corruptions: Annotated[
         str | None,
         typer.Option(
             metavar="NAME[,NAME...]",
-            help="In place of attacks: gaussian-noise, blur, brightness, contrast, jpeg, or all, at severities 1 to 5.",
+            help="Instead of attacks: gaussian-noise, blur, brightness, contrast, jpeg, or all, at severities 1 to 5.",
+            autocompletion=completes_list(lambda: ("all", "gaussian-noise", "blur", "brightness", "contrast", "jpeg")),
         ),
     ] = None,
     save_examples: Annotated[
-        int, typer.Option(metavar="N", help="Keep N images turned at the largest eps: a PNG, and safetensors.", min=0)
+        int,
+        typer.Option(
+            metavar="N", help="Save N misclassified images of the largest eps, as PNG and safetensors.", min=0
+        ),
     ] = 0,
     data: options.Data = None,
     data_dir: options.DataDir = None,
@@ -90,18 +106,17 @@ def command(
     batch_size: options.BatchSize = 256,
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted attack.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace examples, or an interrupted attack, that exist.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted attack.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing examples or an interrupted attack.")] = False,
     as_json: options.AsJson = False,
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Attack the test images and measure robust accuracy at every eps.
+    """Attack the test images and measure the robust accuracy at every eps.
 
-    Several attacks each try every image; those of a preset go on with what still stands. The record is appended to
-    NAME.results.jsonl beside the checkpoint, and its path passed on. Ctrl-C keeps what is done, for --resume.
+    Several attacks all try every image; those of a preset go on with the images that are still classified correctly.
+    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. After Ctrl-C, the same
+    command with --resume continues.
     """
     _refuse_beside_corruptions(ctx, corruptions)
     attack = ",".join(name.strip() for name in attack.split(","))
@@ -148,7 +163,7 @@ def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> N
     """Refuse options of attacks where nothing is attacked."""
     flag = options.given(ctx, ATTACKING) if corruptions is not None else None
     if flag is not None:
-        raise OptionError(f"--corruptions attacks nothing; leave out {flag}")
+        raise OptionError(f"{flag} is for attacks and cannot be combined with --corruptions")
 
 
 def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any)
 
     named = dict.fromkeys(name.strip() for name in names.split(","))
     chosen = tuple(SEVERITIES) if "all" in named else tuple(named)
-    with output.progress_bar("corruptions", 5 * len(chosen)) as bar:
+    with progress.progress_bar("corruptions", 5 * len(chosen)) as bar:
         record = corrupt(
             network,
             images,
@@ -165,7 +180,7 @@ def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any)
             report=lambda done, total: bar.update(done, lambda: f"{done}/{total} settings"),
             **how,
         )
-    output.say(f"clean accuracy {output.percent(record['clean_accuracy'])} on {record['images']:,} images")
+    output.say(f"clean accuracy {output.percent(record['clean_accuracy'])} on {output.many(record['images'], 'image')}")
     rows = [
         [name, *(output.percent(one["accuracy"]) for one in record["corruptions"] if one["corruption"] == name)]
         for name in chosen

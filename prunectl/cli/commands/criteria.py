@@ -1,36 +1,79 @@
 """prunectl criteria."""
 
-import json
-import shutil
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import output
-from prunectl.plugins.registry import names
+from prunectl.checkpoints.options.pruning import AUTO
+from prunectl.cli import listing
+from prunectl.cli.completion import completes
+from prunectl.plugins.facts import facts
+from prunectl.plugins.registry import check, names
+from prunectl.plugins.uses import USES
+
+_OF_AUTO: dict[str, Any] = {
+    "unit": "any",
+    "when": "after",
+    "schedule": "one-shot",
+    "steps": 1,
+    "scope": "any",
+    "source": "the best of several by accuracy after repair",
+}
+"""What `auto` is in the terms of a criterion: it has no scorer of its own."""
+_UNITS = {"any": "weights or nodes", "both": "weights and nodes"}
+_WHEN = {"before": "before training", "during": "during training", "after": "after training"}
+_LINES = {
+    "before": "prunectl prune --model resnet18 --data cifar10 -c {name} -s 0.5",
+    "during": "prunectl train --model resnet18 --data cifar10 -c {name} -s 0.5",
+    "after": "prunectl prune NAME.safetensors -c {name} -s 0.5",
+}
+_ONE_ROUND = ("one-shot", "constant")
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
-    """List the criteria: name, what they prune and when, schedule with its steps, scope, source."""
-    from prunectl.criteria.base.criterion import criterion_named
-
-    rows, fields = [], ("unit", "when", "schedule", "steps", "scope", "source")
-    for name in names("criterion"):
-        method = criterion_named(name)
-        rows.append({"name": name, **{field: getattr(method, field) for field in fields}})
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this criterion.", autocompletion=completes("criterion")),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the criteria, or show one: what it prunes and when, its options, source and use."""
+    if name is not None:
+        return _show(name, as_json=as_json)
+    rows = [{"name": each, **_fields(each)} for each in (*names("criterion"), AUTO)]
     if as_json:
-        output.emit(json.dumps(rows))
-        return
+        return listing.as_json(rows)
     for row in rows:
-        steps = row.pop("steps")
-        row["schedule"] += "" if row["schedule"] in ("one-shot", "constant") else f" {steps}"
-    table = [{key: key for key in rows[0]}, *rows]
-    widths = {key: max(len(row[key]) for row in table) for key in rows[0] if key != "source"}
-    whole = sum(widths.values()) + 2 * len(widths) + max(len(row["source"]) for row in table)
-    apart = sys.stdout.isatty() and shutil.get_terminal_size().columns < whole
-    for row in table:
-        start = "  ".join(row[key].ljust(width) for key, width in widths.items())
-        output.emit(start.rstrip() if apart else f"{start}  {row['source']}")
-        if apart:
-            output.emit(f"    {row['source']}")
+        row["schedule"] = _schedule(row["schedule"], row.pop("steps"))
+    return listing.show_list(rows, "source")
+
+
+def _fields(name: str) -> dict[str, Any]:
+    return _OF_AUTO if name == AUTO else facts("criterion", name).fields
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    """Print one criterion."""
+    if name != AUTO:
+        check("criterion", name)
+    fields, use = _fields(name), USES["criterion"].get(name, "")
+    known = None if name == AUTO else facts("criterion", name)
+    if as_json:
+        options = {} if known is None else known.options
+        score = "" if known is None else known.about
+        return listing.as_json({"name": name, **fields, "use": use, "score": score, "options": options})
+    shown: dict[str, str | list[str]] = {
+        "prunes": f"{_UNITS.get(fields['unit'], fields['unit'])}, {_WHEN.get(fields['when'], fields['when'])}",
+        "use": use,
+        "schedule": _schedule(fields["schedule"], fields["steps"]),
+        "scope": fields["scope"],
+        "source": fields["source"],
+        "score": "" if known is None else known.about,
+        "options": [] if known is None else listing.options_of("-O", known) or ["none"],
+        "example": _LINES.get(fields["when"], _LINES["before"]).format(name=name),
+    }
+    return listing.show_facts(name, {key: text for key, text in shown.items() if text})
+
+
+def _schedule(name: str, steps: int) -> str:
+    return name if name in _ONE_ROUND else f"{name} {steps}"

@@ -12,11 +12,11 @@ from prunectl.cli import options, output
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another checkpoint.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
     trust: options.Trust = False,
 ) -> None:
-    """Explain what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
+    """Show what differs between two checkpoints: commands and options, masks, widths, weights, accuracy."""
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.diff import diff
     from prunectl.checkpoints.results import recorded_accuracy
@@ -47,7 +47,8 @@ def show(record: dict[str, Any]) -> None:
     if record["same_tensors"] and record["same_masks"]:
         output.emit("all tensors and masks are the same")
     elif record["largest_difference"]:
-        output.emit(f"{len(record['largest_difference'])} tensors of the same shape differ")
+        count = len(record["largest_difference"])
+        output.emit(f"{output.many(count, 'tensor')} of the same shape {'differs' if count == 1 else 'differ'}")
     if any(found is not None for found in record["accuracy"]):
         output.emit("accuracy " + " -> ".join(output.percent(found) for found in record["accuracy"]))
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import image_options, options, output
+from prunectl.cli import image_options, options, output, progress
 from prunectl.cli.results import note, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
@@ -18,8 +18,12 @@ def command(
     tuning: options.Tuning = False,
     split: image_options.Split = None,
     batch_size: options.BatchSize = 512,
-    latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time batches of 1 and 64.")] = True,
-    min_accuracy: Annotated[float | None, typer.Option(help="Exit 3 below this top-1 accuracy, in [0, 1].")] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Measure the latency of batches of 1 and 64 images.")
+    ] = True,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Exit with code 3 below this top-1 accuracy, in [0, 1].")
+    ] = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
     trust: options.Trust = False,
@@ -27,7 +31,7 @@ def command(
 ) -> None:
     """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.
 
-    The record is appended to NAME.results.jsonl beside the checkpoint, and its path passed on.
+    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
@@ -40,7 +44,8 @@ def command(
 
     network, results = read(source, device_named(device)), results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
-    record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+    with progress.progress_bar("eval"):
+        record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
     line = note(results, "eval", network.sha256, record)
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "

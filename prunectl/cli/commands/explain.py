@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunectl.cli import options, output, texts
+from prunectl.cli.completion import completes
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -21,19 +22,20 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Explain a fresh network of this name.", autocompletion=options.completes("model")),
+        typer.Option(
+            help="Explain a new network of this name (list: `prunectl models`).", autocompletion=completes("model")
+        ),
     ] = None,
     model_options: options.ModelOptions = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="Images that --model is made for  [default: digits]", autocompletion=options.completes("data")
-        ),
+        typer.Option(help="Dataset that --model is built for  [default: digits]", autocompletion=completes("data")),
     ] = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
     input_shape: Annotated[
-        str | None, typer.Option("--input", metavar="CxHxW", help="Their shape, in place of --data: 3x224x224.")
+        str | None,
+        typer.Option("--input", metavar="CxHxW", help="Shape of the images, such as 3x224x224, instead of --data."),
     ] = None,
     classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
     keep: options.Keep = None,
@@ -41,13 +43,13 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Show what pruning can do to a network: groups of coupled nodes, and what must stay and why."""
+    """Show which nodes of a network can be pruned, how they are coupled, and what must stay, and why."""
     if input_shape is None and options.given(ctx, {"classes"}):
         raise OptionError("--classes goes with --input; --data has its own")
     if model is None:
         if not all(given is None for given in (data, image_size, input_shape, model_options)):
             raise OptionError("a checkpoint knows its images; --data, --image-size, --input and -M go with --model")
-        source = options.checkpoint_path(checkpoint)
+        source = options.checkpoint_path(checkpoint, or_model=True)
 
         from prunectl.checkpoints.checkpoint import read
         from prunectl.measuring.explain import explain
@@ -56,7 +58,7 @@ def command(
     else:
         check("model", model)
         if checkpoint not in (None, "-"):
-            raise OptionError(f"give a CHECKPOINT or --model, not both: got {checkpoint} and {model}")
+            raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
         told = _fresh(

@@ -24,7 +24,8 @@ def command(
         ),
     ] = None,
     pixels: Annotated[
-        bool, typer.Option("--pixels", help="Take pixels in [0, 1], with the normalisation inside (.onnx, .pt2).")
+        bool,
+        typer.Option("--pixels", help="Take pixels in [0, 1]; the normalisation is part of the network (.onnx, .pt2)."),
     ] = False,
     softmax: Annotated[bool, typer.Option("--softmax", help="Return probabilities, not logits (.onnx, .pt2).")] = False,
     fuse: Annotated[
@@ -32,7 +33,7 @@ def command(
     ] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Compute in float16 inside (.onnx).")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise, calibrated on 256 training images; measures both (.onnx).")
+        bool, typer.Option("--int8", help="Quantise, calibrated on 256 training images, and measure both (.onnx).")
     ] = False,
     data: options.Data = None,
     data_dir: options.DataDir = None,
@@ -41,9 +42,10 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Write a network for use without prunectl: ONNX, a torch.export program, a Hugging Face folder, or a loader.
+    """Write a network for use without prunectl: ONNX, torch.export, a Hugging Face folder or a loader.
 
-    The result is run beside the network first: where outputs differ, nothing is written and the exit code is 1.
+    Before it is written, its outputs are compared with the network's. Where they differ, nothing is written and the
+    exit code is 1.
     """
     source = options.checkpoint_path(checkpoint)
     target = output_path or str(beside(source, ".onnx"))

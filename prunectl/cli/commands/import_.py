@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prunectl.cli import options, output, texts
+from prunectl.cli.completion import completes
 from prunectl.errors import FileError, OptionError
 from prunectl.plugins.registry import HUBS, check
 
@@ -27,44 +28,52 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The network, by name, or file.py:build  [default: that of a folder]",
-            autocompletion=options.completes("model"),
+            help="Network that FILE holds: a name (list: `prunectl models`) or file.py:build  [default: that of a "
+            "folder]",
+            autocompletion=completes("model"),
         ),
     ] = None,
     model_options: options.ModelOptions = None,
     input_shape: Annotated[
-        str | None, typer.Option("--input", metavar="CxHxW", help="Shape of an image  [default: its library's]")
+        str | None, typer.Option("--input", metavar="CxHxW", help="Shape of an image  [default: the library's]")
     ] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes  [default: its library's]")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes  [default: the library's]")] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Mean of pixels in [0, 1]  [default: its library's]")
+        str | None, typer.Option(metavar="R,G,B", help="Mean of the pixels, in [0, 1]  [default: the library's]")
     ] = None,
     std: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Deviation of pixels in [0, 1]  [default: its library's]")
+        str | None, typer.Option(metavar="R,G,B", help="Standard deviation of the pixels  [default: the library's]")
     ] = None,
     class_names: Annotated[
-        str | None, typer.Option(metavar="FILE|A,B,C", help="Names of the classes: a file with one a line, or a list.")
+        str | None,
+        typer.Option(metavar="FILE|A,B,C", help="Names of the classes: a file with one name per line, or a list."),
     ] = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Fetch the weights that the network's library publishes, for FILE.")
+        bool,
+        typer.Option(
+            "--pretrained", help="Download the weights that the library of --model publishes, instead of FILE."
+        ),
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which of torchvision's published weights it is, as IMAGENET1K_V2."),
+        typer.Option(metavar="NAME", help="Which of torchvision's published weights FILE is, such as IMAGENET1K_V2."),
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Which state dict of a file that holds several, as model_ema.")
+        str | None, typer.Option(help="Name of the state dict in a file that holds several, such as model_ema.")
     ] = None,
     allow_missing: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Names that may be missing, unused or of another shape, as 'head.*'."),
+        typer.Option(
+            metavar="PATTERN",
+            help="Parameters that may be missing, unused or of another shape, such as 'head.*'; repeatable.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Images that later commands take by default: a name, or imagefolder:PATH. Classes without a name take "
-            "theirs.",
-            autocompletion=options.completes("data"),
+            help="Dataset that later commands use by default: a name (list: `prunectl datasets`) or imagefolder:PATH. "
+            "Unnamed classes take its names.",
+            autocompletion=completes("data"),
         ),
     ] = None,
     data_dir: options.DataDir = None,
@@ -73,9 +82,9 @@ def command(
     force: options.Force = False,
     config: options.Config = None,
 ) -> None:
-    """Make a checkpoint of a network that another program trained.
+    """Make a checkpoint from the weights of a network that another program trained.
 
-    Input, normalisation and classes are those of the library's configuration where it has one. No code of FILE runs.
+    Input, normalisation and classes come from the library's configuration where it has one. No code in FILE runs.
     """
     if model is not None:
         check("model", model)

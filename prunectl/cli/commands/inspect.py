@@ -13,7 +13,10 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
 ) -> None:
-    """Show what a checkpoint holds: header, history, sparsity of every layer. Needs no torch."""
+    """Show the contents of a checkpoint: header, history, and sparsity of every layer.
+
+    Works without PyTorch.
+    """
     from prunectl.checkpoints.inspect import inspect
 
     seen = inspect(options.checkpoint_path(checkpoint))

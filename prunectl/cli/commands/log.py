@@ -21,10 +21,10 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
 ) -> None:
-    """Show the commands that led to a checkpoint, with seeds, versions and hashes. Needs no torch.
+    """Show the commands that made a checkpoint, with seeds, versions and hashes.
 
-    Options that are as by default are left out; --json has the whole command lines. A name beside a step is the
-    checkpoint in the same folder that it wrote.
+    Options with their default value are left out; --json has whole command lines. The name beside a step is the
+    checkpoint that it wrote, if that is in the same folder. Works without PyTorch.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import files_of, lineage
@@ -122,6 +122,6 @@ def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
     told = [
         f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
     ]
-    told += [f"{result['removed']:,} nodes removed"] if "removed" in result else []
+    told += [f"{output.many(result['removed'], 'node')} removed"] if "removed" in result else []
     told += output.unreached(result) + (output.repaired(result) if "layers" in result else [])
     return [*told, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A NAME.safetensors, or a NAME.onnx of `export`.")
+        Path, typer.Argument(metavar="CHECKPOINT", help="NAME.safetensors, or NAME.onnx written by `export`.")
     ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, or - for paths on stdin.")
     ],
-    top: Annotated[int, typer.Option("-k", "--top", help="How many classes to list for each image.", min=1)] = 5,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV in place of JSON lines.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines also on a terminal.")] = False,
+    top: Annotated[int, typer.Option("-k", "--top", help="Number of classes to list for each image.", min=1)] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, not JSON lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too.")] = False,
     batch_size: options.BatchSize = 64,
     device: options.Device = "auto",
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Classify image files: one JSON line for each, with its class and probability; a table on a terminal.
+    """Classify image files: one JSON line for each, or a table on a terminal.
 
-    Images are resized and normalised as the checkpoint says. A file that is no image is named on stderr, the others are
-    classified, and the exit code is 1.
+    Images are resized and normalised as the checkpoint says. Files that are no images are named on stderr; the others
+    are classified, and the exit code is 1.
     """
     if as_csv and as_json:
         raise OptionError("give one of --csv and --json")

@@ -3,16 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
-from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
+from prunectl.checkpoints.options.pruning import AUTO, DEFAULT_SPARSITY, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, options, output, texts
-from prunectl.cli.options import completes
+from prunectl.cli import image_options, options, output, progress, pruning_options, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from prunectl.scores import Scores
 
 SCORES = ".scores.safetensors"
-DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4"}
 """Criteria whose own scope is a target, known before torch is imported."""
 
@@ -33,46 +31,14 @@ DEFAULT_SCOPES = {"n:m": "2:4"}
 def command(
     ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
-    criterion: Annotated[
-        str,
-        typer.Option(
-            "-c",
-            "--criterion",
-            help="What ranks the weights; auto repairs and measures several, and keeps the best of a trained network.",
-            autocompletion=completes("criterion"),
-        ),
-    ] = "snipit",
-    sparsity: Annotated[
-        float | None,
-        typer.Option(
-            "-s",
-            "--sparsity",
-            help="Share of the dense network's weights, or nodes where these are pruned, in (0, 1)  [default: 0.9]",
-        ),
-    ] = None,
-    params: Annotated[
-        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 2x fewer parameters, to 0.5x of them, or 1.2M.")
-    ] = None,
-    flops: Annotated[
-        str | None, typer.Option(metavar="BUDGET", help="Prune nodes to 8x fewer FLOPs, to 0.125x of them, or 300M.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 200KB, 4x, 0.25x."),
-    ] = None,
-    latency: Annotated[
-        str | None,
-        typer.Option(metavar="BUDGET", help="Prune nodes to 2x less time for an image here and now, or 0.5x."),
-    ] = None,
+    criterion: pruning_options.Criterion = "snipit",
+    sparsity: pruning_options.Sparsity = None,
+    params: pruning_options.Params = None,
+    flops: pruning_options.Flops = None,
+    size: pruning_options.Size = None,
+    latency: pruning_options.Latency = None,
     threshold: options.Threshold = None,
-    min_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            help="The smallest network of -c auto that classifies so many held-out training images.",
-            show_default=False,
-        ),
-    ] = None,
+    min_accuracy: pruning_options.MinAccuracy = None,
     schedule: options.Schedule = None,
     steps: options.Steps = None,
     scope: options.Scope = None,
@@ -82,9 +48,7 @@ def command(
     outer_layers: options.OuterLayers = False,
     normalize: options.Normalize = None,
     max_pruned: options.MaxPruned = None,
-    refill: Annotated[
-        bool, typer.Option("--refill/--no-refill", help="Add nodes back where the budget leaves room for them.")
-    ] = True,
+    refill: pruning_options.Refill = True,
     keep: options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
@@ -100,27 +64,12 @@ def command(
     split: image_options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
-    balanced: Annotated[
-        bool, typer.Option("--balanced/--shuffled", help="Score on batches with all classes balanced, or as they come.")
-    ] = True,
-    amp: Annotated[bool, typer.Option("--amp", help="Score in bfloat16 where that is safe; sums are float32.")] = False,
-    shuffle_layerwise: Annotated[
-        bool, typer.Option("--shuffle-layerwise", help="Sanity check: then shuffle the mask within every layer.")
-    ] = False,
-    reinit: Annotated[
-        bool, typer.Option("--reinit", help="Sanity check: then draw all parameters anew under the mask.")
-    ] = False,
-    repair: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[METHOD]",
-            help="Then fit what is left to the network before, as `repair` does: refit (the flag alone), scale or bn.",
-            show_default=False,
-        ),
-    ] = None,
-    scores_out: Annotated[
-        bool, typer.Option("--scores-out", help="Keep the last scores too, as NAME.scores.safetensors for report.")
-    ] = False,
+    balanced: pruning_options.Balanced = True,
+    amp: pruning_options.Amp = False,
+    shuffle_layerwise: pruning_options.ShuffleLayerwise = False,
+    reinit: pruning_options.Reinit = False,
+    repair: pruning_options.Repair = None,
+    scores_out: pruning_options.ScoresOut = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -128,9 +77,10 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Prune weights or nodes of a checkpoint, or of a fresh network (--model) before training.
+    """Prune weights or nodes of a checkpoint, or of a new network (--model) before training.
 
-    One target is given: a sparsity, reached exactly, a budget of the shrunk network, or a threshold of the scores.
+    The target is one of: a sparsity (met exactly), a budget for the shrunk network (--params, --flops, --size,
+    --latency), an accuracy (--min-accuracy), or a threshold for the scores.
     """
     if criterion != AUTO:
         check("criterion", criterion)
@@ -220,7 +170,7 @@ def _watched(
     """Prune under a progress bar."""
     from prunectl.pruning.prune import pruned
 
-    with output.progress_bar(chosen.criterion, 100) as bar:
+    with progress.progress_bar(chosen.criterion, 100) as bar:
 
         def report(i: int, rounds: int, now: float) -> None:
             what = "trial" if chosen.criterion == AUTO else "round"

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import image_options, options, output
+from prunectl.checkpoints.options.repair import CALIBRATIONS, METHODS
+from prunectl.cli import image_options, options, output, progress
+from prunectl.cli.completion import completes_one
 from prunectl.errors import OptionError
 
 
@@ -15,18 +17,23 @@ def command(
     method: Annotated[
         str,
         typer.Option(
-            help="refit: kept weights by least squares; scale: variances of channels; bn: BatchNorm statistics alone."
+            help="refit (kept weights by least squares), scale (variances of channels) or bn (only BatchNorm "
+            "statistics).",
+            autocompletion=completes_one(*METHODS),
         ),
     ] = "refit",
-    n: Annotated[int, typer.Option("-n", "--n", metavar="N", help="Training images to look at.", min=10)] = 1024,
+    n: Annotated[int, typer.Option("-n", "--n", metavar="N", help="Number of training images to use.", min=10)] = 1024,
     reference: Annotated[
         Path | None,
         typer.Option(
-            metavar="DENSE", help="The network before it was pruned  [default: found by its hash]", show_default=False
+            metavar="DENSE", help="The network before pruning  [default: found by its hash]", show_default=False
         ),
     ] = None,
     calibration: Annotated[
-        str, typer.Option(help="data: training images; noise: none, for networks whose images are not at hand.")
+        str,
+        typer.Option(
+            help="data (training images) or noise (no images needed).", autocompletion=completes_one(*CALIBRATIONS)
+        ),
     ] = "data",
     data: options.Data = None,
     data_dir: options.DataDir = None,
@@ -41,17 +48,17 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Take back what pruning has cost, without training: fit what is left to the outputs of the dense network.
+    """Recover accuracy lost by pruning, without training: fit the kept weights to the dense network.
 
-    The masks stay. The dense network is the checkpoint that this one was pruned from, beside it or in the current
-    folder. Training images are looked at without their labels.
+    The masks do not change. The dense network is the checkpoint that was pruned, found beside this one or in the
+    current folder. Training images are used without their labels.
     """
     from prunectl.checkpoints.options.repair import RepairOptions
     from prunectl.checkpoints.reference import reference_of
 
     chosen = RepairOptions(**options.filled(RepairOptions, ctx.params))
     if calibration == "noise" and data is not None:
-        raise OptionError("--calibration noise looks at no images; leave out --data")
+        raise OptionError("--calibration noise uses no images; leave out --data")
     source = options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "repair", force=force)
     compared = None if method == "bn" else reference or reference_of(source)
@@ -69,7 +76,7 @@ def command(
             pruned, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split
         )
     dense = None if compared is None else read(compared, pruned.device)
-    with output.progress_bar(method, 100) as bar:
+    with progress.progress_bar(method, 100) as bar:
 
         def report(i: int, stops: int, name: str) -> None:
             bar.update(100 * i // stops, lambda: f"{name}, {i} of {stops}")

@@ -16,11 +16,11 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="Checkpoints, folders of them, results or logs whose checkpoint is gone, or - for the path on stdin.",
+            help="Checkpoints, folders of them, results or logs without a checkpoint, or - for a path on stdin.",
         ),
     ] = None,
     parents: Annotated[
-        bool, typer.Option("--parents", help="Also the checkpoints that these came from, found beside them.")
+        bool, typer.Option("--parents", help="Also show the checkpoints that these came from, found beside them.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
@@ -29,20 +29,21 @@ def command(
         bool, typer.Option("--latex", help="Print a LaTeX table of means and standard deviations over seeds.")
     ] = False,
     output_path: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write a page to look at, NAME.html, that opens offline.")
+        Path | None, typer.Option("-o", "--output", help="Write a page, NAME.html, that opens offline.")
     ] = None,
     inside: Annotated[
-        Path | None, typer.Option(help="The network that the page looks into  [default: the last CHECKPOINT]")
+        Path | None,
+        typer.Option(help="Network of which the page shows layers and images  [default: the last CHECKPOINT]"),
     ] = None,
     run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Run that network for the page: saliency maps and speed.")
+        bool, typer.Option("--run/--no-run", help="Run this network for the page, for saliency maps and speed.")
     ] = True,
     data_dir: options.DataDir = None,
     force: options.Force = False,
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Show checkpoints side by side: what was done to them, and what eval and attack measured."""
+    """Compare checkpoints in a table or a page: how they were made, and what eval and attack measured."""
     from prunectl.cli import report_table
     from prunectl.reporting import formats
     from prunectl.reporting.curves import settings as settings_of

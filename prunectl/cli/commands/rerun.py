@@ -19,15 +19,15 @@ def command(
     checkpoint: options.CheckpointArgument = None,
     folder: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Keep what is made in this new or empty folder."),
+        typer.Option("-o", "--output", metavar="DIR", help="Keep the files in this new or empty folder."),
     ] = None,
     data_dir: options.DataDir = None,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Give the commands that led to a checkpoint again, and tell whether the same bytes come out.
+    """Re-run a checkpoint's history and check that it reproduces bit for bit.
 
-    Exit code 1 and what differs when they do not; on a gpu sums come in another order each time.
+    Where it does not, the differences are printed and the exit code is 1. On a GPU, sums are not deterministic.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import check_safe, lineage
@@ -93,7 +93,7 @@ def _check(folder: Path | None) -> None:
     """Refuse a folder with something in it.
 
     Raises:
-        FileError: so it is.
+        FileError: it is not empty, or no folder.
     """
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(f"{folder} is not an empty folder; give another one with -o")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import options, output
+from prunectl.cli import options, output, progress
+from prunectl.cli.completion import completes_one
 
 
 def command(
@@ -12,7 +13,9 @@ def command(
     norm: Annotated[
         str,
         typer.Option(
-            help="exact: norms keep the statistics of their original width; alive: plain norms over what is left."
+            help="exact (norms over channels keep the statistics of their original width) or alive (plain norms over "
+            "the kept channels, which changes the outputs).",
+            autocompletion=completes_one("exact", "alive"),
         ),
     ] = "exact",
     device: options.Device = "auto",
@@ -21,9 +24,9 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Remove the nodes that a mask has killed, and prove that the network still computes the same.
+    """Remove pruned nodes, and prove that the smaller network computes the same.
 
-    When the proof fails nothing is written and the exit code is 1.
+    Where the proof fails, nothing is written and the exit code is 1.
     """
     source = options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "shrink", force=force)
@@ -33,17 +36,21 @@ def command(
     from prunectl.torchtools.devices import device_named
 
     masked = read(source, device_named(device))
-    small = shrink(masked, norm=norm)
+    with progress.progress_bar("shrink") as bar:
+        small = shrink(masked, norm=norm, report=bar.step)
     write(small, path)
     result = small.history[-1].result
     was, now = (sum(p.numel() for p in network.model.parameters()) for network in (masked, small))
-    output.say(f"shrink: {result['removed']:,} nodes removed, {result['nodes']:,} left; {was:,} -> {now:,} parameters")
+    output.say(
+        f"shrink: {output.many(result['removed'], 'node')} removed, {result['nodes']:,} left; "
+        f"{was:,} -> {now:,} parameters"
+    )
     found = ", ".join(f"{difference:.1e} in {dtype}" for dtype, difference in result["proof"].items())
     output.say(f"proof: largest relative difference {found}")
     if result["runs"] == "graph":
         output.say("       it runs a rewritten graph: the network's own code does not fit the smaller tensors")
     if "training" in result:
-        output.say(f"warning: for inference only: {result['training']}")
+        output.warn(f"for inference only: {result['training']}")
     if "change" in result:
         output.say(f"       --norm alive changes the outputs by up to {result['change']:.2g} of the largest")
     output.emit(path)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import write
-from prunectl.cli import options, output
+from prunectl.cli import options, output, progress
+from prunectl.cli.completion import completes_one
 from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
 from prunectl.plugins.registry import PRESETS, check, check_trusted
 
@@ -25,22 +26,28 @@ ENGINES = ("local", "ray")
 
 
 def command(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pipelines, and the values of a grid.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where all files go.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pipelines and the values of a grid, in TOML.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for all files.")],
     jobs: Annotated[
         int | None,
-        typer.Option("-j", "--jobs", help="Stages at a time  [default: 1; ray: what the cluster has]", min=1),
+        typer.Option("-j", "--jobs", help="Stages at a time  [default: 1; ray: all CPUs of the cluster]", min=1),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local: processes here; ray: tasks of a Ray cluster.")] = "local",
-    gpus: Annotated[float, typer.Option(help="With ray: gpus, or the share of one, that a stage takes.", min=0)] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="local (processes on this machine) or ray (tasks of a Ray cluster).",
+            autocompletion=completes_one(*ENGINES),
+        ),
+    ] = "local",
+    gpus: Annotated[float, typer.Option(help="With ray: GPUs, or the share of one, for each stage.", min=0)] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands without running them.")] = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a grid of pipelines, each stage that several share once.
+    """Run a grid of pipelines; a stage that several share runs once.
 
-    The same command goes on after a stop or a kill: only what was not finished runs. Stages that failed run again too.
-    The report over all results is DIR/report.csv and DIR/report.json.
+    After a stop or a kill, the same command continues: it runs only stages that did not finish, or failed. The results
+    are reported in DIR/report.html, DIR/report.csv and DIR/report.json.
     """
     from prunectl.cli.consent import ConsentingRun
     from prunectl.sweeping import run, state
@@ -48,7 +55,7 @@ def command(
     if engine not in ENGINES:
         raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
     if engine != "ray" and gpus:
-        raise OptionError("--gpus goes with --engine ray; stages of the local engine see every gpu")
+        raise OptionError("--gpus is for --engine ray; stages of the local engine see every GPU")
     if engine == "ray" and importlib.util.find_spec("ray") is None:
         raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
     text = _text(plan)
@@ -162,14 +169,15 @@ def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome
     ended: list[Outcome] = []
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with closing(outcomes), output.progress_bar("sweep", len(todo)) as bar:
+        with closing(outcomes), progress.progress_bar("sweep", len(todo)) as bar:
+            bar.say_alive(_progress(ended, len(todo)))
             for outcome in outcomes if todo else ():
                 ended.append(outcome)
                 if outcome.error is not None and outcome.behind is None:
                     output.say(f"failed: {outcome.stage.name}: {outcome.error}")
                 bar.update(len(ended), partial(_progress, ended, len(todo)))
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted after {len(ended)} of {len(todo)} stages; the same command goes on") from None
+        raise Interrupted(f"interrupted after {len(ended)} of {len(todo)} stages; the same command continues") from None
     finally:
         signal.signal(signal.SIGTERM, before)
     return ended
@@ -189,8 +197,8 @@ def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
     if not failed:
         return
     first = [outcome for outcome in failed if outcome.behind is None]
-    behind = f" and {len(failed) - len(first)} behind them did not run" if len(failed) > len(first) else ""
+    behind = f" and {len(failed) - len(first)} after them did not run" if len(failed) > len(first) else ""
     raise StagesFailed(
-        f"{len(first)} of the stages failed{behind}; {out}/stages/{first[0].stage.name}.log tells more of the first, "
+        f"{output.many(len(first), 'stage')} failed{behind}; see {out}/stages/{first[0].stage.name}.log; "
         "the same command tries them again"
     )

@@ -3,16 +3,14 @@
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from prunectl.checkpoints.options.data import DataOptions
-from prunectl.checkpoints.options.pruning import refuse_auto
+from prunectl.checkpoints.options.pruning import DEFAULT_SPARSITY, refuse_auto
 from prunectl.checkpoints.options.run import Run
-from prunectl.cli import image_options, options, texts
-from prunectl.cli.commands.prune import DEFAULT_SPARSITY
-from prunectl.cli.options import completes
+from prunectl.cli import image_options, options, texts, training_options
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -37,56 +35,24 @@ def command(
     split: image_options.Split = None,
     subset: options.Subset = None,
     random_labels: options.RandomLabels = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=0)] = 10,
+    epochs: training_options.Epochs = 10,
     batch_size: options.BatchSize = 128,
-    opt: Annotated[str, typer.Option(help="The optimiser.", autocompletion=completes("optimizer"))] = "adam",
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-3,
-    wd: Annotated[float, typer.Option(help="Weight decay.")] = 5e-5,
-    momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov) and rmsprop.")] = 0.9,
-    sched: Annotated[str, typer.Option(help="Learning-rate schedule: constant, cosine or onecycle.")] = "constant",
-    warmup: Annotated[float, typer.Option(help="Epochs in which the learning rate first rises.", min=0)] = 0.0,
-    clip: Annotated[float | None, typer.Option(help="Clip the gradient's norm.")] = None,
-    noise: Annotated[float, typer.Option(help="Standard deviation of noise on gradients.")] = 0.0,
-    reg: Annotated[
-        str | None,
-        typer.Option(
-            help="Regulariser: l1, lp (-O p=0.5), bn-l1, hoyer-square or group-hoyer-square.",
-            autocompletion=completes("regularizer"),
-        ),
-    ] = None,
-    reg_weight: Annotated[float, typer.Option(help="Its factor in the loss.")] = 1e-5,
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            "-c",
-            "--criterion",
-            help="Prune during training by this criterion, such as snapit-during.",
-            autocompletion=completes("criterion"),
-        ),
-    ] = None,
-    sparsity: Annotated[
-        float | None,
-        typer.Option(
-            "-s",
-            "--sparsity",
-            help=f"Share of the dense network's weights or nodes, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
-            show_default=False,
-        ),
-    ] = None,
+    opt: training_options.Opt = "adam",
+    lr: training_options.Lr = 2e-3,
+    wd: training_options.Wd = 5e-5,
+    momentum: training_options.Momentum = 0.9,
+    sched: training_options.Sched = "constant",
+    warmup: training_options.Warmup = 0.0,
+    clip: training_options.Clip = None,
+    noise: training_options.Noise = 0.0,
+    reg: training_options.Reg = None,
+    reg_weight: training_options.RegWeight = 1e-5,
+    criterion: training_options.Criterion = None,
+    sparsity: training_options.Sparsity = None,
     threshold: options.Threshold = None,
-    prune_delay: Annotated[
-        int, typer.Option(help="Rounds come after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
-    ] = 4,
-    prune_every: Annotated[int, typer.Option(help="Epochs between two rounds of pruning.", metavar="EVERY", min=1)] = 4,
-    rewind_to: Annotated[
-        int | None,
-        typer.Option(
-            help="After a round of a criterion that rewinds (imp), go back to the end of this epoch  [default: 0]",
-            metavar="EPOCH",
-            min=0,
-            show_default=False,
-        ),
-    ] = None,
+    prune_delay: training_options.PruneDelay = 4,
+    prune_every: training_options.PruneEvery = 4,
+    rewind_to: training_options.RewindTo = None,
     schedule: options.Schedule = None,
     steps: options.Steps = None,
     scope: options.Scope = None,
@@ -97,52 +63,25 @@ def command(
     normalize: options.Normalize = None,
     max_pruned: options.MaxPruned = None,
     keep: options.Keep = None,
-    plugin_options: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-O",
-            metavar="KEY=VALUE",
-            help="An option of --criterion or --reg (of both: criterion.KEY or reg.KEY); may be repeated.",
-        ),
-    ] = None,
-    recalibrate: Annotated[
-        bool, typer.Option("--recalibrate", help="Take BatchNorm statistics anew at the end of the training.")
-    ] = False,
-    label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all classes.")] = 0.0,
-    ema: Annotated[float | None, typer.Option(help="Decay of averaged weights, which become the result.")] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(help="none, or of flip, crop, cutout: flip,crop  [default: the dataset's]", show_default=False),
-    ] = None,
-    mixup: Annotated[
-        float, typer.Option(metavar="ALPHA", help="Mix pairs of images, shares from Beta(ALPHA, ALPHA).")
-    ] = 0.0,
-    teacher: Annotated[
-        Path | None, typer.Option(help="Learn from the logits of this checkpoint too, such as the dense network.")
-    ] = None,
-    teacher_weight: Annotated[float, typer.Option(help="The teacher's share of the loss.", min=0, max=1)] = 0.5,
-    temperature: Annotated[float, typer.Option(help="Softens the teacher's predictions and the network's.")] = 4.0,
-    amp: Annotated[
-        bool | None, typer.Option("--amp/--no-amp", help="bfloat16 autocast  [default: on cuda]", show_default=False)
-    ] = None,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the training step with torch.compile.")] = False,
-    adv_eps: Annotated[
-        str | None,
-        typer.Option(help="Train on adversarials of this size in the max norm, such as 8/255.", show_default=False),
-    ] = None,
-    adv_steps: Annotated[int, typer.Option(help="Steps of gradient ascent that make them.", min=1)] = 7,
-    adv_loss: Annotated[str, typer.Option(help="pgd (Madry et al. 2018) or trades (Zhang et al. 2019).")] = "pgd",
-    adv_beta: Annotated[float, typer.Option(help="Of trades: the factor of the robustness term.")] = 6.0,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time, and keep what was learnt.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with an interrupted training (NAME.resume.safetensors).")
-    ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write NAME.tensorboard beside the checkpoint, while it trains.")
-    ] = False,
-    tensorboard_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the TensorBoard there.", show_default=False)
-    ] = None,
+    plugin_options: training_options.PluginOptions = None,
+    recalibrate: training_options.Recalibrate = False,
+    label_smoothing: training_options.LabelSmoothing = 0.0,
+    ema: training_options.Ema = None,
+    augment: training_options.Augment = None,
+    mixup: training_options.Mixup = 0.0,
+    teacher: training_options.Teacher = None,
+    teacher_weight: training_options.TeacherWeight = 0.5,
+    temperature: training_options.Temperature = 4.0,
+    amp: training_options.Amp = None,
+    compile: training_options.Compile = False,
+    adv_eps: training_options.AdvEps = None,
+    adv_steps: training_options.AdvSteps = 7,
+    adv_loss: training_options.AdvLoss = "pgd",
+    adv_beta: training_options.AdvBeta = 6.0,
+    max_minutes: training_options.MaxMinutes = None,
+    resume: training_options.Resume = None,
+    tensorboard: training_options.Tensorboard = False,
+    tensorboard_dir: training_options.TensorboardDir = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -150,13 +89,13 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Train a network: a fresh one (--model), or that of a checkpoint, its pruned weights held at zero.
+    """Train a new network (--model) or that of a checkpoint; pruned weights stay at zero.
 
-    With --criterion it is pruned on the way, one round of the schedule after each of some epochs; where nodes go, the
-    network gets smaller at once.
+    With --criterion, the network is also pruned: one round of the schedule after each of some epochs. Pruned nodes are
+    removed at once, which makes later epochs faster.
 
-    Beside the checkpoint stands NAME.log.jsonl with loss, accuracy, FLOPs and time. Ctrl-C leaves a
-    NAME.resume.safetensors and exits 130.
+    NAME.log.jsonl, beside the checkpoint, records loss, accuracy, FLOPs and time. Ctrl-C writes NAME.resume.safetensors
+    for --resume, and exits with code 130.
     """
     from prunectl.cli import tensorboard as board
     from prunectl.cli import train_resume, train_run

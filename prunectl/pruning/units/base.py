@@ -63,7 +63,7 @@ class Unit(ABC):
         if self.budget is not None:
             raise OptionError(
                 f"`{self.budget.kind}` is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
-                "one prunes weights: give `sparsity`"
+                "one prunes weights: give `sparsity`, or add `unit` nodes"
             )
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise OptionError(f"`threshold` is a number that scores are compared with, got {self.threshold}")

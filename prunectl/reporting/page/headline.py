@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prunectl.reporting.curves import Point, Setting, Stat
-from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.formats import seeds_text, share_text, target_text
 
 _MARGIN = 1.0
 """The accuracy that may be lost, in percentage points."""
@@ -62,4 +62,4 @@ def _times(dense: float | None, own: float | None) -> float | None:
 
 
 def _seeds(point: Point) -> str:
-    return f"{len(point.rows)} seed{'s' if len(point.rows) > 1 else ''}"
+    return seeds_text(len(point.rows))

@@ -70,7 +70,8 @@ def _label(entry: HistoryEntry) -> str:
     options = entry.options
     if entry.command == "train":
         during = f", {options['criterion']}" if "criterion" in options else ""
-        return f"train {options.get('epochs', '?')} epochs{during}"
+        epochs = options.get("epochs", "?")
+        return f"train {epochs} epoch{'s' * (epochs != 1)}{during}"
     if entry.command == "prune":
         return f"prune {options.get('criterion')}"
     return str(entry.command)

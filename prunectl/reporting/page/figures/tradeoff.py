@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prunectl.reporting.curves import Point, Series, Setting, pareto
-from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.formats import seeds_text, share_text, target_text
 from prunectl.reporting.page.figures.axes import Measure, SavingAxis
 from prunectl.reporting.page.figures.figure import INK, Figure, Hover, Styles, drawing, to_svg
 
@@ -86,7 +86,7 @@ def _draw(
         if y.std:
             axes.axhspan(100 * (y.mean - y.std), 100 * (y.mean + y.std), color=INK, alpha=0.08, linewidth=0)
         axes.plot([x], [100 * y.mean], marker="h", color=INK, markersize=7, gid="dense-point")
-        hovers.append(Hover(axes, x, 100 * y.mean, f"dense: {share_text(y)} % ({len(point.rows)} seeds)"))
+        hovers.append(Hover(axes, x, 100 * y.mean, f"dense: {share_text(y)} % ({seeds_text(len(point.rows))})"))
     for series, line in lines.items():
         style = styles[series.label]
         xs, means = [x for x, *_ in line], [100 * y.mean for _, y, _ in line]
@@ -102,7 +102,7 @@ def _draw(
             axes.plot(xs, means, **{**style.line, "linestyle": "none"}, gid=f"series-{style.number}-line")
         for (x, y, point), mean in zip(line, means, strict=True):
             drop = f", {100 * (y.mean - dense[1].mean):+.2f} to dense" if dense else ""
-            text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({y.count} seeds)"
+            text = f"{series.label} {target_text(point.target)}: {share_text(y)} %{drop} ({seeds_text(y.count)})"
             hovers.append(Hover(axes, x, mean, text, style.number))
     return hovers
 

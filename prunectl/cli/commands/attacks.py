@@ -1,0 +1,72 @@
+"""prunectl attacks."""
+
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import listing
+from prunectl.cli.completion import completes
+from prunectl.plugins.facts import facts
+from prunectl.plugins.registry import PRESETS, TABLES, check, names
+from prunectl.plugins.uses import USES
+
+_NORMS = ("l2", "l1", "l0")
+_IN_L2 = ("carlini-wagner", "ddn", "salt-and-pepper")
+"""Attacks in the L2 norm whose names and classes do not say so."""
+_IN_L1 = ("ead",)
+_OWN = {
+    "pgd.py:attack": "a function of your own with keyword-only options that returns a foolbox attack",
+    "L2DeepFoolAttack": "any class of foolbox.attacks",
+}
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this attack.", autocompletion=completes("attack")),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the attacks, or show one: its norm, options and use."""
+    if name is not None:
+        return _show(name, as_json=as_json)
+    rows = [
+        {"name": each, "norm": norm_of(each), "use": USES["attack"].get(each, "")}
+        for each in (*names("attack"), *PRESETS)
+    ]
+    if as_json:
+        return listing.as_json(rows)
+    return listing.show_list([*rows, *({"name": key, "norm": "", "use": text} for key, text in _OWN.items())], "use")
+
+
+def norm_of(name: str) -> str:
+    """The norm that bounds a built-in attack; of a preset, those that it has a form for."""
+    if name in PRESETS:
+        return "linf, l2, l1" if name == "quick" else "linf, l2"
+    if name in _IN_L2 or name in _IN_L1:
+        return "l2" if name in _IN_L2 else "l1"
+    made = TABLES["attack"].get(name, "").rpartition(":")[2].lower()
+    return next((norm for norm in _NORMS if made.startswith(norm) or name.startswith(f"{norm}-")), "linf")
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    """Print one attack or preset."""
+    use = USES["attack"].get(name, "")
+    if name in PRESETS:
+        record = {"name": name, "norm": norm_of(name), "use": use, "attacks": list(PRESETS[name])}
+        if as_json:
+            return listing.as_json(record)
+        return listing.show_facts(name, {"norm": norm_of(name), "use": use, "attacks": listing.joined(PRESETS[name])})
+    check("attack", name)
+    known = facts("attack", name)
+    if as_json:
+        own = {"attack": known.about, "options": known.options}
+        return listing.as_json({"name": name, "norm": norm_of(name), "use": use, **own})
+    shown: dict[str, str | list[str]] = {
+        "norm": norm_of(name),
+        "use": use,
+        "attack": known.about,
+        "options": listing.options_of("-O", known) or ["none"],
+        "example": f"prunectl attack NAME.safetensors -a {name} -n 500",
+    }
+    return listing.show_facts(name, {key: text for key, text in shown.items() if text})

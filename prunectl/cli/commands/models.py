@@ -1,0 +1,81 @@
+"""prunectl models."""
+
+from typing import Annotated
+
+import typer
+
+from prunectl.cli import listing, output
+from prunectl.cli.completion import completes
+from prunectl.errors import UnknownName
+from prunectl.plugins.facts import facts
+from prunectl.plugins.libraries import READABLE, library_names
+from prunectl.plugins.registry import LIBRARIES, TABLES, check, names, unknown
+
+_OTHERS = {
+    "torchvision/NAME": "a classifier of torchvision; list: `prunectl models torchvision`",
+    "timm/NAME": "a network of timm, for pip install 'prunectl[timm]'; list: `prunectl models timm`",
+    "transformers/NAME": "an image classifier of transformers, by the type of its configuration, such as "
+    "transformers/vit",
+    "net.py:build": "a function of your own, (shape, classes) -> nn.Module, or a class that takes nothing",
+}
+"""Networks that are not prunectl's own."""
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Show this network; of torchvision, timm or a name such as timm/resnet, list all that begin so.",
+            autocompletion=completes("model"),
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the networks that --model takes, or show one with its options."""
+    if name is not None and name.partition("/")[0] in LIBRARIES["model"]:
+        return _library(name, as_json=as_json)
+    if name is not None:
+        return _show(name, as_json=as_json)
+    rows = [{"name": each, "network": _about(each)} for each in names("model")]
+    if as_json:
+        return listing.as_json(rows)
+    return listing.show_list([*rows, *({"name": key, "network": text} for key, text in _OTHERS.items())], "network")
+
+
+def _about(name: str) -> str:
+    return facts("model", name).about if name in TABLES["model"] else "of an installed package"
+
+
+def _library(name: str, *, as_json: bool) -> None:
+    """Print the networks of a library whose names begin as this one."""
+    library = name.partition("/")[0]
+    if library not in READABLE:
+        raise UnknownName(f"{name}: transformers builds a network from a configuration; such as transformers/vit")
+    known = library_names(library)
+    if not known:
+        raise UnknownName(f"{library} is not installed: pip install 'prunectl[{library}]'")
+    found = [each for each in known if each.startswith(name)]
+    if not found:
+        raise unknown("model", name, known)
+    if as_json:
+        return listing.as_json([{"name": each} for each in found])
+    for each in found:
+        output.emit(each)
+    return None
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    """Print one network of prunectl's own, or of a package."""
+    check("model", name)
+    known = facts("model", name)
+    if as_json:
+        return listing.as_json({"name": name, "network": known.about, "options": known.options})
+    return listing.show_facts(
+        name,
+        {
+            "network": known.about,
+            "options": listing.options_of("-M", known) or ["none"],
+            "example": f"prunectl train --model {name} --data cifar10",
+        },
+    )

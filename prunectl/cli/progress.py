@@ -1,0 +1,135 @@
+"""Progress: a bar on a terminal and in a notebook, else plain lines."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prunectl.cli import heartbeat, output
+from prunectl.cli.verbosity import is_quiet, is_verbose
+
+EVERY, OFTEN = 10.0, 1.0
+"""Seconds between two plain lines, and with --verbose."""
+_REFRESH = 0.2
+
+
+class Bar:
+    """A bar that rich draws, or plain lines; `total` None is work of unknown length. `fields` is asked when shown."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        self.title, self.total = title, total
+        self.started = self.shown = time.monotonic()
+        self.first: int | None = None
+        self.bar: Any = None
+        self.every = OFTEN if is_verbose() else EVERY
+        self.quiet = is_quiet()
+        if not self.quiet and is_drawn():
+            self._start_bar()
+        elif not self.quiet:
+            self.say_alive("")
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        share = [TextColumn("{task.percentage:>3.0f}%")] if self.total is not None else []
+        clock = TimeRemainingColumn(compact=True) if self.total is not None else TimeElapsedColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            *share,
+            TextColumn("{task.fields[text]}"),
+            clock,
+        )
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(self.title, total=self.total, text="")
+        self.bar.start()
+
+    def update(self, done: int, fields: Callable[[], str]) -> None:
+        """Show that `done` of the total are done."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done  # work that was done before, which says nothing of the speed
+        if self.quiet or not self._is_due(now):
+            return
+        if self.bar:
+            self.bar.update(self.task, completed=done, text=fields())
+        else:
+            share = "" if self.total is None else f" {100 * done / max(self.total, 1):.0f}%"
+            output.say(f"{self.title}{share} {fields()}{self._left(done, now)}")
+            self.say_alive(fields())
+        self.shown = now
+
+    def step(self, text: str) -> None:
+        """Show what is done now, in work of unknown length."""
+        if self.bar:
+            self.bar.update(self.task, text=text)
+        elif not self.quiet:
+            self.say_alive(text)
+            if is_verbose():
+                output.say(f"{self.title}: {text}")
+
+    def say_alive(self, text: str) -> None:
+        """Let the signs of life say this from now on."""
+        beat = heartbeat.running()
+        if beat is not None:
+            beat.activity = f"{self.title}: {text or 'working'}"
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+    def _is_due(self, now: float) -> bool:
+        """Whether it is time to show something: at once where the command is known to take longer."""
+        if self.bar:
+            return now - self.shown >= _REFRESH
+        beat = heartbeat.running()
+        first = self.shown == self.started and beat is not None and beat.beats > 0
+        return first or now - self.shown >= self.every
+
+    def _left(self, done: int, now: float) -> str:
+        """The time that is left, at the speed so far."""
+        begun = self.first or 0
+        if self.total is None or done <= begun:
+            return ""
+        return f", {heartbeat.duration((now - self.started) * (self.total - done) / (done - begun))} left"
+
+
+def is_drawn() -> bool:
+    """Whether rich draws a bar: on a terminal, and in a notebook."""
+    if sys.stderr.isatty():
+        return True
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
+    """A bar that goes away when the work ends or fails."""
+    bar = Bar(title, total)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+@contextmanager
+def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for images that are decoded, which appears with the first report."""
+    bars: list[Bar] = []
+
+    def report(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Bar(f"decoding {spec.partition(':')[0]}", total))
+        bars[0].update(done, lambda: f"{done}/{total} images")
+
+    try:
+        yield report
+    finally:
+        for bar in bars:
+            bar.close()

@@ -1,0 +1,80 @@
+"""The options of `prune` alone."""
+
+from typing import Annotated
+
+import typer
+
+from prunectl.checkpoints.options.repair import METHODS
+from prunectl.cli.completion import completes, completes_one
+
+Criterion = Annotated[
+    str,
+    typer.Option(
+        "-c",
+        "--criterion",
+        help="What ranks weights or nodes (list: `prunectl criteria`); auto tries several on a trained "
+        "network, repairs and measures them, and keeps the best.",
+        autocompletion=completes("criterion"),
+    ),
+]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        "-s",
+        "--sparsity",
+        "--amount",
+        help="Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: 0.9]",
+    ),
+]
+Params = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET", help="Prune nodes until the network has 2x fewer parameters, 0.5x as many, or 1.2M."
+    ),
+]
+Flops = Annotated[
+    str | None,
+    typer.Option(metavar="BUDGET", help="Prune nodes until it needs 8x fewer FLOPs, 0.125x as many, or 300M."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET", help="Prune nodes until the shrunk file has 200KB, is 4x smaller, or 0.25x as large."
+    ),
+]
+Latency = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET", help="Prune nodes until an image takes 2x less time on this machine, or 0.5x as much."
+    ),
+]
+MinAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="With -c auto: find the smallest network with this accuracy on held-out training images.",
+        show_default=False,
+    ),
+]
+Refill = Annotated[bool, typer.Option("--refill/--no-refill", help="Add nodes back where a budget leaves room.")]
+Balanced = Annotated[
+    bool,
+    typer.Option("--balanced/--shuffled", help="Score on batches with balanced classes, or as the images come."),
+]
+Amp = Annotated[bool, typer.Option("--amp", help="Score in bfloat16 where that is safe, with sums in float32.")]
+ShuffleLayerwise = Annotated[
+    bool, typer.Option("--shuffle-layerwise", help="Sanity check: shuffle the mask within every layer afterwards.")
+]
+Reinit = Annotated[bool, typer.Option("--reinit", help="Sanity check: draw new parameters under the mask afterwards.")]
+Repair = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[METHOD]",
+        help="Repair the pruned network, like `prunectl repair --method`: refit (without a value), scale or bn.",
+        show_default=False,
+        autocompletion=completes_one(*METHODS),
+    ),
+]
+ScoresOut = Annotated[
+    bool, typer.Option("--scores-out", help="Also write the last scores, as NAME.scores.safetensors, for `report`.")
+]

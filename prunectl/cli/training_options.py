@@ -1,0 +1,128 @@
+"""The options of `train` alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunectl.checkpoints.options.pruning import DEFAULT_SPARSITY
+from prunectl.checkpoints.options.training import ADVERSARIAL_LOSSES, AUGMENTATIONS, SCHEDULES
+from prunectl.cli.completion import completes, completes_list, completes_one, completes_options
+
+Epochs = Annotated[int, typer.Option(help="Passes over the training images.", min=0)]
+Opt = Annotated[
+    str,
+    typer.Option("--opt", "--optimizer", help="adam, adamw, sgd or rmsprop.", autocompletion=completes("optimizer")),
+]
+Lr = Annotated[float, typer.Option("--lr", "--learning-rate", help="Learning rate.")]
+Wd = Annotated[float, typer.Option("--wd", "--weight-decay", help="Weight decay.")]
+Momentum = Annotated[float, typer.Option(help="Momentum of sgd (Nesterov) and rmsprop.")]
+Sched = Annotated[
+    str,
+    typer.Option(
+        help="Learning-rate schedule: constant, cosine or onecycle.", autocompletion=completes_one(*SCHEDULES)
+    ),
+]
+Warmup = Annotated[float, typer.Option(help="Epochs in which the learning rate rises from 0.", min=0)]
+Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient, which is clipped to it.")]
+Noise = Annotated[float, typer.Option(help="Standard deviation of Gaussian noise added to gradients.")]
+Reg = Annotated[
+    str | None,
+    typer.Option(
+        help="Regulariser: l1, lp (-O p=0.5), bn-l1, hoyer-square or group-hoyer-square.",
+        autocompletion=completes("regularizer"),
+    ),
+]
+RegWeight = Annotated[float, typer.Option(help="Factor of the regulariser in the loss.")]
+Criterion = Annotated[
+    str | None,
+    typer.Option(
+        "-c",
+        "--criterion",
+        help="Prune during training, by this criterion, such as snapit-during (list: `prunectl criteria`).",
+        autocompletion=completes("criterion"),
+    ),
+]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        "-s",
+        "--sparsity",
+        "--amount",
+        help=f"Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+        show_default=False,
+    ),
+]
+PruneDelay = Annotated[
+    int, typer.Option(help="Prune after epochs DELAY + EVERY, DELAY + 2 EVERY, ...", metavar="DELAY", min=0)
+]
+PruneEvery = Annotated[int, typer.Option(help="Epochs between two pruning rounds.", metavar="EVERY", min=1)]
+RewindTo = Annotated[
+    int | None,
+    typer.Option(
+        help="After each round of imp, which rewinds, go back to the end of this epoch  [default: 0]",
+        metavar="EPOCH",
+        min=0,
+        show_default=False,
+    ),
+]
+PluginOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-O",
+        metavar="KEY=VALUE",
+        help="Option of --criterion or --reg (with both: criterion.KEY or reg.KEY), listed by `prunectl criteria "
+        "NAME`; repeatable.",
+        autocompletion=completes_options("criterion", "criterion"),
+    ),
+]
+Recalibrate = Annotated[
+    bool, typer.Option("--recalibrate", help="Estimate BatchNorm statistics again at the end of the training.")
+]
+LabelSmoothing = Annotated[float, typer.Option(help="Share of the target that is spread over all classes.")]
+Ema = Annotated[float | None, typer.Option(help="Decay of an average of the weights; the average is the result.")]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="Of flip, crop and cutout, such as flip,crop; or none  [default: the dataset's]",
+        show_default=False,
+        autocompletion=completes_list(lambda: (*AUGMENTATIONS, "none")),
+    ),
+]
+Mixup = Annotated[
+    float, typer.Option(metavar="ALPHA", help="Mix pairs of images, with shares drawn from Beta(ALPHA, ALPHA).")
+]
+Teacher = Annotated[
+    Path | None, typer.Option(help="Also learn from the logits of this checkpoint, such as the dense network.")
+]
+TeacherWeight = Annotated[float, typer.Option(help="Share of the teacher in the loss.", min=0, max=1)]
+Temperature = Annotated[float, typer.Option(help="Temperature that softens the predictions of both.")]
+Amp = Annotated[
+    bool | None,
+    typer.Option(
+        "--amp/--no-amp", help="Compute in bfloat16 where that is safe  [default: on cuda]", show_default=False
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the training step with torch.compile.")]
+AdvEps = Annotated[
+    str | None,
+    typer.Option(help="Train on adversarial images of this size in the max norm, such as 8/255.", show_default=False),
+]
+AdvSteps = Annotated[int, typer.Option(help="Steps of gradient ascent for each adversarial image.", min=1)]
+AdvLoss = Annotated[
+    str,
+    typer.Option(
+        help="pgd (Madry et al. 2018) or trades (Zhang et al. 2019).",
+        autocompletion=completes_one(*ADVERSARIAL_LOSSES),
+    ),
+]
+AdvBeta = Annotated[float, typer.Option(help="Factor of the robustness term of trades.")]
+MaxMinutes = Annotated[float | None, typer.Option(help="Stop after this time and keep the network so far.")]
+Resume = Annotated[
+    Path | None, typer.Option(help="Continue an interrupted training, from its NAME.resume.safetensors.")
+]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log to NAME.tensorboard, beside the checkpoint.")]
+TensorboardDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Log for TensorBoard to this folder.", show_default=False)
+]

@@ -1,0 +1,94 @@
+"""What the listings say of plug-ins, read from their source: torch need not be imported."""
+
+import ast
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from prunectl.plugins import source_code
+from prunectl.plugins.registry import TABLES, resolve
+from prunectl.plugins.source_code import Source, Unreadable
+
+SHOWN = ("unit", "when", "schedule", "steps", "scope", "source")
+"""What a list of criteria has."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A plug-in: its options with defaults, what it does in a sentence, and the values of a criterion by field."""
+
+    options: dict[str, Any]
+    about: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def facts(kind: str, name: str) -> Facts:
+    """The facts of a plug-in; one whose source does not say them is imported.
+
+    Raises:
+        UnknownName: nothing has that name.
+    """
+    if name in TABLES[kind]:
+        try:
+            return _read(kind, TABLES[kind][name])
+        except Unreadable:
+            pass
+    return _imported(kind, resolve(kind, name))
+
+
+def _read(kind: str, address: str) -> Facts:
+    """The facts of a built-in plug-in."""
+    source, found = source_code.definition(address)
+    if kind == "criterion":
+        return _criterion(source, found)
+    if not isinstance(found, source_code.Definition):
+        raise Unreadable(f"{address} is no function")
+    own = source_code.paragraph(ast.get_docstring(found))
+    about = f"{source.about} {own}" if kind == "data" else own or source.about
+    return Facts({} if kind == "data" else source.options(found), about)
+
+
+def _criterion(source: Source, found: ast.stmt) -> Facts:
+    """A criterion from `Criterion(scorer, field=value, ...)`, or from `replace(other, field=value, ...)`."""
+    made = source_code.call(found)
+    if not isinstance(made.func, ast.Name) or not made.args or not isinstance(made.args[0], ast.Name):
+        raise Unreadable("no criterion")
+    given = {each.arg: each.value for each in made.keywords if each.arg is not None}
+    where, scorer = source.find(made.args[0].id)
+    if made.func.id == "replace":
+        base = _criterion(where, scorer)
+    elif made.func.id == "Criterion" and isinstance(scorer, ast.FunctionDef):
+        about = source_code.paragraph(ast.get_docstring(scorer))
+        base = Facts(where.options(scorer), about, _defaults())
+    else:
+        raise Unreadable(ast.unparse(made.func))
+    options = dict(base.options)
+    for value in given.values():  # what else takes part: a callback, what explores
+        if isinstance(value, ast.Name):
+            its, part = source.find(value.id)
+            options |= its.keywords(part) if isinstance(part, source_code.Definition) else {}
+    values = {key: source.value(given[key]) for key in base.fields if key in given}
+    return Facts(options, base.about, {**base.fields, **values})
+
+
+def _defaults() -> dict[str, Any]:
+    """The fields that a list has, as `Criterion` sets them by default."""
+    record = source_code.source_of("prunectl.criteria.base.criterion")
+    known = {key: value for key, value in source_code.fields(record, "Criterion") if key in SHOWN}
+    return {key: None if known[key] is None else record.value(known[key]) for key in SHOWN}  # type: ignore[arg-type]
+
+
+def _imported(kind: str, plugin: Any) -> Facts:
+    """The facts of what another package, or a file, brings."""
+    parts = [getattr(plugin, "scorer", plugin)]
+    if kind == "criterion":
+        parts += [value for value in vars(plugin).values() if callable(value) and value is not parts[0]]
+    options: dict[str, Any] = {}
+    for part in parts if kind != "data" else ():
+        options |= {
+            key: source_code.REQUIRED if each.default is each.empty else each.default
+            for key, each in inspect.signature(part).parameters.items()
+            if each.kind is each.KEYWORD_ONLY
+        }
+    fields = {key: getattr(plugin, key) for key in SHOWN} if kind == "criterion" else {}
+    return Facts(options, source_code.paragraph(inspect.getdoc(parts[0])), fields)

@@ -1,0 +1,25 @@
+"""The networks of torchvision and timm by name, read from their source: importing either takes seconds."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+READABLE = ("torchvision", "timm")
+"""Libraries whose networks are functions that a decorator registers; transformers reads types from configurations."""
+_REGISTERED = re.compile(r"^@register_model(?:\(\))?[^\n]*\n(?:@[^\n]*\n(?:[ )][^\n]*\n)*)*def (\w+)", re.MULTILINE)
+
+
+@cache
+def library_names(library: str) -> tuple[str, ...]:
+    """The networks of a library as `library/name`, sorted; none where it is not installed."""
+    found = importlib.util.find_spec(library) if library in READABLE else None
+    if found is None or found.origin is None:
+        return ()
+    folder = Path(found.origin).parent / "models"
+    return tuple(sorted(f"{library}/{name}" for file in folder.glob("*.py") for name in _registered(file)))
+
+
+def _registered(file: Path) -> Iterator[str]:
+    yield from _REGISTERED.findall(file.read_text(encoding="utf-8"))

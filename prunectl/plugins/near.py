@@ -1,0 +1,80 @@
+"""Names that are near a wrong one, and the functions of a file that was named without any."""
+
+import ast
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from prunectl.errors import UnknownName
+
+_FAR, _CLOSE = 0.5, 0.75
+"""Least similarities of names: to be better than a list of all, and to be the one that was meant."""
+_LISTED, _FUNCTIONS = 40, 6
+_LISTINGS = {"criterion": "criteria", "model": "models", "data": "datasets", "attack": "attacks"}
+"""The commands that list the names of a kind."""
+
+
+def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
+    """The error for a name that is none of the known ones, with the nearest of them, or all."""
+    known = list(known)
+    meant = " or ".join(f"'{each}'" for each in nearest(name, known, libraries))
+    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
+    hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known[:_LISTED])}{more}"
+    return UnknownName(f"no {what} named '{name}'; {hint}")
+
+
+def forms(kind: str, known: Iterable[str]) -> str:
+    """The forms that the name of a plug-in may have."""
+    listed = f"list: `prunectl {_LISTINGS[kind]}`" if kind in _LISTINGS else ", ".join(known)
+    return f"a name ({listed}), FILE.py:NAME such as net.py:build, or PACKAGE.MODULE:NAME"
+
+
+def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[str]] = ()) -> list[str]:
+    """The known names that may have been meant, the likeliest first; `libraries` have names as `library/name`.
+
+    A network that libraries have under exactly this name comes before those that only look like it.
+    """
+    name = name.lower()
+    exact = [full for full in (_named(name, library) for library in libraries) if full is not None]
+    ours = difflib.get_close_matches(name, known, n=1, cutoff=_FAR)
+    exact = [*(each for each in ours if exact and _plain(each) == _plain(name)), *exact]
+    if exact or (ours and _similar(name, ours[0])):
+        return exact or ours
+    short = [{full.partition("/")[2]: full for full in library} for library in libraries]
+    theirs = [each[found] for each in short for found in difflib.get_close_matches(name, each, n=1, cutoff=_CLOSE)]
+    return theirs or ours
+
+
+def functions_in(path: Path) -> list[str] | None:
+    """The public functions of a Python file, then its classes; it is not run. None where it cannot be read."""
+    try:
+        parts = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [part.name for kind in kinds for part in parts if isinstance(part, kind) and not part.name.startswith("_")]
+
+
+def without_function(file: str, name: str | None = None) -> str:
+    """What to say of a file where `FILE.py:NAME` is expected and the name is missing or wrong."""
+    found = functions_in(Path(file))
+    if found is None:
+        return f"'{file}' is no Python file that can be read; expected FILE.py:NAME, such as net.py:build"
+    if not found:
+        return f"'{file}' defines no function; expected FILE.py:NAME, such as net.py:build"
+    close = difflib.get_close_matches(name or "", found, n=1)
+    wrong = f"'{file}' names no function" if name is None else f"at '{file}:{name}': the file has no '{name}'"
+    more = ", ..." if len(found) > _FUNCTIONS else ""
+    return f"{wrong}; write {file}:{(close or found)[0]} (the file defines {', '.join(found[:_FUNCTIONS])}{more})"
+
+
+def _named(name: str, library: Collection[str]) -> str | None:
+    return next((full for full in library if full.partition("/")[2] == name), None)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "")
+
+
+def _similar(name: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, name, other).ratio() >= _CLOSE

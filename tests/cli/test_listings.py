@@ -1,0 +1,68 @@
+"""The lists of criteria, models, datasets and attacks, and the page of one of them."""
+
+import json
+
+import pytest
+
+from prunectl.plugins.registry import PRESETS, TABLES, names
+from prunectl.plugins.uses import USES
+from tests.helpers.running import run_without_torch
+
+LISTS = {"criteria": "criterion", "models": "model", "datasets": "data", "attacks": "attack"}
+
+
+@pytest.mark.parametrize(("command", "kind"), LISTS.items())
+def test_a_list_has_every_name_and_a_line_for_each(command, kind, cli):
+    rows = json.loads(cli(command, "--json"))
+    plain = [row["name"].partition(":")[0] if kind == "data" else row["name"] for row in rows]
+    assert plain == [*names(kind), *{"criterion": ["auto"], "attack": PRESETS}.get(kind, [])]
+    lines = cli(command).splitlines()
+    assert [line.split()[0] for line in lines][1 : len(rows) + 1] == [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize(("command", "kind"), LISTS.items())
+def test_lists_and_pages_need_no_torch(command, kind, tmp_path):
+    for arguments in ([command], [command, "--json"], [command, [*TABLES[kind]][-1]]):
+        ran = run_without_torch(tmp_path, *arguments)
+        assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize(("command", "kind"), LISTS.items())
+def test_a_page_of_every_name(command, kind, cli):
+    for name in TABLES[kind]:
+        shown = cli(command, name)
+        assert shown.splitlines()[0] == name
+        assert max(map(len, shown.splitlines())) <= 80
+        assert json.loads(cli(command, name, "--json"))["name"] == name
+
+
+def test_the_page_of_a_criterion(cli):
+    shown = cli("criteria", "snap")
+    assert "prunes    nodes, before training" in shown
+    assert "source    Verdenius et al. 2020, arXiv:2006.00896" in shown
+    assert "-O batches=5" in shown and "-O bn=running" in shown
+    assert "-c snap " in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("criteria auto", "prunes    weights or nodes, after training"),
+        ("criteria l0", "-O droprate=0.5"),
+        ("models resnet18", "-M stem=imagenet"),
+        ("models torchvision/vgg1", "torchvision/vgg16_bn\n"),
+        ("datasets imagefolder", "imagefolder:PATH"),
+        ("attacks apgd-t", "-O targets=9"),
+        ("attacks standard", "apgd-ce, apgd-dlr, apgd-t, deepfool, square"),
+    ],
+)
+def test_pages(line, words, cli):
+    assert words in cli(*line.split())
+
+
+def test_every_built_in_name_says_when_to_use_it():
+    """Add a sentence to prunectl/plugins/uses.py for a new name."""
+    for kind, uses in USES.items():
+        more = {"criterion": {"auto"}, "attack": {*PRESETS}}.get(kind, set())
+        assert {*uses} == {*TABLES[kind], *more}
+        assert all(text.endswith(".") for text in uses.values())

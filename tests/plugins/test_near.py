@@ -1,0 +1,66 @@
+"""Names that are near a wrong one, and files that are named without a function."""
+
+import importlib.util
+
+import pytest
+from torchvision import models
+
+from prunectl.errors import UnknownName
+from prunectl.plugins.libraries import library_names
+from prunectl.plugins.near import nearest
+from prunectl.plugins.registry import check
+
+
+def test_the_names_of_torchvision_are_those_that_it_lists():
+    listed = [name for name in models.list_models(module=models) if not name.startswith("quantized")]
+    assert library_names("torchvision") == tuple(sorted(f"torchvision/{name}" for name in listed))
+
+
+def test_the_names_of_timm_are_those_that_it_lists():
+    import timm
+
+    assert library_names("timm") == tuple(sorted(f"timm/{name}" for name in timm.list_models()))
+
+
+def test_a_library_that_is_not_installed_has_no_names(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert library_names.__wrapped__("timm") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resnet50", ["lib/resnet50", "other/resnet50"]),
+        ("ResNet50", ["lib/resnet50", "other/resnet50"]),
+        ("vgg19_bn", ["vgg19-bn", "lib/vgg19_bn"]),
+        ("resnet17", ["resnet18"]),
+        ("densnet121", ["lib/densenet121"]),
+        ("mobilenet", ["mobilenetv2-cifar"]),
+        ("zzz", []),
+    ],
+)
+def test_near_names_across_libraries(name, meant):
+    ours = ["resnet18", "resnet56", "vgg19-bn", "mobilenetv2-cifar"]
+    libraries = [["lib/resnet50", "lib/resnet18", "lib/densenet121", "lib/vgg19_bn"], ["other/resnet50"]]
+    assert nearest(name, ours, libraries) == meant
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "class Net: pass\ndef build(): pass\ndef _own(): pass\n",
+            "names no function; write {}:build (the file defines build, Net)",
+        ),
+        ("x = 1\n", "defines no function; expected FILE.py:NAME"),
+        ("def broken(:\n", "is no Python file that can be read; expected FILE.py:NAME"),
+        (None, "is no Python file that can be read; expected FILE.py:NAME"),
+    ],
+)
+def test_a_file_without_a_function(source, words, tmp_path):
+    path = tmp_path / "net.py"
+    if source is not None:
+        path.write_text(source)
+    with pytest.raises(UnknownName) as error:
+        check("model", str(path))
+    assert words.format(path) in str(error.value)
