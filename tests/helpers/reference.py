@@ -9,8 +9,10 @@ from typer.models import ArgumentInfo
 
 from prunectl.cli.app import app
 from prunectl.cli.guide_pages import FOLDER
+from prunectl.cli.help.groups import in_groups
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.plugins.registry import PRESETS, TABLES, resolve
+from prunectl.plugins.uses import USES
 
 MADE_BY = "<!-- Generated: do not edit. Refresh with: python -m tests.helpers.reference -->"
 WHEN = {"before": "before training", "after": "after training", "during": "during training"}
@@ -35,7 +37,7 @@ def criteria() -> str:
         facts = f"{found.unit}; {WHEN[found.when]}; schedule {found.schedule}{steps}; scope {found.scope}"
         parts += [
             f"## {name}",
-            _sentence(found.scorer),
+            f"{USES['criterion'][name]} The score: {_sentence(found.scorer)}",
             f"- Prunes {facts}.\n- Source: {found.source}.\n- {_options(found.scorer, found.callback)}",
         ]
     parts += ["## Schedules", _listed("schedule"), "## Regularisers", _listed("regularizer")]
@@ -74,15 +76,17 @@ def _command(name: str, function: Any) -> Iterator[str]:
     yield f"## {name}"
     yield inspect.getdoc(function).split("\n\n")[0].replace("\n", " ")
     hints = get_type_hints(function, include_extras=True)
-    panels: dict[str, list[str]] = {}
+    lines = {}
     for each in inspect.signature(function).parameters.values():
         type_, info = get_args(hints[each.name]) or (None, None)  # typer's own context has no spelling
         if info is not None and not info.hidden:
-            panels.setdefault(info.rich_help_panel or "", []).append(_parameter(each, type_, info))
-    for panel, lines in panels.items():
-        if panel:
-            yield f"### {panel} ({name})"
-        yield "\n".join(lines)
+            lines[each.name] = _parameter(each, type_, info)
+    arguments = [each for each in lines if isinstance(get_args(hints[each])[1], ArgumentInfo)]
+    if arguments:
+        yield "\n".join(lines[each] for each in arguments)
+    for group, members in in_groups(name, [each for each in lines if each not in arguments]).items():
+        yield f"**{group}**"
+        yield "\n".join(lines[each] for each in members)
 
 
 def _parameter(parameter: inspect.Parameter, type_: Any, info: Any) -> str:

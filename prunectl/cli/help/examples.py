@@ -151,6 +151,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prunectl attacks", "List all attacks."),
         ("prunectl attacks apgd-ce", "Show options and source of one."),
     ),
+    "guide": (
+        ("prunectl guide", "List the pages of the guide."),
+        ("prunectl guide after", "Read how a trained network is pruned."),
+    ),
     "help": (
         ("prunectl help", "List the commands."),
         ("prunectl help train", "The same as prunectl train --help."),
