@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.markdown import Heading, Markdown, TableElement
 
+_CODE = re.compile(r"^```.*?^```$|(?P<code>`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _BLANK_LINES = re.compile(r"\n[ \n]*\n[ \n]*\n")
 
 
@@ -33,7 +34,9 @@ class _Page(Markdown):
 
 
 def laid_out(text: str, width: int, *, colours: bool) -> str:
-    """Lay out Markdown in `width` columns, as it is printed; without `colours` in plain characters."""
+    """Lay out Markdown in `width` columns, as it is printed; without `colours`, code in a line keeps its backticks."""
+    if not colours:
+        text = _CODE.sub(lambda found: f"`` {found[0]} ``" if found["code"] else found[0], text)
     shown = io.StringIO()
     console = Console(file=shown, width=width, force_terminal=colours, color_system="standard" if colours else None)
     console.print(_Page(text, code_theme="ansi_dark", hyperlinks=False))
