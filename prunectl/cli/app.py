@@ -27,7 +27,7 @@ from prunectl.cli.commands import (
 from prunectl.cli.consent import consenting
 from prunectl.cli.help.command import Command
 from prunectl.cli.program import app, main
-from prunectl.cli.verbosity import with_verbosity
+from prunectl.cli.watched import watched
 
 __all__ = ["app", "main"]
 
@@ -36,4 +36,4 @@ for module in (
     *(import_, export, models, datasets, attacks, help, guide),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=Command)(with_verbosity(name, consenting(name, module.command)))
+    app.command(name, cls=Command)(watched(name, consenting(name, module.command)))

@@ -5,11 +5,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import output
-from prunectl.plugins.facts import Facts
-from prunectl.plugins.source_code import REQUIRED
+
+if TYPE_CHECKING:
+    from prunectl.plugins.facts import Facts
 
 WIDTH, _NARROW = 80, 30
 
@@ -52,7 +53,7 @@ def show_facts(name: str, values: Mapping[str, str | Sequence[str]]) -> None:
             output.emit(f"  {'' if i else key:{size}}{line}")
 
 
-def options_of(flag: str, facts: Facts) -> list[str]:
+def options_of(flag: str, facts: "Facts") -> list[str]:
     """The options of a plug-in as they are written, with their defaults."""
     return [f"{flag} {key}={_shown(value)}" for key, value in facts.options.items()]
 
@@ -73,4 +74,6 @@ def joined(names: Iterable[str]) -> str:
 
 
 def _shown(value: Any) -> str:
+    from prunectl.plugins.source_code import REQUIRED
+
     return "VALUE" if value == REQUIRED else "" if value is None else str(value)

@@ -32,15 +32,17 @@ class Bar:
     def _start_bar(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        share = [TextColumn("{task.percentage:>3.0f}%")] if self.total is not None else []
-        clock = TimeRemainingColumn(compact=True) if self.total is not None else TimeElapsedColumn()
+        whole, cut = Column(no_wrap=True, min_width=5), Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        share = [TextColumn("{task.percentage:>3.0f}%", table_column=whole)] if self.total is not None else []
+        clock = TimeElapsedColumn(table_column=whole)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=8),
             *share,
-            TextColumn("{task.fields[text]}"),
-            clock,
+            TextColumn("{task.fields[text]}", table_column=cut),  # on a narrow terminal
+            clock if self.total is None else TimeRemainingColumn(compact=True, table_column=whole),
         )
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task(self.title, total=self.total, text="")

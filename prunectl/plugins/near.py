@@ -1,6 +1,5 @@
 """Names that are near a wrong one, and the functions of a file that was named without any."""
 
-import ast
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -47,6 +46,8 @@ def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[st
 
 def functions_in(path: Path) -> list[str] | None:
     """The public functions of a Python file, then its classes; it is not run. None where it cannot be read."""
+    import ast  # noqa: PLC0415  (it takes a while, and only a mistake needs it)
+
     try:
         parts = ast.parse(path.read_bytes()).body
     except (OSError, SyntaxError, ValueError):

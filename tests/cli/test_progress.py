@@ -52,6 +52,14 @@ def test_work_that_was_done_before_says_nothing_of_the_speed(monkeypatch, capsys
     assert capsys.readouterr().err == "training 95% on, 10 s left\n"
 
 
+def test_a_notebook_has_the_bar_of_rich(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not progress.is_drawn()
+    monkeypatch.setitem(sys.modules, "IPython", object())
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert progress.is_drawn()
+
+
 def lines_of(stream: io.StringIO, count: int) -> list[str]:
     """The first lines of a stream, once they are there."""
     end = time.monotonic() + 20

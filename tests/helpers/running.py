@@ -18,8 +18,10 @@ import typer.main
 from prunectl.cli import heartbeat
 from prunectl.cli.app import main
 
-PROGRAM = [sys.executable, "-m", "prunectl"]
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from prunectl.cli.app import main; main()"
+_CALM = "from prunectl.cli import heartbeat; heartbeat.FIRST = 1e6; from prunectl.__main__ import main; main()"
+"""The program without signs of life, which a loaded machine would add to what it prints."""
+PROGRAM = [sys.executable, "-c", _CALM]
+WITHOUT_TORCH = f"import sys; sys.modules['torch'] = None; {_CALM}"
 
 
 _commands = cache(typer.main.get_command)
@@ -88,7 +90,7 @@ def run_without_torch(folder: Path, *arguments: str, before: str = "", **environ
 
 def run_shell(folder: Path, script: str) -> Ran:
     """Run a bash script in which `prunectl` is this one, with pipefail."""
-    function = f'prunectl() {{ "{sys.executable}" -m prunectl "$@"; }}; set -o pipefail\n'
+    function = f'prunectl() {{ {shlex.join(PROGRAM)} "$@"; }}; set -o pipefail\n'
     done = subprocess.run(
         ["bash", "-c", function + script],
         cwd=folder,

@@ -6,7 +6,6 @@ import typer
 
 from prunectl.cli import listing
 from prunectl.cli.completion import completes
-from prunectl.plugins.facts import facts
 from prunectl.plugins.registry import PRESETS, TABLES, check, names
 from prunectl.plugins.uses import USES
 
@@ -51,6 +50,8 @@ def norm_of(name: str) -> str:
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print one attack or preset."""
+    from prunectl.plugins.facts import facts
+
     use = USES["attack"].get(name, "")
     if name in PRESETS:
         record = {"name": name, "norm": norm_of(name), "use": use, "attacks": list(PRESETS[name])}

@@ -7,7 +7,6 @@ import typer
 from prunectl.checkpoints.options.pruning import AUTO
 from prunectl.cli import listing
 from prunectl.cli.completion import completes
-from prunectl.plugins.facts import facts
 from prunectl.plugins.registry import check, names
 from prunectl.plugins.uses import USES
 
@@ -49,11 +48,15 @@ def command(
 
 
 def _fields(name: str) -> dict[str, Any]:
+    from prunectl.plugins.facts import facts
+
     return _OF_AUTO if name == AUTO else facts("criterion", name).fields
 
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print one criterion."""
+    from prunectl.plugins.facts import facts
+
     if name != AUTO:
         check("criterion", name)
     fields, use = _fields(name), USES["criterion"].get(name, "")

@@ -6,13 +6,12 @@ import typer
 
 from prunectl.cli import listing
 from prunectl.cli.completion import completes
-from prunectl.plugins.facts import facts
 from prunectl.plugins.registry import check, names
 from prunectl.plugins.uses import USES
 
 _OWN = "own.py:function"
 _OF_OWN = (
-    "a function of your own that returns (train, test), each a Dataset, a DataLoader or (images, labels): "
+    "A function of your own that returns (train, test), each a Dataset, a DataLoader or (images, labels): "
     "def function(): return CIFAR10('.', train=True), CIFAR10('.', train=False)"
 )
 _FORMS = {"imagefolder": "imagefolder:PATH", "hf": "hf:OWNER/NAME", "webdataset": "webdataset:PATTERN"}
@@ -37,6 +36,8 @@ def command(
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print one dataset."""
+    from prunectl.plugins.facts import facts
+
     check("data", name)
     about, use = facts("data", name).about, USES["data"].get(name, "")
     if as_json:

@@ -7,7 +7,6 @@ import typer
 from prunectl.cli import listing, output
 from prunectl.cli.completion import completes
 from prunectl.errors import UnknownName
-from prunectl.plugins.facts import facts
 from prunectl.plugins.libraries import READABLE, library_names
 from prunectl.plugins.registry import LIBRARIES, TABLES, check, names, unknown
 
@@ -44,6 +43,8 @@ def command(
 
 
 def _about(name: str) -> str:
+    from prunectl.plugins.facts import facts
+
     return facts("model", name).about if name in TABLES["model"] else "of an installed package"
 
 
@@ -67,6 +68,8 @@ def _library(name: str, *, as_json: bool) -> None:
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print one network of prunectl's own, or of a package."""
+    from prunectl.plugins.facts import facts
+
     check("model", name)
     known = facts("model", name)
     if as_json:

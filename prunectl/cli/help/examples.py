@@ -71,7 +71,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prunectl attack NAME.safetensors -n 500", "PGD on 500 test images."),
         (
             "prunectl attack NAME.safetensors -a standard --eps 4/255,8/255",
-            "Four attacks in cascade, at two sizes.",
+            "Five attacks in cascade, at two sizes.",
         ),
         (
             "prunectl attack NAME.safetensors --corruptions all",
