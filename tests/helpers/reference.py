@@ -12,6 +12,7 @@ from prunectl.cli.guide_pages import FOLDER
 from prunectl.cli.help.groups import in_groups
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.plugins.registry import PRESETS, TABLES, resolve
+from prunectl.plugins.uses import USES
 
 MADE_BY = "<!-- Generated: do not edit. Refresh with: python -m tests.helpers.reference -->"
 WHEN = {"before": "before training", "after": "after training", "during": "during training"}
@@ -37,7 +38,7 @@ def criteria() -> str:
         facts = f"{found.unit}; {WHEN[found.when]}; schedule {found.schedule}{steps}; scope {found.scope}"
         parts += [
             f"## {name}",
-            _sentence(found.scorer),
+            f"{USES['criterion'][name]} The score: {_sentence(found.scorer)}",
             f"- Prunes {facts}.\n- Source: {found.source}.\n- {_options(*takes)}",
         ]
     parts += ["## Schedules", _listed("schedule"), "## Regularisers", _listed("regularizer")]

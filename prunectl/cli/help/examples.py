@@ -153,7 +153,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "guide": (
         ("prunectl guide", "List the pages of the guide."),
-        ("prunectl guide start", "Read the page for the first steps."),
+        ("prunectl guide after", "Read how a trained network is pruned."),
     ),
     "help": (
         ("prunectl help", "List the commands."),
