@@ -19,7 +19,7 @@ _BLOCK = re.compile(r"^```(?P<language>\w*) ?(?P<note>[^\n]*)\n(?P<text>.*?)^```
 _EXPORT = re.compile(r"export (PRUNECTL_\w+)=(\w+)")
 _FILE = re.compile(r"# ([\w-]+\.py)\n")
 _RECORDER = """
-prunectl() { local line; printf -v line '%q ' "$@"; echo "$line" >>commands.txt; }  # one write: steps of a pipe run at once
+prunectl() { local line; printf -v line '%q ' "$@"; echo "$line" >>commands.txt; }  # one write
 torchrun() { while [ "$1" != prunectl ]; do shift; done; "$@"; }
 pip() { :; }
 tensorboard() { :; }
