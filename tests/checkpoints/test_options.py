@@ -16,7 +16,7 @@ from prunectl.cli import in_process
 from prunectl.errors import OptionError
 
 SAMPLES = {int: 13, float: 0.25, str: "word", bool: True}
-READ_AS_TEXT = {"adv_eps", "augment"}
+READ_AS_TEXT = {"adv_eps", "augment", "prune_delay", "prune_every"}
 """Fields whose parameter is a text such as 8/255, which the command reads."""
 
 

@@ -17,6 +17,7 @@ from torch import nn
 import prunectl
 from prunectl.checkpoints.files import PLACES, sha256, with_places
 from prunectl.checkpoints.header import read_toc
+from prunectl.errors import UnknownName
 from tests.helpers.running import run_cli
 
 NET = """
@@ -140,7 +141,7 @@ def test_of_two_files_that_of_the_recorded_content_is_taken(here, elsewhere):
     (elsewhere / "net.py").write_text("raise SystemExit('another file of this name')")
     run(elsewhere, f"{EVAL} out/a.safetensors")
     (here / "net.py").write_text(NET + "# a note\n")  # edited: then the nearest
-    with pytest.raises(SystemExit, match="another file of this name"):
+    with pytest.raises(UnknownName, match="another file of this name"):
         prunectl.load(target / "a.safetensors", trust=True)
 
 

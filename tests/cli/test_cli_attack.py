@@ -149,7 +149,7 @@ def test_the_table_fits_in_80_columns(net, raw):
     assert max(len(line) for line in lines if not line.startswith("warning")) <= 80
     table = [line.split() for line in lines if not line.startswith(("warning", "quick"))]
     assert table[0] == ["eps", "0.00784", "0.3"]
-    attacks = ["fgsm", "pgd", "robust", "success"]
+    attacks = ["fgsm", "linf-pgd", "robust", "success"]
     assert [cells[0] for cells in table[1:]] == attacks
     assert table[3][2:] == table[2][1:]  # the worst case is what the last of a cascade leaves
 

@@ -121,7 +121,6 @@ BAD_VALUES = {
     "attack net.safetensors -n 0": "-n takes a number of images or all, got '0'",
     "attack net.safetensors --target eleven": "--target is next, random or a class (0, 1, 2, 3, ",
     "attack net.safetensors --corruptions blur --eps 0.1": "--eps is for attacks and cannot be combined",
-    "attack net.safetensors --save-examples 2 --resume": "--save-examples needs all images, and an interrupted",
     "train net.safetensors --adv-loss trades": "are for adversarial training; add --adv-eps",
     "attack net.safetensors --corruptions fog": "no corruption named 'fog'; known: gaussian-noise",
     "attack net.safetensors --resume": "no interrupted attack at net.attack.part.jsonl; leave out --resume",

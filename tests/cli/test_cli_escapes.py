@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from prunectl.checkpoints.escapes import csv_cell, markdown, visible
-from prunectl.cli import output, terminal
+from prunectl.cli import output, progress, terminal
 from prunectl.cli.program import main
 from prunectl.reporting.formats import table_csv
 from tests.helpers.running import run_cli
@@ -60,7 +60,7 @@ def test_every_way_out(name: str, stream, monkeypatch: pytest.MonkeyPatch) -> No
     terminal.guard()
     output.say(text)
     output.table([text, "n"], [[text, "1"]])
-    with output.progress_bar(text, 10) as bar:
+    with progress.progress_bar(text, 10) as bar:
         bar.shown = -1e9
         bar.update(5, lambda: text)
     print(text, file=terminal.sys.stderr)

@@ -104,7 +104,7 @@ def test_what_a_file_cannot_say(text, words, net, config, refused):
     assert f"prunectl: --config x.toml: {words}" in refused("eval", net.name, "--config", config(text))
 
 
-@pytest.mark.parametrize("name", ["LEARNING_RATE", "lr", "AS_JSON", "TRUSTED", ""])
+@pytest.mark.parametrize("name", ["LEARNING_SPEED", "lr", "AS_JSON", "TRUSTED", ""])
 def test_the_environment_cannot_say_what_no_command_knows(name, net, refused, monkeypatch):
     monkeypatch.setenv(f"PRUNECTL_{name}", "0.1")
     for line in (["train", net.name, "--epochs", 0], ["eval", net.name]):

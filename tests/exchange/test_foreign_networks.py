@@ -113,7 +113,7 @@ def test_a_trained_network_goes_from_its_file_to_onnx(name, tmp_path, cli, monke
 
     cli("prune", "net.safetensors", "-c", "taylor", "-s", "0.3", "-O", "batches=1", "-o", "thin.safetensors")
     cli("shrink", "thin.safetensors", "-o", "small.safetensors")
-    cli("train", "small.safetensors", "--epochs", "1", "-o", "tuned.safetensors")
+    cli("train", "small.safetensors", "--epochs", "1", "--lr", "1e-4", "-o", "tuned.safetensors")
     cli("export", "tuned.safetensors", "-o", "tuned.onnx")
     small, pixels = prunectl.load(tmp_path / "tuned.safetensors"), drawn((3, SIZE, SIZE))
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in ours.parameters())

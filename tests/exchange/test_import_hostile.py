@@ -222,7 +222,7 @@ def test_names_that_could_be_code_or_steer_a_terminal_are_none(tmp_path, refused
 
 def test_a_line_on_the_terminal_shows_control_characters(capsys) -> None:
     output.say("a class \x1b[2J\x07 of caf\u00e9\n  and more")
-    assert capsys.readouterr().err == "a class \\x1b[2J\\x07 of caf\u00e9\n  and more\n"
+    assert capsys.readouterr().err == "a class \\x1b[2J\\x07 of caf\u00e9\\n  and more\n"
 
 
 def test_a_checkpoint_of_ours_is_no_import(tiny, refused) -> None:

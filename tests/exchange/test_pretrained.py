@@ -58,7 +58,7 @@ def test_pruning_begins_with_published_weights(cli, cache, tmp_path) -> None:
     first = found.history[0]
     assert (first.command, first.options["pretrained"]) == ("import", "torchvision/squeezenet1_1")
     assert (first.options["weights"], len(first.options["sha256"])) == ("IMAGENET1K_V1", 64)
-    cli("rerun", out.strip())
+    cli("rerun", out.strip(), "--download")
 
 
 def test_layers_for_other_classes_are_fresh(cli, cache, tmp_path) -> None:
@@ -72,7 +72,7 @@ def test_layers_for_other_classes_are_fresh(cli, cache, tmp_path) -> None:
     assert first.result["missing"] == ["classifier.1.bias", "classifier.1.weight"]
     steps = json.loads(cli("log", "net.safetensors", "--json"))["steps"]
     assert [step["command"] for step in steps] == ["train"]
-    cli("rerun", "net.safetensors")
+    cli("rerun", "net.safetensors", "--download")
 
 
 def test_all_weights_but_the_head_are_theirs(cli, cache, tmp_path) -> None:
@@ -82,7 +82,7 @@ def test_all_weights_but_the_head_are_theirs(cli, cache, tmp_path) -> None:
         "classifier.1.weight",
         "classifier.1.bias",
     }
-    cli("rerun", "net.safetensors")
+    cli("rerun", "net.safetensors", "--download")
 
 
 def test_a_folder_of_timm(cli, cache, tmp_path) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunectl.checkpoints import files
+from prunectl.checkpoints.journal import Journal
 from tests.helpers.running import run_cli
 
 SECONDS, WAIT = 10, 100
@@ -137,21 +137,20 @@ def base(folder: Path) -> None:
 
 def _stop_attack(folder: Path) -> None:
     """Leave an attack that was stopped after two batches."""
-    append, lines = files.append_record, list[str]()
+    add = Journal.add
 
-    def stop(path: Path, record: Any) -> str:
-        lines.append(append(path, record))
-        if len(lines) == 3:
+    def stop(journal: Journal, record: Any) -> None:
+        add(journal, record)
+        if len(journal.lines) == 3:  # what the attack is, and two batches
             raise KeyboardInterrupt
-        return lines[-1]
 
-    files.append_record = stop
+    Journal.add = stop
     try:
         run_cli(folder, *ATTACK.split())
     except KeyboardInterrupt:
         pass
     finally:
-        files.append_record = append
+        Journal.add = add
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -102,12 +102,12 @@ def _check_fetches(steps: "Sequence[Step]", path: Path, *, download: bool) -> No
     Raises:
         UntrustedCode: neither --download nor --trust is given.
     """
-    begun = [step for step in steps if ("--pretrained", None) in step.flags]
-    if begun and not download and not consented():
-        name = next((value for flag, value in begun[0].flags if flag == "--model"), "its library")
+    begun = [dict(step.flags).get("--model") or "its library" for step in steps if ("--pretrained", None) in step.flags]
+    fetched = [name for name in begun if not name.startswith("timm/local-dir:")]
+    if fetched and not download and not consented():
         raise UntrustedCode(
-            f"{path} begins with the published weights of {name}, which a rerun would fetch; give --download if you "
-            "want that"
+            f"{path} begins with the published weights of {fetched[0]}, which a rerun would fetch; "
+            "give --download if you want that"
         )
 
 
