@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,6 +286,12 @@ def _attribute(kind: str, address: str) -> Any:
         ) from error
 
 
+def _line_in(path: Path, error: BaseException) -> str:
+    """The last line of a file on the way to an error."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", in line {lines[-1]}" if lines else ""
+
+
 def _import_file(path: Path) -> Any:
     """Import a Python file that lies anywhere, once."""
     key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
@@ -302,7 +309,8 @@ def _import_file(path: Path) -> Any:
         if isinstance(error, ImportError | AttributeError | OSError):
             raise
         what = " ".join(str(error).split())[:200]
-        raise ImportError(f"{type(error).__name__}: {what}" if what else type(error).__name__) from error
+        said = f"{type(error).__name__}: {what}" if what else type(error).__name__
+        raise ImportError(f"{said}{_line_in(path, error)}") from error
     except BaseException:
         del sys.modules[key]
         raise

@@ -379,7 +379,7 @@ def test_an_attack_that_cannot_be_noted_is_printed_and_kept(tiny, raw, cli, disk
     def none(*_):
         raise AssertionError("everything is done already")
 
-    monkeypatch.setattr("prunectl.robustness.attack._Batch", none)
+    monkeypatch.setattr("prunectl.robustness.attack.Batch", none)
     again = json.loads(cli(*ATTACK.split(), "--resume"))
     assert again["results"] == json.loads(ran.out)["results"]
     assert names(tmp_path) == ["tiny.mask.safetensors", "tiny.results.jsonl", "tiny.safetensors"]
@@ -425,7 +425,7 @@ def test_a_full_disk_under_a_process(tmp_path, net):
 @pytest.mark.parametrize(("line", "code"), [(TRAIN, 0), ("eval missing.safetensors", 1)])
 def test_what_is_told_may_go_to_a_full_disk(tmp_path, line, code, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("prunectl.cli.output._EVERY", 0.0)
+    monkeypatch.setattr("prunectl.cli.progress.EVERY", 0.0)
     full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
     with contextlib.redirect_stderr(full), pytest.raises(SystemExit) as exited:
         main(line.split())

@@ -53,7 +53,7 @@ def test_the_page_of_a_criterion(cli):
         ("models torchvision/vgg1", "torchvision/vgg16_bn\n"),
         ("datasets imagefolder", "imagefolder:PATH"),
         ("attacks apgd-t", "-O targets=9"),
-        ("attacks standard", "apgd-ce, apgd-dlr, apgd-t, deepfool, square"),
+        ("attacks standard", "deepfool, apgd-ce, apgd-dlr, apgd-t, square"),
     ],
 )
 def test_pages(line, words, cli):
