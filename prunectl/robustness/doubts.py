@@ -4,7 +4,6 @@ What takes attacks of its own is tried on a few images.
 """
 
 import copy
-import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -100,9 +99,8 @@ def _iterates(method: Method) -> bool:
 
 def _is_cut_short(method: Method) -> bool:
     """Whether a search for the nearest adversarial has fewer steps than by default."""
-    usual = inspect.signature(type(method.attack)).parameters.get("steps")
-    steps = getattr(method.attack, "steps", None)
-    return method.minimal and usual is not None and isinstance(steps, int) and steps < usual.default
+    steps, usual = getattr(method.attack, "steps", None), method.usual_steps
+    return method.minimal and isinstance(usual, int) and isinstance(steps, int) and steps < usual
 
 
 def _without_adversarials(methods: Sequence[Method], total: Tally) -> Iterator[str]:

@@ -46,6 +46,8 @@ class Method:
     attack: Any
     norm: str
     minimal: bool
+    usual_steps: int | None = None
+    """How many steps it has by default; None for an attack without steps."""
 
     def __call__(self, network: Any, images: Tensor, criterion: Any, levels: Sequence[float]) -> list[Tensor]:
         """Adversarials (B, C, H, W) for every eps, within the ball and [0, 1]; of a minimal attack the last is not cut.
@@ -225,7 +227,10 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
         distance = attack.distance
     except (AttributeError, ValueError):
         raise OptionError(f"attack {name} is not bounded by a norm, so eps has no meaning for it") from None
-    return Method(name, attack, own[distance], isinstance(attack, MinimizationAttack))
+    usual = inspect.signature(make).parameters.get("steps")
+    return Method(
+        name, attack, own[distance], isinstance(attack, MinimizationAttack), None if usual is None else usual.default
+    )
 
 
 def _check_norms(made: Sequence[Method], norm: str | None) -> None:
