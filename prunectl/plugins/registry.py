@@ -2,13 +2,12 @@
 
 import importlib
 import importlib.util
-import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.errors import OptionError, UnknownName, UntrustedCode
+from prunectl.plugins.code_files import import_file
 from prunectl.plugins.libraries import READABLE, library_names
 from prunectl.plugins.near import forms, without_function
 from prunectl.plugins.near import unknown as unknown  # noqa: PLC0414  (many import it from here)
@@ -276,7 +275,7 @@ def _attribute(kind: str, address: str) -> Any:
     try:
         if not place or (place.startswith(".") and not place.endswith(".py")):
             raise ImportError(f"no module '{place}'")
-        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        module = import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
     except (ImportError, AttributeError, OSError) as error:
         if place.endswith(".py") and isinstance(error, AttributeError):
@@ -284,34 +283,3 @@ def _attribute(kind: str, address: str) -> Any:
         raise UnknownName(
             f"no {NOUNS.get(kind, kind)} at '{address}' ({error}); expected {forms(kind, TABLES[kind])}"
         ) from error
-
-
-def _line_in(path: Path, error: BaseException) -> str:
-    """The last line of a file on the way to an error."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f", in line {lines[-1]}" if lines else ""
-
-
-def _import_file(path: Path) -> Any:
-    """Import a Python file that lies anywhere, once."""
-    key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
-    if key in sys.modules:
-        return sys.modules[key]
-    spec = importlib.util.spec_from_file_location(key, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ImportError(f"no file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[key]
-        if isinstance(error, ImportError | AttributeError | OSError):
-            raise
-        what = " ".join(str(error).split())[:200]
-        said = f"{type(error).__name__}: {what}" if what else type(error).__name__
-        raise ImportError(f"{said}{_line_in(path, error)}") from error
-    except BaseException:
-        del sys.modules[key]
-        raise
-    return module

@@ -210,9 +210,7 @@ def test_outer_layers_let_channels_of_the_image_go_but_the_last() -> None:
     data = image_data(shape=shape)
     pruned = prune(start, data, criterion="snap", sparsity=3 / 24, rules=rules, batch_size=16)
     assert pruned.masks["conv1.weight"].flatten(2).any(2).any(0).tolist() == [True, False, False, False]
-    assert pruned.history[-1].result["node_sparsity"] == pytest.approx(
-        3 / 24
-    )  # image channels do not count
+    assert pruned.history[-1].result["node_sparsity"] == pytest.approx(3 / 24)  # image channels do not count
     most = prune(start, data, criterion="snap", sparsity=24 / 28, rules=rules, batch_size=16)
     structure = trace(model, shape, outer=True)
     assert int(dead_nodes(structure, most.masks, most.model)[structure.image].sum()) == 3

@@ -94,7 +94,7 @@ def test_check_imports_nothing(monkeypatch):
         raise AssertionError(f"imported {arguments}")
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    monkeypatch.setattr(registry, "_import_file", fail)
+    monkeypatch.setattr(registry, "import_file", fail)
     for kind, name in ENTRIES:
         check(kind, name)
         check(kind, "nowhere.py:thing")

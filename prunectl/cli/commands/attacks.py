@@ -10,7 +10,7 @@ from prunectl.plugins.registry import PRESETS, TABLES, check, names
 from prunectl.plugins.uses import USES
 
 _NORMS = ("l2", "l1", "l0")
-_IN_L2 = ("carlini-wagner", "ddn", "salt-and-pepper")
+_IN_L2 = ("deepfool", "carlini-wagner", "ddn", "salt-and-pepper")
 """Attacks in the L2 norm whose names and classes do not say so."""
 _IN_L1 = ("ead",)
 _OWN = {

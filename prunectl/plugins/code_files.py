@@ -1,0 +1,38 @@
+"""Python files of the user, imported from anywhere."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def import_file(path: Path) -> Any:
+    """Import a Python file that lies anywhere, once."""
+    key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
+    if key in sys.modules:
+        return sys.modules[key]
+    spec = importlib.util.spec_from_file_location(key, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[key]
+        if isinstance(error, ImportError | AttributeError | OSError):
+            raise
+        what = " ".join(str(error).split())[:200]
+        said = f"{type(error).__name__}: {what}" if what else type(error).__name__
+        raise ImportError(f"{said}{_line_in(path, error)}") from error
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """The last line of a file on the way to an error."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", in line {lines[-1]}" if lines else ""
