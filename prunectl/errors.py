@@ -60,7 +60,7 @@ class FileError(PrunectlError):
 
 
 class NotWritten(FileError):
-    """An output that could not be written; `kept` is where its content lies instead, None where nowhere had room."""
+    """An output could not be written. `kept` is the file that has its content, or None if no folder had room."""
 
     exit_code = 4
 

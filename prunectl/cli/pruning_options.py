@@ -17,15 +17,6 @@ Criterion = Annotated[
         autocompletion=completes("criterion"),
     ),
 ]
-Sparsity = Annotated[
-    float | None,
-    typer.Option(
-        "-s",
-        "--sparsity",
-        "--amount",
-        help="Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: 0.9]",
-    ),
-]
 Latency = Annotated[
     str | None,
     typer.Option(

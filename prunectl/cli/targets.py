@@ -9,6 +9,16 @@ from prunectl.errors import OptionError
 DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4", "sr-ste": "2:4"}
 """Criteria whose own scope is a target, known before torch is imported."""
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        "-s",
+        "--sparsity",
+        "--amount",
+        help=f"Share of the dense network's weights, or nodes, to prune, in (0, 1)  [default: {DEFAULT_SPARSITY}]",
+        show_default=False,
+    ),
+]
 Params = Annotated[
     str | None,
     typer.Option(metavar="BUDGET", help="Prune nodes until 2x fewer parameters are left, 0.5x as many, or 1.2M."),

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.options.training import ADVERSARIAL_LOSSES, AUGMENTATIONS, SCHEDULES
-from prunectl.cli import targets
 from prunectl.cli.completion import completes, completes_list, completes_one, completes_options
 
 Epochs = Annotated[int, typer.Option(help="Passes over the training images.", min=0)]
@@ -41,17 +40,6 @@ Criterion = Annotated[
         "--criterion",
         help="Prune during training, by this criterion, such as snapit-during (list: `prunectl criteria`).",
         autocompletion=completes("criterion"),
-    ),
-]
-Sparsity = Annotated[
-    float | None,
-    typer.Option(
-        "-s",
-        "--sparsity",
-        "--amount",
-        help="Share of the dense network's weights, or nodes, to prune, in (0, 1)  "
-        f"[default: {targets.DEFAULT_SPARSITY}]",
-        show_default=False,
     ),
 ]
 RewindTo = Annotated[

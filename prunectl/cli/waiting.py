@@ -1,6 +1,5 @@
 """Waiting for the step before in a pipe, and loading meanwhile what the command needs."""
 
-import dis
 import functools
 import importlib
 import inspect
@@ -22,7 +21,7 @@ LATER = {
     "attack": ["prunectl.robustness.attack"],
 }
 """What commands load some calls further down, and nearly always."""
-_ahead: ContextVar[list[str] | None] = ContextVar("ahead", default=None)
+_running: ContextVar[tuple[str, Callable[..., None]] | None] = ContextVar("running", default=None)
 
 
 def loading_ahead(name: str, command: Callable[..., None]) -> Callable[..., None]:
@@ -30,11 +29,11 @@ def loading_ahead(name: str, command: Callable[..., None]) -> Callable[..., None
 
     @functools.wraps(command)
     def run(**parameters: object) -> None:
-        before = _ahead.set([*imported_by(command), *LATER.get(name, [])])
+        before = _running.set((name, command))
         try:
             command(**parameters)
         finally:
-            _ahead.reset(before)
+            _running.reset(before)
 
     return run
 
@@ -48,9 +47,11 @@ def line_of(stream: TextIO) -> str:
     Raises:
         UnicodeDecodeError: the line is not text.
     """
-    names = _ahead.get()
-    if not names or _has_line(stream):
+    running = _running.get()
+    if running is None or _has_line(stream):
         return stream.readline()
+    name, command = running
+    names = [*imported_by(command), *LATER.get(name, [])]
     ended = threading.Event()
     thread = threading.Thread(target=_load, args=(names, ended))
     thread.start()
@@ -66,6 +67,8 @@ def line_of(stream: TextIO) -> str:
 
 def imported_by(command: Callable[..., None]) -> Iterator[str]:
     """The modules that a function imports when it runs, in order."""
+    import dis  # only a step that waits has the time
+
     for step in dis.get_instructions(inspect.unwrap(command)):
         if step.opname == "IMPORT_NAME":
             yield str(step.argval)

@@ -31,7 +31,7 @@ def command(
     ctx: typer.Context,
     checkpoint: options.CheckpointArgument = None,
     criterion: pruning_options.Criterion = "snipit",
-    sparsity: pruning_options.Sparsity = None,
+    sparsity: targets.Sparsity = None,
     params: targets.Params = None,
     flops: targets.Flops = None,
     size: targets.Size = None,

@@ -47,7 +47,7 @@ def command(
     reg: training_options.Reg = None,
     reg_weight: training_options.RegWeight = 1e-5,
     criterion: training_options.Criterion = None,
-    sparsity: training_options.Sparsity = None,
+    sparsity: targets.Sparsity = None,
     threshold: options.Threshold = None,
     params: targets.Params = None,
     flops: targets.Flops = None,
