@@ -56,7 +56,7 @@ def _elsewhere(path: Path, write: Callable[[Path], object]) -> Path | None:
 def _tried_again(path: Path, write: Callable[[Path], object], error: FileError, kept: Path | None) -> FileError | None:
     """Try again whenever someone at a terminal presses Enter; returns the last failure, None where it was written."""
     while _asks():
-        output.say(f"{error}; {_where(kept)}; make room and press Enter to try again, or Ctrl-C")
+        output.warn(f"{error}; {_where(kept)}; make room and press Enter to try again, or Ctrl-C")
         try:
             if not _answer():
                 return error
