@@ -17,6 +17,7 @@ PrunectlError
 ├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
 ├── Interrupted        Ctrl-C; what was done is on disk
+├── LostProcess        another process of the same run has ended
 └── ThresholdMissed    a measured value that misses the one asked for
 """
 
@@ -101,6 +102,10 @@ class Interrupted(PrunectlError):
     """Ctrl-C; what was done is on disk."""
 
     exit_code = 130
+
+
+class LostProcess(PrunectlError):
+    """Another process of the same run has ended."""
 
 
 class ThresholdMissed(PrunectlError):

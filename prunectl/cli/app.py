@@ -27,6 +27,7 @@ from prunectl.cli.commands import (
 from prunectl.cli.consent import consenting
 from prunectl.cli.help.command import Command
 from prunectl.cli.program import app, main
+from prunectl.cli.torchrun import joining
 from prunectl.cli.waiting import loading_ahead
 from prunectl.cli.watched import watched
 
@@ -37,4 +38,5 @@ for module in (
     *(import_, export, models, datasets, attacks, guide, help),
 ):
     name = module.__name__.rpartition(".")[2].rstrip("_")
-    app.command(name, cls=Command)(watched(name, loading_ahead(name, consenting(name, module.command))))
+    prepared = consenting(name, joining(name, module.command))
+    app.command(name, cls=Command)(watched(name, loading_ahead(name, prepared)))

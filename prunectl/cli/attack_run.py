@@ -28,7 +28,13 @@ def attacked(
     It goes once the block has ended well, in which the record is noted. Without a path nothing is kept on the way.
     """
     from prunectl.robustness.attack import Attacker
+    from prunectl.torchtools.distributed import leads
 
+    if not leads():
+        attacker = Attacker(network, images, **how)
+        _run(attacker, None)
+        yield attacker.record()
+        return
     if path is None and (how["examples"] or resume):
         flag = "--resume" if resume else "--save-examples"
         raise FileError(f"{flag}: nothing can be written beside the checkpoint; copy it to a folder of your own")
@@ -63,14 +69,17 @@ def _run(attacker: "Attacker", part: "Part | None") -> None:
     Raises:
         Interrupted: Ctrl-C came before the last batch.
     """
-    batches = attacker.batches([] if part is None else part.done)
+    from prunectl.torchtools.distributed import Vote, from_first
+
+    batches = attacker.batches(from_first(lambda: [] if part is None else part.done))
+    vote = Vote()
     with signals.caught() as stopped, progress.progress_bar(attacker.name, len(attacker.images)) as bar:
         attacker.watch = lambda images, what: bar.update(int(images), lambda: _so_far(what, attacker.total))
         for batch, total in batches:
             if part is not None:
                 part.keep(batch)
             bar.update(total.images, lambda total=total: _robust(total))  # type: ignore[misc]
-            if stopped and total.images < len(attacker.images):
+            if vote(bool(stopped)) and total.images < len(attacker.images):
                 batches.close()
                 kept = part is not None and part.is_kept
                 what_next = "go on with the same command and --resume" if kept else "nothing is kept"

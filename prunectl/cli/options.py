@@ -15,6 +15,7 @@ from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
 from prunectl.cli.heartbeat import waiting
+from prunectl.cli.torchrun import ahead, from_first
 from prunectl.cli.waiting import line_of
 from prunectl.errors import OptionError
 
@@ -223,11 +224,7 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         return checkpoint_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
         raise OptionError(f"no CHECKPOINT; expected {forms}")
-    try:
-        with waiting():
-            line = line_of(sys.stdin).strip()
-    except UnicodeDecodeError:
-        line = "\0"
+    line = from_first(_line_of_stdin)
     if "\0" in line:
         raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
     if not line:
@@ -235,6 +232,15 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
             f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
         )
     return checkpoint_file(Path(line))
+
+
+def _line_of_stdin() -> str:
+    """The first line, once it is there; a zero where that is no text."""
+    try:
+        with waiting():
+            return line_of(sys.stdin).strip()
+    except UnicodeDecodeError:
+        return "\0"
 
 
 def open_data(
@@ -254,7 +260,7 @@ def open_data(
     from prunectl.cli.progress import decoding
     from prunectl.data.load import load_data
 
-    with decoding(spec) as progress:
+    with ahead(), decoding(spec) as progress:
         data = load_data(
             spec,
             data_dir,

@@ -15,6 +15,7 @@ from prunectl.checkpoints.escapes import visible
 from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
 from prunectl.cli.terminal import guard
+from prunectl.cli.torchrun import following
 from prunectl.errors import LOST_WORKER, PrunectlError
 from prunectl.version import __version__
 
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
+    with following():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     guard()
     try:

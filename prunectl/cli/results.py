@@ -25,13 +25,18 @@ def hand_over(
 ) -> None:
     """Append what a command measured to its results file, if it has one, and print it, or the checkpoint's path.
 
-    The file comes first, as the next command of a pipe reads it; where it cannot be written, the print comes anyway.
+    Of several processes the first one does. The file comes first, as the next command of a pipe reads it; where it
+    cannot be written, the print comes anyway.
 
     Raises:
         FileError: it could not be noted.
     """
     from datetime import UTC, datetime
 
+    from prunectl.torchtools.distributed import leads
+
+    if not leads():
+        return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     noted = {"command": command, "checkpoint": sha256, "time": now, **record}
     failure = None

@@ -57,6 +57,7 @@ def resumed(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.torchtools.devices import device_named
+    from prunectl.torchtools.distributed import from_first, leads
     from prunectl.training import resume
     from prunectl.training.trainer import Trainer
 
@@ -65,8 +66,9 @@ def resumed(
     begun = paused.checkpoint.to(device_named(began.device if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began.output).name)
     ours = path.exists() and sha256(path) == began.written  # left by --max-minutes
-    if not ours and _is_done(path, paused):
-        _finish(path, paused_path)
+    if from_first(lambda: not ours and _is_done(path, paused)):  # after all have read the file that goes now
+        if leads():
+            _finish(path, paused_path)
         return
     train_run.check_target(path, force=force or ours)
     elsewhere = beside(path, PAUSED).absolute() != paused_path.absolute()
@@ -91,6 +93,9 @@ def resumed(
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
         teacher = None if run.teacher is None else read(_teacher(run, paused_path), begun.device)
         trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
+        if not leads():
+            train_run.follow(trainer)
+            return
         with train_run.claimed(path, force=force or ours) as log:
             if elsewhere and before.is_file():
                 log.begin(before.read_bytes().splitlines(keepends=True))

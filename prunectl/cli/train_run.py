@@ -12,7 +12,7 @@ from prunectl.checkpoints.names import beside
 from prunectl.cli import kept, options, output, progress, signals, train_space
 from prunectl.cli.epoch_means import EpochMeans
 from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED, Saved
-from prunectl.errors import DivergedError, FileError, NotWritten, OptionError
+from prunectl.errors import DivergedError, FileError, Interrupted, NotWritten, OptionError
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.options.run import Run
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, so that --resume works after a crash too."""
+_LATE, _STOPPED = 1, 2
+"""What ends a training early: its time limit, a signal."""
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -56,6 +58,25 @@ def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
         yield log
     finally:
         log.close()
+
+
+def follow(trainer: "Trainer") -> None:
+    """Take part in a training that the first of several processes watches, saves and writes.
+
+    Raises:
+        Interrupted: Ctrl-C; the first process has saved the training.
+    """
+    from prunectl.torchtools.distributed import Vote, wait_for_all
+
+    vote = Vote()
+    with signals.caught() as stopped:
+        for _ in trainer.steps():
+            ends = vote(_STOPPED if stopped else 0)
+            if ends == _STOPPED:
+                wait_for_all()
+                raise Interrupted(f"interrupted at step {trainer.step}")
+            if ends == _LATE and trainer.step < trainer.total_steps:
+                return
 
 
 def run(
@@ -97,9 +118,11 @@ def _train(
     trainer: "Trainer", saved: Saved, max_minutes: float | None, board_at: Path | None
 ) -> tuple[str | None, bool]:
     """Train; returns a line on the last log record, and whether all steps are done."""
+    from prunectl.torchtools.distributed import Vote, wait_for_all
+
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     before = begun = time.monotonic()
-    first, summary, finished = trainer.progress.images, None, True
+    first, summary, finished, vote = trainer.progress.images, None, True, Vote()
     means: EpochMeans | None = None
     with (
         signals.caught() as stopped,
@@ -112,8 +135,11 @@ def _train(
                 saved.note(record)
                 means = EpochMeans.of(record, means)
                 summary = _summary(record, means)
-            if stopped:  # before anything is shown, whose terminal may be gone
-                raise saved.interrupted()
+            ends = vote(_STOPPED if stopped else _LATE if now > deadline else 0)
+            if ends == _STOPPED:  # before anything is shown, whose terminal may be gone
+                interrupted = saved.interrupted()
+                wait_for_all()
+                raise interrupted
             if record is not None:
                 if board is not None:
                     board.show(trainer, record)
@@ -122,7 +148,7 @@ def _train(
             bar.update(
                 trainer.step, lambda: _status(trainer, (trainer.progress.images - first) / (time.monotonic() - begun))
             )
-            if now > deadline and trainer.step < trainer.total_steps:
+            if ends == _LATE and trainer.step < trainer.total_steps:
                 finished = False
                 break
             if record is not None and now - before > _SAVE_EVERY:  # right after the check that the loss is finite

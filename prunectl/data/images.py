@@ -1,6 +1,6 @@
 """Labelled images: ONE uint8 tensor on the device, sliced, normalised and augmented there, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -15,6 +15,9 @@ HELD_OUT = 0.2
 CROP_PADDING = 4
 _SPLIT_SEED = 2006_00896  # the held-out part must not move with the user's seed
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
+ALL = slice(None)
+Rows = Callable[[int], slice]
+"""Which images of a batch of so many are wanted."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,13 @@ class ImageSource(Protocol):
         """The same images under other labels."""
 
     def batches(
-        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+        self,
+        size: int,
+        *,
+        seed: int | None = None,
+        start: int = 0,
+        augment: tuple[str, ...] = (),
+        rows: "Rows" = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (pixels uint8 (B, C, H, W), labels (B,)); see `Images.batches`."""
 
@@ -104,21 +113,34 @@ class Images:
         return replace(self, labels=labels)
 
     def batches(
-        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+        self,
+        size: int,
+        *,
+        seed: int | None = None,
+        start: int = 0,
+        augment: tuple[str, ...] = (),
+        rows: "Rows" = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (pixels uint8 (B, C, H, W), labels (B,)), in order or, with a seed, shuffled and augmented.
 
         Order and augmentation of batch i depend on (seed, i) alone, so that an interrupted epoch resumes at any batch.
-        A shuffled epoch leaves out a last batch of a single image, which BatchNorm cannot train on.
+        A shuffled epoch leaves out a last batch of a single image, which BatchNorm cannot train on. `rows` may pick
+        images of every batch, which come as they would in the whole batch; a batch of which it picks none is left out.
         """
         order = shuffled(len(self), seed, self.pixels.device)
         for i, chosen in enumerate(slices(len(self), size, drop_single=seed is not None)):
             if i < start:
                 continue
-            index = chosen if order is None else order[chosen]
+            whole = range(chosen.start, chosen.stop)
+            part = rows(len(whole))
+            mine = whole[part]
+            if not len(mine):
+                continue
+            picked = slice(mine.start, mine.stop, mine.step)
+            index = picked if order is None else order[picked]
             pixels = self.pixels[index]
             if seed is not None:
-                pixels = augmented(pixels, augment, mixed(seed, i))
+                pixels = augmented(pixels, augment, mixed(seed, i), len(whole), part)
             yield pixels, self.labels[index]
 
 
@@ -225,24 +247,28 @@ def slices(count: int, size: int, *, drop_single: bool) -> Iterator[slice]:
         yield slice(first, min(first + size, count))
 
 
-def augmented(pixels: Tensor, augment: tuple[str, ...], seed: int) -> Tensor:
+def augmented(
+    pixels: Tensor, augment: tuple[str, ...], seed: int, whole: int | None = None, part: slice = ALL
+) -> Tensor:
     """Flip each image with probability 1/2, and crop it at random after padding by 4, as `augment` names them.
 
-    Shape and type stay (B, C, H, W), uint8; the draws come from the cpu, and are the same on every device.
+    Shape and type stay (B, C, H, W), uint8; the draws come from the cpu, and are the same on every device. They are
+    made for `whole` images, of which these are a `part`.
     """
     if not augment:
         return pixels
     generator = torch.Generator().manual_seed(seed)
     count, _, height, width = pixels.shape
+    whole = count if whole is None else whole
     device = pixels.device
     rows = torch.arange(height, device=device).expand(count, height)
     columns = torch.arange(width, device=device).expand(count, width)
     if "crop" in augment:
-        shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (2, count, 1), generator=generator)
+        shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (2, whole, 1), generator=generator)[:, part]
         shift = shift.to(device, non_blocking=True)
         rows, columns = rows + shift[0], columns + shift[1]
     if "flip" in augment:
-        flip = torch.rand(count, 1, generator=generator) < 0.5
+        flip = torch.rand(whole, 1, generator=generator)[part] < 0.5
         columns = torch.where(flip.to(device, non_blocking=True), columns.flip(1), columns)
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     source = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]  # (B, H, W)

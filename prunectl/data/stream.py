@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunectl.data.images import augmented, mixed, shuffled, slices
+from prunectl.data.images import Rows, augmented, mixed, shuffled, slices
 from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
 
@@ -59,7 +59,13 @@ class Stream:
         return replace(self, labels=labels)
 
     def batches(
-        self, size: int, *, seed: int | None = None, start: int = 0, augment: tuple[str, ...] = ()
+        self,
+        size: int,
+        *,
+        seed: int | None = None,
+        start: int = 0,
+        augment: tuple[str, ...] = (),
+        rows: Rows = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what `prunectl.data.images.Images.batches` of the same images would yield.
 
@@ -68,11 +74,14 @@ class Stream:
         """
         order = shuffled(len(self), seed, torch.device("cpu"))
         order = torch.arange(len(self)) if order is None else order
-        chosen = [order[part] for part in slices(len(self), size, drop_single=seed is not None)][start:]
+        batches = enumerate(slices(len(self), size, drop_single=seed is not None))
+        whole = [(i, order[batch]) for i, batch in batches if i >= start]
+        chosen = [(i, index, index[rows(len(index))]) for i, index in whole]
+        chosen = [each for each in chosen if len(each[2])]
         device = self.labels.device
-        read = decoded_batches(self.paths, self.decoder, [self.positions[index].tolist() for index in chosen])
-        for i, (index, array) in enumerate(zip(chosen, read, strict=True), start):
+        read = decoded_batches(self.paths, self.decoder, [self.positions[mine].tolist() for _, _, mine in chosen])
+        for (i, index, mine), array in zip(chosen, read, strict=True):
             pixels = torch.from_numpy(array).to(device)
             if seed is not None:
-                pixels = augmented(pixels, augment, mixed(seed, i))
-            yield pixels, self.labels[index.to(device)]
+                pixels = augmented(pixels, augment, mixed(seed, i), len(index), rows(len(index)))
+            yield pixels, self.labels[mine.to(device)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.data.images import ImageSource, Preprocessing
+from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import evaluating, full_precision
 from prunectl.torchtools.copies import in_type_of
 
@@ -33,20 +34,21 @@ def accuracy(
 ) -> Accuracy:
     """Classify every image once, in eval mode and full float32; the mode is put back.
 
-    Counts stay on the device until the end.
+    Counts stay on the device until the end. Of several processes each takes its share, and all have the result.
     """
     device = next(model.parameters()).device
     loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
     top5 = torch.zeros((), dtype=torch.int64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     with evaluating(model), full_precision(), torch.inference_mode():
-        for pixels, labels in images.batches(batch_size):
+        for pixels, labels in images.batches(batch_size, rows=distributed.rows):
             here = labels.to(device)
             logits = model(in_type_of(model, preprocessing(pixels.to(device)))).float()
             loss += nn.functional.cross_entropy(logits, here, reduction="sum")
             best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
             top5 += (best == here[:, None]).any(1).sum()
             confusion.index_add_(0, here * classes + best[:, 0], torch.ones_like(here))
+    distributed.sum_([loss, top5, confusion])
     count = len(images)
     table = confusion.view(classes, classes).cpu()
     return Accuracy(float(loss) / count, int(table.diag().sum()) / count, int(top5) / count, table)

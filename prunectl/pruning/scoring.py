@@ -17,6 +17,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
+from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
 
@@ -71,6 +72,7 @@ def scored(
     with autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
+    distributed.same_([*scores.values(), *([] if scores.nodes is None else [scores.nodes])])
     return scores
 
 

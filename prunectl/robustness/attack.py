@@ -1,7 +1,8 @@
 """attack: how a network holds against adversarial images."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from prunectl.robustness.methods import levels, methods
 from prunectl.robustness.network import opened
 from prunectl.robustness.progress import Progress, Watch, counted
 from prunectl.robustness.tally import Tally
+from prunectl.torchtools import distributed
 from prunectl.torchtools.rng import forked
 
 _QUICK_SAMPLE = 32
@@ -106,7 +108,8 @@ class Attacker:
     def batches(self, done: Sequence[Tally] = ()) -> Generator[tuple[Tally, Tally]]:
         """Attack batch by batch, after those that are done; yields each one's counts and the total so far.
 
-        Between two batches the networks are in eval mode and without gradients; at the end, or on `close`, as before.
+        Of several processes each attacks some of the batches; all yield all of them, in order. Between two batches the
+        networks are in eval mode and without gradients; at the end, or on `close`, as before.
         """
         self.total = Tally.sum(done) if done else None
         device = self.checkpoint.device
@@ -119,19 +122,41 @@ class Attacker:
             maker = rest.pop(0) if self.source is not None else victim
             reference = rest.pop(0) if self.reference is not None else None
             named = Networks(victim, maker, reference, self.checkpoint.spec.name)
-            for i, (pixels, labels) in enumerate(self.images.batches(self.batch_size)):
-                started = time.perf_counter()
-                if i == 0:
-                    self.warnings = doubts.of_network(victim, maker, self.methods, self.levels, *self._sample())
-                if i < len(done):
-                    continue
-                part = self._batch(i, named, pixels.to(device).float() / 255, labels.to(device)).tally()
-                part.seconds = time.perf_counter() - started
-                self.total = part if self.total is None else self.total.plus(part)
-                yield part, self.total
+            if distributed.leads():
+                self.warnings = doubts.of_network(victim, maker, self.methods, self.levels, *self._sample())
+            mine = self._mine(len(done))
+            for _ in range(-(-(self._batches - len(done)) // distributed.processes())):
+                own = [self._attacked(named, *batch) for batch in islice(mine, 1)]
+                for part, found in chain(*distributed.gathered(own)):
+                    self.examples.take(found)
+                    self.total = part if self.total is None else self.total.plus(part)
+                    yield part, self.total
 
-    def _batch(self, index: int, networks: Networks, images: Tensor, labels: Tensor) -> Batch:
-        """A batch (B, C, H, W) with its labels (B,), and the progress through it."""
+    @property
+    def _batches(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def _mine(self, done: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Number, pixels (B, C, H, W) and labels (B,) of the batches that this process attacks after those done."""
+        numbers = range(done, self._batches)[distributed.rows(self._batches - done)]
+        positions = torch.split(torch.arange(len(self.images)), self.batch_size)
+        whole = distributed.processes() == 1
+        images = (
+            self.images if whole else self.images.take(torch.cat([positions[0][:0], *(positions[i] for i in numbers)]))
+        )
+        for i, batch in zip(numbers, images.batches(self.batch_size, start=done if whole else 0), strict=True):
+            yield i, *batch
+
+    def _attacked(self, networks: Networks, i: int, pixels: Tensor, labels: Tensor) -> tuple[Tally, Examples]:
+        """The counts of batch `i`, and the examples that it has for those that are still wanted."""
+        started, device = time.perf_counter(), self.checkpoint.device
+        examples = Examples(self.examples.wanted - len(self.examples))
+        part = self._batch(i, networks, pixels.to(device).float() / 255, labels.to(device), examples).tally()
+        part.seconds = time.perf_counter() - started
+        return part, examples
+
+    def _batch(self, index: int, networks: Networks, images: Tensor, labels: Tensor, examples: Examples) -> Batch:
+        """A batch (B, C, H, W) with its labels (B,), the examples that it has, and the progress through it."""
         before = 0 if self.total is None else self.total.images
         parts = len(self.methods) * len(self.levels)
         self._progress = Progress(self.watch, before, len(images), parts)
@@ -144,7 +169,7 @@ class Attacker:
             levels=self.levels,
             cascade=self.cascade,
             seed=(self.seed, index),
-            examples=self.examples,
+            examples=examples,
             progress=self._progress,
         )
 

@@ -37,6 +37,13 @@ class Examples:
             }
             self.parts.append({name: tensor[chosen].cpu() for name, tensor in kinds.items()})
 
+    def take(self, more: "Examples") -> None:
+        """Take what is still wanted of others."""
+        for part in more.parts:
+            left = self.wanted - len(self)
+            if left > 0:
+                self.parts.append({name: tensor[:left] for name, tensor in part.items()})
+
     def text(self, part: dict[str, Tensor]) -> str:
         """What was taken of one batch, as text for a file of an interrupted attack."""
         from safetensors.torch import save  # noqa: PLC0415

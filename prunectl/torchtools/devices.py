@@ -3,18 +3,19 @@
 import torch
 
 from prunectl.errors import DeviceError, OptionError
+from prunectl.torchtools.distributed import local_device
 
 
 def device_named(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` stands for.
+    """The device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` stands for; of several processes, each has its own gpu.
 
     Raises:
         DeviceError: it is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = local_device(torch.device(name))
     except RuntimeError as error:
         raise OptionError(f"no device named '{name}'; take auto, cpu, cuda or mps") from error
     present = {

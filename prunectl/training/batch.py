@@ -21,6 +21,20 @@ class Batch:
     """Of the first images in a mixture."""
     teacher: Tensor | None = None
     """Logits (B, classes) of the teacher on these pixels."""
+    whole: int = 0
+    """Images of the whole batch, where these are the part that one of several processes takes; else 0."""
+
+    @property
+    def images(self) -> int:
+        """Images of the whole batch."""
+        return self.whole or len(self.labels)
+
+    def part(self, rows: slice) -> "Batch":
+        """Some of the images, as a part of this batch."""
+        second, teacher = (None if each is None else each[rows] for each in (self.second, self.teacher))
+        labels = self.labels[rows]
+        whole = len(self.labels) if len(labels) < len(self.labels) else 0
+        return replace(self, pixels=self.pixels[rows], labels=labels, second=second, teacher=teacher, whole=whole)
 
 
 def changed(batch: Batch, *, cutout: bool, mixup: float, mean: tuple[float, ...], seed: int) -> Batch:

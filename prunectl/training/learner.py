@@ -16,6 +16,7 @@ from prunectl.scores import Scores
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
 from prunectl.training.batch import Batch
@@ -27,6 +28,7 @@ from prunectl.training.rewind import RewindPoint
 from prunectl.training.saved_values import check_slots, like
 from prunectl.training.slots import from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within
+from prunectl.training.whole_batch import whole_batch
 
 
 class Learner:
@@ -61,16 +63,25 @@ class Learner:
         self.rewind_point: RewindPoint | None = None
 
     def fit_(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One step of the optimiser on a batch; returns loss () and logits (B, classes)."""
+        """One step of the optimiser on a batch; returns its loss () and how many predictions are correct ()."""
         recipe = self.recipe
-        with autocast(self.model, enabled=recipe.amp), enough_for_batch_norm():
+        with autocast(self.model, enabled=recipe.amp), enough_for_batch_norm(), whole_batch(batch):
             loss, logits = objective(recipe, self._classify, self.model, batch)
-        total = loss if self.penalty is None else loss + recipe.reg_weight * self.penalty(self.model)
+        penalties = [] if self.penalty is None else [recipe.reg_weight * self.penalty(self.model)]
         more = self.callback.penalty(self.model)
-        total = total if more is None else total + more
+        penalties += [] if more is None else [more]
+        correct = (logits.detach().argmax(1) == batch.labels).sum()
         self.optimizer.zero_grad(set_to_none=True)
+        if batch.whole:
+            loss = loss * (len(batch.labels) / batch.whole)
+            penalties = [penalty / distributed.processes() for penalty in penalties]
         with differentiated():
-            total.backward()  # type: ignore[no-untyped-call]
+            sum(penalties, loss).backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach()
+        if batch.whole:
+            counted = correct.float()  # exact, and one message with the rest
+            self._sum_(loss, counted)
+            correct = counted.long()
         self.callback.after_backward(self.model)
         self._change_gradients_()
         self.optimizer.step()
@@ -79,7 +90,22 @@ class Learner:
         self.enforcer.weights_()
         if self.ema is not None:
             self.ema.update_(self.model, self.callback)
-        return loss, logits
+        return loss, correct
+
+    def _sum_(self, *sums: Tensor) -> None:
+        """Add up the gradients of all processes, each of its part of the batch, and more sums; in place.
+
+        In one place, after the backward pass: torch's DistributedDataParallel, which overlaps the two, takes neither
+        the tensors that a callback puts in place of parameters, nor the further passes of adversarial training.
+        """
+        parameters = [*self.model.parameters(), *self.callback.parameters()]
+        distributed.sum_([*(p.grad for p in parameters if p.grad is not None), *sums])
+        distributed.same_random_state_(self.device)
+
+    def same_(self) -> None:
+        """Let all processes have the network of the first one, where rounding on another kind of device differs."""
+        networks = [self.model, self.callback, *([] if self.ema is None else [self.ema.network])]
+        distributed.same_([tensor for network in networks for tensor in network.state_dict().values()])
 
     def evaluated(self) -> nn.Module:
         """The network to evaluate: the average if there is one, with the callback folded into a copy of it."""

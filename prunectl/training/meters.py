@@ -15,11 +15,11 @@ class Meter:
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = 0
 
-    def add_(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss (), logits (B, classes) and labels (B,)."""
-        self.loss += loss.detach() * len(labels)
-        self.correct += (logits.detach().argmax(1) == labels).sum()
-        self.seen += len(labels)
+    def add_(self, loss: Tensor, correct: Tensor, images: int) -> None:
+        """Add a batch: its mean loss (), how many predictions are correct (), and of how many images."""
+        self.loss += loss.detach() * images
+        self.correct += correct
+        self.seen += images
 
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy; waits for a gpu."""

@@ -36,10 +36,10 @@ class Progress:
         self.seconds = time.perf_counter() - self._started
         return self.seconds
 
-    def add_(self, loss: Tensor, logits: Tensor, labels: Tensor, flops: int) -> None:
-        """Count a step: its mean loss (), logits (B, classes), labels (B,) and FLOPs."""
-        self.meter.add_(loss, logits, labels)
-        self.images += len(labels)
+    def add_(self, loss: Tensor, correct: Tensor, images: int, flops: int) -> None:
+        """Count a step: its mean loss (), correct predictions (), images and FLOPs."""
+        self.meter.add_(loss, correct, images)
+        self.images += images
         self.spent += flops
         self.step += 1
 

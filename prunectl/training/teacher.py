@@ -9,6 +9,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageSource
 from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
+from prunectl.torchtools import distributed
 from prunectl.torchtools.copies import in_type_of
 from prunectl.torchtools.digest import digest
 
@@ -33,6 +34,7 @@ class Teacher:
         self.model = copy.deepcopy(checkpoint.model).to(student.device).eval().requires_grad_(False)
         self.flops = cost(checkpoint.model, checkpoint.masks, checkpoint.spec.input).flops
         """Of a forward pass of one image."""
+        self.classes = checkpoint.spec.classes
         self.preprocessing, self.amp = checkpoint.preprocessing, amp
         self.known: Tensor | None = None
 
@@ -45,7 +47,13 @@ class Teacher:
 
     def learn_(self, images: ImageSource) -> None:
         """Keep the logits (N, classes) of all training images, for a training that does not change them."""
-        self.known = torch.cat([self.logits(pixels.to(images.labels.device)) for pixels, _ in images.batches(_BATCH)])
+        device = images.labels.device
+        known = torch.zeros(len(images), self.classes, device=device)
+        numbered = images.relabel(torch.arange(len(images), device=device))
+        for pixels, index in numbered.batches(_BATCH, rows=distributed.rows):
+            known[index] = self.logits(pixels.to(device))
+        distributed.sum_([known])
+        self.known = known
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

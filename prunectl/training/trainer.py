@@ -19,6 +19,7 @@ from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.measuring.memory import forget_peak
 from prunectl.pruning.repair.pair import paired
 from prunectl.pruning.repair.repair import repaired_pair
+from prunectl.torchtools import distributed
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
 from prunectl.training.batch import Batch, changed
@@ -117,8 +118,8 @@ class Trainer:
                     self.model, self._round_follows((epoch + 1) * self.steps_per_epoch)
                 )
                 for batch in self._batches(epoch, first):
-                    loss, logits = self.learner.fit_(batch)
-                    self.progress.add_(loss, logits, batch.labels, self._flops(len(batch.labels)))
+                    loss, correct = self.learner.fit_(batch)
+                    self.progress.add_(loss, correct, batch.images, self._flops(batch.images))
                     at_end, due = self.step % self.steps_per_epoch == 0, self._round_follows(self.step)
                     record = self._record(at_end) if at_end or due or self.step % every == 0 else None
                     self.progress.tick_()
@@ -140,7 +141,7 @@ class Trainer:
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
         now.masks.apply_(model)
         taught_by = None if self.teacher is None else self.teacher.sha256
-        run = TrainRun(self.device.type, self.step, self.total_steps, taught_by)
+        run = TrainRun(self.device.type, self.step, self.total_steps, taught_by, distributed.processes())
         chosen = {
             **recorded(replace(self.recipe, prune=None)),
             **({} if self.rounds is None else self.rounds.chosen),
@@ -197,6 +198,7 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         """Set the rewind point, if that is due after this epoch."""
         self.learner.callback.on_epoch_end(self.model)
+        self.learner.same_()
         if self.rounds is not None and self.rounds.rewinds_after(epoch):
             self.learner.set_rewind_point_()
 
@@ -208,6 +210,7 @@ class Trainer:
         """Prune, if a round is due now; returns whether the network was pruned."""
         if self.rounds is None or not self.rounds.due(self.step):
             return False
+        self.learner.same_()
         scores = self.learner.begin_round_()
         with forked(self.device):
             pruned = self.rounds.run(self.current, scores)
@@ -220,19 +223,20 @@ class Trainer:
         seed, known = mixed(self.recipe.seed, epoch), None if self.teacher is None else self.teacher.known
         train, labels = self.data.train, self.data.train.labels
         source = train if known is None else train.relabel(torch.arange(len(train), device=labels.device))
-        batches = source.batches(self.recipe.batch_size, seed=seed, start=first, augment=self.augment)
+        size, cutout, mixup = self.recipe.batch_size, "cutout" in self.augment, self.recipe.mixup
+        rows = slice if cutout or mixup else distributed.rows_or_all  # their draws are for the whole batch
+        batches = source.batches(size, seed=seed, start=first, augment=self.augment, rows=rows)
         for i, (pixels, which) in enumerate(batches, first):
             there, index = pixels.to(self.device), which.to(self.device)
+            count = min(size, len(train) - i * size)
+            batch = Batch(there, index, whole=count if len(index) < count else 0)
             if known is not None:
-                yield Batch(there, labels.to(self.device)[index], teacher=known[index])
+                yield replace(batch, labels=labels.to(self.device)[index], teacher=known[index])
                 continue
-            batch = changed(
-                Batch(there, index),
-                cutout="cutout" in self.augment,
-                mixup=self.recipe.mixup,
-                mean=self.start.preprocessing.mean,
-                seed=mixed(seed, i),
-            )
+            mean = self.start.preprocessing.mean
+            if cutout or mixup:
+                batch = changed(batch, cutout=cutout, mixup=mixup, mean=mean, seed=mixed(seed, i))
+                batch = batch.part(distributed.rows_or_all(count))
             yield batch if self.teacher is None else replace(batch, teacher=self.teacher.logits(batch.pixels))
 
     def _flops(self, images: int) -> int:

@@ -70,8 +70,7 @@ def test_a_learner_takes_over_the_state_of_another() -> None:
 
 def test_progress_and_its_meter() -> None:
     progress, other = Progress(CPU), Progress(CPU)
-    logits, labels = torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
-    progress.add_(torch.tensor(2.0), logits, labels, flops=7)
+    progress.add_(torch.tensor(2.0), torch.tensor(2), images=3, flops=7)
     assert progress.latest() == (2.0, 2 / 3)
     state = progress.state_dict()
     assert {name: value for name, value in state.items() if name != "seconds"} == {
@@ -90,7 +89,7 @@ def test_progress_and_its_meter() -> None:
 
 def test_a_meter_keeps_its_sums_to_itself() -> None:
     meter, other = Meter(CPU), Meter(CPU)
-    meter.add_(torch.tensor(1.0), torch.eye(2), torch.tensor([0, 1]))
+    meter.add_(torch.tensor(1.0), torch.tensor(2), images=2)
     other.load_state_dict(meter.state_dict())
     other.clear_()
     assert meter.means() == (1.0, 1.0)

@@ -114,3 +114,4 @@ class TrainRun:
     steps: int = option(shown=False)
     total_steps: int = option(shown=False)
     teacher: str | None = option(None, sparse=True, file=True)
+    processes: int = option(1, shown=False, sparse=True)

@@ -42,11 +42,12 @@ def command(
     from prunectl.measuring.evaluate import evaluate
     from prunectl.measuring.widths import hint
     from prunectl.torchtools.devices import device_named
+    from prunectl.torchtools.distributed import leads
 
     network, results = read(source, device_named(device)), results_of(source)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     with progress.progress_bar("eval"):
-        record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+        record = evaluate(network, images, batch_size=batch_size, with_latency=latency and leads())
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"

@@ -99,43 +99,42 @@ def command(
 
     from prunectl.checkpoints.options.pruning import StandalonePruning
     from prunectl.torchtools.devices import device_named
-    from prunectl.torchtools.distributed import leads, together
+    from prunectl.torchtools.distributed import leads
 
-    with together(device_named(device)) as where:
-        begun, images = _begin(
-            source if model is None else None,
-            _wants_images(criterion, repair),
-            model=model,
-            model_options=texts.pairs(model_options, "-M"),
-            pretrained=pretrained,
-            data=data,
-            shape=texts.image_shape(input_shape),
-            classes=classes,
-            data_dir=data_dir,
-            data_options={
-                "image_size": image_size,
-                "download": download,
-                "tuning": tuning,
-                "subset": subset,
-                "seed": seed,
-                "split": split,
-            },
-            device=where,
-            seed=seed,
-        )
-        last: deque[Scores] = deque(maxlen=1)
-        chosen = StandalonePruning(
-            **{
-                **options.filled(StandalonePruning, ctx.params),
-                "sparsity": sparsity,
-                "options": texts.pairs(plugin_options, "-O"),
-                "keep": tuple(keep or ()),
-                "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
-            }
-        )
-        pruned = _watched(begun, images, chosen, last.append if scores_out else None)
-        if leads():
-            _hand_over(criterion, pruned, path, last, force=force)
+    begun, images = _begin(
+        source if model is None else None,
+        _wants_images(criterion, repair),
+        model=model,
+        model_options=texts.pairs(model_options, "-M"),
+        pretrained=pretrained,
+        data=data,
+        shape=texts.image_shape(input_shape),
+        classes=classes,
+        data_dir=data_dir,
+        data_options={
+            "image_size": image_size,
+            "download": download,
+            "tuning": tuning,
+            "subset": subset,
+            "seed": seed,
+            "split": split,
+        },
+        device=device_named(device),
+        seed=seed,
+    )
+    last: deque[Scores] = deque(maxlen=1)
+    chosen = StandalonePruning(
+        **{
+            **options.filled(StandalonePruning, ctx.params),
+            "sparsity": sparsity,
+            "options": texts.pairs(plugin_options, "-O"),
+            "keep": tuple(keep or ()),
+            "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
+        }
+    )
+    pruned = _watched(begun, images, chosen, last.append if scores_out else None)
+    if leads():
+        _hand_over(criterion, pruned, path, last, force=force)
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:

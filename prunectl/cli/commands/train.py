@@ -134,11 +134,9 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.options.training import Recipe
     from prunectl.torchtools.devices import device_named
-    from prunectl.torchtools.distributed import started_together
+    from prunectl.torchtools.distributed import leads
     from prunectl.training.trainer import Trainer
 
-    if started_together():
-        raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
     converted = {
         "amp": where.type == "cuda" if amp is None else amp,
@@ -163,6 +161,8 @@ def command(
     )
     taught_by = None if teacher is None else read(teacher, where)
     trainer = Trainer(begun, images, recipe, teacher=taught_by)
+    if not leads():
+        return train_run.follow(trainer)
     run = Run(
         data=data or begun.data,
         output=str(path),

@@ -41,11 +41,14 @@ class LossSampling:
         if self.bn == "batch" and self.chunk:
             raise OptionError("bn=batch takes the statistics of whole batches, which chunks do not have; leave out one")
 
-        if self.bn == "batch" and distributed.joined():
-            raise OptionError("bn=batch takes the statistics of whole batches, which several processes share; run one")
-
     def parts(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """The images of a batch that this process takes, in chunks, each with its share of the batch."""
+        """The images of a batch that this process takes, in chunks, each with its share of the batch.
+
+        For the statistics of batches every process takes them whole.
+        """
+        if self.bn == "batch":
+            yield inputs, labels, 1 / distributed.processes()
+            return
         inputs, labels, whole = distributed.share(inputs), distributed.share(labels), len(labels)
         size = self.chunk or max(len(labels), 1)
         for images, targets in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
