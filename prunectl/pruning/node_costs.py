@@ -11,6 +11,7 @@ from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
 from prunectl.structure.trace import Analysis
+from prunectl.torchtools.distributed import from_first
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
 _ANY = 0.01
@@ -31,9 +32,12 @@ class BudgetMeter:
         return {"params": costs.parameters, "flops": costs.flops, "size": costs.bytes}[self.budget.kind]
 
     def latency(self, gone: Tensor, limit: float | None = None) -> Ratio:
-        """The latency without these nodes, relative to the dense network's; `limit` is as in `relative_latency`."""
-        small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
-        return relative_latency(small, self.original, self.checkpoint.spec.input, limit=limit)
+        """The latency without these nodes, relative to the dense network's; `limit` is as in `relative_latency`.
+
+        Of several processes the first one measures.
+        """
+        small, shape = without(self.model, self.analysis, gone, self.checkpoint.spec.input), self.checkpoint.spec.input
+        return from_first(lambda: relative_latency(small, self.original, shape, limit=limit))
 
     @cached_property
     def whole(self) -> float:

@@ -3,7 +3,7 @@
 import torch
 
 from prunectl.errors import DeviceError, OptionError
-from prunectl.torchtools.distributed import local_device
+from prunectl.torchtools.distributed import joined, local_device
 
 
 def device_named(name: str) -> torch.device:
@@ -24,5 +24,8 @@ def device_named(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not present.get(device.type, False):
-        raise DeviceError(f"device '{name}' was asked for and is not here; take `device` cpu or auto")
+        asked = name if device.index is None else device
+        raise DeviceError(f"device '{asked}' was asked for and is not here; take `device` cpu or auto")
+    if joined() and device.type == "cuda":
+        torch.cuda.set_device(device)  # where nccl and pinned memory look
     return device

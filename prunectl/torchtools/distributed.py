@@ -19,7 +19,10 @@ _TIMEOUT = timedelta(days=1)
 """How long a process waits for another one that works alone; one that ended is noticed at once."""
 _MESSAGE = 1 << 24
 """Numbers that are sent at once."""
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "remote process exited")
+_LOST = (
+    *("Connection closed by peer", "Connection reset by peer", "Broken pipe"),
+    *("NCCL communicator was aborted", "ncclRemoteError", "remote process exited"),
+)
 """What torch says where another process has ended."""
 
 
@@ -66,9 +69,7 @@ def local_device(device: torch.device) -> torch.device:
     """The gpu of this process, where several share a machine; any other device as it is."""
     if device.type != "cuda" or device.index is not None or not joined():
         return device
-    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(own)
-    return own
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def rows(count: int) -> slice:

@@ -57,6 +57,8 @@ class Trainer:
             raise OptionError("`teacher_weight` and `temperature` are for a `teacher`; add one")
         if self.teacher is not None and recipe.adv_eps:
             raise OptionError("`teacher` and `adv_eps` cannot be combined; leave out one of them")
+        if recipe.compile and distributed.joined():
+            raise OptionError("`compile` is for one process, and torchrun started several; leave it out")
         count = len(self.data.train)
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
         self.total_steps = self.steps_per_epoch * recipe.epochs

@@ -21,6 +21,9 @@ _FILE = re.compile(r"# ([\w-]+\.py)\n")
 _RECORDER = """
 prunectl() { local line; printf -v line '%q ' "$@"; echo "$line" >>commands.txt; }  # one write
 torchrun() { while [ "$1" != prunectl ]; do shift; done; "$@"; }
+srun() { "$@"; }
+scontrol() { :; }
+head() { :; }
 pip() { :; }
 tensorboard() { :; }
 PATH=/nowhere
