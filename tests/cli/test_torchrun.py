@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,11 @@ def difference(one: Path, other: Path) -> float:
     """The largest difference of two networks' parameters."""
     pairs = zip(read(one).model.parameters(), read(other).model.parameters(), strict=True)
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def wait_for(path: Path) -> None:
@@ -77,18 +83,31 @@ def test_processes_train_and_evaluate_as_one(cli, tmp_path) -> None:
     assert difference(tmp_path / "one.safetensors", tmp_path / "two.safetensors") < 1e-5
     entry = read(tmp_path / "two.safetensors").history[-1]
     assert entry.options["processes"] == 2
-    logs = [[json.loads(line) for line in (tmp_path / f"{name}.log.jsonl").open()] for name in ("one", "two")]
-    assert [record["eval_accuracy"] for record in logs[0] if "eval_accuracy" in record] == [
-        record["eval_accuracy"] for record in logs[1] if "eval_accuracy" in record
-    ]
+    logs = [records(tmp_path / f"{name}.log.jsonl") for name in ("one", "two")]
+    for key in ("step", "images", "accuracy", "eval_accuracy", "training_flops"):
+        one, two = ([record.get(key) for record in log] for log in logs)
+        assert one == two
 
     cli("eval", "two.safetensors", "--no-latency")
     first, second = run_together(tmp_path, 2, "eval two.safetensors --no-latency")
     assert (first.code, first.out) == (0, "two.safetensors\n"), first.err
     assert (second.code, second.out, second.err) == (0, "", "")
-    alone, shared = (json.loads(line) for line in (tmp_path / "two.results.jsonl").open())
+    alone, shared = records(tmp_path / "two.results.jsonl")
     assert {key for key in alone if alone[key] != shared[key]} <= {"loss", "time", "peak_memory_bytes"}
     assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-6)
+
+
+def test_processes_attack_as_one(cli, net) -> None:
+    line = "attack net.safetensors -a fgsm --eps 0.05 -n 60 -b 20 --save-examples 3 --device cpu"
+    cli(*line.split())
+    pictures = net.with_name("net.examples.safetensors").read_bytes()
+    first, second = run_together(net.parent, 2, f"{line} --force")
+    assert (first.code, first.out) == (0, "net.safetensors\n"), first.err
+    assert (second.code, second.out, second.err) == (0, "", "")
+    alone, shared = records(net.with_name("net.results.jsonl"))
+    assert {key for key in alone if alone[key] != shared[key]} <= {"time", "seconds", "attack_seconds"}
+    assert net.with_name("net.examples.safetensors").read_bytes() == pictures
+    assert not net.with_name("net.attack.part.jsonl").exists()
 
 
 def test_ctrl_c_saves_once_and_another_number_of_processes_goes_on(cli, tmp_path) -> None:
