@@ -91,5 +91,5 @@ def _load(names: list[str], ended: threading.Event) -> None:
             return
         try:
             importlib.import_module(name)
-        except Exception:  # a module may raise anything
+        except Exception:  # noqa: BLE001  (a module may raise anything)
             return

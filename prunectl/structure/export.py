@@ -78,7 +78,7 @@ def export(
     before = _attributes(copied)
     try:
         program = _exported(copied, images, any_batch, lines)
-    except Exception as error:  # the network's own code runs under the tracer, and may raise anything
+    except Exception as error:  # noqa: BLE001  (the network's own code runs under the tracer, and may raise anything)
         first = error
         program = None
     if program is None or _attributes(copied) != before:

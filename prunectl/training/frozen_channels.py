@@ -58,7 +58,7 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
     try:
         (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
         varies = varying(model, masks, shape)
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return {}
     for name, axis in input_axes(model).items():
         ran = name in masks and all(name in ends for ends in (dense, outputs, varies.outputs))
@@ -85,7 +85,7 @@ def _cancelled(
     try:
         with reads, torch.no_grad():
             given = network(images)
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return {}
     reads.see(tree_leaves(given))
     return reads.cancelled()
