@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +116,7 @@ def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
     from prunectl.sweeping.stages import stages_of
 
     try:
-        return stages_of(read_plan(text), partial(_read, str(plan)))
+        return stages_of(read_plan(text), cache(partial(_read, str(plan))))  # many pipelines share lines
     except OptionError as error:
         raise OptionError(f"{plan}: {error}") from error
 
