@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 NICENESS = 10
-"""How far the loading gives way to the steps that run."""
+"""The niceness of the loading, beside the steps that run."""
 LATER = {
     "train": ["torch._dynamo"],  # by the first step of an optimiser
     "prune": ["prunectl.checkpoints.checkpoint", "prunectl.pruning.prune"],

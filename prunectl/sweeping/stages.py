@@ -22,7 +22,7 @@ _OWN = {
     "tensorboard_dir": "--tensorboard-dir",
     "as_json": "--json",
 }
-"""Options that a sweep gives itself, or that would hide from it what is computed."""
+"""Options that a sweep sets itself, or that would hide from it what is computed."""
 
 Read = Callable[[Sequence[str]], dict[str, Any]]
 """Reads a command line into its parameters by name, and `command`; raises OptionError where it does not read."""
@@ -92,7 +92,7 @@ def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], l
 
 
 def _check(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> str | None:
-    """Refuse a command that cannot stand here; gives the checkpoint that the first one starts from, if any."""
+    """Refuse a command that cannot stand here; returns the checkpoint that the first one starts from, if any."""
     said = f"pipeline '{pipeline}', '{' '.join(line)}'"
     if line[0] not in (*MAKES, *MEASURES):
         raise OptionError(f"{said}: the commands of a plan are {', '.join((*MAKES, *MEASURES))}")
@@ -116,7 +116,7 @@ def _check(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> 
 
 
 def _identity(line: Sequence[str], parent: str | None, source: str | None) -> str:
-    """What tells a stage from all others: its command line, and where it begins, down to the bytes."""
+    """The identity of a stage: its command line, and the bytes of the checkpoint that it starts from."""
     bytes_of_source = None
     if source is not None:
         try:
@@ -139,9 +139,9 @@ def _worded(key: str, value: Value) -> str:
 def _told_apart(stages: list[Stage]) -> list[Stage]:
     """The same stages; where two would have one name, the later one gets its identity behind it."""
     taken: set[str] = set()
-    told = []
+    named = []
     for stage in stages:
         name = stage.name if stage.name.lower() not in taken else f"{stage.name}-{stage.identity[:6]}"
         taken.add(name.lower())
-        told.append(Stage(stage.identity, stage.parent, stage.arguments, name, stage.uses))
-    return told
+        named.append(Stage(stage.identity, stage.parent, stage.arguments, name, stage.uses))
+    return named

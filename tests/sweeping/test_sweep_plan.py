@@ -70,7 +70,7 @@ def test_names_that_would_be_the_same_are_told_apart():
         ("[pipelines]\n'a/b' = 'train --model mlp5'", "pipeline 'a/b': a name has letters, digits, - and _"),
         (
             "[pipelines]\na = 'train --model mlp5 --seed {seed}'",
-            "names {seed}, which neither it nor [grid] gives values",
+            "names {seed}, which has no values in it or in [grid]",
         ),
         ("[grid]\nseed=[0]\n[pipelines]\na = 'train --model mlp5'", "no pipeline names {seed} of [grid]"),
         (
@@ -78,7 +78,7 @@ def test_names_that_would_be_the_same_are_told_apart():
             "[grid]: seed is a text, a number or a",
         ),
         ("[grid]\nseed=[1,1]\n[pipelines]\na = 'train --model mlp5 --seed {seed}'", "[grid]: seed has a value twice"),
-        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' gives values to x, and does not name {x}"),
+        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' has values for x, and does not name {x}"),
         ("[pipelines]\na = 'train --model mlp5 | '", "a command is missing beside a |"),
         ('[pipelines]\na = "train --model \'mlp5"', "no closing quotation in"),
         (

@@ -62,17 +62,17 @@ def command(
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
     stage_run = ConsentingRun(trust)
-    told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
+    line = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
+        output.say(f"{line}, {len(stages) - len(todo)} done before; would run:")
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     state.prepare(out, text)
     with state.locked(out):
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{told}, {len(stages) - len(todo)} done before")
+        output.say(f"{line}, {len(stages) - len(todo)} done before")
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
@@ -161,7 +161,7 @@ def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Gen
 
 
 def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome]":
-    """Wait for all outcomes under one progress bar; failures are told as they come.
+    """Wait for all outcomes under one progress bar; failures are printed as they come.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; trainings that run are saved first.
