@@ -100,7 +100,9 @@ def _reported(paths: "list[Path]", out: Path) -> Path | None:
     from prunectl.sweeping import run
 
     try:
-        return run.write_page(paths, out) if paths else None
+        with progress.progress_bar("sweep") as bar:
+            bar.step("drawing report.html")
+            return run.write_page(paths, out) if paths else None
     except OptionError as error:
         output.say(str(error))
         return out / "report.csv"
@@ -136,17 +138,21 @@ def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
     """
     from prunectl.checkpoints.options.table import plugins_in
     from prunectl.cli import in_process
+    from prunectl.plugins.places import sha256_of
 
     params = in_process.read(arguments)
-    for kind, name in plugins_in(arguments[0], params).items():
+    named = plugins_in(arguments[0], params)
+    for kind, name in named.items():
         if kind != "data":
             check(kind, name)
         check_trusted(kind, name, where)
-    for name in str(params.get("attack") or "").split(","):
+    attacks = str(params.get("attack") or "").split(",")
+    for name in attacks:
         check_trusted("attack", name, where)
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
-    return params
+    code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
+    return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}
 
 
 def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":
