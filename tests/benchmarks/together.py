@@ -25,6 +25,7 @@ NETWORKS = ("mlp5", "lenet5", "resnet20")
 RECIPES: dict[str, dict[str, Any]] = {
     "SGD": {},
     "SGD with momentum, flips, crops, pruned to 0.9": {
+        "epochs": 3,
         "momentum": 0.9,
         "augment": ("flip", "crop"),
         "prune": GradualPruning("snipit-during", 0.9, schedule="one-shot", prune_delay=1, prune_every=1),
