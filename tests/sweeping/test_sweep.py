@@ -37,6 +37,7 @@ def sweep(raw, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_a_sweep_ends_in_a_report_and_runs_no_stage_twice(sweep, tmp_path):
     code, record = sweep(PLAN)
     assert code == 0
