@@ -214,7 +214,7 @@ class Learner:
         named["criterion"] = None if recipe.prune is None else recipe.prune.criterion
         if any(name is not None and name not in TABLES[kind] for kind, name in named.items()):
             return CONTIGUOUS
-        return layout(self.model, self.checkpoint.spec.input, training=True)
+        return layout(self.model, self.checkpoint.spec.input, training=True, amp=recipe.amp)
 
     def _rewind_(self, point: RewindPoint) -> None:
         average = None if self.ema is None else self.ema.model

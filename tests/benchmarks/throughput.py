@@ -8,6 +8,7 @@ one: 1 is as fast, less is slower. Times are processor seconds.
 """
 
 import argparse
+import copy
 import json
 import platform
 import statistics
@@ -89,7 +90,7 @@ def measured(name: str, batch: int, steps: int, rounds: int, *, amp: bool) -> di
     trainers = {"dense": Trainer(dense, data, recipe), "masked": Trainer(masked, data, recipe)}
     sides: dict[str, Callable[[], None]] = {side: ours(trainer) for side, trainer in trainers.items()}
     for key, memory_format in FORMATS.items():
-        sides[key] = bare(fresh(name, data, source="noise").model, data, batch, memory_format, amp=amp)
+        sides[key] = bare(copy.deepcopy(dense.model), data, batch, memory_format, amp=amp)
     for run in sides.values():
         run()
     taken: dict[str, list[float]] = {side: [] for side in sides}

@@ -77,6 +77,15 @@ def test_the_rule_is_that_of_the_measurements(layers: list[Layer], trained: bool
     assert gains(layers, by_weights=False) == asked
 
 
+def test_in_bfloat16_a_training_gains_whatever_the_width() -> None:
+    narrow = [Layer(True, 6, 1, 864, 60), Layer(False, 84, 1, 840, 40)]
+    assert gains(narrow, by_weights=True, rounded=True)
+    assert not gains([Layer(True, 6, 1, 864, 40), Layer(False, 84, 1, 840, 60)], by_weights=True, rounded=True)
+    assert layout(wide(8), SHAPE, training=True, amp=True) == CHANNELS_LAST
+    assert layout(wide(8), SHAPE, amp=True) == CONTIGUOUS
+    assert layout(wide(8).double(), SHAPE, training=True, amp=True) == CONTIGUOUS
+
+
 def test_only_the_layers_decide() -> None:
     assert layout(wide(), SHAPE) == layout(wide(), SHAPE, training=True) == CHANNELS_LAST
     assert layout(wide(8), SHAPE) == layout(wide(groups=16), SHAPE) == CONTIGUOUS
