@@ -144,7 +144,7 @@ def _ran(model: nn.Module, shape: tuple[int, int, int]) -> list[Layer] | None:
         image = like_parameters(copied, 1, *shape).contiguous(memory_format=CHANNELS_LAST)
         with evaluating(copied), torch.no_grad(), torch.random.fork_rng(devices=[]):
             copied(image)
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return None
     return found
 
