@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap, UserDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -241,11 +241,10 @@ def write(
         check_readable(checkpoint.spec)
     state = _Stored(checkpoint)
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
-    marked = {f"mask:{name}": tensor for name, tensor in bits.items()}
-    pair = digest(ChainMap(marked, state))[:16] if bits else None  # type: ignore[arg-type]  (reads alone)
+    pair = digest(ChainMap({f"mask:{name}": t for name, t in bits.items()}, state))[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
     mask_head = head_of(bits, {header.KEY: json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)})
-    head = head_of(state.tensors, {header.KEY: _header_text(checkpoint, pair, path)})
+    head = head_of(state.data, {header.KEY: _header_text(checkpoint, pair, path)})
     head = files.with_metadata(head, metadata) if metadata else head
     named = named_in(checkpoint.spec.name, checkpoint.data, checkpoint.history)
     places = written(named, checkpoint.places, path, absolute=metadata is None)
@@ -259,21 +258,16 @@ def write(
     )
 
 
-class _Stored(Mapping[str, Tensor]):
+class _Stored(UserDict[str, Tensor]):
     """The tensors of a checkpoint's file, zero where masks prune; a masked one is made when it is asked for."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.tensors, self.masks = checkpoint.model.state_dict(), checkpoint.masks
+        super().__init__(checkpoint.model.state_dict())
+        self.masks = checkpoint.masks
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self.tensors[name].detach().cpu()
+        tensor = super().__getitem__(name).detach().cpu()
         return tensor.masked_fill(~self.masks[name].cpu(), 0) if name in self.masks else tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tensors)
-
-    def __len__(self) -> int:
-        return len(self.tensors)
 
 
 def _header_text(checkpoint: Checkpoint, pair: str | None, path: Path) -> str:

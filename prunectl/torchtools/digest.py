@@ -18,4 +18,4 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 def raw(tensor: Tensor) -> memoryview:
     """The bytes of a tensor in row-major order, without a copy of one that is contiguous and on the cpu."""
-    return memoryview(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data

@@ -177,7 +177,7 @@ def _watched(
             reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
             bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
-        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
+        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores, reuse=True)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:
