@@ -46,7 +46,7 @@ def write(paused: Paused, path: Path) -> None:
         FileError: it cannot be written.
     """
     masks, prune = paused.checkpoint.masks, paused.recipe.prune
-    told = {
+    record = {
         "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
         "sha256": paused.checkpoint.sha256,
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
@@ -58,7 +58,7 @@ def write(paused: Paused, path: Path) -> None:
         "run": asdict(paused.run),
     }
     tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
-    head = head_of(tensors, {header.KEY: json.dumps({"training": told}, sort_keys=True)})
+    head = head_of(tensors, {header.KEY: json.dumps({"training": record}, sort_keys=True)})
     places = written(_named(paused), paused.checkpoint.places, path)
     files.write(path, content(head if places is None else files.with_places(head, places), tensors))
 
@@ -76,12 +76,12 @@ def _read(path: Path) -> Paused:
     """Read a resume file once."""
     toc = header.read_toc(path)
     try:
-        told = parsed(toc.metadata[header.KEY])["training"]
+        record = parsed(toc.metadata[header.KEY])["training"]
         tensors = read_tensors(path)
-        head = Header.from_json(json.dumps(told["start"]), path)
-        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in told["masks"].items()}
-        recipe, run = _recipe(told["recipe"]), _run(told["run"])
-        check_values(told["values"])
+        head = Header.from_json(json.dumps(record["start"]), path)
+        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in record["masks"].items()}
+        recipe, run = _recipe(record["recipe"]), _run(record["run"])
+        check_values(record["values"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(
@@ -92,8 +92,8 @@ def _read(path: Path) -> Paused:
         for kind, name in _plugins(recipe, head.model.name, run.data).items():
             check_trusted(kind, name, str(path))
         model = network(head, weights, str(path))
-    start = replace(from_header(head, model, Masks(masks), told["sha256"]), places=places)
-    return Paused(start, recipe, State(tensors, told["values"]), run)
+    start = replace(from_header(head, model, Masks(masks), record["sha256"]), places=places)
+    return Paused(start, recipe, State(tensors, record["values"]), run)
 
 
 def _plugins(recipe: Recipe, model: str, data: str) -> dict[str, str]:
