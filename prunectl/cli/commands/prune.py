@@ -178,21 +178,18 @@ def _watched(
             reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
             bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
-        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
+        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores, reuse=True)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:
     """Write the files, report, and print the path."""
-    from safetensors.torch import save
-
     from prunectl.checkpoints import checkpoint, files
     from prunectl.criteria.base.criterion import criterion_named
     from prunectl.pruning.budget import missed
 
     kept.written(path, lambda place: checkpoint.write(pruned, place, force=force))
     for last in scores:
-        data = save(last.named(), {"checkpoint": files.sha256(path)})
-        kept.written(beside(path, SCORES), partial(files.write, data=data, force=force))
+        kept.written(beside(path, SCORES), partial(_write_scores, last, files.sha256(path), force=force))
     tell(criterion, pruned)
     method = None if criterion == AUTO else criterion_named(criterion)
     if method is not None and (method.rewinds or method.callback is not None):
@@ -202,3 +199,12 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     above = missed(entry.options, entry.result)
     if above is not None:
         raise ThresholdMissed(above)
+
+
+def _write_scores(scores: "Scores", of: str, path: Path, *, force: bool) -> None:
+    """Write the scores of a checkpoint, which the hash `of` names."""
+    from prunectl.checkpoints import files
+    from prunectl.checkpoints.tensor_file import content, head_of
+
+    named = scores.named()
+    files.write(path, content(head_of(named, {"checkpoint": of}), named), force=force)
