@@ -107,10 +107,7 @@ def highest_of(rows: Sequence[Row], keep: int) -> list[Tensor]:
 
 def _lowest_kept(rows: Sequence[Row], keep: int) -> tuple[float, int]:
     """The value of the last entry that is kept, and how many entries of this value are."""
-    upper = sum(
-        torch.bincount((_key(piece) >> 16) + _HALF // 2, minlength=_HALF).cpu() for row in rows for piece in row
-    )
-    half, left = _bin_from_above(torch.as_tensor(upper), keep)
+    half, left = _bin_from_above(_counted(rows), keep)
     lower = torch.zeros(_HALF, dtype=torch.int64)
     for row in rows:
         for piece in row:
