@@ -10,6 +10,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from prunectl.errors import CheckpointError, OptionError, PrunectlError
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
+_PIECE = 1 << 20
+"""Entries that are packed at once: what is made on the way is small beside a large mask."""
 _REPARAMETRISED = (
     ({"weight_orig", "weight_u"}, "the older spectral_norm", "remove_spectral_norm(layer)"),
     ({"weight_g", "weight_v"}, "the older weight_norm", "remove_weight_norm(layer)"),
@@ -142,12 +144,26 @@ def _undoing(module: nn.Module) -> tuple[str, str] | None:
 
 def pack(mask: Tensor) -> Tensor:
     """Pack a bool tensor into U8 bits, row-major, the first entry in the lowest bit."""
-    flat = mask.flatten().to(torch.uint8)
-    padded = torch.nn.functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
-    return (padded * torch.tensor(_BITS, dtype=torch.uint8, device=mask.device)).sum(1, dtype=torch.uint8)
+    parts = torch.split(mask.flatten(), _PIECE)
+    return torch.cat([_packed(part) for part in parts]) if mask.numel() else _packed(mask.flatten())
+
+
+def _packed(flat: Tensor) -> Tensor:
+    padded = torch.nn.functional.pad(flat.to(torch.uint8), (0, -len(flat) % 8)).view(-1, 8)
+    return (padded * torch.tensor(_BITS, dtype=torch.uint8, device=flat.device)).sum(1, dtype=torch.uint8)
 
 
 def unpack(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo `pack`."""
-    spread = (bits[:, None] & torch.tensor(_BITS, dtype=torch.uint8, device=bits.device)) != 0
-    return spread.flatten()[: torch.Size(shape).numel()].view(shape)
+    """Undo `pack`.
+
+    Raises:
+        ValueError, RuntimeError: it did not make these bits.
+    """
+    if bits.dtype != torch.uint8 or bits.ndim != 1:
+        raise ValueError(f"expected a row of bytes, found {tuple(bits.shape)} of {bits.dtype}")
+    count = torch.Size(shape).numel()
+    flat = torch.empty(8 * len(bits), dtype=torch.bool, device=bits.device)
+    places = torch.tensor(_BITS, dtype=torch.uint8, device=bits.device)
+    for part, spread in zip(torch.split(bits, _PIECE // 8), torch.split(flat, _PIECE), strict=True):
+        torch.ne(part[:, None] & places, 0, out=spread.view(-1, 8))
+    return flat[:count].view(shape)

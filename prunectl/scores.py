@@ -8,6 +8,9 @@ from torch import Tensor
 
 from prunectl.errors import PrunectlError
 
+_PIECE = 1 << 20
+"""Entries that are checked at once: what is made on the way is small beside a large layer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores(Mapping[str, Tensor]):
@@ -27,7 +30,7 @@ class Scores(Mapping[str, Tensor]):
     def __post_init__(self) -> None:
         scored = {**self.tensors, **({} if self.nodes is None else {"the nodes": self.nodes})}
         for name, score in scored.items():
-            if not torch.isfinite(score).all():
+            if not all(bool(piece.isfinite().all()) for piece in torch.split(score.detach().reshape(-1), _PIECE)):
                 raise PrunectlError(
                     f"the scores of {name} are not all finite: the network's loss or gradients overflow; "
                     "lower the learning rate it was trained with, or prune before training"

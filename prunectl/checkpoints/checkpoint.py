@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import ChainMap, UserDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.build import (
@@ -24,10 +24,11 @@ from prunectl.checkpoints.build import (
 from prunectl.checkpoints.header import DenseCounts, Header, ModelSpec, Resize
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import checkpoint_file, mask_path
-from prunectl.checkpoints.network import network, tensors_of
+from prunectl.checkpoints.network import network
 from prunectl.checkpoints.pixels import Deployed
 from prunectl.checkpoints.places import named_in, places_of, written
 from prunectl.checkpoints.steady import steadily
+from prunectl.checkpoints.tensor_file import content, head_of, read_tensors
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import CheckpointError, OptionError
@@ -179,7 +180,7 @@ def _read(path: Path, model: Builder | None) -> Checkpoint:
             check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
-        state = tensors_of(path)
+        state = read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     with known(places if builder is None else {}):
@@ -238,25 +239,35 @@ def write(
     path = Path(path)
     with known(checkpoint.places):
         check_readable(checkpoint.spec)
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.model.state_dict().items()}
-    for name, mask in checkpoint.masks.items():
-        state[name].masked_fill_(~mask.cpu(), 0)
+    state = _Stored(checkpoint)
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
-    pair = digest({**state, **{f"mask:{name}": tensor for name, tensor in bits.items()}})[:16] if bits else None
+    pair = digest(ChainMap({f"mask:{name}": t for name, t in bits.items()}, state))[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
-    mask_head = json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)
-    data = save(state, {header.KEY: _header_text(checkpoint, pair, path)})
-    data = files.with_metadata(data, metadata) if metadata else data
+    mask_head = head_of(bits, {header.KEY: json.dumps({"schema": 1, "pair": pair, "shapes": sizes}, sort_keys=True)})
+    head = head_of(state.data, {header.KEY: _header_text(checkpoint, pair, path)})
+    head = files.with_metadata(head, metadata) if metadata else head
     named = named_in(checkpoint.spec.name, checkpoint.data, checkpoint.history)
     places = written(named, checkpoint.places, path, absolute=metadata is None)
     files.write_pair(
         path,
-        data if places is None else files.with_places(data, places),
+        content(head if places is None else files.with_places(head, places), state),
         mask_path(path),
-        save(bits, {header.KEY: mask_head}) if bits else None,
+        content(mask_head, bits) if bits else None,
         pair,
         force=force,
     )
+
+
+class _Stored(UserDict[str, Tensor]):
+    """The tensors of a checkpoint's file, zero where masks prune; a masked one is made when it is asked for."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint.model.state_dict())
+        self.masks = checkpoint.masks
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = super().__getitem__(name).detach().cpu()
+        return tensor.masked_fill(~self.masks[name].cpu(), 0) if name in self.masks else tensor
 
 
 def _header_text(checkpoint: Checkpoint, pair: str | None, path: Path) -> str:
@@ -270,7 +281,7 @@ def _read_masks(path: Path, pair: str) -> Masks:
     """Read the mask file that carries this pair id."""
     toc, sizes = header.read_mask_header(path, pair)
     try:
-        bits = load_file(toc.path)
+        bits = read_tensors(toc.path)
         return Masks({name: unpack(bits[name], size) for name, size in sizes.items()})
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]

@@ -13,6 +13,7 @@ from prunectl.checkpoints.history import HistoryEntry
 from prunectl.masks import Masks, prunable
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools.pieces import largest_difference
 
 
 def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _layers(a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
             ours, theirs = masks_a.of(name, left), masks_b.of(name, right)
             either = int((ours | theirs).sum())
             row["jaccard"] = int((ours & theirs).sum()) / either if either else 1.0
-            row["largest_difference"] = _apart(left, right)
+            row["largest_difference"] = largest_difference(left, right)
         yield row
 
 
@@ -116,10 +117,6 @@ def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 def _largest(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, float]:
     """The largest difference in every tensor of equal shape where there is any."""
-    found = {n: _apart(t, b[n]) for n, t in a.items() if n in b and b[n].shape == t.shape and not torch.equal(t, b[n])}
+    shared = {n: (t, b[n]) for n, t in a.items() if n in b and b[n].shape == t.shape}
+    found = {n: largest_difference(*pair) for n, pair in shared.items() if not torch.equal(*pair)}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    """The largest difference of two entries."""
-    return float((a.double() - b.double()).abs().max()) if a.numel() else 0.0

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ _PLACED = _BEGIN + b'"prunectl.places":'
 _PAIR = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 1 << 27
 """Bytes of a header, at most."""
+Content = bytes | Iterable[bytes | memoryview]
+"""Of a file: its bytes, whole or part by part."""
 
 
 def check_target(path: Path, *, force: bool, otherwise: str = "choose another output with -o") -> None:
@@ -49,7 +51,7 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
         raise FileError(f"cannot write {path}: folder {folder} is not writable; {otherwise}")
 
 
-def write(path: Path, data: bytes, *, force: bool = True) -> None:
+def write(path: Path, data: Content, *, force: bool = True) -> None:
     """Put `data` at `path` in one step: at every moment, a kill included, the earlier file or the new one is whole.
 
     Without `force` the file must be new: of two writers, the second fails. Leftovers of killed writers go.
@@ -72,7 +74,7 @@ def write(path: Path, data: bytes, *, force: bool = True) -> None:
 
 
 def write_pair(
-    path: Path, data: bytes, sidecar: Path, sidecar_data: bytes | None, pair: str | None, *, force: bool = True
+    path: Path, data: Content, sidecar: Path, sidecar_data: Content | None, pair: str | None, *, force: bool = True
 ) -> None:
     """Put a file and its sidecar in place such that a reader always finds two that belong together.
 
@@ -113,7 +115,7 @@ def pending_sidecar(sidecar: Path, pair: str) -> Path:
 
 
 def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file with these texts added to its metadata, in the order of their keys.
+    """The bytes of a safetensors file, or its beginning, with these texts added to its metadata, by the order of keys.
 
     The library itself orders several texts at random.
     """
@@ -121,19 +123,19 @@ def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     head = json.loads(data[8:start])
     texts = {**head.pop("__metadata__", {}), **metadata}
     text = json.dumps({"__metadata__": dict(sorted(texts.items())), **head}, separators=(",", ":")).encode()
-    return _start(text) + data[start:]
+    return begun(text) + data[start:]
 
 
 def with_places(data: bytes, text: str) -> bytes:
-    """The bytes of a safetensors file with `text` as its first metadata, under `PLACES`; `sha256` leaves it out."""
+    """A safetensors file, or its beginning, with `text` as its first metadata, under `PLACES`; `sha256` ignores it."""
     start = 8 + int.from_bytes(data[:8], "little")
     head = data[8:start].rstrip(b" ")
     assert head.startswith(_BEGIN + b'"')
-    return _start(_PLACED + json.dumps(text).encode() + b"," + head[len(_BEGIN) :]) + data[start:]
+    return begun(_PLACED + json.dumps(text).encode() + b"," + head[len(_BEGIN) :]) + data[start:]
 
 
-def _start(head: bytes) -> bytes:
-    """The length of a header and the header, so long that tensors begin at a multiple of 8."""
+def begun(head: bytes) -> bytes:
+    """The length of a header and the header, padded so that tensors begin at a multiple of 8: how a file begins."""
     head += b" " * (-len(head) % 8)
     return len(head).to_bytes(8, "little") + head
 
@@ -199,7 +201,7 @@ def sha256(path: Path) -> str:
         if plain is None:
             file.seek(0)
             return hashlib.file_digest(file, "sha256").hexdigest()
-        found = hashlib.sha256(_start(plain))
+        found = hashlib.sha256(begun(plain))
         while part := file.read(1 << 20):
             found.update(part)
     return found.hexdigest()
@@ -217,14 +219,15 @@ def _without_places(head: bytes) -> bytes | None:
     return _BEGIN + rest[end + 1 :].rstrip(" ").encode()
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
+def _write_beside(path: Path, data: Content) -> Path:
     """Write and sync a temporary file in the folder of `path`, with the permissions of the umask."""
     remove_leftovers(path.absolute().parent, path.name)
     beside = temporary(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            for part in (data,) if isinstance(data, bytes) else data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:  # Ctrl-C too

@@ -135,7 +135,7 @@ RESULTS: dict[str, Check] = {
         _NUMBER, "weight_sparsity node_sparsity max_pruned latency latency_low latency_high change dense_accuracy"
     ),
     **_named(_TEXT, "runs training configuration found_under"),
-    **_named(_TEXTS, "missing unused converted thin_groups odd_widths"),
+    **_named(_TEXTS, "missing unused converted thin_groups odd_widths too_wide"),
     "proof": expect("an object of numbers", values_that(is_number)),
     "layers": expect("a list of layers with their errors", every(_is_layer)),
     "tried": expect("a list of candidates", every(_is_trial)),

@@ -1,9 +1,7 @@
 """The network of a header, with the tensors of a file."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from prunectl.checkpoints.build import build, built_aside, built_on_meta, is_complete
@@ -12,15 +10,6 @@ from prunectl.errors import BuilderFailed, CheckpointError, PrunectlError
 from prunectl.structure.surgery import resize
 from prunectl.structure.surgery.cut import cut_unstored_
 from prunectl.structure.surgery.plan import Plan
-
-
-def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, each in memory of its own.
-
-    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
-    is read must compute what it computed when it was written.
-    """
-    return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
 
 def network(

@@ -136,13 +136,20 @@ def pruned(event: dict[str, Any]) -> str:
 
 def repaired(result: Mapping[str, Any]) -> list[str]:
     """What a repair did to the layers of a network: on average, and where it changed nothing."""
-    layers = result.get("layers", [])
+    layers, wide = result.get("layers", []), result.get("too_wide", [])
+    shown = ", ".join(wide[:5]) + (", ..." if len(wide) > 5 else "")
+    skipped = [f"        left out, as they have too many inputs for least squares: {shown}"] if wide else []
+    if not layers and wide:
+        return ["repair: no layer was fitted", *skipped]
     if not layers:
         return ["repair: BatchNorm statistics alone"]
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
     same = sum(layer["before"] == layer["after"] for layer in layers)
     left = f"; {many(same, 'layer')} left as found" if same else ""
-    return [f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}"]
+    return [
+        f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}",
+        *skipped,
+    ]
 
 
 def thin_groups(result: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ def elasticity(
     all weights, it ranks as the connection sensitivity of SNIP (Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 5).
     """
     values = sensitivity(model, data, prunable(model), LossSampling(batches, bn, loss, chunk))
-    return Scores({name: value.abs() for name, value in values.items()})
+    return Scores({name: value.abs_() for name, value in values.items()})
 
 
 snip = Criterion(elasticity, schedule="one-shot", scope="global", source="Lee et al. 2019, arXiv:1810.02340, eq. 5")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
 from prunectl.exchange.matching import Matched
+from prunectl.torchtools.pieces import all_finite
 
 _LISTED = 6
 
@@ -87,7 +88,7 @@ def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
     if own.is_floating_point() != tensor.is_floating_point() and not counts:
         expected = str(own.dtype).removeprefix("torch.")
         raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; give the file of a network in float32")
-    if tensor.is_floating_point() and not tensor.isfinite().all():
+    if tensor.is_floating_point() and not all_finite(tensor):
         raise CheckpointError(f"{where}: {name} holds numbers that are not finite; take a file from before that")
 
 

@@ -42,8 +42,12 @@ def pruned_by_criterion(
     *,
     report: Report | None = None,
     keep_scores: KeepScores | None = None,
+    reuse: bool = False,
 ) -> Checkpoint:
-    """Prune by the criterion that the options name, as `prune.prune` says."""
+    """Prune by the criterion that the options name, as `prune.prune` says.
+
+    With `reuse`, the checkpoint's network may become the pruned one, which saves the memory of a copy.
+    """
     criterion, method = options.criterion, method_of(options)
     rules = selection(options, method)
     _check(options, rules, method)
@@ -65,7 +69,8 @@ def pruned_by_criterion(
         checkpoint = retraceable(checkpoint)
     if method.prepare is not None and any(given.prepare.values()):
         checkpoint = _prepared(checkpoint, method.prepare, rules, given.prepare)
-    model = copy.deepcopy(checkpoint.model)
+    original = method.unit != "weights" or method.regrow_value or options.controls or options.repair
+    model = checkpoint.model if reuse and not original else copy.deepcopy(checkpoint.model)
     unit = unit_of(method, checkpoint, model, rules)
     unit.check(options.sparsity)
 

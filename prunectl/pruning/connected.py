@@ -20,12 +20,12 @@ def select_connected(
     Raises:
         OptionError: as `select`.
     """
-    if scope == "lamp":  # whose scores depend on those of the whole layer
-        scores, scope = lamp(scores, alive), "global"
     kept = select(scores, alive, keep, scope)
     flow = Reachability(model, shape)
     if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):
         return kept
+    if scope == "lamp":  # whose scores depend on those of the whole layer
+        scores, scope = lamp(scores, alive), "global"
     highest = max(float(score.max()) for score in scores.values())
     path = _path(flow, scores, alive)
     first = {name: torch.where(path[name], 2 * abs(highest) + 1, score) for name, score in scores.items()}

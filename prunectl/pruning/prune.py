@@ -88,10 +88,11 @@ def pruned(
     *,
     report: Report | None = None,
     keep_scores: KeepScores | None = None,
+    reuse: bool = False,
 ) -> Checkpoint:
-    """Prune as `prune` does, with its options in one value."""
+    """Prune as `prune` does, with its options in one value; with `reuse`, the checkpoint's network may be changed."""
     if options.criterion != AUTO:
-        return pruned_by_criterion(checkpoint, data, options, report=report, keep_scores=keep_scores)
+        return pruned_by_criterion(checkpoint, data, options, report=report, keep_scores=keep_scores, reuse=reuse)
     if keep_scores is not None:
         raise OptionError(
             "criterion auto compares several scores and keeps none; name one criterion to keep its scores"

@@ -66,9 +66,9 @@ class Reachability:
         """What arrives at each output, (1, classes), with or without what the network adds of its own."""
         with torch.no_grad():
             for name, weight in self.weights.items():
-                kept = masks.of(name, weight).to(weight)
-                inputs = kept.flatten(1).sum(1).clamp_min(1)
-                weight.copy_(kept / inputs.view(-1, *[1] * (weight.ndim - 1)))
+                weight.copy_(masks.of(name, weight))
+                inputs = weight.flatten(1).sum(1).clamp_min(1)
+                weight.div_(inputs.view(-1, *[1] * (weight.ndim - 1)))
         device = self.images.device
         without_amp = torch.autocast(device.type, enabled=False)
         adding = _Adding(Storages({}) if constants else self.constants)

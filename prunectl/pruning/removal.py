@@ -1,6 +1,5 @@
 """What of a pruned network `shrink` removes, and what the network costs without it."""
 
-import copy
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -15,6 +14,7 @@ from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.surgery.fold import bury_, masked_nodes, nothing_but_masked
 from prunectl.structure.surgery.proof import BATCHES, FEW_BATCHES, LARGE, Reference
 from prunectl.structure.trace import Analysis, analyse
+from prunectl.torchtools.copies import in_type, like, with_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class Removal:
         """
         shape = checkpoint.spec.input
         whole = expanded(checkpoint.to(torch.device("cpu")))
-        masked = copy.deepcopy(whole.model).double()
+        masked = in_type(whole.model, torch.float64)
         analysis = analyse(masked, shape, outer=whole.outer)
-        working = copy.deepcopy(masked)
+        working = with_tensors(masked, lambda tensor: like(tensor, tensor.detach()))  # `bury_` puts others in place
         large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
         expected = Reference.on_fitting_images(
             masked, shape, checkpoint.preprocessing, FEW_BATCHES if large else BATCHES

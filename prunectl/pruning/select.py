@@ -9,7 +9,9 @@ from prunectl.criteria.base.pattern import Pattern, best_of_every
 from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
-from prunectl.scores import Scores, highest
+from prunectl.pruning.rows import Row, highest_of
+from prunectl.scores import Scores
+from prunectl.torchtools.pieces import pieces
 
 Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
 
@@ -40,13 +42,8 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
 
 def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
     """Rank all layers together, the best weight of each layer first of all."""
-    rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
-    for row in rows.values():
-        best = row.argmax()
-        if row[best] > -torch.inf:
-            row[best] = torch.inf
-    kept = highest(torch.cat(list(rows.values())), keep)
-    return dict(zip(rows, torch.split(kept, [len(row) for row in rows.values()]), strict=True))
+    rows = [row.best_first() for row in _rows(scores, alive)]
+    return dict(zip(scores, highest_of(rows, keep), strict=True))
 
 
 def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -80,34 +77,41 @@ def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
 def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[str, Tensor]:
     """Share `keep` in proportion to `sizes`, and rank within the layer."""
-    rows = {name: _ranked(name, score, alive) for name, score in scores.items()}
-    room = [int((row > -torch.inf).sum()) for row in rows.values()]
-    shares = apportion(sizes, room, keep)
-    return {name: highest(row, share) for (name, row), share in zip(rows.items(), shares, strict=True)}
+    rows = _rows(scores, alive)
+    shares = apportion(sizes, [row.alive_entries() for row in rows], keep)
+    return {name: highest_of([row], share)[0] for name, row, share in zip(scores, rows, shares, strict=True)}
+
+
+def _rows(scores: Scores, alive: Masks) -> list[Row]:
+    """The layers as they are ranked."""
+    return [Row(score, alive.get(name)) for name, score in scores.items()]
 
 
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Rank all layers together by what `lamp` makes of the scores."""
-    return _global(lamp(scores, alive), alive, keep)
+    """Rank all layers together by what `lamp` makes of the scores, as float32."""
+    return _global(lamp(scores, alive, torch.float32), alive, keep)
 
 
-def lamp(scores: Scores, alive: Masks) -> Scores:
+def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Scores:
     """s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
 
-    Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
+    Squares and sums are in float64. Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
 
     Raises:
         OptionError: a score is below 0.
     """
-    if any(bool((score < 0).any()) for score in scores.values()):
+    if any(bool((piece < 0).any()) for score in scores.values() for (piece,) in pieces(score)):
         raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
     adapted = {}
-    for name, score in scores.items():
-        row = _ranked(name, score, alive).double()
-        order = torch.argsort(row, descending=True, stable=True)
-        squares = torch.where(row > -torch.inf, row, 0)[order].square()
-        left = squares.cumsum(0)
-        adapted[name] = torch.empty_like(row).index_copy_(0, order, squares / left.where(left > 0, 1)).view_as(score)
+    for name, row in zip(scores, _rows(scores, alive), strict=True):
+        shares = torch.empty(len(row), dtype=dtype, device=row.scores.device)
+        left = torch.zeros((), dtype=torch.float64, device=row.scores.device)
+        for order, ranked in row.descending():
+            squares = torch.where(ranked > -torch.inf, ranked, 0).double().square()
+            sums = torch.cat([left[None], squares]).cumsum(0)[1:]
+            shares.index_copy_(0, order, (squares / sums.where(sums > 0, 1)).to(dtype))
+            left = sums[-1]
+        adapted[name] = shares.view_as(scores[name])
     return Scores(adapted)
 
 

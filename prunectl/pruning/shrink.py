@@ -20,6 +20,7 @@ from prunectl.structure.surgery.gradient_check import training_doubt
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import Reference, like_images
 from prunectl.structure.trace import named_tensors
+from prunectl.torchtools.copies import in_type
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
@@ -58,6 +59,7 @@ def shrink(
     found = Removal.of(checkpoint, constants=constants)
     whole, masked, working, expected = found.whole, found.masked, found.working, found.expected
     masks, analysis, removed = whole.masks, found.analysis, found.removed
+    image = analysis.structure.image
     # a network whose own code casts to float32 is no more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
     report("proof in float64")
@@ -68,13 +70,18 @@ def shrink(
     del double
     report("proof in float32")
     own = _in_types_of(whole.model, working)
-    small, single = made(working.float(), plan, shape), expected.of(copy.deepcopy(masked).float())
+    # values of 64 bits that came from 32 go back to the same ones
+    single = expected.of(in_type(masked, torch.float32) if own is not None else whole.model)
+    expected, working = expected.alone(), working.float()
+    flow = analysis if norm == "alive" else None
+    del found, masked, analysis  # and with them the network in float64
+    small = made(working, plan, shape)
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))
     proof["float32"] = _within(compared(single, small, plan), allowed, torch.float32)
     result: dict[str, object] = {"proof": proof}
-    if norm == "alive":
-        plan = planned_alive(plan, working, analysis, removed)
+    if flow is not None:
+        plan = planned_alive(plan, working, flow, removed)
         small = made(working, plan, shape)
         result["change"] = single.difference(small)
     if own is not None:
@@ -84,7 +91,6 @@ def shrink(
     small_masks = cut_masks(masks, plan.kept)
     small.train(checkpoint.model.training)
     counted = cost(small, small_masks, shape)
-    image = analysis.structure.image
     gone = int(removed.sum()) - int(removed[image[image != FROZEN]].sum())
     nodes = whole.nodes - gone
     result |= {

@@ -50,6 +50,20 @@ def _own(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_() if isinstance(tensor, nn.Parameter) else tensor.clone()
 
 
+def in_type(model: M, dtype: torch.dtype) -> M:
+    """A copy whose floating-point tensors have a type, as `.to(dtype)` makes them; no tensor is shared."""
+    return with_tensors(model, lambda tensor: like(tensor, _cast(tensor.detach(), dtype)))
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() and tensor.dtype != dtype else tensor.clone()
+
+
+def like(tensor: Tensor, value: Tensor) -> Tensor:
+    """The value as a parameter where the tensor is one, trained where that is."""
+    return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
+
+
 def on_meta(model: M) -> M:
     """A copy on the meta device, where tensors have shapes but no values."""
     return with_tensors(model, lambda tensor: tensor.detach().to("meta"))

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.checkpoint import Checkpoint, from_header, to_header
 from prunectl.checkpoints.header import Header
-from prunectl.checkpoints.network import network, tensors_of
+from prunectl.checkpoints.network import network
 from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.checkpoints.options.run import Run
@@ -20,6 +19,7 @@ from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded, restored
 from prunectl.checkpoints.places import named_in, places_of, written
 from prunectl.checkpoints.steady import steadily
+from prunectl.checkpoints.tensor_file import content, head_of, read_tensors
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
 from prunectl.masks import Masks, pack, unpack
@@ -46,7 +46,7 @@ def write(paused: Paused, path: Path) -> None:
         FileError: it cannot be written.
     """
     masks, prune = paused.checkpoint.masks, paused.recipe.prune
-    content = {
+    record = {
         "start": json.loads(to_header(paused.checkpoint, pair=None).to_json()),
         "sha256": paused.checkpoint.sha256,
         "masks": {name: list(mask.shape) for name, mask in masks.items()},
@@ -58,9 +58,9 @@ def write(paused: Paused, path: Path) -> None:
         "run": asdict(paused.run),
     }
     tensors = {**paused.state.tensors, **{f"mask/{name}": pack(mask.cpu()) for name, mask in masks.items()}}
-    data = save(tensors, {header.KEY: json.dumps({"training": content}, sort_keys=True)})
+    head = head_of(tensors, {header.KEY: json.dumps({"training": record}, sort_keys=True)})
     places = written(_named(paused), paused.checkpoint.places, path)
-    files.write(path, data if places is None else files.with_places(data, places))
+    files.write(path, content(head if places is None else files.with_places(head, places), tensors))
 
 
 def read(path: Path) -> Paused:
@@ -76,12 +76,12 @@ def _read(path: Path) -> Paused:
     """Read a resume file once."""
     toc = header.read_toc(path)
     try:
-        content = parsed(toc.metadata[header.KEY])["training"]
-        tensors = tensors_of(path)
-        head = Header.from_json(json.dumps(content["start"]), path)
-        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in content["masks"].items()}
-        recipe, run = _recipe(content["recipe"]), _run(content["run"])
-        check_values(content["values"])
+        record = parsed(toc.metadata[header.KEY])["training"]
+        tensors = read_tensors(path)
+        head = Header.from_json(json.dumps(record["start"]), path)
+        masks = {name: unpack(tensors.pop(f"mask/{name}"), tuple(size)) for name, size in record["masks"].items()}
+        recipe, run = _recipe(record["recipe"]), _run(record["run"])
+        check_values(record["values"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(
@@ -92,8 +92,8 @@ def _read(path: Path) -> Paused:
         for kind, name in _plugins(recipe, head.model.name, run.data).items():
             check_trusted(kind, name, str(path))
         model = network(head, weights, str(path))
-    start = replace(from_header(head, model, Masks(masks), content["sha256"]), places=places)
-    return Paused(start, recipe, State(tensors, content["values"]), run)
+    start = replace(from_header(head, model, Masks(masks), record["sha256"]), places=places)
+    return Paused(start, recipe, State(tensors, record["values"]), run)
 
 
 def _plugins(recipe: Recipe, model: str, data: str) -> dict[str, str]:

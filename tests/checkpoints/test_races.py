@@ -295,14 +295,14 @@ def test_a_file_that_changes_all_the_time_is_read_at_last(tmp_path, monkeypatch)
 
 def test_a_checkpoint_is_read_whole_while_another_one_takes_its_place(net, tmp_path, monkeypatch):
     other = checkpoint.read(tmp_path / "net.prune.safetensors")
-    tensors, replaced = checkpoint.tensors_of, []
+    tensors, replaced = checkpoint.read_tensors, []
 
     def replacing(path):
         if not replaced:
             replaced.append(checkpoint.write(other, net))
         return tensors(path)
 
-    monkeypatch.setattr(checkpoint, "tensors_of", replacing)
+    monkeypatch.setattr(checkpoint, "read_tensors", replacing)
     found = checkpoint.read(net)
     assert found.sha256 == files.sha256(net)
     assert found.masks.keys() == other.masks.keys() and len(found.history) == len(other.history)

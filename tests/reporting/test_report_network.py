@@ -56,12 +56,12 @@ def test_large_masks_are_drawn_small():
 
 
 def test_values_are_counted_and_ranked():
-    found = distribution(torch.tensor([-3.0, 1.0, 2.0, 0.0]), kept=2)
+    found = distribution([torch.tensor([-3.0, 1.0]), torch.tensor([2.0, 0.0])], kept=2)
     assert (found.count, found.kept, sum(found.counts)) == (4, 2, 4)
     assert (found.edges[0], found.edges[-1]) == (-3.0, 2.0)
     assert found.ranked == ((1, 3.0), (2, 2.0), (3, 1.0), (4, 0.0))
-    assert distribution(torch.tensor([]), kept=0) is None
-    assert distribution(torch.tensor([5.0]), kept=1).ranked == ((1, 5.0),)
+    assert distribution([torch.tensor([])], kept=0) is None
+    assert distribution([torch.tensor([5.0])], kept=1).ranked == ((1, 5.0),)
 
 
 def test_saliency_of_a_linear_network_is_its_weights():

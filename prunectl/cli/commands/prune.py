@@ -12,7 +12,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, kept, options, output, progress, pruning_options, targets, texts
+from prunectl.cli import image_options, kept, options, output, precision, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -101,6 +101,8 @@ def command(
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
 
+    where = device_named(device)
+    precision.warn_of_amp(where, asked=amp)
     begun, images = _begin(
         source if model is None else None,
         _wants_images(criterion, repair),
@@ -119,7 +121,7 @@ def command(
             "seed": seed,
             "split": split,
         },
-        device=device_named(device),
+        device=where,
         seed=seed,
     )
     last: deque[Scores] = deque(maxlen=1)
@@ -176,21 +178,18 @@ def _watched(
             reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
             bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
-        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
+        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores, reuse=True)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:
     """Write the files, report, and print the path."""
-    from safetensors.torch import save
-
     from prunectl.checkpoints import checkpoint, files
     from prunectl.criteria.base.criterion import criterion_named
     from prunectl.pruning.budget import missed
 
     kept.written(path, lambda place: checkpoint.write(pruned, place, force=force))
     for last in scores:
-        data = save(last.named(), {"checkpoint": files.sha256(path)})
-        kept.written(beside(path, SCORES), partial(files.write, data=data, force=force))
+        kept.written(beside(path, SCORES), partial(_write_scores, last, files.sha256(path), force=force))
     tell(criterion, pruned)
     method = None if criterion == AUTO else criterion_named(criterion)
     if method is not None and (method.rewinds or method.callback is not None):
@@ -200,3 +199,12 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     above = missed(entry.options, entry.result)
     if above is not None:
         raise ThresholdMissed(above)
+
+
+def _write_scores(scores: "Scores", of: str, path: Path, *, force: bool) -> None:
+    """Write the scores of a checkpoint, which the hash `of` names."""
+    from prunectl.checkpoints import files
+    from prunectl.checkpoints.tensor_file import content, head_of
+
+    named = scores.named()
+    files.write(path, content(head_of(named, {"checkpoint": of}), named), force=force)

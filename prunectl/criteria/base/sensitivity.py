@@ -83,9 +83,11 @@ def gradients(
                 found = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
                 total += value.detach()
                 sums = _added(sums, found)
+                del found  # before the next pass makes others
             sums = sums or [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
             distributed.sum_([total, *sums])
             yield total, dict(zip(parameters, sums, strict=True))
+            sums.clear()
 
 
 def sensitivity(model: nn.Module, data: Batches, names: Collection[str], draw: LossSampling) -> dict[str, Tensor]:
@@ -94,12 +96,17 @@ def sensitivity(model: nn.Module, data: Batches, names: Collection[str], draw: L
     total: Tensor | None = None
     sums: list[Tensor] = []
     for value, found in gradients(model, data, names, draw):
-        sums = _added(sums, [found[name] for name in parameters])
+        sums = _added(sums, [found.pop(name) for name in parameters])
         total = value if total is None else total + value
     if total is None:
         return {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
     total = total.where(total != 0, 1)  # a loss of exactly 0 ranks as any other: it is one factor for all
-    return {name: s * p.detach() / total for s, (name, p) in zip(sums, parameters.items(), strict=True)}
+    return {name: _product(s, p.detach()).div_(total) for s, (name, p) in zip(sums, parameters.items(), strict=True)}
+
+
+def _product(own: Tensor, other: Tensor) -> Tensor:
+    """The product, in the memory of `own` where that has its type."""
+    return own.mul_(other) if torch.promote_types(own.dtype, other.dtype) == own.dtype else own * other
 
 
 def _added(sums: list[Tensor], more: Collection[Tensor]) -> list[Tensor]:

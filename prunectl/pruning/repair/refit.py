@@ -8,7 +8,7 @@ from torch import Tensor
 from prunectl.masks import Masks
 from prunectl.pruning.repair.errors_by_layer import LayerError
 from prunectl.pruning.repair.layers import Layer
-from prunectl.pruning.repair.walk import DENSE, PRUNED, Walk
+from prunectl.pruning.repair.walk import DENSE, PRUNED, Tensors, Walk
 from prunectl.torchtools.normal_equations import NormalEquations, solved
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
@@ -21,6 +21,8 @@ MOST_TRIED = 64
 """Outputs of a group by which the ridge is chosen, and that are solved for at once."""
 MOST_ENTRIES = 8 * 10**6
 """Entries of rows up to which all are taken, whatever the number of weights."""
+MOST_PRODUCTS = 1 << 30
+"""Bytes of the products of inputs, K² for each group, that a layer may need; solving takes twice as many again."""
 
 
 def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
@@ -47,6 +49,13 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
         fit.add_(held=True)
         fit.solve_(RIDGES[best - 1])
     return LayerError(layer.weight, errors[0] / (variance or 1.0), errors[best] / (variance or 1.0))
+
+
+def too_wide(tensors: Tensors, layer: Layer, masks: Masks) -> bool:
+    """Whether a layer has so many inputs with kept weights that their products take more than `MOST_PRODUCTS`."""
+    groups = layer.unfolding.sizes[0]
+    support = layer.unfolding.matrix(masks.of(layer.weight, tensors[layer.weight]))
+    return 8 * groups * int(support.flatten(0, 1).any(0).sum()) ** 2 > MOST_PRODUCTS
 
 
 class _Fit:

@@ -19,13 +19,13 @@ from prunectl.pruning.repair.calibration import noise_images, training_images
 from prunectl.pruning.repair.errors_by_layer import LayerError
 from prunectl.pruning.repair.layers import Layer, Norm, stops
 from prunectl.pruning.repair.pair import Pair, paired
-from prunectl.pruning.repair.refit import HELD_OUT, refit_
+from prunectl.pruning.repair.refit import HELD_OUT, refit_, too_wide
 from prunectl.pruning.repair.scale import scale_
 from prunectl.pruning.repair.statistics import recalibrate_
-from prunectl.pruning.repair.walk import Tensors, Walk
+from prunectl.pruning.repair.walk import PRUNED, Tensors, Walk
 from prunectl.structure.export import BATCH, Graph, export, sizes
 from prunectl.structure.trace import named_tensors
-from prunectl.torchtools.contexts import evaluating, full_precision
+from prunectl.torchtools.contexts import evaluating, full_precision, precision
 
 Report = Callable[[int, int, str], None]
 """Called before each stop with (stops done, stops, the layer's name)."""
@@ -50,9 +50,10 @@ def repair(
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
     matches variances (`scale_`); both take the BatchNorm statistics anew on the way, as `bn` alone does, which needs no
-    reference. Noise in place of images leaves the statistics as they are. A shrunk network is repaired in the shapes of
-    the dense one. The error of every layer before and after is in the history, under `layers`. `in_order` says that the
-    channels of the reference are in the order of the checkpoint's, whatever a pruning has permuted.
+    reference. Noise in place of images leaves the statistics as they are. A layer that is `too_wide` for `refit` stays
+    as it is, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
+    The error of every layer before and after is in the history, under `layers`. `in_order` says that the channels of
+    the reference are in the order of the checkpoint's, whatever a pruning has permuted.
 
     Raises:
         OptionError: no reference, one with channels in another order, no images, or nothing is pruned.
@@ -66,27 +67,27 @@ def repair(
             "the channels of this network were permuted when it was pruned, so its reference has them in another "
             "order; repair at once: `prunectl prune` with `repair`"
         )
-    repaired, errors = repaired_pair(paired(checkpoint, reference), checkpoint, data, options, report)
+    repaired, errors, wide = repaired_pair(paired(checkpoint, reference), checkpoint, data, options, report)
     run = RepairRun(checkpoint.device.type, _other_reference(checkpoint, reference))
     seen = None if data is None or options.calibration == "noise" else data.described
     chosen = {**recorded(options), **recorded(run), "data": seen}
-    result = {"layers": [asdict(error) for error in errors]}
+    result = {"layers": [asdict(error) for error in errors], **({"too_wide": wide} if wide else {})}
     return checkpoint.after("repair", chosen, model=repaired).with_result(result)
 
 
 def repaired_pair(
     pair: Pair, checkpoint: Checkpoint, data: ImageData | None, options: RepairOptions, report: Report | None = None
-) -> tuple[nn.Module, list[LayerError]]:
-    """The repaired network in the shapes of the checkpoint, and the errors of its layers."""
+) -> tuple[nn.Module, list[LayerError], list[str]]:
+    """The repaired network in the shapes of the checkpoint, the errors of its layers, and those that are too wide."""
     tensors = named_tensors(pair.model)
     networks: list[Tensors] = [tensors]
     if options.method != "bn" and pair.dense is not None:
         networks.append(pair.dense)
     with evaluating(pair.model), full_precision(), torch.no_grad():
         graph = export(pair.model, checkpoint.spec.input, any_batch=True, lines=False, pure=True)
-        errors = _walked(graph, networks, pair.masks, checkpoint, data, options, report)
+        errors, wide = _walked(graph, networks, pair.masks, checkpoint, data, options, report)
     pair.masks.apply_(pair.model)
-    return pair.result(checkpoint), errors
+    return pair.result(checkpoint), errors, wide
 
 
 def _walked(
@@ -97,16 +98,19 @@ def _walked(
     data: ImageData | None,
     options: RepairOptions,
     report: Report | None,
-) -> list[LayerError]:
-    """Walk through the graph and repair each layer and BatchNorm in place."""
+) -> tuple[list[LayerError], list[str]]:
+    """Walk through the graph and repair each layer and BatchNorm in place, but for the layers that are too wide."""
     treat = _OF_LAYERS.get(options.method)
     images = data if options.calibration == "data" else None
     places = [
         s for s in stops(graph, networks[0]) if (images is not None if isinstance(s, Norm) else treat is not None)
     ]
+    wide = [s.name for s in places if isinstance(s, Layer) and treat is refit_ and too_wide(networks[PRUNED], s, masks)]
+    places = [s for s in places if s.name not in wide]
     held = sum(tensor.numel() * tensor.element_size() for tensor in networks[0].values())
     errors = []
-    with closing(Walk(graph, networks, checkpoint.device, max(LEAST_KEPT, held // 8))) as walk:
+    limit, amp = max(LEAST_KEPT, held // 8), options.amp and precision(checkpoint.model, amp=True) == "bfloat16"
+    with closing(Walk(graph, networks, checkpoint.device, limit, amp=amp)) as walk:
         walk.start(_batches(graph, checkpoint, images, options))
         for i, stop in enumerate(places):
             if report is not None:
@@ -116,7 +120,7 @@ def _walked(
                 recalibrate_(walk, stop)
             elif treat is not None and (error := treat(walk, stop, masks)) is not None:
                 errors.append(error)
-    return errors
+    return errors, wide
 
 
 def _batches(

@@ -1,7 +1,7 @@
 """The distribution of weights and scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,15 +10,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from prunectl.reporting.findings import Distribution
+from prunectl.torchtools.pieces import pieces
 
 _BINS = 60
 _RANKS = 200
 """Points of the curve by rank, evenly spaced in the logarithm of the rank."""
 
 
-def distribution(numbers: Tensor, *, kept: int) -> Distribution | None:
-    """The distribution of a vector of numbers, infinite ones and NaN left out; None without any."""
-    numbers = numbers[torch.isfinite(numbers)].float()
+def distribution(parts: Sequence[Tensor], *, kept: int) -> Distribution | None:
+    """The distribution of the numbers in some tensors, infinite ones and NaN left out; None without any.
+
+    They are copied once, as float32.
+    """
+    finite = [piece[torch.isfinite(piece)].float() for part in parts for (piece,) in pieces(part)]
+    numbers = torch.cat(finite) if finite else torch.empty(0)
+    del finite
     count = len(numbers)
     if not count:
         return None
@@ -26,11 +32,14 @@ def distribution(numbers: Tensor, *, kept: int) -> Distribution | None:
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = torch.linspace(low, high, _BINS + 1, dtype=torch.float64)
-    places = ((numbers.double() - low) / (high - low) * _BINS).long().clamp(0, _BINS - 1)
-    counts = torch.bincount(places, minlength=_BINS)
-    ordered = numbers.abs().sort(descending=True).values
+    counts = torch.zeros(_BINS, dtype=torch.int64)
+    for (piece,) in pieces(numbers):
+        places = ((piece.double() - low) / (high - low) * _BINS).long().clamp(0, _BINS - 1)
+        counts += torch.bincount(places, minlength=_BINS)
+    ordered = numbers.abs_().numpy()
+    ordered.sort()  # in place
     ranks = torch.unique(torch.logspace(0, math.log10(count), _RANKS, dtype=torch.float64).round().long())
-    ranked = tuple(zip(ranks.tolist(), ordered[ranks.clamp(1, count) - 1].tolist(), strict=True))
+    ranked = tuple(zip(ranks.tolist(), ordered[count - ranks.clamp(1, count).numpy()].tolist(), strict=True))
     return Distribution(count, kept, tuple(edges.tolist()), tuple(counts.tolist()), ranked)
 
 
@@ -43,9 +52,9 @@ def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | 
         scores = load_file(path)
     except (SafetensorError, OSError):
         return None
-    known = [score.flatten() for name, score in scores.items() if name in masks and score.shape == masks[name].shape]
+    known = [score for name, score in scores.items() if name in masks and score.shape == masks[name].shape]
     if not known and node_sparsity is not None and "nodes" in scores:
-        return distribution(scores["nodes"].flatten(), kept=round((1 - node_sparsity) * scores["nodes"].numel()))
+        return distribution([scores["nodes"]], kept=round((1 - node_sparsity) * scores["nodes"].numel()))
     if not known:
         return None
-    return distribution(torch.cat(known), kept=sum(int(mask.sum()) for mask in masks.values()))
+    return distribution(known, kept=sum(int(mask.sum()) for mask in masks.values()))

@@ -1,9 +1,8 @@
 """The analysis of one network for the page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read
@@ -20,6 +19,7 @@ from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.speed import speed
 from prunectl.reporting.sources import Source
+from prunectl.torchtools.pieces import pieces
 
 SCORES = ".scores.safetensors"
 _NOT_RUN = "The network was not run for this page."
@@ -43,15 +43,17 @@ def look(
     checkpoint = read(source.path)
     masks = whole_masks(checkpoint)
     kept = sum(int(mask.sum()) for mask in masks.values())
-    weights = _flat(checkpoint)
     missing: dict[str, str] = {}
     scores = _scores(source, lineage, masks, missing)
+    found, shape = layers(masks), distribution(list(_kept_weights(checkpoint)), kept=kept)
+    before = _before(lineage, kept)
+    del masks  # the rest takes memory of its own
     shown, timed = _samples(checkpoint, images if run else None, missing), _speed(checkpoint, run, missing)
     return Look(
         path=source.path,
-        layers=layers(masks),
-        weights=distribution(weights[weights != 0], kept=kept),
-        before=_before(lineage, kept),
+        layers=found,
+        weights=shape,
+        before=before,
         scores=scores,
         samples=shown,
         adversarial=read_examples(beside(source.path, ".examples.safetensors"), source.sha256),
@@ -67,13 +69,14 @@ def _before(lineage: Sequence[Source], kept: int) -> Distribution | None:
     )
     if dense is None:
         return None
-    return distribution(_flat(read(dense)), kept=kept)
+    return distribution(list(prunable(read(dense).model).values()), kept=kept)
 
 
-def _flat(checkpoint: Checkpoint) -> Tensor:
-    """All prunable weights in one vector."""
-    weights = [weight.detach().flatten() for weight in prunable(checkpoint.model).values()]
-    return torch.cat(weights) if weights else torch.empty(0)
+def _kept_weights(checkpoint: Checkpoint) -> Iterator[Tensor]:
+    """The prunable weights that are not 0."""
+    for weight in prunable(checkpoint.model).values():
+        for (piece,) in pieces(weight):
+            yield piece[piece != 0]
 
 
 def _scores(

@@ -43,22 +43,28 @@ def speed(checkpoint: Checkpoint) -> Speed:
 def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
     """The dense, the masked and the shrunk network, those of them that exist, and why one is missing."""
     plan = Plan.of(checkpoint.edits)
+    small, notes = _shrunk(checkpoint) if not plan.kept else (checkpoint.model, [])  # first, as it takes most memory
     networks: dict[str, nn.Module] = {"dense": dense_network(checkpoint).eval()}
     if plan.kept:
         networks["masked"] = grown(checkpoint.model, checkpoint.masks, dense_network(checkpoint), plan.kept)[0].eval()
-        networks["shrunk"] = checkpoint.model.eval()
-        return networks, []
+    elif checkpoint.masks:
+        networks["masked"] = checkpoint.model.eval()
+    if small is not None:
+        networks["shrunk"] = small.eval()
+    return networks, notes
+
+
+def _shrunk(checkpoint: Checkpoint) -> tuple[nn.Module | None, list[str]]:
+    """The network that a shrink would make, or why there is none."""
     if not checkpoint.masks:
-        return networks, ["Nothing is pruned."]
-    networks["masked"] = checkpoint.model.eval()
+        return None, ["Nothing is pruned."]
     try:
         small = shrink(checkpoint)
     except PrunectlError as error:
-        return networks, [f"The network could not be shrunk: {error}."]
+        return None, [f"The network could not be shrunk: {error}."]
     if not small.history[-1].result["removed"]:
-        return networks, ["Every node keeps some weight, so `prunectl shrink` has nothing to remove."]
-    networks["shrunk"] = small.model.eval()
-    return networks, []
+        return None, ["Every node keeps some weight, so `prunectl shrink` has nothing to remove."]
+    return small.model, []
 
 
 def _timed(runs: Mapping[str, Callable[[], object]], runtime: str, batch: int) -> list[Timing]:

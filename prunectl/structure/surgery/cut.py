@@ -1,6 +1,5 @@
 """Removal of nodes: index_select on every axis that carries them, and what then runs the smaller tensors."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
@@ -10,6 +9,7 @@ from prunectl.errors import StructureError
 from prunectl.masks import Masks
 from prunectl.structure.nodes import Structure
 from prunectl.structure.surgery.resize import load_state_, set_tensor_
+from prunectl.torchtools.copies import like, with_tensors
 from prunectl.torchtools.held import held_outside_state
 
 Kept = dict[tuple[str, int], Tensor]
@@ -48,13 +48,23 @@ def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
 def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
     """A copy of a network with smaller tensors, whose layers know their new widths.
 
+    Weights that stay as they are share the memory of the network's own.
+
     Raises:
         StructureError: a list or another attribute holds a parameter that gets smaller.
     """
     _check_references(model, kept)
-    small = copy.deepcopy(model)
-    state = {name: tensor.detach().clone() for name, tensor in cut(model.state_dict(), kept).items()}
-    load_state_(small, state, "the smaller network")
+    smaller = {name for name, _ in kept}
+    state = model.state_dict(keep_vars=True)
+    changed = {id(tensor) for name, tensor in state.items() if name in smaller}
+
+    def own(tensor: Tensor) -> Tensor:
+        if id(tensor) in changed:  # a place for the smaller one
+            return like(tensor, tensor.detach().to("meta"))
+        return like(tensor, tensor.detach() if tensor.ndim > 1 else tensor.detach().clone())
+
+    small = with_tensors(model, own)
+    load_state_(small, {n: t.detach() for n, t in cut(state, kept).items()}, "the smaller network")
     cut_unstored_(small, kept)
     return small
 

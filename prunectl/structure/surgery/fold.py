@@ -22,9 +22,10 @@ def bury_(
 
     A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
     reach is a constant: it goes when it is zero wherever it is used, or when every consumer can take the constant into
-    its bias, which changes the model in place. At the zero padding of a convolution a constant other than zero is not
-    constant, so such a node stays. On every axis at least one node stays, and of the nodes `staying` (bool,
-    (nodes,)) only those go that are masked on all their parameters. `model` is best in float64.
+    its bias: `model` then holds other tensors, and those that it had keep their values. At the zero padding of a
+    convolution a constant other than zero is not constant, so such a node stays. On every axis at least one node stays,
+    and of the nodes `staying` (bool, (nodes,)) only those go that are masked on all their parameters. `model` is best
+    in float64.
     """
     axes = analysis.structure.axes
     removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
@@ -155,8 +156,10 @@ def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, see
         if constants.any():  # none that is not zero was accepted where there is no bias to take it
             columns = weight.index_select(1, chosen)
             columns = columns.flatten(2).sum(2) if columns.ndim > 2 else columns
-            tensors[paths.flow.graph.names[a["bias"]]].add_(columns @ constants)
-        weight.index_fill_(axis, chosen, 0)
+            bias = tensors[paths.flow.graph.names[a["bias"]]]
+            bias.data = bias.data + columns @ constants
+        if weight.index_select(axis, chosen).view(torch.uint8).any():  # a bit: -0 becomes 0
+            weight.data = weight.data.index_fill(axis, chosen, 0)
 
 
 class _Recorder(fx.Interpreter):

@@ -68,6 +68,12 @@ class Reference:
         """Another network on the same images."""
         return replace(self, network=network)
 
+    def alone(self) -> "Reference":
+        """The same outputs without the network, which can then go."""
+        found = self.of(nn.Module())
+        found.__dict__["outputs"] = self.outputs  # where `cached_property` has them
+        return found
+
     @property
     def images(self) -> list[Tensor]:
         """The batches, always the same ones."""

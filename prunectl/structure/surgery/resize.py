@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
 from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.pieces import all_finite
 
 _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
     nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
@@ -76,7 +77,7 @@ def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[t
             if own[name].dtype != tensor.dtype:
                 how += f", or build the network in its type: .to({tensor.dtype})"
             raise CheckpointError(f"{name} is {found}, expected {expected}; {how}")
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.is_floating_point() and not all_finite(tensor):
             raise CheckpointError(f"{name} holds numbers that are not finite; take a file from before that")
 
 

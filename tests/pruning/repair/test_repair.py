@@ -106,6 +106,20 @@ def test_a_layer_is_the_least_squares_of_numpy(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(repaired.model[0].bias[channel].item(), expected[-1], atol=1e-6)
 
 
+def test_a_layer_with_too_many_inputs_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """144 inputs, of which all have kept weights, take 144 · 144 · 8 bytes; the first layer has 9."""
+    torch.manual_seed(0)
+    dense = checkpoint_of(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 30)), SHAPE)
+    pruned, data = weight_masked(dense), image_data(50, SHAPE)
+    for most, wide in ((144 * 144 * 8, None), (144 * 144 * 8 - 1, ["3.weight"])):
+        monkeypatch.setattr(refit, "MOST_PRODUCTS", most)
+        repaired = repair(pruned, data, reference=dense)
+        result = repaired.history[-1].result
+        assert result.get("too_wide") == wide
+        assert [layer["layer"] for layer in result["layers"]] == ["0.weight", "3.weight"][: 1 if wide else 2]
+    assert torch.equal(repaired.model[3].weight, pruned.model[3].weight)
+
+
 def test_bn_is_the_mean_and_variance_over_the_images(chain) -> None:
     dense, data = chain
     stale = replace(dense, model=randomise_(copy.deepcopy(dense.model), seed=5))

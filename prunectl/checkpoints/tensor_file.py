@@ -1,0 +1,73 @@
+"""Safetensors files, written and read one tensor at a time: in memory lies no second copy of them all."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from prunectl.checkpoints.files import begun
+from prunectl.checkpoints.header import read_toc
+from prunectl.torchtools.digest import raw
+
+
+def head_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """What the file of `safetensors.torch.save` has before its first tensor; order and names of types are from there.
+
+    Only types and shapes of the tensors are looked at.
+    """
+    empty = save({name: torch.empty(0, dtype=tensor.dtype) for name, tensor in tensors.items()}, dict(metadata))
+    head, begin = _json(empty), 0
+    for name, entry in head.items():
+        if name in tensors:
+            end = begin + tensors[name].numel() * tensors[name].element_size()
+            entry |= {"shape": list(tensors[name].shape), "data_offsets": [begin, end]}
+            begin = end
+    return begun(json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def content(head: bytes, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """The whole file, part by part; each tensor is asked for when its turn has come."""
+    yield head
+    for name in _json(head):
+        if name in tensors:
+            yield raw(tensors[name])
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, each in memory of its own.
+
+    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
+    is read must compute what it computed when it was written.
+
+    Raises:
+        FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is no safetensors file.
+    """
+    with safe_open(path, "pt"):  # which checks that tensors neither overlap nor leave gaps
+        toc = read_toc(path)
+    found = {}
+    with path.open("rb") as file:
+        for name, (kind, shape, begin, end) in sorted(toc.tensors.items(), key=lambda item: item[1][2:]):
+            tensor = torch.empty(shape, dtype=_type(kind))
+            file.seek(begin)
+            if file.readinto(raw(tensor)) != end - begin:
+                raise OSError(f"{name} is cut off")
+            found[name] = tensor
+    return found
+
+
+@cache
+def _type(kind: str) -> torch.dtype:
+    """The type that the library has under a name."""
+    head = json.dumps({"x": {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    return load(begun(head))["x"].dtype
+
+
+def _json(data: bytes) -> dict[str, dict[str, object]]:
+    """What the beginning of a file says of its tensors."""
+    found: dict[str, dict[str, object]] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return found
