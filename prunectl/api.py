@@ -45,7 +45,7 @@ def prune(
     unit: str | None = None,
     options: Mapping[str, Any] | None = None,
     min_nodes: int = 1,
-    multiple_of: int = 1,
+    multiple_of: int | str = 1,
     outer_layers: bool = False,
     normalize: str | None = None,
     max_pruned: float | None = None,
@@ -63,8 +63,9 @@ def prune(
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
     `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
-    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
-    nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
+    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, every group keeps
+    a multiple of `multiple_of` nodes ("auto": of 8 where it has more than 16), and with `refill` nodes go back where
+    the target leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
     nothing goes; `repair` is a method of `prunectl.repair` that follows. On a trained network, criterion "auto" tries
     several with a repair and keeps the best on training images held out, or the smallest network that classifies
     `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model` has pruned

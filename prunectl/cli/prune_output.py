@@ -32,7 +32,7 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([told, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
-    for warning in (output.thin_groups(reached), output.odd_widths(reached)):
+    for warning in (output.thin_groups(reached), output.multiples(reached), output.odd_widths(reached)):
         if warning is not None:
             output.say(warning)
     if "node_sparsity" in reached:

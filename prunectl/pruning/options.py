@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from prunectl.checkpoints.options.pruning import PruneOptions, StandalonePruning
+from prunectl.checkpoints.options.pruning import AUTO, PruneOptions, StandalonePruning
 from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
@@ -59,5 +59,6 @@ def _normalization(options: PruneOptions, method: Criterion) -> str:
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:
     """What a history records: the fields that have a value, and rules for nodes only where nodes go."""
     without = {each.name for each in fields(NodeRules)} if method.unit == "weights" else set()
-    without |= {"refill"} if budget_of(options) is None and options.min_accuracy is None else set()
+    refills = budget_of(options) is not None or options.min_accuracy is not None or options.multiple_of == AUTO
+    without |= set() if refills else {"refill"}
     return {key: value for key, value in recorded(options, unset=False).items() if key not in without}

@@ -16,7 +16,7 @@ MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
-"""In the place of a criterion: `prune` compares several."""
+"""In the place of a criterion: `prune` compares several. In that of a multiple: it depends on the width of a group."""
 Interval = int | str
 """A number of epochs, or of steps of the optimiser as a text such as `100s`."""
 _STEPS = re.compile(r"(\d{1,18})s")
@@ -54,7 +54,7 @@ class PruneOptions:
     unit: str | None = None
     options: Mapping[str, Any] = option(default_factory=dict, flag="-O", owner="criterion")
     min_nodes: int = 1
-    multiple_of: int = 1
+    multiple_of: int | str = 1
     outer_layers: bool = False
     normalize: str | None = option(None, earlier=_earlier("none"))
     max_pruned: float | None = option(None, earlier=_earlier(1.0))
@@ -70,7 +70,8 @@ class PruneOptions:
             raise unknown("normalization", str(self.normalize), NORMALIZATIONS)
         if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
             raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned:g}")
-        check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
+        check_multiple(self.multiple_of)
+        check_least(self, {"steps": 1, "min_nodes": 1})
         check_most(self, {"steps": MOST_ROUNDS})
 
 
@@ -152,6 +153,16 @@ def check_sparsity(sparsity: float) -> None:
     """
     if not 0 < sparsity < 1:
         raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+
+
+def check_multiple(multiple_of: int | str) -> None:
+    """Refuse what is neither a number of nodes nor `auto`.
+
+    Raises:
+        OptionError: it is that.
+    """
+    if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
+        raise OptionError(f"`multiple_of` is a whole number of 1 or more, or {AUTO}, got {multiple_of}")
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:

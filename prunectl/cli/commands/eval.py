@@ -40,7 +40,7 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.measuring.evaluate import evaluate
-    from prunectl.measuring.widths import hint
+    from prunectl.measuring.widths import hint_of
     from prunectl.torchtools.devices import device_named
 
     network, results = read(source, device_named(device)), results_of(source)
@@ -58,7 +58,7 @@ def command(
     )
     for warning in record.get("warnings", ()):
         output.warn(warning)
-    slow = hint(network.model) if network.edits else None
+    slow = hint_of(network)
     if slow is not None:
         output.say(f"hint: {slow}")
     hand_over(results, "eval", source, network.sha256, record, as_json=as_json)
