@@ -1,5 +1,6 @@
 """The cost of a network without some of its nodes, in the terms of a budget."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -7,10 +8,13 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.measuring.latency import Ratio, relative_latency
+from prunectl.measuring.runtimes import check_available, network_in, ready
 from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
 from prunectl.structure.trace import Analysis
+from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import in_type_of
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
 _ANY = 0.01
@@ -22,6 +26,8 @@ class BudgetMeter:
 
     def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, analysis: Analysis) -> None:
         self.budget, self.checkpoint, self.model, self.analysis = budget, checkpoint, model, analysis
+        if budget.kind == "latency":
+            check_available(budget.runtime, checkpoint.device)
 
     def without(self, gone: Tensor) -> float:
         """The cost when nodes (bool, (nodes,)) are gone; of a latency the upper bound, as far as the limit needs it."""
@@ -33,7 +39,19 @@ class BudgetMeter:
     def latency(self, gone: Tensor, limit: float | None = None) -> Ratio:
         """The latency without these nodes, relative to the dense network's; `limit` is as in `relative_latency`."""
         small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
-        return relative_latency(small, self.original, self.checkpoint.spec.input, limit=limit)
+        with evaluating(small), evaluating(self.original):
+            return relative_latency(self._run(small), self.dense_run, limit=limit)
+
+    @cached_property
+    def dense_run(self) -> Callable[[], object]:
+        """A call that runs the dense network on an image, in the budget's runtime."""
+        with evaluating(self.original):
+            return self._run(self.original)
+
+    def _run(self, network: nn.Module) -> Callable[[], object]:
+        shape, runtime = self.checkpoint.spec.input, self.budget.runtime
+        image = in_type_of(network, torch.full((1, *shape), 0.5, device=self.checkpoint.device))
+        return ready(network_in(runtime, network, shape), runtime, image).run
 
     @cached_property
     def whole(self) -> float:

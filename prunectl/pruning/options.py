@@ -19,7 +19,8 @@ def method_of(options: PruneOptions) -> Criterion:
 def budget_of(options: PruneOptions) -> Budget | None:
     """The budget, None where another target was chosen."""
     texts = {kind: getattr(options, kind, None) for kind in BUDGET_UNITS}
-    return next((Budget.read(kind, text) for kind, text in texts.items() if text is not None), None)
+    runtime = getattr(options, "runtime", None)
+    return next((Budget.read(kind, text, runtime) for kind, text in texts.items() if text is not None), None)
 
 
 def selection(options: PruneOptions, method: Criterion) -> SelectionRules:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prunectl.checkpoints.options.option import option
 from prunectl.checkpoints.options.repair import check_method
+from prunectl.checkpoints.options.runtimes import check_runtimes
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
@@ -79,12 +80,13 @@ class PruneOptions:
 class StandalonePruning(PruneOptions):
     """The options of `prune`: scores come from batches drawn for them.
 
-    `latency` is one more budget. `controls`
+    `latency` is one more budget, measured in a `runtime` of `runtimes.RUNTIMES`; None is eager. `controls`
     names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
     `min_accuracy`, in (0, 1], is a target for the criterion `auto` alone.
     """
 
     latency: str | None = None
+    runtime: str | None = option(None, sparse=True)
     min_accuracy: float | None = None
     refill: bool = option(
         True, negative="--no-refill", earlier=lambda options: False if any(map(options.get, BUDGETS)) else None
@@ -100,6 +102,7 @@ class StandalonePruning(PruneOptions):
         super().__post_init__()
         if self.repair is not None:
             check_method(self.repair)
+        check_runtime(self.runtime, self.latency)
         check_min_accuracy(self.min_accuracy, self.criterion)
         if self.batch_size < 2:
             raise OptionError(
@@ -163,6 +166,18 @@ def check_multiple(multiple_of: int | str) -> None:
     """
     if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
         raise OptionError(f"`multiple_of` is a whole number of 1 or more, or {AUTO}, got {multiple_of}")
+
+
+def check_runtime(runtime: str | None, latency: str | None) -> None:
+    """Refuse a runtime that is none, or in which nothing is measured.
+
+    Raises:
+        OptionError: there is no latency to measure.
+        UnknownName: no such runtime.
+    """
+    if runtime is not None and latency is None:
+        raise OptionError("`runtime` says where a `latency` is measured: give `latency`, such as 2x, or leave it out")
+    check_runtimes([] if runtime is None else [runtime])
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:

@@ -10,7 +10,8 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import PrunectlError
-from prunectl.measuring.latency import LATENCY_BATCHES, forward_pass, seconds_in_turns
+from prunectl.measuring.latency import LATENCY_BATCHES, seconds_in_turns
+from prunectl.measuring.runtimes import forward_pass
 from prunectl.pruning.shrink import shrink
 from prunectl.reporting.findings import Speed, Timing
 from prunectl.reporting.network.layers import dense_network
