@@ -89,11 +89,13 @@ def forward_pass(network: Callable[[Tensor], object], inputs: Tensor) -> Callabl
 
 def _compile_seconds(run: Callable[[], object]) -> float:
     """Compile by a first call, under what holds when calls are timed: torch compiles anew where that changes."""
-    from torch._dynamo import config  # noqa: PLC0415  (loads the compiler)
+    from torch._dynamo import config as tracer  # noqa: PLC0415  (loads the compiler)
+    from torch._inductor import config as compiler  # noqa: PLC0415
 
     begun = perf_counter()
-    try:
-        with config.patch(recompile_limit=_MOST_COMPILATIONS), quietly(), one_thread(), torch.inference_mode():
+    patched = tracer.patch(recompile_limit=_MOST_COMPILATIONS), compiler.patch(compile_threads=1)
+    try:  # further compile threads are processes, which would run beside what is timed
+        with patched[0], patched[1], quietly(), one_thread(), torch.inference_mode():
             run()
     except Exception as error:  # torch, and the network's own code, raise errors of any type
         if _NO_COMPILER in str(error):
