@@ -30,5 +30,9 @@ def hint(model: nn.Module) -> str | None:
 
 def hint_of(checkpoint: Checkpoint) -> str | None:
     """The line of `hint` for a network that was shrunk; None where multiples were asked for when it was pruned."""
-    asked = any(entry.options.get("multiple_of", 1) != 1 for entry in checkpoint.history)
-    return hint(checkpoint.model) if checkpoint.edits and not asked else None
+    return hint(checkpoint.model) if checkpoint.edits and not in_multiples(checkpoint) else None
+
+
+def in_multiples(checkpoint: Checkpoint) -> bool:
+    """Whether multiples were asked for when a network was pruned."""
+    return any(entry.options.get("multiple_of", 1) != 1 for entry in checkpoint.history)

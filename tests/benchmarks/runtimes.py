@@ -2,13 +2,16 @@
 
 Run as `python -m tests.benchmarks.runtimes [ROUNDS [NETWORK ...]]`; writes runtimes.json beside this file, and prints
 the table of SPEED.md. Half of the nodes go, by `depgraph`; the weights are random, as they do not matter for time. All
-networks of a row take turns on one thread; a ratio is the median over pairs of runs, with its 95 % interval.
+networks of a row take turns on one thread; a ratio is the median over pairs of turns, with its 95 % interval. Times are
+processor seconds, which a loaded machine changes less.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import torch
@@ -17,12 +20,13 @@ from torchvision.models import mobilenet_v3_small, resnet18
 from torchvision.models.vision_transformer import VisionTransformer
 
 import prunectl
-from prunectl.measuring.latency import LATENCY_BATCHES, Ratio, seconds_in_turns
+from prunectl.measuring.latency import LATENCY_BATCHES, Ratio
 from prunectl.measuring.runtimes import network_in, ready
+from prunectl.torchtools.contexts import one_thread
 
-SPARSITY = 0.5
+SPARSITY, _TURN = 0.5, 0.05
 NETWORKS = {
-    "resnet18": (partial(resnet18, num_classes=10), 64),
+    "resnet18": (partial(resnet18, num_classes=10), 32),
     "mobilenet_v3_small": (partial(mobilenet_v3_small, num_classes=10), 64),
     "vit": (partial(VisionTransformer, 32, 4, 6, 4, 128, 512, num_classes=10), 32),
 }
@@ -38,6 +42,24 @@ def shrunk(model: nn.Module, size: int, multiple_of: int | str) -> tuple[nn.Modu
     return small.model.eval(), pruned.dense.flops / small.history[-1].result["flops"]
 
 
+def seconds(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of a call, in turns of about 0.05 s."""
+    taken: dict[str, list[float]] = {key: [] for key in runs}
+    calls = dict.fromkeys(runs, 1)
+    with one_thread(), torch.inference_mode():
+        for turn in range(rounds + 2):
+            for key, run in runs.items():
+                begun = process_time()
+                for _ in range(calls[key]):
+                    run()
+                each = (process_time() - begun) / calls[key]
+                if turn < 2:  # to warm up
+                    calls[key] = max(1, round(_TURN / each))
+                else:
+                    taken[key].append(each)
+    return taken
+
+
 def measured(name: str, rounds: int) -> list[dict[str, Any]]:
     """A row for every runtime and size of a batch."""
     build, size = NETWORKS[name]
@@ -50,7 +72,7 @@ def measured(name: str, rounds: int) -> list[dict[str, Any]]:
         for batch in LATENCY_BATCHES:
             images = torch.randn(batch, *shape)
             runs = {key: ready(call, runtime, images).run for key, call in calls.items()}
-            taken = seconds_in_turns(runs, at_least_s=3.0, rounds=rounds)
+            taken = seconds(runs, rounds)
             row: dict[str, Any] = {"network": name, "size": size, "runtime": runtime, "batch": batch}
             row |= {"runs": len(taken["dense"]), "dense_ms": 1e3 * Ratio.of(taken["dense"]).value}
             for key, flops in (("any", any_flops), ("auto", eights_flops)):

@@ -131,6 +131,14 @@ def test_a_budget_is_met_and_no_step_of_any_group_fits_any_more(sizes, text) -> 
             assert flops([*now[:i], now[i] + step, *now[i + 1 :]]) > limit
 
 
+def test_a_target_that_multiples_do_not_reach_is_one_line() -> None:
+    most = (
+        r"node sparsity 0.95 was asked, 0.6 is the most with 1 or more nodes left on every axis, in multiples of 8 in "
+    )
+    with pytest.raises(OptionError, match=most + "groups of more than 16; ask for less pruning"):
+        prune(network(20), None, criterion="depgraph", sparsity=0.95, rules=AUTO)
+
+
 def test_the_command_says_what_was_kept_and_the_history_holds_it(net, raw) -> None:
     ran = raw("prune", net.name, "-c", "depgraph", "-s", 0.5, "--multiple-of", "auto", "-o", "auto.safetensors")
     assert ran.code == 0, ran.err

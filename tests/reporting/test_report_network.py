@@ -208,6 +208,7 @@ def test_odd_widths_explain_a_slow_onnx_runtime():
         "1 of 2 layers have widths that are not a multiple of 8, which ONNX Runtime may run slower than the dense "
         "network; prune with `--multiple-of auto`."
     )
+    assert reasons(timings, networks, (3, 8, 8), hints=False) == [first]
     assert reasons(timings[:2], {"dense": network(64), "shrunk": network(16)}, (3, 8, 8)) == []
 
 

@@ -15,6 +15,7 @@ from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import OptionError, UnknownName
 from prunectl.masks import Masks
+from prunectl.measuring.widths import BLOCK, WIDE
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.ceiling import ceiling_for, sparsity_for, thin_groups
 from prunectl.pruning.multiples import Multiples, original_sizes
@@ -252,7 +253,9 @@ class Nodes(WithNodes):
     def _limits(self) -> str:
         """Why no more can go."""
         rules = self.rules
-        multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of != 1 else ""
+        multiples = "" if rules.multiple_of == 1 else f", in multiples of {rules.multiple_of}"
+        if rules.multiple_of == AUTO:
+            multiples = f", in multiples of {BLOCK} in groups of more than {WIDE}"
         kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
         most = rules.max_pruned or 1.0
         ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
