@@ -1,12 +1,16 @@
 """Widths in multiples: by how many nodes at a time the nodes of a kind go and return."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import AUTO
+from prunectl.checkpoints.original_shapes import nodes_present
+from prunectl.errors import UnknownName
 from prunectl.measuring.widths import BLOCK, WIDE
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.order import node_kinds
@@ -71,3 +75,11 @@ def original_sizes(structure: Structure, parts: Tensor, shapes: Mapping[str, tor
             most[longer] = own[longer]
             found[longer] = (sizes[longer] * shapes[name][axis] / len(classes)).round().long()
     return found
+
+
+def original_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
+    """The shapes of a shrunk network's parameters before; none, where nothing builds the dense network again."""
+    if checkpoint.edits and nodes_present(checkpoint) < (checkpoint.dense.nodes or 0):
+        with suppress(UnknownName):
+            return {name: parameter.shape for name, parameter in checkpoint.dense_network().named_parameters()}
+    return {}

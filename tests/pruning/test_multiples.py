@@ -131,6 +131,17 @@ def test_a_budget_is_met_and_no_step_of_any_group_fits_any_more(sizes, text) -> 
             assert flops([*now[:i], now[i] + step, *now[i + 1 :]]) > limit
 
 
+def test_channels_of_the_image_which_no_sparsity_counts_do_not_go_back() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 24, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 3))
+    with torch.no_grad():
+        model[0].weight[:, [0, 2]] *= 1e-3  # green is what the network reads
+    rules = NodeRules(multiple_of="auto", outer_layers=True)
+    pruned = prune(checkpoint_of(model, (3, 8, 8)), None, criterion="efficient-convnets", sparsity=0.6, rules=rules)
+    assert pruned.masks["0.weight"].flatten(2).any(2).any(0).tolist() == [False, True, False]
+    assert pruned.history[-1].result["node_sparsity"] == pytest.approx(2 / 3)  # 8 of 24
+
+
 def test_a_target_that_multiples_do_not_reach_is_one_line() -> None:
     most = (
         r"node sparsity 0.95 was asked, 0.6 is the most with 1 or more nodes left on every axis, in multiples of 8 in "

@@ -1,9 +1,8 @@
 """Nodes as a unit of pruning, alone or with weights."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import AUTO
 from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.criteria.base.pattern import pattern_of
-from prunectl.errors import OptionError, UnknownName
+from prunectl.errors import OptionError
 from prunectl.masks import Masks
 from prunectl.measuring.widths import BLOCK, WIDE
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.ceiling import ceiling_for, sparsity_for, thin_groups
-from prunectl.pruning.multiples import Multiples, original_sizes
+from prunectl.pruning.multiples import Multiples, original_shapes, original_sizes
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.normalization import normalized
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
@@ -60,15 +59,19 @@ class WithNodes(Unit):
         self.nodes = max(checkpoint.dense.nodes or 0, inner)
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
-        shapes = _original_shapes(checkpoint)
-        self.sizes = original_sizes(self.structure, self.structure.groups, shapes)
+        self.shapes = original_shapes(checkpoint)
+        self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
         """How many nodes every group had in the original network, int64 (groups,)."""
-        self.multiples = Multiples.of(self.structure, self.rules.multiple_of, shapes)
         self.firm = self.rules.max_pruned is not None
         """Whether the ceiling was asked for; one by default gives way to a target."""
         if not self.firm:
             share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
             self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
+
+    @cached_property
+    def multiples(self) -> Multiples:
+        """By how many nodes at a time each kind goes and returns."""
+        return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
         """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
@@ -115,7 +118,7 @@ class WithNodes(Unit):
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
         thin = thin_groups(self.structure, self.gone, self.sizes)
-        odd = self.multiples.odd_widths(self.structure, self.gone)
+        odd = [] if self.rules.multiple_of == 1 else self.multiples.odd_widths(self.structure, self.gone)
         return {
             "node_sparsity": 1 - (self.many(~self.unreached) + self.alone) / self.nodes,
             **super().result(),
@@ -192,7 +195,9 @@ class Nodes(WithNodes):
         fits = partial(self._fits, keep=keep)
         if not (self._may_refill and fits(removed | self.gone)):
             return merged(self.masks, node_masks(self.structure, removed, self.model))
-        removed = refilled(self.went, self.multiples, fits)
+        uncounted = torch.zeros_like(removed) if self.spending is not None else ~self.counted
+        others = torch.zeros_like(removed).index_fill_(0, self.went[uncounted[self.went]], True)
+        removed = others | refilled(self.went[~uncounted[self.went]], self.multiples, fits)
         self.went = self.went[removed[self.went]]
         return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
 
@@ -270,14 +275,6 @@ class Nodes(WithNodes):
             found = self.spending.latency(self.gone)
             result |= {"latency": found.value, "latency_low": found.low, "latency_high": found.high}
         return result
-
-
-def _original_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
-    """The shapes of a shrunk network's parameters before; none, where nothing builds the dense network again."""
-    if checkpoint.edits and nodes_present(checkpoint) < (checkpoint.dense.nodes or 0):
-        with suppress(UnknownName):
-            return {name: parameter.shape for name, parameter in checkpoint.dense_network().named_parameters()}
-    return {}
 
 
 def _of_nodes(scores: Scores) -> Tensor:
