@@ -15,5 +15,5 @@ def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
         return Session(onnx_model(model, shape).SerializeToString(), threads=1)
     except OptionError:
         return HINT
-    except Exception as error:  # exporter and runtime raise errors of any type, and the page does not need them
+    except Exception as error:  # noqa: BLE001  (exporter and runtime raise anything, and the page does not need them)
         return f"ONNX Runtime was not tried: {first_line(error)}."
