@@ -12,6 +12,7 @@ from prunectl.checkpoints import checkpoint as files
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.options.pruning import check_runtime
 from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.rebuild import check_rebuilds
@@ -37,6 +38,7 @@ def prune(
     params: str | None = None,
     size: str | None = None,
     latency: str | None = None,
+    runtime: str | None = None,
     threshold: float | None = None,
     min_accuracy: float | None = None,
     schedule: str | None = None,
@@ -45,7 +47,7 @@ def prune(
     unit: str | None = None,
     options: Mapping[str, Any] | None = None,
     min_nodes: int = 1,
-    multiple_of: int = 1,
+    multiple_of: int | str = 1,
     outer_layers: bool = False,
     normalize: str | None = None,
     max_pruned: float | None = None,
@@ -61,10 +63,12 @@ def prune(
     """Prune weights, or nodes (channels and neurons), of a network; what comes in is not changed.
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
-    shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"`); a `threshold` of the scores; or a
+    shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"` in the `runtime`
+    "eager", "compiled" or "onnx"); a `threshold` of the scores; or a
     `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
-    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, and with `refill`
-    nodes go back where a budget leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
+    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, every group keeps
+    a multiple of `multiple_of` nodes ("auto": of 8 where it has more than 16), and with `refill` nodes go back where
+    the target leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
     nothing goes; `repair` is a method of `prunectl.repair` that follows. On a trained network, criterion "auto" tries
     several with a repair and keeps the best on training images held out, or the smallest network that classifies
     `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model` has pruned
@@ -79,7 +83,8 @@ def prune(
         DataError: `data` does not yield images and labels, or they do not fit the network.
     """
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
-    asked = [Budget.read(kind, text) for kind, text in budgets.items() if text is not None]
+    check_runtime(runtime, latency)
+    asked = [Budget.read(kind, text, runtime) for kind, text in budgets.items() if text is not None]
     if len(asked) > 1:
         raise OptionError(f"give one budget of {', '.join(BUDGET_UNITS)}, got {len(asked)}")
     begun = given(model, data, input)

@@ -112,3 +112,9 @@ class ThresholdMissed(PrunectlError):
     """A measured value that misses the one asked for; what was made is written."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]

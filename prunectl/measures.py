@@ -23,19 +23,29 @@ from prunectl.robustness import corrupt as corrupting
 
 
 def evaluate(
-    model: Network, data: Data, *, batch_size: int | None = None, amp: bool = False, latency: bool = True
+    model: Network,
+    data: Data,
+    *,
+    batch_size: int | None = None,
+    amp: bool = False,
+    latency: bool = True,
+    runtimes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
 
     Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
-    `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch.
-    With `amp`, the network runs in bfloat16 where that is safe; `precision` says in which type it ran.
+    `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch,
+    of torch or in each of the `runtimes` "eager", "compiled" (torch.compile) and "onnx" (ONNX Runtime). With `amp`, the
+    network runs in bfloat16 where that is safe; `precision` says in which type it ran.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
+        UnknownName, OptionError, StructureError: no such runtime, or it cannot run the network.
     """
     found = given_to_measure(model, data)
-    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, amp=amp, with_latency=latency)
+    return evaluating.evaluate(
+        found.checkpoint, found.data, batch_size=batch_size, amp=amp, with_latency=latency, runtimes=runtimes
+    )
 
 
 def attack(

@@ -137,6 +137,7 @@ RESULTS: dict[str, Check] = {
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups odd_widths too_wide"),
     "proof": expect("an object of numbers", values_that(is_number)),
+    "multiples": expect("an object of whole numbers", values_that(is_count)),
     "layers": expect("a list of layers with their errors", every(_is_layer)),
     "tried": expect("a list of candidates", every(_is_trial)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),

@@ -79,7 +79,11 @@ def _named(expected: str, fits: Fits, names: str) -> dict[str, Check]:
 
 
 _SCALAR = expect("a plain value", is_scalar)
-_LATENCY = _fields({"batch": is_count, "median_s": is_number}, {"iqr_s": is_number, "runs": is_count})
+_LATENCY = _fields(
+    {"batch": is_count, "median_s": is_number},
+    {"iqr_s": is_number, "runs": is_count, "runtime": is_text, "low_s": is_number, "high_s": is_number}
+    | {"compile_s": is_number},
+)
 _AT_EPS = _fields({"eps": is_number, "robust_accuracy": _share}, {"success": optional(is_number)})
 _CORRUPTED = _fields({"corruption": is_text, "accuracy": _share}, {"severity": is_count})
 _LOG: dict[str, Check] = {

@@ -11,7 +11,7 @@ import typer
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
 from prunectl.checkpoints.options.pruning import NORMALIZATIONS
-from prunectl.cli import output
+from prunectl.cli import output, texts
 from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
 from prunectl.cli.heartbeat import waiting
@@ -142,7 +142,15 @@ Unit = Annotated[
     ),
 ]
 MinNodes = Annotated[int, typer.Option(help="Keep at least this many nodes on every axis.", min=1)]
-MultipleOf = Annotated[int, typer.Option(help="Keep a multiple of this many nodes in every group.", min=1)]
+MultipleOf = Annotated[
+    Any,  # a number or a text
+    typer.Option(
+        metavar="N",
+        parser=texts.multiple,
+        help="Keep a multiple of N nodes in every group; auto: of 8 in groups of more than 16, any number in others.",
+        autocompletion=completes_one("auto", "4", "8", "16"),
+    ),
+]
 Normalize = Annotated[
     str | None,
     typer.Option(

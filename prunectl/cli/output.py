@@ -171,6 +171,14 @@ def odd_widths(result: Mapping[str, Any]) -> str | None:
     return f"no multiple: {shown}; too few nodes there, or too many that must stay" if odd else None
 
 
+def multiples(result: Mapping[str, Any]) -> str | None:
+    """What --multiple-of auto kept: a multiple of 8 in so many groups, any number in others."""
+    groups: dict[str, int] = result.get("multiples", {})
+    found = [f"a multiple of {step} in {many(count, 'group')}" for step, count in groups.items() if step != "1"]
+    found += [f"any number in {many(count, 'narrow group')}" for step, count in groups.items() if step == "1"]
+    return f"kept: {', '.join(found)}" if found else None
+
+
 def unreached(result: Mapping[str, Any]) -> list[str]:
     """What there is to tell of classes that a network cannot tell from the image any more."""
     lost = result.get("unreached_classes", [])

@@ -13,7 +13,7 @@ _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 
 def tell(criterion: str, pruned: "Checkpoint") -> None:
     """What was asked and what was reached."""
-    from prunectl.pruning.budget import BUDGET_UNITS
+    from prunectl.pruning.budget import BUDGET_UNITS, in_runtime
 
     chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense
     asked = next(
@@ -32,12 +32,12 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([line, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
-    for warning in (output.thin_groups(reached), output.odd_widths(reached)):
+    for warning in (output.thin_groups(reached), output.multiples(reached), output.odd_widths(reached)):
         if warning is not None:
             output.say(warning)
     if "node_sparsity" in reached:
         times = dense.flops / max(reached["flops"], 1)
-        latency = f", {reached['latency']:.3f} of the latency" if "latency" in reached else ""
+        latency = f", {reached['latency']:.3f} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
         output.say(
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
             f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"

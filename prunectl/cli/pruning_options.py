@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.options.repair import METHODS
+from prunectl.checkpoints.options.runtimes import RUNTIMES
 from prunectl.cli.completion import completes, completes_one
 
 Criterion = Annotated[
@@ -21,6 +22,16 @@ Latency = Annotated[
     str | None,
     typer.Option(
         metavar="BUDGET", help="Prune nodes until an image takes 2x less time on this machine, or 0.5x as much."
+    ),
+]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Measure --latency in eager (torch as it is), compiled (torch.compile) or onnx (ONNX Runtime)  [default: "
+        "eager]",
+        show_default=False,
+        autocompletion=completes_one(*RUNTIMES),
     ),
 ]
 MinAccuracy = Annotated[

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints.names import base_name
+from prunectl.checkpoints.options.runtimes import EAGER, RUNTIMES
 from prunectl.cli import output, terminal
 from prunectl.cli.names import broken, first_broken
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from prunectl.reporting.curves import Point, Setting
 
 WIDTH, _NAME = 80, 26
+_OTHERS = tuple(f"latency_{runtime}_" for runtime in RUNTIMES if runtime != EAGER)
+"""What the columns of other runtimes begin with."""
 
 
 def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
@@ -25,6 +28,7 @@ def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
             _points(console, setting)
         return
     _checkpoints(console, rows)
+    _runtimes(console, rows)
     _robust(console, rows)
     if any(row["accuracy"] is None for row in rows):
         output.say("- = not measured; run `prunectl eval CHECKPOINT`")
@@ -54,8 +58,30 @@ def _cells(row: dict[str, Any]) -> list[str]:
         _fixed(row["node_sparsity"]),
         output.counted(row["flops"]),
         output.counted(row["bytes"]),
-        "-" if latency is None else f"{1e3 * latency:.2f} ms",
+        _ms(latency),
     ]
+
+
+def _runtimes(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
+    """The latency in other runtimes, where it was measured."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title="latency", title_justify="left")
+    table.add_column("checkpoint", overflow="fold")
+    for title in ("runtime", "1 image", "64 images"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        for runtime in RUNTIMES:
+            prefix = "latency" if runtime == EAGER else f"latency_{runtime}"
+            one, many = (row[f"{prefix}_{batch}_s"] for batch in (1, 64))
+            if one is not None or many is not None:
+                table.add_row(broken(base_name(Path(row["checkpoint"])), _NAME), runtime, _ms(one), _ms(many))
+    if any(row[key] is not None for row in rows for key in row if key.startswith(_OTHERS)):
+        console.print(table)
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1e3 * seconds:.2f} ms"
 
 
 def _robust(console: "Console", rows: Sequence[dict[str, Any]]) -> None:

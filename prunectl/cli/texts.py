@@ -3,6 +3,9 @@
 import math
 import re
 
+import typer
+
+from prunectl.checkpoints.options.pruning import AUTO
 from prunectl.errors import OptionError
 
 
@@ -63,6 +66,18 @@ def fraction(text: str, flag: str) -> float:
         return float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
         raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
+
+
+def multiple(text: str | int) -> int | str:
+    """Read a number of nodes, or `auto`.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    found = int(text) if re.fullmatch(r"[1-9]\d{0,8}", str(text)) else text
+    if found != AUTO and isinstance(found, str):
+        raise typer.BadParameter(f"expected a whole number of 1 or more, or {AUTO}, got '{text}'")
+    return found
 
 
 def interval(text: str) -> int | str:

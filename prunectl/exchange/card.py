@@ -74,7 +74,8 @@ def _results(measured: dict[str, Any] | None) -> list[Row]:
     if measured.get("node_sparsity") is not None:
         rows.append(("node sparsity", f"{measured['node_sparsity']:.4f}", "0"))
     for timed in measured.get("latency", []):
-        what = f"latency, batch of {timed['batch']} ({markdown(str(measured['device']))}, one CPU thread)"
+        runtime = f" in {markdown(timed['runtime'])}" if "runtime" in timed else ""
+        what = f"latency{runtime}, batch of {timed['batch']} ({markdown(str(measured['device']))}, one CPU thread)"
         rows.append((what, f"{1000 * timed['median_s']:.3g} ms", ""))
     return rows
 

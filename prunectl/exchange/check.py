@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from prunectl.errors import ProofError
+from prunectl.errors import ProofError, first_line
 from prunectl.structure.surgery.proof import DrawImages
 
 BATCHES = (1, 7)
@@ -52,9 +52,3 @@ def check_close(found: float, allowed: float, what: str) -> None:
             f"{what} differs from the network by {found:.2g} of the largest output, allowed is {allowed:.0e}; "
             "nothing was written"
         )
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]

@@ -13,8 +13,8 @@ from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.exchange.folder import check_folder, write_folder
 from prunectl.exchange.loader_py import check_loader, write_loader
-from prunectl.exchange.onnx import check_installed
 from prunectl.exchange.programs import Use, program
+from prunectl.measuring.onnx import check_installed
 from prunectl.models.given import read_network
 
 FORMATS = "NAME.onnx, NAME.pt2, NAME.py or FOLDER/"

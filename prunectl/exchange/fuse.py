@@ -8,8 +8,8 @@ from torch import Tensor, fx, nn
 
 from prunectl.errors import OptionError
 from prunectl.exchange.check import check_close
-from prunectl.exchange.trace import program_of
 from prunectl.structure.export import bind, packet
+from prunectl.structure.program import program_of
 from prunectl.structure.surgery.proof import DrawImages, Reference, like_images
 
 LAYERS = {"conv1d": 0, "conv2d": 0, "conv3d": 0, "linear": 0, "conv_transpose1d": 1, "conv_transpose2d": 1}

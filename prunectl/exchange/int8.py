@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from prunectl.data.images import ImageSource
-from prunectl.errors import StructureError
-from prunectl.exchange.check import first_line
+from prunectl.errors import StructureError, first_line
 from prunectl.structure.export import quietly
 from prunectl.torchtools.temporaries import temporary_folder
 

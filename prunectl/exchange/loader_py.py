@@ -11,9 +11,9 @@ from torch import nn
 from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
-from prunectl.errors import FileError, StructureError
+from prunectl.errors import FileError, StructureError, first_line
 from prunectl.exchange.builder_source import builder_source
-from prunectl.exchange.check import check_close, first_line, worst_difference
+from prunectl.exchange.check import check_close, worst_difference
 from prunectl.plugins.places import known
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import drawn_for

@@ -12,10 +12,9 @@ from prunectl.checkpoints.header import Resize
 from prunectl.checkpoints.header_check import is_resize
 from prunectl.checkpoints.options.checks import is_number
 from prunectl.data.images import Preprocessing
-from prunectl.errors import CheckpointError, FileError
-from prunectl.exchange.check import first_line
-from prunectl.exchange.onnx import Session, check_installed
+from prunectl.errors import CheckpointError, FileError, first_line
 from prunectl.measuring.classify import Classifier
+from prunectl.measuring.onnx import Session, check_installed
 
 
 def read_onnx(path: Path) -> Classifier:

@@ -11,13 +11,14 @@ from torch import Generator, Tensor, nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.data.images import ImageData
-from prunectl.errors import StructureError
-from prunectl.exchange.check import check_close, first_line, worst_difference
+from prunectl.errors import StructureError, first_line
+from prunectl.exchange.check import check_close, worst_difference
 from prunectl.exchange.fuse import fused
 from prunectl.exchange.int8 import accuracy, quantised
 from prunectl.exchange.metadata import input_name, metadata, output_name
-from prunectl.exchange.onnx import Session, onnx_bytes
+from prunectl.exchange.onnx import onnx_bytes
 from prunectl.exchange.pt2 import Loaded, pt2_bytes
+from prunectl.measuring.onnx import Session
 from prunectl.structure.surgery.proof import drawn_for, like_images
 
 ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from prunectl.errors import StructureError
-from prunectl.exchange.check import first_line
-from prunectl.exchange.trace import program_of
+from prunectl.errors import StructureError, first_line
 from prunectl.structure.export import quietly
+from prunectl.structure.program import program_of
 
 EXTRA = "prunectl.json"
 """The file inside the archive that holds the metadata: `torch.export.load(path, extra_files={EXTRA: ""})`."""

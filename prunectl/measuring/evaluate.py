@@ -1,5 +1,6 @@
 """evaluate: how good a network is and what it costs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from prunectl.checkpoints.checkpoint import Checkpoint
@@ -8,8 +9,9 @@ from prunectl.data.images import ImageData
 from prunectl.errors import DataError, OptionError
 from prunectl.measuring.accuracy import accuracy
 from prunectl.measuring.cost import cost
-from prunectl.measuring.latency import LATENCY_BATCHES, latency
+from prunectl.measuring.latency import LATENCY_BATCHES, latencies, latency
 from prunectl.measuring.memory import peak_memory, stored_bytes
+from prunectl.measuring.runtimes import check_available
 from prunectl.structure.count import count_cut_off
 from prunectl.torchtools.contexts import precision
 
@@ -21,17 +23,22 @@ def evaluate(
     batch_size: int | None = None,
     amp: bool = False,
     with_latency: bool = True,
+    runtimes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate on the test images of `data`: one record of plain values, all counts per image.
 
     Batches, and with `amp` the type of the numbers, are those of `accuracy`; latency is that of the network's own type.
     `flops` is what the network executes (2 x multiply-accumulates), `nonzero_flops` leaves pruned weights out: a bound
-    on what sparse hardware could save. Sparsities refer to the original dense network.
+    on what sparse hardware could save. Sparsities refer to the original dense network. The latency is that of torch as
+    it is, or of every one of `runtimes`, measured in turns.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
+        OptionError, StructureError: a runtime cannot run the network, or is not installed.
     """
     spec = checkpoint.spec
+    for runtime in runtimes:
+        check_available(runtime, checkpoint.device)
     data.check_fits(spec.input, spec.classes, spec.name)
     checkpoint.check_held_out(data)
     if not len(data.test):
@@ -60,7 +67,8 @@ def evaluate(
     if warnings:
         record["warnings"] = warnings
     if with_latency:
-        record["latency"] = [latency(checkpoint.model, spec.input, batch) for batch in LATENCY_BATCHES]
+        alone = [] if runtimes else [latency(checkpoint.model, spec.input, batch) for batch in LATENCY_BATCHES]
+        record["latency"] = alone or latencies(checkpoint.model, spec.input, runtimes)
     return record
 
 

@@ -4,15 +4,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from prunectl.torchtools.contexts import evaluating
+from prunectl.measuring.runtimes import network_in, ready
+from prunectl.torchtools.contexts import evaluating, one_thread
 from prunectl.torchtools.copies import in_type_of
 
 LATENCY_BATCHES = (1, 64)
@@ -22,6 +22,8 @@ _MOST_SECONDS = 10.0
 _INTERVAL = 0.05
 """Width of the interval of a relative latency that is exact enough, as a share of it."""
 _ROUNDS = 3
+_LEAST = 7
+"""Calls of each runtime, so that the interval of a median lies between two of them."""
 _WARM_UP = 3
 """Calls of each run before any is timed."""
 
@@ -37,10 +39,7 @@ class Ratio:
     @staticmethod
     def of(pairs: Sequence[float]) -> "Ratio":
         """From the ratio of each pair of runs; the bounds are order statistics, whatever the distribution."""
-        ordered, half = sorted(pairs), len(pairs) / 2
-        spread = 0.98 * math.sqrt(len(ordered))
-        low, high = max(math.floor(half - spread), 0), min(math.ceil(half + spread), len(ordered) - 1)
-        return Ratio(median(ordered), ordered[low], ordered[high])
+        return Ratio(median(pairs), *_bounds(pairs))
 
     def decides(self, limit: float | None) -> bool:
         """Whether the interval is below 5 % of the ratio, or lies on one side of the limit."""
@@ -49,21 +48,16 @@ class Ratio:
         )
 
 
-def relative_latency(
-    one: nn.Module, other: nn.Module, shape: tuple[int, int, int], *, limit: float | None = None
-) -> Ratio:
-    """The latency of `one` divided by that of `other`: for one image, in turns, one CPU thread.
+def relative_latency(one: Callable[[], object], other: Callable[[], object], *, limit: float | None = None) -> Ratio:
+    """The seconds of a call of `one` divided by those of `other`: in turns, one CPU thread.
 
     Goes on until the interval is below 5 % of the ratio, or lies on one side of `limit`; for ten seconds at most.
     """
-    image = in_type_of(one, torch.full((1, *shape), 0.5, device=next(one.parameters()).device))
-    runs = {"one": forward_pass(one, image), "other": forward_pass(other, image)}
     pairs: list[float] = []
     begun = perf_counter()
-    with evaluating(one), evaluating(other):
-        while not pairs or (not Ratio.of(pairs).decides(limit) and perf_counter() - begun < _MOST_SECONDS):
-            taken = seconds_in_turns(runs, at_least_s=_SECONDS, rounds=_ROUNDS)
-            pairs += [a / b for a, b in zip(taken["one"], taken["other"], strict=True)]
+    while not pairs or (not Ratio.of(pairs).decides(limit) and perf_counter() - begun < _MOST_SECONDS):
+        taken = seconds_in_turns({"one": one, "other": other}, at_least_s=_SECONDS, rounds=_ROUNDS)
+        pairs += [a / b for a, b in zip(taken["one"], taken["other"], strict=True)]
     return Ratio.of(pairs)
 
 
@@ -75,34 +69,17 @@ def seconds_in_turns(
     Goes on for `at_least_s` seconds in total and for `rounds` calls of each run, whichever takes longer.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            for run in [*runs.values()] * _WARM_UP:
+    with one_thread(), torch.inference_mode():
+        for run in [*runs.values()] * _WARM_UP:
+            run()
+        begun, done = perf_counter(), 0
+        while runs and (done < rounds or perf_counter() - begun < at_least_s):
+            for name, run in runs.items():
+                start = perf_counter()
                 run()
-            begun, done = perf_counter(), 0
-            while runs and (done < rounds or perf_counter() - begun < at_least_s):
-                for name, run in runs.items():
-                    start = perf_counter()
-                    run()
-                    taken[name].append(perf_counter() - start)
-                done += 1
-    finally:
-        torch.set_num_threads(threads)
+                taken[name].append(perf_counter() - start)
+            done += 1
     return taken
-
-
-def forward_pass(model: nn.Module, inputs: Tensor) -> Callable[[], object]:
-    """A call that runs the network on a batch and returns when its device is done."""
-    if inputs.device.type == "cpu":
-        return partial(model, inputs)
-
-    def run() -> None:
-        model(inputs)
-        torch.accelerator.synchronize(inputs.device)
-
-    return run
 
 
 def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, Any]:
@@ -116,3 +93,37 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
         timer = Timer("model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=1)
         taken = timer.blocked_autorange(min_run_time=_TIMING_SECONDS)
     return {"batch": batch, "median_s": taken.median, "iqr_s": taken.iqr, "runs": len(taken.times)}
+
+
+def latencies(model: nn.Module, shape: tuple[int, int, int], runtimes: Sequence[str]) -> list[dict[str, Any]]:
+    """Seconds per batch in each runtime, in turns on one CPU thread: median, its 95 % interval, interquartile range.
+
+    `compile_s` are the seconds that torch.compile took, which the others do not contain.
+
+    Raises:
+        OptionError, StructureError: a runtime cannot run the network.
+    """
+    device, found = next(model.parameters()).device, []
+    with evaluating(model):
+        networks = {name: network_in(name, model, shape) for name in runtimes}
+        for batch in LATENCY_BATCHES:
+            inputs = in_type_of(model, torch.randn(batch, *shape, device=device))
+            made = {name: ready(network, name, inputs) for name, network in networks.items()}
+            runs = {name: each.run for name, each in made.items()}
+            taken = seconds_in_turns(runs, at_least_s=_TIMING_SECONDS * len(runs), rounds=_LEAST)
+            found += [_timing(name, batch, taken[name], made[name].compile_s) for name in runtimes]
+    return found
+
+
+def _timing(runtime: str, batch: int, seconds: Sequence[float], compile_s: float | None) -> dict[str, Any]:
+    (low, high), (first, _, third) = _bounds(seconds), quantiles(seconds, n=4)
+    spread = {"low_s": low, "high_s": high, "iqr_s": third - first, "runs": len(seconds)}
+    compiled = {} if compile_s is None else {"compile_s": compile_s}
+    return {"runtime": runtime, "batch": batch, "median_s": median(seconds), **spread, **compiled}
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a median: order statistics, whatever the distribution."""
+    ordered, half = sorted(values), len(values) / 2
+    spread = 0.98 * math.sqrt(len(ordered))
+    return ordered[max(math.floor(half - spread), 0)], ordered[min(math.ceil(half + spread), len(ordered) - 1)]

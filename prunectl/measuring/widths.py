@@ -2,10 +2,13 @@
 
 from torch import nn
 
+from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.masks import prunable
 
 BLOCK = 8
 """Widths that are multiples of this are fast in torch and in ONNX Runtime on a CPU."""
+WIDE = 16
+"""Up to this width a layer costs little, and steps of eight would leave pruning no choice."""
 
 
 def odd_widths(model: nn.Module) -> list[str]:
@@ -21,5 +24,15 @@ def hint(model: nn.Module) -> str | None:
         return None
     return (
         f"{len(odd)} of {len(weights)} layers have widths that are not a multiple of {BLOCK}, which ONNX Runtime may "
-        f"run slower than the dense network; prune with `--multiple-of {BLOCK}`"
+        f"run slower than the dense network; prune with `--multiple-of auto`"
     )
+
+
+def hint_of(checkpoint: Checkpoint) -> str | None:
+    """The line of `hint` for a network that was shrunk; None where multiples were asked for when it was pruned."""
+    return hint(checkpoint.model) if checkpoint.edits and not in_multiples(checkpoint) else None
+
+
+def in_multiples(checkpoint: Checkpoint) -> bool:
+    """Whether multiples were asked for when a network was pruned."""
+    return any(entry.options.get("multiple_of", 1) != 1 for entry in checkpoint.history)

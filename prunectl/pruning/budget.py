@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.errors import OptionError
 
 _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -20,26 +21,35 @@ def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
         return None
     bounds = " to ".join(f"{result[key]:.3f}" for key in ("latency_low", "latency_high") if key in result)
     return (
-        f"`latency` {asked} was asked, measured again it is {found:.3f} of the dense latency (95 % interval {bounds}); "
-        "ask for less, on a machine with less load"
+        f"`latency` {asked} was asked, measured again it is {found:.3f} of the dense latency{in_runtime(options)} "
+        f"(95 % interval {bounds}); ask for less, on a machine with less load"
     )
+
+
+def in_runtime(options: Mapping[str, Any]) -> str:
+    """Where a latency was measured, for the end of a phrase; nothing for torch as it is."""
+    return f" in {options['runtime']}" if options.get("runtime", EAGER) != EAGER else ""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`kind` is params, flops, size or latency; `amount` an absolute number, or a share of the dense network's."""
+    """`kind` is params, flops, size or latency; `amount` an absolute number, or a share of the dense network's.
+
+    A latency is measured in the `runtime` of this name.
+    """
 
     kind: str
     text: str
     amount: float
     relative: bool
+    runtime: str = EAGER
 
     def limit(self, dense: float) -> float:
         """The most that the network may cost when the dense one costs `dense`."""
         return self.amount * dense if self.relative else self.amount
 
     @staticmethod
-    def read(kind: str, text: str) -> "Budget":
+    def read(kind: str, text: str, runtime: str | None = None) -> "Budget":
         """Read `0.125x` (the share that remains), `8x` (from 1 on: that many times less), or `1.2M`, `200KB`.
 
         Raises:
@@ -48,7 +58,7 @@ class Budget:
         found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", text)
         number, unit = (float(found[1]), found[2]) if found else (0.0, "")
         if number > 0 and unit == "x":
-            return Budget(kind, text, number if number < 1 else 1 / number, relative=True)
+            return Budget(kind, text, number if number < 1 else 1 / number, relative=True, runtime=runtime or EAGER)
         if unit in BUDGET_UNITS[kind] and number * BUDGET_UNITS[kind][unit] >= 1:
             return Budget(kind, text, number * BUDGET_UNITS[kind][unit], relative=False)
         known = f"`{kind}` takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()

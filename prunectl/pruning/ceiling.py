@@ -1,7 +1,6 @@
 """The largest share of a group that pruning may remove, and the groups that it leaves thin."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -26,21 +25,6 @@ def sparsity_for(share: float) -> float:
     return 1 - math.sqrt(min(share, 1.0))
 
 
-def original_sizes(structure: Structure, shapes: Mapping[str, torch.Size]) -> Tensor:
-    """How many nodes each group had in the network whose parameters have these `shapes`, int64 (groups,).
-
-    Of a group's axes, the one with most of its nodes says how much longer it was.
-    """
-    sizes = torch.bincount(structure.groups, minlength=1)
-    most, found = torch.zeros_like(sizes), sizes.clone()
-    for (name, axis), classes in structure.axes.items():
-        free = torch.unique(classes[classes != FROZEN])
-        if name in shapes and len(free) and len(free) > most[group := int(structure.groups[free[0]])]:
-            most[group] = len(free)
-            found[group] = round(int(sizes[group]) * shapes[name][axis] / len(classes))
-    return found
-
-
 def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
     """The groups that keep less than a tenth of their nodes, as texts such as `fc1: 1 of 120`.
 
@@ -49,19 +33,6 @@ def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
     left = torch.bincount(structure.groups[~gone], minlength=len(sizes))
     names = group_names(structure)
     return [f"{names[i]}: {left[i]} of {sizes[i]}" for i in torch.nonzero(left < THIN * sizes).flatten().tolist()]
-
-
-def odd_widths(structure: Structure, gone: Tensor, multiple_of: int) -> list[str]:
-    """The layers whose outputs are no multiple of `multiple_of`, as texts such as `fc1: 6`; frozen ones left out.
-
-    `gone` (bool, (nodes,)) are the nodes that are removed.
-    """
-    odd: dict[bytes, str] = {}
-    for (name, axis), classes in structure.axes.items():
-        width = int((~structure.gone(gone)[classes]).sum())
-        if width % multiple_of and (name, axis) not in structure.consumers and (classes != FROZEN).all():
-            odd.setdefault(classes.numpy().tobytes(), f"{name.rpartition('.')[0] or name}: {width}")
-    return list(odd.values())
 
 
 def group_names(structure: Structure) -> dict[int, str]:

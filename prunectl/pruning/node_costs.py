@@ -1,5 +1,6 @@
 """The cost of a network without some of its nodes, in the terms of a budget."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -7,10 +8,13 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.measuring.latency import Ratio, relative_latency
+from prunectl.measuring.runtimes import check_available, network_in, ready
 from prunectl.pruning.budget import Budget
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.surgery.build import without
 from prunectl.structure.trace import Analysis
+from prunectl.torchtools.contexts import evaluating
+from prunectl.torchtools.copies import in_type_of
 from prunectl.torchtools.distributed import from_first
 
 _NAMES = {"params": "parameters", "flops": "FLOPs", "size": "bytes", "latency": "of the dense latency"}
@@ -23,6 +27,8 @@ class BudgetMeter:
 
     def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, analysis: Analysis) -> None:
         self.budget, self.checkpoint, self.model, self.analysis = budget, checkpoint, model, analysis
+        if budget.kind == "latency":
+            check_available(budget.runtime, checkpoint.device)
 
     def without(self, gone: Tensor) -> float:
         """The cost when nodes (bool, (nodes,)) are gone; of a latency the upper bound, as far as the limit needs it."""
@@ -36,8 +42,23 @@ class BudgetMeter:
 
         Of several processes the first one measures.
         """
-        small, shape = without(self.model, self.analysis, gone, self.checkpoint.spec.input), self.checkpoint.spec.input
-        return from_first(lambda: relative_latency(small, self.original, shape, limit=limit))
+        return from_first(lambda: self._measured(gone, limit))
+
+    def _measured(self, gone: Tensor, limit: float | None) -> Ratio:
+        small = without(self.model, self.analysis, gone, self.checkpoint.spec.input)
+        with evaluating(small), evaluating(self.original):
+            return relative_latency(self._run(small), self.dense_run, limit=limit)
+
+    @cached_property
+    def dense_run(self) -> Callable[[], object]:
+        """A call that runs the dense network on an image, in the budget's runtime."""
+        with evaluating(self.original):
+            return self._run(self.original)
+
+    def _run(self, network: nn.Module) -> Callable[[], object]:
+        shape, runtime = self.checkpoint.spec.input, self.budget.runtime
+        image = in_type_of(network, torch.full((1, *shape), 0.5, device=self.checkpoint.device))
+        return ready(network_in(runtime, network, shape), runtime, image).run
 
     @cached_property
     def whole(self) -> float:

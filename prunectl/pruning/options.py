@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from prunectl.checkpoints.options.pruning import PruneOptions, StandalonePruning
+from prunectl.checkpoints.options.pruning import AUTO, PruneOptions, StandalonePruning
 from prunectl.checkpoints.options.values import recorded
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
@@ -19,7 +19,8 @@ def method_of(options: PruneOptions) -> Criterion:
 def budget_of(options: PruneOptions) -> Budget | None:
     """The budget, None where another target was chosen."""
     texts = {kind: getattr(options, kind, None) for kind in BUDGET_UNITS}
-    return next((Budget.read(kind, text) for kind, text in texts.items() if text is not None), None)
+    runtime = getattr(options, "runtime", None)
+    return next((Budget.read(kind, text, runtime) for kind, text in texts.items() if text is not None), None)
 
 
 def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
@@ -59,5 +60,6 @@ def _normalization(options: PruneOptions, method: Criterion) -> str:
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:
     """What a history records: the fields that have a value, and rules for nodes only where nodes go."""
     without = {each.name for each in fields(NodeRules)} if method.unit == "weights" else set()
-    without |= {"refill"} if budget_of(options) is None and options.min_accuracy is None else set()
+    refills = budget_of(options) is not None or options.min_accuracy is not None or options.multiple_of == AUTO
+    without |= set() if refills else {"refill"}
     return {key: value for key, value in recorded(options, unset=False).items() if key not in without}

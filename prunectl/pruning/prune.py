@@ -6,6 +6,7 @@ from typing import Any
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import AUTO, StandalonePruning
+from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.pruning.auto import pruned_by_the_best
@@ -58,6 +59,8 @@ def prune(
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
     asked: dict[str, Any] = {} if budget is None else {budget.kind: budget.text}
+    if budget is not None and budget.runtime != EAGER:
+        asked["runtime"] = budget.runtime
     chosen = StandalonePruning(
         criterion=criterion,
         sparsity=sparsity,

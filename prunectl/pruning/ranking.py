@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from prunectl.masks import Masks
 from prunectl.plugins.registry import unknown
+from prunectl.pruning.multiples import Multiples
 from prunectl.pruning.select import lamp
 from prunectl.pruning.sharing import sharing
 from prunectl.scores import Scores
 from prunectl.structure.nodes import FROZEN, Structure
-from prunectl.structure.order import node_kinds
 
 NODE_SCOPES = ("global", "layer", "isomorphic", "erk", "lamp")
 _EPSILON = 1e-9
@@ -21,34 +21,31 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,)).
-
-    `kinds` (nodes,) numbers the nodes by the axes that they lie on, so that multiples of each make every width one.
-    """
+    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
 
     order: Tensor
     alive: Tensor
-    kinds: Tensor
-    multiple_of: int = 1
+    multiples: Multiples | None = None
 
     def removed(self, count: int) -> Tensor:
         """The first `count` nodes, bool (nodes,); more of them are a superset of fewer.
 
-        The number kept of every kind is rounded up to a multiple of `multiple_of`, by leaving its last ones; where that
-        is more than are alive, it is rounded down, by removing its next ones. A kind stays as it is where fewer are
-        alive, or where too many of them must stay.
+        The number kept of every kind is rounded up to its multiple, by leaving its last ones; where that is more than
+        are alive, it is rounded down, by removing its next ones. A kind stays as it is where fewer are alive, or where
+        too many of them must stay.
         """
         chosen = self.order[:count]
-        if self.multiple_of > 1:
-            leave = self._in_multiples(chosen)[self.kinds[self.order]]
-            chosen = self.order[_places(self.kinds[self.order]) < leave]
+        if self.multiples is not None:
+            kinds = self.multiples.kinds[self.order]
+            chosen = self.order[_places(kinds) < self._in_multiples(self.multiples, chosen)[kinds]]
         return torch.zeros_like(self.alive).index_fill_(0, chosen, True)
 
-    def _in_multiples(self, chosen: Tensor) -> Tensor:
+    def _in_multiples(self, multiples: Multiples, chosen: Tensor) -> Tensor:
         """How many nodes of every kind go, int64 (kinds,)."""
-        size, alive = self.multiple_of, torch.bincount(self.kinds[self.alive], minlength=1)
-        kept = alive - torch.bincount(self.kinds[chosen], minlength=len(alive))
-        free = torch.bincount(self.kinds[self.order], minlength=len(alive))
+        kinds, size = multiples.kinds, multiples.steps
+        alive = torch.bincount(kinds[self.alive], minlength=len(size))
+        kept = alive - torch.bincount(kinds[chosen], minlength=len(size))
+        free = torch.bincount(kinds[self.order], minlength=len(size))
         leave = alive - torch.minimum(-(-kept // size) * size, alive // size * size)
         leave -= -(-(leave - free).clamp_min(0) // size) * size
         return torch.where(alive < size, 0, leave.clamp_min(0))
@@ -61,7 +58,7 @@ def rank(
     *,
     scope: str = "global",
     min_nodes: int = 1,
-    multiple_of: int = 1,
+    multiples: Multiples | None = None,
     max_pruned: float = 1.0,
     staying: Tensor | None = None,
     unscored: Tensor | None = None,
@@ -95,8 +92,7 @@ def rank(
         share = (_places(shares.parts[best]) + 0.5) / counts[shares.parts[best]]
         by_index = torch.argsort(best)  # of equal shares the earlier index stays
         best = _first(best[by_index[torch.argsort(share[by_index], stable=True)]], unscored)
-    kinds = node_kinds(structure) if multiple_of > 1 else structure.groups
-    return Ranking(best[~stays[best]].flip(0), alive, kinds, multiple_of)
+    return Ranking(best[~stays[best]].flip(0), alive, multiples)
 
 
 def _first(best: Tensor, among: Tensor | None) -> Tensor:

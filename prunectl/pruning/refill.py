@@ -5,21 +5,20 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from prunectl.structure.nodes import Structure
-from prunectl.structure.order import node_kinds
+from prunectl.pruning.multiples import Multiples
 
 
-def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callable[[Tensor], bool]) -> Tensor:
+def refilled(order: Tensor, multiples: Multiples, fits: Callable[[Tensor], bool]) -> Tensor:
     """The nodes in `order` (ids, the first that went first) without those that go back: bool (nodes,).
 
     The last that went goes back first, each where `fits` still holds. Where a node does not fit, others of equal costs
-    are not tried, as costs only rise. Of every kind, `multiple_of` nodes go back at a time, and none where fewer went.
+    are not tried, as costs only rise. Of every kind, as many nodes as its multiple go back at a time, and none where
+    fewer went.
     """
-    removed = torch.zeros(structure.nodes, dtype=torch.bool).index_fill_(0, order, True)
-    full: set[tuple[int, ...]] = set()
-    kinds = node_kinds(structure)
-    for nodes in _portions(order.flip(0), kinds, multiple_of):
-        kind = tuple(sorted(kinds[nodes].tolist()))
+    removed = torch.zeros(len(multiples.kinds), dtype=torch.bool).index_fill_(0, order, True)
+    full: set[int] = set()
+    for nodes in _portions(order.flip(0), multiples):
+        kind = int(multiples.kinds[nodes[0]])
         if kind not in full:
             fewer = removed.index_fill(0, nodes, False)
             if fits(fewer):
@@ -29,11 +28,12 @@ def refilled(order: Tensor, structure: Structure, multiple_of: int, fits: Callab
     return removed
 
 
-def _portions(best: Tensor, groups: Tensor, size: int) -> Iterator[Tensor]:
-    """The ids that go back together: `size` of a group, in the order of the first of them."""
+def _portions(best: Tensor, multiples: Multiples) -> Iterator[Tensor]:
+    """The ids that go back together: as many of a kind as its multiple, in the order of the first of them."""
     portions: dict[tuple[int, int], list[int]] = {}
     seen: dict[int, int] = {}
-    for node, group in zip(best.tolist(), groups[best].tolist(), strict=True):
-        place = seen[group] = seen.get(group, -1) + 1
-        portions.setdefault((group, place // size), []).append(node)
-    return (torch.tensor(nodes) for nodes in portions.values() if len(nodes) == size)
+    steps = multiples.steps.tolist()
+    for node, kind in zip(best.tolist(), multiples.kinds[best].tolist(), strict=True):
+        place = seen[kind] = seen.get(kind, -1) + 1
+        portions.setdefault((kind, place // steps[kind]), []).append(node)
+    return (torch.tensor(nodes) for (kind, _), nodes in portions.items() if len(nodes) == steps[kind])

@@ -5,6 +5,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.checkpoints.results import data_name
 from prunectl.reporting.history import pruning_method, step
 from prunectl.reporting.sources import Source, Sources, collect
@@ -34,6 +35,10 @@ COLUMNS = (
     "compressed_bytes",
     "latency_1_s",
     "latency_64_s",
+    "latency_compiled_1_s",
+    "latency_compiled_64_s",
+    "latency_onnx_1_s",
+    "latency_onnx_64_s",
     "robust",
 )
 
@@ -66,7 +71,7 @@ def row_of(source: Source, lineage: Sequence[Source]) -> ReportRow:
     how = pruning_method(source.history)
     dense = seen.get("dense") or measured.get("dense") or {}
     weights = seen.get("weights", measured.get("weights"))
-    latency = {entry["batch"]: entry["median_s"] for entry in measured.get("latency", [])}
+    latency = _latency(measured)
     return {
         "checkpoint": str(source.path),
         "model": seen.get("model"),
@@ -86,8 +91,7 @@ def row_of(source: Source, lineage: Sequence[Source]) -> ReportRow:
         "training_flops": training_flops(source, lineage),
         "bytes": sum(tensor["bytes"] for tensor in seen["tensors"]) if seen else measured.get("bytes"),
         "compressed_bytes": measured.get("compressed_bytes"),
-        "latency_1_s": latency.get(1),
-        "latency_64_s": latency.get(64),
+        **{key: latency.get(key) for key in COLUMNS if key.startswith("latency_")},
         "robust": _robust(source) or None,
     }
 
@@ -144,6 +148,17 @@ def parameters_left(seen: dict[str, Any]) -> int:
     if there == seen["dense"]["parameters"]:  # no node is gone
         return int(there - seen["dense"]["weights"] + seen["weights"])
     return int(there - sum(prod(tensor["shape"]) - tensor["kept"] for tensor in seen["tensors"]))
+
+
+def _latency(measured: dict[str, Any]) -> dict[str, float]:
+    """Median seconds by column; those of torch as it is have no runtime in the name."""
+    found = {}
+    for entry in measured.get("latency", []):
+        runtime = entry.get("runtime", EAGER)
+        found["_".join(["latency", *([] if runtime == EAGER else [runtime]), f"{entry['batch']}_s"])] = entry[
+            "median_s"
+        ]
+    return found
 
 
 def parameters_stored(seen: dict[str, Any]) -> int:

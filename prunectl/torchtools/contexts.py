@@ -35,6 +35,17 @@ def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator
             module.training = mode
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch in one CPU thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def autocast(model: nn.Module, *, enabled: bool) -> torch.autocast:
     """Run a float32 network in bfloat16 where that is safe; any other computes in its own type, as it is."""
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))

@@ -32,7 +32,7 @@ LINES = (
     f"train {SMALL} --epochs 1 | prune -c snapit --params 2x --min-nodes 2 --multiple-of 2 --steps 2 --amp"
     " --normalize max --max-pruned 0.8 --no-refill | shrink",
     f"prune {SMALL} -c magnitude --unit nodes --scope layer --schedule exponential --flops 2x",
-    f"prune {SMALL} -c efficient-convnets --size 0.5x --seed 4 | shrink --norm alive",
+    f"prune {SMALL} -c efficient-convnets --size 0.5x --seed 4 --multiple-of auto | shrink --norm alive",
     f"train {SMALL} --epochs 2 --warmup 0.5 --mixup 0.2 --augment flip,cutout",
     f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
@@ -52,7 +52,7 @@ UNTESTED = {
         *("compile", "outer_layers", "split", "keep", "pretrained"),
         *("teacher", "teacher_weight", "temperature"),
     },
-    "prune": {"latency", "outer_layers", "split", "keep", "pretrained"},
+    "prune": {"latency", "runtime", "outer_layers", "split", "keep", "pretrained"},
     "repair": {"data", "reference", "split", "image_size"},
 }
 """Compiling takes a minute, a latency is another one each time, gray images have one channel, a split needs a folder of

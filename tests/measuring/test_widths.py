@@ -24,7 +24,7 @@ def test_the_number_of_classes_is_not_what_pruning_chose():
     assert hint(network(5, 16, 10)) is None
     assert hint(network(5, 13, 10)) == (
         "1 of 2 layers have widths that are not a multiple of 8, which ONNX Runtime may run slower than the dense "
-        "network; prune with `--multiple-of 8`"
+        "network; prune with `--multiple-of auto`"
     )
 
 

@@ -13,7 +13,8 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.criteria.network_slimming import scales
 from prunectl.errors import OptionError
 from prunectl.pruning.budget import Budget
-from prunectl.pruning.ceiling import ceiling_for, original_sizes, sparsity_for, thin_groups
+from prunectl.pruning.ceiling import ceiling_for, sparsity_for, thin_groups
+from prunectl.pruning.multiples import original_sizes
 from prunectl.pruning.prune import prune
 from prunectl.pruning.ranking import rank
 from prunectl.pruning.rules import NodeRules
@@ -79,8 +80,8 @@ def test_sizes_before_a_shrink() -> None:
     once = shrink(prune(start, image_data(), criterion="structured-random", sparsity=0.5, batch_size=16))
     structure = trace(once.model, SHAPE)
     assert torch.bincount(structure.groups).tolist() != [4, 6, 8]
-    assert original_sizes(structure, shapes).tolist() == [4, 6, 8]
-    assert original_sizes(structure, {}).tolist() == torch.bincount(structure.groups).tolist()
+    assert original_sizes(structure, structure.groups, shapes).tolist() == [4, 6, 8]
+    assert original_sizes(structure, structure.groups, {}).tolist() == torch.bincount(structure.groups).tolist()
 
 
 @pytest.mark.parametrize("most", [0.5, 0.75])

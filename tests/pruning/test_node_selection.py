@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from prunectl.errors import OptionError, PrunectlError
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.budget import Budget
-from prunectl.pruning.ceiling import odd_widths
 from prunectl.pruning.joint import nodes_left
+from prunectl.pruning.multiples import Multiples
 from prunectl.pruning.ranking import Ranking, rank
 from prunectl.pruning.search import fewest
 from prunectl.pruning.select import select
@@ -65,7 +65,8 @@ def test_counts_are_exact_and_nested_and_nothing_is_revived_and_every_axis_keeps
     case, scope, least, multiple
 ):
     structure, scores, alive = case
-    ranking = rank(structure, scores, alive, scope=scope, min_nodes=least, multiple_of=multiple)
+    multiples = Multiples.of(structure, multiple)
+    ranking = rank(structure, scores, alive, scope=scope, min_nodes=least, multiples=multiples)
     before = torch.zeros_like(alive)
     for count in range(len(ranking.order) + 1):
         removed = ranking.removed(count)
@@ -75,8 +76,8 @@ def test_counts_are_exact_and_nested_and_nothing_is_revived_and_every_axis_keeps
             free = classes[classes != FROZEN].unique()
             living = free[alive[free]]
             assert int((~removed[living]).sum()) >= min(least, len(living))
-        for kind in ranking.kinds.unique():
-            own = ranking.kinds == kind
+        for kind in multiples.kinds.unique():
+            own = multiples.kinds == kind
             had, free = int((alive & own).sum()), int(own[ranking.order].sum())
             kept = had - int((removed & own).sum())
             assert kept % multiple == 0 if had >= multiple and free >= had % multiple else kept == had
@@ -137,7 +138,7 @@ def test_shares_of_layers_are_rounded_to_the_nearest():
 
 def test_multiples_hold_from_the_first_node_on_and_leave_small_groups_alone():
     structure = axes_of(list(range(10)), [10, 11, 12])
-    ranking = rank(structure, torch.arange(13.0), torch.ones(13, dtype=torch.bool), multiple_of=4)
+    ranking = rank(structure, torch.arange(13.0), torch.ones(13) > 0, multiples=Multiples.of(structure, 4))
     kept = [(10 - int(r[:10].sum()), 3 - int(r[10:].sum())) for r in map(ranking.removed, range(12))]
     assert kept == [(8, 3)] * 6 + [(4, 3)] * 6
     assert ranking.removed(8).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5]
@@ -146,10 +147,11 @@ def test_multiples_hold_from_the_first_node_on_and_leave_small_groups_alone():
 def test_multiples_hold_for_every_axis_of_a_group():
     """Two parts of 6 and 10 nodes that are concatenated, and an odd one of 3 that cannot be a multiple of 4."""
     structure = axes_of(list(range(6)), list(range(6, 16)), list(range(16)), [16, 17, 18])
-    ranking = rank(structure, torch.arange(19.0), torch.ones(19, dtype=torch.bool), multiple_of=4)
+    multiples = Multiples.of(structure, 4)
+    ranking = rank(structure, torch.arange(19.0), torch.ones(19) > 0, multiples=multiples)
     for count in range(len(ranking.order) + 1):
         gone = ranking.removed(count)
-        assert odd_widths(structure, gone, 4) == ["3: 3"]
+        assert multiples.odd_widths(structure, gone) == ["3: 3"]
         assert [int((~gone[part]).sum()) % 4 for part in (slice(6), slice(6, 16))] == [0, 0]
 
 
@@ -274,7 +276,7 @@ def test_without_nodes_that_can_go_only_weights_do():
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 3))
     structure = trace(model, (1, 1, 2))
     scores = Scores({"1.weight": torch.ones(1, 2), "3.weight": torch.ones(3, 1)}, torch.zeros(1))
-    ranking = Ranking(torch.empty(0, dtype=torch.int64), torch.ones(1, dtype=torch.bool), structure.groups)
+    ranking = Ranking(torch.empty(0, dtype=torch.int64), torch.ones(1, dtype=torch.bool))
     assert selected_both(structure, model, scores, ranking, 3)["1.weight"].tolist() == [[T, T]]
 
 

@@ -61,6 +61,7 @@ def test_a_row_of_a_checkpoint_that_nothing_measured(tiny, cli):
             "compressed_bytes": None,
             "latency_1_s": None,
             "latency_64_s": None,
+            **dict.fromkeys(f"latency_{runtime}_{batch}_s" for runtime in ("compiled", "onnx") for batch in (1, 64)),
             "robust": None,
         }
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from prunectl.checkpoints.options.option import option
 from prunectl.checkpoints.options.repair import check_method
+from prunectl.checkpoints.options.runtimes import check_runtimes
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
@@ -16,7 +17,7 @@ MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
-"""In the place of a criterion: `prune` compares several."""
+"""In the place of a criterion: `prune` compares several. In that of a multiple: it depends on the width of a group."""
 Interval = int | str
 """A number of epochs, or of steps of the optimiser as a text such as `100s`."""
 _STEPS = re.compile(r"(\d{1,18})s")
@@ -54,7 +55,7 @@ class PruneOptions:
     unit: str | None = None
     options: Mapping[str, Any] = option(default_factory=dict, flag="-O", owner="criterion")
     min_nodes: int = 1
-    multiple_of: int = 1
+    multiple_of: int | str = 1
     outer_layers: bool = False
     normalize: str | None = option(None, earlier=_earlier("none"))
     max_pruned: float | None = option(None, earlier=_earlier(1.0))
@@ -70,7 +71,8 @@ class PruneOptions:
             raise unknown("normalization", str(self.normalize), NORMALIZATIONS)
         if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
             raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned:g}")
-        check_least(self, {"steps": 1, "min_nodes": 1, "multiple_of": 1})
+        check_multiple(self.multiple_of)
+        check_least(self, {"steps": 1, "min_nodes": 1})
         check_most(self, {"steps": MOST_ROUNDS})
 
 
@@ -78,12 +80,13 @@ class PruneOptions:
 class StandalonePruning(PruneOptions):
     """The options of `prune`: scores come from batches drawn for them.
 
-    `latency` is one more budget. `controls`
+    `latency` is one more budget, measured in a `runtime` of `runtimes.RUNTIMES`; None is eager. `controls`
     names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
     `min_accuracy`, in (0, 1], is a target for the criterion `auto` alone.
     """
 
     latency: str | None = None
+    runtime: str | None = option(None, sparse=True)
     min_accuracy: float | None = None
     refill: bool = option(
         True, negative="--no-refill", earlier=lambda options: False if any(map(options.get, BUDGETS)) else None
@@ -99,6 +102,7 @@ class StandalonePruning(PruneOptions):
         super().__post_init__()
         if self.repair is not None:
             check_method(self.repair)
+        check_runtime(self.runtime, self.latency)
         check_min_accuracy(self.min_accuracy, self.criterion)
         if self.batch_size < 2:
             raise OptionError(
@@ -152,6 +156,28 @@ def check_sparsity(sparsity: float) -> None:
     """
     if not 0 < sparsity < 1:
         raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+
+
+def check_multiple(multiple_of: int | str) -> None:
+    """Refuse what is neither a number of nodes nor `auto`.
+
+    Raises:
+        OptionError: it is that.
+    """
+    if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
+        raise OptionError(f"`multiple_of` is a whole number of 1 or more, or {AUTO}, got {multiple_of}")
+
+
+def check_runtime(runtime: str | None, latency: str | None) -> None:
+    """Refuse a runtime that is none, or in which nothing is measured.
+
+    Raises:
+        OptionError: there is no latency to measure.
+        UnknownName: no such runtime.
+    """
+    if runtime is not None and latency is None:
+        raise OptionError("`runtime` says where a `latency` is measured: give `latency`, such as 2x, or leave it out")
+    check_runtimes([] if runtime is None else [runtime])
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
+from prunectl.checkpoints.options.runtimes import RUNTIMES, check_runtimes
 from prunectl.cli import image_options, options, output, precision, progress
+from prunectl.cli.completion import completes_list
+from prunectl.cli.eval_output import latency_lines
 from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
@@ -27,6 +30,16 @@ def command(
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure the latency of batches of 1 and 64 images.")
     ] = True,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Measure the latency in these runtimes, in turns: eager (torch as it is), compiled (torch.compile), "
+            "onnx (ONNX Runtime); with commas or repeated  [default: eager]",
+            show_default=False,
+            autocompletion=completes_list(lambda: RUNTIMES),
+        ),
+    ] = None,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit with code 3 below this top-1 accuracy, in [0, 1].")
     ] = None,
@@ -41,12 +54,18 @@ def command(
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
+    runtimes = tuple(dict.fromkeys(name for names in runtime or () for name in names.split(",")))
+    check_runtimes(runtimes)
+    if runtimes and not latency:
+        raise OptionError(
+            "--runtime says where the latency is measured, which --no-latency leaves out; give one of them"
+        )
     source = options.checkpoint_path(checkpoint)
 
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.measuring.evaluate import evaluate
-    from prunectl.measuring.widths import hint
+    from prunectl.measuring.widths import hint_of
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
 
@@ -55,7 +74,9 @@ def command(
     precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     with progress.progress_bar("eval"):
-        record = evaluate(network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads())
+        record = evaluate(
+            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes
+        )
     output.say(
         f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
@@ -65,9 +86,11 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
+    for line in latency_lines(record):
+        output.say(f"      {line}")
     for warning in record.get("warnings", ()):
         output.warn(warning)
-    slow = hint(network.model) if network.edits else None
+    slow = hint_of(network)
     if slow is not None:
         output.say(f"hint: {slow}")
     hand_over(results, "eval", source, network.sha256, record, as_json=as_json)

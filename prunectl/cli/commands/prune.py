@@ -10,7 +10,7 @@ import typer
 
 from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
-from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
+from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy, check_runtime
 from prunectl.checkpoints.options.repair import check_method
 from prunectl.cli import image_options, kept, options, output, precision, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
@@ -36,6 +36,7 @@ def command(
     flops: targets.Flops = None,
     size: targets.Size = None,
     latency: pruning_options.Latency = None,
+    runtime: pruning_options.Runtime = None,
     threshold: options.Threshold = None,
     min_accuracy: pruning_options.MinAccuracy = None,
     schedule: options.Schedule = None,
@@ -84,6 +85,7 @@ def command(
     if criterion != AUTO:
         check("criterion", criterion)
     check_min_accuracy(min_accuracy, criterion)
+    check_runtime(runtime, latency)
     if repair is not None:
         check_method(repair)
     check_input(input_shape, classes, model, data)

@@ -32,7 +32,7 @@ def command(
     path = options.target(output_path, source, "shrink", force=force)
 
     from prunectl.checkpoints.checkpoint import read, write
-    from prunectl.measuring.widths import hint
+    from prunectl.measuring.widths import hint_of
     from prunectl.pruning.shrink import shrink
     from prunectl.torchtools.devices import device_named
 
@@ -54,7 +54,7 @@ def command(
         output.warn(f"for inference only: {result['training']}")
     if "change" in result:
         output.say(f"       --norm alive changes the outputs by up to {result['change']:.2g} of the largest")
-    slow = hint(small.model)
+    slow = hint_of(small)
     if slow is not None:
         output.say(f"hint: {slow}")
     output.emit(path)

@@ -13,7 +13,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("teacher", "teacher_weight", "temperature", "max_minutes", "resume"),
     ),
     "Pruning": (
-        *("criterion", "sparsity", "params", "flops", "size", "latency", "min_accuracy", "threshold"),
+        *("criterion", "sparsity", "params", "flops", "size", "latency", "runtime", "min_accuracy", "threshold"),
         *("plugin_options", "unit", "scope", "schedule", "steps", "prune_delay", "prune_every", "rewind_to"),
         *("keep", "multiple_of", "min_nodes", "max_pruned", "normalize", "outer_layers", "refill", "repair"),
         *("balanced", "shuffle_layerwise", "reinit", "norm"),
@@ -35,7 +35,7 @@ ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "Advanced": ("batch_size",),
     },
-    "eval": {"Advanced": ("batch_size",), "Output": ("latency", "min_accuracy")},
+    "eval": {"Advanced": ("batch_size",), "Output": ("latency", "runtime", "min_accuracy")},
     "predict": {"Advanced": ("batch_size",)},
     "prune": {"Advanced": ("batch_size", "balanced", "shuffle_layerwise", "reinit")},
 }

@@ -73,6 +73,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--exclude": ("--keep",),
     "--macs": ("--flops",),
     "--round-to": ("--multiple-of",),
+    "--backend": ("--runtime",),
     "--global": ("--scope",),
     "--local": ("--scope",),
     "--n-steps": ("--steps",),

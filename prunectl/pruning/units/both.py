@@ -24,7 +24,7 @@ class Both(WithNodes):
             raise OptionError(
                 f"weights and nodes compare as they are: `normalize` is none, got '{self.rules.normalize}'"
             )
-        if self.rules.multiple_of > 1:
+        if self.rules.multiple_of != 1:
             raise OptionError(
                 "weights go as well as nodes, and what their paths no longer reach has any width: `multiple_of` is for "
                 f"criteria that prune nodes alone ({criteria_for_nodes()})"

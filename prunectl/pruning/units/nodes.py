@@ -1,20 +1,23 @@
 """Nodes as a unit of pruning, alone or with weights."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.pruning import AUTO
 from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.criteria.base.pattern import pattern_of
-from prunectl.errors import OptionError, UnknownName
+from prunectl.errors import OptionError
 from prunectl.masks import Masks
+from prunectl.measuring.widths import BLOCK, WIDE
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.ceiling import ceiling_for, odd_widths, original_sizes, sparsity_for, thin_groups
+from prunectl.pruning.ceiling import ceiling_for, sparsity_for, thin_groups
+from prunectl.pruning.multiples import Multiples, original_shapes, original_sizes
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.normalization import normalized
 from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
@@ -28,7 +31,7 @@ from prunectl.structure.costs import costs_without
 from prunectl.structure.keep import nodes_on
 from prunectl.structure.liveness import cut_off
 from prunectl.structure.node_masks import dead_nodes, merged, node_masks
-from prunectl.structure.nodes import FROZEN, Structure
+from prunectl.structure.nodes import FROZEN
 from prunectl.structure.trace import Analysis, analyse
 
 _LATENCY_CANDIDATES = 8
@@ -56,13 +59,19 @@ class WithNodes(Unit):
         self.nodes = max(checkpoint.dense.nodes or 0, inner)
         self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
-        self.sizes = _sizes(checkpoint, self.structure)
+        self.shapes = original_shapes(checkpoint)
+        self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
         """How many nodes every group had in the original network, int64 (groups,)."""
         self.firm = self.rules.max_pruned is not None
         """Whether the ceiling was asked for; one by default gives way to a target."""
         if not self.firm:
             share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
             self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
+
+    @cached_property
+    def multiples(self) -> Multiples:
+        """By how many nodes at a time each kind goes and returns."""
+        return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
         """Replace the masks, restore the values of nodes that return, and find the nodes that are removed."""
@@ -93,7 +102,7 @@ class WithNodes(Unit):
             ~self.gone,
             scope=self.scope,
             min_nodes=self.rules.min_nodes,
-            multiple_of=self.rules.multiple_of,
+            multiples=self.multiples if self.rules.multiple_of != 1 else None,
             max_pruned=self.rules.max_pruned or 1.0,
             staying=self.staying,
             unscored=scores.unscored,
@@ -109,13 +118,14 @@ class WithNodes(Unit):
     def result(self) -> dict[str, Any]:
         """Sparsities, and the costs of the network without the nodes that are removed."""
         thin = thin_groups(self.structure, self.gone, self.sizes)
-        odd = odd_widths(self.structure, self.gone, self.rules.multiple_of)
+        odd = [] if self.rules.multiple_of == 1 else self.multiples.odd_widths(self.structure, self.gone)
         return {
             "node_sparsity": 1 - (self.many(~self.unreached) + self.alone) / self.nodes,
             **super().result(),
             **asdict(costs_without(self.structure, self.model, self.gone)),
             **({"max_pruned": self.rules.max_pruned} if (self.rules.max_pruned or 1) < 1 else {}),
             **({"thin_groups": thin} if thin else {}),
+            **({"multiples": self.multiples.counts} if self.rules.multiple_of == AUTO else {}),
             **({"odd_widths": odd} if odd else {}),
         }
 
@@ -182,9 +192,12 @@ class Nodes(WithNodes):
             raise OptionError(f"node sparsity {asked:.15g} was asked, {most:.4g} is the most {self._limits}")
         removed = ranking.removed(count)
         self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
-        if not self._has_room(removed):
+        fits = partial(self._fits, keep=keep)
+        if not (self._may_refill and fits(removed | self.gone)):
             return merged(self.masks, node_masks(self.structure, removed, self.model))
-        removed = refilled(self.went, self.structure, self.rules.multiple_of, self._fits)
+        uncounted = torch.zeros_like(removed) if self.spending is not None else ~self.counted
+        others = torch.zeros_like(removed).index_fill_(0, self.went[uncounted[self.went]], True)
+        removed = others | refilled(self.went[~uncounted[self.went]], self.multiples, fits)
         self.went = self.went[removed[self.went]]
         return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
 
@@ -194,15 +207,18 @@ class Nodes(WithNodes):
         self.rules = replace(self.rules, max_pruned=1.0) if had else self.rules
         return had
 
-    def _has_room(self, removed: Tensor) -> bool:
-        """Whether the network without these nodes, too, is within a counted budget, which may allow more."""
-        counted = self.spending is not None and self.spending.budget.kind != "latency"
-        return counted and self.rules.refill and self._fits(removed | self.gone)
+    @property
+    def _may_refill(self) -> bool:
+        """Whether the target may leave room for nodes: a counted budget, or a sparsity where multiples differ."""
+        counted = self.rules.multiple_of == AUTO if self.spending is None else self.spending.budget.kind != "latency"
+        return counted and self.rules.refill
 
-    def _fits(self, removed: Tensor) -> bool:
-        """Whether the checkpoint's network without these nodes is within the budget."""
-        assert self.spending is not None
-        return self.spending.without(self.begun | removed) <= self.spending.limit
+    def _fits(self, removed: Tensor, *, keep: int) -> bool:
+        """Whether the checkpoint's network without these nodes is within the budget, or else keeps so many at most."""
+        removed = self.begun | removed
+        if self.spending is None:
+            return self.many(~removed) + self.alone <= keep
+        return self.spending.without(removed) <= self.spending.limit
 
     def within_budget(self) -> bool:
         """Whether there is a budget, and the network is within it."""
@@ -242,7 +258,9 @@ class Nodes(WithNodes):
     def _limits(self) -> str:
         """Why no more can go."""
         rules = self.rules
-        multiples = f", in multiples of {rules.multiple_of}" if rules.multiple_of > 1 else ""
+        multiples = "" if rules.multiple_of == 1 else f", in multiples of {rules.multiple_of}"
+        if rules.multiple_of == AUTO:
+            multiples = f", in multiples of {BLOCK} in groups of more than {WIDE}"
         kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
         most = rules.max_pruned or 1.0
         ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
@@ -257,15 +275,6 @@ class Nodes(WithNodes):
             found = self.spending.latency(self.gone)
             result |= {"latency": found.value, "latency_low": found.low, "latency_high": found.high}
         return result
-
-
-def _sizes(checkpoint: Checkpoint, structure: Structure) -> Tensor:
-    """How many nodes each group had before any pruning; those of now, where nothing builds the dense network again."""
-    shapes: dict[str, torch.Size] = {}
-    if checkpoint.edits and nodes_present(checkpoint) < (checkpoint.dense.nodes or 0):
-        with suppress(UnknownName):
-            shapes = {name: parameter.shape for name, parameter in checkpoint.dense_network().named_parameters()}
-    return original_sizes(structure, shapes)
 
 
 def _of_nodes(scores: Scores) -> Tensor:

@@ -19,8 +19,10 @@ _BOUND = 10.0
 _TORCH = "torch"
 
 
-def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> list[str]:
-    """One line for each likely reason."""
+def reasons(
+    timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape: tuple[int, int, int], *, hints: bool = True
+) -> list[str]:
+    """One line for each likely reason, and the hint at odd widths, where `hints` are wanted."""
     found = []
     at = {(t.network, t.runtime, t.batch): t.median_s for t in timings}
     masked = [at[key] / at["dense", *key[1:]] for key in at if key[0] == "masked"]
@@ -44,7 +46,7 @@ def reasons(timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape:
                 where = "" if runtime == _TORCH else f" in {runtime}"
                 gain = f"{times:.2f}x the speed of dense, while its FLOPs promise {promised:.2f}x"
                 found.append(f"Shrunk, batch {batch}{where}: {gain}. Likely: {'; '.join(why)}.")
-    slow = hint(small)
+    slow = hint(small) if hints else None
     return found if slow is None else [*found, f"{slow[0].upper()}{slow[1:]}."]
 
 

@@ -10,7 +10,9 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import PrunectlError
-from prunectl.measuring.latency import LATENCY_BATCHES, forward_pass, seconds_in_turns
+from prunectl.measuring.latency import LATENCY_BATCHES, seconds_in_turns
+from prunectl.measuring.runtimes import forward_pass
+from prunectl.measuring.widths import in_multiples
 from prunectl.pruning.shrink import shrink
 from prunectl.reporting.findings import Speed, Timing
 from prunectl.reporting.network.layers import dense_network
@@ -36,7 +38,7 @@ def speed(checkpoint: Checkpoint) -> Speed:
         timings += _timed({name: forward_pass(model, inputs) for name, model in surrounded.items()}, "torch", batch)
         ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
         timings += _timed(ready, "ONNX Runtime", batch)
-    why = reasons(timings, networks, checkpoint.spec.input)
+    why = reasons(timings, networks, checkpoint.spec.input, hints=not in_multiples(checkpoint))
     return Speed(tuple(timings), tuple(dict.fromkeys([*why, *notes])), "cpu, one thread")
 
 

@@ -1,5 +1,6 @@
 """The table of all checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prunectl.checkpoints.names import base_name
@@ -24,13 +25,22 @@ _NUMBERS = (
     ("latency_1_s", "ms, 1 image", "{:.3f}", 1e3),
     ("latency_64_s", "ms, 64 images", "{:.2f}", 1e3),
 )
+_MEASURED = (
+    ("latency_compiled_1_s", "ms, 1 image, torch.compile", "{:.3f}", 1e3),
+    ("latency_compiled_64_s", "ms, 64 images, torch.compile", "{:.2f}", 1e3),
+    ("latency_onnx_1_s", "ms, 1 image, ONNX Runtime", "{:.3f}", 1e3),
+    ("latency_onnx_64_s", "ms, 64 images, ONNX Runtime", "{:.2f}", 1e3),
+)
+"""Columns that are there where some network was measured so."""
+_Number = tuple[str, str, str, float]
 
 
 def checkpoints_section(data: PageData) -> Section:
     """One row for every checkpoint that was given."""
-    columns = ("checkpoint", "method", "target", "seed", *(title for _, title, *_ in _NUMBERS), "robust", "sha256")
-    numeric = (False, False, True, True, *(True for _ in _NUMBERS), False, False)
-    body = tuple(_row(data, source, row) for source, row in zip(data.sources.given, data.rows, strict=True))
+    numbers = (*_NUMBERS, *(each for each in _MEASURED if any(row[each[0]] is not None for row in data.rows)))
+    columns = ("checkpoint", "method", "target", "seed", *(title for _, title, *_ in numbers), "robust", "sha256")
+    numeric = (False, False, True, True, *(True for _ in numbers), False, False)
+    body = tuple(_row(data, source, row, numbers) for source, row in zip(data.sources.given, data.rows, strict=True))
     filters = ("method", "target", "seed") if len(body) > 1 else ()
     return Section(
         "All checkpoints",
@@ -39,7 +49,7 @@ def checkpoints_section(data: PageData) -> Section:
     )
 
 
-def _row(data: PageData, source: Source, row: ReportRow) -> tuple[Cell, ...]:
+def _row(data: PageData, source: Source, row: ReportRow, numbers: Sequence[_Number]) -> tuple[Cell, ...]:
     seed, target = row["seed"], pruning_method(source.history).target
     inside = next((i for i, network in enumerate(data.networks) if network.source is source), None)
     return (
@@ -47,7 +57,7 @@ def _row(data: PageData, source: Source, row: ReportRow) -> tuple[Cell, ...]:
         Cell(data.methods.get(row["checkpoint"]) or row["criterion"] or "dense"),
         Cell(target_text(target), target if isinstance(target, float) else None),
         Cell("" if seed is None else str(seed), seed if isinstance(seed, int) else None),
-        *(_cell(row[key], form, factor) for key, _, form, factor in _NUMBERS),
+        *(_cell(row[key], form, factor) for key, _, form, factor in numbers),
         Cell(robust_text(row)),
         Cell((source.sha256 or "")[:12]),
     )

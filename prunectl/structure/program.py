@@ -4,8 +4,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from prunectl.errors import StructureError
-from prunectl.exchange.check import first_line
+from prunectl.errors import StructureError, first_line
 from prunectl.structure.export import quietly
 
 TRACED = 2

@@ -1,0 +1,75 @@
+"""A network in ONNX Runtime, exported by torch."""
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunectl.errors import OptionError, StructureError, first_line
+from prunectl.structure.export import quietly
+from prunectl.structure.program import TRACED, program_of
+
+HINT = "ONNX files need packages that are not installed: pip install 'prunectl[onnx]'"
+
+
+def check_installed() -> None:
+    """Refuse early where the packages of the extra are missing.
+
+    Raises:
+        OptionError: they are.
+    """
+    try:
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            import_module(name)
+    except ImportError as error:
+        raise OptionError(f"{HINT} ({error})") from error
+
+
+def onnx_model(network: nn.Module, shape: tuple[int, int, int], *, names: tuple[str, str] = ("input", "logits")) -> Any:
+    """The ONNX ModelProto of a network that takes float32 images (B, C, H, W), for any B.
+
+    `names` are those of input and output.
+
+    Raises:
+        StructureError: it cannot be traced, or holds an operation that ONNX has not.
+    """
+    program = program_of(network, shape)
+    try:
+        with quietly():
+            made = torch.onnx.export(
+                program,
+                (torch.zeros(TRACED, *shape),),
+                input_names=[names[0]],
+                output_names=[names[1]],
+                dynamo=True,
+                verbose=False,
+            )
+        assert made is not None
+        return made.model_proto
+    except Exception as error:  # the exporter raises errors of any type
+        raise StructureError(
+            f"the network cannot be exported to ONNX ({type(error).__name__}: {first_line(error)}); "
+            "export NAME.pt2 in its place"
+        ) from error
+
+
+class Session:
+    """A network in ONNX Runtime on the cpu: float32 images (B, C, H, W) in, float32 (B, classes) out.
+
+    It computes in as many `threads` as torch does, unless another number is given.
+    """
+
+    def __init__(self, data: bytes, *, threads: int | None = None) -> None:
+        import onnxruntime  # noqa: PLC0415
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3  # errors
+        self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run a batch."""
+        (found,) = self.session.run(None, {self.input: images.numpy()})
+        return torch.from_numpy(found)
