@@ -12,10 +12,13 @@ RECORD = {"repair": None, "times_fewer": 2.0, "parameters": 100, "seconds": 1.0,
 
 def test_table_is_replaced_and_words_stay(tmp_path: Path) -> None:
     page = tmp_path / "PAGE.md"
-    page.write_text("# Title\n\n<!-- one -->\n| old |\n| row |\n\nWords.\n\n<!-- two -->\n")
+    page.write_text("# Title\n\n<!-- one -->\n| old |\n| row |\n\nWords.\n\n<!-- two -->\n\n<!-- three -->\n\nEnd.\n")
     for _ in range(2):
-        fill(page, {"one": ["| new |"], "two": ["| a \\1 |", "| b |"]})
-        assert page.read_text() == "# Title\n\n<!-- one -->\n| new |\n\nWords.\n\n<!-- two -->\n| a \\1 |\n| b |\n"
+        fill(page, {"one": ["| new |"], "two": ["| a \\1 |", "| b |"], "three": ["| c |"]})
+        assert page.read_text() == (
+            "# Title\n\n<!-- one -->\n| new |\n\nWords.\n\n<!-- two -->\n| a \\1 |\n| b |\n\n"
+            "<!-- three -->\n| c |\n\nEnd.\n"
+        )
 
 
 def test_table_without_a_marker_is_refused(tmp_path: Path) -> None:

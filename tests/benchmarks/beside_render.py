@@ -15,15 +15,15 @@ STYLE = """
   .title { font-size: 15px; font-weight: 600; } .soft { fill: #59636e; } .grid { stroke: #d1d9e0; }
   .ours { stroke: #0969da; fill: #0969da; } .theirs { stroke: #bc4c00; fill: #bc4c00; } .open { fill: #ffffff; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc; } .soft { fill: #9198a1; } .grid { stroke: #3d444d; } .open { fill: #0d1117; }
-    .ours { stroke: #58a6ff; fill: #58a6ff; } .theirs { stroke: #f0883e; fill: #f0883e; }
+    text { fill: #f0f6fc; } .soft { fill: #9198a1; } .grid { stroke: #3d444d; }
+    .ours { stroke: #58a6ff; fill: #58a6ff; } .theirs { stroke: #f0883e; fill: #f0883e; } .open { fill: #0d1117; }
   }
 """
 
 
 def rendered(records: Sequence[Record], place: Path) -> None:
     """Fill the tables of PLACE.md and write PLACE.svg."""
-    fill(place.with_suffix(".md"), {heading: list(table(own)) for heading, own in cases(records)})
+    fill(place.with_suffix(".md"), {heading.partition(";")[0]: list(table(own)) for heading, own in cases(records)})
     place.with_suffix(".svg").write_text(picture(records), encoding="utf-8")
 
 

@@ -177,13 +177,13 @@ def measured(model: nn.Module, dense: Checkpoint, data: ImageData, job: Record) 
 def jobs(args: argparse.Namespace, network: str) -> Iterator[Record]:
     """Everything that is asked for, seed by seed and target by target."""
     cells = [("torch-pruning", method, None) for method in THEIRS]
-    cells += [("prunectl", method, repair) for method in OURS for repair in (None, "refit")]
+    cells += [("prunectl", method, repair) for repair in ("refit", None) for method in OURS]
     if args.only:
         named, known = args.only.split(";"), [method for _, method, _ in cells]
         cells = [cell for cell in cells if cell[1] in named]
         repairs = {"auto": ("refit",)}
         others = [name for name in named if name not in known]
-        cells += [("prunectl", name, repair) for name in others for repair in repairs.get(name, (None, "refit"))]
+        cells += [("prunectl", name, repair) for name in others for repair in repairs.get(name, ("refit", None))]
     for seed in map(int, args.seeds.split(",")):
         for side, method, repair in cells:
             job = {"network": network, "data": args.label, "images": args.images, "side": side, "method": method}

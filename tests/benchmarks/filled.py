@@ -12,5 +12,5 @@ def fill(path: Path, tables: Mapping[str, Sequence[str]]) -> None:
         marker = f"<!-- {name} -->\n"
         assert text.count(marker) == 1, f"{path.name} has no marker {marker.strip()}"
         table = marker + "\n".join(lines) + "\n\n"
-        text = re.sub(re.escape(marker) + r"(?s:.*?)(?:\n(?=\n)\n|\Z)", lambda _, new=table: new, text)  # type: ignore[misc]
+        text = re.sub(re.escape(marker) + r"(?:.+\n?)*\n*", lambda _, new=table: new, text)  # type: ignore[misc]
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
