@@ -33,7 +33,7 @@ from prunectl.errors import PrunectlError
 from prunectl.measuring.accuracy import accuracy
 from prunectl.models.cifar_resnet import CifarResNet
 from prunectl.models.fresh import fresh
-from prunectl.pruning import prune as pruning
+from prunectl.pruning import by_criterion as pruning
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules

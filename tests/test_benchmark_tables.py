@@ -1,0 +1,42 @@
+"""Tables of benchmarks in Markdown files: made from records, between words that stay."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.beside_render import rows, table
+from tests.benchmarks.filled import fill
+
+RECORD = {"repair": None, "times_fewer": 2.0, "parameters": 100, "seconds": 1.0, "at_once": 10.0, "after_1": 20.0}
+
+
+def test_table_is_replaced_and_words_stay(tmp_path: Path) -> None:
+    page = tmp_path / "PAGE.md"
+    page.write_text("# Title\n\n<!-- one -->\n| old |\n| row |\n\nWords.\n\n<!-- two -->\n\n<!-- three -->\n\nEnd.\n")
+    for _ in range(2):
+        fill(page, {"one": ["| new |"], "two": ["| a \\1 |", "| b |"], "three": ["| c |"]})
+        assert page.read_text() == (
+            "# Title\n\n<!-- one -->\n| new |\n\nWords.\n\n<!-- two -->\n| a \\1 |\n| b |\n\n"
+            "<!-- three -->\n| c |\n\nEnd.\n"
+        )
+
+
+def test_table_without_a_marker_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "PAGE.md"
+    page.write_text("# Title\n")
+    with pytest.raises(AssertionError, match=r"PAGE\.md has no marker <!-- one -->"):
+        fill(page, {"one": []})
+
+
+def test_methods_are_ordered_by_their_last_accuracy_and_refusals_left_out() -> None:
+    records = [
+        {**RECORD, "side": "torch-pruning", "method": "Taylor", "after_5": 40.0},
+        {**RECORD, "side": "prunectl", "method": "taylor", "after_5": 50.0},
+        {**RECORD, "side": "prunectl", "method": "taylor", "after_5": 60.0},
+        {"repair": None, "side": "prunectl", "method": "fpgm", "refused": "no"},
+    ]
+    assert [(name, ours) for name, ours, _ in rows(records)] == [("taylor", True), ("Taylor", False)]
+    assert list(table(records))[2:] == [
+        "| ours: taylor | 2 | 2.00x | 100 | 10.0 ± 0.0 | 20.0 ± 0.0 | 55.0 ± 7.1 | 1 |",
+        "| torch-pruning: Taylor | 1 | 2.00x | 100 | 10.0 | 20.0 | 40.0 | 1 |",
+    ]
