@@ -150,6 +150,7 @@ def load(
 
     Raises:
         FileError, CheckpointError, UntrustedCode: as `read`.
+        NoNormalisation: `pixels`, and the file does not say how they are normalised.
     """
     with trusting(everything=trust):
         found = read(path, device, model=model)
@@ -196,6 +197,7 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
         data=checkpoint.data,
         mean=checkpoint.preprocessing.mean,
         std=checkpoint.preprocessing.std,
+        normalisation_known=checkpoint.preprocessing.known,
         dense=checkpoint.dense,
         weights=checkpoint.masks.kept(checkpoint.model),
         edits=checkpoint.edits,
@@ -213,7 +215,7 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
         masks=masks,
         spec=head.model,
         data=head.data,
-        preprocessing=Preprocessing(head.mean, head.std),
+        preprocessing=Preprocessing(head.mean, head.std, head.normalisation_known),
         dense=head.dense,
         edits=head.edits,
         history=head.history,

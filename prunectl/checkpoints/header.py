@@ -23,9 +23,9 @@ MOST_HEADER, MOST_STEPS, MOST_TEXT = 100_000_000, 1000, 2**24
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 _BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "U64": 64, "F64": 64, "C64": 64}
 """Of an entry of each type; a type that is not listed is taken at its word."""
-SCHEMA = 2
-"""1 had neither `names` nor `resize`; a header without them is written as 1."""
-_READ = (1, 2)
+SCHEMA = 3
+"""1 had neither `names` nor `resize`, 2 no `normalisation_known`; a header is written as the first that can hold it."""
+_READ = (1, 2, 3)
 KEY = "prunectl"
 
 
@@ -86,6 +86,8 @@ class Header:
     pair: str | None = None
     names: tuple[str, ...] = ()
     resize: Resize | None = None
+    normalisation_known: bool = True
+    """False where images were normalised before prunectl got them; `mean` is then 0 and `std` 1."""
 
     @property
     def nodes_present(self) -> int | None:
@@ -97,7 +99,11 @@ class Header:
         values = {**asdict(replace(self, history=())), "history": [entry.to_json() for entry in self.history]}
         new = {key: values.pop(key) for key in ("names", "resize")}
         use = {key: value for key, value in new.items() if value}
-        return json.dumps({"schema": SCHEMA if use else 1, **values, **use}, sort_keys=True, separators=(",", ":"))
+        if values.pop("normalisation_known"):
+            schema = 2 if use else 1
+        else:
+            schema, use["normalisation_known"] = 3, False
+        return json.dumps({"schema": schema, **values, **use}, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str, path: Path) -> "Header":

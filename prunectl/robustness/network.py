@@ -18,6 +18,9 @@ def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
     """The networks in foolbox's wrapping, in eval mode and without gradients on parameters while the block runs."""
     import foolbox  # noqa: PLC0415
 
+    if len({checkpoint.preprocessing.known for checkpoint in checkpoints}) > 1:
+        for checkpoint in checkpoints:  # each normalises the same pixels by itself
+            checkpoint.preprocessing.check_known()
     make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
     with ExitStack() as stack:
         stack.enter_context(full_precision())

@@ -41,7 +41,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
         ("zip", "is not a safetensors file"),
-        ("other-schema", "has header schema 9, this prunectl reads up to 2; update prunectl"),
+        ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
 )

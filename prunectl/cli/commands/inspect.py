@@ -33,6 +33,8 @@ def command(
         f"{output.counted(seen['bytes'])}B, {'masked' if seen['masked'] else 'no mask'}, "
         f"weight sparsity {seen['weight_sparsity']:.6f} of {seen['dense']['weights']:,} dense weights"
     )
+    if not seen["normalisation_known"]:
+        output.emit("  mean and std of its images are unknown, so it takes no image files; see prunectl guide python")
     for spec, place in seen["places"].items():
         output.emit(f"  {spec} {'is not found' if place is None else f'is {place}'}")
     for entry in seen["history"]:
