@@ -11,7 +11,7 @@ from torch import Tensor
 from prunectl.checkpoints.bounds import at_most
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.others import ImportOptions
-from prunectl.checkpoints.options.table import IMPORT
+from prunectl.checkpoints.options.table import IMPORT, STATE_DICT
 from prunectl.checkpoints.options.values import recorded
 from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError
@@ -113,7 +113,7 @@ def _in_memory(state: Mapping[str, Any]) -> WeightFile:
     if not state:
         raise OptionError("the state dict is empty; give net.state_dict()")
     plain = {name: t for name, t in state.items() if isinstance(t, Tensor) and t.layout == torch.strided}
-    return WeightFile("a state dict", digest(plain), state)
+    return WeightFile(STATE_DICT, digest(plain), state)
 
 
 def _tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
