@@ -11,7 +11,14 @@ from typing import Any
 from prunectl.checkpoints.files import pending_sidecar
 from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
-from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
+from prunectl.checkpoints.names import (
+    FOLDER_CONFIG,
+    FOLDER_FILE,
+    check_not_torch,
+    checkpoint_file,
+    import_of,
+    mask_path,
+)
 from prunectl.checkpoints.opened import readable
 from prunectl.checkpoints.options.checks import is_count
 from prunectl.checkpoints.steady import steadily
@@ -167,6 +174,7 @@ def read_toc(path: Path) -> TensorFile:
                 raise CheckpointError(f"{path} is empty; the step that should have written it failed")
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, MOST_HEADER):
+                check_not_torch(path)
                 raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
             text = file.read(length)
     except OSError as error:
@@ -203,9 +211,7 @@ def _read_header(path: Path) -> tuple[Header, TensorFile]:
     toc = read_toc(path)
     text = toc.metadata.get(KEY) or _header_beside(path)
     if text is None:
-        raise CheckpointError(
-            f"{path} has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
-        )
+        raise CheckpointError(f"{path} has no '{KEY}' header: something else wrote it; import it: {import_of(path)}")
     if text.startswith('{"training":'):
         raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
     if '"model"' not in text and '"shapes"' in text:

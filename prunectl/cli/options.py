@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
+from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, check_not_torch, checkpoint_file, mask_path
 from prunectl.checkpoints.options.pruning import NORMALIZATIONS
 from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
@@ -220,7 +220,7 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
     if argument == "":
         raise OptionError(f"CHECKPOINT is empty; expected {forms}")
     if argument not in (None, "-"):
-        return checkpoint_file(Path(str(argument)))
+        return _own_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     try:
@@ -234,7 +234,13 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         raise OptionError(
             f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
         )
-    return checkpoint_file(Path(line))
+    return _own_file(Path(line))
+
+
+def _own_file(path: Path) -> Path:
+    """The file of a checkpoint; weights of PyTorch are refused before PyTorch is loaded."""
+    check_not_torch(path)
+    return checkpoint_file(path)
 
 
 def open_data(
