@@ -38,7 +38,7 @@ from prunectl.plugins.trust import trusting
 from prunectl.torchtools.digest import digest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """A network, its masks, and what its file says of it. Operations take one and return a new one."""
 
@@ -60,6 +60,18 @@ class Checkpoint:
     """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
     places: Places = field(default_factory=dict)
     """Where the files that its names lead to may lie, as its file says."""
+
+    def __repr__(self) -> str:
+        """One line: network, images, classes, and what is left of it."""
+        shape, dense = "x".join(map(str, self.spec.input)), self.dense
+        form = "shrunk" if any("kept" in edit for edit in self.edits) else "masked" if self.masks else "dense"
+        shares = (entry.result["node_sparsity"] for entry in reversed(self.history) if "node_sparsity" in entry.result)
+        share = next(shares, None)
+        if share is not None and dense.nodes is not None:
+            left = f"{round(dense.nodes * (1 - share)):,} of {dense.nodes:,} nodes"
+        else:
+            left = f"{self.masks.kept(self.model):,} of {dense.weights:,} weights"
+        return f"Checkpoint({self.spec.name}, {shape}, {self.spec.classes} classes, {form}, {left})"
 
     @property
     def device(self) -> torch.device:
