@@ -64,6 +64,18 @@ class Bar:
             self.say_alive(fields())
         self.shown = now
 
+    def begin(self, title: str, total: int) -> None:
+        """Go on with other work, of another total."""
+        if title == self.title and total == self.total:
+            return
+        self.title, self.total, self.first = title, total, None
+        self.started = self.shown = time.monotonic()
+        if self.bar:
+            self.shown -= _REFRESH  # the first update is shown at once
+            self.bar.reset(self.task, description=visible(title), total=total, text="")
+        elif not self.quiet:
+            self.say_alive("")
+
     def step(self, text: str) -> None:
         """Show what is done now, in work of unknown length."""
         if self.bar:

@@ -177,7 +177,11 @@ def _watched(
             reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
             bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
-        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores)
+        def report_repair(i: int, stops: int, name: str) -> None:
+            bar.begin("repair", stops)
+            bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
+
+        return pruned(begun, images, chosen, report=report, report_repair=report_repair, keep_scores=keep_scores)
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:
