@@ -40,7 +40,7 @@ def _network(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _steps(a: tuple[HistoryEntry, ...], b: tuple[HistoryEntry, ...]) -> Iterator[dict[str, Any]]:
-    """The commands of both histories side by side: `at` tells where each stands, None where one has no such step."""
+    """The commands of both histories side by side: `at` is the place of each, None where one has no such step."""
     names = [entry.command for entry in a], [entry.command for entry in b]
     for kind, a_from, a_to, b_from, b_to in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
         if kind == "equal":

@@ -218,7 +218,7 @@ def _without_places(head: bytes) -> bytes | None:
 
 
 def _write_beside(path: Path, data: bytes) -> Path:
-    """Write and sync a temporary file in the folder of `path`, with the permissions that the umask gives."""
+    """Write and sync a temporary file in the folder of `path`, with the permissions of the umask."""
     remove_leftovers(path.absolute().parent, path.name)
     beside = temporary(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -48,7 +48,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class DenseCounts:
-    """Counts of the original dense network, which sparsities refer to. `nodes` is None where they cannot be told."""
+    """Counts of the original dense network, which sparsities refer to. `nodes` is None where they are unknown."""
 
     parameters: int
     weights: int

@@ -1,4 +1,4 @@
-"""inspect: what a checkpoint holds, told from its headers and mask bits, without torch."""
+"""inspect: what a checkpoint holds, read from its headers and mask bits, without torch."""
 
 import math
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""The commands that led to a checkpoint, as they can be given again; told from its header, without torch."""
+"""The commands that led to a checkpoint, as they can be run again; read from its header, without torch."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence

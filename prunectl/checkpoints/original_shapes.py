@@ -17,7 +17,7 @@ from prunectl.structure.surgery.plan import Plan
 class Whole:
     """A network that can be followed, and its masks; `kept` is what is left in it of the dense network.
 
-    `nodes` counts those of `model`, `nodes_present` those in memory in the smaller network; `outer` tells whether
+    `nodes` counts those of `model`, `nodes_present` those in memory in the smaller network; `outer` says whether
     channels of the image may go as well.
     """
 

@@ -1,4 +1,4 @@
-"""rerun: give the commands that led to a checkpoint again."""
+"""rerun: run a checkpoint's history again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from prunectl.errors import OptionError, PrunectlError
 _FETCHING = ("train", "prune", "repair")
 """The commands that take `--download`."""
 Run = Callable[[list[str]], str | None]
-"""Runs `prunectl ARGUMENTS`; gives None when it went well, else what it said."""
+"""Runs `prunectl ARGUMENTS`; returns None if it succeeded, else its last line."""
 
 
 def rerun(

@@ -37,7 +37,7 @@ class ConsentingRun:
 
     trust: bool
 
-    def __call__(self, arguments: Sequence[str], told: TextIO | None = None) -> in_process.Ran:
+    def __call__(self, arguments: Sequence[str], stream: TextIO | None = None) -> in_process.Ran:
         """Run `prunectl ARGUMENTS`."""
         with trusting(everything=self.trust):
-            return in_process.run(arguments, told)
+            return in_process.run(arguments, stream)

@@ -26,22 +26,22 @@ _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: its exit code, what it printed, and the last line of what it told."""
+    """What a command left: its exit code, what it printed, and its last line on stderr."""
 
     code: int
     out: str
     last: str
 
 
-def run(arguments: Sequence[str], told: TextIO | None = None, *, failure: bool = True) -> Ran:
-    """Run `prunectl ARGUMENTS`; what it tells on stderr goes to `told`, why it failed only with `failure`.
+def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool = True) -> Ran:
+    """Run `prunectl ARGUMENTS`; its stderr goes to `stream`, the line of a failure only with `failure`.
 
     A bug comes through as it is.
 
     Options come from the arguments alone, whatever PRUNECTL_* says.
     """
     importlib.import_module(_REGISTRY)
-    out, err = io.StringIO(), _Tee(told, failure)
+    out, err = io.StringIO(), _Tee(stream, failure)
     code = 0
     with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         before, sys.stdin = sys.stdin, io.StringIO()
@@ -103,18 +103,18 @@ def _plain_environment() -> Iterator[None]:
 class _Tee(io.StringIO):
     """Passes a text on, the line of a failure on request, and remembers the last line."""
 
-    def __init__(self, told: TextIO | None, failure: bool) -> None:
+    def __init__(self, stream: TextIO | None, failure: bool) -> None:
         super().__init__()
-        self.told, self.failure, self.last, self.held = told, failure, "", False
+        self.stream, self.failure, self.last, self.held = stream, failure, "", False
 
     def write(self, text: str) -> int:
         self.last = ([line.strip() for line in text.splitlines() if line.strip()] or [self.last])[-1]
         ends = self.held and text == "\n"  # print() ends a line apart
         self.held = not self.failure and text.startswith("prunectl: ")
-        if self.told is not None and not ends and not self.held:
-            self.told.write(text)
+        if self.stream is not None and not ends and not self.held:
+            self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        if self.told is not None:
-            self.told.flush()
+        if self.stream is not None:
+            self.stream.flush()

@@ -25,11 +25,11 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     trainings = [entry.data for entry in pruned.history if entry.command == "train" and entry.data is not None]
     _show_trials(reached, trained_on_all=any("tuning" not in data for data in trainings))
     nodes = f"node sparsity {reached['node_sparsity']:.6f}; " if "node_sparsity" in reached else ""
-    told = (
+    line = (
         f"{criterion}: asked for {asked}; {nodes}weight sparsity {reached['weight_sparsity']:.6f}, "
         f"{kept:,} of {dense.weights:,} weights kept"
     )
-    output.say("; ".join([told, *output.unreached(reached)]))
+    output.say("; ".join([line, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
     for warning in (output.thin_groups(reached), output.odd_widths(reached)):

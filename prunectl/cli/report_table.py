@@ -83,7 +83,15 @@ def _points(console: "Console", setting: "Setting") -> None:
 
     table = Table(box=None, pad_edge=False, title=setting.name, title_justify="left")
     table.add_column("criterion", overflow="fold", ratio=1)
-    for title in ("target", "top-1 %", "top-5 %", "fewer\nweights", "fewer\nFLOPs", "training\nFLOPs", "seeds"):
+    for title in (
+        "target",
+        "top-1 %",
+        "top-5 %",
+        "fewer\nweights",
+        "fewer\nFLOPs*",
+        "training\nFLOPs",
+        "seeds",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
 
     def add(label: str, point: "Point") -> None:
@@ -104,6 +112,8 @@ def _points(console: "Console", setting: "Setting") -> None:
     for series, point in setting.points:
         add(series.label if point is series.points[0] else "", point)
     console.print(table)
+    if setting.points:
+        console.print("* without pruned weights, which only hardware for sparse weights skips")
     for check in checklist(setting):
         if not check.met:
             output.say(f"report: {check.rule}: {check.found}")

@@ -4,13 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunectl.cli import options, texts
+from prunectl.cli import options, output, texts
 from prunectl.errors import OptionError
 from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 
 SYNTHETIC, CLASSES = "synthetic", 1000
 """Images that take any shape, and the classes of a network that is built for a shape alone."""
+
+_CHANGES = {"subset": "--subset", "tuning": "--tuning", "random_labels": "--random-labels"}
+"""Options that change which images a command takes, and hold for this command alone."""
 
 if TYPE_CHECKING:
     import torch
@@ -199,6 +202,20 @@ def images_for(
         images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
     return images_of(checkpoint, images)
+
+
+def warn_of_other_images(checkpoint: "Checkpoint", images: "ImageData") -> None:
+    """Say where the step before changed the same dataset by an option that this command does not have."""
+    now = images.described
+    entry = next((entry for entry in reversed(checkpoint.history) if entry.data), None)
+    before = {} if entry is None or entry.data is None else entry.data
+    if entry is None or before.get("name") != now["name"]:
+        return
+    for key, flag in _CHANGES.items():
+        if before.get(key) and not now.get(key):
+            option = flag if before[key] is True else f"{flag} {before[key]}"
+            count = output.many(len(images.train), "training image")
+            output.warn(f"{entry.command} used {option}, this command takes {count}; add {option} for the same images")
 
 
 def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":

@@ -38,7 +38,7 @@ PruneDelay = Annotated[
     typer.Option(
         metavar="DELAY",
         help="Prune after DELAY + EVERY, DELAY + 2 EVERY, ...: epochs, or steps such as 50s  [default: the "
-        "criterion's, most often 4]",
+        "criterion's, most often 4; less if the training is too short]",
         show_default=False,
     ),
 ]
@@ -46,7 +46,8 @@ PruneEvery = Annotated[
     str | None,
     typer.Option(
         metavar="EVERY",
-        help="Epochs between two pruning rounds, or steps such as 100s  [default: the criterion's, most often 4]",
+        help="Epochs between two pruning rounds, or steps such as 100s  [default: the criterion's, most often 4; less "
+        "if the training is too short]",
         show_default=False,
     ),
 ]

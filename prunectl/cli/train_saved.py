@@ -56,12 +56,12 @@ class Saved:
 
     def interrupted(self) -> Interrupted:
         """Save the training; returns what to say of it."""
-        told = f"interrupted at step {self.trainer.step}"
+        where = f"interrupted at step {self.trainer.step}"
         try:
             self.save()
         except NotWritten as error:
-            return Interrupted(f"{told}; {error}{self.way_back(error)}")
-        return Interrupted(f"{told}; go on with: prunectl train --resume {self.path}")
+            return Interrupted(f"{where}; {error}{self.way_back(error)}")
+        return Interrupted(f"{where}; go on with: prunectl train --resume {self.path}")
 
     def way_back(self, error: NotWritten) -> str:
         """How to go on where a file could not be written: with the training that was kept, or an earlier save."""

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 NICENESS = 10
-"""How far the loading gives way to the steps that run."""
+"""The niceness of the loading, beside the steps that run."""
 LATER = {
     "train": ["torch._dynamo"],  # by the first step of an optimiser
     "prune": ["prunectl.checkpoints.checkpoint", "prunectl.pruning.prune"],
@@ -91,5 +91,5 @@ def _load(names: list[str], ended: threading.Event) -> None:
             return
         try:
             importlib.import_module(name)
-        except Exception:  # a module may raise anything
+        except Exception:  # noqa: BLE001  (a module may raise anything)
             return

@@ -18,7 +18,7 @@ from prunectl.structure.nodes import Structure
 class TickTock(Callback):
     """The epoch before a round is a tick, in which no convolution trains; in tocks all do, with `strength` · Σ|φ|.
 
-    The gate φ of a channel multiplies what its BatchNorm gives. Its value is the norm's scale, so that the network
+    The gate φ of a channel multiplies the output of its BatchNorm. Its value is the norm's scale, so that the network
     computes what it did. In a tick |dL/dφ · φ| is added up over the steps; L takes in the penalty of `--reg`.
     Source: You et al. 2019 (arXiv:1909.08174), section 3 and figure 2.
     """
@@ -75,7 +75,7 @@ class TickTock(Callback):
 def gate_importance(
     model: nn.Module, data: Batches, structure: Structure, *, batches: int = 5, loss: str = "cross-entropy"
 ) -> Scores:
-    """Σ |dL/dφ · φ| over batches, and over the norms of coupled channels; φ multiplies what a node's BatchNorm gives.
+    """Σ |dL/dφ · φ| over batches, and over the norms of coupled channels. φ multiplies the norm's output.
 
     Nodes without BatchNorm go last. Source: You et al. 2019 (arXiv:1909.08174), section 3.
 

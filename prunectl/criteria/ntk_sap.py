@@ -55,7 +55,7 @@ def _change(
     moved: Mapping[str, Tensor],
     inputs: Tensor,
 ) -> Tensor:
-    """The squared distance of the outputs that two sets of weights give behind the same masks, over all inputs."""
+    """The squared distance between the outputs of two sets of weights behind the same masks, over all inputs."""
 
     def outputs(weights: Mapping[str, Tensor]) -> Tensor:
         masked = {name: (masks[name] * weight).to(inputs.dtype) for name, weight in weights.items()}

@@ -58,12 +58,12 @@ class Part:
         """Sentences about files that are no images, and links that were not followed."""
         skipped = [path for found in self.classes.values() for path in found.skipped]
         loops = [*self.loops, *(path for found in self.classes.values() for path in found.loops)]
-        told = []
+        notices = []
         if skipped:
-            told.append(f"{self.folder}: skipped {_files_in_words(len(skipped))} ({self._first(skipped)})")
+            notices.append(f"{self.folder}: skipped {_files_in_words(len(skipped))} ({self._first(skipped)})")
         if loops:
             links = "1 link leads" if len(loops) == 1 else f"{len(loops)} links lead"
-            told.append(f"{self.folder}: {links} back to a folder above, not followed ({self._first(loops)})")
+            notices.append(f"{self.folder}: {links} back to a folder above, not followed ({self._first(loops)})")
         again = [path for found in self.classes.values() for path in found.again]
         if again:
             links = (
@@ -71,8 +71,8 @@ class Part:
                 if len(again) == 1
                 else f"{len(again)} links lead to folders that are"
             )
-            told.append(f"{self.folder}: {links} read by another name, not followed ({self._first(again)})")
-        return told
+            notices.append(f"{self.folder}: {links} read by another name, not followed ({self._first(again)})")
+        return notices
 
     def left_out(self) -> list[str]:
         """A sentence on the folders that are no class, as no image is in them."""

@@ -121,8 +121,8 @@ def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
     except StructureError:
         pass
     try:
-        told = metadata(checkpoint, pixels=False, softmax=False)
-        return {program: pt2_bytes(deployed(checkpoint.model), checkpoint.spec.input, told)}
+        described = metadata(checkpoint, pixels=False, softmax=False)
+        return {program: pt2_bytes(deployed(checkpoint.model), checkpoint.spec.input, described)}
     except StructureError:
         return {}
 

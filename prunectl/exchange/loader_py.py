@@ -168,7 +168,7 @@ def _loaded(text: str, path: Path, weights: Path) -> nn.Module:
     """What the program loads when it is run at `path`."""
     scope = {"__file__": str(path.absolute()), "__name__": path.stem}
     try:
-        exec(compile(text, str(path), "exec"), scope)  # written above, from values that are quoted
+        exec(compile(text, str(path), "exec"), scope)  # noqa: S102  (written above, from values that are quoted)
         network: Any = scope["load"]
         loaded: nn.Module = network(weights)
     except Exception as error:  # the network's own code may raise anything

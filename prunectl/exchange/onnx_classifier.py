@@ -33,22 +33,22 @@ def read_onnx(path: Path) -> Classifier:
         raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}; check the path") from error
     except Exception as error:  # ONNX Runtime raises errors of many types
         raise CheckpointError(f"{path} is no ONNX file: {first_line(error)}; take an intact copy") from error
-    told: Mapping[str, str] = session.session.get_modelmeta().custom_metadata_map
+    described: Mapping[str, str] = session.session.get_modelmeta().custom_metadata_map
     try:
-        return _classifier(session, told)
+        return _classifier(session, described)
     except (LookupError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path} does not say how images become its input ({error}); write it with `prunectl export`"
         ) from error
 
 
-def _classifier(session: Session, told: Mapping[str, str]) -> Classifier:
+def _classifier(session: Session, described: Mapping[str, str]) -> Classifier:
     _, channels, height, width = session.session.get_inputs()[0].shape
     classes = int(session.session.get_outputs()[0].shape[1])
-    resize: dict[str, Any] | None = json.loads(told["resize"]) if "resize" in told else None
-    normalise = Preprocessing(tuple(json.loads(told["mean"])), tuple(json.loads(told["std"])))
+    resize: dict[str, Any] | None = json.loads(described["resize"]) if "resize" in described else None
+    normalise = Preprocessing(tuple(json.loads(described["mean"])), tuple(json.loads(described["std"])))
     resized = None if resize is None else Resize(**resize)
-    names = tuple(json.loads(told["names"])) if "names" in told else tuple(map(str, range(classes)))
+    names = tuple(json.loads(described["names"])) if "names" in described else tuple(map(str, range(classes)))
     fits = {
         "mean": _are_numbers(normalise.mean, channels),
         "std": _are_numbers(normalise.std, channels) and min(normalise.std) > 0,
@@ -58,7 +58,7 @@ def _classifier(session: Session, told: Mapping[str, str]) -> Classifier:
     wrong = [key for key, fit in fits.items() if not fit]
     if wrong:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
-    takes_pixels, finished = told["input"] == "pixels", told["output"] == "probabilities"
+    takes_pixels, finished = described["input"] == "pixels", described["output"] == "probabilities"
 
     def probabilities(images: Sequence[Tensor]) -> Tensor:
         pixels = torch.stack(list(images))

@@ -95,11 +95,11 @@ def _written(
     checkpoint: Checkpoint, network: nn.Module, kind: str, use: Use
 ) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """The bytes of the file, and a function that runs them."""
-    shape, told = checkpoint.spec.input, metadata(checkpoint, pixels=use.pixels, softmax=use.softmax)
+    shape, described = checkpoint.spec.input, metadata(checkpoint, pixels=use.pixels, softmax=use.softmax)
     if kind == "pt2":
-        data = pt2_bytes(network, shape, told)
+        data = pt2_bytes(network, shape, described)
         return data, Loaded(data)
-    data = onnx_bytes(network, shape, names=_names(use), metadata=told)
+    data = onnx_bytes(network, shape, names=_names(use), metadata=described)
     try:
         return data, Session(data)
     except Exception as error:  # ONNX Runtime has errors of its own, as for bfloat16

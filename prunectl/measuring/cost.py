@@ -104,7 +104,7 @@ def _on_meta(model: nn.Module, shape: tuple[int, int, int]) -> _Counted | None:
         return _counted(on_meta(model), shape)
     except PrunectlError:
         raise
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return None
 
 

@@ -31,8 +31,8 @@ def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
         UnknownName: a pattern of `keep` matches no layer.
     """
     whole = expanded(checkpoint)
-    told = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer, keep=keep)
-    return {"model": checkpoint.spec.name, "input": list(checkpoint.spec.input), **told}
+    found = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer, keep=keep)
+    return {"model": checkpoint.spec.name, "input": list(checkpoint.spec.input), **found}
 
 
 def explain_network(
@@ -164,7 +164,7 @@ def _kept(structure: Structure, parameters: Collection[str], kept: Tensor) -> li
 
 
 def _why(name: str, reason: Reason, readers: Collection[Place]) -> str:
-    """The cause in words; channels of the image are told from other axes that stay."""
+    """The cause in words; channels of the image are named apart from other axes that stay."""
     meets_image = reason.why == _MEETS and (name, reason.operation, reason.module) in readers
     return "reads the image" if meets_image else reason.why
 

@@ -14,11 +14,11 @@ _FAILURES = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, A
 
 
 def build(name: str, make: Callable[[], nn.Module], input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Build network `name`, and see that it takes the images (C, H, W) and gives logits in training.
+    """Build network `name`, and check that it takes the images (C, H, W) and returns logits in training.
 
     Raises:
         DataError: it does not take such images.
-        OptionError: it does not know an option, or gives something else than logits.
+        OptionError: it does not know an option, or returns something else than logits.
     """
     try:
         model = _make(make)
@@ -33,13 +33,13 @@ def build(name: str, make: Callable[[], nn.Module], input_shape: tuple[int, int,
     return model
 
 
-def refuse(name: str, options: dict[str, Any], settled: tuple[str, ...]) -> None:
+def refuse(name: str, options: dict[str, Any], fixed: tuple[str, ...]) -> None:
     """Refuse options that are not the user's: what the data decides, and what would load or fetch weights.
 
     Raises:
-        OptionError: one of `settled` is given.
+        OptionError: one of `fixed` is given.
     """
-    if taken := [key for key in options if key in settled]:
+    if taken := [key for key in options if key in fixed]:
         raise OptionError(f"{name}: option '{taken[0]}' is set by prunectl; leave it out")
 
 

@@ -45,7 +45,7 @@ def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[st
 
 
 def functions_in(path: Path) -> list[str] | None:
-    """The public functions of a Python file, then its classes; it is not run. None where it cannot be read."""
+    """The public functions of a Python file, its classes, and what calls make; it is not run. None where unreadable."""
     import ast  # noqa: PLC0415  (it takes a while, and only a mistake needs it)
 
     try:
@@ -53,7 +53,10 @@ def functions_in(path: Path) -> list[str] | None:
     except (OSError, SyntaxError, ValueError):
         return None
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return [part.name for kind in kinds for part in parts if isinstance(part, kind) and not part.name.startswith("_")]
+    defined = [part.name for kind in kinds for part in parts if isinstance(part, kind)]
+    made = [part.targets[0] for part in parts if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call)]
+    named = [*defined, *(target.id for target in made if isinstance(target, ast.Name))]
+    return [name for name in named if not name.startswith("_")]
 
 
 def without_function(file: str, name: str | None = None) -> str:

@@ -160,7 +160,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "transformers": "prunectl.models.transformers:network",
     },
 }
-"""Libraries of plug-ins under names of their own, `library/name`; each takes a name and gives the plug-in."""
+"""Libraries of plug-ins under names of their own, `library/name`; each takes a name and returns the plug-in."""
 HUBS = ("timm/hf-hub:", "timm/local-dir:")
 """How timm names a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
 PRESETS = {

@@ -39,8 +39,8 @@ def pruned_by_the_best(
         raise OptionError("criterion auto measures candidates on training images; give `data`")
     candidates = CANDIDATES[str(options.unit)]
     most = len(candidates) if options.min_accuracy is None else MOST_TRIALS
-    told = None if report is None else (lambda done, accuracy: report(done, most, accuracy))
-    trials = Trials(checkpoint, held_out(data), options, told)
+    watch = None if report is None else (lambda done, accuracy: report(done, most, accuracy))
+    trials = Trials(checkpoint, held_out(data), options, watch)
     dense = trials.measured(checkpoint)
     check_trained(dense)
     if options.min_accuracy is None:

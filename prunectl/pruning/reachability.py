@@ -80,7 +80,7 @@ class Reachability:
 class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes of which channels, before and behind each weight, something is true in any run.
 
-    `true` takes what is in some channels, (channels, n), and gives bool, (channels,).
+    `true` takes what is in some channels, (channels, n), and returns bool, (channels,).
     """
 
     def __init__(self, weights: Mapping[str, Tensor], true: Callable[[Tensor], Tensor]) -> None:
@@ -92,7 +92,7 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Convolutions that read less at the borders of an image, or write less there."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it takes and gives."""
+        """Run an operation, and look at its inputs and outputs."""
         out, product = func(*args, **(kwargs or {})), weight_product(func, args, self.weights)
         if product is not None:
             for ends, tensor in ((self.inputs, product.taken), (self.outputs, out)):
@@ -106,9 +106,9 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class _Adding(TorchFunctionMode):
     """Runs a network so that what the image sends is never cancelled.
 
-    Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would give zeros for
-    equal values, give the mean of what arrives instead, everywhere, as each of their outputs depends on all that they
-    norm. Convolutions, linear layers and norms by statistics of their own give at most 0.75, each channel for itself,
+    Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would be zero for
+    equal values, return the mean of their input instead, everywhere, as each of their outputs depends on all that they
+    norm. Convolutions, linear layers and norms by statistics of their own return at most 0.75, each channel for itself,
     so that no depth and no variance makes it too large or too small, and activations pass it on. Arithmetic on
     constants, such as masks and coordinates, stays as it is; but `constants` that are added, or put beside, are zero.
     """
@@ -146,7 +146,7 @@ def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any)
 
 
 def _level(layer: Callable[..., Tensor], axis: int = 1) -> Callable[..., Tensor]:
-    """A layer that gives at most 0.75, in each channel that anything arrives at; its gradient is a share."""
+    """A layer whose outputs are at most 0.75, in each channel that anything arrives at; its gradient is a share."""
 
     def instead(*args: Any, **kwargs: Any) -> Tensor:
         given = layer(*args, **kwargs)

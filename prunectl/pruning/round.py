@@ -11,7 +11,7 @@ from prunectl.scores import Scores
 Schedule = Callable[[float], tuple[float, ...]]
 """Target sparsity -> the sparsity after every round."""
 PLACEHOLDER = 0.9
-"""Target sparsity until the first scores give the real one."""
+"""Target sparsity until the first scores decide the real one."""
 
 
 def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
@@ -45,7 +45,7 @@ def _check_rounds(name: str, rounds: Sequence[float], target: float, *, may_fall
 
 
 class RoundTargets:
-    """The sparsity after every round. A budget, threshold or pattern gives it only with the scores of a round."""
+    """The sparsity after every round. A budget, threshold or pattern decides it only with the scores of a round."""
 
     def __init__(self, schedule: Schedule, sparsity: float | None) -> None:
         self.schedule, self.sparsity = schedule, sparsity

@@ -17,7 +17,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.pruning.units.base import Unit
 from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
-from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
+from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm, evaluating
 from prunectl.torchtools.copies import in_type_of
 
 
@@ -65,10 +65,12 @@ def scored(
 ) -> Scores:
     """The scores of a round. `amp` runs the network in bfloat16 where that is safe; sums stay in float32.
 
+    The network is in eval mode, so that no scorer moves the statistics of its norms.
+
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
+    with evaluating(unit.model), autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores

@@ -46,7 +46,7 @@ def as_latex(settings: Sequence[Setting]) -> str:
     lines = [
         r"\begin{tabular}{llrrrrr}",
         r"\toprule",
-        r"criterion & target & compression & speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
+        r"criterion & target & compression & theoretical speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
     ]
     for setting in settings:
         lines += [r"\midrule", rf"\multicolumn{{7}}{{l}}{{{_escaped(setting.name)}}} \\"]

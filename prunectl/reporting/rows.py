@@ -75,7 +75,8 @@ def row_of(source: Source, lineage: Sequence[Source]) -> ReportRow:
         "target_sparsity": how.target if isinstance(how.target, float) else None,
         "seed": how.seed,
         "steps": " ".join(step(entry) for entry in source.history),
-        **{key: measured.get(key) for key in ("accuracy", "top5", "loss", "node_sparsity")},
+        **{key: measured.get(key) for key in ("accuracy", "top5", "loss")},
+        "node_sparsity": measured.get("node_sparsity", _node_sparsity(source)),
         "weight_sparsity": seen.get("weight_sparsity", measured.get("weight_sparsity")),
         "compression": _times(dense.get("weights"), weights),
         "weights": weights,
@@ -139,11 +140,22 @@ def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
 
 def parameters_left(seen: dict[str, Any]) -> int:
     """All parameters of a network, norms and biases included, without the pruned ones."""
-    results = [entry.get("result", {}) for entry in seen["history"]]
-    there = next((result["parameters"] for result in reversed(results) if "parameters" in result), None)
-    if there is None:  # no node is gone
-        return int(seen["dense"]["parameters"] - seen["dense"]["weights"] + seen["weights"])
+    there = parameters_stored(seen)
+    if there == seen["dense"]["parameters"]:  # no node is gone
+        return int(there - seen["dense"]["weights"] + seen["weights"])
     return int(there - sum(prod(tensor["shape"]) - tensor["kept"] for tensor in seen["tensors"]))
+
+
+def parameters_stored(seen: dict[str, Any]) -> int:
+    """All parameters in the file, those included that are pruned and stored as zeros."""
+    results = [entry.get("result", {}) for entry in seen["history"]]
+    there = (result["parameters"] for result in reversed(results) if "parameters" in result)
+    return int(next(there, seen["dense"]["parameters"]))
+
+
+def _node_sparsity(source: Source) -> float | None:
+    """What the last command that pruned nodes left, where nothing was measured."""
+    return next((e.result["node_sparsity"] for e in reversed(source.history) if "node_sparsity" in e.result), None)
 
 
 def _times(dense: int | None, now: int | None) -> float | None:

@@ -41,7 +41,7 @@ def attack(
     Raises:
         UnknownName, OptionError: no such attack or option, an eps outside the range of its norm.
         DataError: the images do not fit the network, or there are none.
-        CheckpointError: the network gives NaN.
+        CheckpointError: the network's outputs are NaN.
     """
     attacker = Attacker(checkpoint, data, attack=attack, eps=eps, **how)
     for _, total in attacker.batches():
@@ -199,7 +199,7 @@ class Attacker:
 
 
 def _aim(target: str | None, classes: tuple[str, ...]) -> Callable[[Tensor, int], Tensor] | None:
-    """What gives the target classes (B,) of labels (B,) and a seed.
+    """The function from labels (B,) and a seed to target classes (B,).
 
     Raises:
         OptionError: the target is no class.

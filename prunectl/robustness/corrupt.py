@@ -48,7 +48,7 @@ def corrupt(
     Raises:
         UnknownName: no such corruption.
         DataError: the images do not fit the network, or there are none.
-        CheckpointError: the network gives NaN.
+        CheckpointError: the network's outputs are NaN.
     """
     for name in corruptions:
         if name not in SEVERITIES:

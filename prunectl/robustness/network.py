@@ -53,7 +53,7 @@ def check_finite(finite: bool, name: str) -> None:
         CheckpointError: they are not finite.
     """
     if not finite:
-        raise CheckpointError(f"{name} gives NaN or infinite outputs on its images; train it again with a lower `lr`")
+        raise CheckpointError(f"{name} has NaN or infinite outputs on its images; train it again with a lower `lr`")
 
 
 def predict(network: Any, images: Tensor) -> Tensor:

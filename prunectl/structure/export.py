@@ -27,7 +27,7 @@ BATCH = 2
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations in order; `tensors` tells which parameter, buffer or constant each placeholder stands for.
+    """Operations in order; `tensors` maps each placeholder to its parameter, buffer or constant.
 
     The names are those of the network's state_dict (of buffers that no file holds, too). `images` are the placeholders
     of the inputs, `outputs` the nodes that the caller gets.
@@ -70,7 +70,7 @@ def export(
     `_native_batch_norm_legit_no_training`, the first of three results.
 
     Raises:
-        StructureError: it cannot be traced; tells the failing line of the network's source.
+        StructureError: it cannot be traced; the error names the failing line of the network's source.
     """
     copied = with_tensors(model, _shared)
     copied.train(training)
@@ -78,7 +78,7 @@ def export(
     before = _attributes(copied)
     try:
         program = _exported(copied, images, any_batch, lines)
-    except Exception as error:  # the network's own code runs under the tracer, and may raise anything
+    except Exception as error:  # noqa: BLE001  (the network's own code runs under the tracer, and may raise anything)
         first = error
         program = None
     if program is None or _attributes(copied) != before:

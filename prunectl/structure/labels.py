@@ -15,7 +15,7 @@ Row = NDArray[np.int64]
 class Value:
     """What is known of one tensor: its shape, and per axis its labels, or None where every index stays.
 
-    `zero[d]` tells that in the masked network all entries at removed indices of axis d are exactly zero. `image` tells
+    `zero[d]` says that in the masked network all entries at removed indices of axis d are exactly zero. `image` says
     that the tensor depends on the image, and so has entries for every image of the batch.
     """
 
@@ -93,8 +93,8 @@ class Labels:
             one, other = one[differ], other[differ]
             low, high = np.minimum(one, other), np.maximum(one, other)
             self.parent[high] = low
-            told = (self.reason_of[high] > 0) & (self.reason_of[low] == 0)
-            self.reason_of[low[told]] = self.reason_of[high[told]]
+            known = (self.reason_of[high] > 0) & (self.reason_of[low] == 0)
+            self.reason_of[low[known]] = self.reason_of[high[known]]
 
     def tie(self, table: NDArray[np.int64]) -> Row:
         """Declare the labels of every line of a table (n, m) equal; returns one of each line, (n,)."""

@@ -36,7 +36,7 @@ def record(model: nn.Module, shape: tuple[int, int, int], *, training: bool, bat
             run = _Record(copied, [str(torch.get_default_dtype()), str(next(model.parameters(), like).is_meta)])
             for batch in batches:
                 run.add(copied, torch.empty(batch, *shape, dtype=like.dtype, device="meta"))
-    except Exception:  # the network's own code may raise anything; who exports it will say what
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything; who exports it will say what)
         return None
     return None if run.opaque else run.text.hexdigest()
 

@@ -28,7 +28,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False)
     """Find the nodes of a network that takes images (B, C, H, W) of this shape; with `outer`, of the image as well.
 
     Raises:
-        StructureError: the network cannot be traced; tells where.
+        StructureError: the network cannot be traced; the error names the place.
     """
     return analyse(model, shape, outer=outer).structure
 
@@ -122,7 +122,7 @@ def _reasons(labels: Labels, axes: dict[tuple[str, int], Row]) -> dict[tuple[str
     """Why an axis, or a part of it, stays."""
     found = {}
     for key, row in axes.items():
-        told = labels.reason_of[labels.find(row)]
-        if told.any():
-            found[key] = labels.reasons[int(told[told > 0][0]) - 1]
+        reasons = labels.reason_of[labels.find(row)]
+        if reasons.any():
+            found[key] = labels.reasons[int(reasons[reasons > 0][0]) - 1]
     return found

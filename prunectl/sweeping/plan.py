@@ -95,10 +95,10 @@ def _pipelines(name: str, given: Any, grid: Mapping[str, Any]) -> Iterator[Pipel
     named = [key for template in templates for part in template for key in _PLACEHOLDER.findall(part)]
     missing = next((key for key in named if key not in values), None)
     if missing is not None:
-        raise OptionError(f"{where} names {{{missing}}}, which neither it nor [grid] gives values")
+        raise OptionError(f"{where} names {{{missing}}}, which has no values in it or in [grid]")
     unused = next((key for key in local if key not in named), None)
     if unused is not None:
-        raise OptionError(f"{where} gives values to {unused}, and does not name {{{unused}}}")
+        raise OptionError(f"{where} has values for {unused}, and does not name {{{unused}}}")
     keys = [key for key in values if key in named]
     varied = frozenset(key for key in keys if isinstance(values[key], list))
     count = math.prod(len(_listed(values[key])) for key in keys)

@@ -59,7 +59,7 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
 
 
 def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
-    """Write report.json and report.csv over what the pipelines ended in, as far as it is there; gives what is there.
+    """Write report.json and report.csv over what the pipelines ended in, as far as it exists; returns what exists.
 
     A value of the plan that is called as a column of the report stands under plan_NAME. Where nothing is there, nothing
     is written.
@@ -77,8 +77,8 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
     keys = list(dict.fromkeys(key for result in most_first for key in result.values))
     named_as = {key: f"plan_{key}" if key in COLUMNS else key for key in keys}
     grid = [{"pipeline": r.pipeline, **{named_as[key]: r.values.get(key) for key in keys}} for r in ended]
-    told = [{**values, **row} for values, row in zip(grid, rows, strict=True)]
-    write(folder / "report.json", json.dumps(told, indent=1).encode() + b"\n")
+    rows_with_values = [{**values, **row} for values, row in zip(grid, rows, strict=True)]
+    write(folder / "report.json", json.dumps(rows_with_values, indent=1).encode() + b"\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head, *lines = csv.reader(io.StringIO(as_csv(rows)))

@@ -22,10 +22,12 @@ _OWN = {
     "tensorboard_dir": "--tensorboard-dir",
     "as_json": "--json",
 }
-"""Options that a sweep gives itself, or that would hide from it what is computed."""
+"""Options that a sweep sets itself, or that would hide from it what is computed."""
 
 Read = Callable[[Sequence[str]], dict[str, Any]]
-"""Reads a command line into its parameters by name, and `command`; raises OptionError where it does not read."""
+"""Reads a command line into its parameters by name, its `command`, and `code`, the sha256 of each file that it names.
+
+Raises OptionError where it does not read."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], l
         path, keys = list[str](), set[str]()
         for i, command in enumerate(pipeline.commands):
             line = command.arguments
-            source = _check(line, read, pipeline.name, first=i == 0)
-            identity = _identity(line, made, source)
+            params = _checked(line, read, pipeline.name, first=i == 0)
+            identity = _identity(line, made, params.get("checkpoint"), params.get("code", []))
             keys |= set(command.values)
             values = {key: value for key, value in pipeline.values.items() if key in keys & pipeline.varied}
             name = ".".join([_name(pipeline.name, values), *path, line[0]])
@@ -91,8 +93,8 @@ def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], l
     return _told_apart(list(found.values())), results
 
 
-def _check(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> str | None:
-    """Refuse a command that cannot stand here; gives the checkpoint that the first one starts from, if any."""
+def _checked(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> dict[str, Any]:
+    """The parameters of a command, which is refused where it cannot stand."""
     said = f"pipeline '{pipeline}', '{' '.join(line)}'"
     if line[0] not in (*MAKES, *MEASURES):
         raise OptionError(f"{said}: the commands of a plan are {', '.join((*MAKES, *MEASURES))}")
@@ -112,18 +114,18 @@ def _check(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> 
         raise OptionError(f"{said}: it has nothing to measure; begin the pipeline with train or prune")
     if first and not source and not model:
         raise OptionError(f"{said}: a pipeline begins with --model or a CHECKPOINT")
-    return source
+    return params
 
 
-def _identity(line: Sequence[str], parent: str | None, source: str | None) -> str:
-    """What tells a stage from all others: its command line, and where it begins, down to the bytes."""
+def _identity(line: Sequence[str], parent: str | None, source: str | None, code: Sequence[str]) -> str:
+    """Hash the command line, and the bytes of the checkpoint that it starts from and of the code that it names."""
     bytes_of_source = None
     if source is not None:
         try:
             bytes_of_source = hashlib.sha256(Path(source).read_bytes()).hexdigest()
         except OSError as error:
             raise OptionError(f"cannot read {source}: {(error.strerror or str(error)).lower()}") from error
-    return hashlib.sha256(json.dumps([list(line), parent, bytes_of_source]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([list(line), parent, bytes_of_source, *code]).encode()).hexdigest()[:16]
 
 
 def _name(pipeline: str, values: dict[str, Value]) -> str:
@@ -139,9 +141,9 @@ def _worded(key: str, value: Value) -> str:
 def _told_apart(stages: list[Stage]) -> list[Stage]:
     """The same stages; where two would have one name, the later one gets its identity behind it."""
     taken: set[str] = set()
-    told = []
+    named = []
     for stage in stages:
         name = stage.name if stage.name.lower() not in taken else f"{stage.name}-{stage.identity[:6]}"
         taken.add(name.lower())
-        told.append(Stage(stage.identity, stage.parent, stage.arguments, name, stage.uses))
-    return told
+        named.append(Stage(stage.identity, stage.parent, stage.arguments, name, stage.uses))
+    return named

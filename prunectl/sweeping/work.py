@@ -17,7 +17,7 @@ from prunectl.sweeping.state import FOLDER, note
 
 
 class Ended(Protocol):
-    """How a command ended: its exit code, and the last line that it told."""
+    """How a command ended: its exit code, and its last line on stderr."""
 
     @property
     def code(self) -> int:
@@ -29,7 +29,7 @@ class Ended(Protocol):
 
 
 Run = Callable[[Sequence[str], TextIO], Ended]
-"""Runs `prunectl ARGUMENTS` in this process; what it tells goes to the text file."""
+"""Runs `prunectl ARGUMENTS` in this process; its stderr goes to the text file."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ def _failure(job: Job) -> str | None:
         os.chdir(job.working)
         descriptor = opened(job.folder / FOLDER / f"{stage.name}.log")
         os.ftruncate(descriptor, 0)
-        told = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+        stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
     except (FileError, OSError) as error:
         return str(error)
     try:
-        ended = job.run(arguments, told)
-    except Exception as error:
+        ended = job.run(arguments, stream)
+    except Exception as error:  # noqa: BLE001  (a stage may raise anything; the sweep goes on)
         return f"{type(error).__name__}: {error}"
     finally:
-        with contextlib.suppress(OSError):  # what was told, on a full disk
-            told.close()
+        with contextlib.suppress(OSError):  # the text, on a full disk
+            stream.close()
     return (ended.last or f"exit code {ended.code}") if ended.code else None
 
 

@@ -58,17 +58,17 @@ def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -
     try:
         (_, dense), (inputs, outputs) = flow.arrives(Masks.dense()), flow.arrives(masks)
         varies = varying(model, masks, shape)
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return {}
     for name, axis in input_axes(model).items():
         ran = name in masks and all(name in ends for ends in (dense, outputs, varies.outputs))
         if ran and axis is not None:  # None: channels of several groups share a row
             kept = masks[name].movedim(1 - axis, 0).flatten(2) if masks[name].ndim > 2 else masks[name][..., None]
-            reads, gives = inputs[name] | varies.inputs[name], outputs[name] | varies.outputs[name]
+            reads, writes = inputs[name] | varies.inputs[name], outputs[name] | varies.outputs[name]
             if name in varies.bordered or len(reads) != kept.shape[1]:  # constants differ at borders; groups
                 reads = torch.ones_like(kept[0, :, 0])
-            counts = (kept & reads[:, None]).flatten(1).sum(1) * gives
-            whole = kept.flatten(1).all(1) & gives | ~dense[name]
+            counts = (kept & reads[:, None]).flatten(1).sum(1) * writes
+            whole = kept.flatten(1).all(1) & writes | ~dense[name]
             found[name] = counts.masked_fill(whole, kept[0].numel() + 1)
     return found
 
@@ -85,7 +85,7 @@ def _cancelled(
     try:
         with reads, torch.no_grad():
             given = network(images)
-    except Exception:  # the network's own code may raise anything
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything)
         return {}
     reads.see(tree_leaves(given))
     return reads.cancelled()

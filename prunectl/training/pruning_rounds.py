@@ -31,7 +31,7 @@ from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
 from prunectl.training.round_checks import check_criterion, check_times
-from prunectl.training.round_times import RoundTimes
+from prunectl.training.round_times import RoundTimes, fitting
 
 
 class PruningRounds:
@@ -75,7 +75,11 @@ class PruningRounds:
         self.passed = passed
         if unit is not None and during.sparsity is not None and not (self.method.regrow_value or self.exploration):
             self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._sparsities(during.sparsity)[:-1])
-        self.times = self.when.first(self._count())
+        rounds = self._count()
+        if during.prune_delay is None and during.prune_every is None:
+            self.delay, self.every = fitting(self.delay, self.every, rounds, recipe.epochs)
+            self.when = RoundTimes(self.delay, self.every, steps_per_epoch, recipe.epochs)
+        self.times = self.when.first(rounds)
         check_times(during, self.method, self.times, self.when)
         self.events = list(events)
         self.now = self.events[-1] if unit is None else self._begun(whole, unit)

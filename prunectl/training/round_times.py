@@ -6,6 +6,18 @@ from typing import Any
 from prunectl.checkpoints.options.pruning import Interval, in_steps
 
 
+def fitting(delay: Interval, every: Interval, rounds: int, epochs: int) -> tuple[Interval, Interval]:
+    """A criterion's own `delay` and `every`, or the longest intervals with which its rounds fit a shorter training.
+
+    An epoch is left after the last round. Where not even a round after each epoch fits, the criterion's own.
+    """
+    if isinstance(delay, str) or isinstance(every, str) or delay + every * rounds < epochs:
+        return delay, every
+    if (equal := (epochs - 1) // (rounds + 1)) > 0:
+        return min(delay, equal), min(every, equal)
+    return (0, 1) if rounds < epochs else (delay, every)
+
+
 class RoundTimes:
     """Round 1 comes delay + every after the start, round 2 delay + 2 every, in epochs or in steps of the optimiser.
 

@@ -23,243 +23,28 @@ import json
 import os
 import platform
 import random
-import re
-import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 
-from prunectl.checkpoints import checkpoint
-from prunectl.cli import train_run
-from prunectl.cli.app import main as prunectl
-from prunectl.errors import PrunectlError
 from prunectl.version import __version__
+from tests.benchmarks.reliability_case import COMMANDS, Case, begin, finish, shelf
 
 RECORDS = Path(__file__).with_suffix(".jsonl")
 PAGE = RECORDS.with_name("RELIABILITY.md")
-TRAIN = "train --model mlp5 -M hidden=64 --subset 512 -b 32 --epochs 4 -o out.safetensors"
-ATTACK = "attack net.safetensors -a pgd -O steps=3 -n 200 -b 20 --eps 0.3 --save-examples 3"
-COMMANDS = {
-    "train": TRAIN,
-    "train --force": f"{TRAIN} --force",
-    "prune": "prune net.safetensors -c snip -s 0.9 -o out.safetensors",
-    "prune --force": "prune net.safetensors -c snip -s 0.9 -o out.safetensors --force",
-    "shrink": "shrink net.prune.safetensors -o out.safetensors",
-    "repair": "repair net.prune.safetensors --method bn -n 64 -o out.safetensors",
-    "eval": "eval net.safetensors --no-latency",
-    "attack": ATTACK,
-    "import": "import w.st --model lenet300 --input 1x28x28 --classes 10 --mean 0.5 --std 0.5 -o out.safetensors",
-    "export": "export net.safetensors -o hub",
-    "decode": "train --model logistic-regression --data imagefolder:pets --epochs 0 -o out.safetensors",
-    "report": "report net.safetensors net.prune.safetensors -o page.html",
-}
-MADE = "train --model lenet300 --subset 512 --epochs 1 -o net.safetensors", "prune net.safetensors -c magnitude -s 0.9"
-PATIENCE = 120.0
-_CACHE = re.compile(r"-[0-9a-f]{16}(?=\.safetensors)")
-"""What the place of a folder makes of the name of its cache."""
 LOADED = (
     *("foolbox", "matplotlib.pyplot", "torchvision", "torch.export", "torch._dynamo", "prunectl.training.trainer"),
     *("prunectl.robustness.attack", "prunectl.pruning.prune", "prunectl.pruning.shrink", "prunectl.exchange.export"),
     *("prunectl.exchange.imported", "prunectl.pruning.repair.repair", "prunectl.reporting.page.page"),
 )
 """What commands import when they need it, loaded once before all of them."""
-
-
-@dataclass
-class Case:
-    """One command in its own folder, and what came of it."""
-
-    root: Path
-    command: str
-    how: str
-    limit: int | None = None
-    before: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        """Where the command runs; its cache and $TMPDIR lie beside."""
-        return self.root / "work"
-
-    def spawn(self, line: str) -> int:
-        """Begin a command in a process of its own; its pid."""
-        pid = os.fork()
-        if pid:
-            return pid
-        code = 70
-        try:
-            os.setsid()
-            os.chdir(self.folder)
-            for number, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(self.root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.environ |= {"XDG_CACHE_HOME": str(self.root / "cache"), "TMPDIR": str(self.root / "tmp")}
-            tempfile.tempdir = None
-            if self.limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
-            code = _run(line)
-        finally:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-            os._exit(code)
-
-    def wait(self, pid: int) -> int:
-        """The exit code of a process, or minus its signal; it is killed where it hangs."""
-        ends = time.monotonic() + PATIENCE
-        while time.monotonic() < ends:
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        return 99
-
-    def run(self, line: str) -> tuple[int, str]:
-        """Run a command to its end; exit code and stderr."""
-        code = self.wait(self.spawn(line))
-        return code, (self.root / "err").read_text(errors="replace")
-
-    def listing(self) -> set[str]:
-        """All files of the command's three folders."""
-        return {
-            str(path.relative_to(self.root))
-            for place in ("work", "cache", "tmp")
-            for path in (self.root / place).rglob("*")
-            if not path.is_dir() or (path.name.startswith(".") and not any(path.iterdir()))
-        }
-
-
-def _run(line: str) -> int:
-    train_run._SAVE_EVERY = 0.05
-    try:
-        prunectl(line.split())
-    except SystemExit as exited:
-        return int(exited.code or 0)
-    except KeyboardInterrupt:
-        return 130
-    except BaseException as error:  # what the program would show as a traceback
-        with contextlib.suppress(OSError):
-            print(f"TRACEBACK {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        return 71
-    return 0
-
-
-def shelf(folder: Path) -> None:
-    """Fill a folder with what the commands read."""
-    case = Case(folder.parent, "", "")
-    folder.mkdir()
-    for place in ("cache", "tmp"):
-        (folder.parent / place).mkdir()
-    for line in MADE:
-        code, told = case.run(line)
-        assert code == 0, told
-    save_file(
-        {k: v.clone() for k, v in checkpoint.read(folder / "net.safetensors").model.state_dict().items()},
-        folder / "w.st",
-    )
-    drawn = np.random.default_rng(0)
-    for i in range(160):
-        place = folder / "pets" / ("train" if i < 120 else "test") / "abcd"[i % 4]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn.integers(0, 256, (96, 96, 3), np.uint8)).save(place / f"{i}.png")
-
-
-def begin(root: Path, made: Path, command: str, how: str) -> Case:
-    """A new folder for a case; where the command may replace its output, there is one."""
-    case = Case(root, command, how)
-    for place in ("cache", "tmp"):
-        (root / place).mkdir(parents=True)
-    shutil.copytree(made, case.folder, dirs_exist_ok=True)
-    if "--force" in command:
-        for suffix in (".safetensors", ".mask.safetensors"):
-            shutil.copy(case.folder / f"net.prune{suffix}", case.folder / f"out{suffix}")
-    return case
-
-
-def whole(path: Path) -> bool:
-    """Whether a checkpoint reads."""
-    try:
-        checkpoint.read(path)
-    except PrunectlError:
-        return False
-    return True
-
-
-def damaged(case: Case) -> list[str]:
-    """The files of before that are not what they were, and not a whole new one where the command replaces them."""
-    found = []
-    for name, data in case.before.items():
-        path = case.folder / name
-        now = path.read_bytes() if path.is_file() else None
-        if name.startswith("out."):
-            continue
-        if now != data and not (name.endswith(".results.jsonl") and (now or b"").startswith(data)):
-            found.append(name)
-    if "--force" in case.command and not whole(case.folder / "out.safetensors"):
-        found.append("out.safetensors")
-    return found
-
-
-def next_step(case: Case) -> str | None:
-    """Do what the user would do next; why that led nowhere, None where the result is there."""
-    line, out = COMMANDS[case.command], case.folder / "out.safetensors"
-    paused = case.folder / "out.resume.safetensors"
-    if line.startswith("train") and paused.exists():
-        line = f"train --resume {paused.name}{' --force' if '--force' in line else ''}"
-    code, told = case.run(line)
-    if code == 1 and "go on with --resume" in told:
-        code, told = case.run(f"{line} --resume")
-    made = out if out.exists() else case.folder / "hub"
-    if code == 1 and "exists" in told and "--force" not in line:  # it was done already
-        return None if case.command == "report" or whole(made) or _noted(case) else told.strip()
-    if code:
-        return f"{code}: {told.strip()[-300:]}"
-    return None if "out.safetensors" not in line or whole(out) else "no whole output"
-
-
-def _noted(case: Case) -> bool:
-    """Whether an attack was noted before its process died."""
-    records = case.folder / "net.results.jsonl"
-    return case.command == "attack" and records.exists() and records.read_bytes().endswith(b"\n")
-
-
-def leftovers(case: Case, results: set[str]) -> list[str]:
-    """What lies there and is no result of an undisturbed run; caches are results, too."""
-    known = {_CACHE.sub("", name) for name in results}
-    found = (name for name in case.listing() if _CACHE.sub("", name) not in known)
-    return sorted(name for name in found if "prunectl-kept-" not in name)
-
-
-def finish(case: Case, code: int, results: set[str], more: dict[str, Any]) -> dict[str, Any]:
-    """Look at what a case has left, do the next step, and look again."""
-    told = (case.root / "err").read_text(errors="replace")
-    hurt = damaged(case)
-    case.limit = None
-    if case.how == "tmpfs":  # the user makes room
-        subprocess.run(["mount", "-o", "remount,size=1g", str(case.folder)], check=True)
-    end = next_step(case)
-    return {
-        "how": case.how,
-        "command": case.command,
-        **more,
-        "code": code,
-        "traceback": "TRACEBACK" in told or "Traceback" in told,
-        "damaged": hurt + [name for name in damaged(case) if name not in hurt],
-        "dead_end": end,
-        "leftovers": leftovers(case, results),
-    }
 
 
 def kill(case: Case, seconds: float, drawn: random.Random) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Whatever the bytes, a failure is one line."""
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from prunectl.checkpoints.checkpoint import Checkpoint, read
 from prunectl.errors import PrunectlError
 from tests.helpers.checkpoint_parts import joined, parts
+from tests.helpers.mutations import places
 
 
 def survives(path: Path) -> None:
@@ -21,15 +20,6 @@ def survives(path: Path) -> None:
         assert "\n" not in str(error)
     else:
         assert isinstance(checkpoint, Checkpoint)
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value in a JSON tree."""
-    if path:
-        yield path
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places(child, (*path, key))
 
 
 NAMES = st.sampled_from(["dense.safetensors", "masked.safetensors", "masked.mask.safetensors"])

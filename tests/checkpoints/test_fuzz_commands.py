@@ -8,7 +8,8 @@ import pytest
 
 from prunectl.checkpoints.texts import DEPTH, MOST_LINES, parsed, parsed_toml
 from tests.helpers.checkpoint_parts import change, put
-from tests.helpers.fuzzing import DEEP, base, campaign
+from tests.helpers.fuzzing import base, campaign
+from tests.helpers.mutations import DEEP
 
 
 @pytest.fixture(scope="module")

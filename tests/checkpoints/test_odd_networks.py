@@ -17,8 +17,8 @@ from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
 from prunectl.torchtools.copies import in_type_of
-from tests.helpers import odd_networks
 from tests.helpers.odd_networks import KEPT, REFUSED
+from tests.helpers.odd_networks.refused import CALLS
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_what_is_read_is_what_was_written(which: str, images: ImageData, tmp_pat
 
 @pytest.mark.parametrize(("which", "words"), [(which, words) for which, (_, words) in REFUSED.items()])
 def test_what_no_file_holds_is_refused_before_the_first_step(which: str, words: str, images: ImageData) -> None:
-    odd_networks._CALLS.clear()
+    CALLS.clear()
     with pytest.raises(OptionError, match=words) as refused:
         begun_with(which, images)
     assert "\n" not in str(refused.value)

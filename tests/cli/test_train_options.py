@@ -93,3 +93,15 @@ def test_options_of_the_pruning_need_a_criterion(refused, name):
     assert refused("train", "--model", "lenet300", *given) == (
         f"prunectl: {flag} is for pruning during training; add a --criterion, such as snapit-during\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("prune", "train", "said"),
+    [("--subset 64", "", True), ("--subset 64", "--subset 64", False), ("", "--subset 64", False)],
+)
+def test_train_says_where_it_takes_other_images_than_the_step_before(prune: str, train: str, said: bool, raw) -> None:
+    raw(*f"prune --model logistic-regression -c magnitude -s 0.5 -o sparse.safetensors {prune}".split())
+    ran = raw(*f"train sparse.safetensors --epochs 0 {train}".split())
+    assert ran.code == 0
+    expected = "prune used --subset 64, this command takes 1,442 training images; add --subset 64 for the same images"
+    assert (expected in ran.err) == said

@@ -192,6 +192,22 @@ def test_rounds_take_fresh_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == len(set(seen)) == 6
 
 
+def test_a_scorer_that_runs_the_network_leaves_the_statistics_of_its_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spy(model: nn.Module, data: object, **options: object):
+        model(next(iter(data))[0])
+        return absolute(model, data)
+
+    from prunectl.criteria import snip
+    from prunectl.criteria.base.criterion import Criterion
+
+    monkeypatch.setattr(snip, "snip", Criterion(spy, schedule="one-shot", scope="global", source="test"))
+    start = fresh_checkpoint(network, SHAPE)
+    pruned = prune(start, image_data(64), criterion="snip", sparsity=0.5, batch_size=16)
+    for name, buffer in pruned.model.named_buffers():
+        assert torch.equal(buffer, start.model.get_buffer(name)), name
+    assert [module.training for module in pruned.model.modules()] == [m.training for m in start.model.modules()]
+
+
 def test_random_masks_do_not_follow_the_initial_weights_of_the_same_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,10 @@ def test_near_names_across_libraries(name, meant):
             "class Net: pass\ndef build(): pass\ndef _own(): pass\n",
             "names no function; write {}:build (the file defines build, Net)",
         ),
+        (
+            "def score(): pass\nmine = dict()\nx = 1\n",
+            "names no function; write {}:score (the file defines score, mine)",
+        ),
         ("x = 1\n", "defines no function; expected FILE.py:NAME"),
         ("def broken(:\n", "is no Python file that can be read; expected FILE.py:NAME"),
         (None, "is no Python file that can be read; expected FILE.py:NAME"),

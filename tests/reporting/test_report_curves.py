@@ -188,13 +188,13 @@ def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
     for sparsity, accuracy in ((0.5, 0.9), (0.75, 0.892), (0.9, 0.88)):
         snip(tmp_path, sparsity, accuracy, robust={0.1: 0.4})
     found = answer_of(tmp_path)
-    assert found.words == ("3.1× fewer parameters", "89.2\u00a0% (\u22120.8)")  # 10 of 110 cannot be pruned
+    assert found.words == ("3.1× fewer nonzero parameters", "89.2\u00a0% (\u22120.8)")  # 10 of 110 cannot be pruned
     assert found.reference == (
         "snip 0.75, 1 seed, dense 90.00\u00a0%. Of 3 operating points, the smallest within 1 point of dense."
     )
     assert found.path.endswith("snip-0.75.safetensors")
     assert [(tile.words, tile.number, tile.source) for tile in found.tiles] == [
-        ("Parameters", "110 → 35", "68.2\u00a0% fewer"),
+        ("Nonzero parameters", "110 → 35", "68.2\u00a0% fewer"),
         ("FLOPs for one image, as executed", "1k", "4× fewer without pruned weights"),
         ("Time for one image", "1 ms", "as dense"),
         ("Compressed size", "0.4 → 0.1 KB", "4× smaller"),
@@ -232,7 +232,7 @@ def test_the_answer_for_one_network_has_its_dense_ancestor_as_reference(tmp_path
     path = checkpoint(tmp_path, "pruned", dense, prune, weights=50)
     measure(path, 0.844, kept=50, latency=[])
     found = answer_of(path)
-    assert found.words == ("1.8× fewer parameters", "84.4\u00a0% (\u22125.6)")
+    assert found.words == ("1.8× fewer nonzero parameters", "84.4\u00a0% (\u22125.6)")
     assert found.reference == "snip 0.5, 1 seed, dense 90.00\u00a0%."
     assert "Time for one image" not in [tile.words for tile in found.tiles]  # was not measured
 
@@ -273,7 +273,7 @@ def test_latex(tmp_path):
     assert as_latex(settings(collect([tmp_path]))[0]).splitlines() == [
         r"\begin{tabular}{llrrrrr}",
         r"\toprule",
-        r"criterion & target & compression & speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
+        r"criterion & target & compression & theoretical speed-up & top-1 (\%) & top-5 (\%) & seeds \\",
         r"\midrule",
         r"\multicolumn{7}{l}{lenet5 on digits} \\",
         r"dense &  & $1\times$ & $1\times$ & $90.50 \pm 0.71$ & $100.00 \pm 0.00$ & 2 \\",

@@ -282,7 +282,7 @@ def test_a_network_whose_outputs_are_nan_is_refused() -> None:
     checkpoint = checkpoint_of(threshold(), SHAPE, 2)
     with torch.no_grad():
         checkpoint.model[1].weight.fill_(float("nan"))
-    with pytest.raises(CheckpointError, match="gives NaN or infinite outputs on its images; train it again"):
+    with pytest.raises(CheckpointError, match="has NaN or infinite outputs on its images; train it again"):
         attack(checkpoint, pixels())
 
 

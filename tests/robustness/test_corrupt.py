@@ -52,7 +52,7 @@ def test_the_seed_decides_and_batches_do_not_matter_where_nothing_is_random():
 def test_bad_input():
     network = checkpoint_of(threshold(), SHAPE, 2)
     broken = checkpoint_of(threshold(float("nan")), SHAPE, 2)
-    with pytest.raises(CheckpointError, match="gives NaN or infinite outputs on its images"):
+    with pytest.raises(CheckpointError, match="has NaN or infinite outputs on its images"):
         corrupt(broken, pixels(), corruptions=["blur"])
     with pytest.raises(UnknownName, match="no corruption named 'blurr'; did you mean 'blur'"):
         corrupt(network, pixels(), corruptions=["blurr"])

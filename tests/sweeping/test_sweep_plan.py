@@ -1,8 +1,12 @@
 """A plan gives pipelines, and their commands stages; what is wrong with one is said before anything runs."""
 
+from functools import partial
+
 import pytest
 
 from prunectl.cli import in_process
+from prunectl.cli.commands.sweep import _read
+from prunectl.plugins.trust import trusting
 from prunectl.sweeping.plan import read_plan
 from prunectl.sweeping.stages import stages_of
 from tests.helpers.plans import NET, PLAN, STAGES, stages
@@ -48,6 +52,26 @@ def test_a_changed_command_changes_what_comes_behind_it_and_nothing_else():
     }
 
 
+def test_a_changed_file_of_code_changes_the_stages_that_name_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = tmp_path / "mine.py"
+    text = """
+    [grid]
+    criterion = ["snip", "mine.py:mine"]
+    [pipelines]
+    a = "prune --model mlp5 -c {criterion} | eval"
+    """
+    identities = []
+    for source in ("x = 1", "x = 2"):
+        code.write_text(source)
+        with trusting(everything=True):
+            found, _ = stages_of(read_plan(text), partial(_read, "plan.toml"))
+        identities.append({stage.name: stage.identity for stage in found})
+    before, after = identities
+    assert {name for name in before if before[name] != after[name]} == {n for n in before if "mine" in n}
+    assert len(before) == 4
+
+
 def test_names_that_would_be_the_same_are_told_apart():
     text = """
     [grid]
@@ -70,7 +94,7 @@ def test_names_that_would_be_the_same_are_told_apart():
         ("[pipelines]\n'a/b' = 'train --model mlp5'", "pipeline 'a/b': a name has letters, digits, - and _"),
         (
             "[pipelines]\na = 'train --model mlp5 --seed {seed}'",
-            "names {seed}, which neither it nor [grid] gives values",
+            "names {seed}, which has no values in it or in [grid]",
         ),
         ("[grid]\nseed=[0]\n[pipelines]\na = 'train --model mlp5'", "no pipeline names {seed} of [grid]"),
         (
@@ -78,7 +102,7 @@ def test_names_that_would_be_the_same_are_told_apart():
             "[grid]: seed is a text, a number or a",
         ),
         ("[grid]\nseed=[1,1]\n[pipelines]\na = 'train --model mlp5 --seed {seed}'", "[grid]: seed has a value twice"),
-        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' gives values to x, and does not name {x}"),
+        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' has values for x, and does not name {x}"),
         ("[pipelines]\na = 'train --model mlp5 | '", "a command is missing beside a |"),
         ('[pipelines]\na = "train --model \'mlp5"', "no closing quotation in"),
         (

@@ -14,7 +14,7 @@ from prunectl.measuring.memory import stored_bytes
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.round_times import RoundTimes
+from prunectl.training.round_times import RoundTimes, fitting
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, recipe, start
@@ -22,6 +22,21 @@ from tests.helpers.networks import image_data
 
 STEPS_PER_EPOCH = 4
 COUNTS = st.integers(1, 40)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rounds", "expected"),
+    [(33, 7, (4, 4)), (32, 7, (3, 3)), (10, 7, (1, 1)), (8, 7, (0, 1)), (7, 7, (4, 4)), (9, 1, (4, 4)), (8, 1, (3, 3))],
+)
+def test_rounds_fit_a_shorter_training(epochs: int, rounds: int, expected: tuple[int, int]) -> None:
+    assert fitting(4, 4, rounds, epochs) == expected
+
+
+@given(st.integers(0, 9), COUNTS, COUNTS, st.integers(1, 400))
+def test_where_the_rounds_can_fit_they_do(delay: int, every: int, rounds: int, epochs: int) -> None:
+    first, between = fitting(delay, every, rounds, epochs)
+    assert (first + between * rounds < epochs) == (rounds < epochs)
+    assert rounds >= epochs or (0 <= first <= delay and 1 <= between <= every)
 
 
 @given(st.integers(0, 9), COUNTS, COUNTS, COUNTS, COUNTS, st.booleans(), st.booleans())

@@ -112,9 +112,9 @@ class GradualPruning(PruneOptions):
     """Which criterion prunes how far during training, and when.
 
     The rounds of the schedule come prune_delay + prune_every, prune_delay + 2 prune_every, and so on after the start,
-    one round each. Both are numbers of epochs, or of steps of the optimiser as `100s`; None takes the criterion's own.
-    With the authors' 4 and 4 the rounds follow epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is a
-    target of its own, in place of the sparsity.
+    one round each. Both are numbers of epochs, or of steps of the optimiser as `100s`. Where both are None, they are
+    the criterion's own, or shorter if the training is too short for them. With the authors' 4 and 4 the rounds follow
+    epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is a target of its own, in place of the sparsity.
     """
 
     criterion: str = option("snapit-during", kind="criterion")

@@ -63,8 +63,8 @@ def _step(step: dict[str, Any]) -> str:
         return f"step {j if i is None else i}, {step['command']}: only in {'B' if i is None else 'A'}"
     place = f"step {i}" if i == j else f"step {i} of A, {j} of B"
     changes = {**step["options"], **step["versions"]}
-    told = ", ".join(f"{key} {was} -> {now}" for key, (was, now) in changes.items())
-    return f"{place}, {step['command']}: {told or 'the same'}"
+    changed = ", ".join(f"{key} {was} -> {now}" for key, (was, now) in changes.items())
+    return f"{place}, {step['command']}: {changed or 'the same'}"
 
 
 def _layers(rows: list[dict[str, Any]]) -> None:

@@ -56,20 +56,20 @@ def command(
         from prunectl.checkpoints.checkpoint import read
         from prunectl.measuring.explain import explain
 
-        told = explain(read(source), keep=keep or ())
+        found = explain(read(source), keep=keep or ())
     else:
         check("model", model)
         if checkpoint not in (None, "-"):
             raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
             raise OptionError("give --input CxHxW, or --data and --image-size, not both")
-        told = _fresh(
+        found = _fresh(
             model, model_options, texts.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
         )
     if as_json:
-        output.emit(json.dumps(told))
+        output.emit(json.dumps(found))
     else:
-        for line in _page(told):
+        for line in _page(found):
             output.emit(line)
 
 
@@ -96,20 +96,20 @@ def _fresh(
     return {"model": model, "input": list(shape), **explain_network(network, shape, keep=keep)}
 
 
-def _page(told: dict[str, Any]) -> list[str]:
+def _page(found: dict[str, Any]) -> list[str]:
     """What a person sees, in lines of at most 80 columns."""
-    size, groups, parameters = "x".join(map(str, told["input"])), told["groups"], told["parameters"]
+    size, groups, parameters = "x".join(map(str, found["input"])), found["groups"], found["parameters"]
     lines = [
-        f"{told['model']}: {size} images, {output.counted(told['flops'])} FLOPs, {told['nodes']:,} nodes in "
+        f"{found['model']}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
         f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}",
-        f"removals can reach {parameters - told['untouchable']:,} of {parameters:,} parameters",
+        f"removals can reach {parameters - found['untouchable']:,} of {parameters:,} parameters",
     ]
     if groups:
         lines += ["", *_table(groups)]
         lines += ["A weight between two groups counts for both: shares add up to more than 100 %."]
-    if told["frozen"]:
+    if found["frozen"]:
         lines += ["", "what stays, and why"]
-    for cause in told["frozen"]:
+    for cause in found["frozen"]:
         lines += _cause(cause)
     return lines
 
@@ -132,7 +132,7 @@ def _first(names: list[str], width: int) -> str:
 
 
 def _fitted(text: str, width: int) -> str:
-    """The end of a text, which tells most of a name."""
+    """The end of a text, the part of a name that differs most."""
     return text if len(text) <= width else "…" + text[1 - width :]
 
 

@@ -38,7 +38,7 @@ def command(
         for step, file in zip(steps, files, strict=True)
     ]
     if as_json:
-        told = [
+        lines = [
             {
                 "line": step.line,
                 **_plain(step),
@@ -47,7 +47,7 @@ def command(
             }
             for step, file, a in zip(steps, files, measured, strict=True)
         ]
-        output.emit(json.dumps({"checkpoint": str(path), "steps": told}))
+        output.emit(json.dumps({"checkpoint": str(path), "steps": lines}))
         return
     size = "x".join(str(side) for side in head.model.input)
     output.emit(f"o  {head.model.name}, {size} images of {head.model.classes} classes, data {head.data or 'none'}")
@@ -71,7 +71,7 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
         ]
     )
     short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
-    told = [
+    lines = [
         *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
         ", ".join(_circumstances(step)),
         ", ".join(_results(step.result, accuracy)),
@@ -79,7 +79,7 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
     ]
     output.emit("|")
     output.emit(f"*  {first}")
-    for text in (*more, *told):
+    for text in (*more, *lines):
         if text:
             output.emit(f"|      {text}".rstrip())
 
@@ -124,9 +124,9 @@ def _circumstances(step: "Step") -> list[str]:
 
 def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
     """What came of a step."""
-    told = [
+    lines = [
         f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
     ]
-    told += [f"{output.many(result['removed'], 'node')} removed"] if "removed" in result else []
-    told += output.unreached(result) + (output.repaired(result) if "layers" in result else [])
-    return [*told, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]
+    lines += [f"{output.many(result['removed'], 'node')} removed"] if "removed" in result else []
+    lines += output.unreached(result) + (output.repaired(result) if "layers" in result else [])
+    return [*lines, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,17 +62,17 @@ def command(
     stages, results = _stages(plan, text)
     shared = sum(stage.uses - 1 for stage in stages)
     stage_run = ConsentingRun(trust)
-    told = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
+    line = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{told}, {len(stages) - len(todo)} done before; would run:")
+        output.say(f"{line}, {len(stages) - len(todo)} done before; would run:")
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     state.prepare(out, text)
     with state.locked(out):
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{told}, {len(stages) - len(todo)} done before")
+        output.say(f"{line}, {len(stages) - len(todo)} done before")
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
@@ -100,7 +100,9 @@ def _reported(paths: "list[Path]", out: Path) -> Path | None:
     from prunectl.sweeping import run
 
     try:
-        return run.write_page(paths, out) if paths else None
+        with progress.progress_bar("sweep") as bar:
+            bar.step("drawing report.html")
+            return run.write_page(paths, out) if paths else None
     except OptionError as error:
         output.say(str(error))
         return out / "report.csv"
@@ -116,7 +118,7 @@ def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
     from prunectl.sweeping.stages import stages_of
 
     try:
-        return stages_of(read_plan(text), partial(_read, str(plan)))
+        return stages_of(read_plan(text), cache(partial(_read, str(plan))))  # many pipelines share lines
     except OptionError as error:
         raise OptionError(f"{plan}: {error}") from error
 
@@ -136,17 +138,21 @@ def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
     """
     from prunectl.checkpoints.options.table import plugins_in
     from prunectl.cli import in_process
+    from prunectl.plugins.places import sha256_of
 
     params = in_process.read(arguments)
-    for kind, name in plugins_in(arguments[0], params).items():
+    named = plugins_in(arguments[0], params)
+    for kind, name in named.items():
         if kind != "data":
             check(kind, name)
         check_trusted(kind, name, where)
-    for name in str(params.get("attack") or "").split(","):
+    attacks = str(params.get("attack") or "").split(",")
+    for name in attacks:
         check_trusted("attack", name, where)
         if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
             check("attack", name)
-    return params
+    code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
+    return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}
 
 
 def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":
@@ -161,7 +167,7 @@ def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Gen
 
 
 def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome]":
-    """Wait for all outcomes under one progress bar; failures are told as they come.
+    """Wait for all outcomes under one progress bar; failures are printed as they come.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; trainings that run are saved first.

@@ -10,7 +10,7 @@ from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
 from prunectl.cli import image_options, options, targets, texts, training_options
-from prunectl.cli.start import begins_at, check_input, start
+from prunectl.cli.start import begins_at, check_input, start, warn_of_other_images
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
 
@@ -161,6 +161,7 @@ def command(
         device=where,
         seed=seed,
     )
+    warn_of_other_images(begun, images)
     taught_by = None if teacher is None else read(teacher, where)
     trainer = Trainer(begun, images, recipe, teacher=taught_by)
     run = Run(

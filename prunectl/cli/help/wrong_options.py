@@ -50,6 +50,17 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--prune-ratio": ("--sparsity",),
     "--pruning-ratio": ("--sparsity",),
     "--density": ("--sparsity",),
+    # of the SNIP-it code
+    "--pruning-limit": ("--sparsity",),
+    "--snip-steps": ("--steps",),
+    "--prune-freq": ("--prune-every",),
+    "--data-set": ("--data",),
+    "--l2-reg": ("--wd",),
+    "--grad-noise": ("--noise",),
+    "--outer-layer-pruning": ("--outer-layers",),
+    "--random-shuffle-labels": ("--random-labels",),
+    "--max-training-minutes": ("--max-minutes",),
+    # of other tools
     "--method": ("--criterion", "--attack"),
     "--pruner": ("--criterion",),
     "--algorithm": ("--criterion",),
@@ -96,7 +107,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
 def meant(wrong: str, command: Any, commands: Mapping[str, Any]) -> str:
     """A sentence that says what an unknown option may have meant: here, else in another command."""
     own = spellings(command)
-    found = [each for each in OTHERS.get(wrong, ()) if each in own] or _near(wrong, own)
+    found = [each for each in OTHERS.get(wrong.replace("_", "-"), ()) if each in own] or _near(wrong, own)
     if found:
         return f"Did you mean {' or '.join(found)}?"
     elsewhere = [name for name, other in commands.items() if wrong in spellings(other)]

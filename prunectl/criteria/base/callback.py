@@ -47,7 +47,7 @@ class Callback(nn.Module):
         """Fold its effect into a network's parameters, for evaluation and for pruning."""
 
     def scores(self, model: nn.Module) -> Scores | None:
-        """Scores for the round that is due, None where the criterion's scorer gives them."""
+        """Scores for the round that is due, None where the criterion's scorer computes them."""
         return None
 
     def metrics(self, model: nn.Module) -> Mapping[str, float]:

@@ -15,7 +15,7 @@ _AT_ONCE = 16
 
 
 def first_images(data: Batches, images: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first images that a draw gives, with their labels, up to `size` at a time.
+    """The first images of a draw, with their labels, up to `size` at a time.
 
     Raises:
         OptionError: fewer than 1 were asked for.

@@ -51,8 +51,10 @@ def hf(
     kept, held = held_out_of_classes([str(i) for i in range(len(train))], train.targets, share)
     both = train.take(kept), train.take(held)
     data = own_data(where, both, image_size=image_size, progress=progress, network=network)
-    told = (f"hf:{name} has no test images: {share:.0%} of each class is held out (--split)",) if split is None else ()
-    return replace(data, name=root.name, changes=(("split", share),), notices=told)
+    notice = (
+        (f"hf:{name} has no test images: {share:.0%} of each class is held out (--split)",) if split is None else ()
+    )
+    return replace(data, name=root.name, changes=(("split", share),), notices=notice)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,6 @@ def imagefolder(
     spread = [paths[i * len(paths) // count] for i in range(count)]
     decoder = decoder_like([paths[0], *firsts.values()], image_size, *rule, more=spread)
     if image_size is None and decoder.size == MOST_HIGH:
-        told = f"{root}: images are brought to {MOST_HIGH} x {MOST_HIGH} pixels; choose with --image-size"
-        tree = replace(tree, notices=(*tree.notices, told))
+        notice = f"{root}: images are brought to {MOST_HIGH} x {MOST_HIGH} pixels; choose with --image-size"
+        tree = replace(tree, notices=(*tree.notices, notice))
     return folder_data(root.resolve().name, tree, decoder, limit=limit, progress=progress)

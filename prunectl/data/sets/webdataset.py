@@ -66,8 +66,8 @@ def webdataset(
     names = [f"{Path(member.shard).name}/{member.name}" for member in train.members]
     parts = (train.take(part) for part in held_out_of_classes(names, train.targets, share))
     data = own_data(where, tuple(parts), image_size=image_size, progress=progress, network=network)
-    told = f"{pattern} has no shards to test on: {share:.0%} of each class is held out (--split)"
-    return replace(data, name=name, changes=(("split", share),), notices=(told,) if split is None else ())
+    notice = f"{pattern} has no shards to test on: {share:.0%} of each class is held out (--split)"
+    return replace(data, name=name, changes=(("split", share),), notices=(notice,) if split is None else ())
 
 
 @dataclass(frozen=True)

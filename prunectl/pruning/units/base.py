@@ -123,7 +123,7 @@ class Unit(ABC):
         return False
 
     def solve(self, scores: Scores) -> float:
-        """The sparsity that a budget, a threshold or a pattern gives for these scores.
+        """The sparsity that a budget, a threshold or a pattern leads to with these scores.
 
         Raises:
             OptionError: this unit supports none of them.

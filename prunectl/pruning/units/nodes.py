@@ -65,7 +65,7 @@ class WithNodes(Unit):
             self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, give nodes that return the values they had, and find the nodes that are removed."""
+        """Replace the masks, restore the values of nodes that return, and find the nodes that are removed."""
         for name, mask in self.masks.items():
             returns = ~mask & masks.of(name, mask)
             if returns.any():
@@ -209,7 +209,7 @@ class Nodes(WithNodes):
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
     def solve(self, scores: Scores) -> float:
-        """The node sparsity that the threshold gives, or the smallest that meets the budget."""
+        """The node sparsity that the threshold leads to, or the smallest that meets the budget."""
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)

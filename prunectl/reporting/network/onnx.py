@@ -25,7 +25,7 @@ def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
     try:
         data = _exported(model, shape)
         ready = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # exporter and runtime raise errors of any type, and the page does not need them
+    except Exception as error:  # noqa: BLE001  (exporter and runtime raise errors of any type, and the page does not need them)
         what = str(error).strip().partition("\n")[0][:120]
         return f"ONNX Runtime was not tried: the export failed ({type(error).__name__}: {what})."
     name = ready.get_inputs()[0].name

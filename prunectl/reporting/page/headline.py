@@ -7,7 +7,7 @@ from prunectl.reporting.curves import Point, Setting, Stat
 from prunectl.reporting.formats import share_text, target_text
 from prunectl.reporting.page.best import Best, best
 from prunectl.reporting.page.figures.axes import robust_measures
-from prunectl.reporting.rows import parameters_left
+from prunectl.reporting.rows import parameters_left, parameters_stored
 from prunectl.reporting.sources import Source
 
 _SAME = 0.02
@@ -43,10 +43,11 @@ def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
         return Answer((accuracy,), f"The dense network, {seeds_text(dense)}. Nothing is pruned.", _path(dense), ())
     point = found.point
     left, whole = _parameters(point, sources)
-    fewer = f"{times(whole / left)} fewer parameters" if left else "no parameters left"
+    counted_as = "nonzero parameters" if _holds_zeros(point, sources) else "parameters"
+    fewer = f"{times(whole / left)} fewer {counted_as}" if left else f"no {counted_as} left"
     accuracy = f"{_share(point.stat('accuracy'))}\u00a0%{_to_dense(point, dense)}"
     tiles = (
-        _size("Parameters", left, whole),
+        _size(counted_as.capitalize(), left, whole),
         _flops(point, dense),
         _ratio("Time for one image", point.median("latency_1_s"), _median(dense), _milliseconds, "faster", "slower"),
         _ratio("Compressed size", _mean(point, "compressed_bytes"), _mean(dense, "compressed_bytes"), _kilobytes),
@@ -95,6 +96,12 @@ def _parameters(point: Point, sources: Mapping[str, Source]) -> tuple[float, flo
         return (left.mean if left else 0.0), float(seen[0]["dense"]["parameters"])
     kept, saved = _mean(point, "weights") or 0.0, _mean(point, "compression") or 1.0
     return kept, kept * saved
+
+
+def _holds_zeros(point: Point, sources: Mapping[str, Source]) -> bool:
+    """Whether the files hold pruned weights as zeros, or nothing is known of the files."""
+    seen = [one.seen for row in point.rows if (one := sources.get(row["checkpoint"])) is not None and one.seen]
+    return not seen or any(parameters_left(one) < parameters_stored(one) for one in seen)
 
 
 def _size(words: str, now: float, dense: float) -> Tile:

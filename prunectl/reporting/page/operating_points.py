@@ -13,7 +13,7 @@ _COLUMNS = (
     "target",
     "seeds",
     "fewer weights",
-    "fewer FLOPs",
+    "theoretical speed-up",
     "node sparsity",
     "top-1 %",
     "to dense",

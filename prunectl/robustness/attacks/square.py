@@ -162,5 +162,5 @@ def _peak(height: int, width: int) -> Tensor:
     ring = torch.maximum(rows.expand(height, width), columns.expand(height, width))  # the first rectangle with it
     rings = int(ring.max()) + 1 if height and width else 0
     terms = torch.tensor([1 / (k + 1) ** 2 for k in range(rings)])
-    after = terms.flip(0).cumsum(0).flip(0)  # what the rectangles from the k-th on give
+    after = terms.flip(0).cumsum(0).flip(0)  # the sum of the rectangles from the k-th on
     return after[ring] if rings else torch.zeros(height, width)

@@ -1,4 +1,4 @@
-"""Operations that give the same entries another shape."""
+"""Operations that change the shape and keep the entries."""
 
 import operator
 from typing import TYPE_CHECKING, Any

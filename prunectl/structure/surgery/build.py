@@ -48,7 +48,7 @@ def built(masked: Reference, working: nn.Module, analysis: Analysis, removed: Te
             why = f"its outputs differ by {found:.2g}"
         except Impossible:
             why = "it uses the original widths"
-        except Exception as error:  # the network's own code may raise anything
+        except Exception as error:  # noqa: BLE001  (the network's own code may raise anything)
             why = str(error).strip().partition("\n")[0] or type(error).__name__
     plan = Plan(kept, graph=True, why=why)
     small = made(working, plan, masked.shape)

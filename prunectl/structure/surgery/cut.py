@@ -87,7 +87,7 @@ def cut_masks(masks: Masks, kept: Kept) -> Masks:
 def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple[nn.Module, Masks]:
     """Put a smaller network back into the shapes of the dense one, with masks over what was gone.
 
-    What was gone is zero (one for a variance). `dense` gives the shapes and becomes the result.
+    Removed entries are zero (one for a variance). `dense` has the shapes, and becomes the result.
     """
     shapes = {name: tensor.shape for name, tensor in dense.state_dict().items()}
     parameters = dict(dense.named_parameters(remove_duplicate=False))

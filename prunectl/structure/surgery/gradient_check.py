@@ -28,7 +28,7 @@ def training_doubt(
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             copy.deepcopy(small).train()(images)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the network's own code may raise anything)
         return f"it cannot be trained: {str(error).partition(chr(10))[0]}"
     expected, found = cut(_gradients(masked, images), kept), _gradients(small, images)
     scale = max((float(gradient.abs().max()) for gradient in expected.values()), default=0.0)

@@ -97,7 +97,7 @@ def _function(graph: fx.Graph) -> Forward:
     """Python code of a graph, as a function (network, x)."""
     code = graph.python_code(root_module="self")
     scope = dict(code.globals)
-    exec(compile(code.src, "<rewritten graph>", "exec"), scope)  # written by torch.fx from our own graph
+    exec(compile(code.src, "<rewritten graph>", "exec"), scope)  # noqa: S102  (written by torch.fx from our own graph)
     forward: Forward = scope["forward"]
     return forward
 

@@ -16,7 +16,7 @@ class Plan:
     """What is left on the axes of the dense network, and what runs it.
 
     `edits` change attributes of modules and swap modules; where `graph` is set, the network's graph is rewritten
-    instead. `alive` says that norms take their statistics over what is left. `why` tells what kept the modules from
+    instead. `alive` says that norms take their statistics over what is left. `why` says what kept the modules from
     running it, where the graph does; no file holds it.
     """
 
@@ -64,7 +64,7 @@ class Plan:
 
 
 def _packed(left: Tensor) -> str:
-    """Indices as a hexadecimal number, whose bit i tells of index i."""
+    """Indices as a hexadecimal number: bit i stands for index i."""
     digits = bytearray(b"0" * (int(left.max()) + 1))
     for i in left.tolist():
         digits[-1 - i] = ord("1")

@@ -124,7 +124,7 @@ def difference(one: nn.Module, other: nn.Module, shape: tuple[int, int, int], se
 
 
 def _expected(network: nn.Module, images: Tensor) -> Tensor:
-    """What another network has to give: as `_outputs`, and finite."""
+    """The outputs that another network must reproduce: as `_outputs`, and finite."""
     outputs = _outputs(network, images, "nothing can be proved: the network itself", ProofError)
     if not outputs.isfinite().all():
         raise ProofError(
@@ -135,7 +135,7 @@ def _expected(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _outputs(network: nn.Module, images: Tensor, name: str, kind: type[PrunectlError]) -> Tensor:
-    """All numbers that a network gives, in float64 in one row; where it fails, an error of this kind."""
+    """All outputs of a network, in float64 in one row; where it fails, an error of this kind."""
     try:
         outputs = network(images.to(like_images(network)))
     except Exception as error:  # the network's own code may raise anything
