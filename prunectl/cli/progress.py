@@ -24,6 +24,8 @@ class Bar:
         self.started = self.shown = time.monotonic()
         self.first: int | None = None
         self.bar: Any = None
+        beat = heartbeat.running()
+        self.before = None if beat is None else beat.activity
         self.every = OFTEN if is_verbose() else EVERY
         self.quiet = is_quiet()
         if not self.quiet and is_drawn():
@@ -92,7 +94,10 @@ class Bar:
             beat.activity = f"{self.title}: {text or 'working'}"
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away; the signs of life say again what they said before."""
+        beat = heartbeat.running()
+        if beat is not None and self.before is not None:
+            beat.activity = self.before
         if self.bar:
             self.bar.stop()
 
@@ -135,12 +140,12 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
 
 @contextmanager
 def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for images that are decoded, which appears with the first report."""
+    """A bar for images that are read, which appears with the first report."""
     bars: list[Bar] = []
 
     def report(done: int, total: int) -> None:
         if not bars:
-            bars.append(Bar(f"decoding {spec.partition(':')[0]}", total))
+            bars.append(Bar(f"reading {spec.partition(':')[0]}", total))
         bars[0].update(done, lambda: f"{done}/{total} images")
 
     try:

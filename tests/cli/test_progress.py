@@ -167,3 +167,13 @@ def test_a_bar_that_goes_on_with_other_work_counts_anew(monkeypatch, capsys):
         clock.wait(4)
         bar.update(done, lambda done=done: f"layer {done + 1} of 21")
     assert capsys.readouterr().err == ("snip 100% round 1 of 1\nrepair 10% layer 3 of 21, 1 min 54 s left\n")
+
+
+def test_signs_of_life_forget_a_bar_that_ended(monkeypatch):
+    beat = Heartbeat("report", io.StringIO())
+    beat.activity = "report: measuring speed"
+    monkeypatch.setattr(heartbeat, "_running", [beat])
+    bar = Bar("reading imagefolder", 1200)
+    assert beat.activity == "reading imagefolder: working"
+    bar.close()
+    assert beat.activity == "report: measuring speed"
