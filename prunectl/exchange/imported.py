@@ -20,6 +20,7 @@ from prunectl.exchange.filling import fill_
 from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
 from prunectl.exchange.matching import match
 from prunectl.exchange.state_dict import WeightFile, read_weights, tensors_in
+from prunectl.exchange.suggestion import suggesting
 from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of, is_published
 from prunectl.masks import Masks
 from prunectl.models.fresh import untrained
@@ -70,7 +71,8 @@ def from_state_dict(
     given = with_transform(model, given, published=is_published(model, weights, file.sha256))
     own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
     usage = own.over(known)
-    shape, count, means, stds = check_complete(usage, model)
+    with suggesting(model, file.content):
+        shape, count, means, stds = check_complete(usage, model)
     held = sum(tensor.numel() for tensor in tensors_in(file.content))
     with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so that is another network"):
         begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
@@ -78,7 +80,8 @@ def from_state_dict(
     chosen = ImportOptions(
         file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None
     )
-    return _imported(begun, file, chosen, source)
+    with suggesting(model, file.content):
+        return _imported(begun, file, chosen, source)
 
 
 def _imported(

@@ -44,12 +44,12 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     if usage.classes is None and usage.names is not None:
         usage = replace(usage, classes=len(usage.names))
     wanted = {"`input`": usage.input, "`classes`": usage.classes, "`mean`": usage.mean, "`std`": usage.std}
-    examples = {"`input`": "3x224x224", "`classes`": "10", "`mean`": "0.5,0.5,0.5", "`std`": "0.25,0.25,0.25"}
+    forms = {"`input`": "CxHxW", "`classes`": "N", "`mean`": "R,G,B", "`std`": "R,G,B"}
     lacking = [flag for flag, value in wanted.items() if value is None]
     if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
         raise OptionError(
             f"nothing says the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
-            + " ".join(f"{flag} {examples[flag]}" for flag in lacking)
+            + " ".join(f"{flag} {forms[flag]}" for flag in lacking)
         )
     mean, std = normalisation(usage.mean, usage.std, usage.input[0])
     if usage.names is not None and len(usage.names) != usage.classes:
