@@ -8,6 +8,9 @@ from prunectl.cli import image_options, options, output, progress
 from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
+FEW_CLASSES = 10
+"""With fewer, top-5 says little, and is not printed."""
+
 
 def command(
     checkpoint: options.CheckpointArgument = None,
@@ -47,8 +50,10 @@ def command(
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     with progress.progress_bar("eval"):
         record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+    few = network.spec.classes < FEW_CLASSES
+    top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
     output.say(
-        f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
+        f"eval: accuracy {output.percent(record['accuracy'])}{top5}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
     )
     output.say(

@@ -99,8 +99,9 @@ def _fresh(
 def _page(found: dict[str, Any]) -> list[str]:
     """What a person sees, in lines of at most 80 columns."""
     size, groups, parameters = "x".join(map(str, found["input"])), found["groups"], found["parameters"]
+    form = ", shrunk" if found.get("shrunk") else ""
     lines = [
-        f"{found['model']}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
+        f"{found['model']}{form}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
         f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}",
         f"removals can reach {parameters - found['untouchable']:,} of {parameters:,} parameters",
     ]

@@ -73,8 +73,8 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
     short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
     lines = [
         *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
-        ", ".join(_circumstances(step)),
-        ", ".join(_results(step.result, accuracy)),
+        *_wrapped(", ".join(_circumstances(step)).split(" ")),
+        *_wrapped(", ".join(_results(step.result, accuracy)).split(" ")),
         *([] if step.not_again is None else _wrapped(f"no rerun: {step.not_again}".split(" "))),
     ]
     output.emit("|")
