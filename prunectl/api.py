@@ -121,6 +121,7 @@ def repair(
     method: str = "refit",
     n: int = 1024,
     calibration: str = "data",
+    amp: bool = False,
     seed: int = 0,
 ) -> Checkpoint:
     """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
@@ -128,14 +129,15 @@ def repair(
     `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
     folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
     "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
-    their labels; `calibration="noise"` needs none. `history[-1].result["layers"]` has the error of every layer.
+    their labels; `calibration="noise"` needs none. `amp` runs both networks in bfloat16 where that is safe.
+    `history[-1].result["layers"]` has the error of every layer.
 
     Raises:
         OptionError: nothing is pruned, or there is no reference, or it is another network.
         DataError: as `prune`.
         StructureError: the network cannot be traced.
     """
-    options = RepairOptions(method, n, calibration, seed)
+    options = RepairOptions(method, n, calibration, amp, seed)
     begun = given(checkpoint, data)
     if reference is None and method != "bn" and isinstance(checkpoint, str | Path):
         reference = reference_of(Path(checkpoint))

@@ -20,17 +20,20 @@ from prunectl.robustness import attack as attacking
 from prunectl.robustness import corrupt as corrupting
 
 
-def evaluate(model: Network, data: Data, *, batch_size: int = 512, latency: bool = True) -> dict[str, Any]:
+def evaluate(
+    model: Network, data: Data, *, batch_size: int | None = None, amp: bool = False, latency: bool = True
+) -> dict[str, Any]:
     """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
 
     Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
     `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch.
+    With `amp`, the network runs in bfloat16 where that is safe; `precision` says in which type it ran.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
     """
     found = given_to_measure(model, data)
-    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, with_latency=latency)
+    return evaluating.evaluate(found.checkpoint, found.data, batch_size=batch_size, amp=amp, with_latency=latency)
 
 
 def attack(
@@ -44,12 +47,14 @@ def attack(
     target: str | None = None,
     n: int | None = None,
     batch_size: int = 256,
+    amp: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
 
     Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, as then
-    nothing says where pixels end. `n` attacks so many images, spread evenly.
+    nothing says where pixels end. `n` attacks so many images, spread evenly. With `amp`, the
+    network is attacked as it runs in bfloat16.
 
     Raises:
         OptionError, UnknownName: no such attack or option, or an `eps` out of range.
@@ -60,7 +65,7 @@ def attack(
     check_options(attack, chosen)
     return attacking.attack(
         found.checkpoint, found.data, attack=attack, eps=eps, norm=norm, options=chosen, target=target, n=n,
-        batch_size=batch_size, seed=seed,
+        batch_size=batch_size, amp=amp, seed=seed,
     )  # fmt: skip
 
 
@@ -71,6 +76,7 @@ def corrupt(
     corruptions: Sequence[str] | None = None,
     n: int | None = None,
     batch_size: int = 256,
+    amp: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure accuracy on corrupted images, at five severities; all corruptions by default.
@@ -81,7 +87,9 @@ def corrupt(
     """
     found = given_to_measure(model, data)
     chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
-    return corrupting.corrupt(found.checkpoint, found.data, corruptions=chosen, n=n, batch_size=batch_size, seed=seed)
+    return corrupting.corrupt(
+        found.checkpoint, found.data, corruptions=chosen, n=n, batch_size=batch_size, amp=amp, seed=seed
+    )
 
 
 def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int = 5) -> list[Prediction]:

@@ -45,3 +45,27 @@ def test_import_or_address_of_a_test_module_is_found(source: str) -> None:
 def test_helpers_and_benchmarks_hold_no_test_module() -> None:
     """The default run collects neither."""
     assert [module for module in MODULES if module.relative_to(TESTS).parts[0] in ("helpers", "benchmarks")] == []
+
+
+def quick_tests(source: str) -> list[str]:
+    """The test functions of a module that are not marked `long`; a mark on one of their parameters does not count."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return [
+        function.name
+        for function in functions
+        if function.name.startswith("test_")
+        and "pytest.mark.long" not in [ast.unparse(decorator) for decorator in function.decorator_list]
+    ]
+
+
+def test_long_tests_are_found() -> None:
+    source = "@pytest.mark.long\ndef test_a(): ...\n@pytest.mark.slow\ndef test_b(): ...\ndef helper(): ..."
+    assert quick_tests(source) == ["test_b"]
+
+
+def test_every_module_has_a_test_that_is_not_long() -> None:
+    """The default run takes something of every kind."""
+    texts = {module: module.read_text(encoding="utf-8") for module in MODULES}
+    marked = [module for module, text in texts.items() if "pytest.mark.long" in text]
+    assert len(marked) > 5
+    assert [str(module) for module in marked if not quick_tests(texts[module])] == []

@@ -120,7 +120,7 @@ def _difference(journal: Journal, identity: dict[str, Any]) -> str:
     if not journal.lines:  # killed before anything was done
         return ""
     try:
-        before = {"examples": 0, **parsed(journal.lines[0])["run"]}
+        before = {"examples": 0, "amp": False, **parsed(journal.lines[0])["run"]}
     except (ValueError, KeyError, TypeError):
         return " that is damaged"
     changed = (key for key, value in identity.items() if before.get(key) != value)
@@ -141,6 +141,7 @@ def _identity(attacker: "Attacker") -> dict[str, Any]:
         "images": len(attacker.images),
         "data": attacker.data.described,
         "batch_size": attacker.batch_size,
+        "amp": attacker.amp,
         "seed": attacker.seed,
         "examples": attacker.examples.wanted,
         **{key: None if network is None else network.sha256 for key, network in others.items()},

@@ -41,6 +41,7 @@ Device = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, max=2**32 - 1)]
 BatchSize = Annotated[int, typer.Option("-b", "--batch-size", help="Images per batch.", min=1)]
+Amp = Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that is safe.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, not the path.")]
 PluginOptions = Annotated[
     list[str] | None,

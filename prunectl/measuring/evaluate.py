@@ -11,13 +11,20 @@ from prunectl.measuring.cost import cost
 from prunectl.measuring.latency import LATENCY_BATCHES, latency
 from prunectl.measuring.memory import peak_memory, stored_bytes
 from prunectl.structure.count import count_cut_off
+from prunectl.torchtools.contexts import precision
 
 
 def evaluate(
-    checkpoint: Checkpoint, data: ImageData, *, batch_size: int = 512, with_latency: bool = True
+    checkpoint: Checkpoint,
+    data: ImageData,
+    *,
+    batch_size: int | None = None,
+    amp: bool = False,
+    with_latency: bool = True,
 ) -> dict[str, Any]:
     """Evaluate on the test images of `data`: one record of plain values, all counts per image.
 
+    Batches, and with `amp` the type of the numbers, are those of `accuracy`; latency is that of the network's own type.
     `flops` is what the network executes (2 x multiply-accumulates), `nonzero_flops` leaves pruned weights out: a bound
     on what sparse hardware could save. Sparsities refer to the original dense network.
 
@@ -33,7 +40,7 @@ def evaluate(
     result, memory = peak_memory(
         checkpoint.device,
         lambda: accuracy(
-            checkpoint.model, images, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size
+            checkpoint.model, images, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size, amp=amp
         ),
     )
     record: dict[str, Any] = {
@@ -46,6 +53,7 @@ def evaluate(
         "confusion": result.confusion.tolist(),
         **costs(checkpoint),
         "device": str(checkpoint.device),
+        "precision": precision(checkpoint.model, amp=amp),
         "peak_memory_bytes": memory,
     }
     warnings = checkpoint.doubts_of(data)

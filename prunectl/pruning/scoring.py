@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import islice, repeat
 
 import torch
@@ -19,6 +20,7 @@ from prunectl.pruning.units.nodes import WithNodes
 from prunectl.scores import Scores
 from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm, evaluating
 from prunectl.torchtools.copies import in_type_of
+from prunectl.torchtools.layout import fastest
 
 
 class ScoringBatches(Iterator[tuple[Tensor, Tensor]]):
@@ -70,10 +72,18 @@ def scored(
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
     """
-    with evaluating(unit.model), autocast(unit.model, enabled=amp), differentiated(), enough_for_batch_norm():
+    running = _running(method, unit, amp=amp)
+    with evaluating(unit.model), running, differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
     return scores
+
+
+def _running(method: Criterion, unit: Unit, *, amp: bool) -> AbstractContextManager[object]:
+    """The fastest layout for a criterion of prunectl's that looks at images; others see the network as it is."""
+    if not method.needs_data or not method.scorer.__module__.startswith("prunectl."):
+        return autocast(unit.model, enabled=amp)
+    return fastest(unit.model, unit.checkpoint.spec.input, amp=amp, by_weights=True)
 
 
 def check_informative(scores: Scores, criterion: str) -> None:

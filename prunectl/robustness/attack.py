@@ -19,6 +19,7 @@ from prunectl.robustness.methods import levels, methods
 from prunectl.robustness.network import opened
 from prunectl.robustness.progress import Progress, Watch, counted
 from prunectl.robustness.tally import Tally
+from prunectl.torchtools.contexts import precision
 from prunectl.torchtools.rng import forked
 
 _QUICK_SAMPLE = 32
@@ -59,7 +60,8 @@ class Attacker:
 
     `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks go on with what still
     stands at an eps. The worst case is taken image by image. `target` is a class, `next` or `random`. `reference` is a
-    network whose predictions are compared. Adversarials are made on `source` where there is one: transfer.
+    network whose predictions are compared. Adversarials are made on `source` where there is one: transfer. With `amp`
+    all networks run in bfloat16 where that is safe, so that the robust accuracy is that of a network that runs so.
     `watch` is called at every forward pass with (images done, what is running).
     """
 
@@ -77,6 +79,7 @@ class Attacker:
         source: Checkpoint | None = None,
         n: int | None = None,
         batch_size: int = 256,
+        amp: bool = False,
         seed: int = 0,
         examples: int = 0,
         watch: Watch | None = None,
@@ -99,7 +102,7 @@ class Attacker:
             self.images = data.test.take(torch.arange(count) * len(data.test) // max(count, 1))
         if not len(self.images):
             raise DataError(f"{data.name} has no test images to attack; give other `data`, or a larger `n`")
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.amp, self.seed = batch_size, amp, seed
         self.total: Tally | None = None
         self.warnings: list[str] = []
         self.examples = Examples(examples)
@@ -116,7 +119,7 @@ class Attacker:
         asked = [network.model for network in (self.checkpoint, self.source) if network is not None]
         self._progress = Progress(self.watch, 0, 0, 1)
         self._progress.begin("checks", None)
-        with opened(self.checkpoint, *others) as networks, forked(device), counted(asked, self._passed):
+        with opened(self.checkpoint, *others, amp=self.amp) as networks, forked(device), counted(asked, self._passed):
             victim, rest = networks[0], networks[1:]
             maker = rest.pop(0) if self.source is not None else victim
             reference = rest.pop(0) if self.reference is not None else None
@@ -186,6 +189,7 @@ class Attacker:
             ],
             "seconds": total.seconds,
             "device": str(self.checkpoint.device),
+            "precision": precision(self.checkpoint.model, amp=self.amp),
         }
 
     def _sample(self) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -17,6 +17,7 @@ from prunectl.errors import DataError
 from prunectl.measuring.accuracy import accuracy
 from prunectl.plugins.registry import unknown
 from prunectl.robustness.network import check_finite
+from prunectl.torchtools.contexts import precision
 from prunectl.torchtools.rng import forked, seed_for
 
 SEVERITIES = {
@@ -40,10 +41,11 @@ def corrupt(
     corruptions: Sequence[str] = tuple(SEVERITIES),
     n: int | None = None,
     batch_size: int = 256,
+    amp: bool = False,
     seed: int = 0,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on corrupted test images, at every severity of every corruption: one record.
+    """Accuracy on corrupted test images, at every severity of every corruption: one record; `amp` is as in `accuracy`.
 
     Raises:
         UnknownName: no such corruption.
@@ -70,7 +72,7 @@ def corrupt(
         for i, (pixels, labels) in enumerate(images.batches(batch_size)):
             here = Images(pixels if change is None else change(pixels, i), labels)
             result = accuracy(
-                checkpoint.model, here, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size
+                checkpoint.model, here, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size, amp=amp
             )
             check_finite(math.isfinite(result.loss), spec.name)
             right += int(result.confusion.diag().sum())
@@ -103,6 +105,7 @@ def corrupt(
         **({"warnings": warnings} if warnings else {}),
         "seconds": time.perf_counter() - started,
         "device": str(checkpoint.device),
+        "precision": precision(checkpoint.model, amp=amp),
     }
 
 

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import CheckpointError
-from prunectl.torchtools.contexts import evaluating, full_precision
+from prunectl.torchtools.contexts import autocast, evaluating, full_precision
+from prunectl.torchtools.layout import fastest
 
 
 @contextmanager
-def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
-    """The networks in foolbox's wrapping, in eval mode and without gradients on parameters while the block runs."""
+def opened(*checkpoints: Checkpoint, amp: bool = False) -> Iterator[list[Any]]:
+    """The networks in foolbox's wrapping, in eval mode and without gradients on parameters while the block runs.
+
+    They run in their fastest layout; with `amp` in bfloat16 where that is safe, and attacks compute in float32.
+    """
     import foolbox  # noqa: PLC0415
 
     if len({checkpoint.preprocessing.known for checkpoint in checkpoints}) > 1:
@@ -28,10 +32,29 @@ def opened(*checkpoints: Checkpoint) -> Iterator[list[Any]]:
         for checkpoint in checkpoints:
             stack.enter_context(evaluating(checkpoint.model))
             stack.enter_context(_without_gradients(checkpoint.model))
+            stack.enter_context(fastest(checkpoint.model, checkpoint.spec.input))
             how = {"mean": list(checkpoint.preprocessing.mean), "std": list(checkpoint.preprocessing.std), "axis": -3}
-            network = deployed(checkpoint.model)  # attacks compute in float32
+            network = _Attacked(deployed(checkpoint.model), amp=amp)
             wrapped.append(make(network, bounds=(0, 1), device=checkpoint.device, preprocessing=how))
         yield wrapped
+
+
+class _Attacked(nn.Module):
+    """Takes and returns float32; gradients by the images are contiguous, as attacks of anyone view them flat."""
+
+    def __init__(self, network: nn.Module, *, amp: bool) -> None:
+        super().__init__()
+        self.network, self.amp = network, amp
+        self.train(network.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, classes)."""
+        seen = images.view_as(images)
+        if seen.requires_grad:
+            seen.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+        with autocast(self.network, enabled=self.amp):
+            found: Tensor = self.network(seen)
+        return found.float()
 
 
 def logits(network: Any, images: Tensor, name: str) -> Tensor:

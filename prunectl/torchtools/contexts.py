@@ -41,6 +41,12 @@ def autocast(model: nn.Module, *, enabled: bool) -> torch.autocast:
     return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled and like.dtype == torch.float32)
 
 
+def precision(model: nn.Module, *, amp: bool) -> str:
+    """The type that a network computes in, such as float32; with `amp` see `autocast`."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return str(torch.bfloat16 if amp and like.dtype == torch.float32 else like.dtype).removeprefix("torch.")
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Convolutions of float32 in float32: a gpu rounds what they multiply to TF32 otherwise, 11 bits of 24.

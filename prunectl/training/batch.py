@@ -25,6 +25,8 @@ class Batch:
 
 def changed(batch: Batch, *, cutout: bool, mixup: float, mean: tuple[float, ...], seed: int) -> Batch:
     """Cover and mix the images of a batch, by draws that the seed alone decides."""
+    if not cutout and mixup == 0:
+        return batch
     draws = np.random.default_rng(mixed(seed, 1))
     if cutout:
         batch = replace(batch, pixels=covered(batch.pixels, mean, draws))

@@ -12,12 +12,14 @@ from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.callback import Callback
 from prunectl.errors import OptionError
 from prunectl.measuring.cost import cost
+from prunectl.plugins.registry import TABLES
 from prunectl.scores import Scores
 from prunectl.structure.surgery.cut import since
 from prunectl.structure.surgery.optimizer import carry_, laid_out, restart_
 from prunectl.structure.surgery.plan import Plan
 from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm
 from prunectl.torchtools.copies import in_type_of
+from prunectl.torchtools.layout import CONTIGUOUS, lay_out_, layout
 from prunectl.training.batch import Batch
 from prunectl.training.ema import EMA
 from prunectl.training.enforcer import enforcer_for
@@ -194,14 +196,25 @@ class Learner:
 
     def _take_(self, checkpoint: Checkpoint, callback: Callback) -> None:
         """Train this checkpoint's network."""
+        compiled = self.recipe.compile and checkpoint.model is getattr(self, "model", None)
         self.checkpoint, self.model, self.callback = checkpoint, checkpoint.model, callback
-        if self.device.type == "cuda":  # on a cpu it takes 0.9 to 1.07 of the time, by network
-            self.model.to(memory_format=torch.channels_last)
-        self.network = torch.compile(self.model) if self.recipe.compile else self.model
+        self.memory_format = self._layout()
+        lay_out_(self.model, self.memory_format)
+        if not compiled:  # a round of weights leaves the module, and what was compiled for it
+            self.network = torch.compile(self.model) if self.recipe.compile else self.model
         counted = cost(self.model, checkpoint.masks, checkpoint.spec.input)
         self.flops = counted.flops
         """Of a forward pass of one image."""
         self.weight_sparsity = 1 - counted.kept / checkpoint.dense.weights
+
+    def _layout(self) -> torch.memory_format:
+        """The fastest one; contiguous where code of others sees weights and gradients, which it may view flat."""
+        recipe = self.recipe
+        named = {"optimizer": recipe.opt, "regularizer": recipe.reg}
+        named["criterion"] = None if recipe.prune is None else recipe.prune.criterion
+        if any(name is not None and name not in TABLES[kind] for kind, name in named.items()):
+            return CONTIGUOUS
+        return layout(self.model, self.checkpoint.spec.input, training=True, amp=recipe.amp)
 
     def _rewind_(self, point: RewindPoint) -> None:
         average = None if self.ema is None else self.ema.model
@@ -217,8 +230,7 @@ class Learner:
     def _classify(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels in [0, 255], with the tensors that the callback puts in place of parameters."""
         inputs = in_type_of(self.model, self.checkpoint.preprocessing(pixels))
-        if self.device.type == "cuda":
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = inputs.contiguous(memory_format=self.memory_format)
         logits = self._outputs(inputs, self.callback.parametrized(self.model))
         if not isinstance(logits, Tensor):
             raise OptionError(
@@ -234,8 +246,8 @@ class Learner:
 
     def _change_gradients_(self) -> None:
         """Add noise, then clip the norm of all gradients but those of pruned and frozen entries."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if self.recipe.noise:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             noises = [self.recipe.noise * torch.randn_like(gradient) for gradient in gradients]
             torch._foreach_add_(gradients, noises)
         if self.recipe.clip is not None:

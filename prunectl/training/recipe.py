@@ -11,6 +11,14 @@ from prunectl.errors import OptionError
 from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import resolve
 
+_FUSED: dict[Any, tuple[str, ...]] = {
+    torch.optim.Adam: ("cpu", "cuda"),
+    torch.optim.AdamW: ("cpu", "cuda"),
+    torch.optim.SGD: ("cpu", "cuda"),
+    torch.optim.Adagrad: ("cpu",),
+}
+"""The devices for which torch has a step of all parameters in one call; RMSprop has none."""
+
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of a recipe, in torch's fused implementation if there is one for the device."""
@@ -20,9 +28,10 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         keywords |= {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
     if recipe.opt == "rmsprop":
         keywords |= {"momentum": recipe.momentum}
-    if recipe.opt in ("adam", "adamw", "sgd") and device.type in ("cpu", "cuda"):
+    kind = resolve("optimizer", recipe.opt)
+    if device.type in _FUSED.get(kind, ()):
         keywords |= {"fused": True}
-    made: torch.optim.Optimizer = resolve("optimizer", recipe.opt)(model.parameters(), **keywords)
+    made: torch.optim.Optimizer = kind(model.parameters(), **keywords)
     return made
 
 

@@ -2,7 +2,6 @@
 
 import copy
 
-import lightning
 import pytest
 import torch
 from torch import nn
@@ -100,25 +99,32 @@ def test_an_optimizer_follows_a_shrink_with_its_momentum() -> None:
     assert not torch.equal(before["stem.weight"], small.model.stem.weight)
 
 
-class Module(lightning.LightningModule):
-    """The checkpoint's network in a trainer of the ecosystem."""
+def lightning_module(thin: prunectl.Checkpoint) -> nn.Module:
+    """The checkpoint's network in a trainer of the ecosystem, which takes seconds to import."""
+    import lightning
 
-    def __init__(self, thin: prunectl.Checkpoint) -> None:
-        super().__init__()
-        self.thin, self.net = thin, thin.model
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = thin.model
 
-    def training_step(self, batch, index):
-        images, labels = batch
-        return functional.cross_entropy(self.net(images), labels)
+        def training_step(self, batch, index):
+            images, labels = batch
+            return functional.cross_entropy(self.net(images), labels)
 
-    def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=0.01)
-        prunectl.hold(self.thin, optimizer)
-        return optimizer
+        def configure_optimizers(self):
+            optimizer = torch.optim.AdamW(self.net.parameters(), lr=0.01)
+            prunectl.hold(thin, optimizer)
+            return optimizer
+
+    return Module()
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_lightning_trains_with_pruned_weights_at_zero(thin, tmp_path) -> None:
+    import lightning
+
     before = copy.deepcopy(thin.model.state_dict())
     trainer = lightning.Trainer(
         max_epochs=2,
@@ -130,7 +136,7 @@ def test_lightning_trains_with_pruned_weights_at_zero(thin, tmp_path) -> None:
         enable_model_summary=False,
         default_root_dir=tmp_path,
     )
-    trainer.fit(Module(thin), loader())
+    trainer.fit(lightning_module(thin), loader())
     assert trainer.global_step == 6
     assert moved(thin) == 0
     assert not torch.equal(before["head.bias"], thin.model.head.bias)

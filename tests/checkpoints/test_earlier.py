@@ -118,6 +118,7 @@ def test_a_sweep_that_is_done_has_nothing_to_do(earlier) -> None:
     assert run_cli(earlier, "report", "swept", "--json").code == 0
 
 
+@pytest.mark.long
 def test_the_same_commands_make_the_same_tensors(earlier, tmp_path) -> None:
     """Every pipeline that made the fixture, but the sweep: what it writes equals what was written."""
     folder = tmp_path / "again"

@@ -37,7 +37,8 @@ LINES = (
     f"train {SMALL} --epochs 1 --adv-eps 8/255 --adv-steps 2 --adv-loss trades --adv-beta 2",
     f"prune {SMALL} -c magnitude --threshold 0.05 --image-size 12",
     f"prune {SMALL} -c n:m --data synthetic -O permute=true",
-    f"train {SMALL} --epochs 1 | prune -c snip -s 0.8 --repair scale | repair --method refit -n 100 --tuning | shrink",
+    f"train {SMALL} --epochs 1 | prune -c snip -s 0.8 --repair scale | repair --method refit -n 100 --tuning --amp "
+    "| shrink",
     f"train {SMALL} --epochs 1 --recalibrate | prune -c magnitude -s 0.8 | repair --calibration noise -n 50 --seed 3",
     "train --model mlp5 -M hidden=16 --image-size 8 --epochs 6 | prune -c auto --min-accuracy 0.4 --repair bn | shrink",
     "prune --model mlp5 -M hidden=8 --input 2x5x4 --classes 3 -c magnitude -s 0.4 | shrink",

@@ -41,7 +41,7 @@ def hangups() -> Iterator[None]:
 
 
 START = "train --model mlp5 -M hidden=32 --epochs 0 -o mlp.safetensors"
-LINE = "train mlp.safetensors --epochs 30 -b 64"
+LINE = "train mlp.safetensors --epochs 12 -b 64"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,13 @@ def whole(tmp_path_factory) -> Path:
 
 
 @pytest.mark.usefixtures("hangups")
-@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]], ids=["ctrl-c", "hangup"])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param([signal.SIGINT], id="ctrl-c"),
+        pytest.param([signal.SIGHUP, signal.SIGHUP], id="hangup", marks=pytest.mark.long),
+    ],
+)
 def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(numbers, whole, tmp_path):
     assert run_cli(tmp_path, *START.split()).code == 0
     running = subprocess.Popen([*PROGRAM, *LINE.split()], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

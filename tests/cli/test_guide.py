@@ -27,6 +27,7 @@ SCRIPTS = [
 ]
 LIGHTER = ("before", "after", "during", "robustness")
 """Pages whose networks need not learn: they train on few images here."""
+LONG = ("start", "before", "after", "during", "deploy")
 WIDE = 78
 """Columns of code that a terminal of 80 shows without a break."""
 
@@ -54,7 +55,7 @@ def desk(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in RUN])
 def test_page_runs(name: str, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in LIGHTER:
         monkeypatch.setenv("PRUNECTL_SUBSET", "200")

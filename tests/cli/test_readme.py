@@ -43,6 +43,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_my_own_trained_network_is_pruned_in_the_shell_and_in_python(trained: Path) -> None:
     images = loader(40, (3, 32, 32), 2)
     names = run_blocks(README, trained, {"loader": images, "test_loader": images})

@@ -12,7 +12,6 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import InterpolationMode, functional
-from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from prunectl.checkpoints.checkpoint import load, read, to_header, write
 from prunectl.checkpoints.inspect import inspect
@@ -137,6 +136,8 @@ def test_transformers_loads_the_folder_of_its_own_network(tmp_path: Path) -> Non
     checkpoint = dense_checkpoint("transformers/vit", (3, 32, 32), **options)
     write(checkpoint, tmp_path / "net.safetensors")
     export(tmp_path / "net.safetensors", tmp_path / "hub")
+    from transformers import AutoModelForImageClassification
+
     network = AutoModelForImageClassification.from_pretrained(tmp_path / "hub").eval()
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
@@ -169,6 +170,8 @@ def test_timm_loads_the_folder_of_its_own_network(of_timm: Path) -> None:
 def test_transformers_makes_input_as_the_checkpoint_says(of_timm: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
+    from transformers import AutoImageProcessor
+
     found = AutoImageProcessor.from_pretrained(of_timm)(image, return_tensors="pt")["pixel_values"]
     resized = functional.resize(image, 36, interpolation=InterpolationMode.BICUBIC)
     wanted = functional.to_tensor(functional.center_crop(resized, 32))

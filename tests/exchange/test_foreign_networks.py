@@ -94,7 +94,9 @@ def _onnx(path: Path, pixels: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", ["own", *(pytest.param(name, marks=pytest.mark.long) for name in NETWORKS if name != "own")]
+)
 def test_a_trained_network_goes_from_its_file_to_onnx(name, tmp_path, cli, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     theirs, data = NETWORKS[name], images(tmp_path, size=SIZE, count=4)

@@ -38,9 +38,14 @@ def trusting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_networks_of_an_own_file(trusting: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [(("masked",), 4), pytest.param(tuple(name for name in OWN if name != "masked"), 14, marks=pytest.mark.long)],
+    ids=["masked", "others"],
+)
+def test_networks_of_an_own_file(names: tuple[str, ...], files: int, trusting: Path) -> None:
     written: list[tuple[str, Path]] = []
-    for name in OWN:
+    for name in names:
         for output in (f"x_{name}.onnx", f"x_{name}.pt2", f"x_{name}.py", f"folder-{name}/"):
             if output.endswith(".py") and name in NO_LOADER:
                 with pytest.raises(StructureError, match=f"the network runs {NO_LOADER[name]}, .* export NAME.onnx"):
@@ -50,7 +55,7 @@ def test_networks_of_an_own_file(trusting: Path) -> None:
                 made = export(f"{name}.safetensors", output)
                 assert made.difference is not None and made.difference < 1e-5
                 written.append((name, trusting / output))
-    assert len(written) == 18
+    assert len(written) == files
     found = outputs_alone([(path, (1, 8, 8)) for _, path in written])
     for (name, path), outputs in zip(written, found, strict=True):
         expected = load(f"{name}.safetensors")(images((1, 8, 8))).detach()
@@ -59,6 +64,7 @@ def test_networks_of_an_own_file(trusting: Path) -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
+@pytest.mark.long
 def test_networks_of_libraries(tmp_path: Path) -> None:
     written: list[tuple[Path, tuple[int, int, int]]] = []
     expected: list[torch.Tensor] = []

@@ -9,6 +9,17 @@ CLASSES = 10
 SHAPE = (3, 64, 64)
 
 
+def _alexnet() -> nn.Module:
+    """With a narrow classifier."""
+    from torchvision.models import AlexNet
+
+    model = AlexNet(CLASSES)
+    widths = (256 * 36, 64, 48, CLASSES)
+    for place, number in enumerate((1, 4, 6)):
+        model.classifier[number] = nn.Linear(widths[place], widths[place + 1])
+    return model
+
+
 def _vgg() -> nn.Module:
     from torchvision.models.vgg import VGG, make_layers
 
@@ -83,6 +94,7 @@ def _maxvit() -> nn.Module:
 
 
 SHALLOW: dict[str, Callable[[], nn.Module]] = {
+    "alexnet": _alexnet,
     "vgg": _vgg,
     "densenet": _densenet,
     "convnext": _convnext,

@@ -8,7 +8,7 @@ import pytest
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prunectl"]
 
 
-@pytest.mark.parametrize("criterion", ["snip", "grasp"])
+@pytest.mark.parametrize("criterion", ["snip", pytest.param("grasp", marks=pytest.mark.long)])
 def test_two_processes_prune_as_one(criterion: str, tmp_path, cli) -> None:
     line = f"prune --model lenet300 --subset 256 -c {criterion} -s 0.9 -O batches=2 --device cpu -o".split()
     assert cli(*line, "one.safetensors") == "one.safetensors\n"

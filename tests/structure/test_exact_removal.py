@@ -21,6 +21,8 @@ SIDE = {"inception_v3": 75}
 """Of images that a network of torchvision takes, where it is not 64."""
 GRAPHS = {"maxvit", "swin_transformer"}
 """The families of torchvision that cannot run what is left by their own modules."""
+LONG = ("googlenet", "inception", "maxvit", "mnasnet")
+"""The families that are deep however they are built, and the one whose graph is the largest."""
 SLOW = [
     *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),
     *(("timm", sparsity) for sparsity in (0.3, 0.5)),
@@ -66,7 +68,13 @@ def test_toys_without_nodes(name: str) -> None:
     assert analyse(build(), shape).structure.nodes == 0
 
 
-@pytest.mark.parametrize("family", library_networks.TORCHVISION_SMALLEST)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=[pytest.mark.long] * (family in LONG))
+        for family in library_networks.TORCHVISION_SMALLEST
+    ],
+)
 def test_one_of_each_family_is_exact(family: str) -> None:
     """With few layers where the family's own class can be built so, else the network with the fewest parameters."""
     if family in shallow.SHALLOW:

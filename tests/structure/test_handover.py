@@ -42,6 +42,8 @@ WHOLE = {
 }
 """What is like one of the families, with all its layers or from another library."""
 NETWORKS = {**FAMILIES, **LIBRARIES, **WHOLE}
+QUICK = ("convnext",)
+OTHERS = tuple(name for name in (*FAMILIES, *LIBRARIES) if name not in QUICK)
 GRAPHS = {"swin_transformer", "torchvision/swin_t", "timm/vit_tiny_patch16_224"}
 """Those that cannot run what is left by their own modules."""
 ROOT = Path(__file__).parent.parent.parent
@@ -100,16 +102,30 @@ def handed_over(names: Iterable[str], folder: Path) -> dict[str, Handed]:
 
 
 @pytest.fixture(scope="module")
-def handed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Handed]:
-    return handed_over([*FAMILIES, *LIBRARIES], tmp_path_factory.mktemp("handed"))
+def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Handed]:
+    return handed_over(QUICK, tmp_path_factory.mktemp("quick"))
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *LIBRARIES])
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Handed]:
+    return handed_over(OTHERS, tmp_path_factory.mktemp("others"))
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_a_shrunk_file_is_read_in_a_fresh_process_without_pickle(
-    name: str, handed: dict[str, Handed], monkeypatch: pytest.MonkeyPatch
+    name: str, quick: dict[str, Handed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
-    assert_handed_over(name, handed[name])
+    assert_handed_over(name, quick[name])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_shrunk_files_are_read_in_a_fresh_process_without_pickle(
+    name: str, others: dict[str, Handed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNECTL_TRUST", "1")
+    assert_handed_over(name, others[name])
 
 
 @pytest.mark.slow

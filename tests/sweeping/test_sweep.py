@@ -24,10 +24,20 @@ def table(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "report.csv").read_text().splitlines()))
 
 
+def blank(figure, file, **_) -> None:
+    """In place of drawing, which takes most of the time of a sweep of small networks."""
+    file.write("<svg></svg>")
+
+
 @pytest.fixture
-def sweep(raw, tmp_path, monkeypatch):
-    """`sweep(plan)` runs a plan into the folder out, in this process; gives exit code and record."""
+def sweep(raw, tmp_path, monkeypatch, request):
+    """`sweep(plan)` runs a plan into the folder out, in this process; gives exit code and record.
+
+    The figures of its page are drawn in the long test alone; tests/reporting draws every figure.
+    """
     monkeypatch.setattr("prunectl.cli.commands.sweep._engine", here)
+    if request.node.get_closest_marker("long") is None:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", blank)
 
     def run(plan: str):
         (tmp_path / "plan.toml").write_text(plan)
@@ -37,6 +47,7 @@ def sweep(raw, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_a_sweep_ends_in_a_report_and_runs_no_stage_twice(sweep, tmp_path):
     code, record = sweep(PLAN)
     assert code == 0

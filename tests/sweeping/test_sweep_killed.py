@@ -49,6 +49,7 @@ def killed(folder: Path, command: list[str], least: int) -> dict[str, int]:
     return done(folder / "out")
 
 
+@pytest.mark.long
 def test_a_killed_sweep_goes_on_with_what_was_not_finished(tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     command = ["sweep", "plan.toml", "--out", "out"]

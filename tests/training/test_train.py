@@ -275,3 +275,8 @@ def test_restored_momentum_has_the_memory_format_of_its_weights() -> None:
 def test_an_optimiser_without_a_fused_step_works() -> None:
     trained = train(start(), image_data(), Recipe(epochs=1, batch_size=16, opt="torch.optim:NAdam"))
     assert trained.history[-1].options["opt"] == "torch.optim:NAdam"
+
+
+@pytest.mark.parametrize("opt", ["adam", "adamw", "sgd", "torch.optim:Adagrad"])
+def test_optimisers_take_the_fused_step_that_torch_has(opt: str) -> None:
+    assert optimizer(Recipe(opt=opt), network()).defaults["fused"]

@@ -15,6 +15,8 @@ CALIBRATIONS = ("data", "noise")
 class RepairOptions:
     """`method` is refit, scale or bn; `n` images are looked at, of the `calibration`: data or noise.
 
+    `amp` runs the networks in bfloat16 where that is safe; what is fitted stays in its own type.
+
     Raises:
         OptionError: a value that cannot work.
     """
@@ -22,6 +24,7 @@ class RepairOptions:
     method: str = "refit"
     n: int = 1024
     calibration: str = "data"
+    amp: bool = option(False, sparse=True)
     seed: int = option(0, shown=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunectl.cli import image_options, options, output, progress, texts
+from prunectl.cli import image_options, options, output, precision, progress, texts
 from prunectl.cli.completion import completes_list, completes_one, completes_options, names_of
 from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError
@@ -104,6 +104,7 @@ def command(
     tuning: options.Tuning = False,
     split: image_options.Split = None,
     batch_size: options.BatchSize = 256,
+    amp: options.Amp = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted attack.")] = False,
@@ -137,9 +138,10 @@ def command(
 
     where = device_named(device)
     network, results = read(source, where), results_of(source)
+    precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     if corruptions is not None:
-        record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, seed=seed)
+        record = _corrupt(network, images, corruptions, n=count, batch_size=batch_size, amp=amp, seed=seed)
         hand_over(results, "attack", source, network.sha256, record, as_json=as_json)
     else:
         how = {
@@ -152,6 +154,7 @@ def command(
             "source": None if transfer_from is None else read(transfer_from, where),
             "n": count,
             "batch_size": batch_size,
+            "amp": amp,
             "seed": seed,
             "examples": save_examples,
         }

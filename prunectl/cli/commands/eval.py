@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from prunectl.cli import image_options, options, output, progress
+from prunectl.cli import image_options, options, output, precision, progress
 from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
@@ -20,7 +20,13 @@ def command(
     download: options.Download = False,
     tuning: options.Tuning = False,
     split: image_options.Split = None,
-    batch_size: options.BatchSize = 512,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "-b", "--batch-size", help="Images per batch  [default: 512, fewer large ones]", min=1, show_default=False
+        ),
+    ] = None,
+    amp: options.Amp = False,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure the latency of batches of 1 and 64 images.")
     ] = True,
@@ -46,10 +52,12 @@ def command(
     from prunectl.measuring.widths import hint
     from prunectl.torchtools.devices import device_named
 
-    network, results = read(source, device_named(device)), results_of(source)
+    where = device_named(device)
+    network, results = read(source, where), results_of(source)
+    precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
     with progress.progress_bar("eval"):
-        record = evaluate(network, images, batch_size=batch_size, with_latency=latency)
+        record = evaluate(network, images, batch_size=batch_size, amp=amp, with_latency=latency)
     few = network.spec.classes < FEW_CLASSES
     top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
     output.say(

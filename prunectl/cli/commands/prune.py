@@ -12,7 +12,7 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, kept, options, output, progress, pruning_options, targets, texts
+from prunectl.cli import image_options, kept, options, output, precision, progress, pruning_options, targets, texts
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -102,6 +102,7 @@ def command(
     from prunectl.torchtools.distributed import leads, together
 
     with together(device_named(device)) as where:
+        precision.warn_of_amp(where, asked=amp)
         begun, images = _begin(
             source if model is None else None,
             _wants_images(criterion, repair),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.options.repair import CALIBRATIONS, METHODS
-from prunectl.cli import image_options, kept, options, output, progress
+from prunectl.cli import image_options, kept, options, output, precision, progress
 from prunectl.cli.completion import completes_one
 from prunectl.errors import OptionError
 
@@ -41,6 +41,7 @@ def command(
     download: options.Download = False,
     tuning: options.Tuning = False,
     split: image_options.Split = None,
+    amp: options.Amp = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output_path: options.Output = None,
@@ -70,6 +71,7 @@ def command(
     from prunectl.torchtools.devices import device_named
 
     pruned = read(source, device_named(device))
+    precision.warn_of_amp(pruned.device, asked=amp)
     images = None
     if calibration == "data":
         images = images_for(

@@ -9,7 +9,7 @@ import typer
 from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
-from prunectl.cli import image_options, options, targets, texts, training_options
+from prunectl.cli import image_options, options, precision, targets, texts, training_options
 from prunectl.cli.start import begins_at, check_input, start, warn_of_other_images
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -140,6 +140,7 @@ def command(
     if started_together():
         raise OptionError("train runs in one process, torchrun started several; prune scores in several")
     where = device_named(device)
+    precision.warn_of_amp(where, asked=amp)
     converted = {
         "amp": where.type == "cuda" if amp is None else amp,
         "augment": None if augment is None else _augmentations(augment),
@@ -164,6 +165,8 @@ def command(
     warn_of_other_images(begun, images)
     taught_by = None if teacher is None else read(teacher, where)
     trainer = Trainer(begun, images, recipe, teacher=taught_by)
+    if trainer.total_steps:
+        precision.hint_at_amp(where, asked=amp, flops=trainer.learner.flops)
     run = Run(
         data=data or begun.data,
         output=str(path),

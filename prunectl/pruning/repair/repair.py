@@ -25,7 +25,7 @@ from prunectl.pruning.repair.statistics import recalibrate_
 from prunectl.pruning.repair.walk import Tensors, Walk
 from prunectl.structure.export import BATCH, Graph, export, sizes
 from prunectl.structure.trace import named_tensors
-from prunectl.torchtools.contexts import evaluating, full_precision
+from prunectl.torchtools.contexts import evaluating, full_precision, precision
 
 Report = Callable[[int, int, str], None]
 """Called before each stop with (stops done, stops, the layer's name)."""
@@ -106,7 +106,8 @@ def _walked(
     ]
     held = sum(tensor.numel() * tensor.element_size() for tensor in networks[0].values())
     errors = []
-    with closing(Walk(graph, networks, checkpoint.device, max(LEAST_KEPT, held // 8))) as walk:
+    limit, amp = max(LEAST_KEPT, held // 8), options.amp and precision(checkpoint.model, amp=True) == "bfloat16"
+    with closing(Walk(graph, networks, checkpoint.device, limit, amp=amp)) as walk:
         walk.start(_batches(graph, checkpoint, images, options))
         for i, stop in enumerate(places):
             if report is not None:

@@ -19,12 +19,14 @@ class Walk:
     """Runs a graph with the tensors of several networks, and keeps what the rest of it reads, batch by batch.
 
     Every operation runs once for every batch and network. `networks` are their tensors, `limit` is how many bytes may
-    be kept in memory.
+    be kept in memory. With `amp` the operations are in bfloat16 where that is safe.
     """
 
-    def __init__(self, graph: Graph, networks: Sequence[Tensors], device: torch.device, limit: int) -> None:
+    def __init__(
+        self, graph: Graph, networks: Sequence[Tensors], device: torch.device, limit: int, *, amp: bool = False
+    ) -> None:
         self.graph, self.networks, self.device = graph, networks, device
-        self.nodes = graph.nodes
+        self.nodes, self.amp = graph.nodes, amp
         self.place = {node: i for i, node in enumerate(self.nodes)}
         self.last = {node: max((self.place[user] for user in node.users), default=-1) for node in self.nodes}
         self.budget = Budget(limit)
@@ -75,7 +77,7 @@ class Walk:
 
         args = fx.node.map_arg(node.args, value)
         kwargs = {key: self._placed(fx.node.map_arg(argument, value)) for key, argument in node.kwargs.items()}
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
             return node.target(*args, **kwargs)  # type: ignore[operator]
 
     def close(self) -> None:

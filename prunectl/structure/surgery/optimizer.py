@@ -44,8 +44,10 @@ def restart_(optimizer: Optimizer, model: nn.Module, grown: Mapping[str, Tensor]
 
 def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor], slot: str) -> object:
     """A state without what its parameter lost; a factored one (Adafactor) has a single entry on some axes."""
-    if not isinstance(value, Tensor) or not places or value.numel() == 1:
+    if not isinstance(value, Tensor) or value.numel() == 1:
         return value
+    if not places:
+        return laid_out(value, after)
     sizes = zip(value.shape, before.shape, strict=False)
     if value.ndim != before.ndim or any(size not in (1, whole) for size, whole in sizes):
         raise OptionError(
@@ -60,6 +62,6 @@ def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor]
 
 def laid_out(value: Any, parameter: Tensor) -> Any:
     """State in its parameter's own memory format, which a fused step wants, if it is a tensor of its shape."""
-    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+    if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)
