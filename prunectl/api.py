@@ -17,8 +17,10 @@ from prunectl.checkpoints.options.repair import RepairOptions
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.rebuild import check_rebuilds
 from prunectl.checkpoints.reference import reference_of
+from prunectl.data.images import Preprocessing
 from prunectl.data.loader import Batches
 from prunectl.errors import OptionError
+from prunectl.exchange.usage import normalisation
 from prunectl.models.given import Data, Network, Shape, given, read_network, warn_of_missing_classes
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
@@ -194,24 +196,50 @@ def train(
 
 
 def save(
-    checkpoint: Checkpoint, path: str | Path, *, model: str | None = None, data: str | None = None, force: bool = False
+    checkpoint: Checkpoint | str | Path,
+    path: str | Path,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    force: bool = False,
 ) -> Path:
     """Write `NAME.safetensors` and, where something is masked, `NAME.mask.safetensors`; returns the path.
 
     A network of your own class is loaded again with `load(path, model=Net)`. With `model="file.py:build"`, a function
     of (shape (C, H, W), classes) that builds the dense network, every command reads the file; `data` names the dataset
-    that commands take by default.
+    that commands take by default. `mean` and `std`, one number or one a channel, say how pixels in [0, 1] became the
+    images of your loader; commands that read images need them.
 
     Raises:
         FileError: it cannot be written, or is there already and `force` is not given.
-        OptionError: `model` does not build this network, or one that computes something else.
+        OptionError: `model` does not build this network, or one that computes something else; `mean` or `std` alone, or
+            not one number a channel.
     """
     target = Path(path)
     for place in (target, mask_path(target)):
         check_target(place, force=force)
-    named = checkpoint if model is None else replace(checkpoint, spec=replace(checkpoint.spec, name=model))
+    named = read_network(checkpoint)
+    named = named if model is None else replace(named, spec=replace(named.spec, name=model))
+    if mean is not None or std is not None:
+        named = replace(named, preprocessing=_preprocessing(mean, std, named.spec.input[0]))
     named = named if data is None else replace(named, data=data)
     if model is not None:
         check_rebuilds(replace(named, builder=None).to(torch.device("cpu")))
     files.write(named, target, force=force)
     return target
+
+
+def _preprocessing(
+    mean: float | Sequence[float] | None, std: float | Sequence[float] | None, channels: int
+) -> Preprocessing:
+    """The normalisation that the caller states.
+
+    Raises:
+        OptionError: one of the two is missing, not one number a channel, or a `std` is not above 0.
+    """
+    if mean is None or std is None:
+        raise OptionError("give `mean` and `std` together, one number or one a channel")
+    means, stds = ((float(v),) if isinstance(v, int | float) else tuple(map(float, v)) for v in (mean, std))
+    return Preprocessing(*normalisation(means, stds, channels))

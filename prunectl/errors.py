@@ -5,6 +5,7 @@ PrunectlError
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
 │   ├── TooLarge          ... as what it asks for has no place
+│   ├── NoNormalisation   ... as nothing says how pixels become the network's input
 │   └── BuilderFailed     ... as the code that builds a network raised something
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
@@ -46,6 +47,10 @@ class OptionError(PrunectlError):
 
 class TooLarge(OptionError):
     """What is asked for takes more memory or time than can be meant."""
+
+
+class NoNormalisation(OptionError):
+    """Pixels for a network whose images were normalised before prunectl got them; nothing says how."""
 
 
 class BuilderFailed(OptionError):

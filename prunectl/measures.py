@@ -1,7 +1,6 @@
 """The public API, what measures and compares: functions that take networks and return plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from torch import nn
 
 from prunectl.checkpoints import diff as differences
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.data.loader import as_pixels, check_unit_range
 from prunectl.errors import OptionError
 from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
@@ -73,7 +71,6 @@ def attack(
         DataError: images outside [0, 1], or that do not fit the network.
     """
     found = given_to_measure(model, data)
-    check_unit_range(found.data.test)
     chosen = {key: str(value) for key, value in (options or {}).items()}
     check_options(attack, chosen)
     return attacking.attack(
@@ -99,10 +96,9 @@ def corrupt(
         DataError: as `attack`.
     """
     found = given_to_measure(model, data)
-    images = replace(found.data, test=as_pixels(found.data.test))
     chosen = tuple(corrupting.SEVERITIES if corruptions is None else corruptions)
     return corrupting.corrupt(
-        found.checkpoint, images, corruptions=chosen, n=n, batch_size=batch_size, amp=amp, seed=seed
+        found.checkpoint, found.data, corruptions=chosen, n=n, batch_size=batch_size, amp=amp, seed=seed
     )
 
 

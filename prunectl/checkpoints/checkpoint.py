@@ -39,7 +39,7 @@ from prunectl.plugins.trust import trusting
 from prunectl.torchtools.digest import digest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """A network, its masks, and what its file says of it. Operations take one and return a new one."""
 
@@ -61,6 +61,16 @@ class Checkpoint:
     """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
     places: Places = field(default_factory=dict)
     """Where the files that its names lead to may lie, as its file says."""
+
+    def __repr__(self) -> str:
+        """One line: network, images, classes, and what is left of it."""
+        shape, dense = "x".join(map(str, self.spec.input)), self.dense
+        form = "shrunk" if any("kept" in edit for edit in self.edits) else "masked" if self.masks else "dense"
+        shares = (entry.result["node_sparsity"] for entry in reversed(self.history) if "node_sparsity" in entry.result)
+        left = f"{self.masks.kept(self.model):,} of {dense.weights:,} weights"
+        if (share := next(shares, None)) is not None and dense.nodes is not None:
+            left = f"{round(dense.nodes * (1 - share)):,} of {dense.nodes:,} nodes"
+        return f"Checkpoint({self.spec.name}, {shape}, {self.spec.classes} classes, {form}, {left})"
 
     @property
     def device(self) -> torch.device:
@@ -151,6 +161,7 @@ def load(
 
     Raises:
         FileError, CheckpointError, UntrustedCode: as `read`.
+        NoNormalisation: `pixels`, and the file does not say how they are normalised.
     """
     with trusting(everything=trust):
         found = read(path, device, model=model)
@@ -197,6 +208,7 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
         data=checkpoint.data,
         mean=checkpoint.preprocessing.mean,
         std=checkpoint.preprocessing.std,
+        normalisation_known=checkpoint.preprocessing.known,
         dense=checkpoint.dense,
         weights=checkpoint.masks.kept(checkpoint.model),
         edits=checkpoint.edits,
@@ -214,7 +226,7 @@ def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None
         masks=masks,
         spec=head.model,
         data=head.data,
-        preprocessing=Preprocessing(head.mean, head.std),
+        preprocessing=Preprocessing(head.mean, head.std, head.normalisation_known),
         dense=head.dense,
         edits=head.edits,
         history=head.history,

@@ -11,7 +11,14 @@ from typing import Any
 from prunectl.checkpoints.files import pending_sidecar
 from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
-from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, checkpoint_file, mask_path
+from prunectl.checkpoints.names import (
+    FOLDER_CONFIG,
+    FOLDER_FILE,
+    check_not_torch,
+    checkpoint_file,
+    import_of,
+    mask_path,
+)
 from prunectl.checkpoints.opened import readable
 from prunectl.checkpoints.options.checks import is_count
 from prunectl.checkpoints.steady import steadily
@@ -23,9 +30,9 @@ MOST_HEADER, MOST_STEPS, MOST_TEXT = 100_000_000, 1000, 2**24
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 _BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "U64": 64, "F64": 64, "C64": 64}
 """Of an entry of each type; a type that is not listed is taken at its word."""
-SCHEMA = 2
-"""1 had neither `names` nor `resize`; a header without them is written as 1."""
-_READ = (1, 2)
+SCHEMA = 3
+"""1 had neither `names` nor `resize`, 2 no `normalisation_known`; a header is written as the first that can hold it."""
+_READ = (1, 2, 3)
 KEY = "prunectl"
 
 
@@ -86,6 +93,8 @@ class Header:
     pair: str | None = None
     names: tuple[str, ...] = ()
     resize: Resize | None = None
+    normalisation_known: bool = True
+    """False where images were normalised before prunectl got them; `mean` is then 0 and `std` 1."""
 
     @property
     def nodes_present(self) -> int | None:
@@ -97,7 +106,11 @@ class Header:
         values = {**asdict(replace(self, history=())), "history": [entry.to_json() for entry in self.history]}
         new = {key: values.pop(key) for key in ("names", "resize")}
         use = {key: value for key, value in new.items() if value}
-        return json.dumps({"schema": SCHEMA if use else 1, **values, **use}, sort_keys=True, separators=(",", ":"))
+        if values.pop("normalisation_known"):
+            schema = 2 if use else 1
+        else:
+            schema, use["normalisation_known"] = 3, False
+        return json.dumps({"schema": schema, **values, **use}, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str, path: Path) -> "Header":
@@ -161,6 +174,7 @@ def read_toc(path: Path) -> TensorFile:
                 raise CheckpointError(f"{path} is empty; the step that should have written it failed")
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, MOST_HEADER):
+                check_not_torch(path)
                 raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
             text = file.read(length)
     except OSError as error:
@@ -197,9 +211,7 @@ def _read_header(path: Path) -> tuple[Header, TensorFile]:
     toc = read_toc(path)
     text = toc.metadata.get(KEY) or _header_beside(path)
     if text is None:
-        raise CheckpointError(
-            f"{path} has no '{KEY}' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
-        )
+        raise CheckpointError(f"{path} has no '{KEY}' header: something else wrote it; import it: {import_of(path)}")
     if text.startswith('{"training":'):
         raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
     if '"model"' not in text and '"shapes"' in text:

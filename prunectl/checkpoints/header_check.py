@@ -31,6 +31,7 @@ def check_fields(head: "Header") -> None:
         "dense": all(is_count(n) for n in (dense.parameters, dense.weights, dense.nodes or 0, dense.flops)),
         "dense.weights": dense.weights != 0,
         "weights": is_count(head.weights),
+        "normalisation_known": isinstance(head.normalisation_known, bool),
         "names": not head.names or (len(head.names) == spec.classes and all(isinstance(n, str) for n in head.names)),
         "resize": head.resize is None or is_resize(head.resize),
         "edits": all(_is_edit(edit) for edit in head.edits),

@@ -38,6 +38,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "places": {spec: None if at is None else str(at) for spec, at in places.items()},
         "mean": list(head.mean),
         "std": list(head.std),
+        "normalisation_known": head.normalisation_known,
         "names": list(head.names),
         "resize": None if head.resize is None else asdict(head.resize),
         "masked": head.pair is not None,

@@ -1,5 +1,6 @@
 """The commands that led to a checkpoint, as they can be run again; read from its header, without torch."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from prunectl.checkpoints.options.table import (
     COMMANDS,
     IMPORT,
     MODULE,
+    STATE_DICT,
     data_flags,
     flags,
     known,
@@ -48,6 +50,10 @@ class Step:
     result: dict[str, Any] = field(default_factory=dict)
     named: tuple[tuple[str, str], ...] = ()
     """(kind, name) of every plug-in that would run."""
+    operands: tuple[str, ...] = ()
+    """What stands before the flags: the file of an import."""
+    is_command: bool = True
+    """False for a network or a state dict that came from a Python program."""
     not_again: str | None = None
     """Why the command alone does not lead to the same result."""
 
@@ -56,7 +62,12 @@ class Step:
         """The whole command line, seed and device included."""
         more = [("--seed", self.seed), ("--device", self.device)]
         flags = [*self.flags, *((flag, str(value)) for flag, value in more if value is not None)]
-        return [self.command, *(part for flag in flags for part in _joined(flag))]
+        return [self.command, *self.operands, *(part for flag in flags for part in _joined(flag))]
+
+    @property
+    def line(self) -> str:
+        """The command for a shell; a comment where it is none."""
+        return shlex.join(["prunectl", *self.arguments]) if self.is_command else f"# {shlex.join(self.arguments)}"
 
 
 def lineage(path: str | Path) -> list[Step]:
@@ -183,16 +194,20 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
         digest,
         dict(entry.result),
         tuple(named.items()),
-        _not_again(entry),
+        not_again=_not_again(entry),
     )
 
 
 def _beginning(head: Header, digest: str | None) -> Step:
     """The start of a history by what no command makes again."""
     entry = head.history[0]
+    file, own = str(entry.options.get("file", "")), flags(entry.command, entry.options)
+    fetched = "pretrained" in entry.options
+    if entry.command == IMPORT:
+        own = _imported(head, own)
     return Step(
         entry.command,
-        tuple(flags(entry.command, entry.options)),
+        tuple(own),
         None,
         None,
         entry.threads,
@@ -201,8 +216,26 @@ def _beginning(head: Header, digest: str | None) -> Step:
         digest,
         dict(entry.result),
         () if entry.command == MODULE else (("model", head.model.name),),
+        () if not file or fetched else (f"./{file}" if file.startswith("-") else file,),
+        entry.command == IMPORT and file != STATE_DICT,
         _BEGINNINGS[entry.command],
     )
+
+
+def _imported(head: Header, own: list[Flag]) -> list[Flag]:
+    """The flags of an import: those of its history, and how the network is built and used."""
+    entry, spec = head.history[0], head.model
+    found: list[Flag] = [
+        ("--model", str(entry.options.get("pretrained") or spec.name)),
+        *(("-M", f"{key}={value}") for key, value in spec.options.items()),
+        ("--input", "x".join(map(str, spec.input))),
+        ("--classes", str(spec.classes)),
+        ("--mean", ",".join(map(repr, head.mean))),
+        ("--std", ",".join(map(repr, head.std))),
+    ]
+    if "pretrained" in entry.options:  # its own rules say what may be missing, and which weights they are
+        return [*found, ("--pretrained", None)]
+    return [*found, *([("--data", head.data)] if head.data else []), *own]
 
 
 def _begins_pretrained(head: Header) -> bool:

@@ -13,6 +13,9 @@ class Deployed(nn.Module):
 
     With `preprocessing` the images are pixels in [0, 1], else they are normalised already. `softmax` returns
     probabilities in place of logits.
+
+    Raises:
+        NoNormalisation: nothing says how pixels become the network's input.
     """
 
     mean: Tensor
@@ -22,6 +25,8 @@ class Deployed(nn.Module):
         self, network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False
     ) -> None:
         super().__init__()
+        if preprocessing is not None:
+            preprocessing.check_known()
         self.network, self.softmax, self.normalises = network, softmax, preprocessing is not None
         for name in ("mean", "std") if preprocessing is not None else ():
             values = torch.tensor(getattr(preprocessing, name), device=like_images(network).device)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
-from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, checkpoint_file, mask_path
-from prunectl.checkpoints.options.pruning import NORMALIZATIONS
-from prunectl.cli import output, texts
+from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, check_not_torch, checkpoint_file, mask_path
+from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
 from prunectl.cli.config import configure
 from prunectl.cli.heartbeat import waiting
@@ -141,45 +140,6 @@ Unit = Annotated[
         autocompletion=completes_one("nodes"),
     ),
 ]
-MinNodes = Annotated[int, typer.Option(help="Keep at least this many nodes on every axis.", min=1)]
-MultipleOf = Annotated[
-    Any,  # a number or a text
-    typer.Option(
-        metavar="N",
-        parser=texts.multiple,
-        help="Keep a multiple of N nodes in every group; auto: of 8 in groups of more than 16, any number in others.",
-        autocompletion=completes_one("auto", "4", "8", "16"),
-    ),
-]
-Normalize = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Make scores of nodes comparable between groups: divide by the group's mean, max or l2 norm, standardise "
-        "(gaussian), divide by the FLOPs saved (flops), or none  [default: the criterion's]",
-        show_default=False,
-        autocompletion=completes_one(*NORMALIZATIONS),
-    ),
-]
-MaxPruned = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Prune at most this share of a group of nodes  [default: 0.9, more where the target needs it]",
-        show_default=False,
-    ),
-]
-OuterLayers = Annotated[
-    bool, typer.Option("--outer-layers", help="Prune channels of the image too, as nodes of their own.")
-]
-Keep = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="Do not prune this layer: the name of a module or parameter, such as head or 'layer4.*'; repeatable.",
-        show_default=False,
-    ),
-]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code that the input files name (as PRUNECTL_TRUST=1 does).")
 ]
@@ -230,7 +190,7 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
     if argument == "":
         raise OptionError(f"CHECKPOINT is empty; expected {forms}")
     if argument not in (None, "-"):
-        return checkpoint_file(Path(str(argument)))
+        return _own_file(Path(str(argument)))
     if argument is None and sys.stdin.isatty():
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     line = from_first(_line_of_stdin)
@@ -240,7 +200,13 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         raise OptionError(
             f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
         )
-    return checkpoint_file(Path(line))
+    return _own_file(Path(line))
+
+
+def _own_file(path: Path) -> Path:
+    """The file of a checkpoint; weights of PyTorch are refused before PyTorch is loaded."""
+    check_not_torch(path)
+    return checkpoint_file(path)
 
 
 def _line_of_stdin() -> str:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from prunectl.checkpoints.escapes import visible
 from prunectl.cli.heartbeat import running
 from prunectl.cli.names import first_broken
-from prunectl.cli.terminal import console, raw
+from prunectl.cli.terminal import console, raw, wrapped
 from prunectl.cli.verbosity import is_quiet
 from prunectl.errors import FileError
 
@@ -60,7 +60,7 @@ def warn(text: str) -> None:
 def _print(text: str) -> None:
     """Print a line; one that cannot be written (a log on a full disk) must not end the work."""
     with suppress(OSError):
-        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
+        print(wrapped(visible(text)), file=sys.stderr, flush=True)  # noqa: T201
     _note()
 
 
@@ -146,10 +146,8 @@ def repaired(result: Mapping[str, Any]) -> list[str]:
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
     same = sum(layer["before"] == layer["after"] for layer in layers)
     left = f"; {many(same, 'layer')} left as found" if same else ""
-    return [
-        f"repair: {many(len(layers), 'layer')}, mean error of their outputs {before:.3f} -> {after:.3f}{left}",
-        *skipped,
-    ]
+    error = f"mean squared error of their outputs, in units of their variance, {before:.3f} -> {after:.3f}"
+    return [f"repair: {many(len(layers), 'layer')}, {error}{left}", *skipped]
 
 
 def thin_groups(result: Mapping[str, Any]) -> str | None:

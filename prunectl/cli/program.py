@@ -14,7 +14,7 @@ import typer
 from prunectl.checkpoints.escapes import visible
 from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
-from prunectl.cli.terminal import guard
+from prunectl.cli.terminal import guard, wrapped
 from prunectl.cli.torchrun import following
 from prunectl.errors import LOST_WORKER, PrunectlError
 from prunectl.version import __version__
@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 def _fail(text: str, code: int) -> NoReturn:
     """End with one line, and with this code even where the line cannot be written (stderr on a full disk)."""
     with contextlib.suppress(OSError):
-        print(f"prunectl: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(wrapped(f"prunectl: {text}"), file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)
 
 

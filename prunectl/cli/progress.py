@@ -24,6 +24,8 @@ class Bar:
         self.started = self.shown = time.monotonic()
         self.first: int | None = None
         self.bar: Any = None
+        beat = heartbeat.running()
+        self.before = None if beat is None else beat.activity
         self.every = OFTEN if is_verbose() else EVERY
         self.quiet = is_quiet()
         if not self.quiet and is_drawn():
@@ -64,6 +66,18 @@ class Bar:
             self.say_alive(fields())
         self.shown = now
 
+    def begin(self, title: str, total: int) -> None:
+        """Go on with other work, of another total."""
+        if title == self.title and total == self.total:
+            return
+        self.title, self.total, self.first = title, total, None
+        self.started = self.shown = time.monotonic()
+        if self.bar:
+            self.shown -= _REFRESH  # the first update is shown at once
+            self.bar.reset(self.task, description=visible(title), total=total, text="")
+        elif not self.quiet:
+            self.say_alive("")
+
     def step(self, text: str) -> None:
         """Show what is done now, in work of unknown length."""
         if self.bar:
@@ -80,7 +94,10 @@ class Bar:
             beat.activity = f"{self.title}: {text or 'working'}"
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away; the signs of life say again what they said before."""
+        beat = heartbeat.running()
+        if beat is not None and self.before is not None:
+            beat.activity = self.before
         if self.bar:
             self.bar.stop()
 
@@ -123,12 +140,12 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
 
 @contextmanager
 def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for images that are decoded, which appears with the first report."""
+    """A bar for images that are read, which appears with the first report."""
     bars: list[Bar] = []
 
     def report(done: int, total: int) -> None:
         if not bars:
-            bars.append(Bar(f"decoding {spec.partition(':')[0]}", total))
+            bars.append(Bar(f"reading {spec.partition(':')[0]}", total))
         bars[0].update(done, lambda: f"{done}/{total} images")
 
     try:

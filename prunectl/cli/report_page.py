@@ -1,6 +1,6 @@
 """The page that `prunectl report -o` writes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,19 +32,22 @@ def write_page(
     from prunectl.reporting.page.data import shown_networks
     from prunectl.reporting.page.figures.figure import require
     from prunectl.reporting.page.page import render
-    from prunectl.reporting.sources import collect
+    from prunectl.reporting.sources import collect, unmeasured_text
 
     if not path.name.endswith(SUFFIXES):
         raise OptionError(f"a page's name ends in .html, got {path}")
     files.check_target(path, force=force)
     require()
-    with progress.progress_bar("report", 3) as bar:
+    with progress.progress_bar("report") as bar:
+        bar.step("reading checkpoints, results and logs")
         sources = collect([*paths, *([inside] if inside is not None and inside not in paths else [])], parents=parents)
         focus = None if inside is None else _named(sources, inside)
         networks = shown_networks(sources, focus)
-        bar.update(1, lambda: f"analysing {output.many(len(networks), 'network')}" if networks else "drawing")
-        looks = _looks(sources, networks, must=inside, run=run, data_dir=data_dir)
-        bar.update(2, lambda: "drawing")
+        waiting = unmeasured_text(sources)
+        if waiting is not None:
+            output.say(f"report: no accuracy yet: {waiting}; run `prunectl eval` on them first")
+        looks = _looks(sources, networks, bar.step, must=inside, run=run, data_dir=data_dir)
+        bar.step("drawing")
         files.write(path, render(sources, focus, looks).encode(), force=force)
     for notice in sources.notices:
         output.say(f"report: {notice}")
@@ -66,7 +69,13 @@ def _named(sources: "Sources", inside: Path) -> "Source":
 
 
 def _looks(
-    sources: "Sources", networks: "Sequence[Network]", *, must: Path | None, run: bool, data_dir: Path | None
+    sources: "Sources",
+    networks: "Sequence[Network]",
+    stage: Callable[[str], None],
+    *,
+    must: Path | None,
+    run: bool,
+    data_dir: Path | None,
 ) -> "dict[Path, Look]":
     """Analyse networks; a failure is a line on stderr, except for the one that `must` be analysed."""
     from prunectl.reporting.network.looks import looks
@@ -81,4 +90,4 @@ def _looks(
             raise error
         output.say(f"report: cannot analyse {path}: {error}")
 
-    return looks(sources, networks, images=images, run=run, fails=fails)
+    return looks(sources, networks, images=images, run=run, fails=fails, stage=stage)

@@ -132,6 +132,7 @@ def _pretrained(
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
     from prunectl.exchange.pretrained import fetched
+    from prunectl.models.given import images_of
 
     found = fetched(model, model_options)
     usage, rule = found.usage, found.usage.resize
@@ -146,7 +147,7 @@ def _pretrained(
     images = options.open_data(data, data_dir, network=network, **changes).in_order_of(usage.names or ())
     count = len(images.classes)
     begun = found.checkpoint(input=images.shape, classes=count, names=images.classes, data=data, seed=seed)
-    return begun, images
+    return begun, images_of(begun, images)
 
 
 def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
@@ -178,6 +179,7 @@ def images_for(
     """
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
+    from prunectl.models.given import images_of
 
     spec = data or checkpoint.data
     if not spec:
@@ -199,7 +201,7 @@ def images_for(
             check_trusted("data", spec, "the checkpoint")
         images = options.open_data(spec, data_dir, image_size=image_size, split=split, network=network, **changes)
     images.check_fits(checkpoint.spec.input, checkpoint.spec.classes, checkpoint.spec.name)
-    return images.in_order_of(checkpoint.names)
+    return images_of(checkpoint, images)
 
 
 def warn_of_other_images(checkpoint: "Checkpoint", images: "ImageData") -> None:

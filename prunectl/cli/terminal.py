@@ -1,6 +1,8 @@
 """The one way to stdout and stderr: whatever a stranger's file says, it cannot steer the terminal."""
 
+import shutil
 import sys
+import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -66,3 +68,20 @@ def console(stream: TextIO, width: int | None = None) -> "Console":
             return super().render_str(visible(text, _NEWLINES), **{**options, "markup": False, "emoji": False})
 
     return Plain(file=raw(stream), width=width, markup=False, highlight=False, emoji=False)
+
+
+def wrapped(text: str) -> str:
+    """A line for stderr; on a terminal broken at spaces, where the terminal would break it within a word."""
+    if not sys.stderr.isatty():
+        return text
+    width, indent = shutil.get_terminal_size().columns, len(text) - len(text.lstrip())
+    if len(text) <= width:
+        return text
+    return textwrap.fill(
+        text.lstrip(),
+        max(width, 20),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

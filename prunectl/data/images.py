@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from prunectl.errors import DataError
+from prunectl.errors import DataError, NoNormalisation
 from prunectl.torchtools.rng import seed_for
 
 HELD_OUT = 0.2
@@ -22,10 +22,30 @@ Rows = Callable[[int], slice]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels in [0, 1] become network input, per channel: (pixel - mean) / std."""
+    """How pixels in [0, 1] become network input, per channel: (pixel - mean) / std.
+
+    `known` is False where a loader had normalised the images: mean 0 and std 1 are right for them, wrong for pixels.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    known: bool = True
+
+    @staticmethod
+    def unknown(channels: int) -> "Preprocessing":
+        """Images are passed on unchanged, and nothing says how pixels become such images."""
+        return Preprocessing((0.0,) * channels, (1.0,) * channels, known=False)
+
+    def check_known(self) -> None:
+        """Refuse to read pixels where nothing says how they are normalised.
+
+        Raises:
+            NoNormalisation: `known` is False.
+        """
+        if not self.known:
+            how = "prunectl.save(checkpoint, path, mean=..., std=...) in Python; for pixels in [0, 1], mean=0, std=1"
+            said = "the checkpoint does not say how its images were normalised: they came from a loader"
+            raise NoNormalisation(f"{said}. Write it with {how}")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalise uint8 pixels (B, C, H, W) to float32 of the same shape."""

@@ -1,7 +1,7 @@
 """Images of the user's own: what a DataLoader, or any iterable of batches, yields."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ MOST_BYTES = 4 * 2**30
 """Images are kept in memory, as float32, up to this size."""
 _UNIT = 255.0
 """Pixels are in [0, 255] throughout; the images of a loader are kept as multiples of that, and divided again."""
+_ROUNDING = 1e-6
 Batches = Iterable[Any]
 """Batches of (float images (B, C, H, W) as the network takes them, integer labels (B,)), to be iterated again."""
 
@@ -49,13 +50,12 @@ def from_loader(loader: Batches, *, classes: int | None = None, test: Batches | 
             f"the loader's labels are {int(labels.min())} to {int(labels.max())}, the network has {count} classes; "
             f"expected 0 to {count - 1}"
         )
-    channels = train.shape[0]
     return ImageData(
         name=NAME,
         train=train,
         test=tested,
         classes=tuple(str(i) for i in range(count)),
-        preprocessing=Preprocessing((0.0,) * channels, (1.0,) * channels),
+        preprocessing=Preprocessing.unknown(train.shape[0]),
     )
 
 
@@ -71,16 +71,31 @@ def first_shape(loader: Batches) -> tuple[int, int, int]:
     raise DataError("the loader yields no batch; expected (images, labels)")
 
 
+def as_network_takes(images: ImageData, preprocessing: Preprocessing) -> ImageData:
+    """The images for a network with this preprocessing.
+
+    Floats are what the network gets. They become the pixels from which `preprocessing` makes them again.
+
+    Raises:
+        NoNormalisation: the images are pixels, and nothing says how the network's were normalised.
+    """
+    if not isinstance(images.train, FloatImages):
+        preprocessing.check_known()
+        return images
+    train, test = (_before(part, preprocessing) for part in (images.train, images.test))
+    return replace(images, train=train, test=test)
+
+
 def check_unit_range(images: ImageSource) -> None:
     """Refuse images of a loader that are not pixels in [0, 1].
 
     Raises:
         DataError: some are below 0 or above 1.
     """
-    if not isinstance(images, FloatImages):
+    if not isinstance(images, FloatImages) or not len(images):
         return
     low, high = float(images.pixels.min()) / _UNIT, float(images.pixels.max()) / _UNIT
-    if low < 0 or high > 1 + 1e-6:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise DataError(
             f"the loader's images are {low:.3g} to {high:.3g}, expected pixels in [0, 1]: put the normalisation into "
             "the network, or hand over an ImageData, which says mean and std"
@@ -103,6 +118,17 @@ def missing_classes(data: ImageData) -> list[int]:
     """The classes that no training image has, which balanced draws leave out."""
     counts = torch.bincount(data.train.labels, minlength=len(data.classes))
     return torch.nonzero(counts == 0).flatten().tolist()
+
+
+def _before(images: ImageSource, preprocessing: Preprocessing) -> ImageSource:
+    """The pixels that become these floats by a normalisation."""
+    if not isinstance(images, FloatImages):
+        return images
+    std, mean = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.std, preprocessing.mean))
+    if bool((std == 1).all() and (mean == 0).all()):
+        return images
+    device = images.pixels.device
+    return FloatImages(images.pixels * std.to(device) + _UNIT * mean.to(device), images.labels)
 
 
 def _read(loader: Batches) -> FloatImages:

@@ -218,7 +218,7 @@ def _classes(train: Any, count: int) -> tuple[str, ...]:
 
 def _preprocessing(train: Images | Stream) -> Preprocessing:
     if isinstance(train, FloatImages):
-        return Preprocessing((0.0,) * train.shape[0], (1.0,) * train.shape[0])
+        return Preprocessing.unknown(train.shape[0])
     return stream_preprocessing(train) if isinstance(train, Stream) else statistics(train.pixels)
 
 

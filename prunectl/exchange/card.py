@@ -1,7 +1,6 @@
 """The model card of an exported folder: what the network is, what it costs, and the commands that made it."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.escapes import markdown, visible
 from prunectl.checkpoints.header import Header
 from prunectl.checkpoints.lineage import steps_of
-from prunectl.checkpoints.options.table import MODULE
 from prunectl.checkpoints.results import data_name, is_on, records
 from prunectl.errors import CheckpointError
 from prunectl.measuring.cost import cost
@@ -122,8 +120,4 @@ def _commands(checkpoint: Checkpoint, head: Header) -> str:
         steps = steps_of(head, checkpoint.sha256, "the checkpoint")
     except CheckpointError:  # a command of a later prunectl
         return "".join(f"# {visible(entry.command, '')}\n" for entry in head.history)
-    lines = (
-        f"# {shlex.join(step.arguments)}" if step.command == MODULE else shlex.join(["prunectl", *step.arguments])
-        for step in steps
-    )
-    return "".join(f"{visible(line, '')}\n" for line in lines)  # a newline could end the block of code
+    return "".join(f"{visible(step.line, '')}\n" for step in steps)  # a newline could end the block of code

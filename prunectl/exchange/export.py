@@ -15,7 +15,7 @@ from prunectl.exchange.folder import check_folder, write_folder
 from prunectl.exchange.loader_py import check_loader, write_loader
 from prunectl.exchange.programs import Use, program
 from prunectl.measuring.onnx import check_installed
-from prunectl.models.given import read_network
+from prunectl.models.given import images_of, read_network
 
 FORMATS = "NAME.onnx, NAME.pt2, NAME.py or FOLDER/"
 
@@ -58,6 +58,7 @@ def export(
     Raises:
         OptionError: another kind of file, an option that does not go with it, or a package that is missing.
         FileError: it is there already and `force` is not given, or it cannot be written.
+        NoNormalisation: `pixels`, `int8` or a folder, and nothing says how the network's images were normalised.
         StructureError: the network cannot be traced, or the format cannot hold it.
         ProofError: what was made does not compute the same; nothing is written.
     """
@@ -73,6 +74,7 @@ def export(
         return Exported(target, kind, *write_loader(network, target, source))
     if int8 is not None:
         int8.check_fits(network.spec.input, network.spec.classes, network.spec.name)
+        int8 = images_of(network, int8)
     made = program(network, kind, Use(pixels, softmax, fuse, fp16, int8))
     files.write(target, made.data, force=force)
     return Exported(target, kind, len(made.data), made.difference, made.fused, made.proof, made.accuracy)

@@ -51,9 +51,11 @@ def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
     `source` is the checkpoint's file, beside which results lie.
 
     Raises:
+        NoNormalisation: nothing says how pixels become the network's input, which the folder states.
         FileError: it cannot be written; nothing is left.
         ProofError: the network that is read back computes something else.
     """
+    checkpoint.preprocessing.check_known()
     contents = _contents(checkpoint, path, source)
     remove_leftovers(path.absolute().parent, path.name)
     beside = temporary(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from prunectl.checkpoints.bounds import at_most
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.others import ImportOptions
-from prunectl.checkpoints.options.table import IMPORT
+from prunectl.checkpoints.options.table import IMPORT, STATE_DICT
 from prunectl.checkpoints.options.values import recorded
 from prunectl.data.images import Preprocessing
 from prunectl.errors import OptionError
@@ -20,6 +20,7 @@ from prunectl.exchange.filling import fill_
 from prunectl.exchange.hugging_face import describe, is_transformers, match_transformers
 from prunectl.exchange.matching import match
 from prunectl.exchange.state_dict import WeightFile, read_weights, tensors_in
+from prunectl.exchange.suggestion import suggesting
 from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_of, is_published
 from prunectl.masks import Masks
 from prunectl.models.fresh import untrained
@@ -70,7 +71,8 @@ def from_state_dict(
     given = with_transform(model, given, published=is_published(model, weights, file.sha256))
     own = Usage(input, classes, _tuple(mean), _tuple(std), _tuple(names))
     usage = own.over(known)
-    shape, count, means, stds = check_complete(usage, model)
+    with suggesting(model, file.content):
+        shape, count, means, stds = check_complete(usage, model)
     held = sum(tensor.numel() for tensor in tensors_in(file.content))
     with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so that is another network"):
         begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
@@ -78,7 +80,8 @@ def from_state_dict(
     chosen = ImportOptions(
         file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None
     )
-    return _imported(begun, file, chosen, source)
+    with suggesting(model, file.content):
+        return _imported(begun, file, chosen, source)
 
 
 def _imported(
@@ -113,7 +116,7 @@ def _in_memory(state: Mapping[str, Any]) -> WeightFile:
     if not state:
         raise OptionError("the state dict is empty; give net.state_dict()")
     plain = {name: t for name, t in state.items() if isinstance(t, Tensor) and t.layout == torch.strided}
-    return WeightFile("a state dict", digest(plain), state)
+    return WeightFile(STATE_DICT, digest(plain), state)
 
 
 def _tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:

@@ -103,17 +103,17 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
         imports, call = builder_source(spec, path)
     attributes = _attributes(plan)
     size = ", ".join(map(str, spec.input))
+    how = checkpoint.preprocessing
+    sent = "pixels in [0, 1]\nminus MEAN, divided by STD" if how.known else "normalised as they\nwere when it was made"
     constants = {
-        "MEAN": tuple(checkpoint.preprocessing.mean),
-        "STD": tuple(checkpoint.preprocessing.std),
+        **({"MEAN": tuple(how.mean), "STD": tuple(how.std)} if how.known else {}),
         **({"NAMES": checkpoint.names} if checkpoint.names else {}),
         **({"ATTRIBUTES": attributes} if attributes else {}),
     }
     head = (
         f'"""{_quoted(spec.name)}{", shrunk" if shrunk else ""}: written by prunectl {__version__}.\n\n'
-        f"load() takes the weights beside this file. The network maps images (B, {size}), which are pixels in [0, 1]\n"
-        f'minus MEAN, divided by STD, to logits (B, {spec.classes}).\n"""\n\n'
-        + _imports(imports, ["from torch import nn"] if shrunk else [])
+        f"load() takes the weights beside this file. The network maps images (B, {size}), which are {sent},"
+        f' to logits (B, {spec.classes}).\n"""\n\n' + _imports(imports, ["from torch import nn"] if shrunk else [])
     )
     body = (
         '\n\ndef load(path=Path(__file__).with_suffix(".safetensors")):\n'

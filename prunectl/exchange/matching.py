@@ -53,6 +53,12 @@ def match(content: Mapping[str, Any], expected: Shapes, key: str | None, where: 
     return Matched(name, fit.state, fit.masks, _versions(found[name], fit))
 
 
+def share_that_fits(content: Mapping[str, Any], expected: Shapes) -> float:
+    """The share of a network's tensors that the best state dict in `content` has, by name and shape."""
+    counts = [_Fit.of(state, expected).count for _, state in _state_dicts(content)]
+    return max(counts, default=0) / max(len(expected), 1)
+
+
 @dataclass(frozen=True)
 class _Fit:
     """A state dict renamed: `prefix` was taken off, `added` put before; `count` names fit the network."""

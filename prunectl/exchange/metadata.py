@@ -19,12 +19,13 @@ def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str
         "model": checkpoint.spec.name,
         "input": input_name(pixels=pixels),
         "output": output_name(softmax=softmax),
-        "mean": json.dumps(checkpoint.preprocessing.mean),
-        "std": json.dumps(checkpoint.preprocessing.std),
         "weight_sparsity": repr(1 - weights / checkpoint.dense.weights),
         "history": json.dumps([entry.to_json() for entry in checkpoint.history]),
         "prunectl": __version__,
     }
+    if checkpoint.preprocessing.known:
+        found["mean"] = json.dumps(checkpoint.preprocessing.mean)
+        found["std"] = json.dumps(checkpoint.preprocessing.std)
     if checkpoint.names:
         found["names"] = json.dumps(checkpoint.names)
     if checkpoint.resize is not None:

@@ -44,21 +44,31 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     if usage.classes is None and usage.names is not None:
         usage = replace(usage, classes=len(usage.names))
     wanted = {"`input`": usage.input, "`classes`": usage.classes, "`mean`": usage.mean, "`std`": usage.std}
-    examples = {"`input`": "3x224x224", "`classes`": "10", "`mean`": "0.5,0.5,0.5", "`std`": "0.25,0.25,0.25"}
+    forms = {"`input`": "CxHxW", "`classes`": "N", "`mean`": "R,G,B", "`std`": "R,G,B"}
     lacking = [flag for flag, value in wanted.items() if value is None]
     if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
         raise OptionError(
             f"nothing says the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
-            + " ".join(f"{flag} {examples[flag]}" for flag in lacking)
+            + " ".join(f"{flag} {forms[flag]}" for flag in lacking)
         )
-    mean, std = (
-        _per_channel(values, usage.input[0], flag) for flag, values in (("`mean`", usage.mean), ("`std`", usage.std))
-    )
-    if any(value <= 0 for value in std):
-        raise OptionError(f"`std` takes numbers above 0, got {','.join(map(str, std))}")
+    mean, std = normalisation(usage.mean, usage.std, usage.input[0])
     if usage.names is not None and len(usage.names) != usage.classes:
         raise OptionError(f"`class_names` has {len(usage.names)} names, the network {usage.classes} classes")
     return usage.input, usage.classes, mean, std
+
+
+def normalisation(
+    mean: tuple[float, ...], std: tuple[float, ...], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std, one number a channel, from one number or one a channel.
+
+    Raises:
+        OptionError: another count, or a std that is not above 0.
+    """
+    found = [_per_channel(values, channels, flag) for flag, values in (("`mean`", mean), ("`std`", std))]
+    if any(value <= 0 for value in found[1]):
+        raise OptionError(f"`std` takes numbers above 0, got {','.join(map(str, found[1]))}")
+    return found[0], found[1]
 
 
 def _per_channel(values: tuple[float, ...], channels: int, flag: str) -> tuple[float, ...]:

@@ -61,7 +61,12 @@ class Classifier:
 
 
 def classifier_of(checkpoint: Checkpoint) -> Classifier:
-    """The network of a checkpoint as a classifier."""
+    """The network of a checkpoint as a classifier.
+
+    Raises:
+        NoNormalisation: nothing says how pixels become its input.
+    """
+    checkpoint.preprocessing.check_known()
     return Classifier(
         shape=checkpoint.spec.input,
         resize=checkpoint.resize,

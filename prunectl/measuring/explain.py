@@ -22,7 +22,7 @@ Place = tuple[str, str, str]
 
 
 def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
-    """One record of plain values: `model`, `input`, and those of `explain_network`.
+    """One record of plain values: `model`, `shrunk`, `input`, and those of `explain_network`.
 
     A shrunk network that runs swapped modules or a rewritten graph is described in its original shapes.
 
@@ -32,7 +32,8 @@ def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
     """
     whole = expanded(checkpoint)
     found = explain_network(whole.model, checkpoint.spec.input, outer=whole.outer, keep=keep)
-    return {"model": checkpoint.spec.name, "input": list(checkpoint.spec.input), **found}
+    shrunk = any("kept" in edit for edit in checkpoint.edits)
+    return {"model": checkpoint.spec.name, "shrunk": shrunk, "input": list(checkpoint.spec.input), **found}
 
 
 def explain_network(

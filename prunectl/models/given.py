@@ -9,7 +9,7 @@ from torch import nn
 from prunectl.checkpoints.checkpoint import Checkpoint, read
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.data.load import RESIZABLE, load_data
-from prunectl.data.loader import Batches, first_shape, from_loader, missing_classes
+from prunectl.data.loader import Batches, as_network_takes, first_shape, from_loader, missing_classes
 from prunectl.errors import DataError, OptionError
 from prunectl.models.fresh import from_module
 
@@ -64,10 +64,19 @@ def given(model: Network, data: Data | None, shape: Shape | None = None, test: B
     if test is not None and (images is None or isinstance(images, ImageData)):
         raise OptionError("`test` goes with a loader; a dataset brings its own test images")
     if images is None or isinstance(images, ImageData):
-        ordered = None if images is None else images.in_order_of(checkpoint.names)
+        ordered = None if images is None else images_of(checkpoint, images)
         return Given(checkpoint, ordered, checkpoint.preprocessing)
     found = from_loader(images, classes=checkpoint.spec.classes, test=test)
     return Given(replace(checkpoint, preprocessing=found.preprocessing), found, checkpoint.preprocessing)
+
+
+def images_of(checkpoint: Checkpoint, images: ImageData) -> ImageData:
+    """The images as the network takes them: classes in the order of its names, floats with its normalisation undone.
+
+    Raises:
+        NoNormalisation: nothing says how pixels become the network's input.
+    """
+    return as_network_takes(images.in_order_of(checkpoint.names), checkpoint.preprocessing)
 
 
 def given_to_measure(model: Network, data: Data) -> Given:
@@ -98,8 +107,7 @@ def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Sh
         shape = first_shape(images)
     if shape is None:
         raise OptionError("a module does not say what it takes: give `data`, or an image's shape (C, H, W) as `input`")
-    as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
-    return from_module(model, shape, preprocessing=as_it_is)
+    return from_module(model, shape, preprocessing=Preprocessing.unknown(shape[0]))
 
 
 def warn_of_missing_classes(images: ImageData | None, balanced: bool) -> None:

@@ -18,6 +18,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.options import history_of, method_of, selection
 from prunectl.pruning.removal import with_costs
+from prunectl.pruning.repair.repair import Report as RepairReport
 from prunectl.pruning.repair.repair import repair as repaired
 from prunectl.pruning.round import RoundTargets, prune_round_, schedule_named
 from prunectl.pruning.rules import SelectionRules
@@ -41,6 +42,7 @@ def pruned_by_criterion(
     options: StandalonePruning,
     *,
     report: Report | None = None,
+    report_repair: RepairReport | None = None,
     keep_scores: KeepScores | None = None,
     reuse: bool = False,
 ) -> Checkpoint:
@@ -101,7 +103,7 @@ def pruned_by_criterion(
         "data": None if data is None else data.described,
     }
     made = checkpoint.after("prune", chosen, model=model, masks=unit.masks).with_result(unit.result())
-    made = made if options.repair is None else with_repair(made, checkpoint, data, options)
+    made = made if options.repair is None else with_repair(made, checkpoint, data, options, report_repair)
     return with_costs(made, unit.analysis) if isinstance(unit, WithNodes) else made
 
 
@@ -121,11 +123,15 @@ def _prepared(
 
 
 def with_repair(
-    made: Checkpoint, checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning
+    made: Checkpoint,
+    checkpoint: Checkpoint,
+    data: ImageData | None,
+    options: StandalonePruning,
+    report: RepairReport | None = None,
 ) -> Checkpoint:
     """The pruned network fitted to what it was pruned from, as one command with the pruning."""
     asked = RepairOptions(str(options.repair), seed=options.seed)
-    fitted = repaired(made, data, asked, reference=checkpoint, in_order=True)
+    fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True)
     pruning, fitting = fitted.history[-2:]
     return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 

@@ -12,6 +12,7 @@ from prunectl.errors import OptionError
 from prunectl.pruning.auto import pruned_by_the_best
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.by_criterion import KeepScores, Report, pruned_by_criterion
+from prunectl.pruning.repair.repair import Report as RepairReport
 from prunectl.pruning.rules import EVERY_NODE, NodeRules
 
 
@@ -90,12 +91,24 @@ def pruned(
     options: StandalonePruning,
     *,
     report: Report | None = None,
+    report_repair: RepairReport | None = None,
     keep_scores: KeepScores | None = None,
     reuse: bool = False,
 ) -> Checkpoint:
-    """Prune as `prune` does, with its options in one value; with `reuse`, the checkpoint's network may be changed."""
+    """Prune as `prune` does, with its options in one value; `report_repair` is called in a repair that follows.
+
+    With `reuse`, the checkpoint's network may be changed.
+    """
     if options.criterion != AUTO:
-        return pruned_by_criterion(checkpoint, data, options, report=report, keep_scores=keep_scores, reuse=reuse)
+        return pruned_by_criterion(
+            checkpoint,
+            data,
+            options,
+            report=report,
+            report_repair=report_repair,
+            keep_scores=keep_scores,
+            reuse=reuse,
+        )
     if keep_scores is not None:
         raise OptionError(
             "criterion auto compares several scores and keeps none; name one criterion to keep its scores"

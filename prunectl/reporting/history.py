@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunectl.checkpoints.history import HistoryEntry
+from prunectl.checkpoints.options.table import IMPORT
 from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold", "min_accuracy")
@@ -20,7 +21,8 @@ History = Sequence[HistoryEntry]
 class PruningMethod:
     """How a network was made; without a criterion it is dense.
 
-    `target` is a sparsity, or a text such as `flops 4x`. `when` is before, during or after training. `recipe` is equal
+    A network of another program counts as trained. `target` is a sparsity, or a text such as `flops 4x`. `when` is
+    before, during or after training. `recipe` is equal
     for runs that differ only in seed and target.
     """
 
@@ -35,7 +37,7 @@ class PruningMethod:
 def pruning_method(history: History) -> PruningMethod:
     """The method in a history."""
     prunings = [(i, entry.options) for i, entry in enumerate(history) if "criterion" in entry.options]
-    trainings = [i for i, entry in enumerate(history) if entry.command == "train"]
+    trainings = [i for i, entry in enumerate(history) if entry.command in ("train", IMPORT)]
     when = None
     if prunings:
         at = prunings[0][0]

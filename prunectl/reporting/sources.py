@@ -9,7 +9,7 @@ from prunectl.checkpoints.ancestors import Ancestors
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
-from prunectl.checkpoints.names import SIDECARS, SUFFIXES, beside
+from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, beside
 from prunectl.checkpoints.record_checks import check_log, check_result
 from prunectl.checkpoints.results import data_name, is_on
 from prunectl.checkpoints.texts import read_lines
@@ -17,6 +17,7 @@ from prunectl.errors import FileError
 from prunectl.reporting.plan import Planned, planned
 
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
+_LISTED = 5
 _SHOWN = 5
 """Notices about the lines of one file."""
 
@@ -106,6 +107,14 @@ def collect(paths: Sequence[str | Path], *, parents: bool = False) -> Sources:
     given = [ancestor for source in found for ancestor in ((*lineage[source.path], source) if parents else (source,))]
     given = list(dict.fromkeys(given))
     return Sources(tuple(given), lineage, tuple(dict.fromkeys(notices)), planned(source.path for source in given))
+
+
+def unmeasured_text(sources: Sources) -> str | None:
+    """The names of the networks without an accuracy, but of steps towards a measured one; None where there are none."""
+    steps = {entry.parent for source in sources.given if source.measured for entry in source.history}
+    lacking = [each for each in sources.given if each.seen is not None and not each.measured]
+    names = [base_name(each.path) for each in lacking if each.sha256 not in steps]
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "") if names else None
 
 
 def _checkpoints(paths: Sequence[Path]) -> list[Path]:

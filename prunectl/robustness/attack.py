@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData, mixed
+from prunectl.data.loader import check_unit_range
 from prunectl.errors import DataError, OptionError
 from prunectl.plugins.registry import PRESETS
 from prunectl.robustness import doubts
@@ -89,6 +90,7 @@ class Attacker:
             if network is not None:
                 data.check_fits(network.spec.input, network.spec.classes, network.spec.name)
                 network.check_held_out(data)
+        check_unit_range(data.test)
         self.checkpoint, self.data, self.reference, self.source = checkpoint, data, reference, source
         self.name, self.options = attack, dict(options or {})
         self.cascade = attack in PRESETS

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData, Images, mixed
+from prunectl.data.loader import as_pixels
 from prunectl.errors import DataError
 from prunectl.measuring.accuracy import accuracy
 from prunectl.plugins.registry import unknown
@@ -60,7 +61,7 @@ def corrupt(
     count = len(data.test) if n is None else min(n, len(data.test))
     if not count:
         raise DataError(f"{data.name} has no test images to corrupt; give other `data`, or a larger `n`")
-    images = data.test.take(torch.arange(count) * len(data.test) // count)
+    images = as_pixels(data.test.take(torch.arange(count) * len(data.test) // count))
     started = time.perf_counter()
     settings = [(name, severity) for name in corruptions for severity in range(1, 6)]
     found: list[dict[str, Any]] = []

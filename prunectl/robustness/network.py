@@ -22,6 +22,9 @@ def opened(*checkpoints: Checkpoint, amp: bool = False) -> Iterator[list[Any]]:
     """
     import foolbox  # noqa: PLC0415
 
+    if len({checkpoint.preprocessing.known for checkpoint in checkpoints}) > 1:
+        for checkpoint in checkpoints:  # each normalises the same pixels by itself
+            checkpoint.preprocessing.check_known()
     make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
     with ExitStack() as stack:
         stack.enter_context(full_precision())

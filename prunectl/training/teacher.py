@@ -30,6 +30,9 @@ class Teacher:
         ):
             if has != expected:
                 raise OptionError(f"`teacher` has {what} {has}, the network {expected}; take one for the same images")
+        if checkpoint.preprocessing.known != student.preprocessing.known:
+            for each in (checkpoint, student):  # each normalises the same pixels by itself
+                each.preprocessing.check_known()
         self.sha256 = checkpoint.sha256 or digest(checkpoint.model.state_dict())
         self.model = copy.deepcopy(checkpoint.model).to(student.device).eval().requires_grad_(False)
         self.flops = cost(checkpoint.model, checkpoint.masks, checkpoint.spec.input).flops

@@ -90,11 +90,11 @@ def test_a_mask_of_another_shape(folder):
     assert str(folder / "masked.safetensors") in found
 
 
-@pytest.mark.parametrize("schema", [0, 3, "1", None])
+@pytest.mark.parametrize("schema", [0, 4, "1", None])
 def test_another_schema(folder, schema):
     path = folder / "dense.safetensors"
     change(path, put("schema", schema))
-    assert refusal(path) == f"{path} has header schema {schema}, this prunectl reads up to 2; update prunectl"
+    assert refusal(path) == f"{path} has header schema {schema}, this prunectl reads up to 3; update prunectl"
 
 
 @pytest.mark.parametrize("key", ["schema", "data", "mean", "std", "dense", "weights"])

@@ -85,7 +85,7 @@ def test_a_shrunk_network_is_measured_by_its_dense_original(net, cli):
 
 
 def test_the_page_for_a_person(tiny, cli):
-    first, second, *history, bias, weight = cli("inspect", tiny.name).splitlines()
+    first, second, *history, weight, others = cli("inspect", tiny.name).splitlines()
     assert first == "tiny.safetensors: logistic-regression, 1x4x4 images of 10 classes, data digits"
     assert second.endswith("B, masked, weight sparsity 0.500000 of 160 dense weights")
     assert history[0].startswith("  prune ")
@@ -94,15 +94,18 @@ def test_the_page_for_a_person(tiny, cli):
     assert {"criterion=magnitude", "sparsity=0.5", "schedule=one-shot", "scope=global", "seed=0"} <= set(
         " ".join(history).split()
     )
-    assert bias.split() == ["classifier.0.bias", "F32", "10"]
+    assert others == "  1 other tensor (biases, norms); -v lists them"
+    *_, bias, same = cli("inspect", "-v", tiny.name).splitlines()
+    assert (bias.split(), same) == (["classifier.0.bias", "F32", "10"], weight)
     assert weight.split() == ["classifier.0.weight", "F32", "10x16", "kept", "80", "sparsity", "0.5000"]
 
 
 def test_a_dense_checkpoint_and_model_options(cli):
     cli("train", "--model", "mlp5", "-M", "hidden=3", "--epochs", 0, "--image-size", 2, "-o", "x.st")
-    first, second, *_ = cli("inspect", "x.st").splitlines()
+    first, second, _, *rest = cli("inspect", "x.st").splitlines()
     assert first == "x.st: mlp5 hidden=3, 1x2x2 images of 10 classes, data digits"
     assert second.endswith("B, no mask, weight sparsity 0.000000 of 69 dense weights")  # 4*3 + 3 * 3*3 + 3*10
+    assert [line.split()[-2:] for line in rest if "x" in line.split()[2]] == [["sparsity", "0.0000"]] * 5
 
 
 def test_the_library_returns_the_same_record(tiny, cli):

@@ -60,7 +60,9 @@ def test_a_changed_option_is_named(tiny, cli):
     shown = cli("diff", "tiny.safetensors", "other.safetensors").splitlines()
     assert shown[0] == "step 1, prune: sparsity 0.5 -> 0.75"
     assert shown[-1].startswith("accuracy - -> ")
-    row = next(line.split() for line in shown if line.startswith("classifier.0.weight"))
+    assert shown[-1].endswith("; run `prunectl eval tiny.safetensors`")
+    assert "1 tensor of the same shape differs: classifier.0.weight" in shown
+    row = next(line.split() for line in shown if line.startswith("classifier.0 "))
     assert row[1:5] == ["10x16", "80", "40", "0.5000"]
     assert max(len(line) for line in shown) <= 80
     record = json.loads(cli("diff", "tiny.safetensors", "other.safetensors", "--json"))
@@ -72,6 +74,9 @@ def test_steps_of_one_alone_and_widths(net, cli):
     shown = cli("diff", "net.safetensors", "net.prune.shrink.safetensors").splitlines()
     assert shown[:3] == ["step 1, train: the same", "step 2, prune: only in B", "step 3, shrink: only in B"]
     record = json.loads(cli("diff", "net.prune.safetensors", "net.prune.shrink.safetensors", "--json"))
+    (last,) = [line.split() for line in shown if line.startswith("classifier.0 ")]
+    assert last[1:5] == ["in", "100", "->", str(record["layers"][2]["shape"][1][1])]
+    assert [line.split()[0] for line in shown if line.startswith(("FLOPs", "bytes"))] == ["FLOPs", "bytes"]
     assert [step["at"] for step in record["steps"]] == [[0, 0], [1, 1], [None, 2]]
     was, now = zip(*(row["shape"] for row in record["layers"]), strict=True)
     assert list(was) == [[300, 784], [100, 300], [10, 100]]

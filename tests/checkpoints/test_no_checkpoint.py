@@ -31,7 +31,8 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
     assert refusal(path, FileError) == f"cannot read {path}: permission denied"
 
 
-NO_HEADER = "has no 'prunectl' header: something else wrote it; make one with `prunectl train` or `prunectl prune`"
+NO_HEADER = "has no 'prunectl' header: something else wrote it; import it: prunectl import "
+OF_TORCH = "is no checkpoint of prunectl, but weights of PyTorch; import it: prunectl import "
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ NO_HEADER = "has no 'prunectl' header: something else wrote it; make one with `p
     [
         (b"", "is empty; the step that should have written it failed"),
         (b"PK\x03", "is not a safetensors file, or was cut off in its header"),
+        (b"PK\x03\x04" + bytes(100), OF_TORCH),
+        (b"\x80\x02}q\x00(X" + bytes(100), OF_TORCH),
         (b"x" * 100, "is not a safetensors file, or was cut off in its header"),
         (b"\xff" * 8, "is not a safetensors file, or was cut off in its header"),
         (bytes(100), "is not a safetensors file: its header does not read"),
@@ -59,7 +62,8 @@ def test_what_is_no_checkpoint(tmp_path, data, message):
     found = refusal(path)
     assert found.startswith(str(path))
     if message is not None:
-        assert found == f"{path} {message}"
+        whole = f"{path} {message}"
+        assert found == (f"{whole}{path} --model NAME -o NEW.safetensors" if whole.endswith(" ") else whole)
 
 
 @given(st.binary(max_size=200))

@@ -41,7 +41,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
         ("zip", "is not a safetensors file"),
-        ("other-schema", "has header schema 9, this prunectl reads up to 2; update prunectl"),
+        ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
 )
@@ -256,3 +256,12 @@ def test_a_full_disk_behind_stdout_is_told(net, tmp_path):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(line, check=False, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, "prunectl: cannot write to stdout: No space left on device\n")
+
+
+def test_weights_of_torch_are_refused_before_torch_is_loaded(tmp_path, refused) -> None:
+    (tmp_path / "net.pth").write_bytes(b"PK\x03\x04" + bytes(60))
+    for command in ("prune net.pth -s 0.5", "eval net.pth", "inspect net.pth", "shrink net.pth"):
+        assert (
+            "net.pth is no checkpoint of prunectl, but weights of PyTorch; import it: prunectl import net.pth "
+            "--model NAME -o NEW.safetensors" in refused(*command.split())
+        )

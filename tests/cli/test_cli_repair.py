@@ -39,11 +39,11 @@ def test_a_stage_of_a_pipe(net, tmp_path, cli):
 def test_the_errors_of_layers_are_shown(net, tmp_path, raw, cli):
     ran = raw("repair", "net.prune.safetensors", "-n", "60", "--method", "scale")
     assert ran.code == 0, ran.err
-    assert "repair: 3 layers, mean error of their outputs " in ran.err
+    assert "repair: 3 layers, mean squared error of their outputs, in units of their variance, " in ran.err
     assert "peak memory " in ran.err
     shown = cli("inspect", "net.prune.repair.safetensors")
     assert shown.count(": error 0.") + shown.count(": error 1.") == 3
-    assert "repair: 3 layers, mean error" in cli("log", "net.prune.repair.safetensors")
+    assert "repair: 3 layers, mean squared error" in cli("log", "net.prune.repair.safetensors")
     small = raw("repair", "net.prune.shrink.safetensors", "-n", "60", "--method", "bn")
     assert "repair: BatchNorm statistics alone" in small.err
 

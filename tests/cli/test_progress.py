@@ -155,3 +155,25 @@ def test_quiet_is_no_part_of_a_history(net, cli, tmp_path):
         return (tmp_path / "net.prune.safetensors").read_bytes()
 
     assert made() == made("-q") == made("--verbose")
+
+
+def test_a_bar_that_goes_on_with_other_work_counts_anew(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    bar = Bar("snip", 100)
+    clock.wait(60)
+    bar.update(100, lambda: "round 1 of 1")
+    bar.begin("repair", 21)
+    for done in (0, 1, 2, 7):
+        clock.wait(4)
+        bar.update(done, lambda done=done: f"layer {done + 1} of 21")
+    assert capsys.readouterr().err == ("snip 100% round 1 of 1\nrepair 10% layer 3 of 21, 1 min 54 s left\n")
+
+
+def test_signs_of_life_forget_a_bar_that_ended(monkeypatch):
+    beat = Heartbeat("report", io.StringIO())
+    beat.activity = "report: measuring speed"
+    monkeypatch.setattr(heartbeat, "_running", [beat])
+    bar = Bar("reading imagefolder", 1200)
+    assert beat.activity == "reading imagefolder: working"
+    bar.close()
+    assert beat.activity == "report: measuring speed"

@@ -104,8 +104,8 @@ def test_names_that_torchvision_had_before_are_converted(tmp_path) -> None:
     ("left_out", "line"),
     [
         ("--input --classes --mean --std", "nothing says the input, classes, mean, std of "),
-        ("--mean", "nothing says the mean of tests.helpers.foreign:built; give --mean 0.5,0.5,0.5"),
-        ("--classes", "nothing says the classes of tests.helpers.foreign:built; give --classes 10"),
+        ("--mean", "nothing says the mean of tests.helpers.foreign:built; give --mean R,G,B"),
+        ("--classes", "nothing says the classes of tests.helpers.foreign:built; give --classes N"),
     ],
 )
 def test_what_nobody_says_is_asked_for_in_one_line(left_out, line, tmp_path, refused) -> None:

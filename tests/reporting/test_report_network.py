@@ -219,9 +219,12 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
     monkeypatch.setattr("prunectl.reporting.network.look.read", fails)
     ran = raw("report", "net.safetensors", "-o", "page.html")
     assert (ran.code, ran.out) == (0, "page.html\n")
-    assert ran.err == "report: cannot analyse net.safetensors: net.safetensors names code of its own\n"
+    assert ran.err == (
+        "report: no accuracy yet: net; run `prunectl eval` on them first\n"
+        "report: cannot analyse net.safetensors: net.safetensors names code of its own\n"
+    )
     assert "No layer details: net.safetensors names code of its own." in (tmp_path / "page.html").read_text()
-    error = refused("report", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
+    error = refused("report", "-q", "net.safetensors", "-o", "other.html", "--inside", "net.safetensors")
     assert error == "prunectl: net.safetensors names code of its own\n"
 
 

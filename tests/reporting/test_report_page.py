@@ -239,7 +239,7 @@ def test_names_of_files_are_text_and_no_markup_or_formula(tmp_path):
 def test_networks_that_nothing_measured_make_a_page_that_says_so(tmp_path):
     path = checkpoint(tmp_path, "net", ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0}), weights=50)
     found = Elements(render(collect([path])))
-    assert "No network was measured. Run prunectl eval on the checkpoints, then prunectl report." in found.text
+    assert "No accuracy yet: net. Run prunectl eval on them, then prunectl report." in found.text
 
 
 def drawn() -> str:

@@ -19,13 +19,13 @@ class ImportOptions:
     `pretrained` is the model whose published weights the file holds, fetched by `train` or `prune`.
     """
 
-    file: str
-    sha256: str
+    file: str = option(shown=False)
+    sha256: str = option(shown=False)
     weights: str | None = None
     key: str | None = None
     allow_missing: tuple[str, ...] = option((), sparse=True)
     seed: int | None = None
-    pretrained: str | None = option(None, sparse=True)
+    pretrained: str | None = option(None, sparse=True, shown=False)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ MODULE = "module"
 """The command of an entry that says which `nn.Module` a history began with."""
 IMPORT = "import"
 """The command of an entry that says which file of another program a history began with."""
+STATE_DICT = "a state dict"
+"""What such an entry calls one that was in memory, and no file."""
 RECORDS: dict[str, tuple[type, ...]] = {
     "train": (Recipe, TrainRun),
     "prune": (StandalonePruning, PruneRun),

@@ -1,16 +1,18 @@
 """prunectl diff."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from prunectl.checkpoints.names import checkpoint_file
 from prunectl.cli import options, output, terminal
-from prunectl.cli.names import broken
+from prunectl.cli.names import first_broken
 
-_NAME = 24
+_LISTED = 3
 
 
 def command(
@@ -23,12 +25,15 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.checkpoints.diff import diff
     from prunectl.checkpoints.results import recorded_accuracy
+    from prunectl.measuring.cost import cost
 
     ours, theirs = read(a), read(b)
     record = {
         "checkpoints": [str(a), str(b)],
         "identical": ours.sha256 == theirs.sha256,
         **diff(ours, theirs),
+        "flops": [cost(c.model, c.masks, c.spec.input).flops for c in (ours, theirs)],
+        "bytes": [checkpoint_file(path).stat().st_size for path in (a, b)],
         "accuracy": [recorded_accuracy(path, str(c.sha256), c.data) for path, c in ((a, ours), (b, theirs))],
     }
     if as_json:
@@ -50,10 +55,25 @@ def show(record: dict[str, Any]) -> None:
     if record["same_tensors"] and record["same_masks"]:
         output.emit("all tensors and masks are the same")
     elif record["largest_difference"]:
-        count = len(record["largest_difference"])
-        output.emit(f"{output.many(count, 'tensor')} of the same shape {'differs' if count == 1 else 'differ'}")
-    if any(found is not None for found in record["accuracy"]):
-        output.emit("accuracy " + " -> ".join(output.percent(found) for found in record["accuracy"]))
+        found = record["largest_difference"]
+        shown = ", ".join(list(found)[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
+        verb = "differs" if len(found) == 1 else "differ"
+        output.emit(f"{output.many(len(found), 'tensor')} of the same shape {verb}: {shown}")
+    for title, unit in (("FLOPs", ""), ("bytes", "B")):
+        was, now = record.get(title.lower(), (0, 0))
+        if was != now:
+            output.emit(f"{title} {output.counted(was)}{unit} -> {output.counted(now)}{unit}")
+    _accuracies(record)
+
+
+def _accuracies(record: dict[str, Any]) -> None:
+    """Both accuracies, and how to measure the one that is not known."""
+    if all(found is None for found in record["accuracy"]):
+        return
+    texts = " -> ".join(output.percent(found) for found in record["accuracy"])
+    pairs = zip(record["checkpoints"], record["accuracy"], strict=True)
+    unknown = next((path for path, found in pairs if found is None), None)
+    output.emit(f"accuracy {texts}" + ("" if unknown is None else f"; run `prunectl eval {shlex.quote(unknown)}`"))
 
 
 def _step(step: dict[str, Any]) -> str:
@@ -74,20 +94,33 @@ def _layers(rows: list[dict[str, Any]]) -> None:
     differing = [row for row in rows if row["jaccard"] != 1 or row["largest_difference"] or _widths(row)]
     if not differing:
         return
+    head = ("layer", "shape", "kept A", "kept B", "overlap\n(Jaccard)", "largest\ndifference")
     table = Table(box=None, pad_edge=False)
-    table.add_column("layer", overflow="fold", ratio=1)
-    for title in ("shape", "kept A", "kept B", "overlap\n(Jaccard)", "largest\ndifference"):
-        table.add_column(title, justify="right", no_wrap=title != "shape")
-    for row in differing:
-        shapes = ["x".join(str(side) for side in shape) for shape in row["shape"]]
-        table.add_row(
-            broken(row["name"], _NAME),
-            shapes[0] if shapes[0] == shapes[1] else f"{shapes[0]} -> {shapes[1]}",
+    for title in head:
+        table.add_column(title, justify="left" if title == "layer" else "right", no_wrap=title != "layer")
+    cells = [
+        [
+            row["name"].removesuffix(".weight"),
+            _shape(*row["shape"]),
             *(f"{count:,}" for count in row["kept"]),
             "-" if row["jaccard"] is None else f"{row['jaccard']:.4f}",
             "-" if row["largest_difference"] is None else f"{row['largest_difference']:.3g}",
-        )
-    terminal.console(sys.stdout, None if sys.stdout.isatty() else 80).print(table)
+        ]
+        for row in differing
+    ]
+    console = terminal.console(sys.stdout, None if sys.stdout.isatty() else 80)
+    for row in first_broken(head, cells, console.width):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _shape(ours: list[int], theirs: list[int]) -> str:
+    """A shape; of two, what differs in them: channels, or neurons, of the output and of the input."""
+    if ours == theirs or len(ours) != len(theirs):
+        return "\n-> ".join("x".join(map(str, shape)) for shape in ([ours] if ours == theirs else [ours, theirs]))
+    names = ("out", "in", "height", "width")
+    sides = zip(names, ours, theirs, strict=False)
+    return "\n".join(f"{name} {was} -> {now}" for name, was, now in sides if was != now)
 
 
 def _widths(row: dict[str, Any]) -> bool:

@@ -11,6 +11,9 @@ from prunectl.cli.eval_output import latency_lines
 from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
+FEW_CLASSES = 10
+"""With fewer, top-5 says little, and is not printed."""
+
 
 def command(
     checkpoint: options.CheckpointArgument = None,
@@ -77,8 +80,10 @@ def command(
         record = evaluate(
             network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes
         )
+    few = network.spec.classes < FEW_CLASSES
+    top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
     output.say(
-        f"eval: accuracy {output.percent(record['accuracy'])}, top-5 {output.percent(record['top5'])}, "
+        f"eval: accuracy {output.percent(record['accuracy'])}{top5}, "
         f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
     )
     output.say(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunectl.cli import options, output, texts
+from prunectl.cli import node_options, options, output, texts
 from prunectl.cli.completion import completes
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -38,7 +38,7 @@ def command(
         typer.Option("--input", metavar="CxHxW", help="Shape of the images, such as 3x224x224, instead of --data."),
     ] = None,
     classes: Annotated[int, typer.Option(help="With --input: the number of classes.", min=1)] = 1000,
-    keep: options.Keep = None,
+    keep: node_options.Keep = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record.")] = False,
     trust: options.Trust = False,
     config: options.Config = None,
@@ -99,8 +99,9 @@ def _fresh(
 def _page(found: dict[str, Any]) -> list[str]:
     """What a person sees, in lines of at most 80 columns."""
     size, groups, parameters = "x".join(map(str, found["input"])), found["groups"], found["parameters"]
+    form = ", shrunk" if found.get("shrunk") else ""
     lines = [
-        f"{found['model']}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
+        f"{found['model']}{form}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
         f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}",
         f"removals can reach {parameters - found['untouchable']:,} of {parameters:,} parameters",
     ]

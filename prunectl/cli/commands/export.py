@@ -60,7 +60,8 @@ def command(
         check_target(Path(target), kind, source, force=force)
         images = images_for(read(source), data, data_dir) if int8 else None
         made = export(source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force)
-    output.say(f"export: {output.counted(made.bytes)}B of {kind}")
+    names = target if kind != "py" else f"{target} (loader) and {Path(target).with_suffix('.safetensors')}"
+    output.say(f"export: {names} ({output.counted(made.bytes)}B)")
     if made.difference is not None:
         output.say(f"check: differs from the network by {made.difference:.1e} of the largest output")
     if made.fused:

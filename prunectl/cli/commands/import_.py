@@ -1,5 +1,6 @@
 """prunectl import."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,7 +118,8 @@ def command(
     if data is not None and not imported.names:
         imported = with_names(imported, images_for(imported, data, data_dir))
     kept.written(path, lambda place: write(imported, place, force=force))
-    _tell(imported, name)
+    use = {"input_shape": input_shape, "classes": classes, "mean": mean, "std": std, "class_names": class_names or data}
+    _tell(imported, name, {option for option, value in use.items() if value is not None})
     output.emit(path)
 
 
@@ -158,15 +160,32 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _tell(imported: "Checkpoint", name: str) -> None:
-    """What was read, and what was done with it."""
+def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
+    """What the command line does not state of the use of a network."""
+    how, rule = imported.preprocessing, imported.resize
+    found = {
+        "input_shape": f"input {'x'.join(map(str, imported.spec.input))}",
+        "classes": f"{imported.spec.classes:,} classes",
+        "mean": f"mean {','.join(f'{value:.4g}' for value in how.mean)}",
+        "std": f"std {','.join(f'{value:.4g}' for value in how.std)}",
+        **({"class_names": "their names"} if imported.names else {}),
+    }
+    yield from (text for option, text in found.items() if option not in stated)
+    if rule is not None:
+        cut = "no crop" if rule.crop == 1 else f"crop {rule.size} px"
+        yield f"resize {rule.shorter_side} px, {rule.interpolation}, {cut}"
+
+
+def _tell(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
+    """What was read, and what was done with it; `stated` are the options that the command line has."""
     spec, result = imported.spec, imported.history[-1].result
     size, under = "x".join(map(str, spec.input)), result.get("found_under")
     place = f"{name}, {under}" if under else name
     masked = f", weight sparsity {result['weight_sparsity']:.6f}" if imported.masks else ""
     output.say(f"import: {spec.name} of {place}; {size} images of {spec.classes} classes{masked}")
     if "configuration" in result:
-        output.say(f"        what the command line does not say is as in {result['configuration']}")
+        taken = ", ".join(_taken(imported, stated))
+        output.say(f"        as in {result['configuration']}: {taken or 'nothing, as the command line says all'}")
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
     for kind, names in (

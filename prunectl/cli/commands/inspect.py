@@ -2,11 +2,13 @@
 
 import json
 import textwrap
-from typing import Annotated
+from math import prod
+from typing import Annotated, Any
 
 import typer
 
 from prunectl.cli import options, output
+from prunectl.cli.verbosity import is_verbose
 
 
 def command(
@@ -15,7 +17,7 @@ def command(
 ) -> None:
     """Show the contents of a checkpoint: header, history, and sparsity of every layer.
 
-    Works without PyTorch.
+    -v adds the tensors that hold no weights of a layer. Works without PyTorch.
     """
     from prunectl.checkpoints.inspect import inspect
 
@@ -33,6 +35,8 @@ def command(
         f"{output.counted(seen['bytes'])}B, {'masked' if seen['masked'] else 'no mask'}, "
         f"weight sparsity {seen['weight_sparsity']:.6f} of {seen['dense']['weights']:,} dense weights"
     )
+    if not seen["normalisation_known"]:
+        output.emit("  mean and std of its images are unknown, so it takes no image files; see prunectl guide python")
     for spec, place in seen["places"].items():
         output.emit(f"  {spec} {'is not found' if place is None else f'is {place}'}")
     for entry in seen["history"]:
@@ -45,15 +49,19 @@ def command(
             output.emit(f"    {output.pruned(event)}")
         for layer in entry.get("result", {}).get("layers", []):
             output.emit(f"    {layer['layer']}: error {layer['before']:.4f} -> {layer['after']:.4f}")
-    width = max((len(t["name"]) for t in seen["tensors"]), default=0)
-    for tensor in seen["tensors"]:
-        entries = 1
-        for side in tensor["shape"]:
-            entries *= side
-        pruned = (
-            f"kept {tensor['kept']:>10,}  sparsity {1 - tensor['kept'] / entries:.4f}"
-            if tensor["kept"] < entries
-            else ""
-        )
+    _tensors(seen["tensors"])
+
+
+def _tensors(tensors: list[dict[str, Any]]) -> None:
+    """A line for every layer with weights; with --verbose, for all tensors."""
+    layers = tensors if is_verbose() else [t for t in tensors if len(t["shape"]) > 1 or t["kept"] < prod(t["shape"])]
+    width = max((len(t["name"]) for t in layers), default=0)
+    for tensor in layers:
+        entries = prod(tensor["shape"])
+        sparsity = ""
+        if len(tensor["shape"]) > 1 or tensor["kept"] < entries:
+            sparsity = f"kept {tensor['kept']:>10,}  sparsity {1 - tensor['kept'] / max(entries, 1):.4f}"
         shape = "x".join(str(side) for side in tensor["shape"]) or "scalar"
-        output.emit(f"  {tensor['name']:<{width}}  {tensor['dtype']:<4} {shape:<14} {pruned}".rstrip())
+        output.emit(f"  {tensor['name']:<{width}}  {tensor['dtype']:<4} {shape:<14} {sparsity}".rstrip())
+    if len(layers) < len(tensors):
+        output.emit(f"  {output.many(len(tensors) - len(layers), 'other tensor')} (biases, norms); -v lists them")

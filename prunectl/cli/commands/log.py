@@ -40,7 +40,7 @@ def command(
     if as_json:
         lines = [
             {
-                "line": shlex.join(["prunectl", *step.arguments]),
+                "line": step.line,
                 **_plain(step),
                 "file": file and str(file),
                 "accuracy": a,
@@ -64,12 +64,17 @@ def _plain(step: "Step") -> dict[str, Any]:
 
 def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
     """A step as a node of the graph, and what is known of it beside the edge."""
-    first, *more = _wrapped([step.command, *(text for flag in step.flags if (text := _told(step.command, flag)))])
+    first, *more = _wrapped(
+        [
+            " ".join([step.command, *map(shlex.quote, step.operands)]),
+            *(text for flag in step.flags if (text := _told(step.command, flag))),
+        ]
+    )
     short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
     lines = [
         *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
-        ", ".join(_circumstances(step)),
-        ", ".join(_results(step.result, accuracy)),
+        *_wrapped(", ".join(_circumstances(step)).split(" ")),
+        *_wrapped(", ".join(_results(step.result, accuracy)).split(" ")),
         *([] if step.not_again is None else _wrapped(f"no rerun: {step.not_again}".split(" "))),
     ]
     output.emit("|")

@@ -12,7 +12,18 @@ from prunectl.checkpoints.files import check_target
 from prunectl.checkpoints.names import beside
 from prunectl.checkpoints.options.pruning import AUTO, check_min_accuracy, check_runtime
 from prunectl.checkpoints.options.repair import check_method
-from prunectl.cli import image_options, kept, options, output, precision, progress, pruning_options, targets, texts
+from prunectl.cli import (
+    image_options,
+    kept,
+    node_options,
+    options,
+    output,
+    precision,
+    progress,
+    pruning_options,
+    targets,
+    texts,
+)
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -43,13 +54,13 @@ def command(
     steps: options.Steps = None,
     scope: options.Scope = None,
     unit: options.Unit = None,
-    min_nodes: options.MinNodes = 1,
-    multiple_of: options.MultipleOf = 1,
-    outer_layers: options.OuterLayers = False,
-    normalize: options.Normalize = None,
-    max_pruned: options.MaxPruned = None,
+    min_nodes: node_options.MinNodes = 1,
+    multiple_of: node_options.MultipleOf = 1,
+    outer_layers: node_options.OuterLayers = False,
+    normalize: node_options.Normalize = None,
+    max_pruned: node_options.MaxPruned = None,
     refill: pruning_options.Refill = True,
-    keep: options.Keep = None,
+    keep: node_options.Keep = None,
     plugin_options: options.PluginOptions = None,
     model: options.Model = None,
     model_options: options.ModelOptions = None,
@@ -180,7 +191,19 @@ def _watched(
             reached = "accuracy" if chosen.criterion == AUTO else "sparsity"
             bar.update(100 * i // rounds, lambda: f"{what} {i} of {rounds}, {reached} {now:.4f}")
 
-        return pruned(begun, images, chosen, report=report, keep_scores=keep_scores, reuse=True)
+        def report_repair(i: int, stops: int, name: str) -> None:
+            bar.begin("repair", stops)
+            bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
+
+        return pruned(
+            begun,
+            images,
+            chosen,
+            report=report,
+            report_repair=report_repair,
+            keep_scores=keep_scores,
+            reuse=True,
+        )
 
 
 def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterable[Scores]", *, force: bool) -> None:

@@ -81,7 +81,8 @@ def command(
     with progress.progress_bar(method, 100) as bar:
 
         def report(i: int, stops: int, name: str) -> None:
-            bar.update(100 * i // stops, lambda: f"{name}, {i} of {stops}")
+            bar.begin("repair", stops)
+            bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
 
         repaired, peak = peak_memory(
             pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report)

@@ -9,7 +9,7 @@ import typer
 from prunectl.checkpoints.options.data import DataOptions
 from prunectl.checkpoints.options.pruning import refuse_auto
 from prunectl.checkpoints.options.run import Run
-from prunectl.cli import image_options, options, precision, targets, texts, training_options
+from prunectl.cli import image_options, node_options, options, precision, targets, texts, training_options
 from prunectl.cli.start import begins_at, check_input, start, warn_of_other_images
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import check
@@ -59,12 +59,12 @@ def command(
     steps: options.Steps = None,
     scope: options.Scope = None,
     unit: options.Unit = None,
-    min_nodes: options.MinNodes = 1,
-    multiple_of: options.MultipleOf = 1,
-    outer_layers: options.OuterLayers = False,
-    normalize: options.Normalize = None,
-    max_pruned: options.MaxPruned = None,
-    keep: options.Keep = None,
+    min_nodes: node_options.MinNodes = 1,
+    multiple_of: node_options.MultipleOf = 1,
+    outer_layers: node_options.OuterLayers = False,
+    normalize: node_options.Normalize = None,
+    max_pruned: node_options.MaxPruned = None,
+    keep: node_options.Keep = None,
     plugin_options: training_options.PluginOptions = None,
     recalibrate: training_options.Recalibrate = False,
     label_smoothing: training_options.LabelSmoothing = 0.0,

@@ -11,7 +11,7 @@ import typer
 from prunectl.cli.help.examples import EXAMPLES
 from prunectl.cli.help.formatter import HelpContext
 from prunectl.cli.help.groups import in_groups
-from prunectl.cli.help.wrong_options import meant
+from prunectl.cli.help.wrong_options import meant, separate_numbers
 from prunectl.cli.optional_value import WithOptionalValues
 
 USAGE: type[Exception] = typer.BadParameter.__bases__[0]
@@ -41,6 +41,8 @@ class Command(WithOptionalValues):
                 others = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
                 error.message = f"No such option: {wrong}. {meant(wrong, self, others)}".strip()  # type: ignore[attr-defined]
                 error.possibilities = None
+            elif (numbers := separate_numbers(args)) is not None and "extra argument" in str(error.message):  # type: ignore[attr-defined]
+                error.message = f"{numbers[0]} takes numbers with commas; write {' '.join(numbers)}"  # type: ignore[attr-defined]
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

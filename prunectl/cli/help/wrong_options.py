@@ -1,7 +1,8 @@
 """Options as other tools call them, and what an unknown option of a command may have meant."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 OTHERS: dict[str, tuple[str, ...]] = {
@@ -115,6 +116,23 @@ def meant(wrong: str, command: Any, commands: Mapping[str, Any]) -> str:
     if elsewhere:
         return f"It is an option of {', '.join(elsewhere)}."
     return "" if not commands else f"See prunectl {command.name} --help."
+
+
+def separate_numbers(words: Sequence[str]) -> tuple[str, str] | None:
+    """The first option that several numbers with spaces follow, and these numbers with commas."""
+    for i, word in enumerate(words):
+        numbers = list(takewhile(_is_number, words[i + 1 :]))
+        if word.startswith("--") and len(numbers) > 1:
+            return word, ",".join(each.strip(",") for each in numbers)
+    return None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.strip(","))
+    except ValueError:
+        return False
+    return True
 
 
 def spellings(command: Any) -> dict[str, str]:

@@ -22,7 +22,12 @@ from prunectl.reporting.sources import Source
 from prunectl.torchtools.pieces import pieces
 
 SCORES = ".scores.safetensors"
+Stage = Callable[[str], None]
 _NOT_RUN = "The network was not run for this page."
+
+
+def no_stage(text: str) -> None:
+    """Nobody watches."""
 
 
 def look(
@@ -31,11 +36,12 @@ def look(
     *,
     images: Callable[[Checkpoint], ImageData] | None = None,
     run: bool = True,
+    stage: Stage = no_stage,
 ) -> Look:
     """Analyse the network of a checkpoint; `lineage` are its ancestors, oldest first.
 
     With `run`, the network is timed, and classifies some of the images that `images` loads. Whatever is unavailable is
-    explained in `missing` and does not affect the rest.
+    explained in `missing` and does not affect the rest. `stage` is called with what is done next.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -48,7 +54,12 @@ def look(
     found, shape = layers(masks), distribution(list(_kept_weights(checkpoint)), kept=kept)
     before = _before(lineage, kept)
     del masks  # the rest takes memory of its own
-    shown, timed = _samples(checkpoint, images if run else None, missing), _speed(checkpoint, run, missing)
+    if run:
+        stage("reading images, for saliency maps")
+    shown = _samples(checkpoint, images if run else None, missing)
+    if run:
+        stage("measuring speed")
+    timed = _speed(checkpoint, run, missing)
     return Look(
         path=source.path,
         layers=found,

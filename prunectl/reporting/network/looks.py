@@ -7,7 +7,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
 from prunectl.errors import PrunectlError
 from prunectl.reporting.findings import Look
-from prunectl.reporting.network.look import look
+from prunectl.reporting.network.look import Stage, look, no_stage
 from prunectl.reporting.page.best import Network
 from prunectl.reporting.sources import Sources
 
@@ -26,13 +26,19 @@ def looks(
     images: Callable[[Checkpoint], ImageData] | None = None,
     run: bool = False,
     fails: Fails = _ignore,
+    stage: Stage = no_stage,
 ) -> dict[Path, Look]:
-    """Analyse networks; with `run`, the first one is timed, and classifies some of the images that `images` loads."""
+    """Analyse networks; with `run`, the first one is timed, and classifies some of the images that `images` loads.
+
+    `stage` is called with what is done next.
+    """
     found: dict[Path, Look] = {}
     for number, network in enumerate(networks):
         path = network.source.path
         try:
-            found[path] = look(network.source, sources.lineage.get(path, ()), images=images, run=run and number == 0)
+            stage(f"analysing network {number + 1} of {len(networks)}, {network.label}")
+            lineage = sources.lineage.get(path, ())
+            found[path] = look(network.source, lineage, images=images, run=run and number == 0, stage=stage)
         except PrunectlError as error:
             fails(path, error)
             found[path] = Look(path, missing={"layers": f"{error}."})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prunectl.checkpoints.names import base_name
 from prunectl.reporting.curves import Point, Series, Setting, pareto
 from prunectl.reporting.formats import target_text
+from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source, Sources
 
 MARGINS = (1.0, 2.0, 5.0)
@@ -62,16 +63,23 @@ def best(setting: Setting) -> Best | None:
 def networks(sources: Sources, settings: Sequence[Setting], first: Source | None = None) -> list[Network]:
     """Up to twelve networks: `first`, then best trade-offs, Pareto fronts, dense networks and other points.
 
-    Each operating point has one network, that of its first seed. Without any point, the last measured one is first.
+    Each operating point has one network, that of its first seed. Where no pruned network was measured, the last pruned
+    one is first.
     """
     labels = _labels(settings)
     there = {str(source.path): source for source in sources.given if source.seen is not None}
     last_first = list(there.values())[::-1]
-    others = sorted(last_first, key=lambda source: not source.measured)
-    own = [path for path in labels if path in there] or [str(source.path) for source in others]
+    others = sorted(last_first, key=lambda source: (not _is_pruned(source), not source.measured))
+    own = [path for path in labels if path in there]
+    if not any(_is_pruned(there[path]) for path in own):
+        own = [*(str(source.path) for source in others if _is_pruned(source) or not own), *own]
     order = dict.fromkeys([*([str(first.path)] if first else []), *own])
     shown = [there[path] for path in order if path in there][:MOST_NETWORKS]
     return [Network(one, labels.get(str(one.path), base_name(one.path))) for one in shown]
+
+
+def _is_pruned(source: Source) -> bool:
+    return pruning_method(source.history).criterion is not None
 
 
 def _labels(settings: Sequence[Setting]) -> dict[str, str]:

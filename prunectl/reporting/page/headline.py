@@ -40,7 +40,9 @@ def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
         if dense is None:
             return None
         accuracy = f"{share_text(dense.stat('accuracy'))}\u00a0%"
-        return Answer((accuracy,), f"The dense network, {seeds_text(dense)}. Nothing is pruned.", _path(dense), ())
+        return Answer(
+            (accuracy,), f"The dense network, {seeds_text(dense)}. No pruned network was measured.", _path(dense), ()
+        )
     point = found.point
     left, whole = _parameters(point, sources)
     counted_as = "nonzero parameters" if _holds_zeros(point, sources) else "parameters"

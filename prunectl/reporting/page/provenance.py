@@ -62,7 +62,9 @@ def command_line(step: Step) -> str:
     parts = [_shell(flag, value) for flag, value in step.flags if not _is_default(step.command, flag, value)]
     seed = [] if not step.seed else [f"--seed {step.seed}"]
     device = [] if step.device in (None, "cpu") else [f"--device {shlex.quote(str(step.device))}"]
-    return " ".join(["prunectl", step.command, *parts, *seed, *device])
+    if not step.is_command:
+        return step.line
+    return " ".join(["prunectl", step.command, *map(shlex.quote, step.operands), *parts, *seed, *device])
 
 
 def version_sets(sources: Sequence[Source]) -> list[str]:
@@ -86,7 +88,8 @@ def _member(source: Source) -> Member:
     except FileError as error:  # a history of another version may hold what this one does not know
         return Member(base_name(source.path), source.sha256 or "", "", str(error), versions)
     obstacle = next((f"{step.command}: {step.not_again}" for step in steps if step.not_again), "")
-    lines = " | \\\n  ".join(command_line(step) for step in steps)
+    begun, run = ([command_line(step) for step in steps if step.is_command == kind] for kind in (False, True))
+    lines = "\n".join([*begun, " | \\\n  ".join(run)])
     return Member(base_name(source.path), source.sha256 or "", lines, obstacle, versions)
 
 

@@ -4,6 +4,7 @@ from prunectl.reporting.page.blocks import Section, Summary
 from prunectl.reporting.page.checklist import checklist
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.headline import answer
+from prunectl.reporting.sources import unmeasured_text
 
 
 def overview_section(data: PageData) -> Section:
@@ -14,6 +15,11 @@ def overview_section(data: PageData) -> Section:
         found = answer(setting, data.sources.every)
         run = None if found is None or found.path is None else data.run_numbers.get(found.path)
         section.summaries.append(Summary(setting.name if several else "", found, run, checklist(setting)))
-    if not data.settings:
-        section.lead = "No network was measured. Run `prunectl eval` on the checkpoints, then `prunectl report`."
+    waiting = unmeasured_text(data.sources)
+    if waiting is not None:
+        section.lead = f"No accuracy yet: {waiting}. Run `prunectl eval` on them, then `prunectl report`."
+    elif not data.settings:
+        section.lead = (
+            "No trained network was measured. Run `prunectl eval` on the checkpoints, then `prunectl report`."
+        )
     return section

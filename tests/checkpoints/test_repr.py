@@ -1,0 +1,19 @@
+"""What `print(checkpoint)` shows: one line."""
+
+import torch
+from torch import nn
+
+import prunectl
+from tests.helpers.own_networks import Residual, loader
+
+
+def test_weights_of_a_masked_network_and_nodes_of_a_shrunk_one() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 100), nn.ReLU(), nn.Linear(100, 10))
+    masked = prunectl.prune(net, input=(1, 4, 4), criterion="magnitude", sparsity=0.5)
+    name = "class:torch.nn.modules.container.Sequential"
+    assert repr(masked) == f"Checkpoint({name}, 1x4x4, 10 classes, masked, 1,300 of 2,600 weights)"
+    torch.manual_seed(0)
+    thin = prunectl.prune(Residual(), loader(), criterion="snap", sparsity=0.5)
+    name = "class:tests.helpers.own_networks.Residual"
+    assert repr(thin) == f"Checkpoint({name}, 3x16x16, 5 classes, masked, 6 of 12 nodes)"
+    assert repr(prunectl.shrink(thin)) == f"Checkpoint({name}, 3x16x16, 5 classes, shrunk, 6 of 12 nodes)"

@@ -1,0 +1,32 @@
+"""Weights of torchvision under the name of a network of prunectl's own, and what an import takes from a library."""
+
+import json
+
+import torch
+from torchvision import models
+
+LEFT = {"--input": "3x64x64", "--classes": "5", "--mean": "0.5", "--std": "0.25"}
+
+
+def _words(*flags: str) -> list[str]:
+    return [word for flag in flags for word in (flag, LEFT[flag])]
+
+
+def test_the_network_of_torchvision_that_the_names_fit_is_suggested(tmp_path, refused) -> None:
+    torch.save(models.resnet18(num_classes=5).state_dict(), tmp_path / "weights.pth")
+    hint = "; the names fit torchvision/resnet18: try --model torchvision/resnet18"
+    found = refused("import", "weights.pth", "--model", "resnet18", *_words("--input", "--classes"))
+    assert f"nothing says the mean, std of resnet18; give --mean R,G,B --std R,G,B{hint}\n" in found
+    found = refused("import", "weights.pth", "--model", "resnet18", *_words(*LEFT))
+    assert "no tensor of weights.pth fits the network" in found
+    assert found.endswith(f"{hint}\n")
+
+
+def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
+    torch.save(models.squeezenet1_1(num_classes=5).state_dict(), tmp_path / "net.pth")
+    ran = raw("import", "net.pth", "--model", "torchvision/squeezenet1_1", *_words("--classes", "--std"))
+    assert (
+        "        as in torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
+        "resize 256 px, bilinear, crop 224 px\n" in ran.err
+    )
+    assert json.dumps(ran.out) == '"net.import.safetensors\\n"'
