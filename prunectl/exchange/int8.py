@@ -25,11 +25,12 @@ Prepare = Callable[[Tensor], Tensor]
 def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> bytes:
     """The same network in int8, weights by channel, with quantise and dequantise operations (QDQ) around each layer.
 
-    `name` is that of the input.
+    `name` is that of the input. A softmax that makes the output stays in float32, so that probabilities add up to 1.
 
     Raises:
         StructureError: the quantiser fails on the network.
     """
+    import onnx  # noqa: PLC0415
     from onnxruntime.quantization import QuantFormat, quantize_static  # noqa: PLC0415
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
@@ -39,9 +40,10 @@ def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> 
         whole.write_bytes(data)
         try:
             quant_pre_process(whole, ready)
-            quantize_static(
-                ready, small, _Reader(name, images, prepare), quant_format=QuantFormat.QDQ, per_channel=True
-            )
+            graph = onnx.load(ready).graph
+            last = [n.name for n in graph.node if n.op_type == "Softmax" and n.output[0] == graph.output[0].name]
+            reader, how = _Reader(name, images, prepare), {"quant_format": QuantFormat.QDQ, "per_channel": True}
+            quantize_static(ready, small, reader, nodes_to_exclude=last, **how)
         except Exception as error:  # of any type
             raise StructureError(
                 f"ONNX Runtime cannot quantise the network: {first_line(error)}; leave out `int8`"

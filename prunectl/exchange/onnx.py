@@ -35,6 +35,7 @@ def with_metadata(model: Any, metadata: Mapping[str, str]) -> bytes:
     for function in model.functions:
         for node in function.node:
             del node.metadata_props[:]
+    _name_batch_(model.graph)
     for values in (model.graph.value_info, model.graph.initializer, model.graph.input, model.graph.output):
         for value in values:
             del value.metadata_props[:]
@@ -43,3 +44,12 @@ def with_metadata(model: Any, metadata: Mapping[str, str]) -> bytes:
         model.metadata_props.add(key=key, value=text)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _name_batch_(graph: Any) -> None:
+    """Call the size of the batch by that name: the exporter numbers its symbols."""
+    symbol = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param == symbol:
+                size.dim_param = "batch"

@@ -18,6 +18,7 @@ from prunectl.exchange.int8 import accuracy, quantised
 from prunectl.exchange.metadata import input_name, metadata, output_name
 from prunectl.exchange.onnx import onnx_bytes
 from prunectl.exchange.pt2 import Loaded, pt2_bytes
+from prunectl.measuring.latency import relative_latency
 from prunectl.measuring.onnx import Session
 from prunectl.structure.surgery.proof import drawn_for, like_images
 
@@ -49,6 +50,8 @@ class Program:
     fused: int = 0
     proof: Mapping[str, float] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
+    speed: float | None = None
+    allowed: float | None = None
 
 
 def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
@@ -76,20 +79,20 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
             raise StructureError(f"the network does not run in float16: {what}; leave out `fp16`") from error
         raise
     found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
-    allowed = max(ALLOWED[kind], ROUNDINGS * torch.finfo(like_images(network).dtype).eps)
-    check_close(found, ALLOWED_FP16 if use.fp16 else allowed, f"the {kind} file")
+    exact = max(ALLOWED[kind], ROUNDINGS * torch.finfo(like_images(network).dtype).eps)
+    allowed = ALLOWED_FP16 if use.fp16 else exact
+    check_close(found, allowed, f"the {kind} file")
     if use.int8 is None:
-        return Program(data, found, count, proof)
+        return Program(data, found, count, proof, allowed=allowed)
 
     def prepare(pixels: Tensor) -> Tensor:
         return pixels.float() / 255 if use.pixels else checkpoint.preprocessing(pixels)
 
     small = quantised(data, _names(use)[0], use.int8.train, prepare)
-    accuracies = {
-        "float32": accuracy(run, use.int8.test, prepare),
-        "int8": accuracy(Session(small), use.int8.test, prepare),
-    }
-    return Program(small, None, count, proof, accuracies)
+    fast, image = Session(small), draw((1, *shape), torch.Generator().manual_seed(0)).float()
+    accuracies = {"float32": accuracy(run, use.int8.test, prepare), "int8": accuracy(fast, use.int8.test, prepare)}
+    speed = relative_latency(partial(run, image), partial(fast, image))
+    return Program(small, None, count, proof, accuracies, speed=speed.value)
 
 
 def _written(

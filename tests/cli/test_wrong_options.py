@@ -29,6 +29,7 @@ WRONG = {
     "train --silent": "--quiet",
     "train --debug": "--verbose",
     "prune --ratio 0.5": "--sparsity",
+    "export --uint8": "--pixels",
     "prune --pruning_limit 0.5": "--sparsity",
     "prune --prune_criterion SNIPit": "--criterion",
     "train --prune_freq 4": "--prune-every",

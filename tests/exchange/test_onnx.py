@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import load, read
 from prunectl.checkpoints.files import sha256
-from prunectl.errors import DataError, ProofError, StructureError
+from prunectl.errors import DataError, OptionError, ProofError, StructureError
 from prunectl.exchange import programs
 from prunectl.exchange.export import export
 from prunectl.models.fresh import from_module
@@ -73,7 +73,7 @@ def test_the_command_writes_a_file_that_says_what_it_is(cli, net: Path) -> None:
     assert str(Path(__file__).parent.parent.parent).encode() not in written.read_bytes()
     (given,), (returned,) = model.graph.input, model.graph.output
     assert (given.name, returned.name) == ("input", "logits")
-    assert given.type.tensor_type.shape.dim[0].dim_param
+    assert [value.type.tensor_type.shape.dim[0].dim_param for value in (given, returned)] == ["batch", "batch"]
     first = written.read_bytes()
     cli("export", small.name, "--force")
     assert written.read_bytes() == first
@@ -110,7 +110,7 @@ def test_float16_is_inside_and_close(cli, net: Path) -> None:
 
 
 def test_int8_is_calibrated_and_both_accuracies_are_shown(raw, net: Path) -> None:
-    ran = raw("export", net.name, "-o", "small.onnx", "--int8", "--json")
+    ran = raw("export", net.name, "-o", "small.onnx", "--int8", "--softmax", "--json")
     assert ran.code == 0, ran.err
     record = json.loads(ran.out)
     measured = json.loads(raw("eval", net.name, "--no-latency", "--json").out)["accuracy"]
@@ -118,6 +118,10 @@ def test_int8_is_calibrated_and_both_accuracies_are_shown(raw, net: Path) -> Non
     assert abs(record["accuracy"]["int8"] - measured) < 0.03
     assert record["difference"] is None
     assert "int8: accuracy " in ran.err and " in float32 " in ran.err
+    assert " than float32 for one image, in ONNX Runtime on this CPU" in ran.err
+    assert record["speed"] > 0
+    probabilities = outputs(net.with_name("small.onnx"), torch.randn(6, 1, 28, 28))
+    assert torch.allclose(probabilities.sum(1), torch.ones(6))
     model = onnx.load(net.with_name("small.onnx"))
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
     assert np.int8 in {onnx.numpy_helper.to_array(tensor).dtype.type for tensor in model.graph.initializer}
@@ -207,5 +211,8 @@ def test_nothing_is_replaced_without_force(refused, net: Path, output: str) -> N
 
 
 def test_int8_in_python_takes_a_dataset_that_fits(net: Path) -> None:
+    with pytest.raises(OptionError, match=r"`int8` takes a dataset's name, such as imagefolder:photos.* got bool"):
+        export(net, net.with_name("x.onnx"), int8=True)
+    assert export(net, net.with_name("y.onnx"), int8="digits").accuracy.keys() == {"float32", "int8"}
     with pytest.raises(DataError, match="takes 1x28x28 images of 10 classes"):
         export(net, net.with_name("x.onnx"), int8=image_data())

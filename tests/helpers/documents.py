@@ -78,8 +78,11 @@ def _run(folder: Path, command: str, shown: str, patch: pytest.MonkeyPatch) -> N
     if setting := _EXPORT.fullmatch(command):
         patch.setenv(setting[1], setting[2])
         return
+    command, _, file = command.partition(" > ")
     ran = run_line(folder, command)
     assert ran.code == 0, f"{command}\n{ran.err}"
+    if file:
+        folder.joinpath(file).write_text(ran.out, encoding="utf-8")
     if shown:
         assert ran.out.rstrip("\n") == shown, command
     else:

@@ -90,6 +90,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--cuda": ("--device",),
     "--fp16": ("--amp",),
     "--half": ("--amp",),
+    "--uint8": ("--pixels",),
     "--mixed-precision": ("--amp",),
     "--random-seed": ("--seed",),
     "--manual-seed": ("--seed",),
