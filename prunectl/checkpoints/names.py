@@ -33,10 +33,12 @@ def check_not_torch(path: Path) -> None:
     """
     try:
         with readable(path) as file:
-            start = file.read(4)
+            start = file.read(9)
     except OSError:  # the reader that follows says why
         return
-    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS):
+    if start[8:] == b"{":  # a safetensors file, whose first bytes are the length of its header
+        return
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS):
         raise CheckpointError(
             f"{path} is no checkpoint of prunectl, but weights of PyTorch; import it: {import_of(path)}"
         )

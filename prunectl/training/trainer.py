@@ -20,6 +20,7 @@ from prunectl.measuring.memory import forget_peak
 from prunectl.pruning.repair.pair import paired
 from prunectl.pruning.repair.repair import repaired_pair
 from prunectl.torchtools import distributed
+from prunectl.torchtools.layout import CONTIGUOUS, lay_out_
 from prunectl.torchtools.rng import forked, random_state, seed_for, set_random_state_
 from prunectl.training.adversarial import passes
 from prunectl.training.batch import Batch, changed
@@ -141,6 +142,7 @@ class Trainer:
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
+        lay_out_(model, CONTIGUOUS)  # as it is read from its file, where it computes the same bits
         now.masks.apply_(model)
         taught_by = None if self.teacher is None else self.teacher.sha256
         run = TrainRun(self.device.type, self.step, self.total_steps, taught_by, distributed.processes())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import write
 from prunectl.checkpoints.header import read_header, read_toc
-from prunectl.checkpoints.names import mask_path
+from prunectl.checkpoints.names import check_not_torch, mask_path
 from prunectl.errors import CheckpointError, OptionError, UnknownName
 from prunectl.masks import pack
 from tests.helpers.checkpoint_parts import change, put, random_masks, refusal
@@ -249,3 +249,11 @@ def test_a_deviation_that_cannot_be_divided_by(folder, found):
     path = folder / "dense.safetensors"
     change(path, put("std", found))
     assert "expected under std" in refusal(path)
+
+
+@pytest.mark.parametrize("length", [640, 896, 1024, 1152])
+def test_a_header_whose_length_looks_like_a_pickle_is_none(length: int, tmp_path: Path) -> None:
+    """A pickle begins with 0x80 and its protocol, 2 to 5; so does the length of a header of 640 bytes."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+    check_not_torch(path)

@@ -17,6 +17,7 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
     seen = json.loads(cli("inspect", tiny.name, "--json"))
     mean, std, (entry,) = seen.pop("mean"), seen.pop("std"), seen.pop("history")
     assert len(mean) == len(std) == 1 and 0 < mean[0] < 1 and 0 < std[0] < 1
+    assert seen.pop("normalisation_known") is True
     assert seen.pop("names") == [str(digit) for digit in range(10)]
     assert seen.pop("resize") == {"size": 4, "crop": 1.0, "interpolation": "bilinear"}
     assert entry.pop("versions").keys() == {"prunectl", "torch", "cpu"}

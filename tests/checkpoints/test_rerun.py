@@ -117,7 +117,7 @@ def test_a_history_that_leads_elsewhere_is_told_with_what_differs(chain, raw):
     lines = ran.err.splitlines()
     assert lines[0].startswith("recorded with torch 1.")
     assert any(line.startswith("step 1, train: torch 1") for line in lines)
-    assert any(line.startswith("features.1.weight ") for line in lines)
+    assert any(line.startswith("features.1 ") for line in lines), ran.err
     assert lines[-1] == "prunectl: b.safetensors came out differently when its 3 steps ran again (other versions)"
 
 

@@ -40,7 +40,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         ("cut-in-tensors", "is damaged: its header describes "),
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
-        ("zip", "is not a safetensors file"),
+        ("zip", "is no checkpoint of prunectl, but weights of PyTorch"),
         ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],

@@ -1,7 +1,5 @@
 """Lines that are longer than a terminal is wide: broken at spaces."""
 
-import os
-import shutil
 import sys
 
 import pytest
@@ -14,7 +12,7 @@ def test_a_line_on_a_terminal_is_broken_at_spaces(monkeypatch) -> None:
     text = "repair: 21 layers of torchvision/resnet18"
     assert wrapped(text) == text
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((24, 10)))
+    monkeypatch.setenv("COLUMNS", "24")
     assert wrapped(text) == "repair: 21 layers of\n  torchvision/resnet18"
     assert wrapped("    3,534,136 of 11,000,000 parameters") == "    3,534,136 of\n      11,000,000\n      parameters"
     assert wrapped("short") == "short"

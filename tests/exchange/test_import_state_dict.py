@@ -71,7 +71,7 @@ def test_history_names_the_file_and_its_hash_and_no_folder(net, tmp_path, cli, r
     assert len(entry.options["sha256"]) == 64
     assert str(tmp_path) not in (tmp_path / "net.safetensors").read_bytes().decode("latin1")
     log = cli("log", "net.safetensors")
-    assert "*  import --file net.safetensors" in log
+    assert "*  import net.safetensors --model tests.helpers.foreign:built" in log
     assert "no rerun: it imported a file" in log
     assert "step 1 (import) of net.safetensors cannot be run again: it imported a file" in refused(
         "rerun", "net.safetensors"

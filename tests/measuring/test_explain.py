@@ -121,7 +121,7 @@ def test_the_command_prints_the_same_as_the_library_returns(net, cli, tmp_path) 
     assert told == json.loads(cli("explain", "--model", "lenet300", "--input", "1x28x28", "--classes", 10, "--json"))
     assert told == json.loads(cli("explain", "--model", "lenet300", "--data", "synthetic", "--json"))
     assert set(explain(checkpoint_of(chain(), SHAPE))) == set(told)
-    assert cli("explain", "net.prune.shrink.safetensors").startswith("lenet300: 1x28x28 images, ")
+    assert cli("explain", "net.prune.shrink.safetensors").startswith("lenet300, shrunk: 1x28x28 images, ")
 
 
 def test_the_page_for_a_person(net, cli) -> None:

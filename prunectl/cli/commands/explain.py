@@ -93,13 +93,13 @@ def _fresh(
         images = fresh_images(model, data or "digits", data_dir, image_size=image_size)
         shape, classes = images.shape, len(images.classes)
     network = build(ModelSpec(model, shape, classes, texts.pairs(model_options, "-M")))
-    return {"model": model, "input": list(shape), **explain_network(network, shape, keep=keep)}
+    return {"model": model, "shrunk": False, "input": list(shape), **explain_network(network, shape, keep=keep)}
 
 
 def _page(found: dict[str, Any]) -> list[str]:
     """What a person sees, in lines of at most 80 columns."""
     size, groups, parameters = "x".join(map(str, found["input"])), found["groups"], found["parameters"]
-    form = ", shrunk" if found.get("shrunk") else ""
+    form = ", shrunk" if found["shrunk"] else ""
     lines = [
         f"{found['model']}{form}: {size} images, {output.counted(found['flops'])} FLOPs, {found['nodes']:,} nodes in "
         f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}",

@@ -160,7 +160,6 @@ def command(
         device=where,
         seed=seed,
     )
-    warn_of_other_images(begun, images)
     taught_by = None if teacher is None else read(teacher, where)
     trainer = Trainer(begun, images, recipe, teacher=taught_by)
     if not leads():
@@ -178,6 +177,7 @@ def command(
         tensorboard=tensorboard,
         tensorboard_dir=_absolute(tensorboard_dir),
     )
+    warn_of_other_images(begun, images)
     with train_run.claimed(path, force=force) as log:
         log.begin([])
         shown = board.folder(tensorboard, tensorboard_dir, path)
