@@ -28,7 +28,7 @@ from prunectl.training.loss import objective
 from prunectl.training.recipe import optimizer, penalty, scheduler
 from prunectl.training.rewind import RewindPoint
 from prunectl.training.saved_values import check_slots, like
-from prunectl.training.slots import from_state, plain_group, slots_of, to_state
+from prunectl.training.slots import copied, from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within
 from prunectl.training.whole_batch import whole_batch
 
@@ -183,7 +183,7 @@ class Learner:
         for name, parameter in self._parameters().items():
             check_slots(slots.get(name, {}), parameter, name, needed)
         saved = {
-            number: {slot: laid_out(value, parameter) for slot, value in slots[name].items()}
+            number: {slot: laid_out(value, parameter) for slot, value in copied(slots[name]).items()}
             for number, (name, parameter) in enumerate(self._parameters().items())
             if slots.get(name)
         }
