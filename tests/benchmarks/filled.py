@@ -1,6 +1,5 @@
 """Tables in a Markdown file: what follows a marker is replaced, the words around it stay."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ def fill(path: Path, tables: Mapping[str, Sequence[str]]) -> None:
     for name, lines in tables.items():
         marker = f"<!-- {name} -->\n"
         assert text.count(marker) == 1, f"{path.name} has no marker {marker.strip()}"
-        table = marker + "\n".join(lines) + "\n\n"
-        text = re.sub(re.escape(marker) + r"(?:.+\n?)*\n*", lambda _, new=table: new, text)  # type: ignore[misc]
+        before, _, after = text.partition(marker)
+        rest = f"\n{after}".partition("\n\n")[2].lstrip("\n")  # the table may be empty
+        text = f"{before}{marker}" + "\n".join(lines) + f"\n\n{rest}"
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -5,24 +5,21 @@ Both layouts take turns (A B A B) in one process; a gain is the median over roun
 contiguous side divided by that of the channels-last side, beside the least and the most.
 """
 
-import argparse
 import copy
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prunectl.cli.process import prepare
 from prunectl.data.images import Preprocessing
 from prunectl.models.fresh import untrained
 from prunectl.torchtools.layout import layout
+from tests.benchmarks.one_thread import begun, processor
 
 NETWORKS = {
     "lenet5": ((1, 28, 28), 128),
@@ -128,19 +125,7 @@ def measured(name: str, batch: int, rounds: int, *, amp: bool) -> dict[str, Any]
 
 def main() -> None:
     """Measure, print the table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--amp", action="store_true")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    prepare()
-    about = {
-        "torch": torch.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
+    options, about = begun(str(__doc__), NETWORKS), processor()
     rows = []
     for each in options.networks:
         name, _, batch = each.partition(":")

@@ -7,25 +7,22 @@ with the smaller sum) divided by that of the trainer, *masked* that of the dense
 one: 1 is as fast, less is slower. Times are processor seconds.
 """
 
-import argparse
 import copy
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from prunectl.cli.process import prepare
 from prunectl.data.images import ImageData, Images, Preprocessing
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
+from tests.benchmarks.one_thread import begun, processor
 
 NETWORKS = {
     "mlp5": ((1, 28, 28), 128, 20),
@@ -121,19 +118,7 @@ def measured(name: str, batch: int, steps: int, rounds: int, *, amp: bool) -> di
 
 def main() -> None:
     """Measure, print the table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--amp", action="store_true")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    prepare()
-    about = {
-        "torch": torch.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
+    options, about = begun(str(__doc__), NETWORKS), processor()
     rows = []
     print("| network | ms a step | layout | fastest bare loop | bare | masked |\n|---|--:|---|---|--:|--:|")
     for each in options.networks:
