@@ -94,10 +94,11 @@ def command(
     network, results = read(source, where), results_of(source)
     precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, **changes)
-    with progress.progress_bar("eval"):
+    with progress.progress_bar("eval") as bar:
         record = evaluate(
-            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes
-        )
+            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
+            report=bar.step,
+        )  # fmt: skip
     _say_accuracy(record)
     output.say(
         f"      {output.counted(record['weights'])} weights (sparsity {record['weight_sparsity']:.4f}), "
