@@ -51,11 +51,11 @@ def check_input(shape: str | None, classes: int | None, model: str | None, data:
         OptionError: they go with a checkpoint, or with images that have a shape of their own.
     """
     if classes is not None and shape is None:
-        raise OptionError("--classes is for --input; --data has classes of its own")
+        raise OptionError("--classes is for --input; --data sets its own number of classes")
     if shape is not None and model is None:
-        raise OptionError("--input is for --model; a checkpoint has an input shape of its own")
+        raise OptionError("--input is for --model; a checkpoint has its own input shape")
     if shape is not None and data not in (None, SYNTHETIC):
-        raise OptionError(f"expected --input or --data {data}, got both: these images have a shape of their own")
+        raise OptionError(f"expected --input or --data {data}, got both: these images have their own shape")
     texts.image_shape(shape)
 
 

@@ -44,7 +44,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Measure the latency in these runtimes, in turns: eager (torch as it is), compiled (torch.compile), "
+            help="Measure the latency in these runtimes, in turns: eager (plain torch), compiled (torch.compile), "
             "onnx (ONNX Runtime); with commas or repeated  [default: eager]",
             show_default=False,
             autocompletion=completes_list(lambda: RUNTIMES),
@@ -64,7 +64,7 @@ def command(
     measures accuracy, loss, bytes and latency in ONNX Runtime, and appends nothing.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
+        raise OptionError(f"--min-accuracy must be between 0 and 1, got {min_accuracy:g}")
     runtimes = tuple(dict.fromkeys(name for names in runtime or () for name in names.split(",")))
     check_runtimes(runtimes)
     if runtimes and not latency:

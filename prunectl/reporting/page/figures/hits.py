@@ -1,4 +1,4 @@
-"""What lies over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
+"""What is drawn over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
