@@ -116,7 +116,7 @@ BAD_VALUES = {
     "attack net.safetensors -a VirtualAdversarialAttack": "does not take these options: ",
     "attack net.safetensors -a L2BrendelBethgeAttack": "needs numba; install it: pip install numba",
     "attack net.safetensors -a apgd-ce -O steps=0": "option 'steps' of attack apgd-ce is 1 or more, got 0",
-    "attack net.safetensors -a square -O share=2": "does not take these options: expected queries of 1 or more and a share",
+    "attack net.safetensors -a square -O share=2": "expected queries of 1 or more and a share",
     "attack net.safetensors -n none": "-n takes a number of images or all, got 'none'",
     "attack net.safetensors -n 0": "-n takes a number of images or all, got '0'",
     "attack net.safetensors --target eleven": "--target is next, random or a class (0, 1, 2, 3, ",
