@@ -174,7 +174,7 @@ def read(path: str | Path, device: torch.device | str | None = None, *, model: B
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
-        UntrustedCode: it names code, and nobody has consented.
+        UntrustedCode: it names code, and the user has not consented.
     """
     device, path = torch.device(device or "cpu"), checkpoint_file(Path(path))
     return steadily(path, lambda: _read(path, model)).to(device)

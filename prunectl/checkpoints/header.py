@@ -82,7 +82,7 @@ class Header:
     """The JSON under the metadata key `prunectl` of a checkpoint.
 
     `weights` counts the prunable weights that are kept; `pair` is the id that the mask file shares, None = no masks.
-    `names` are those of the classes, empty where nobody gave any; `resize` is None where no rule is known.
+    `names` are those of the classes, empty if there are none; `resize` is None where no rule is known.
     """
 
     model: ModelSpec

@@ -36,7 +36,7 @@ class Ran:
 def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool = True) -> Ran:
     """Run `prunectl ARGUMENTS`; its stderr goes to `stream`, the line of a failure only with `failure`.
 
-    A bug comes through as it is.
+    Unexpected exceptions are not caught.
 
     Options come from the arguments alone, whatever PRUNECTL_* says.
     """

@@ -36,9 +36,7 @@ MaxPruned = Annotated[
         show_default=False,
     ),
 ]
-OuterLayers = Annotated[
-    bool, typer.Option("--outer-layers", help="Prune channels of the image too, as nodes of their own.")
-]
+OuterLayers = Annotated[bool, typer.Option("--outer-layers", help="Also prune channels of the image.")]
 Keep = Annotated[
     list[str] | None,
     typer.Option(

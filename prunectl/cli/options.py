@@ -272,4 +272,4 @@ def target(output: Path | None, source: Path, command: str, *, force: bool) -> P
 def fresh_name(model: str, data: str) -> Path:
     """The name that the files of a fresh network begin with, as a checkpoint in the current folder."""
     stem = Path(model.rpartition(":")[2] or model).name
-    return Path(f"{stem}-{data.partition(':')[0]}.safetensors")
+    return Path(f"{stem}-{Path(data.partition(':')[0]).name}.safetensors")

@@ -125,6 +125,11 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}%"
 
 
+def times(ratio: float) -> str:
+    """A ratio to at least three digits, as `1.96x` or `2.00x`."""
+    return f"{ratio:.2f}x" if ratio < 10 else f"{ratio:.1f}x" if ratio < 100 else f"{ratio:,.0f}x"
+
+
 def pruned(event: dict[str, Any]) -> str:
     """What one round of pruning during training reached."""
     nodes = f"node sparsity {event['node_sparsity']:.4f}, " if "node_sparsity" in event else ""

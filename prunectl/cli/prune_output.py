@@ -36,12 +36,11 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
         if warning is not None:
             output.say(warning)
     if "node_sparsity" in reached:
-        times = dense.flops / max(reached["flops"], 1)
+        saved = output.times(dense.flops / max(reached["flops"], 1))
         latency = f", {reached['latency']:.3f} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
         output.say(
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
-            f"{output.counted(reached['flops'])} FLOPs ({times:.3g}x fewer), {output.counted(reached['bytes'])}B"
-            + latency
+            f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B" + latency
         )
 
 

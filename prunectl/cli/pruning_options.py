@@ -28,7 +28,7 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Measure --latency in eager (torch as it is), compiled (torch.compile) or onnx (ONNX Runtime)  [default: "
+        help="Measure --latency in eager (plain torch), compiled (torch.compile) or onnx (ONNX Runtime)  [default: "
         "eager]",
         show_default=False,
         autocompletion=completes_one(*RUNTIMES),

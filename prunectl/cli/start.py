@@ -16,6 +16,8 @@ _CHANGES = {"subset": "--subset", "tuning": "--tuning", "random_labels": "--rand
 """Options that change which images a command takes, and hold for this command alone."""
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import torch
 
     from prunectl.checkpoints.checkpoint import Checkpoint
@@ -49,11 +51,11 @@ def check_input(shape: str | None, classes: int | None, model: str | None, data:
         OptionError: they go with a checkpoint, or with images that have a shape of their own.
     """
     if classes is not None and shape is None:
-        raise OptionError("--classes is for --input; --data has classes of its own")
+        raise OptionError("--classes is for --input; --data sets its own number of classes")
     if shape is not None and model is None:
-        raise OptionError("--input is for --model; a checkpoint has an input shape of its own")
+        raise OptionError("--input is for --model; a checkpoint has its own input shape")
     if shape is not None and data not in (None, SYNTHETIC):
-        raise OptionError(f"expected --input or --data {data}, got both: these images have a shape of their own")
+        raise OptionError(f"expected --input or --data {data}, got both: these images have their own shape")
     texts.image_shape(shape)
 
 
@@ -187,15 +189,9 @@ def images_for(
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
         image_size = height
-    trained = _trained_split(checkpoint, spec)
-    if None not in (split, trained) and split != trained:
-        raise OptionError(
-            f"--split {split:g}: this network was made with --split {trained:g} of the same images, and would be "
-            "tested on some that it saw; leave out --split"
-        )
+    split = held_out_split([entry.data or {} for entry in checkpoint.history], spec, split)
     rule = () if checkpoint.resize is None else (checkpoint.resize.crop, checkpoint.resize.interpolation)
     network = NetworkInput(checkpoint.spec.input, checkpoint.spec.classes, *rule)
-    split = trained if split is None else split
     with known(checkpoint.places if data is None else {}):
         if data is None:
             check_trusted("data", spec, "the checkpoint")
@@ -224,12 +220,28 @@ def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":
     return checkpoint if checkpoint.names or images.classes == numbers else replace(checkpoint, names=images.classes)
 
 
-def _trained_split(checkpoint: "Checkpoint", spec: str) -> float | None:
-    """The share of these images that the commands of a checkpoint's history held out; None where none did."""
+def held_out_split(seen: "Sequence[Mapping[str, Any]]", spec: str, asked: float | None) -> float | None:
+    """The share of each class to hold out: that with which the network was made, else --split.
+
+    `seen` is what the commands of its history say of their images, oldest first.
+
+    Raises:
+        OptionError: another one is asked for, which would test on training images.
+    """
+    trained = _trained_split(seen, spec)
+    if asked is not None and trained is not None and asked != trained:
+        raise OptionError(
+            f"--split {asked:g}: this network was made with --split {trained:g} of the same images, and would be "
+            "tested on some that it saw; leave out --split"
+        )
+    return asked if trained is None else trained
+
+
+def _trained_split(seen: "Sequence[Mapping[str, Any]]", spec: str) -> float | None:
+    """The share of these images that the commands of a history held out; None where none did."""
     place = spec.partition(":")[2]
     folder = Path(place).expanduser().resolve().name if place else None
-    for entry in reversed(checkpoint.history):
-        seen = entry.data or {}
-        if (seen.get("source") == spec or seen.get("name") == folder) and isinstance(seen.get("split"), float):
-            return float(seen["split"])
+    for images in reversed(seen):
+        if (images.get("source") == spec or images.get("name") == folder) and isinstance(images.get("split"), float):
+            return float(images["split"])
     return None

@@ -15,7 +15,7 @@ from prunectl.errors import Interrupted, OptionError
 T = TypeVar("T")
 SHARED = frozenset({"attack", "eval", "prune", "train"})
 """Commands whose work is shared; the first process runs every other one alone."""
-_REFUSED = {"sweep": "runs its stages in processes of its own", "rerun": "runs each command as it ran before"}
+_REFUSED = {"sweep": "starts its own processes", "rerun": "runs each command as it ran before"}
 _PATIENCE = 20.0
 """Seconds after which a process that failed says so itself: where the first one fails too, torchrun ends it sooner."""
 _NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")

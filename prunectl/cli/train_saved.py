@@ -1,4 +1,4 @@
-"""What of a running training lies on disk: its log, and what --resume needs."""
+"""The files of a running training: its log, and what --resume needs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ LOG_SO_FAR = ".log.jsonl.part"
 
 
 class Saved:
-    """What of a running training lies on disk; a disk that is full or gone for a while ends no training."""
+    """The files of a running training. A disk that is full or missing for a while does not end it."""
 
     def __init__(self, trainer: "Trainer", run: "Run", output_path: Path, log: Journal, *, force: bool) -> None:
         self.trainer, self.run, self.output, self.log, self.force = trainer, run, output_path, log, force

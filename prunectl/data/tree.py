@@ -109,7 +109,7 @@ def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> 
     if not _has_tests(root):
         return _split_tree(root, train, split)
     if split is not None:
-        raise DataError(f"`split` {split:g}: {root} has test images of its own; leave out `split`")
+        raise DataError(f"`split` {split:g}: {root} has its own test images; leave out `split`")
     test, notices = _test_files(root, frozenset(classes))
     unknown = sorted(test.keys() - train.images.keys())
     if unknown:

@@ -13,7 +13,7 @@ from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.exchange.folder import check_folder, write_folder
 from prunectl.exchange.loader_py import check_loader, write_loader
-from prunectl.exchange.programs import Use, program
+from prunectl.exchange.programs import Report, Use, program, quiet
 from prunectl.measuring.onnx import check_installed
 from prunectl.models.given import given, read_network
 
@@ -51,13 +51,14 @@ def export(
     fp16: bool = False,
     int8: ImageData | str | None = None,
     force: bool = False,
+    report: Report = quiet,
 ) -> Exported:
     """Write a network for use without prunectl: NAME.onnx, NAME.pt2, NAME.py beside NAME.safetensors, or a folder.
 
     It computes what `load` of the checkpoint computes on normalised images (B, C, H, W). The first two can also take
     `pixels` in [0, 1], return `softmax` probabilities and `fuse` BatchNorms into the layers before them. An ONNX file
     can compute in `fp16`, or in `int8`, calibrated on the training images of a dataset, given by its
-    name or as ImageData.
+    name or as ImageData. `report` is called with what is done now.
 
     Raises:
         OptionError: another kind of file, an option that does not go with it, or a package that is missing.
@@ -77,7 +78,7 @@ def export(
     if kind == "py":
         return Exported(target, kind, *write_loader(network, target, source))
     images = None if int8 is None else _to_calibrate(network, int8)
-    made = program(network, kind, Use(pixels, softmax, fuse, fp16, images))
+    made = program(network, kind, Use(pixels, softmax, fuse, fp16, images), report)
     files.write(target, made.data, force=force)
     compared = {key: getattr(made, key) for key in ("difference", "fused", "proof", "accuracy", "speed", "allowed")}
     return Exported(target, kind, len(made.data), **compared)

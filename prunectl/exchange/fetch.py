@@ -47,7 +47,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
             return fetch_repository(config.hf_hub_id)
         if config is not None and config.url:
             return fetch_file(config.url)
-    raise OptionError(f"nobody publishes weights of {model}; take another `model`, or leave out `pretrained`")
+    raise OptionError(f"no published weights of {model} are known; take another `model`, or leave out `pretrained`")
 
 
 def fetch_file(url: str) -> Path:

@@ -11,8 +11,8 @@ def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str
     """Texts by key; lists and tables are JSON.
 
     `input` is "pixels" in [0, 1] or "input" normalised with `mean` and `std`, `output` "logits" or "probabilities";
-    `names` are those of the classes, `resize` is how image files become the input, `history` the commands, and `sha256`
-    that of the checkpoint's file. What is not known is left out.
+    `names` are those of the classes, `resize` is how image files become the input, `data` the checkpoint's dataset,
+    `history` the commands, and `sha256` that of the checkpoint's file. What is not known is left out.
     """
     weights = checkpoint.masks.kept(checkpoint.model)
     found = {
@@ -26,6 +26,8 @@ def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str
     if checkpoint.preprocessing.known:
         found["mean"] = json.dumps(checkpoint.preprocessing.mean)
         found["std"] = json.dumps(checkpoint.preprocessing.std)
+    if checkpoint.data:
+        found["data"] = checkpoint.data
     if checkpoint.names:
         found["names"] = json.dumps(checkpoint.names)
     if checkpoint.resize is not None:

@@ -77,7 +77,7 @@ def fetched(model: str, options: Mapping[str, str]) -> Pretrained:
     `timm/local-dir:FOLDER` reads a local folder and fetches nothing. `options` are passed to the network's builder.
 
     Raises:
-        OptionError: nobody publishes weights of it.
+        OptionError: no published weights of it are known.
         FileError: they cannot be fetched, which says what to check.
     """
     place = fetch_pretrained(model)

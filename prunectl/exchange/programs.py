@@ -25,8 +25,14 @@ from prunectl.structure.surgery.proof import drawn_for, like_images
 ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}
 """Largest difference to the network in PyTorch, relative to the largest output."""
 ALLOWED_FP16 = 2e-2
+Report = Callable[[str], None]
+"""Called with what is done now, such as "checking the outputs"."""
 ROUNDINGS = 4.0
 """How often the network's own type may round in between."""
+
+
+def quiet(_: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Program:
     allowed: float | None = None
 
 
-def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
+def program(checkpoint: Checkpoint, kind: str, use: Use, report: Report = quiet) -> Program:
     """Make the file of a kind, "onnx" or "pt2", of a network on the cpu in eval mode, and check it.
 
     Raises:
@@ -68,9 +74,11 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
     surrounded = partial(deployed, preprocessing=checkpoint.preprocessing if use.pixels else None, softmax=use.softmax)
     expected = surrounded(network)
     if use.fuse:
+        report("folding BatchNorms")
         network, count, proof = fused(network, shape, draw)
     if use.fp16:
         network = copy.deepcopy(network).half()
+    report(f"exporting to {kind}")
     try:
         data, run = _written(checkpoint, surrounded(network), kind, use)
     except StructureError as error:
@@ -78,6 +86,7 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
             what = first_line(error.__cause__ or error)
             raise StructureError(f"the network does not run in float16: {what}; leave out `fp16`") from error
         raise
+    report("checking the outputs")
     found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
     exact = max(ALLOWED[kind], ROUNDINGS * torch.finfo(like_images(network).dtype).eps)
     allowed = ALLOWED_FP16 if use.fp16 else exact
@@ -88,9 +97,12 @@ def program(checkpoint: Checkpoint, kind: str, use: Use) -> Program:
     def prepare(pixels: Tensor) -> Tensor:
         return pixels.float() / 255 if use.pixels else checkpoint.preprocessing(pixels)
 
+    report("quantising")
     small = quantised(data, _names(use)[0], use.int8.train, prepare)
     fast, image = Session(small), draw((1, *shape), torch.Generator().manual_seed(0)).float()
+    report("measuring the accuracy")
     accuracies = {"float32": accuracy(run, use.int8.test, prepare), "int8": accuracy(fast, use.int8.test, prepare)}
+    report("measuring the speed")
     speed = relative_latency(partial(run, image), partial(fast, image))
     return Program(small, None, count, proof, accuracies, speed=speed.value)
 

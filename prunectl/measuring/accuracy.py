@@ -1,5 +1,6 @@
 """How well a network classifies: one pass over labelled images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -56,19 +57,43 @@ def accuracy(
     the result.
     """
     device = next(model.parameters()).device
-    loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
-    top5 = torch.zeros((), dtype=torch.int64, device=device)
-    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    counts = _Counts(classes, device)
     size = batch_for(images.shape) if batch_size is None else batch_size
     with evaluating(model), full_precision(), fastest(model, images.shape, amp=amp), torch.inference_mode():
         for pixels, labels in images.batches(size, rows=distributed.rows):
-            here = labels.to(device)
-            logits = model(in_type_of(model, preprocessing(pixels.to(device)))).float()
-            loss += nn.functional.cross_entropy(logits, here, reduction="sum")
-            best = logits.topk(min(_TOP, classes), dim=1).indices  # (B, 5), best first
-            top5 += (best == here[:, None]).any(1).sum()
-            confusion.index_add_(0, here * classes + best[:, 0], torch.ones_like(here))
-    distributed.sum_([loss, top5, confusion])
-    count = len(images)
-    table = confusion.view(classes, classes).cpu()
-    return Accuracy(float(loss) / count, int(table.diag().sum()) / count, int(top5) / count, table)
+            counts.add_(model(in_type_of(model, preprocessing(pixels.to(device)))).float(), labels.to(device))
+    distributed.sum_([counts.loss, counts.top5, counts.confusion])
+    return counts.result(len(images))
+
+
+def accuracy_of(
+    logits_of: Callable[[Tensor], Tensor], images: ImageSource, *, classes: int, batch_size: int | None = None
+) -> Accuracy:
+    """Classify every image once by a function on the cpu, of uint8 pixels (B, C, H, W) to logits (B, classes)."""
+    counts = _Counts(classes, torch.device("cpu"))
+    for pixels, labels in images.batches(batch_for(images.shape) if batch_size is None else batch_size):
+        counts.add_(logits_of(pixels), labels)
+    return counts.result(len(images))
+
+
+class _Counts:
+    """Sums over batches, on one device: of the loss, of images whose class is among the best five, of each pair."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.classes = classes
+        exact = torch.float64 if device.type != "mps" else torch.float32
+        self.loss = torch.zeros((), dtype=exact, device=device)
+        self.top5 = torch.zeros((), dtype=torch.int64, device=device)
+        self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+
+    def add_(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: float logits (B, classes), labels (B,)."""
+        self.loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
+        best = logits.topk(min(_TOP, self.classes), dim=1).indices  # (B, 5), best first
+        self.top5 += (best == labels[:, None]).any(1).sum()
+        self.confusion.index_add_(0, labels * self.classes + best[:, 0], torch.ones_like(labels))
+
+    def result(self, count: int) -> Accuracy:
+        """Of `count` images in total."""
+        table = self.confusion.view(self.classes, self.classes).cpu()
+        return Accuracy(float(self.loss) / count, int(table.diag().sum()) / count, int(self.top5) / count, table)

@@ -51,7 +51,7 @@ class Classifier:
     """What classifies images, whichever file it comes from.
 
     `probabilities` maps B images (C, H, W) of pixels in [0, 1], of this `shape`, to (B, classes) on the cpu; `names`
-    are those of the classes, their numbers where nobody gave names.
+    are those of the classes, or their numbers if they have no names.
     """
 
     shape: Shape

@@ -116,7 +116,7 @@ def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
         logits = network.eval()(image)  # the counter takes operations apart, and hands on what is left of them
     if not isinstance(logits, Tensor):
         raise OptionError(
-            f"expected a network that gives a tensor of logits (B, classes), found {type(logits).__name__}; "
+            f"expected a network that returns a tensor of logits (B, classes), found {type(logits).__name__}; "
             "wrap it in a module that returns the logits alone"
         )
     return weights, counter.get_total_flops(), by_weight.flops, tuple(logits.shape)

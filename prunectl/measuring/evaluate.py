@@ -1,6 +1,6 @@
 """evaluate: how good a network is and what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prunectl.checkpoints.checkpoint import Checkpoint
@@ -24,13 +24,14 @@ def evaluate(
     amp: bool = False,
     with_latency: bool = True,
     runtimes: Sequence[str] = (),
+    report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate on the test images of `data`: one record of plain values, all counts per image.
 
     Batches, and with `amp` the type of the numbers, are those of `accuracy`; latency is that of the network's own type.
     `flops` is what the network executes (2 x multiply-accumulates), `nonzero_flops` leaves pruned weights out: a bound
     on what sparse hardware could save. Sparsities refer to the original dense network. The latency is that of torch as
-    it is, or of every one of `runtimes`, measured in turns.
+    it is, or of every one of `runtimes`, measured in turns. `report` is called with what is measured now.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
@@ -44,12 +45,15 @@ def evaluate(
     if not len(data.test):
         raise DataError(f"{data.name} has no test images; give other `data`")
     images = data.test.to(checkpoint.device)
+    say = report or (lambda _: None)
+    say("accuracy")
     result, memory = peak_memory(
         checkpoint.device,
         lambda: accuracy(
             checkpoint.model, images, checkpoint.preprocessing, classes=spec.classes, batch_size=batch_size, amp=amp
         ),
     )
+    say("size and FLOPs")
     record: dict[str, Any] = {
         "data": data.described,
         "images": len(images),
@@ -67,6 +71,7 @@ def evaluate(
     if warnings:
         record["warnings"] = warnings
     if with_latency:
+        say(f"latency in {', '.join(runtimes)}" if runtimes else "latency")
         alone = [] if runtimes else [latency(checkpoint.model, spec.input, batch) for batch in LATENCY_BATCHES]
         record["latency"] = alone or latencies(checkpoint.model, spec.input, runtimes)
     return record

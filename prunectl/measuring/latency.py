@@ -16,13 +16,13 @@ from prunectl.torchtools.contexts import evaluating, one_thread
 from prunectl.torchtools.copies import in_type_of
 
 LATENCY_BATCHES = (1, 64)
-_TIMING_SECONDS = 0.5
+TIMING_SECONDS = 0.5
 _SECONDS = 0.3
 _MOST_SECONDS = 10.0
 _INTERVAL = 0.05
 """Width of the interval of a relative latency that is exact enough, as a share of it."""
 _ROUNDS = 3
-_LEAST = 7
+LEAST_CALLS = 7
 """Calls of each runtime, so that the interval of a median lies between two of them."""
 _WARM_UP = 3
 """Calls of each run before any is timed."""
@@ -91,7 +91,7 @@ def latency(model: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[s
     here = torch.cuda.device(device) if device.type == "cuda" else nullcontext()  # for which the timer waits
     with here, evaluating(model), torch.inference_mode():
         timer = Timer("model(inputs)", globals={"model": model, "inputs": inputs}, num_threads=1)
-        taken = timer.blocked_autorange(min_run_time=_TIMING_SECONDS)
+        taken = timer.blocked_autorange(min_run_time=TIMING_SECONDS)
     return {"batch": batch, "median_s": taken.median, "iqr_s": taken.iqr, "runs": len(taken.times)}
 
 
@@ -110,12 +110,13 @@ def latencies(model: nn.Module, shape: tuple[int, int, int], runtimes: Sequence[
             inputs = in_type_of(model, torch.randn(batch, *shape, device=device))
             made = {name: ready(network, name, inputs) for name, network in networks.items()}
             runs = {name: each.run for name, each in made.items()}
-            taken = seconds_in_turns(runs, at_least_s=_TIMING_SECONDS * len(runs), rounds=_LEAST)
-            found += [_timing(name, batch, taken[name], made[name].compile_s) for name in runtimes]
+            taken = seconds_in_turns(runs, at_least_s=TIMING_SECONDS * len(runs), rounds=LEAST_CALLS)
+            found += [timing(name, batch, taken[name], made[name].compile_s) for name in runtimes]
     return found
 
 
-def _timing(runtime: str, batch: int, seconds: Sequence[float], compile_s: float | None) -> dict[str, Any]:
+def timing(runtime: str, batch: int, seconds: Sequence[float], compile_s: float | None = None) -> dict[str, Any]:
+    """The record of a runtime at one size of a batch, from the seconds of every call."""
     (low, high), (first, _, third) = _bounds(seconds), quantiles(seconds, n=4)
     spread = {"low_s": low, "high_s": high, "iqr_s": third - first, "runs": len(seconds)}
     compiled = {} if compile_s is None else {"compile_s": compile_s}

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def import_file(path: Path) -> Any:
-    """Import a Python file that lies anywhere, once."""
+    """Import a Python file by its path, once."""
     key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
     if key in sys.modules:
         return sys.modules[key]

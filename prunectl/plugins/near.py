@@ -11,12 +11,39 @@ _FAR, _CLOSE = 0.5, 0.75
 _LISTED, _FUNCTIONS = 40, 6
 _LISTINGS = {"criterion": "criteria", "model": "models", "data": "datasets", "attack": "attacks"}
 """The commands that list the names of a kind."""
+_PART = 3
+"""Letters of a name that is looked for within longer ones."""
+ALSO_CALLED = {
+    # what others call it: our names
+    "l1": ("magnitude", "efficient-convnets"),
+    "l2": ("magnitude", "depgraph"),
+    "l1-norm": ("efficient-convnets",),
+    "l1-unstructured": ("magnitude",),
+    "ln-structured": ("efficient-convnets",),
+    "bn": ("network-slimming",),
+    "slimming": ("network-slimming",),
+    "hessian": ("obc", "fisher"),
+    "obs": ("obc",),
+    "sparsegpt": ("obc",),
+    "lth": ("imp",),
+    "lottery-ticket": ("imp",),
+    "nm": ("n:m",),
+    "autoattack": ("standard",),
+    "aa": ("standard",),
+    "cw": ("carlini-wagner",),
+    "c&w": ("carlini-wagner",),
+    "bim": ("pgd",),
+    "ifgsm": ("pgd",),
+    "i-fgsm": ("pgd",),
+    "fashion-mnist": ("fashionmnist",),
+}
 
 
 def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
     """The error for a name that is none of the known ones, with the nearest of them, or all."""
     known = list(known)
-    meant = " or ".join(f"'{each}'" for each in nearest(name, known, libraries))
+    also = [each for each in ALSO_CALLED.get(name.lower().replace("_", "-"), ()) if each in known]
+    meant = " or ".join(f"'{each}'" for each in also or nearest(name, known, libraries))
     more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
     hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known[:_LISTED])}{more}"
     return UnknownName(f"no {what} named '{name}'; {hint}")
@@ -41,7 +68,8 @@ def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[st
         return exact or ours
     short = [{full.partition("/")[2]: full for full in library} for library in libraries]
     theirs = [each[found] for each in short for found in difflib.get_close_matches(name, each, n=1, cutoff=_CLOSE)]
-    return theirs or ours
+    longer = [each for each in known if len(name) >= _PART and name in each.lower()]
+    return theirs or ours or longer[:1]
 
 
 def functions_in(path: Path) -> list[str] | None:

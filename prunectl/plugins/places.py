@@ -1,4 +1,4 @@
-"""Where the file behind a name lies: `net.py:build` and `imagefolder:FOLDER` are names from some working folder."""
+"""Where the file behind a name is: `net.py:build` and `imagefolder:FOLDER` are names from some working folder."""
 
 import hashlib
 import re
@@ -54,7 +54,7 @@ def placed(spec: str) -> str:
     """Replace the path in a name by the path where its file was found; a name without a known place stays the same.
 
     Raises:
-        UnknownName: the file lies in none of its places.
+        UnknownName: the file is in none of its places.
     """
     place = place_of(spec)
     if place is None:

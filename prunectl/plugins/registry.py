@@ -202,8 +202,11 @@ def _unknown_plugin(kind: str, spec: str) -> UnknownName:
     """The error for a plug-in that nothing has: near names of libraries too, or the functions of a file."""
     if spec.endswith(".py"):
         return UnknownName(f"{NOUNS.get(kind, kind)} {without_function(spec)}")
+    if kind == "data" and Path(spec).is_dir():
+        return UnknownName(f"no dataset named '{spec}'; for a folder of images, write imagefolder:{spec}")
     libraries = [library_names(library) for library in READABLE] if kind in LIBRARIES else []
-    return unknown(NOUNS.get(kind, kind), spec, names(kind), libraries)
+    presets = PRESETS if kind == "attack" else ()
+    return unknown(NOUNS.get(kind, kind), spec, [*names(kind), *presets], libraries)
 
 
 def _entry_points(group: str) -> "Iterable[EntryPoint]":

@@ -157,7 +157,9 @@ def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) 
         hint = (
             "; pixels are in [0, 1], write 8/255 for 8 grey levels" if norm == "linf" and eps and max(eps) > 1 else ""
         )
-        raise OptionError(f"eps of {norm} attacks lie above 0 and up to {most:g} for these images, got {given}{hint}")
+        raise OptionError(
+            f"expected eps of {norm} attacks above 0 and up to {most:g} for these images, got {given}{hint}"
+        )
     return sorted(set(eps))
 
 

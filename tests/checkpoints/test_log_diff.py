@@ -32,6 +32,12 @@ def test_the_log_of_a_chain_is_a_graph_without_torch(net, cli, tmp_path):
     assert sum("seed 0, cpu" in line for line in lines) == 2
 
 
+def test_the_log_leaves_out_the_rounds_of_one_shot(tiny, cli):
+    cli("prune", tiny, "-c", "snip", "-s", "0.75", "--steps", "7", "-o", "once.safetensors")
+    assert "--steps" not in cli("log", "once.safetensors")
+    assert "--steps=7" in cli("log", "once.safetensors", "--json")
+
+
 def test_the_log_as_json_has_whole_commands(tiny, cli):
     record = json.loads(cli("log", tiny.name, "--json"))
     (step,) = record["steps"]

@@ -115,7 +115,7 @@ def test_a_missed_threshold_exits_3_and_is_recorded(net, raw, tmp_path):
     assert raw("eval", net.name, "--no-latency", "--min-accuracy", "0.0").code == 0
     for wrong in ("nan", "90", "-1"):
         told = raw("eval", net.name, "--no-latency", "--min-accuracy", wrong)
-        assert (told.code, told.err) == (1, f"prunectl: --min-accuracy lies between 0 and 1, got {wrong}\n")
+        assert (told.code, told.err) == (1, f"prunectl: --min-accuracy must be between 0 and 1, got {wrong}\n")
 
 
 def test_criteria_lists_every_name(cli):

@@ -138,8 +138,8 @@ def test_shapes_that_are_none(text):
             "prune --model lenet5 --input 3x28x28",
             "criterion snipit scores on images; add --data, such as --data sy",
         ),
-        ("prune --model lenet5 --classes 3", "--classes is for --input; --data has classes of its own"),
-        ("prune net.safetensors --input 3x28x28", "--input is for --model; a checkpoint has an input shape of its own"),
+        ("prune --model lenet5 --classes 3", "--classes is for --input; --data sets its own number of classes"),
+        ("prune net.safetensors --input 3x28x28", "--input is for --model; a checkpoint has its own input shape"),
         (
             "prune --model lenet5 --input 3x28x28 --data digits",
             "expected --input or --data digits, got both: these",

@@ -50,6 +50,25 @@ WRONG = {
     "sweep --output x": "--out",
     "sweep --workers 2": "--jobs",
     "export --save-path x": "--output",
+    "train --weights x": "CHECKPOINT",
+    "train --pruning-amount 0.5": "--amount",
+    "train --cosine": "--sched",
+    "train --precision bf16": "--amp",
+    "prune --target-sparsity 0.5": "--sparsity",
+    "prune --channels": "--unit",
+    "prune --importance-scores": "--scores-out",
+    "prune --layers-to-skip x": "--keep",
+    "prune --speedup 2x": "--flops or --latency",
+    "eval --json-output": "--json",
+    "eval --onnx": "--runtime",
+    "export --format onnx": "--output",
+    "export --quantize": "--int8",
+    "export --half": "--fp16",
+    "report --html": "--output",
+    "report --format csv": "--csv or --output",
+    "import --arch resnet18": "--model",
+    "import --normalize 0.5": "--mean",
+    "predict --k 3": "--top",
 }
 COMMANDS = {
     "evaluate": "eval",
@@ -63,6 +82,7 @@ COMMANDS = {
     "methods": "criteria",
     "dataset": "datasets",
     "onnx": "export",
+    "quantize": "export",
 }
 
 
@@ -85,6 +105,9 @@ def test_a_wrong_command(wrong, meant, raw):
     ("line", "words"),
     [
         ("eval --corruptions blur", "No such option: --corruptions. It is an option of attack."),
+        ("prune --fine-tune", "No such option: --fine-tune. Run prunectl train on the result."),
+        ("attack --iters 3", "No such option: --iters. Attacks take -O steps=N."),
+        ("eval --test", "No such option: --test. Test images are the default; --tuning holds out training images"),
         ("shrink --zzz", "No such option: --zzz. See prunectl shrink --help."),
         ("frobnicate", "No such command: frobnicate. Commands: train, prune, "),
     ],
@@ -108,8 +131,35 @@ def test_what_has_no_near_name(line, words, raw):
         ("models torchvision/resnt50", "did you mean 'torchvision/resnet50'?"),
         ("datasets cifar-10", "did you mean 'cifar10'?"),
         ("attacks pdg", "did you mean 'pgd'?"),
+        ("attacks autoattack", "did you mean 'standard'?"),
+        ("criteria l1", "did you mean 'magnitude' or 'efficient-convnets'?"),
+        ("criteria hessian", "did you mean 'obc' or 'fisher'?"),
+        ("train --model vit", "did you mean 'vit-tiny-cifar'?"),
+        ("train --model mlp5 --data .", "no dataset named '.'; for a folder of images, write imagefolder:."),
     ],
 )
 def test_a_wrong_name(line, words, refused, tmp_path):
     (tmp_path / "net.py").write_text("class Net: pass\n\ndef build(shape, classes): pass\n")
     assert words in refused(*line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train --epochs x", "Invalid value for '--epochs': expected a whole number"),
+        ("train --epochs -1", "Invalid value for '--epochs': expected 0 or more"),
+        ("prune -s 90%", "Invalid value for '-s' / '--sparsity' / '--amount': expected a number"),
+        ("train --teacher-weight 5", "Invalid value for '--teacher-weight': expected 1 or less"),
+    ],
+)
+def test_a_wrong_value(line, words, raw):
+    assert raw(*line.split()).err.splitlines()[-1] == f"Error: {words}"
+
+
+def test_usage_has_plain_metavars(raw):
+    usage = [raw(name, "--help").out.splitlines()[0] for name in ("predict", "report", "eval")]
+    assert usage == [
+        "Usage: prunectl predict [OPTIONS] CHECKPOINT IMAGE...",
+        "Usage: prunectl report [OPTIONS] [CHECKPOINT...]",
+        "Usage: prunectl eval [OPTIONS] [CHECKPOINT]",
+    ]

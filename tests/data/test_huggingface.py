@@ -107,7 +107,7 @@ def test_what_is_no_dataset_of_images(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "expected one column of images and one of labels, found a, label" in one_line(error)
     with pytest.raises(DataError, match="expected a split named train, found test"):
         load_data(f"hf:{write(tmp_path / 'tests', test=[0, 1])}")
-    with pytest.raises(DataError, match=r"`split` 0.2: hf:.* has test images of its own"):
+    with pytest.raises(DataError, match=r"`split` 0.2: hf:.* has its own test images"):
         load_data(f"hf:{write(tmp_path / 'pets', train=[0, 1], test=[0])}", split=0.2)
     with pytest.raises(OptionError, match="expected hf:NAME, such as hf:uoft-cs/cifar10"):
         load_data("hf", tmp_path)

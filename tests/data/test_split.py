@@ -93,7 +93,7 @@ def test_where_a_split_has_no_place(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "pets")
     with pytest.raises(DataError) as error:
         load_data(f"imagefolder:{root}", split=0.2)
-    assert one_line(error) == f"`split` 0.2: {root} has test images of its own; leave out `split`"
+    assert one_line(error) == f"`split` 0.2: {root} has its own test images; leave out `split`"
     with pytest.raises(OptionError) as refused:
         load_data("digits", split=0.2)
     assert one_line(refused) == "`split` 0.2 goes with imagefolder, hf and webdataset; digits has test images"

@@ -100,7 +100,10 @@ def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("prune --model lenet5 --pretrained -c magnitude", "nobody publishes weights of lenet5; take another --model"),
+        (
+            "prune --model lenet5 --pretrained -c magnitude",
+            "no published weights of lenet5 are known; take another --model",
+        ),
         ("train --model torchvision/resnet18 --pretrained", "training needs images: add --data"),
         (f"prune {SQUEEZENET}", "criterion snipit scores on images; add --data"),
         (f"prune {SQUEEZENET} --data digits", "are for images of 3 channels, got 1"),

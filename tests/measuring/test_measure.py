@@ -238,7 +238,7 @@ class Two(Masked):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Named(), r"^expected a network that gives a tensor of logits \(B, classes\), found dict; "),
+        (Named(), r"^expected a network that returns a tensor of logits \(B, classes\), found dict; "),
         (Two(), r"^the network does not take images \(B, 1, 8, 8\): .*missing 1 required .*'age'; take another"),
         (nn.Linear(5, 3), r"^the network does not take images \(B, 1, 8, 8\): .*; take another"),
     ],

@@ -111,6 +111,30 @@ def test_the_pareto_front_is_that_of_the_methods_that_are_shown(opened):
     assert line.get_attribute("points") == before
 
 
+def test_one_seed_alone_has_its_own_points_and_front(opened):
+    tab = opened()
+    legend = tab.locator(".legend[data-targets]").first
+    figure = tab.locator(".chosen svg").first
+    hit = figure.locator(".hit[data-seeds]").first
+    mean, dot = float(hit.get_attribute("data-y")), hit.locator(".dot")
+    height = float(dot.get_attribute("cy"))
+    single = dict(each.split(",", 1) for each in hit.get_attribute("data-seeds").split(";"))
+    assert sorted(single) == ["0", "1"]
+    for seed, text in single.items():
+        _, down, _, y = map(float, text.split(","))
+        legend.locator("label", has_text="seed").locator("select").select_option(seed)
+        assert (float(hit.get_attribute("data-y")), float(dot.get_attribute("cy"))) == (y, down)
+        assert f", seed {seed}: {y:.2f} %" in hit.get_attribute("data-tip")
+        shown = figure.locator(".hit[data-seeds]:not(.other)").evaluate_all(
+            "hits => hits.map(h => [+h.dataset.cost, +h.dataset.y, h.querySelector('.ring.front') !== null])"
+        )
+        front = [not any(a <= cost and b >= y and (a, b) != (cost, y) for a, b, _ in shown) for cost, y, _ in shown]
+        assert [ring for *_, ring in shown] == front
+    legend.locator("label", has_text="seed").locator("select").select_option("")
+    assert (float(hit.get_attribute("data-y")), float(dot.get_attribute("cy"))) == (mean, height)
+    assert "picked" not in (figure.get_attribute("class") or "")
+
+
 def test_one_chart_is_shown_at_a_time_and_its_axis_is_chosen(opened):
     tab = opened()
     shown = "all => all.filter(f => f.checkVisibility()).map(f => f.id)"

@@ -195,9 +195,9 @@ def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
     assert found.path.endswith("snip-0.75.safetensors")
     assert [(tile.words, tile.number, tile.source) for tile in found.tiles] == [
         ("Nonzero parameters", "110 → 35", "68.2\u00a0% fewer"),
-        ("FLOPs for one image, as executed", "1k", "4× fewer without pruned weights"),
+        ("FLOPs for one image, as executed", "1k", "4.0× fewer without pruned weights"),
         ("Time for one image", "1 ms", "as dense"),
-        ("Compressed size", "0.4 → 0.1 KB", "4× smaller"),
+        ("Compressed size", "0.4 → 0.1 KB", "4.0× smaller"),
         ("Training FLOPs", "3k → 1.5k", "0.50× those of dense"),
         ("Robust accuracy, fgsm at ε = 0.1", "40.0\u00a0%", "dense 50.0\u00a0%"),
     ]

@@ -248,7 +248,7 @@ def test_foolbox_classes_go_by_their_name_under_the_norm_that_is_asked_for(three
 def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
     record = attack(threes, image_data(), attack="L2FastGradientAttack", eps=[7.5, 2.0])
     assert [result["eps"] for result in record["results"]] == [2.0, 7.5]
-    with pytest.raises(OptionError, match="eps of l2 attacks lie above 0 and up to 8 for these images, got inf"):
+    with pytest.raises(OptionError, match="expected eps of l2 attacks above 0 and up to 8 for these images, got inf"):
         attack(threes, image_data(), attack="L2FastGradientAttack", eps=[float("inf")])
 
 
@@ -256,7 +256,7 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
     ("changes", "error", "message"),
     [
         ({"attack": "pdg"}, UnknownName, "no attack named 'pdg'; did you mean 'pgd'"),
-        ({"eps": [0.0]}, OptionError, "eps of linf attacks lie above 0 and up to 1 for these images, got 0"),
+        ({"eps": [0.0]}, OptionError, "expected eps of linf attacks above 0 and up to 1 for these images, got 0"),
         ({"eps": []}, OptionError, "got none"),
         ({"eps": [float("nan")]}, OptionError, "got nan"),
         ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., write 8/255 for 8 grey levels"),

@@ -169,9 +169,9 @@ def test_a_resumed_training_is_bit_identical(changes: dict[str, object], stop: i
         ({"teacher_weight": 0.9}, False, "are for a `teacher`; add one"),
         ({"adv_eps": 0.1}, True, "`teacher` and `adv_eps` cannot be combined"),
         ({"adv_eps": 0.1, "mixup": 0.1}, False, "`mixup` and `adv_eps` cannot be combined"),
-        ({"sched": "onecycle", "warmup": 1}, False, "onecycle has a warm-up of its own"),
-        ({"warmup": 3}, False, "`warmup` lies between 0 and 2, got 3"),
-        ({"temperature": 0}, True, "`temperature` lies between 0.001 and 1000, got 0"),
+        ({"sched": "onecycle", "warmup": 1}, False, "onecycle includes a warm-up"),
+        ({"warmup": 3}, False, "`warmup` must be between 0 and 2, got 3"),
+        ({"temperature": 0}, True, "`temperature` must be between 0.001 and 1000, got 0"),
     ],
 )
 def test_what_cannot_be_combined(changes: dict[str, object], taught: bool, message: str) -> None:

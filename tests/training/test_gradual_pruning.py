@@ -261,7 +261,7 @@ def test_pruning_begins_where_the_network_stands() -> None:
         (lambda: recipe("snipit-during", 0.5, min_nodes=2), "are for criteria of nodes"),
         (lambda: recipe("snapit-during", 0.5, options={"q": "1"}), "has no option 'q'"),
         (lambda: recipe("snapit-durin", 0.5), "did you mean 'snapit-during'"),
-        (lambda: recipe("snapit-during", 1.5), "lies between 0 and 1"),
+        (lambda: recipe("snapit-during", 1.5), "between 0 and 1"),
         (lambda: recipe("snapit-during", 0.5, prune_every=0), "`prune_every` is 1 or more"),
     ],
 )

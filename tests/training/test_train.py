@@ -228,12 +228,12 @@ def test_amp_trains_in_bfloat16() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": -1}, "`epochs` lies between 0 and"),
-        ({"lr": -0.1}, "`lr` lies between 0 and"),
-        ({"lr": float("nan")}, "`lr` lies between"),
-        ({"batch_size": 1}, "`batch_size` lies between 2 and"),
-        ({"ema": 1.5}, "`ema` lies between 0 and 1"),
-        ({"label_smoothing": 2.0}, "`label_smoothing` lies between 0 and 1"),
+        ({"epochs": -1}, "`epochs` must be between 0 and"),
+        ({"lr": -0.1}, "`lr` must be between 0 and"),
+        ({"lr": float("nan")}, "`lr` must be between"),
+        ({"batch_size": 1}, "`batch_size` must be between 2 and"),
+        ({"ema": 1.5}, "`ema` must be between 0 and 1"),
+        ({"label_smoothing": 2.0}, "`label_smoothing` must be between 0 and 1"),
         ({"sched": "step"}, "no learning-rate schedule named 'step'"),
         ({"augment": ("rotate",)}, "no augmentation named 'rotate'"),
     ],

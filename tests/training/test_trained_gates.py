@@ -163,8 +163,8 @@ def test_a_penalty_is_not_negative(criterion: str) -> None:
         ("snipit-during", {"batches": "0"}, "batches is 1 or more"),
         ("taylor", {"loss": "ce"}, "no scoring loss named 'ce'"),
         ("iterative-grasp", {"temperature": "0"}, "the temperature is above 0"),
-        ("rigl", {"fraction": "1.5"}, "the fraction of weights that move lies between 0 and 1, got 1.5"),
-        ("set", {"fraction": "-0.1"}, "the fraction of weights that move lies between 0 and 1, got -0.1"),
+        ("rigl", {"fraction": "1.5"}, "expected a fraction of weights to move between 0 and 1, got 1.5"),
+        ("set", {"fraction": "-0.1"}, "expected a fraction of weights to move between 0 and 1, got -0.1"),
     ],
 )
 def test_what_the_first_round_would_refuse_is_refused_before_the_training(

@@ -155,7 +155,7 @@ def check_sparsity(sparsity: float) -> None:
         OptionError: not in (0, 1).
     """
     if not 0 < sparsity < 1:
-        raise OptionError(f"a sparsity to prune to lies between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+        raise OptionError(f"a sparsity must be between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
 
 
 def check_multiple(multiple_of: int | str) -> None:

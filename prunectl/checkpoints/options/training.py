@@ -28,7 +28,7 @@ class Recipe:
     Zhang et al. 2018. The learning rate rises linearly for `warmup` epochs before its schedule. `prune` prunes between
     epochs. `adv_eps` trains on adversarials of that max norm, `adv_beta` is the factor of `trades`. Where a teacher is
     given, `teacher_weight` is its share of the loss, `temperature` softens its predictions and the network's. With
-    `recalibrate`, BatchNorm statistics are taken anew at the end, over training images as they are.
+    `recalibrate`, BatchNorm statistics are estimated again at the end, over training images without augmentation.
     """
 
     epochs: int = 10
@@ -83,7 +83,7 @@ class Recipe:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise OptionError(f"`{name}` lies between {low:g} and {high:g}, got {value:g}")
+                raise OptionError(f"`{name}` must be between {low:g} and {high:g}, got {value:g}")
         if self.ema == 1:
             raise OptionError("`ema` 1 keeps the first weights for ever; take less, such as 0.999")
         if self.adv_eps == 0:
@@ -93,7 +93,7 @@ class Recipe:
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
             raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` are for adversarial training; add `adv_eps`")
         if self.warmup and self.sched == "onecycle":
-            raise OptionError("`sched` onecycle has a warm-up of its own; leave out `warmup`, or take cosine")
+            raise OptionError("`sched` onecycle includes a warm-up; leave out `warmup`, or take cosine")
         if self.mixup and self.adv_eps:
             raise OptionError("`mixup` and `adv_eps` cannot be combined; leave out one of them")
         if self.adv_loss not in ADVERSARIAL_LOSSES:

@@ -1,11 +1,12 @@
 """prunectl eval."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from prunectl.checkpoints.options.runtimes import RUNTIMES, check_runtimes
-from prunectl.cli import image_options, options, output, precision, progress
+from prunectl.cli import eval_onnx, image_options, options, output, precision, progress
 from prunectl.cli.completion import completes_list
 from prunectl.cli.eval_output import latency_lines
 from prunectl.cli.results import hand_over, results_of
@@ -16,7 +17,13 @@ FEW_CLASSES = 10
 
 
 def command(
-    checkpoint: options.CheckpointArgument = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="NAME.safetensors, NAME.onnx written by `export`, or - to read its path from stdin (as in a pipe).",
+        ),
+    ] = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
@@ -37,7 +44,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Measure the latency in these runtimes, in turns: eager (torch as it is), compiled (torch.compile), "
+            help="Measure the latency in these runtimes, in turns: eager (plain torch), compiled (torch.compile), "
             "onnx (ONNX Runtime); with commas or repeated  [default: eager]",
             show_default=False,
             autocompletion=completes_list(lambda: RUNTIMES),
@@ -53,10 +60,11 @@ def command(
 ) -> None:
     """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.
 
-    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed.
+    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. For an ONNX file, `eval`
+    measures accuracy, loss, bytes and latency in ONNX Runtime, and appends nothing.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise OptionError(f"--min-accuracy lies between 0 and 1, got {min_accuracy:g}")
+        raise OptionError(f"--min-accuracy must be between 0 and 1, got {min_accuracy:g}")
     runtimes = tuple(dict.fromkeys(name for names in runtime or () for name in names.split(",")))
     check_runtimes(runtimes)
     if runtimes and not latency:
@@ -64,6 +72,16 @@ def command(
             "--runtime says where the latency is measured, which --no-latency leaves out; give one of them"
         )
     source = options.checkpoint_path(checkpoint)
+    changes: dict[str, Any] = {"image_size": image_size, "download": download, "tuning": tuning, "split": split}
+    if source.suffix == ".onnx":
+        eval_onnx.check_options(runtimes=runtimes, device=device, amp=amp)
+        record = eval_onnx.measured(source, data, data_dir, batch_size=batch_size, latency=latency, **changes)
+        _say_accuracy(record)
+        output.say(f"      {output.counted(record['bytes'])}B, in ONNX Runtime")
+        _say_latency(record)
+        hand_over(None, "eval", source, None, record, as_json=as_json)
+        _check_accuracy(record, min_accuracy)
+        return
 
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
@@ -75,29 +93,47 @@ def command(
     where = device_named(device)
     network, results = read(source, where), results_of(source)
     precision.warn_of_amp(where, asked=amp)
-    images = images_for(network, data, data_dir, image_size=image_size, download=download, tuning=tuning, split=split)
-    with progress.progress_bar("eval"):
+    images = images_for(network, data, data_dir, **changes)
+    with progress.progress_bar("eval") as bar:
         record = evaluate(
-            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes
-        )
-    few = network.spec.classes < FEW_CLASSES
-    top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
-    output.say(
-        f"eval: accuracy {output.percent(record['accuracy'])}{top5}, "
-        f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {images.name}"
-    )
+            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
+            report=bar.step,
+        )  # fmt: skip
+    _say_accuracy(record)
     output.say(
         f"      {output.counted(record['weights'])} weights (sparsity {record['weight_sparsity']:.4f}), "
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
-    for line in latency_lines(record):
-        output.say(f"      {line}")
+    _say_latency(record)
     for warning in record.get("warnings", ()):
         output.warn(warning)
     slow = hint_of(network)
     if slow is not None:
         output.say(f"hint: {slow}")
     hand_over(results, "eval", source, network.sha256, record, as_json=as_json)
-    if min_accuracy is not None and record["accuracy"] < min_accuracy:
-        raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {min_accuracy}")
+    _check_accuracy(record, min_accuracy)
+
+
+def _say_accuracy(record: Mapping[str, Any]) -> None:
+    few = len(record["confusion"]) < FEW_CLASSES
+    top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
+    output.say(
+        f"eval: accuracy {output.percent(record['accuracy'])}{top5}, "
+        f"loss {record['loss']:.4f} on {output.many(record['images'], 'image')} of {record['data']['name']}"
+    )
+
+
+def _say_latency(record: Mapping[str, Any]) -> None:
+    for line in latency_lines(record):
+        output.say(f"      {line}")
+
+
+def _check_accuracy(record: Mapping[str, Any], least: float | None) -> None:
+    """Compare with --min-accuracy.
+
+    Raises:
+        ThresholdMissed: the accuracy is below it.
+    """
+    if least is not None and record["accuracy"] < least:
+        raise ThresholdMissed(f"accuracy {record['accuracy']:.4f} is below --min-accuracy {least}")

@@ -45,12 +45,10 @@ def command(
 ) -> None:
     """Show which nodes of a network can be pruned, how they are coupled, and what must stay, and why."""
     if input_shape is None and options.given(ctx, {"classes"}):
-        raise OptionError("--classes is for --input; --data has classes of its own")
+        raise OptionError("--classes is for --input; --data sets its own number of classes")
     if model is None:
         if not all(given is None for given in (data, image_size, input_shape, model_options)):
-            raise OptionError(
-                "--data, --image-size, --input and -M are for --model; a checkpoint has images of its own"
-            )
+            raise OptionError("--data, --image-size, --input and -M are for --model; a checkpoint has its own images")
         source = options.checkpoint_path(checkpoint, or_model=True)
 
         from prunectl.checkpoints.checkpoint import read

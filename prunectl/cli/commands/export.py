@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.names import beside
-from prunectl.cli import options, output
+from prunectl.cli import options, output, progress
 from prunectl.errors import PrunectlError
 
 
@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Write a network for use without prunectl: ONNX, torch.export, a Hugging Face folder or a loader.
 
-    Before it is written, its outputs are compared with the network's. Where they differ, nothing is written and the
-    exit code is 1.
+    Before it is written, its outputs are compared with the network's. If they differ, nothing is written and the exit
+    code is 1.
     """
     source = options.checkpoint_path(checkpoint)
     target = output_path or str(beside(source, ".onnx"))
@@ -60,7 +60,11 @@ def command(
         check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
         check_target(Path(target), kind, source, force=force)
         images = images_for(read(source), data, data_dir) if int8 else None
-        made = export(source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force)
+        with progress.progress_bar("export") as bar:
+            made = export(
+                source, target, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=images, force=force,
+                report=bar.step,
+            )  # fmt: skip
     names = target if kind != "py" else f"{target} (loader) and {Path(target).with_suffix('.safetensors')}"
     output.say(f"export: {names} ({output.counted(made.bytes)}B)")
     if made.difference is not None:

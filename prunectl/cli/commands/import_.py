@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunectl.cli import kept, options, output, texts
+from prunectl.cli import kept, options, output, progress, texts
 from prunectl.cli.completion import completes
-from prunectl.errors import FileError, OptionError
+from prunectl.errors import FileError, OptionError, PrunectlError
 from prunectl.plugins.registry import HUBS, check
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.data.images import ImageData
 
 _ENDS = (".index.json", ".safetensors", ".st", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _LISTED = 6
+_MEASURED = 500
+"""Most test images on which the accuracy is measured: enough to see that images become input as they should."""
 
 
 def command(
@@ -73,7 +76,7 @@ def command(
         str | None,
         typer.Option(
             help="Dataset that later commands use by default: a name (list: `prunectl datasets`) or imagefolder:PATH. "
-            "Unnamed classes take its names.",
+            "Unnamed classes take its names; the accuracy on up to 500 test images is printed.",
             autocompletion=completes("data"),
         ),
     ] = None,
@@ -95,32 +98,74 @@ def command(
     path = options.target(output_path, _stem(name), "import", force=force)
 
     from prunectl.checkpoints.checkpoint import write
-    from prunectl.cli.start import images_for, with_names
+    from prunectl.cli.start import with_names
     from prunectl.exchange.fetch import fetch_pretrained, place_of
     from prunectl.exchange.imported import from_state_dict
 
-    place = fetch_pretrained(str(model), weights) if pretrained else place_of(name)
-    imported = from_state_dict(
-        place,
-        None if name.startswith(HUBS) else model,
-        input=texts.image_shape(input_shape),
-        classes=classes,
-        mean=texts.numbers(mean, "--mean"),
-        std=texts.numbers(std, "--std"),
-        names=None if class_names is None else _names(class_names),
-        options=texts.pairs(model_options, "-M"),
-        weights=weights,
-        key=key,
-        allow_missing=allow_missing or [],
-        data=data or "",
-        seed=seed,
-    )
-    if data is not None and not imported.names:
-        imported = with_names(imported, images_for(imported, data, data_dir))
-    kept.written(path, lambda place: write(imported, place, force=force))
+    with progress.progress_bar("import") as bar:
+        bar.step("finding the weights")
+        place = fetch_pretrained(str(model), weights) if pretrained else place_of(name)
+        bar.step("reading the weights")
+        imported = from_state_dict(
+            place,
+            None if name.startswith(HUBS) else model,
+            input=texts.image_shape(input_shape),
+            classes=classes,
+            mean=texts.numbers(mean, "--mean"),
+            std=texts.numbers(std, "--std"),
+            names=None if class_names is None else _names(class_names),
+            options=texts.pairs(model_options, "-M"),
+            weights=weights,
+            key=key,
+            allow_missing=allow_missing or [],
+            data=data or "",
+            seed=seed,
+        )
+        bar.step("reading the images")
+        images = None if data is None else _images(imported, data, data_dir)
+        if images is not None:
+            imported = with_names(imported, images)
+        kept.written(path, lambda place: write(imported, place, force=force))
+        if images is not None:
+            bar.step("measuring the accuracy")
+            measured = _accuracy(imported, images)
     use = {"input_shape": input_shape, "classes": classes, "mean": mean, "std": std, "class_names": class_names or data}
-    _tell(imported, name, {option for option, value in use.items() if value is not None})
+    _say(imported, name, {option for option, value in use.items() if value is not None})
+    if images is not None:
+        output.say(f"        {measured}")
     output.emit(path)
+
+
+def _images(imported: "Checkpoint", data: str, data_dir: Path | None) -> "ImageData | None":
+    """The images that go with the network; None, which is said, where they do not load and nothing needs them.
+
+    Raises:
+        PrunectlError: they do not load, and the classes take their names.
+    """
+    from prunectl.cli.start import images_for
+
+    try:
+        return images_for(imported, data, data_dir)
+    except PrunectlError as error:
+        if not imported.names:
+            raise
+        output.warn(f"the accuracy was not measured: {error}")
+        return None
+
+
+def _accuracy(imported: "Checkpoint", images: "ImageData") -> str:
+    """The accuracy on test images, spread evenly over the set, in words."""
+    import torch
+
+    from prunectl.measuring.accuracy import accuracy
+
+    count = min(_MEASURED, len(images.test))
+    if not count:
+        return f"accuracy not measured: {images.name} has no test images"
+    some = images.test.take(torch.linspace(0, len(images.test) - 1, count).long())
+    found = accuracy(imported.model, some, imported.preprocessing, classes=imported.spec.classes)
+    of_all = "" if count == len(images.test) else f" of {len(images.test):,}"
+    return f"accuracy {output.percent(found.top1)} on {count:,}{of_all} test images of {images.name}"
 
 
 def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
@@ -176,7 +221,7 @@ def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
         yield f"resize {rule.shorter_side} px, {rule.interpolation}, {cut}"
 
 
-def _tell(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
+def _say(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
     """What was read, and what was done with it; `stated` are the options that the command line has."""
     spec, result = imported.spec, imported.history[-1].result
     size, under = "x".join(map(str, spec.input)), result.get("found_under")

@@ -11,7 +11,10 @@ import typer
 from prunectl.cli import options, output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prunectl.checkpoints.lineage import Step
+    from prunectl.checkpoints.options.option import Flag
 
 _WIDTH = 72
 _SHORT = 12
@@ -23,8 +26,8 @@ def command(
 ) -> None:
     """Show the commands that made a checkpoint, with seeds, versions and hashes.
 
-    Options with their default value are left out; --json has whole command lines. The name beside a step is the
-    checkpoint that it wrote, if that is in the same folder. Works without PyTorch.
+    Options with their default value, or without an effect, are left out; --json has whole command lines. The name
+    beside a step is the checkpoint that it wrote, if that is in the same folder. Works without PyTorch.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import files_of, lineage
@@ -67,7 +70,7 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
     first, *more = _wrapped(
         [
             " ".join([step.command, *map(shlex.quote, step.operands)]),
-            *(text for flag in step.flags if (text := _told(step.command, flag))),
+            *(text for flag in _with_effect(step.flags) if (text := _shown(step.command, flag))),
         ]
     )
     short, name = str(step.sha256)[:_SHORT], "" if file is None else file.name
@@ -95,7 +98,13 @@ def _wrapped(parts: list[str]) -> list[str]:
     return lines
 
 
-def _told(command: str, flag: tuple[str, str | None]) -> str:
+def _with_effect(flags: "Sequence[Flag]") -> "list[Flag]":
+    """The flags without a number of rounds that there is only one of."""
+    once = ("--schedule", "one-shot") in flags
+    return [flag for flag in flags if not (once and flag[0] == "--steps")]
+
+
+def _shown(command: str, flag: tuple[str, str | None]) -> str:
     """A flag for a reader: nothing where it is as by default."""
     from prunectl.cli import in_process
 

@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Classify image files: one JSON line for each, or a table on a terminal.
 
-    Images are resized and normalised as the checkpoint says. Files that are no images are named on stderr; the others
+    Images are resized and normalised as the file says. Files that are no images are named on stderr; the others
     are classified, and the exit code is 1.
     """
     if as_csv and as_json:
@@ -66,9 +66,9 @@ def command(
 def _opened(path: Path, device: str) -> "Classifier":
     """A checkpoint on a device, or an ONNX file, which runs on the cpu."""
     if path.suffix == ".onnx":
-        from prunectl.exchange.onnx_classifier import read_onnx
+        from prunectl.exchange.onnx_classifier import onnx_classifier
 
-        return read_onnx(path)
+        return onnx_classifier(path)
     from prunectl.checkpoints.checkpoint import read
     from prunectl.measuring.classify import classifier_of
     from prunectl.torchtools.devices import device_named

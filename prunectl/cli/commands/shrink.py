@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Remove pruned nodes, and prove that the smaller network computes the same.
 
-    Where the proof fails, nothing is written and the exit code is 1.
+    If the proof fails, nothing is written and the exit code is 1.
     """
     source = options.checkpoint_path(checkpoint)
     path = options.target(output_path, source, "shrink", force=force)

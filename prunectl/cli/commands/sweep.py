@@ -100,7 +100,7 @@ def command(
 
 
 def _reported(paths: "list[Path]", out: Path) -> Path | None:
-    """The page of all checkpoints; where it cannot be drawn, why, and the table; None without any."""
+    """The page of all checkpoints; if it cannot be drawn, the reason and the table; None without any."""
     from prunectl.sweeping import run
 
     try:

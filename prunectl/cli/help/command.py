@@ -24,6 +24,13 @@ _RANGES = (
     (re.compile(r"(\S+?)<=x<=(\S+?)(?=[];])"), r"\1 to \2"),
 )
 """Ranges in words; that a count is not negative goes without saying."""
+_VALUES = (
+    (re.compile(r"Input should be a valid integer\b.*"), "expected a whole number"),
+    (re.compile(r"Input should be a valid number\b.*"), "expected a number"),
+    (re.compile(r"Input should be greater than or equal to (\S+)"), r"expected \1 or more"),
+    (re.compile(r"Input should be less than or equal to (\S+)"), r"expected \1 or less"),
+)
+"""What the parser says of values, in the words of our own messages."""
 
 
 class Command(WithOptionalValues):
@@ -43,7 +50,14 @@ class Command(WithOptionalValues):
                 error.possibilities = None
             elif (numbers := separate_numbers(args)) is not None and "extra argument" in str(error.message):  # type: ignore[attr-defined]
                 error.message = f"{numbers[0]} takes numbers with commas; write {' '.join(numbers)}"  # type: ignore[attr-defined]
+            for pattern, words in _VALUES:
+                vars(error)["message"] = pattern.sub(words, str(vars(error)["message"]))
             raise
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line, without braces around what is required and with one ellipsis."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [re.sub(r"\.\.\.([]}]?)\.\.\.$", r"...\1", each).strip("{}") for each in pieces]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options in their groups."""
@@ -73,6 +87,8 @@ def record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if found is None:
         return None
     name, text = found
+    if param.param_type_name == "argument":
+        return str(param.metavar or name), text.removesuffix("  [required]")
     more = further(param)
     for spelling in more:
         name = re.sub(rf", {spelling}\b(?!-)", "", name)
@@ -85,7 +101,7 @@ def record(param: Any, ctx: Any) -> tuple[str, str] | None:
 
 def further(param: Any) -> list[str]:
     """The long spellings of an option after its first one."""
-    return [] if param.param_type_name == "argument" else [each for each in param.opts if each.startswith("--")][1:]
+    return [each for each in param.opts if each.startswith("--")][1:]
 
 
 def write_examples(formatter: Any, command: str) -> None:

@@ -64,7 +64,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prunectl eval NAME.safetensors", "Measure on the test images."),
         (
             "prunectl eval NAME.safetensors --min-accuracy 0.9 --no-latency",
-            "Exit with code 3 where the accuracy is below 90 %.",
+            "Exit with code 3 if the accuracy is below 90 %.",
         ),
     ),
     "attack": (

@@ -14,6 +14,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--scheduler": ("--sched",),
     "--lr-scheduler": ("--sched",),
     "--lr-schedule": ("--sched",),
+    "--cosine": ("--sched",),
     "--warmup-epochs": ("--warmup",),
     "--num-epochs": ("--epochs",),
     "--n-epochs": ("--epochs",),
@@ -48,6 +49,9 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--limit": ("--subset", "--n"),
     "--num-samples": ("--subset", "--n"),
     "--ratio": ("--sparsity",),
+    "--rate": ("--sparsity",),
+    "--percent": ("--sparsity",),
+    "--percentage": ("--sparsity",),
     "--prune-ratio": ("--sparsity",),
     "--pruning-ratio": ("--sparsity",),
     "--density": ("--sparsity",),
@@ -69,12 +73,25 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--prune-criterion": ("--criterion",),
     "--granularity": ("--unit",),
     "--structured": ("--unit",),
+    "--channels": ("--unit",),
+    "--filters": ("--unit",),
+    "--nodes": ("--unit",),
+    "--importance-scores": ("--scores-out",),
+    "--save-scores": ("--scores-out",),
+    "--speedup": ("--flops", "--latency"),
+    "--speed-up": ("--flops", "--latency"),
+    "--compression": ("--params", "--size"),
+    "--compression-ratio": ("--params", "--size"),
     "--ignore": ("--keep",),
     "--ignored-layers": ("--keep",),
     "--exclude": ("--keep",),
+    "--skip": ("--keep",),
+    "--skip-layers": ("--keep",),
+    "--layers-to-skip": ("--keep",),
     "--macs": ("--flops",),
     "--round-to": ("--multiple-of",),
     "--backend": ("--runtime",),
+    "--onnx": ("--runtime",),
     "--global": ("--scope",),
     "--local": ("--scope",),
     "--n-steps": ("--steps",),
@@ -89,9 +106,15 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--gpu": ("--device",),
     "--cuda": ("--device",),
     "--fp16": ("--amp",),
-    "--half": ("--amp",),
+    "--half": ("--amp", "--fp16"),
+    "--quantize": ("--int8",),
+    "--quantise": ("--int8",),
     "--uint8": ("--pixels",),
     "--mixed-precision": ("--amp",),
+    "--precision": ("--amp", "--fp16"),
+    "--dtype": ("--amp", "--fp16"),
+    "--bf16": ("--amp",),
+    "--bfloat16": ("--amp",),
     "--random-seed": ("--seed",),
     "--manual-seed": ("--seed",),
     "--workers": ("--jobs",),
@@ -104,13 +127,41 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "--checkpoint": ("CHECKPOINT",),
     "--ckpt": ("CHECKPOINT",),
     "--load": ("CHECKPOINT",),
+    "--weights": ("CHECKPOINT",),
+    "--image": ("IMAGE...",),
+    "--images": ("IMAGE...",),
+    "--k": ("--top",),
+    "--format": ("--csv", "--output"),
+    "--html": ("--output",),
+    "--arch": ("--model",),
+    "--dataset": ("--data",),
+    "--normalize": ("--mean",),
+    "--normalise": ("--normalize", "--mean"),
+}
+ADVICE = {
+    # what there is no option for
+    "--fine-tune": "Run prunectl train on the result.",
+    "--finetune": "Run prunectl train on the result.",
+    "--verify": "shrink and export always check the outputs.",
+    "--check": "shrink and export always check the outputs.",
+    "--test": "Test images are the default; --tuning holds out training images instead.",
+    "--iters": "Attacks take -O steps=N.",
+    "--steps": "Attacks take -O steps=N.",
+    "--iterations": "Attacks take -O steps=N.",
+    "--dynamic": "Exported networks take batches of any size.",
+    "--dynamic-axes": "Exported networks take batches of any size.",
+    "--dynamic-batch": "Exported networks take batches of any size.",
 }
 
 
 def meant(wrong: str, command: Any, commands: Mapping[str, Any]) -> str:
     """A sentence that says what an unknown option may have meant: here, else in another command."""
-    own = spellings(command)
-    found = [each for each in OTHERS.get(wrong.replace("_", "-"), ()) if each in own] or _near(wrong, own)
+    own, plain = spellings(command), wrong.replace("_", "-").lower()
+    found = [each for each in OTHERS.get(plain, ()) if each in own]
+    advice = ADVICE.get(plain)
+    if not found and advice is not None:
+        return advice
+    found = found or _near(plain, own)
     if found:
         return f"Did you mean {' or '.join(found)}?"
     elsewhere = [name for name, other in commands.items() if wrong in spellings(other)]
@@ -149,8 +200,9 @@ def spellings(command: Any) -> dict[str, str]:
 
 
 def _near(wrong: str, own: Mapping[str, str]) -> list[str]:
-    """The options that look most like it, or of which it is a part."""
+    """The options that look most like it, of which it is a part, or that are a part of it."""
     options = [each for each in own if each.startswith("--")]
     close = difflib.get_close_matches(wrong, options, n=3, cutoff=0.75)
     parts = [each for each in options if len(wrong) > 4 and (each.startswith(wrong) or each.endswith(wrong[1:]))]
+    parts = parts or [each for each in options if wrong.endswith(each[1:]) or wrong.startswith(f"{each}-")]
     return list({own[each]: each for each in reversed(parts or close)}.values())[::-1][:2]

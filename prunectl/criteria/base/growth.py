@@ -61,7 +61,7 @@ def checked(fraction: float) -> float:
         OptionError: it is not.
     """
     if not 0 <= fraction <= 1:
-        raise OptionError(f"the fraction of weights that move lies between 0 and 1, got {fraction}")
+        raise OptionError(f"expected a fraction of weights to move between 0 and 1, got {fraction}")
     return fraction
 
 

@@ -44,7 +44,7 @@ def hf(
     where = f"hf:{name}"
     if test is not None:
         if split is not None:
-            raise DataError(f"`split` {split:g}: hf:{name} has test images of its own; leave out `split`")
+            raise DataError(f"`split` {split:g}: hf:{name} has its own test images; leave out `split`")
         data = own_data(where, (train, test), image_size=image_size, progress=progress, network=network)
         return replace(data, name=root.name)
     share = DEFAULT_SPLIT if split is None else split

@@ -22,7 +22,8 @@ class Both(WithNodes):
             raise OptionError("weights and nodes are ranked together: give `sparsity` in place of `threshold`")
         if self.rules.normalize not in (None, "none"):
             raise OptionError(
-                f"weights and nodes compare as they are: `normalize` is none, got '{self.rules.normalize}'"
+                "weights and nodes are compared without normalisation: `normalize` must be none, got "
+                f"'{self.rules.normalize}'"
             )
         if self.rules.multiple_of != 1:
             raise OptionError(

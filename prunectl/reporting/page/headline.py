@@ -65,8 +65,8 @@ def seeds_text(point: Point) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio to two or three digits, as `4.6×`."""
-    return f"{ratio:.2g}×" if ratio < 10 else f"{ratio:,.0f}×"
+    """A ratio with one decimal below 10, as `4.6×` or `2.0×`."""
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
 
 
 def counted(number: float) -> str:

@@ -34,7 +34,7 @@ class Square(FixedEpsilonAttack):
 
     def __init__(self, distance: Any, *, queries: int, share: float) -> None:
         if queries < 1 or not 0 < share <= 1:
-            raise ValueError(f"queries are 1 or more and share lies in (0, 1], got {queries} and {share}")
+            raise ValueError(f"expected queries of 1 or more and a share in (0, 1], got {queries} and {share}")
         self._distance, self.queries, self.share = distance, queries, share
 
     @property

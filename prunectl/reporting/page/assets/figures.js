@@ -1,10 +1,32 @@
 "use strict";
 // Figures: tooltips, and what the legend shows and hides.
 (() => {
-  // what the legends hide: classes of methods, and all targets but one
+  // what the legends hide: classes of methods, all targets but one, and all seeds but one
   const hidden = new Set();
   let target = "";
-  const isShown = (hit) => ![...hit.classList].some((name) => hidden.has(name)) && (!target || hit.dataset.target === target);
+  let seed = "";
+  const seedsOf = (hit) => new Map((hit.dataset.seeds || "").split(";").filter(Boolean).map((text) => {
+    const [name, ...numbers] = text.split(",");
+    return [name, numbers.map(Number)];
+  }));
+  const isPicked = (hit) => (!target || hit.dataset.target === target) && (!seed || seedsOf(hit).has(seed));
+  const isShown = (hit) => ![...hit.classList].some((name) => hidden.has(name)) && isPicked(hit);
+
+  // a point is the mean over seeds, or that of one seed alone
+  const whole = new Map();
+  const move = (hit) => {
+    const circles = hit.querySelectorAll("circle");
+    if (!whole.has(hit)) {
+      const at = ["cx", "cy"].map((axis) => Number(circles[0].getAttribute(axis)));
+      whole.set(hit, [[...at, Number(hit.dataset.cost), Number(hit.dataset.y)], hit.dataset.tip]);
+    }
+    const [mean, tip] = whole.get(hit);
+    const one = seedsOf(hit).get(seed);
+    const [cx, cy, cost, y] = one || mean;
+    for (const circle of circles) { circle.setAttribute("cx", cx); circle.setAttribute("cy", cy); }
+    Object.assign(hit.dataset, { cost, y, tip: one ? `${tip.slice(0, tip.lastIndexOf(": "))}, seed ${seed}: ${y.toFixed(2)} %` : tip });
+    hit.setAttribute("aria-label", hit.dataset.tip);
+  };
 
   // tooltips: by mouse, by keyboard, and by touch, where the first tap shows one and the second follows its link.
   // Points in one place share a tooltip.
@@ -59,16 +81,16 @@
     for (const { hit } of hits) {
       const ring = hit.querySelector(".ring");
       ring.classList.toggle("front", front.has(hit));
-      hit.classList.toggle("other", Boolean(target) && hit.dataset.target !== target);
+      hit.classList.toggle("other", !isPicked(hit));
       if (front.has(hit)) places.push([Number(ring.getAttribute("cx")), Number(ring.getAttribute("cy"))]);
     }
     const line = svg.querySelector(".front-line");
     if (line) line.setAttribute("points", places.sort(([a], [b]) => a - b).map((place) => place.join()).join(" "));
-    svg.classList.toggle("picked", Boolean(target));
+    svg.classList.toggle("picked", Boolean(target || seed));
   };
   const drawFronts = () => { for (const svg of document.querySelectorAll(".card svg")) if (svg.querySelector(".hit[data-cost]")) drawFront(svg); };
 
-  // legends: a button shows or hides a method in all figures and legends, a list shows one target alone
+  // legends: a button shows or hides a method in all figures and legends
   const style = document.head.appendChild(document.createElement("style"));
   for (const button of document.querySelectorAll("[data-toggle]")) {
     button.addEventListener("click", () => {
@@ -81,22 +103,29 @@
       drawFronts();
     });
   }
+  // lists that show one target, or one seed, alone; all legends say the same
+  const order = (a, b) => a.localeCompare(b, "en", { numeric: true });
+  const hits = [...document.querySelectorAll(".hit[data-cost]")];
+  const choose = (name, values, chosen) => {
+    const lists = [];
+    for (const legend of values.length > 1 ? document.querySelectorAll(".legend[data-targets]") : []) {
+      const label = document.createElement("label");
+      const list = document.createElement("select");
+      label.className = "key";
+      label.append(`${name} `, list);
+      list.add(new Option("all", ""));
+      for (const one of values) list.add(new Option(one));
+      list.addEventListener("change", () => {
+        chosen(list.value);
+        for (const twin of lists) twin.value = list.value;
+        drawFronts();
+      });
+      lists.push(list);
+      legend.append(label);
+    }
+  };
   const targets = [...new Set([...document.querySelectorAll(".hit[data-target]")].map((hit) => hit.dataset.target))];
-  targets.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-  const lists = [];
-  for (const legend of targets.length > 1 ? document.querySelectorAll(".legend[data-targets]") : []) {
-    const label = document.createElement("label");
-    const list = document.createElement("select");
-    label.className = "key";
-    label.append("target ", list);
-    list.add(new Option("all", ""));
-    for (const one of targets) list.add(new Option(one));
-    list.addEventListener("change", () => {
-      target = list.value;
-      for (const twin of lists) twin.value = target;
-      drawFronts();
-    });
-    lists.push(list);
-    legend.append(label);
-  }
+  choose("target", targets.sort(order), (value) => { target = value; });
+  const seeds = [...new Set(hits.flatMap((hit) => [...seedsOf(hit).keys()]))];
+  choose("seed", seeds.sort(order), (value) => { seed = value; hits.forEach(move); });
 })();

@@ -68,7 +68,7 @@
     if (rows.some((row) => row.hidden)) resets.get(rows[0].closest("table"))();
   });
 
-  // the line that says that a table scrolls is there only where it does
+  // the hint at scrolling is shown only for tables that scroll
   const cue = (scroll) => { scroll.previousElementSibling.hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
   const scrolls = document.querySelectorAll(".scroll");
   const watch = new ResizeObserver((entries) => { for (const entry of entries) cue(entry.target); });

@@ -1,9 +1,9 @@
-"""What lies over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
+"""What is drawn over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,8 @@ class Hit:
     """A point in data coordinates of `axes`, and the text that appears beside it.
 
     `runs` are the rows of the table of all checkpoints that it leads to. A point that takes part in the Pareto front
-    has a `cost`, less of which is better; its `y` is what more is better of. `target` is that of its operating point.
+    has a `cost`, less of which is better; its `y` is what more is better of. `target` is that of its operating point,
+    and `seeds` are the points of its single seeds: (seed, x, y, cost).
     """
 
     axes: "Axes"
@@ -26,6 +27,7 @@ class Hit:
     runs: tuple[int, ...] = ()
     target: str | None = None
     cost: float | None = None
+    seeds: tuple[tuple[str, float, float, float], ...] = ()
 
 
 def markup(figure: "Drawing", hits: Sequence[Hit], front: Sequence[Hit] = ()) -> str:
@@ -43,8 +45,9 @@ def _mark(figure: "Drawing", hit: Hit, *, ring: bool) -> str:
     """A transparent circle that can be reached by keyboard; a link where it leads to a run."""
     x, y = _place(figure, hit)
     series = f" series s{hit.series}" if hit.series is not None else ""
-    values = {"tip": hit.text, "cost": hit.cost, "y": hit.y, "target": hit.target}
+    values: dict[str, Any] = {"tip": hit.text, "cost": hit.cost, "y": hit.y, "target": hit.target}
     values["runs"] = " ".join(map(str, hit.runs)) or None
+    values["seeds"] = ";".join(_seeds(figure, hit)) or None
     data = "".join(f' data-{key}="{escape(str(value))}"' for key, value in values.items() if value is not None)
     at = f'cx="{x:.1f}" cy="{y:.1f}"'
     circles = f'<circle class="pareto ring{" front" if ring else ""}" {at} r="4.9"/>' if hit.cost is not None else ""
@@ -53,6 +56,15 @@ def _mark(figure: "Drawing", hit: Hit, *, ring: bool) -> str:
     if hit.runs:
         return f'<a class="hit{series}" href="#run-{hit.runs[0]}" {label}{data}>{inner}</a>'
     return f'<g class="hit{series}" tabindex="0" role="img" {label}{data}>{inner}</g>'
+
+
+def _seeds(figure: "Drawing", hit: Hit) -> Iterator[str]:
+    """Seed, place, cost and y of every single seed that is in sight, with commas."""
+    low, high = sorted(hit.axes.get_ylim())
+    for seed, x, y, cost in hit.seeds:
+        if low <= y <= high:
+            across, down = _place(figure, replace(hit, x=x, y=y))
+            yield f"{seed},{across:.1f},{down:.1f},{cost:.6g},{y:.6g}"
 
 
 def _place(figure: "Drawing", hit: Hit) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Accuracy against a saving: one line for each method, with a band over its seeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prunectl.reporting.curves import Point, Series, Setting, pareto
@@ -35,14 +36,14 @@ def trade_off(
         return None
     if not every or len({round(x, 9) for x, *_ in [*every, *([dense] if dense else [])]}) < 2:
         return None
-    sign = 1 if axis.better == "less" else -1
+    sign = _sign(axis)
     front = {id(every[i]) for i in pareto([(sign * x, y.mean) for x, y, _ in every])}
     title = f"{measure.title} against {axis.label.partition(' (')[0].partition(',')[0]}"
     alt = _alt(title, lines, dense)
     name = f"{prefix}-{measure.name}-{axis.name}"
     with drawing(*_SIZE) as (figure, axes):
         _draw(axes, lines, dense, styles, joined=axis.scale != "zero")
-        hits = _hits(axes, lines, dense, styles, sign, runs)
+        hits = _hits(axes, lines, dense, styles, (axis, measure), runs)
         _scale(axes, axis, [x for x, *_ in every] + ([dense[0]] if dense else []))
         _room(axes)
         if measure.near is not None and dense is not None:
@@ -103,10 +104,16 @@ def _draw(
 
 
 def _hits(
-    axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, sign: int, runs: Runs
+    axes: Any,
+    lines: Mapping[Series, list[_Plotted]],
+    dense: _Plotted | None,
+    styles: Styles,
+    plotted: tuple[SavingAxis, Measure],
+    runs: Runs,
 ) -> list[tuple[Hit, int]]:
     """The tooltip of each point, which leads to its runs, with the identity of what was plotted there."""
     found: list[tuple[Hit, int]] = []
+    sign = _sign(plotted[0])
     if dense:
         x, y, point = dense
         text = f"dense: {share_text(y)} % ({_seeds(y.count)})"
@@ -118,8 +125,23 @@ def _hits(
             target = target_text(point.target)
             text = f"{series.label} {target}: {share_text(y)} %{drop} ({_seeds(y.count)})"
             number = styles[series.label].number
-            found.append((Hit(axes, x, 100 * y.mean, text, number, runs(point), target, sign * x), id(entry)))
+            alone = tuple(_single_seeds(point, *plotted))
+            found.append((Hit(axes, x, 100 * y.mean, text, number, runs(point), target, sign * x, alone), id(entry)))
     return found
+
+
+def _single_seeds(point: Point, axis: SavingAxis, measure: Measure) -> Iterator[tuple[str, float, float, float]]:
+    """Seed, saving, percent and cost of each row of an operating point."""
+    for row in point.rows:
+        alone = replace(point, rows=(row,))
+        x, y = axis.value(alone), alone.stat(measure.value)
+        if x is not None and y is not None and row["seed"] is not None:
+            yield str(row["seed"]), x, 100 * y.mean, _sign(axis) * x
+
+
+def _sign(axis: SavingAxis) -> int:
+    """1 where less of the saving is better, else -1."""
+    return 1 if axis.better == "less" else -1
 
 
 def _seeds(count: int) -> str:

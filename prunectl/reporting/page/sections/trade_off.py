@@ -12,7 +12,7 @@ from prunectl.reporting.page.operating_points import points_table
 _LEAD = (
     "Each line is a method, each point the mean over its seeds, the band one standard deviation. The dashed line is "
     "the dense network. Circled points form the Pareto front: no other point shown is at least as good on both axes. "
-    "A point leads to its runs."
+    "A point leads to its runs. One method, target or seed can be shown alone."
 )
 
 

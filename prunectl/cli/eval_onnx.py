@@ -1,0 +1,82 @@
+"""What `eval` does with an ONNX file that `export` wrote."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunectl.cli import options, progress
+from prunectl.cli.start import held_out_split
+from prunectl.errors import OptionError
+from prunectl.plugins.registry import check_trusted
+
+if TYPE_CHECKING:
+    from prunectl.data.images import ImageData
+    from prunectl.exchange.onnx_file import OnnxFile
+
+
+def check_options(*, runtimes: Sequence[str], device: str, amp: bool) -> None:
+    """Refuse what an ONNX file cannot do.
+
+    Raises:
+        OptionError: another runtime or device, or --amp.
+    """
+    other = next((name for name in runtimes if name != "onnx"), None)
+    if other is not None:
+        raise OptionError(f"--runtime {other} is for checkpoints; an ONNX file runs in onnx")
+    if device not in ("auto", "cpu"):
+        raise OptionError(f"--device {device} is for checkpoints; an ONNX file is measured on the cpu")
+    if amp:
+        raise OptionError("--amp is for checkpoints; for a smaller type, write the ONNX file with export --fp16")
+
+
+def measured(
+    path: Path, data: str | None, data_dir: Path | None, *, batch_size: int | None, latency: bool, **changes: Any
+) -> dict[str, Any]:
+    """The record of the file on its dataset, or on --data."""
+    from prunectl.exchange.onnx_file import read_onnx
+    from prunectl.exchange.onnx_measure import evaluate_onnx
+
+    file = read_onnx(path)
+    images = _images(file, path, data, data_dir, **changes)
+    with progress.progress_bar("eval"):
+        return evaluate_onnx(file, images, batch_size=batch_size, with_latency=latency)
+
+
+def _images(
+    file: "OnnxFile",
+    path: Path,
+    data: str | None,
+    data_dir: Path | None,
+    *,
+    image_size: int | None,
+    split: float | None,
+    **changes: Any,
+) -> "ImageData":
+    """The images of the file's dataset, or of --data, in its size and with its numbers of classes.
+
+    Raises:
+        OptionError: neither names a dataset.
+        UntrustedCode: the file names code.
+    """
+    from prunectl.data.load import RESIZABLE
+    from prunectl.data.source import NetworkInput
+
+    spec = data or file.data
+    if not spec:
+        raise OptionError(f"{path} names no dataset; add --data, such as --data imagefolder:photos")
+    if data is None:
+        check_trusted("data", spec, "the ONNX file")
+    height, width = file.shape[1:]
+    if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
+        image_size = height
+    rule = () if file.resize is None else (file.resize.crop, file.resize.interpolation)
+    images = options.open_data(
+        spec,
+        data_dir,
+        image_size=image_size,
+        split=held_out_split(file.seen, spec, split),
+        network=NetworkInput(file.shape, file.classes, *rule),
+        **changes,
+    )
+    images.check_fits(file.shape, file.classes, path.name)
+    return images.in_order_of(file.names)

@@ -1,0 +1,54 @@
+"""evaluate_onnx: how good an exported ONNX file is, and what it costs."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from prunectl.data.images import ImageData
+from prunectl.errors import DataError
+from prunectl.exchange.onnx_file import OnnxFile
+from prunectl.measuring.accuracy import accuracy_of
+from prunectl.measuring.latency import LATENCY_BATCHES, LEAST_CALLS, TIMING_SECONDS, seconds_in_turns, timing
+from prunectl.measuring.onnx import Session
+
+
+def evaluate_onnx(
+    file: OnnxFile, data: ImageData, *, batch_size: int | None = None, with_latency: bool = True
+) -> dict[str, Any]:
+    """Evaluate on the test images of `data`, in ONNX Runtime on the cpu: one record of plain values.
+
+    `bytes` is the size of the file. The latency is that of one CPU thread.
+
+    Raises:
+        DataError: there are no test images.
+    """
+    if not len(data.test):
+        raise DataError(f"{data.name} has no test images; give other `data`")
+    images = data.test.to(torch.device("cpu"))
+    result = accuracy_of(
+        lambda pixels: file.logits(pixels.float() / 255), images, classes=file.classes, batch_size=batch_size
+    )
+    return {
+        "data": data.described,
+        "images": len(images),
+        "accuracy": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "per_class": dict(zip(data.classes, result.per_class, strict=True)),
+        "confusion": result.confusion.tolist(),
+        "bytes": len(file.content),
+        "device": "cpu",
+        **({"latency": _latency(file)} if with_latency else {}),
+    }
+
+
+def _latency(file: OnnxFile) -> Sequence[dict[str, Any]]:
+    run = Session(file.content, threads=1)
+    found = []
+    for batch in LATENCY_BATCHES:
+        inputs = torch.rand(batch, *file.shape)
+        taken = seconds_in_turns({"onnx": partial(run, inputs)}, at_least_s=TIMING_SECONDS, rounds=LEAST_CALLS)
+        found.append(timing("onnx", batch, taken["onnx"]))
+    return found
