@@ -62,8 +62,8 @@ def resnet20(input_shape: tuple[int, int, int], classes: int, *, shortcut: str =
     """ResNet-20 for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2; 269,722 parameters at 3x32x32).
 
     A shortcut to a larger width subsamples and pads with zeros ("pad", option A of the paper), or is a 1x1 convolution
-    with BatchNorm ("conv", option B, which many ports use). The stages have 1, 2 and 4 times `width` channels: fewer than
-    16 make a dense network of the cost of a pruned one.
+    with BatchNorm ("conv", option B, which many ports use). The stages have 1, 2 and 4 times `width` channels; fewer
+    than 16 make a dense network as cheap as a pruned one.
 
     Raises:
         OptionError: an unknown shortcut, or a width below 1.

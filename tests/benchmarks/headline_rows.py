@@ -92,7 +92,7 @@ TABLES = (
         "resnet20-16px",
         "ResNet20 at 16x16 pixels: SNAP-it, random nodes, dense networks of the same FLOPs",
         "",
-        _curve("resnet20", SMALL, SHORT, (12, 8, 5)),
+        _curve("resnet20", SMALL, SHORT, (12, 8, 5, 4)),
         curve=True,
     ),
     Table(
