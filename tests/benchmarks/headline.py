@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.cli.process import prepare
+from tests.benchmarks.headline_picture import picture
+from tests.benchmarks.headline_render import page
 from tests.benchmarks.headline_rows import TABLES, Row, Table
 from tests.benchmarks.headline_run import NoTimeLeft, run
 
 RECORDS = Path(__file__).with_suffix(".jsonl").resolve()
+PAGE = RECORDS.with_name("HEADLINE.md")
+GUIDE = RECORDS.parents[2] / "prunectl" / "guide"
 
 
 def records() -> list[dict[str, Any]]:
@@ -51,13 +55,28 @@ def run_all(args: argparse.Namespace) -> None:
         stem = f"{table.key}.{row.name.replace(' ', '-')}.{seed}"
         try:
             found = run(row, stem, seed, until)
-        except NoTimeLeft:
-            print(f"no time left in {stem}; the same command goes on", flush=True)
+        except (NoTimeLeft, KeyboardInterrupt):
+            print(f"stopped in {stem}; the same command goes on", flush=True)
             return
         record = {"table": table.key, "row": row.name, "line": row.line, "attack": row.attack, "seed": seed, **found}
         with RECORDS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         print(f"{stem}: {found['accuracy']:.4f}, {found['cpu_seconds']:.0f} s of processor time", flush=True)
+
+
+def render() -> None:
+    """Write the page, and a picture for each curve that has records."""
+    found = records()
+    PAGE.write_text(page(TABLES, found), encoding="utf-8")
+    for table in TABLES:
+        own = [record for record in found if record["table"] == table.key]
+        if table.curve and own:
+            drawn(table).write_text(picture(table.title, own), encoding="utf-8")
+
+
+def drawn(table: Table) -> Path:
+    """The picture of a table."""
+    return GUIDE / f"headline-{table.key}.svg"
 
 
 def main() -> None:
@@ -68,8 +87,13 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="names of rows")
     parser.add_argument("--seeds", default="")
     parser.add_argument("--max-minutes", type=float, default=math.inf)
+    parser.add_argument("--render", action="store_true", help="write HEADLINE.md and the pictures; run nothing")
+    args = parser.parse_args()
+    if args.render:
+        render()
+        return
     prepare()
-    run_all(parser.parse_args())
+    run_all(args)
 
 
 if __name__ == "__main__":
