@@ -11,7 +11,7 @@ import pytest
 from prunectl.cli import in_process
 from tests.benchmarks import headline
 from tests.benchmarks.headline_picture import picture
-from tests.benchmarks.headline_render import at_flops, page
+from tests.benchmarks.headline_render import at_flops, page, verdict
 from tests.benchmarks.headline_rows import TABLES, Row, Table
 from tests.benchmarks.headline_run import NoTimeLeft, commands, run
 
@@ -98,7 +98,7 @@ def test_page_of_a_few_records() -> None:
             "Points of accuracy of SNAP-it above the other curves at its own FLOPs; each seed has its own curves.\n",
             "| row | above random nodes | above narrow dense | above both |",
             "|---|--:|--:|---|",
-            "| snapit 0.5 | +4.0 (1) | no point | no |\n",
+            "| snapit 0.5 | +4.0 (1) | no point | not known |\n",
             "**snapit 0.5.** Too few images.\n",
             "```sh\n# dense\nprunectl train --seed $s",
             "# snapit 0.5\nprunectl prune -s 0.5 --seed $s |\n  prunectl shrink |\n  prunectl train --seed $s",
@@ -113,6 +113,20 @@ def test_curve_is_linear_in_the_logarithm_of_flops_and_ends_at_its_points() -> N
     assert [at_flops(curve, flops) for flops in (1.0, 2.0, 4.0)] == pytest.approx([60, 70, 80])
     assert at_flops(curve, 0.9) is None
     assert at_flops(curve, 4.1) is None
+
+
+@pytest.mark.parametrize(
+    ("above", "expected"),
+    [
+        ([[1.0], []], "not known"),
+        ([[1.0, 2.0], [-1.0, 0.5]], "no"),
+        ([[1.0], [1.0]], "in one seed"),
+        ([[1.0, 2.0], [1.0, 1.1]], "yes"),
+        ([[1.0, 2.0], [-1.0, 1.1]], "within the deviation"),
+    ],
+)
+def test_point_is_above_both_curves_by_more_than_the_deviation(above: list[list[float]], expected: str) -> None:
+    assert verdict(above) == expected
 
 
 def test_picture_holds_a_point_for_each_row() -> None:
