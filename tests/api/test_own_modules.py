@@ -14,6 +14,7 @@ import prunectl
 from prunectl.checkpoints.header import read_header
 from prunectl.data.load import load_data
 from prunectl.errors import CheckpointError, DataError, FileError, OptionError, UnknownName
+from tests.helpers.marks import quick
 from tests.helpers.own_networks import CLASSES, SHAPE, Residual, TwoInputs, loader
 
 
@@ -60,7 +61,7 @@ def bits(model: nn.Module) -> str:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", quick([True, False], [False]))
 def test_four_lines_prune_shrink_save_and_load(name, training, tmp_path) -> None:
     net = randomised(NETWORKS[name]).train(training)
     before, images = bits(net), torch.randn(7, *SHAPE, dtype=torch.float64)

@@ -12,6 +12,7 @@ from prunectl.checkpoints.lineage import lineage
 from prunectl.cli.app import app
 from prunectl.errors import OptionError
 from prunectl.training.trainer import Trainer
+from tests.helpers.marks import quick
 from tests.helpers.running import run_line
 
 SMALL = "--model mlp5 -M hidden=8 --subset 200 -b 64"
@@ -60,7 +61,7 @@ images (tests/cli/test_own_images.py); tests/cli/test_cli_keep.py, test_cli_teac
 tests/exchange/test_pretrained.py run the others again."""
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", quick(LINES, LINES[1::5]))
 def test_the_commands_of_a_history_lead_to_the_same_bytes(line, tmp_path, raw):
     made = run_line(tmp_path, " | ".join(f"prunectl {part}" for part in line.split(" | ")))
     assert made.code == 0, made.err

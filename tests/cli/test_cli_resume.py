@@ -57,7 +57,7 @@ def whole(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "numbers",
     [
-        pytest.param([signal.SIGINT], id="ctrl-c"),
+        pytest.param([signal.SIGINT], id="ctrl-c", marks=pytest.mark.long),
         pytest.param([signal.SIGHUP, signal.SIGHUP], id="hangup", marks=pytest.mark.long),
     ],
 )

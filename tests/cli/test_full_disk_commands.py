@@ -96,6 +96,7 @@ def test_batches_that_could_not_be_kept_at_first_are_kept_later(tiny, raw, cli, 
     assert resumed["results"] == json.loads(cli(*ATTACK.split()))["results"]
 
 
+@pytest.mark.long
 def test_a_full_disk_under_a_process(tmp_path, net):
     script = "ulimit -f 300; prunectl train net.safetensors --subset 256 --epochs 1 -o a.safetensors"
     ran = run_shell(tmp_path, script)

@@ -27,7 +27,7 @@ SCRIPTS = [
 ]
 LIGHTER = ("before", "after", "during", "robustness")
 """Pages whose networks need not learn: they train on few images here."""
-LONG = ("start", "before", "after", "during", "deploy")
+LONG = ("start", "before", "after", "during", "shrink", "deploy")
 WIDE = 78
 """Columns of code that a terminal of 80 shows without a break."""
 

@@ -78,6 +78,7 @@ def test_the_first_images_become_the_networks_own(tmp_path, cli):
     cli("rerun", "t.safetensors")
 
 
+@pytest.mark.long
 def test_a_network_of_torchvision_takes_synthetic_images(tmp_path, cli):
     cli(
         *shlex.split(

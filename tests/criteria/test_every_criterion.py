@@ -23,6 +23,7 @@ from prunectl.structure.trace import trace
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.helpers.criterion_networks import NETWORKS, SHAPE
+from tests.helpers.marks import quick
 from tests.helpers.networks import fresh_checkpoint, image_data, randomise_
 
 CRITERIA = list(TABLES["criterion"])
@@ -55,7 +56,7 @@ def tensors_of(scores: Scores) -> dict[str, Tensor]:
     return {**scores, **({} if scores.nodes is None else {"nodes": scores.nodes})}
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", quick(NETWORKS, ["residual"]))
 @pytest.mark.parametrize("name", CRITERIA)
 def test_scores(name: str, network: str) -> None:
     """Names, shapes, finite float32 values, the same for a seed; the model stays as it was in every respect."""
@@ -116,7 +117,7 @@ def check_connected(pruned: Checkpoint, network: str) -> None:
         assert (classes == FROZEN).any() or not gone[classes].all()
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", quick(NETWORKS, ["chain"]))
 @pytest.mark.parametrize("name", ALONE)
 def test_pruning(name: str, network: str) -> None:
     """An exact count of what there was, twice; nothing revived, nothing cut through; the input is left alone."""
@@ -144,7 +145,7 @@ def test_pruning(name: str, network: str) -> None:
     assert shrink(after).history[-1].result["proof"]["float64"] < 1e-10
 
 
-@pytest.mark.parametrize("network", ["chain", "residual"])
+@pytest.mark.parametrize("network", quick(["chain", "residual"], ["chain"]))
 @pytest.mark.parametrize("name", [name for name in CRITERIA if criterion_named(name).when == "during"])
 def test_training(name: str, network: str) -> None:
     """The target is reached by the last round and holds; pruned weights are 0 after every step."""

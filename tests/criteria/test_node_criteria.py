@@ -185,7 +185,12 @@ def test_both_prune_the_lowest_of_one_ranking(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("model", "size"), [("resnet18", 12), ("conv6", 16), pytest.param("vgg16", 16, marks=pytest.mark.slow)]
+    ("model", "size"),
+    [
+        pytest.param("resnet18", 12, marks=pytest.mark.long),
+        ("conv6", 16),
+        pytest.param("vgg16", 16, marks=pytest.mark.slow),
+    ],
 )
 def test_built_in_networks_shrink_exactly(model: str, size: int) -> None:
     data = image_data(32, (3, size, size))

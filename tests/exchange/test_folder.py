@@ -125,6 +125,7 @@ def test_a_failure_leaves_no_folder(net: Path, monkeypatch: pytest.MonkeyPatch) 
     assert listing(net.parent) == before
 
 
+@pytest.mark.long
 def test_transformers_loads_the_folder_of_its_own_network(tmp_path: Path) -> None:
     options = {
         "hidden_size": 24,

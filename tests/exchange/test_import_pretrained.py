@@ -50,6 +50,7 @@ def test_weights_of_torchvision_are_fetched_once(published, tmp_path, cli) -> No
     assert torch.equal(prunectl.load(tmp_path / "again.safetensors")(x), net(x))
 
 
+@pytest.mark.long
 def test_weights_of_torchvision_by_name(published, tmp_path, cli) -> None:
     weights = models.MobileNet_V2_Weights.IMAGENET1K_V1
     published[Path(weights.url).name] = models.mobilenet_v2().state_dict()

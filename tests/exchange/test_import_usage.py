@@ -86,6 +86,7 @@ def test_a_network_of_torchvision_needs_no_word(tmp_path, cli) -> None:
     assert torch.equal(found(x), net(x))
 
 
+@pytest.mark.long
 def test_names_that_torchvision_had_before_are_converted(tmp_path) -> None:
     """The published files of its vision transformers are of that time."""
     net = models.vit_b_32(image_size=32, num_classes=3).eval()
@@ -160,6 +161,7 @@ def test_the_hash_is_that_of_the_file(tmp_path) -> None:
     assert found.names == ("a", "b", "c", "d")
 
 
+@pytest.mark.long
 def test_published_weights_of_googlenet_renormalise_their_input() -> None:
     theirs = models.googlenet(init_weights=False, transform_input=True).eval()
     how = {"weights": "IMAGENET1K_V1", "input": (3, 64, 64)}

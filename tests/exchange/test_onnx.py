@@ -98,6 +98,7 @@ def test_pixels_and_softmax_are_inside(cli, net: Path) -> None:
     assert json.loads(extra["prunectl.json"]) == told
 
 
+@pytest.mark.long
 def test_float16_is_inside_and_close(cli, net: Path) -> None:
     cli("export", net.name, "-o", "whole.onnx")
     cli("export", net.name, "-o", "half.onnx", "--fp16")
@@ -109,6 +110,7 @@ def test_float16_is_inside_and_close(cli, net: Path) -> None:
     assert relative(found, load(net)(images).detach()) < 1e-2
 
 
+@pytest.mark.long
 def test_int8_is_calibrated_and_both_accuracies_are_shown(raw, net: Path) -> None:
     ran = raw("export", net.name, "-o", "small.onnx", "--int8", "--softmax", "--json")
     assert ran.code == 0, ran.err
@@ -159,6 +161,7 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
     assert listing(tmp_path) == {}
 
 
+@pytest.mark.long
 def test_the_module_that_comes_in_is_not_changed(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3)).train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -210,6 +213,7 @@ def test_nothing_is_replaced_without_force(refused, net: Path, output: str) -> N
     assert f"{output} exists" in refused("export", net.name, "-o", output)
 
 
+@pytest.mark.long
 def test_int8_in_python_takes_a_dataset_that_fits(net: Path) -> None:
     with pytest.raises(OptionError, match=r"`int8` takes a dataset's name, such as imagefolder:photos.* got bool"):
         export(net, net.with_name("x.onnx"), int8=True)

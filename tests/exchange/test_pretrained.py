@@ -61,6 +61,7 @@ def test_pruning_begins_with_published_weights(cli, cache, tmp_path) -> None:
     cli("rerun", out.strip(), "--download")
 
 
+@pytest.mark.long
 def test_layers_for_other_classes_are_fresh(cli, cache, tmp_path) -> None:
     line = f"train {SQUEEZENET} --data imagefolder:fm --image-size 32 --epochs 1 -b 4 --seed 3 -o net.safetensors"
     cli(*line.split())
@@ -85,6 +86,7 @@ def test_all_weights_but_the_head_are_theirs(cli, cache, tmp_path) -> None:
     cli("rerun", "net.safetensors", "--download")
 
 
+@pytest.mark.long
 def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
     line = (
         f"prune --model timm/local-dir:{cache}/vit --pretrained --data synthetic -c magnitude -s 0.5 -o vit.safetensors"

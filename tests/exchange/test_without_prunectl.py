@@ -16,6 +16,8 @@ from tests.helpers.random_checkpoints import dense_checkpoint, shrunk_checkpoint
 EARLIER = Path(__file__).parent.parent / "checkpoints" / "earlier"
 OWN = ("dense", "masked", "modules", "swapped", "graph")
 """Networks of a file of the user's own: how each of them runs."""
+KINDS = ("x_{}.onnx", "x_{}.pt2", "x_{}.py", "folder-{}/")
+"""Names of what is written for each of them."""
 NO_LOADER = {"swapped": "prunectl's layer_norm in norm", "graph": "a rewritten graph"}
 LIBRARIES = {
     "whole": ("timm/test_efficientnet", (1, 32, 32)),
@@ -39,14 +41,14 @@ def trusting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("names", "files"),
-    [(("masked",), 4), pytest.param(tuple(name for name in OWN if name != "masked"), 14, marks=pytest.mark.long)],
-    ids=["masked", "others"],
+    ("names", "kinds", "files"),
+    [(("masked",), KINDS[2:3], 1), pytest.param(OWN, KINDS, 18, marks=pytest.mark.long)],
+    ids=["loader", "all"],
 )
-def test_networks_of_an_own_file(names: tuple[str, ...], files: int, trusting: Path) -> None:
+def test_networks_of_an_own_file(names: tuple[str, ...], kinds: tuple[str, ...], files: int, trusting: Path) -> None:
     written: list[tuple[str, Path]] = []
     for name in names:
-        for output in (f"x_{name}.onnx", f"x_{name}.pt2", f"x_{name}.py", f"folder-{name}/"):
+        for output in (kind.format(name) for kind in kinds):
             if output.endswith(".py") and name in NO_LOADER:
                 with pytest.raises(StructureError, match=f"the network runs {NO_LOADER[name]}, .* export NAME.onnx"):
                     export(f"{name}.safetensors", output)

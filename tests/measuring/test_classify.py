@@ -73,7 +73,9 @@ def test_command_function_and_network_agree(trained, pictures, raw) -> None:
     assert (probabilities - ours).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("more", [[], ["--pixels", "--softmax"]], ids=["input", "pixels"])
+@pytest.mark.parametrize(
+    "more", [[], pytest.param(["--pixels", "--softmax"], marks=pytest.mark.long)], ids=["input", "pixels"]
+)
 def test_an_onnx_file_classifies_the_same(trained, pictures, raw, tmp_path, more) -> None:
     folder, _ = pictures
     assert raw("export", trained, "-o", "net.onnx", *more).code == 0
@@ -89,6 +91,7 @@ def test_an_onnx_file_that_does_not_say_its_use_is_one_line(refused, pictures, t
     assert "cannot read missing.onnx" in refused("predict", "missing.onnx", pictures[0])
 
 
+@pytest.mark.long
 def test_an_onnx_file_that_lies_about_its_use_is_one_line(trained, refused, pictures, raw, tmp_path) -> None:
     assert raw("export", trained, "-o", "net.onnx").code == 0
     whole = onnx.load(tmp_path / "net.onnx")

@@ -17,12 +17,18 @@ from prunectl.structure.trace import trace
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
+from tests.helpers.marks import quick
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("criterion", ["snipit", "magnitude", "random", "snapit", "cnipit", "efficient-convnets"])
+@pytest.mark.parametrize(
+    "criterion",
+    quick(
+        ["snipit", "magnitude", "random", "snapit", "cnipit", "efficient-convnets"], ["random", "efficient-convnets"]
+    ),
+)
 def test_the_whole_way(device: str, criterion: str) -> None:
     where, data = torch.device(device), load_data("digits").subset(200, 0)
     begun = fresh("lenet5", data, source="digits").to(where)

@@ -74,6 +74,7 @@ def test_a_network_in_another_type_runs_in_onnx_runtime() -> None:
     assert (one["batch"], many["batch"]) == (1, 64)
 
 
+@pytest.mark.long
 def test_a_record_has_the_latency_in_each_runtime(compiles: list[int]) -> None:
     checkpoint = checkpoint_of(network(), SHAPE)
     record = evaluate(checkpoint, image_data(), runtimes=("onnx", "compiled"))
@@ -83,6 +84,7 @@ def test_a_record_has_the_latency_in_each_runtime(compiles: list[int]) -> None:
     assert [set(each) for each in alone] == [{"batch", "median_s", "iqr_s", "runs"}] * 2
 
 
+@pytest.mark.long
 def test_eval_prints_and_report_shows_the_runtimes(net: Path, raw, compiles: list[int]) -> None:
     ran = raw("eval", net.name, "--runtime", "eager,onnx", "--runtime", "compiled")
     assert ran.code == 0, ran.err
@@ -106,6 +108,7 @@ def test_without_runtimes_the_report_has_no_table_of_them(net: Path, raw) -> Non
 # --- budgets
 
 
+@pytest.mark.long
 def test_a_latency_budget_is_measured_in_its_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

@@ -17,6 +17,7 @@ from prunectl.plugins.options import keyword_options
 from prunectl.plugins.registry import check, resolve
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
+from tests.helpers.marks import quick, quick_rows
 from tests.helpers.networks import image_data
 
 RGB = (3, 64, 64)
@@ -49,7 +50,7 @@ def test_the_version_of_a_library_stands_in_the_history(name, more):
         ("timm/swin_tiny_patch4_window7_224", RGB),
     ],
 )
-@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("device", quick(["meta", "cpu"], ["meta"]))
 def test_a_network_takes_the_images_and_classes(name, shape, device):
     check("model", name)
     model = build(name, shape, device=device)
@@ -129,12 +130,15 @@ def test_options_pass_through():
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [
-        ("torchvision/mobilenet_v3_small", {"dropout": "0.1"}),
-        ("torchvision/mnasnet0_5", {}),  # looks at the version in a state_dict
-        ("timm/resnet10t", {"drop_rate": "0.1"}),
-        ("timm/test_vit", {}),
-    ],
+    quick_rows(
+        [
+            ("torchvision/mobilenet_v3_small", {"dropout": "0.1"}),
+            ("torchvision/mnasnet0_5", {}),  # looks at the version in a state_dict
+            ("timm/resnet10t", {"drop_rate": "0.1"}),
+            ("timm/test_vit", {}),
+        ],
+        chosen=[2],
+    ),
 )
 def test_from_fresh_to_file_and_back(name, options, tmp_path: Path):
     data = image_data(16, (3, 32, 32))

@@ -9,6 +9,7 @@ from prunectl.data.load import load_data
 from prunectl.errors import DataError, OptionError
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES, resolve
+from tests.helpers.marks import quick
 
 NAMES = list(TABLES["model"])
 SMALL = ["logistic-regression", "mlp5", "lenet300", "lenet5", "conv6", "conv-only"]  # built for real in no time
@@ -57,7 +58,7 @@ def test_the_sizes_are_those_of_their_sources(name, shape, parameters, weights, 
     assert sum(len(weight) for weight in prunable(model)) - 10 == nodes
 
 
-@pytest.mark.parametrize("shape", [GREY, RGB, LARGE])
+@pytest.mark.parametrize("shape", quick([GREY, RGB, LARGE], [RGB]))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network_takes_every_image_size(name, shape):
     model = build(name, shape, classes=7, device="meta")

@@ -46,6 +46,7 @@ def test_budgets_are_those_of_the_shrunk_network_with_the_fewest_nodes_gone(kind
     assert pruned.history[-1].options[budget] == text and "sparsity" not in pruned.history[-1].options
 
 
+@pytest.mark.long
 def test_latency_is_measured_with_the_shrunk_network() -> None:
     wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 3000), nn.ReLU(), nn.Linear(3000, 1000), nn.ReLU())
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)

@@ -42,6 +42,7 @@ def test_processes_have_one_mask_that_is_the_mask_of_one(criterion: str) -> None
         assert all(bool((found[name] == mask).all()) for name, mask in alone.items())
 
 
+@pytest.mark.long
 def test_torchrun_starts_a_pipe_of_one_path(tmp_path) -> None:
     """The path on stdin is read once, for both processes."""
     line = ["train", "--model", "lenet300", "--subset", "64", "--epochs", "1", "-o", "net.safetensors"]

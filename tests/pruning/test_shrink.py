@@ -44,7 +44,10 @@ RUNS = {
 }
 """A toy for each way to run what is left: own code, swapped norms and attention, rewritten graph."""
 KINDS = ["encoder-layer", "convnext", "prelu", "squeeze-excite", "depth-multiplier", "gru", "added-into-part"]
-MORE_GRAPHS = {"weight-standardised-gain", "response-norm"}
+MARKS = {
+    **dict.fromkeys(("weight-standardised-gain", "response-norm"), pytest.mark.slow),
+    **dict.fromkeys(("attention-fused-sdpa", "lstm-bidirectional"), pytest.mark.long),
+}
 
 
 def toy(name: str) -> Checkpoint:
@@ -68,7 +71,7 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
     return difference(one.model, other.model, one.spec.input, seed=7) < 1e-5
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in MORE_GRAPHS)) for n in RUNS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in RUNS])
 def test_shrinks_follow_each_other_through_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     start = toy(name)

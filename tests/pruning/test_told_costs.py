@@ -14,6 +14,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
+from tests.helpers.marks import quick
 from tests.helpers.networks import fresh_checkpoint, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain, Residual
 
@@ -51,7 +52,7 @@ def assert_true(pruned: Checkpoint) -> None:
         assert found["weights"] <= masked["weights"]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", quick(NETWORKS, ["blocks"]))
 @pytest.mark.parametrize("criterion", OF_NODES)
 def test_every_criterion_tells_what_shrink_leaves(criterion: str, network: str) -> None:
     start = fresh_checkpoint(NETWORKS[network], SHAPE, randomise_)
@@ -60,7 +61,7 @@ def test_every_criterion_tells_what_shrink_leaves(criterion: str, network: str) 
         assert_true(prune(start, image_data(), criterion=criterion, sparsity=sparsity, batch_size=16))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", quick(range(3), [0]))
 def test_after_masks_of_weights_and_after_a_shrink(seed: int) -> None:
     """Weights that went before leave nodes without a path, which no criterion of nodes has removed."""
     torch.manual_seed(seed)

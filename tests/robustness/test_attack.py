@@ -19,6 +19,7 @@ from prunectl.robustness.methods import largest, methods
 from prunectl.robustness.tally import Tally
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
+from tests.helpers.marks import one_in
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.one_pixel import SHAPE, pixels, threshold
 
@@ -210,7 +211,7 @@ FEW = {
 }
 
 
-@pytest.mark.parametrize("name", TABLES["attack"])
+@pytest.mark.parametrize("name", one_in(3, TABLES["attack"]))
 def test_every_attack_by_name_gives_the_masked_and_the_shrunk_network_the_same_numbers(
     name: str, threes: Checkpoint
 ) -> None:

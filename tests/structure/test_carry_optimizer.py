@@ -133,7 +133,7 @@ def begun(made: tuple[nn.Module, tuple[int, int, int]], opt: str, steps: int = 3
         *((residual, opt, 20) for opt in ("sgd", "adam", "adamw", "rmsprop")),
         (toy("multihead-attention"), "adam", 20),
         (toy("encoder-layer"), "sgd", 20),
-        (resnet18, "adam", 4),
+        pytest.param(resnet18, "adam", 4, marks=pytest.mark.long),
         *(pytest.param(resnet18, opt, 20, marks=pytest.mark.slow) for opt in ("sgd", "adam")),
     ],
 )

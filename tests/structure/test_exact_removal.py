@@ -13,6 +13,7 @@ from prunectl.structure.surgery.proof import Reference, difference
 from prunectl.structure.trace import analyse
 from tests.benchmarks.zoo import BATCHES, SETS, TOLERANCES, apart, checked, differences, exact, removal, trains
 from tests.helpers import library_networks, shallow
+from tests.helpers.marks import one_in, quick
 from tests.helpers.randomise import randomise_
 from tests.helpers.toys import TOYS
 
@@ -21,8 +22,8 @@ SIDE = {"inception_v3": 75}
 """Of images that a network of torchvision takes, where it is not 64."""
 GRAPHS = {"maxvit", "swin_transformer"}
 """The families of torchvision that cannot run what is left by their own modules."""
-LONG = ("googlenet", "inception", "maxvit", "mnasnet")
-"""The families that are deep however they are built, and the one whose graph is the largest."""
+QUICK = ("alexnet", "densenet", "efficientnet", "resnet", "shufflenetv2", "vision_transformer")
+"""The families of torchvision that the default run takes."""
 SLOW = [
     *(("torchvision", sparsity) for sparsity in (0.3, 0.5)),
     *(("timm", sparsity) for sparsity in (0.3, 0.5)),
@@ -40,7 +41,7 @@ def uncached() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("uncached")
-@pytest.mark.parametrize("name", [name for name in TOYS if name not in WITHOUT_NODES])
+@pytest.mark.parametrize("name", one_in(6, [name for name in TOYS if name not in WITHOUT_NODES]))
 def test_a_toy_is_exact_by_its_modules_and_by_its_graph(name: str) -> None:
     build, shape = TOYS[name]
     model = randomise_(build(), 0, shape).eval().double()
@@ -68,13 +69,7 @@ def test_toys_without_nodes(name: str) -> None:
     assert analyse(build(), shape).structure.nodes == 0
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(family, marks=[pytest.mark.long] * (family in LONG))
-        for family in library_networks.TORCHVISION_SMALLEST
-    ],
-)
+@pytest.mark.parametrize("family", quick(library_networks.TORCHVISION_SMALLEST, QUICK))
 def test_one_of_each_family_is_exact(family: str) -> None:
     """With few layers where the family's own class can be built so, else the network with the fewest parameters."""
     if family in shallow.SHALLOW:

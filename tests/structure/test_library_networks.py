@@ -31,7 +31,7 @@ def test_the_lists_are_those_of_the_libraries() -> None:
         (library_networks.build_timm, "hgnetv2_b0"),
         (library_networks.build_timm, "test_vit"),
         (library_networks.build_segmentation, "lraspp_mobilenet_v3_large"),
-        (library_networks.build_video, "r3d_18"),
+        pytest.param(library_networks.build_video, "r3d_18", marks=pytest.mark.long),
         (library_networks.build_backbone, "ssdlite320_mobilenet_v3_large"),
     ],
 )

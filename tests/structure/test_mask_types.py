@@ -10,6 +10,7 @@ from torch.nn import functional
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
 from prunectl.structure.surgery.proof import difference
+from tests.helpers.marks import quick
 from tests.helpers.networks import checkpoint_of, randomise_
 
 SHAPE = (3, 16, 16)
@@ -42,7 +43,7 @@ class Masked(nn.Module):
         return self.head((x + self.out(y.transpose(1, 2).flatten(2))).mean(1))
 
 
-@pytest.mark.parametrize("kind", ["bool", "cast", "filled", "layer", "layer, with weights"])
+@pytest.mark.parametrize("kind", quick(["bool", "cast", "filled", "layer", "layer, with weights"], ["cast"]))
 def test_a_boolean_mask_follows_a_cast_to_float64(kind: str) -> None:
     torch.manual_seed(0)
     masked = prune(

@@ -20,12 +20,13 @@ from prunectl.scores import Scores
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, network, recipe, start
+from tests.helpers.marks import quick
 from tests.helpers.networks import checkpoint_of, image_data
 
 # --- hoyer
 
 
-@pytest.mark.parametrize("criterion", ["hoyer-square", "group-hoyer-square"])
+@pytest.mark.parametrize("criterion", quick(["hoyer-square", "group-hoyer-square"], ["group-hoyer-square"]))
 def test_a_penalty_goes_with_an_average(criterion: str) -> None:
     plain, averaged = (train(start(), image_data(), recipe(criterion, 0.5, ema=ema)) for ema in (None, 0.5))
     assert averaged.history[-1].result["events"] == plain.history[-1].result["events"]
@@ -171,7 +172,7 @@ def test_rigl_counts_its_progress_from_the_first_step_to_three_quarters(monkeypa
 
 
 @pytest.mark.parametrize("criterion", ["rigl", "set"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", quick(range(3), [0]))
 def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str, seed: int) -> None:
     torch.manual_seed(seed)
     sizes = (64, 20, 20, 20, 3)

@@ -253,6 +253,7 @@ def pruned(start: Checkpoint, dead: list[int]) -> Checkpoint:
     return replace(start, masks=masks)
 
 
+@pytest.mark.long
 def test_evaluation_stays_with_training() -> None:
     """Adam makes whole steps of a gradient of rounding errors; then the running mean is behind."""
     dead = [*range(0, 120, 2)]
@@ -270,6 +271,7 @@ def test_evaluation_stays_with_training() -> None:
     assert off[dead].abs().max() < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("criterion", ["imp", "rigl"])
 def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
     ways = {"imp": {"rewind_to": 1, "steps": 2}, "rigl": {"steps": None}}

@@ -24,6 +24,7 @@ from prunectl.training.resume import Paused
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.dropout_network import SHAPE, four_channels, network
+from tests.helpers.marks import quick, quick_rows
 from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.toys import TOYS
 
@@ -88,7 +89,7 @@ def test_every_criterion_reaches_its_target_and_never_revives(criterion: str, un
         assert reached == pytest.approx(1 - kept / total)
 
 
-@pytest.mark.parametrize("opt", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("opt", quick(["sgd", "adam", "adamw", "rmsprop"], ["adam"]))
 def test_every_parameter_of_the_smaller_network_trains_on(opt: str) -> None:
     trainer = Trainer(start(), image_data(), recipe("snapit-during", 0.7, opt=opt, lr=0.01, wd=0.1, sched="cosine"))
     before: dict[str, torch.Tensor] = {}
@@ -121,25 +122,28 @@ def named(name: str) -> Checkpoint:
 
 @pytest.mark.parametrize(  # rounds come after steps 3, 6 and 9
     ("name", "criterion", "stops", "changes"),
-    [
-        ("network", "snapit-during", (2, 3, 4, 9), {"ema": 0.9, "sched": "onecycle"}),
-        ("network", "cnipit-during", (3, 9), {"opt": "sgd", "lr": 0.05, "clip": 0.5}),
-        ("network", "snipit-during", (3, 4), {"ema": 0.9, "noise": 0.01}),
-        ("network", "structured-random", (2, 9), {"opt": "rmsprop"}),
-        ("encoder-layer", "snapit-during", (4,), {}),
-        ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
-        ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "sched": "cosine"}),
-        ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
-        ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "opt": SLOWING, "lr": 0.1}),
-        ("network", "gate-decorators", (4, 6), {"prune_every": 2, "steps": 2, "ema": 0.9}),
-        ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
-        ("network", "snapit-during", (2, 5), {"prune_delay": "1s", "prune_every": "4s", "ema": 0.9}),
-        ("network", "rigl", (4, 5), {"prune_every": "2s", "opt": "sgd", "lr": 0.05, "ema": 0.9}),
-        ("network", "set", (2, 7), {"options": {"fraction": "0.9"}, "opt": "sgd", "lr": 0.05}),
-        ("network", "granet", (3, 8), {"prune_every": "3s", "steps": None}),
-        ("network", "top-kast", (2, 5), {"prune_every": 3, "opt": "adamw", "wd": 0.1, "ema": 0.9}),
-        ("network", "sr-ste", (2,), {"prune_every": 3, "sparsity": None, "scope": "2:4"}),
-    ],
+    quick_rows(
+        [
+            ("network", "snapit-during", (2, 3, 4, 9), {"ema": 0.9, "sched": "onecycle"}),
+            ("network", "cnipit-during", (3, 9), {"opt": "sgd", "lr": 0.05, "clip": 0.5}),
+            ("network", "snipit-during", (3, 4), {"ema": 0.9, "noise": 0.01}),
+            ("network", "structured-random", (2, 9), {"opt": "rmsprop"}),
+            ("encoder-layer", "snapit-during", (4,), {}),
+            ("multihead-attention", "snapit-during", (4,), {"opt": "adamw", "ema": 0.9}),
+            ("network", "imp", (2, 4, 9), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "sched": "cosine"}),
+            ("network", "rigl", (2, 4), {"opt": "sgd", "lr": 0.05}),
+            ("network", "imp", (4,), {"rewind_to": 1, "prune_delay": 1, "steps": 2, "opt": SLOWING, "lr": 0.1}),
+            ("network", "gate-decorators", (4, 6), {"prune_every": 2, "steps": 2, "ema": 0.9}),
+            ("network", "l0", (4, 9), {"prune_every": 3, "ema": 0.9}),
+            ("network", "snapit-during", (2, 5), {"prune_delay": "1s", "prune_every": "4s", "ema": 0.9}),
+            ("network", "rigl", (4, 5), {"prune_every": "2s", "opt": "sgd", "lr": 0.05, "ema": 0.9}),
+            ("network", "set", (2, 7), {"options": {"fraction": "0.9"}, "opt": "sgd", "lr": 0.05}),
+            ("network", "granet", (3, 8), {"prune_every": "3s", "steps": None}),
+            ("network", "top-kast", (2, 5), {"prune_every": 3, "opt": "adamw", "wd": 0.1, "ema": 0.9}),
+            ("network", "sr-ste", (2,), {"prune_every": 3, "sparsity": None, "scope": "2:4"}),
+        ],
+        chosen=(0, 2, 7, 8, 16),
+    ),
 )
 def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
@@ -166,7 +170,7 @@ def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_pa
         assert [[r.get(key) for key in same] for r in rest] == [[r.get(key) for key in same] for r in records[stop:]]
 
 
-@pytest.mark.parametrize("name", ["network", "encoder-layer"])
+@pytest.mark.parametrize("name", quick(["network", "encoder-layer"], ["network"]))
 def test_the_result_loads_and_goes_through_every_other_step(name, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     begun = named(name)
@@ -220,6 +224,7 @@ def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:
     assert len(trained.history[-1].result["events"]) == 6
 
 
+@pytest.mark.long
 def test_channels_of_the_image_go_too() -> None:
     shape = (4, 8, 8)
     begun = replace(

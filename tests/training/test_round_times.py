@@ -18,6 +18,7 @@ from prunectl.training.round_times import RoundTimes, fitting
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, recipe, start
+from tests.helpers.marks import quick
 from tests.helpers.networks import image_data
 
 STEPS_PER_EPOCH = 4
@@ -62,7 +63,7 @@ def test_before_counts_the_rounds_in_a_share_of_the_training(delay, every, per_e
     assert when.first(count + 1)[-1] >= limit or math.isclose(when.first(count + 1)[-1], limit)
 
 
-@pytest.mark.parametrize("criterion", ["snapit-during", "rigl"])
+@pytest.mark.parametrize("criterion", quick(["snapit-during", "rigl"], ["rigl"]))
 def test_rounds_by_step_at_the_ends_of_epochs_are_those_by_epoch(criterion: str) -> None:
     made = [
         train(

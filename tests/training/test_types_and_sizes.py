@@ -9,6 +9,7 @@ from torch import nn
 import prunectl
 from prunectl.errors import OptionError
 from prunectl.exchange.export import export
+from tests.helpers.marks import quick
 from tests.helpers.networks import image_data, randomise_
 
 TYPES = {"half": torch.float16, "bfloat16": torch.bfloat16, "double": torch.float64}
@@ -20,7 +21,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(features, nn.Linear(4 * 36, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", quick(TYPES, ["half"]))
 def test_every_operation_takes_every_type(name: str, tmp_path) -> None:
     torch.manual_seed(0)
     dtype, data = TYPES[name], image_data(24)

@@ -19,6 +19,7 @@ from prunectl.pruning.repair import refit
 from prunectl.pruning.repair import repair as module
 from prunectl.pruning.repair.repair import repair
 from prunectl.pruning.shrink import shrink
+from tests.helpers.marks import one_in, quick
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain
 from tests.helpers.toys import TOYS
@@ -70,7 +71,7 @@ def chain() -> tuple[Checkpoint, ImageData]:
     return repair(dense, data, RepairOptions("bn")), data
 
 
-@pytest.mark.parametrize("name", REPAIRED)
+@pytest.mark.parametrize("name", one_in(3, REPAIRED))
 def test_the_outputs_of_a_network_come_closer_to_the_dense_ones(name: str) -> None:
     dense = dense_toy(name)
     data = image_data(60, dense.spec.input)
@@ -137,7 +138,7 @@ def test_bn_is_the_mean_and_variance_over_the_images(chain) -> None:
         assert torch.equal(parameter, dict(stale.model.named_parameters())[name])
 
 
-@pytest.mark.parametrize("method", ["refit", "scale", "bn"])
+@pytest.mark.parametrize("method", quick(["refit", "scale", "bn"], ["refit"]))
 def test_the_same_seed_makes_the_same_network(chain, method: str) -> None:
     dense, data = chain
     pruned = weight_masked(dense)
