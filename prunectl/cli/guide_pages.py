@@ -10,6 +10,7 @@ from prunectl.plugins.registry import unknown
 FOLDER = Path(prunectl.__file__).parent / "guide"
 INDEX = "README"
 _LISTED = re.compile(r"^- \[(?P<name>[\w-]+)\]\([\w-]+\.md\): (?P<about>.+)$", re.MULTILINE)
+_PICTURE = re.compile(r"!\[(?P<text>[^\]]+)\]\((?P<name>[\w-]+\.svg)\)")
 _PAGE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<name>[\w-]+)\.md(?:#[\w-]+)?\)")
 
 
@@ -19,7 +20,7 @@ def pages() -> dict[str, str]:
 
 
 def page(name: str) -> str:
-    """The Markdown of a page, its links to other pages as commands.
+    """The Markdown of a page, its links to other pages as commands, its pictures as words.
 
     Raises:
         UnknownName: no page has this name; the nearest one is offered.
@@ -28,7 +29,7 @@ def page(name: str) -> str:
     known = pages()
     if wanted not in known:
         raise unknown("page of the guide", name, known)
-    return _PAGE.sub(_as_command, _read(wanted))
+    return _PAGE.sub(_as_command, _PICTURE.sub(r"Picture `\g<name>`: \g<text>.", _read(wanted)))
 
 
 def _as_command(link: re.Match[str]) -> str:

@@ -40,7 +40,7 @@ def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progre
     """
     place = hashlib.sha256(f"{root.resolve()}\0{decoder}".encode()).hexdigest()[:16]
     target = cache_folder() / "images" / f"{root.resolve().name}-{place}.safetensors"
-    fingerprint = _fingerprint(paths, decoder)
+    fingerprint = _fingerprint(root, paths, decoder)
     pixels = _read(target, fingerprint)
     if pixels is None:
         _write(target, fingerprint, (len(paths), *decoder.shape), _chunks(paths, decoder, progress))
@@ -50,15 +50,19 @@ def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progre
     return pixels
 
 
-def _fingerprint(paths: Sequence[str], decoder: Decoder) -> str:
-    """A hash that changes with the decoder, and with the name, size or time of any file."""
+def _fingerprint(root: Path, paths: Sequence[str], decoder: Decoder) -> str:
+    """A hash that changes with the decoder, and with the name below the root, the size or the time of any file.
+
+    A checkpoint names the root in full, a command may name it from the current folder: both have the same pixels.
+    """
+    above = f"{root}{os.sep}"
     digest = hashlib.sha256(f"{_VERSION} {decoder}".encode())
     for path in paths:
         try:
             status = os.stat(path)  # noqa: PTH116  (a million times: Path costs twice as much)
         except OSError as error:
             raise DataError(f"{path}: expected an image, found: {error.strerror}; replace it") from error
-        digest.update(os.fsencode(f"\0{path}\0{status.st_size} {status.st_mtime_ns}"))
+        digest.update(os.fsencode(f"\0{path.removeprefix(above)}\0{status.st_size} {status.st_mtime_ns}"))
     return digest.hexdigest()
 
 

@@ -38,16 +38,16 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """A 3x3 convolution, three stages of widths 16, 32, 64, the mean over all places, one linear layer."""
+    """A 3x3 convolution, three stages of widths 1, 2, 4 times `width`, the mean over all places, one linear layer."""
 
-    def __init__(self, channels: int, classes: int, depth: int, shortcut: str) -> None:
+    def __init__(self, channels: int, classes: int, depth: int, shortcut: str, width: int = 16) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, depth, shortcut)
-        self.layer2 = _stage(16, 32, depth, shortcut)
-        self.layer3 = _stage(32, 64, depth, shortcut)
-        self.linear = nn.Linear(64, classes)
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, depth, shortcut)
+        self.layer2 = _stage(width, 2 * width, depth, shortcut)
+        self.layer3 = _stage(2 * width, 4 * width, depth, shortcut)
+        self.linear = nn.Linear(4 * width, classes)
         initialise_he_(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,32 +58,37 @@ class CifarResNet(nn.Module):
         return logits
 
 
-def resnet20(input_shape: tuple[int, int, int], classes: int, *, shortcut: str = "pad") -> nn.Module:
+def resnet20(input_shape: tuple[int, int, int], classes: int, *, shortcut: str = "pad", width: int = 16) -> nn.Module:
     """ResNet-20 for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2; 269,722 parameters at 3x32x32).
 
     A shortcut to a larger width subsamples and pads with zeros ("pad", option A of the paper), or is a 1x1 convolution
-    with BatchNorm ("conv", option B, which many ports use).
+    with BatchNorm ("conv", option B, which many ports use). The stages have 1, 2 and 4 times `width` channels; fewer
+    than 16 make a dense network as cheap as a pruned one.
 
     Raises:
-        OptionError: an unknown shortcut.
+        OptionError: an unknown shortcut, or a width below 1.
     """
-    return _resnet("resnet20", input_shape, classes, 3, shortcut)
+    return _resnet("resnet20", input_shape, classes, 3, shortcut, width)
 
 
-def resnet56(input_shape: tuple[int, int, int], classes: int, *, shortcut: str = "pad") -> nn.Module:
+def resnet56(input_shape: tuple[int, int, int], classes: int, *, shortcut: str = "pad", width: int = 16) -> nn.Module:
     """ResNet-56 for CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2; 853,018 parameters at 3x32x32).
 
     Raises:
-        OptionError: a shortcut that is neither "pad" nor "conv", as in `resnet20`.
+        OptionError: a shortcut that is neither "pad" nor "conv", or a width below 1, as in `resnet20`.
     """
-    return _resnet("resnet56", input_shape, classes, 9, shortcut)
+    return _resnet("resnet56", input_shape, classes, 9, shortcut, width)
 
 
-def _resnet(name: str, input_shape: tuple[int, int, int], classes: int, depth: int, shortcut: str) -> nn.Module:
+def _resnet(
+    name: str, input_shape: tuple[int, int, int], classes: int, depth: int, shortcut: str, width: int
+) -> nn.Module:
     check_input(name, input_shape)
     if shortcut not in ("pad", "conv"):
         raise OptionError(f"the shortcut of {name} is 'pad' or 'conv', got '{shortcut}'")
-    return CifarResNet(input_shape[0], classes, depth, shortcut)
+    if width < 1:
+        raise OptionError(f"the width of {name} is at least 1, got {width}")
+    return CifarResNet(input_shape[0], classes, depth, shortcut, width)
 
 
 def _stage(inputs: int, outputs: int, depth: int, shortcut: str) -> nn.Sequential:

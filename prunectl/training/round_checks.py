@@ -35,16 +35,32 @@ def check_times(during: GradualPruning, method: Criterion, times: Sequence[int],
     Raises:
         OptionError: saying what is needed.
     """
-    last, to = times[-1], during.rewind_to
-    if when.steps <= last:
-        epochs = last // max(when.steps_per_epoch, 1) + 1
-        raise OptionError(
-            f"the last of {len(times)} rounds of pruning comes after {when.named(last)}, which needs `epochs` {epochs} "
-            f"or more, got {when.epochs}; or give a smaller `prune_delay`, `prune_every` or `steps`"
-        )
+    to = during.rewind_to
+    if when.steps <= times[-1]:
+        chosen = during.prune_delay is not None or during.prune_every is not None or when.by_step
+        raise OptionError(_late(times, when) if chosen else _too_many(len(times), when))
     if to is not None and not method.rewinds:
         raise OptionError(f"`rewind_to` is for criteria that rewind, such as imp; {during.criterion} does not")
     if method.rewinds and (to or 0) * when.steps_per_epoch >= times[0]:
         raise OptionError(
             f"`rewind_to` {to} is not before the first round of pruning, which comes after {when.named(times[0])}"
         )
+
+
+def _late(times: Sequence[int], when: RoundTimes) -> str:
+    """The last round comes after the end, at the intervals that were asked for."""
+    epochs = times[-1] // max(when.steps_per_epoch, 1) + 1
+    return (
+        f"the last of {len(times)} rounds of pruning comes after {when.named(times[-1])}, which needs "
+        f"`epochs` {epochs} or more, got {when.epochs}; or give a smaller `prune_delay`, `prune_every` or `steps`"
+    )
+
+
+def _too_many(rounds: int, when: RoundTimes) -> str:
+    """Not even a round after each epoch fits."""
+    every = when.steps // (rounds + 1)
+    sooner = f", or `prune_delay` 0 and `prune_every` {every}s" if every else ""
+    return (
+        f"{rounds} round{'s' * (rounds > 1)} of pruning, one after each epoch, {'need' if rounds > 1 else 'needs'} "
+        f"`epochs` {rounds + 1} or more, got {when.epochs}; or give fewer `steps`{sooner}"
+    )

@@ -45,7 +45,15 @@ def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) ->
         ("--sparsity 0.5", "--sparsity is for pruning during training; add a --criterion"),
         ("--outer-layers", "--outer-layers is for pruning"),
         ("-c snapit-during --prune-every 4", "needs --epochs 33 or more, got 10"),
-        ("-c snapit-during --epochs 7", "needs --epochs 33 or more, got 7"),
+        (
+            "-c snapit-during --epochs 7 -b 8",
+            "7 rounds of pruning, one after each epoch, need --epochs 8 or more, got 7; "
+            "or give fewer --steps, or --prune-delay 0 and --prune-every 7s",
+        ),
+        (
+            "-c imp --steps 1 --epochs 1 -b 64",
+            "1 round of pruning, one after each epoch, needs --epochs 2 or more, got 1",
+        ),
         ("-c snapit-durin", "did you mean 'snapit-during'?"),
         ("-c snip --reg l1 -O batches=2", "write reg.batches=2 or criterion.batches=2"),
         ("-c snip --reg l1 -O criterion.q=2 --epochs 9", "criterion snip has no option 'q'"),

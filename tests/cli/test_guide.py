@@ -105,6 +105,14 @@ def test_page_is_shown_in_80_columns(name: str, cli) -> None:
     assert "…" not in shown
     assert "<!--" not in shown
     assert ".md)" not in shown
+    assert ".svg)" not in shown
+
+
+def test_picture_is_words_in_a_terminal_and_its_file_is_there(cli) -> None:
+    found = [link for text in TEXTS.values() for link in re.findall(r"!\[[^\]]+\]\(([\w-]+\.svg)\)", text)]
+    assert "headline-resnet20-16px.svg" in found
+    assert all((FOLDER / name).exists() for name in found)
+    assert "Picture `headline-resnet20-16px.svg`: Accuracy over FLOPs:" in cli("guide", "paper")
 
 
 def test_page_follows_the_width_that_is_asked_for(cli, monkeypatch) -> None:

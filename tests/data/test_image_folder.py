@@ -110,7 +110,9 @@ def test_image_size_and_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     original = cache.decoded_batches
     monkeypatch.setattr(cache, "decoded_batches", counted)
-    first, again = (load_data(f"imagefolder:{root}") for _ in range(2))
+    first = load_data(f"imagefolder:{root}")
+    monkeypatch.chdir(tmp_path)
+    again = load_data("imagefolder:pets")  # another name of the same folder, as commands have it beside checkpoints
     assert len(calls) == 1
     assert first.train.pixels.equal(again.train.pixels)
     assert first.preprocessing == again.preprocessing

@@ -158,6 +158,15 @@ def test_the_shortcut_of_a_resnet_for_cifar_is_padding_or_a_convolution(name):
         build(name, shortcut="b")
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("resnet20", 68_050), ("resnet56", 214_546)])
+def test_a_resnet_for_cifar_of_half_the_width(name, parameters):
+    narrow = build(name, device="meta", width=8)
+    assert sum(p.numel() for p in narrow.parameters()) == parameters
+    assert narrow.linear.weight.shape == (10, 32)
+    with pytest.raises(OptionError, match=f"the width of {name} is at least 1, got 0"):
+        build(name, width=0)
+
+
 def test_the_shortcut_without_parameters_puts_zeros_around_every_other_place():
     image = torch.arange(32.0).reshape(1, 2, 4, 4)
     result = build("resnet20", device="cpu").layer2[0].shortcut.__class__(2, 4)(image)
