@@ -85,6 +85,7 @@ def test_node_counts_of_built_in_networks(name: str, shape: tuple[int, int, int]
     [
         ("flatten-then-relu", 8 + 4 + 6),
         ("unfold", 8 + 8),
+        ("fold", 8 + 8),
         ("pick-channels", 8 + 6 + 8),
         ("largest-of-halves", 8 + 6 + 8),
         ("gated-linear-unit", 8 + 6 + 8),

@@ -234,6 +234,20 @@ class Unfold(nn.Module):
         return self.fc(x).transpose(1, 2).reshape(b, c, h, w)
 
 
+class Fold(nn.Module):
+    """VOLO's outlook attention with one head: the pixels of every patch, weighted and summed where patches overlap."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.value, self.weights = nn.Conv2d(width, width, 1), nn.Conv2d(width, 9, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        patches = F.unfold(self.value(x), 3, padding=1).view(b, c, 9, h * w)
+        weights = self.weights(x).softmax(1).view(b, 1, 9, h * w)
+        return F.fold((patches * weights).view(b, c * 9, h * w), (h, w), 3, padding=1)
+
+
 class Deformed(nn.Module):
     """Pixels from places that a convolution tells."""
 
@@ -266,4 +280,5 @@ TOYS: Toys = {
     "grid-sample": (lambda: Toy(Deformed(8)), SHAPE),
     "pick-channels": (lambda: Toy(PickChannels(8)), SHAPE),
     "unfold": (lambda: Toy(Unfold(8)), SHAPE),
+    "fold": (lambda: Toy(Fold(8)), SHAPE),
 }
