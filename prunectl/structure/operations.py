@@ -1,11 +1,13 @@
 """The operations of exported graphs: one entry for each says everything that the engine knows of it.
 
-A new operation often fits an existing rule in `rules/`, whose decorator then takes one more name. Else write a rule
+`prunectl explain` prints the name in brackets: "no rule for this operation (col2im; ...)". A new operation often fits
+an existing rule in `rules/`, whose decorator then takes one more name: `move.py` has what moves entries, `reduce.py`
+what sums or compares along an axis, `pointwise.py` what works entry by entry. Else write a rule
 `(flow, node, a) -> Value` with `@operation("name")`, in the file of its family or in a new one, which is found.
 `a` has the arguments by the names of `torch.ops.aten.NAME.default._schema`; `flow.value(a["self"])` is an input.
 
-- `Value(shape, rows, zero, image)` (`labels.py`): `rows[d]` are the labels of axis d, None where it stays; `zero[d]`
-  promises that entries at removed indices are exactly zero. When unsure, `False`.
+- `Value(shape, rows, zero, image)` (`labels.py`): `rows[d]` are the labels of axis d, a numpy array of int64, None
+  where it stays; `zero[d]` promises that entries at removed indices are exactly zero. When unsure, `False`.
 - `join` makes labels equal where axes meet; `contract` is for sums of products, where one zero factor is enough
   (`contraction.py`); `move` is for what only moves entries; `flow.freeze(row, node, "why")` is for what must stay.
 - `liveness=` says which nodes reach which; `MIXES`, the default, is always safe.

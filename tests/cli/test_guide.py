@@ -19,6 +19,8 @@ from tests.helpers.own_networks import loader
 from tests.helpers.running import run_cli, run_without_torch
 
 TEXTS = {name: (FOLDER / f"{name}.md").read_text(encoding="utf-8") for name in pages()}
+REFRESH = "refresh it: python -m tests.helpers.reference"
+ROW = "a row for each of these to a table in prunectl/guide/"
 RUN = [name for name, text in TEXTS.items() if any(block.language in ("console", "python") for block in blocks(text))]
 SCRIPTS = [
     pytest.param(block.text, id=f"{name}-{i}")
@@ -126,34 +128,37 @@ def test_unknown_page_is_one_line_with_the_nearest_name(refused) -> None:
 
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_reference_is_what_the_program_says_now(name: str) -> None:
-    refresh = "refresh it: python -m tests.helpers.reference"
-    assert TEXTS[name] == reference.PAGES[name](), refresh
+    assert TEXTS[name] == reference.PAGES[name](), REFRESH
 
 
 def test_reference_holds_every_name() -> None:
     everything = "".join(TEXTS[name] for name in reference.PAGES)
     named = [name for table in TABLES.values() for name in table]
-    assert [name for name in named if f"`{name}`" not in everything and f"## {name}\n" not in everything] == []
+    assert [name for name in named if f"`{name}`" not in everything and f"## {name}\n" not in everything] == [], REFRESH
 
 
 def test_every_criterion_is_in_the_tables_of_the_guide() -> None:
-    assert [name for name in TABLES["criterion"] if f"`{name}`" not in TEXTS["choose"]] == []
+    assert [name for name in TABLES["criterion"] if f"`{name}`" not in TEXTS["choose"]] == [], f"add {ROW} choose.md"
 
 
 def test_every_attack_is_in_the_table_of_the_guide() -> None:
-    assert [name for name in TABLES["attack"] if f"`{name}`" not in TEXTS["robustness"]] == []
+    assert [name for name in TABLES["attack"] if f"`{name}`" not in TEXTS["robustness"]] == [], (
+        f"add {ROW} robustness.md"
+    )
 
 
 @pytest.mark.parametrize("kind", ["model", "data"])
 def test_every_network_and_dataset_is_named_in_the_guide(kind: str) -> None:
-    assert [name for name in TABLES[kind] if not re.search(rf"`{name}[`:]", TEXTS["data"])] == []
+    missing = [name for name in TABLES[kind] if not re.search(rf"`{name}[`:]", TEXTS["data"])]
+    assert missing == [], "name each of these in backticks in prunectl/guide/data.md"
 
 
 def test_every_command_is_in_the_table_of_the_guide() -> None:
     from prunectl.cli.app import app
 
-    table = TEXTS["start"]
-    assert [info.name for info in app.registered_commands if not re.search(rf"^\|.*`{info.name}`", table, re.M)] == []
+    table, names = TEXTS["start"], [info.name for info in app.registered_commands]
+    missing = [name for name in names if not re.search(rf"^\|.*`{name}`", table, re.M)]
+    assert missing == [], f"add {ROW} start.md"
 
 
 def test_plan_of_the_sweep_has_as_many_stages_as_the_guide_says() -> None:

@@ -10,6 +10,7 @@ from tests.helpers.marks import quick_rows
 from tests.helpers.running import run_without_torch
 
 LISTS = {"criteria": "criterion", "models": "model", "datasets": "data", "attacks": "attack"}
+WRITTEN = "prunectl/plugins/uses.py"
 
 
 @pytest.mark.parametrize(("command", "kind"), LISTS.items())
@@ -62,8 +63,9 @@ def test_pages(line, words, cli):
 
 
 def test_every_built_in_name_says_when_to_use_it():
-    """Add a sentence to prunectl/plugins/uses.py for a new name."""
     for kind, uses in USES.items():
         more = {"criterion": {"auto"}, "attack": {*PRESETS}}.get(kind, set())
-        assert {*uses} == {*TABLES[kind], *more}
+        named = {*TABLES[kind], *more}
+        assert named - {*uses} == set(), f"add a sentence for each of these to USES['{kind}'] in {WRITTEN}"
+        assert {*uses} - named == set(), f"no {kind} has this name: remove it from {WRITTEN}"
         assert all(text.endswith(".") for text in uses.values())

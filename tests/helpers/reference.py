@@ -38,11 +38,16 @@ def criteria() -> str:
         facts = f"{found.unit}; {WHEN[found.when]}; schedule {found.schedule}{steps}; scope {found.scope}"
         parts += [
             f"## {name}",
-            f"{USES['criterion'][name]} The score: {_sentence(found.scorer)}",
+            f"{_use('criterion', name)} The score: {_sentence(found.scorer)}",
             f"- Prunes {facts}.\n- Source: {found.source}.\n- {_options(*takes)}",
         ]
     parts += ["## Schedules", _listed("schedule"), "## Regularisers", _listed("regularizer")]
     return _page("Criteria", "Every criterion with its unit, schedule, scope, source and options.", parts)
+
+
+def _use(kind: str, name: str) -> str:
+    assert name in USES[kind], f"{kind} {name} has no sentence: add one to USES['{kind}'] in prunectl/plugins/uses.py"
+    return USES[kind][name]
 
 
 def names() -> str:
