@@ -49,9 +49,9 @@ class Masks(Mapping[str, Tensor]):
         """The mask of a parameter, all True where it has no entry."""
         return self[name] if name in self.tensors else torch.ones_like(parameter, dtype=torch.bool)
 
-    def count(self, name: str, parameter: Tensor) -> int:
-        """How many entries of a parameter are kept."""
-        return int(self[name].sum()) if name in self.tensors else parameter.numel()
+    def count(self, name: str, parameter: Tensor | torch.Size) -> int:
+        """How many entries of a parameter, or of one of that shape, are kept."""
+        return int(self[name].count_nonzero()) if name in self.tensors else parameter.numel()
 
     def to(self, device: torch.device) -> "Masks":
         """Place every mask on a device."""

@@ -1,7 +1,7 @@
 """How much each prunable weight, or each node, matters: higher = kept."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,12 +13,30 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
+class Made(Mapping[str, Tensor]):
+    """Tensors that `make` computes from `sources`, entry by entry, whenever one is asked for: none is kept."""
+
+    sources: Mapping[str, Tensor]
+    make: Callable[[Tensor], Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.make(self.sources[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sources)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+@dataclass(frozen=True, eq=False)
 class Scores(Mapping[str, Tensor]):
     """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite.
 
     `unscored` (bool, (nodes,)) are nodes about which a criterion says nothing: they go last, in any scope. `anew`
     (bool, by parameter) are weights that, where they are kept, begin with the value of one that returns. `update` makes
-    new values of the kept weights, by parameter, from the masks that were selected.
+    new values of the kept weights, by parameter, from the masks that were selected. Tensors that are `Made` follow
+    their sources, such as the weights, until `held`.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -28,13 +46,24 @@ class Scores(Mapping[str, Tensor]):
     update: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
-        scored = {**self.tensors, **({} if self.nodes is None else {"the nodes": self.nodes})}
-        for name, score in scored.items():
-            if not all(bool(piece.isfinite().all()) for piece in torch.split(score.detach().reshape(-1), _PIECE)):
-                raise PrunectlError(
-                    f"the scores of {name} are not all finite: the network's loss or gradients overflow; "
-                    "lower the learning rate it was trained with, or prune before training"
-                )
+        for name in self:
+            _check_finite(name, *self.source(name))
+        if self.nodes is not None:
+            _check_finite("the nodes", self.nodes, None)
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of each tensor."""
+        return {name: self.source(name)[0].shape for name in self}
+
+    def source(self, name: str) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
+        """A tensor of the scores' shape, and what makes the scores of its entries; None where they are the scores."""
+        found = self.tensors
+        return (found.sources[name], found.make) if isinstance(found, Made) else (found[name], None)
+
+    def held(self) -> "Scores":
+        """The same in memory of their own."""
+        return replace(self, tensors=dict(self.tensors)) if isinstance(self.tensors, Made) else self
 
     def named(self) -> dict[str, Tensor]:
         """All of them on the cpu, as a file has them; those of nodes, (nodes,), are called `nodes`."""
@@ -51,6 +80,15 @@ class Scores(Mapping[str, Tensor]):
         return len(self.tensors)
 
 
+def _check_finite(name: str, source: Tensor, make: Callable[[Tensor], Tensor] | None) -> None:
+    parts = torch.split(source.detach().reshape(-1), _PIECE)
+    if not all(bool((part if make is None else make(part)).isfinite().all()) for part in parts):
+        raise PrunectlError(
+            f"the scores of {name} are not all finite: the network's loss or gradients overflow; "
+            "lower the learning rate it was trained with, or prune before training"
+        )
+
+
 def highest(row: Tensor, keep: int) -> Tensor:
     """True at the `keep` highest entries; of equal ones the earlier index wins.
 
@@ -62,7 +100,7 @@ def highest(row: Tensor, keep: int) -> Tensor:
     threshold = _ascending(row, len(row) - keep)
     kept = row > threshold
     ties = torch.nonzero(row == threshold).flatten()
-    kept[ties[: keep - int(kept.sum())]] = True
+    kept[ties[: keep - int(kept.count_nonzero())]] = True
     return kept
 
 

@@ -94,8 +94,8 @@ def _layers(a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
         }
         if left.shape == right.shape:
             ours, theirs = masks_a.of(name, left), masks_b.of(name, right)
-            either = int((ours | theirs).sum())
-            row["jaccard"] = int((ours & theirs).sum()) / either if either else 1.0
+            either = int((ours | theirs).count_nonzero())
+            row["jaccard"] = int((ours & theirs).count_nonzero()) / either if either else 1.0
             row["largest_difference"] = largest_difference(left, right)
         yield row
 

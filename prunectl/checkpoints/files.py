@@ -43,6 +43,7 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
         if not stat.S_ISREG(mode):
             raise FileError(f"cannot write {path}: it is not a regular file; {otherwise}")
         if not force:
+            remove_leftovers(path.absolute().parent, path.name)  # its writer may have been killed once it was in place
             raise FileError(f"{path} exists; {otherwise}, or replace it with `force`")
     folder = path.absolute().parent
     if not folder.is_dir():

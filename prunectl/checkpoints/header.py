@@ -1,5 +1,6 @@
 """What a checkpoint says of itself, read without its tensors and without torch."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prunectl.checkpoints.files import pending_sidecar
+from prunectl.checkpoints.folder_lock import folder_locked
 from prunectl.checkpoints.header_check import check_fields
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import (
@@ -24,6 +26,7 @@ from prunectl.checkpoints.options.checks import is_count
 from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError, FileError
+from prunectl.torchtools.temporaries import remove_leftovers
 
 MOST_HEADER, MOST_STEPS, MOST_TEXT = 100_000_000, 1000, 2**24
 """Bytes of the JSON of a safetensors file, as the format has it; entries of a history; characters of a header."""
@@ -250,6 +253,18 @@ def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
     raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
+
+
+def settle(path: Path) -> None:
+    """Do what a kill has left out once checkpoint `path` was in place: its mask file takes its name, leftovers go."""
+    remove_leftovers(path.absolute().parent, path.name)
+    with contextlib.suppress(FileError, OSError):
+        pair, final = read_header(path)[0].pair, mask_path(path)
+        waits = None if pair is None else pending_sidecar(final, pair)
+        if waits is not None and waits.is_file():
+            with folder_locked(path.absolute().parent) as alone:
+                if alone:  # nobody is about to do it
+                    waits.replace(final)
 
 
 def _entry(entry: dict[str, Any], start: int) -> tuple[str, tuple[int, ...], int, int]:

@@ -60,7 +60,7 @@ def _stored(model: nn.Module, what: str) -> dict[str, Tensor]:
         OptionError: it holds what a file cannot.
     """
     state: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
+    for name, value in model.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor):
             raise OptionError(
                 f"the state_dict of {what} holds a {type(value).__name__} at {name}; a file holds tensors alone: "

@@ -10,6 +10,8 @@ import typer
 from prunectl.checkpoints.texts import parsed_toml
 from prunectl.errors import OptionError
 
+_YES_OR_NO = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off", "t", "f", "y", "n"})
+
 
 def configure(ctx: typer.Context, path: Path | None) -> Path | None:
     """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
@@ -17,15 +19,27 @@ def configure(ctx: typer.Context, path: Path | None) -> Path | None:
     settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
     known = {_key(each): param for param in settable for each in _spellings(param.opts)}
     values = {} if path is None else _table(ctx, path, set(known))
-    for key in known:
+    for key, param in known.items():
         text = os.environ.get(f"PRUNECTL_{key.upper()}")
-        if text is not None:
+        if text is not None and not _is_for_others(ctx, key, param, text):
             values[key] = text
     for key, value in values.items():
         if getattr(known[key], "multiple", False) and isinstance(value, str):
             values[key] = value.split()
     ctx.default_map = {str(known[key].name): value for key, value in values.items()}
     return path
+
+
+def _is_for_others(ctx: typer.Context, key: str, param: Any, text: str) -> bool:
+    """Whether a text in the environment is meant for other commands.
+
+    Some names, such as LATENCY, are a flag of one command and take a value of another: 0 is for the flag, 0.5x for the
+    value.
+    """
+    commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
+    same = [each for one in commands.values() for each in one.params if key in map(_key, each.opts)]
+    kinds = {bool(getattr(each, "is_flag", False)) for each in same}
+    return len(kinds) > 1 and (text.lower() in _YES_OR_NO) != bool(getattr(param, "is_flag", False))
 
 
 def _spellings(options: Sequence[str]) -> Sequence[str]:

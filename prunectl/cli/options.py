@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.checkpoints.files import check_target
+from prunectl.checkpoints.header import settle
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, check_not_torch, checkpoint_file, mask_path
 from prunectl.cli import output
 from prunectl.cli.completion import completes, completes_one, completes_options
@@ -257,6 +258,8 @@ def open_data(
 def target(output: Path | None, source: Path, command: str, *, force: bool) -> Path:
     """Where a command writes: what the user says, else `x.safetensors` -> `x.COMMAND.safetensors`; checked now."""
     path = output or source.with_name(f"{base_name(source)}.{command}.safetensors")
+    if not force and path.is_file():
+        settle(path)
     check_target(path, force=force)
     if not path.name.endswith(SUFFIXES):
         raise OptionError(f"an output's name ends in .safetensors or .st, got {path}")

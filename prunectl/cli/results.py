@@ -1,5 +1,6 @@
 """Where `eval` and `attack` note what they measured."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ def results_of(checkpoint: Path) -> Path | None:
 
 
 def hand_over(
-    path: Path | None, command: str, checkpoint: Path, sha256: str | None, record: dict[str, Any], *, as_json: bool
+    path: Path | None,
+    command: str,
+    checkpoint: Path,
+    sha256: str | None,
+    record: dict[str, Any],
+    *,
+    as_json: bool,
+    resumed: bool = False,
 ) -> None:
     """Append what a command measured to its results file, if it has one, and print it, or the checkpoint's path.
 
     Of several processes the first one does. The file comes first, as the next command of a pipe reads it; where it
-    cannot be written, the print comes anyway.
+    cannot be written, the print comes anyway. What was `resumed` may be noted by now: a kill came right after that.
 
     Raises:
         FileError: it could not be noted.
@@ -42,9 +50,18 @@ def hand_over(
     failure = None
     if path is not None:
         try:
-            append_record(path, noted)
+            if not (resumed and _is_noted(checkpoint, noted)):
+                append_record(path, noted)
         except FileError as error:
             failure = error
     output.emit(json_line(noted) if as_json else checkpoint)
     if failure is not None:
         raise FileError(f"{failure}; the numbers above are noted nowhere") from failure
+
+
+def _is_noted(checkpoint: Path, record: dict[str, Any]) -> bool:
+    """Whether the last record says the same, to the seconds that each part took."""
+    from prunectl.checkpoints.results import records
+
+    before = records(checkpoint, record["checkpoint"])
+    return bool(before) and {**before[-1], "time": ""} == json.loads(json_line({**record, "time": ""}))

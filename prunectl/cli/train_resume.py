@@ -130,9 +130,12 @@ def _is_done(path: Path, paused: "Paused") -> bool:
 
 def _finish(path: Path, paused: Path) -> None:
     """Do what the kill has left out."""
+    from prunectl.checkpoints.header import settle
+
     so_far = beside(path, LOG_SO_FAR)
     if so_far.is_file():
         so_far.replace(beside(path, LOG))
+    settle(path)
     paused.unlink()
     output.say(f"train: {path} was complete already; its resume file is removed")
     output.emit(path)

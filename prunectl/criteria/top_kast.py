@@ -34,7 +34,7 @@ class AlwaysSparse(Callback):
 
     def aim_(self, kept: Mapping[str, Tensor], scope: str) -> None:
         """Take the size of A in every layer that is pruned."""
-        self.sizes = {name: int(mask.sum()) for name, mask in kept.items() if not mask.all()}
+        self.sizes = {name: int(mask.count_nonzero()) for name, mask in kept.items() if not mask.all()}
 
     def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The weights of A, with a gradient for those of B."""

@@ -9,7 +9,7 @@ from typing import Any
 from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import Checkpoint, read, to_header, write
 from prunectl.checkpoints.header import KEY, Header, read_header
-from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE
+from prunectl.checkpoints.names import FOLDER_CONFIG, FOLDER_FILE, mask_path
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import FileError, StructureError
 from prunectl.exchange.card import card
@@ -17,13 +17,17 @@ from prunectl.exchange.check import check_close, worst_difference
 from prunectl.exchange.loader_py import loader_source
 from prunectl.exchange.metadata import metadata
 from prunectl.exchange.pt2 import pt2_bytes
+from prunectl.exchange.swapped import take_place
 from prunectl.plugins.registry import LIBRARIES
 from prunectl.structure.surgery.proof import drawn_for
 from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 ALLOWED = 1e-5
+MASKS = mask_path(Path(FOLDER_FILE)).name
 RUNS_ALONE = ("model.py", "model.pt2")
 """Files of which a folder holds one, so that the network loads without prunectl."""
+OURS = (FOLDER_FILE, MASKS, FOLDER_CONFIG, "preprocessor_config.json", "README.md", *RUNS_ALONE)
+"""What an export writes, and a later one replaces."""
 PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 """Pillow's numbers of the interpolations, which preprocessor_config.json holds."""
 
@@ -46,7 +50,7 @@ def check_folder(path: Path, *, force: bool) -> None:
 
 
 def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tuple[int, float]:
-    """Write the folder in one step, or into an earlier one file by file; its bytes, and the difference when read back.
+    """Write the folder in one step, also over an earlier one; its bytes, and the difference when read back.
 
     `source` is the checkpoint's file, beside which results lie.
 
@@ -63,9 +67,7 @@ def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
         beside.mkdir()
         found = _fill(checkpoint, beside, contents)
         if path.is_dir() and any(path.iterdir()):
-            _fill(checkpoint, path, contents)
-            for name in {*RUNS_ALONE} - contents.keys():
-                (path / name).unlink(missing_ok=True)
+            take_place(beside, path, OURS)
         else:
             beside.replace(path)
     except OSError as error:

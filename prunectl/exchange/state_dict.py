@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -92,7 +93,9 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # storages of earlier versions of torch
-            content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  (runs no code of a file)
+            content = torch.load(  # noqa: TID251  (runs no code of a file)
+                path, map_location="cpu", weights_only=True, mmap=_is_plain_zip(path)
+            )
     except OSError:
         raise
     except Exception as error:
@@ -102,6 +105,14 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path} holds a {kind}, expected a state dict: torch.save(net.state_dict(), path)")
     _check_sizes(content, path)
     return content
+
+
+def _is_plain_zip(path: Path) -> bool:
+    """Whether the tensors of a file lie in it as they lie in memory, so that it can be mapped in place of a copy."""
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        return all(entry.compress_type == ZIP_STORED for entry in archive.infolist())
 
 
 def tensors_in(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Tensor]:

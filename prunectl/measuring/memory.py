@@ -22,7 +22,8 @@ def stored_bytes(model: nn.Module, masks: Masks) -> tuple[int, int]:
     for name, tensor in model.state_dict().items():
         size = tensor.numel() * tensor.element_size()
         whole += size
-        packed += int(masks[name].sum()) * tensor.element_size() + -(-tensor.numel() // 8) if name in masks else size
+        kept = masks.count(name, tensor) * tensor.element_size()
+        packed += kept + -(-tensor.numel() // 8) if name in masks else size
     return whole, packed
 
 

@@ -1,6 +1,8 @@
 """A network in ONNX Runtime, exported by torch."""
 
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,6 +36,27 @@ def onnx_model(network: nn.Module, shape: tuple[int, int, int], *, names: tuple[
     Raises:
         StructureError: it cannot be traced, or holds an operation that ONNX has not.
     """
+    return _exported(network, shape, names).model_proto
+
+
+def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: int | None = None) -> "Session":
+    """A network in ONNX Runtime, by way of a temporary file: of its weights lies one copy in memory.
+
+    Raises:
+        StructureError: as `onnx_model`.
+        OptionError: the file cannot be written.
+    """
+    try:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder, "network.onnx")
+            _exported(network, shape, ("input", "logits")).save(path, external_data=True)
+            return Session(path, threads=threads)
+    except OSError as error:
+        raise OptionError(f"cannot write the network for ONNX Runtime ({error}); make room, or set TMPDIR") from error
+
+
+def _exported(network: nn.Module, shape: tuple[int, int, int], names: tuple[str, str]) -> torch.onnx.ONNXProgram:
+    """The network as torch exports it, see `onnx_model`."""
     program = program_of(network, shape)
     try:
         with quietly():
@@ -46,7 +69,7 @@ def onnx_model(network: nn.Module, shape: tuple[int, int, int], *, names: tuple[
                 verbose=False,
             )
         assert made is not None
-        return made.model_proto
+        return made
     except Exception as error:  # the exporter raises errors of any type
         raise StructureError(
             f"the network cannot be exported to ONNX ({type(error).__name__}: {first_line(error)}); "
@@ -60,7 +83,7 @@ class Session:
     It computes in as many `threads` as torch does, unless another number is given.
     """
 
-    def __init__(self, data: bytes, *, threads: int | None = None) -> None:
+    def __init__(self, data: bytes | Path, *, threads: int | None = None) -> None:
         import onnxruntime  # noqa: PLC0415
 
         options = onnxruntime.SessionOptions()

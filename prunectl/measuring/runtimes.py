@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prunectl.checkpoints.options.runtimes import check_runtimes
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import OptionError, StructureError, first_line
-from prunectl.measuring.onnx import Session, check_installed, onnx_model
+from prunectl.measuring.onnx import check_installed, onnx_session
 from prunectl.structure.export import quietly
 from prunectl.torchtools.contexts import one_thread
 
@@ -57,7 +57,7 @@ def network_in(runtime: str, model: nn.Module, shape: tuple[int, int, int]) -> C
         StructureError: the network cannot be exported to ONNX.
     """
     if runtime == "onnx":
-        return Session(onnx_model(deployed(model), shape).SerializeToString(), threads=1)
+        return onnx_session(deployed(model), shape, threads=1)
     if runtime == "compiled":
         compiled: Callable[[Tensor], object] = torch.compile(model, dynamic=False)
         return compiled

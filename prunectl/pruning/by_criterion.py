@@ -87,7 +87,7 @@ def pruned_by_criterion(
             if not i:
                 check_informative(scores, criterion)
             if keep_scores is not None:
-                keep_scores(unit.comparable(scores))
+                keep_scores(unit.comparable(scores).held())
             return scores
 
         while i < len(targets) and not (i and unit.within_budget()):

@@ -1,7 +1,7 @@
 """The weights of a layer in the order in which they are kept, without a copy of their scores."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,11 +15,15 @@ _PARTS = 16
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The scores of a layer as float32: -inf where `alive` (bool, of their shape) is False, +inf at index `first`."""
+    """The scores of a layer as float32: -inf where `alive` (bool, of their shape) is False, +inf at index `first`.
+
+    With `make`, `scores` are what it makes of each entry.
+    """
 
     scores: Tensor
     alive: Tensor | None = None
     first: int | None = None
+    make: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return self.scores.numel()
@@ -28,7 +32,8 @@ class Row:
         """Make the pieces anew; they may be written to."""
         start = 0
         for piece, *mask in pieces(self.scores, *([] if self.alive is None else [self.alive])):
-            ranked = piece.float()
+            made = piece if self.make is None else self.make(piece)
+            ranked = made.float()
             ranked = ranked.clone() if ranked is piece else ranked
             for kept in mask:
                 ranked.masked_fill_(~kept, -torch.inf)
@@ -39,7 +44,7 @@ class Row:
 
     def alive_entries(self) -> int:
         """How many entries are above -inf."""
-        return sum(int((piece > -torch.inf).sum()) for piece in self)
+        return sum(int((piece > -torch.inf).count_nonzero()) for piece in self)
 
     def best_first(self) -> "Row":
         """The same row with its best entry, the earliest of equal ones, before all others; it must be alive."""
@@ -49,7 +54,7 @@ class Row:
             if (value := float(piece[place])) > best:
                 best, where = value, start + int(place)
             start += len(piece)
-        return Row(self.scores, self.alive, where)
+        return replace(self, first=where)
 
     def descending(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (int64) and values of all entries, the highest first, of equal ones the earlier, in several parts.

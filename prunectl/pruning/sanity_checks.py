@@ -24,7 +24,7 @@ def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, se
     shuffled = {}
     for name, mask in ((name, mask) for name, mask in masks.items() if name in weights):
         before = checkpoint.masks.of(name, mask)
-        shuffled[name] = _some(before, int(mask.sum()))
+        shuffled[name] = _some(before, int(mask.count_nonzero()))
         with torch.no_grad():
             weights[name].copy_(original[name])
     return Masks({**masks, **shuffled})

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 
 import torch
 from torch import Tensor
@@ -77,8 +77,15 @@ def scored(
     with evaluating(unit.model), running, differentiated(), enough_for_batch_norm():
         scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
     _check_fit(scores, unit, method)
-    distributed.same_([*scores.values(), *([] if scores.nodes is None else [scores.nodes])])
+    if distributed.joined():
+        scores = scores.held()
+        distributed.same_([*scores.values(), *_of_nodes(scores)])
     return scores
+
+
+def _of_nodes(scores: Scores) -> list[Tensor]:
+    """The scores of nodes, if there are any."""
+    return [] if scores.nodes is None else [scores.nodes]
 
 
 def _running(method: Criterion, unit: Unit, *, amp: bool) -> AbstractContextManager[object]:
@@ -94,8 +101,7 @@ def check_informative(scores: Scores, criterion: str) -> None:
     Raises:
         OptionError: they are.
     """
-    given = [*scores.values(), *([] if scores.nodes is None else [scores.nodes])]
-    if not any(bool(score.any()) for score in given):
+    if not any(bool(score.any()) for score in chain(scores.values(), _of_nodes(scores))):
         raise OptionError(
             f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
             "another criterion"
@@ -109,7 +115,7 @@ def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
         wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}
     if isinstance(unit, WithNodes):
         wanted["nodes"] = [unit.structure.nodes]
-    found = {name: list(score.shape) for name, score in scores.items()}
+    found = {name: list(shape) for name, shape in scores.shapes.items()}
     if scores.nodes is not None:
         found["nodes"] = list(scores.nodes.shape)
     for name in [*wanted, *(() if method.unit == "nodes" else scores)]:

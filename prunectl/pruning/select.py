@@ -29,7 +29,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
     """
     if isinstance(scope, str):
         check_scope(scope)
-    left = sum(alive.count(name, score) for name, score in scores.items())
+    left = sum(alive.count(name, shape) for name, shape in scores.shapes.items())
     if keep < len(scores):
         raise OptionError(
             f"{keep} weights would stay for {len(scores)} layers, at least one each; ask for less sparsity"
@@ -37,7 +37,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
     if keep > left:
         raise OptionError(f"only {left} weights are left, {keep} were to stay; ask for more sparsity")
     kept = (SCOPES[scope] if isinstance(scope, str) else scope)(scores, alive, keep)
-    return Masks({name: kept[name].view_as(score) for name, score in scores.items()})
+    return Masks({name: kept[name].view(shape) for name, shape in scores.shapes.items()})
 
 
 def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
 def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
     """Give every layer the same share of its weights, and rank within the layer."""
-    return _shared(scores, alive, keep, [score.numel() for score in scores.values()])
+    return _shared(scores, alive, keep, [shape.numel() for shape in scores.shapes.values()])
 
 
 def _output(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -72,7 +72,7 @@ def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
     Source: Erdős-Rényi-Kernel of Evci et al. 2020, arXiv:1911.11134, section 3.
     """
-    return _shared(scores, alive, keep, [max(sum(score.shape), 1) for score in scores.values()])
+    return _shared(scores, alive, keep, [max(sum(shape), 1) for shape in scores.shapes.values()])
 
 
 def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[str, Tensor]:
@@ -84,7 +84,8 @@ def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[s
 
 def _rows(scores: Scores, alive: Masks) -> list[Row]:
     """The layers as they are ranked."""
-    return [Row(score, alive.get(name)) for name, score in scores.items()]
+    sources = {name: scores.source(name) for name in scores}
+    return [Row(score, alive.get(name), make=make) for name, (score, make) in sources.items()]
 
 
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
@@ -103,7 +104,7 @@ def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Sc
     if any(bool((piece < 0).any()) for score in scores.values() for (piece,) in pieces(score)):
         raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
     adapted = {}
-    for name, row in zip(scores, _rows(scores, alive), strict=True):
+    for (name, shape), row in zip(scores.shapes.items(), _rows(scores, alive), strict=True):
         shares = torch.empty(len(row), dtype=dtype, device=row.scores.device)
         left = torch.zeros((), dtype=torch.float64, device=row.scores.device)
         for order, ranked in row.descending():
@@ -111,7 +112,7 @@ def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Sc
             sums = torch.cat([left[None], squares]).cumsum(0)[1:]
             shares.index_copy_(0, order, (squares / sums.where(sums > 0, 1)).to(dtype))
             left = sums[-1]
-        adapted[name] = shares.view_as(scores[name])
+        adapted[name] = shares.view(shape)
     return Scores(adapted)
 
 
@@ -119,7 +120,7 @@ def as_in(masks: Masks) -> Scope:
     """The scope in which every layer keeps as large a part of the whole as it has in these masks."""
 
     def scope(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-        sizes = [masks.count(name, score) for name, score in scores.items()]
+        sizes = [masks.count(name, shape) for name, shape in scores.shapes.items()]
         return _shared(scores, alive, keep, sizes)
 
     return scope

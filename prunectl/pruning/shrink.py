@@ -72,9 +72,10 @@ def shrink(
     own = _in_types_of(whole.model, working)
     # values of 64 bits that came from 32 go back to the same ones
     single = expected.of(in_type(masked, torch.float32) if own is not None else whole.model)
-    expected, working = expected.alone(), working.float()
+    expected = expected.alone()
     flow = analysis if norm == "alive" else None
-    del found, masked, analysis  # and with them the network in float64
+    del found, masked, analysis  # and with them the network in float64, before its copy becomes one in float32
+    working = working.float()
     small = made(working, plan, shape)
     # a network that amplifies rounding may differ by as much as it differs from itself in float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))

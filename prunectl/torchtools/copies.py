@@ -69,6 +69,11 @@ def on_meta(model: M) -> M:
     return with_tensors(model, lambda tensor: tensor.detach().to("meta"))
 
 
+def without_values(model: M) -> M:
+    """A copy whose tensors are zeros that take no memory, for what looks at types and shapes alone."""
+    return with_tensors(model, lambda t: like(t, torch.zeros((), dtype=t.dtype, device=t.device).expand(t.shape)))
+
+
 def in_type_of(model: nn.Module, images: Tensor) -> Tensor:
     """The images in the type of the network's first floating-point parameter, which may be bfloat16 or float64."""
     like = next((p for p in model.parameters() if p.is_floating_point()), images)

@@ -141,6 +141,7 @@ class Trainer:
 
     def result(self) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average."""
+        self.learner.optimizer.zero_grad(set_to_none=True)  # the copy takes no more memory than a step
         model, now = copy.deepcopy(self.learner.evaluated()), self.current
         lay_out_(model, CONTIGUOUS)  # as it is read from its file, where it computes the same bits
         now.masks.apply_(model)

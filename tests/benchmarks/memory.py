@@ -1,10 +1,11 @@
 """The peak of resident memory of whole commands, in bytes for every byte of the network's weights.
 
-    python -m tests.benchmarks.memory [--column before|after] [--only NAME ...] [--width 2400 16]
+    python -m tests.benchmarks.memory [--column before|after] [--only NAME ...] [--width 5000 16] [--folder FOLDER]
 
 Each command runs in a process of its own on `mlp5`, whose activations are small, at two widths. The difference of the
 two peaks divided by the difference of the two networks' bytes leaves out what Python and torch take. Writes memory.json
-beside this file, in MB, and prints the table. Linux; one thread.
+beside this file, in MB, and prints the table. With --folder, the checkpoints stay there for the next call. Linux; one
+thread.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import time
 from pathlib import Path
 
 FILE = Path(__file__).parent / "memory.json"
-WIDE, NARROW = 2400, 16
+WIDE, NARROW = 5000, 16
 CHANNELS, CLASSES, SIDE = 1, 10, 28
 TRAINING = ("--data", "synthetic", "--subset", "256", "--epochs", "1", "-b", "64")
+MAKES = {"train", "prune magnitude", "prune random", "prune nodes", "shrink, nodes"}
+"""Whose files other commands read."""
 STATE_DICT = """
 import sys, torch
 from safetensors.torch import load_file
@@ -97,20 +100,20 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def measure(column: str, hidden: int, only: list[str]) -> None:
-    """Write the peaks of all commands, or of `only` these; what their files come from runs as well."""
-    makes = {"train", "prune magnitude", "prune random", "prune nodes", "shrink, nodes"}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for title, command in commands(folder, hidden).items():
-            if title == "import, .pt":
-                subprocess.run([sys.executable, "-c", STATE_DICT, folder / "dense.safetensors", command[1]], check=True)
-            if not only or title in makes or title in only:
-                found = round(peak(command) / 1e6)
-                print(title, hidden, f"{found} MB", file=sys.stderr, flush=True)
-                record = read()
-                record.setdefault(column, {}).setdefault(str(hidden), {})[title] = found
-                FILE.write_text(json.dumps(record, indent=1) + "\n")
+def measure(column: str, hidden: int, only: list[str], folder: Path) -> None:
+    """Write the peaks of all commands, or of `only` these and those that make a file which is not there."""
+    folder.mkdir(exist_ok=True)
+    for title, command in commands(folder, hidden).items():
+        makes = title in MAKES and not Path(command[command.index("-o") + 1]).exists()
+        if only and not makes and title not in only:
+            continue
+        if title == "import, .pt":
+            subprocess.run([sys.executable, "-c", STATE_DICT, folder / "dense.safetensors", command[1]], check=True)
+        found = round(peak(command) / 1e6)
+        print(title, hidden, f"{found} MB", file=sys.stderr, flush=True)
+        record = read()
+        record.setdefault(column, {}).setdefault(str(hidden), {})[title] = found
+        FILE.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def read() -> dict[str, dict[str, dict[str, int]]]:
@@ -121,16 +124,18 @@ def read() -> dict[str, dict[str, dict[str, int]]]:
 
 def table(record: dict[str, dict[str, dict[str, int]]]) -> str:
     """Markdown: a row for every command, a column for every state of the code."""
-    weights = (weight_bytes(WIDE) - weight_bytes(NARROW)) / 1e6
-    columns = {
-        name: {t: (mb - by[str(NARROW)][t]) / weights for t, mb in by[str(WIDE)].items() if t in by[str(NARROW)]}
-        for name, by in record.items()
-        if len(by) == 2
-    }
+    columns = {name: _ratios(by) for name, by in record.items() if len(by) == 2}
     titles = dict.fromkeys(title for column in columns.values() for title in column)
     rows = [[title, *(f"{c[title]:.1f}" if title in c else "" for c in columns.values())] for title in titles]
     head = [["command", *columns], ["---", *["--:"] * len(columns)]]
     return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])
+
+
+def _ratios(by: dict[str, dict[str, int]]) -> dict[str, float]:
+    """Bytes of the peak for every byte of the weights, by command."""
+    narrow, wide = sorted(by, key=int)
+    weights = (weight_bytes(int(wide)) - weight_bytes(int(narrow))) / 1e6
+    return {title: (mb - by[narrow][title]) / weights for title, mb in by[wide].items() if title in by[narrow]}
 
 
 def main() -> None:
@@ -139,9 +144,11 @@ def main() -> None:
     parser.add_argument("--column", default="after", help="what to call the state of the code")
     parser.add_argument("--only", nargs="*", default=[], help="these commands alone, by the names of the table")
     parser.add_argument("--width", nargs="*", type=int, default=[WIDE, NARROW])
+    parser.add_argument("--folder", type=Path, help="where the checkpoints of each width stay")
     given = parser.parse_args()
-    for hidden in given.width:
-        measure(given.column, hidden, given.only)
+    with tempfile.TemporaryDirectory() as temporary:
+        for hidden in given.width:
+            measure(given.column, hidden, given.only, (given.folder or Path(temporary)) / str(hidden))
     print(table(read()))
 
 

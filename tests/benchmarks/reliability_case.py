@@ -1,11 +1,13 @@
 """A command in a folder of its own that is killed or meets a full disk, and what is wrong afterwards."""
 
 import contextlib
+import json
 import os
 import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from prunectl.checkpoints import checkpoint
 from prunectl.cli import train_run
@@ -28,6 +31,7 @@ ATTACK = "attack net.safetensors -a pgd -O steps=3 -n 200 -b 20 --eps 0.3 --save
 COMMANDS = {
     "train": TRAIN,
     "train --force": f"{TRAIN} --force",
+    "torchrun train": TRAIN,
     "prune": "prune net.safetensors -c snip -s 0.9 -o out.safetensors",
     "prune --force": "prune net.safetensors -c snip -s 0.9 -o out.safetensors --force",
     "shrink": "shrink net.prune.safetensors -o out.safetensors",
@@ -40,7 +44,10 @@ COMMANDS = {
     "report": "report net.safetensors net.prune.safetensors -o page.html",
 }
 MADE = "train --model lenet300 --subset 512 --epochs 1 -o net.safetensors", "prune net.safetensors -c magnitude -s 0.9"
-PATIENCE = 120.0
+PATIENCE = 1800.0
+"""Seconds until a command counts as one that hangs; on a machine with much else to do, a page takes minutes."""
+RANKS = 2
+"""The processes of a command of torchrun."""
 _CACHE = re.compile(r"-[0-9a-f]{16}(?=\.safetensors)")
 """What the place of a folder makes of the name of its cache."""
 
@@ -60,8 +67,8 @@ class Case:
         """Where the command runs; its cache and $TMPDIR lie beside."""
         return self.root / "work"
 
-    def spawn(self, line: str) -> int:
-        """Begin a command in a process of its own; its pid."""
+    def spawn(self, line: str, cold: bool = False) -> int:
+        """Begin a command in a process of its own, or one that loads all anew; its pid."""
         pid = os.fork()
         if pid:
             return pid
@@ -76,7 +83,10 @@ class Case:
             tempfile.tempdir = None
             if self.limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
-            code = _run(line)
+            if cold:
+                os.execv(sys.executable, [sys.executable, "-m", "prunectl", *line.split()])
+            code = _ranks(line) if self.command.startswith("torchrun") else _run(line)
+            (self.root / "modules").write_text(json.dumps(list(sys.modules)))
         finally:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
@@ -101,12 +111,53 @@ class Case:
 
     def listing(self) -> set[str]:
         """All files of the command's three folders."""
-        return {
-            str(path.relative_to(self.root))
-            for place in ("work", "cache", "tmp")
-            for path in (self.root / place).rglob("*")
-            if not path.is_dir() or (path.name.startswith(".") and not any(path.iterdir()))
-        }
+        found: set[str] = set()
+        for place in ("work", "cache", "tmp"):
+            _list(self.root / place, place, found)
+        return found
+
+
+def _list(folder: Path, name: str, found: set[str]) -> None:
+    """Add the files below a folder, and hidden folders that are empty; it may change meanwhile."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{name}/{entry.name}"
+            if not entry.is_dir(follow_symlinks=False):
+                found.add(path)
+            elif path not in ("work/pets", "cache/matplotlib"):  # images that are only read; not of prunectl
+                size = len(found)
+                _list(Path(entry.path), path, found)
+                if len(found) == size and entry.name.startswith("."):
+                    found.add(path)
+
+
+def _ranks(line: str) -> int:
+    """Run a command in several processes and end all when one fails, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(RANKS)}
+    pids = []
+    for rank in range(RANKS):
+        pids.append(os.fork())
+        if not pids[-1]:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            code = 70
+            try:
+                code = _run(line)
+            finally:
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
+                os._exit(code)
+    failed = 0
+    while pids:
+        ended, status = os.wait()
+        pids.remove(ended)
+        code = os.waitstatus_to_exitcode(status)
+        if code and not failed:
+            failed = code if code > 0 else 1
+            for pid in pids:
+                os.kill(pid, signal.SIGTERM)
+    return failed
 
 
 def _run(line: str) -> int:
@@ -180,8 +231,8 @@ def damaged(case: Case) -> list[str]:
     return found
 
 
-def next_step(case: Case) -> str | None:
-    """Do what the user would do next; why that led nowhere, None where the result is there."""
+def next_step(case: Case, tensors: Path) -> str | None:
+    """Do what the user would do next; why that led not to the same tensors, None where the result is there."""
     line, out = COMMANDS[case.command], case.folder / "out.safetensors"
     paused = case.folder / "out.resume.safetensors"
     if line.startswith("train") and paused.exists():
@@ -194,7 +245,18 @@ def next_step(case: Case) -> str | None:
         return None if case.command == "report" or whole(made) or _noted(case) else told.strip()
     if code:
         return f"{code}: {told.strip()[-300:]}"
-    return None if "out.safetensors" not in line or whole(out) else "no whole output"
+    if "out.safetensors" not in COMMANDS[case.command]:
+        return None
+    return _differs(out, tensors) if whole(out) else "no whole output"
+
+
+def _differs(out: Path, tensors: Path) -> str | None:
+    """The tensors of an output that are not those of the undisturbed run, bit by bit."""
+    found, expected = load_file(out), load_file(tensors)
+    if found.keys() != expected.keys():
+        return "other tensors"
+    names = [name for name in found if not torch.equal(found[name], expected[name])]
+    return f"other values: {', '.join(names)}" if names else None
 
 
 def _noted(case: Case) -> bool:
@@ -210,14 +272,14 @@ def leftovers(case: Case, results: set[str]) -> list[str]:
     return sorted(name for name in found if "prunectl-kept-" not in name)
 
 
-def finish(case: Case, code: int, results: set[str], more: dict[str, Any]) -> dict[str, Any]:
+def finish(case: Case, code: int, results: set[str], tensors: Path, more: dict[str, Any]) -> dict[str, Any]:
     """Look at what a case has left, do the next step, and look again."""
     told = (case.root / "err").read_text(errors="replace")
     hurt = damaged(case)
     case.limit = None
     if case.how == "tmpfs":  # the user makes room
         subprocess.run(["mount", "-o", "remount,size=1g", str(case.folder)], check=True)
-    end = next_step(case)
+    end = next_step(case, tensors)
     return {
         "how": case.how,
         "command": case.command,

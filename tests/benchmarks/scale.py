@@ -1,11 +1,11 @@
 """How time and memory of scores, selection and masks grow with the number of weights.
 
-    python -m tests.benchmarks.scale [--rounds 3] [SIZE ...]
+    python -m tests.benchmarks.scale [--rounds 3] [--scope global layer] [SIZE ...]
 
 Linear layers of random weights are scored by their magnitude, selected at sparsity 0.9 and their masks packed, each
-size and scope in a process of its own. Writes scale.json beside this file and prints the table: processor seconds for
-1e6 weights (median, least and most), and the growth of resident memory from before the scores to the highest point, in
-bytes for every byte of the weights; masks take 0.25 of that, scores 1. One thread.
+size and scope in a process of its own. Writes scale.json beside this file, where other sizes and scopes stay, and
+prints the table: processor seconds for 1e6 weights (median, least and most), and the growth of resident memory from
+before the scores to the highest point, in bytes for every byte of the weights; masks take 0.25 of that. One thread.
 """
 
 import argparse
@@ -89,14 +89,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", type=int, default=[10**6, 10**7, 10**8])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scope", nargs="*", choices=SCOPES, default=SCOPES)
     parser.add_argument("--one", choices=SCOPES, help="one run in this process")
     given = parser.parse_args()
     if given.one:
         print(json.dumps(measured(given.sizes[0], given.one)))
         return
-    record: dict[str, dict[str, list[dict[str, float]]]] = {s: {str(n): [] for n in given.sizes} for s in SCOPES}
+    record: dict[str, dict[str, list[dict[str, float]]]] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for scope in given.scope:
+        record.setdefault(scope, {}).update({str(size): [] for size in given.sizes})
     for _ in range(given.rounds):
-        for scope in SCOPES:
+        for scope in given.scope:
             for size in given.sizes:
                 record[scope][str(size)].append(in_a_process(size, scope))
                 FILE.write_text(json.dumps(record, indent=1) + "\n")

@@ -4,14 +4,20 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from prunectl.checkpoints.files import write, write_pair
+from prunectl.checkpoints import checkpoint
+from prunectl.checkpoints.files import check_target, pending_sidecar, write, write_pair
+from prunectl.checkpoints.header import read_header
+from prunectl.cli.options import target
 from prunectl.torchtools import temporaries
 from prunectl.torchtools.temporaries import remove_leftovers, temporary, temporary_folder
-from tests.helpers.refusals import names
+from tests.helpers.checkpoint_parts import random_masks
+from tests.helpers.random_checkpoints import dense_checkpoint
+from tests.helpers.refusals import names, refusal
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,30 @@ def test_leftovers_of_dead_processes_go_at_the_next_write(tmp_path, dead):
     write(tmp_path / "x", b"new")
     assert names(tmp_path) == [names(tmp_path)[0], "x"]  # the folder's name is not one of ours
     assert names(tmp_path)[0].endswith("x")
+
+
+def test_leftovers_go_too_where_the_file_is_in_place_and_refused(tmp_path, dead):
+    (tmp_path / "x").write_bytes(b"whole")
+    os.link(tmp_path / "x", tmp_path / f"{left(tmp_path, 'x', dead).name[:-8]}00000000")
+    assert "x exists" in refusal(lambda: check_target(tmp_path / "x", force=False))
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_mask_file_that_waits_takes_its_name_where_its_checkpoint_is_refused(tmp_path, dead, earlier):
+    path, masks = tmp_path / "x.safetensors", tmp_path / "x.mask.safetensors"
+    dense = dense_checkpoint("mlp5", (1, 8, 8), hidden="8")
+    checkpoint.write(replace(dense, masks=random_masks(dense.model)), path)
+    pair = read_header(path)[0].pair
+    whole = masks.read_bytes()
+    masks.replace(pending_sidecar(masks, pair))
+    if earlier:
+        masks.write_bytes(b"masks of an earlier checkpoint")
+    left(tmp_path, "x.safetensors", dead)
+    assert "x.safetensors exists" in refusal(lambda: target(path, path, "prune", force=False))
+    assert names(tmp_path) == ["x.mask.safetensors", "x.safetensors"]
+    assert masks.read_bytes() == whole
 
 
 def test_a_folder_is_a_leftover_too(tmp_path, dead):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from prunectl.checkpoints import checkpoint
+from prunectl.checkpoints import checkpoint, rebuild
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
@@ -60,6 +60,23 @@ def test_what_is_read_is_what_was_written(which: str, images: ImageData, tmp_pat
         assert read.state_dict().keys() == begun.model.state_dict().keys()
     checkpoint.write(checkpoint.read(path), tmp_path / "y.safetensors")
     assert path.read_bytes() == (tmp_path / "y.safetensors").read_bytes()
+
+
+def test_a_network_is_built_again_around_its_own_parameters(images: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check takes no second copy of them; buffers are copied, as a run may change them."""
+    begun, seen = fresh("resnet20", images, source="synthetic"), []
+
+    def network(head: object, state: dict[str, Tensor], *rest: object) -> torch.nn.Module:
+        seen.append({name: tensor.data_ptr() for name, tensor in state.items()})
+        return built(head, state, *rest)
+
+    built = rebuild.network
+    monkeypatch.setattr(rebuild, "network", network)
+    rebuild.check_rebuilds(begun)
+    own = {name: tensor.data_ptr() for name, tensor in begun.model.state_dict().items()}
+    parameters = {name for name, _ in begun.model.named_parameters()}
+    assert all(all((given[name] == own[name]) is (name in parameters) for name in own) for given in seen)
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize(("which", "words"), [(which, words) for which, (_, words) in REFUSED.items()])

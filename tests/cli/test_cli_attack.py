@@ -84,6 +84,24 @@ def test_an_attack_that_was_killed_after_its_examples_is_no_dead_end(net, raw, c
     assert ran.code == 1 and "exists; move it away" in ran.err
 
 
+def test_an_attack_that_was_killed_after_its_record_is_noted_once(net, raw, cli, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prunectl.cli.attack_part.Part.finish", killed)
+        raw("attack", net.name, *SHORT)
+    results = tmp_path / "net.results.jsonl"
+    noted = results.read_text()
+    assert noted.count("\n") == 1
+    record = json.loads(cli("attack", net.name, *SHORT, "--resume", "--json"))
+    assert results.read_text() == noted
+    assert {**record, "time": ""} == {**json.loads(noted), "time": ""}
+    assert not (tmp_path / "net.attack.part.jsonl").exists()
+    cli("attack", net.name, *SHORT)  # another attack is noted, also with the same numbers
+    assert results.read_text().startswith(noted) and results.read_text().count("\n") == 2
+
+
 @pytest.mark.parametrize("damage", ["text", "other tensors", "other shape", "other classes"])
 def test_kept_examples_of_a_stranger_are_checked(net, raw, cli, tmp_path, stop_after_a_batch, damage):
     assert raw(*EXAMPLES).code == 130

@@ -111,6 +111,15 @@ def test_the_environment_cannot_say_what_no_command_knows(name, net, refused, mo
         assert f"prunectl: PRUNECTL_{name} in the environment: no command has that option" in refused(*line)
 
 
+def test_a_name_that_is_a_flag_here_and_a_value_there_is_read_where_it_fits(net, cli, refused, monkeypatch):
+    monkeypatch.setenv("PRUNECTL_LATENCY", "0")
+    cli("prune", net.name, "-c", "random", "-s", 0.5, "-o", "half.safetensors")
+    assert "latency" not in json.loads(cli("eval", net.name, "--json"))
+    monkeypatch.setenv("PRUNECTL_LATENCY", "0.5x")
+    assert "latency" in refused("prune", net.name, "-c", "random", "-s", 0.5, "-o", "other.safetensors")
+    assert "latency" not in json.loads(cli("eval", net.name, "--no-latency", "--json"))
+
+
 def test_a_file_that_is_no_toml(net, tmp_path, refused):
     (tmp_path / "bad.toml").write_text("[eval\n")
     for name in ("bad.toml", "missing.toml", net.name):

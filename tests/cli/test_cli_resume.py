@@ -1,6 +1,7 @@
 """A training that is interrupted goes on to the very bytes that it would have ended in."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from prunectl.checkpoints.files import locked
 from prunectl.cli import train_run, train_saved
 from prunectl.models import fresh
+from prunectl.torchtools.temporaries import temporary
 from tests.helpers.dataset_files import write_family
 from tests.helpers.running import PROGRAM, listing, run_cli
 
@@ -267,6 +269,8 @@ def test_a_training_that_was_killed_after_its_checkpoint_is_complete(raw, cli, t
         raw("train", "--model", "lenet300", "--subset", 300, "--epochs", saves, "-o", "a.safetensors")
     left = {"a.safetensors", "a.resume.safetensors", "a.log.jsonl.part"}
     assert listing(tmp_path).keys() == left
+    half = temporary(tmp_path / "a.safetensors")
+    half.with_name(half.name.replace(f".{os.getpid()}-", ".4194305-")).touch()  # which no process has
     before = listing(tmp_path)["a.safetensors"]
     assert cli("train", "--resume", "a.resume.safetensors") == "a.safetensors\n"
     assert listing(tmp_path).keys() == {"a.safetensors", "a.log.jsonl"}

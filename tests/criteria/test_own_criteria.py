@@ -139,6 +139,12 @@ def test_a_loop_over_batches_ends(tmp_path, monkeypatch, option: str, count: int
     assert torch.allclose(kept[0][name] - weight.abs(), torch.full_like(weight, 101 * count), atol=1e-4)
 
 
+def test_scores_that_are_kept_are_those_from_before_the_masks() -> None:
+    kept, start = [], checkpoint_of(network(), SHAPE)
+    prune(start, None, criterion="magnitude", sparsity=0.5, keep_scores=kept.append)
+    assert all(torch.equal(kept[0][name], weight.abs()) for name, weight in prunable(start.model).items())
+
+
 @pytest.mark.parametrize(("name", "found"), [("falls", "0.9, 0.3"), ("nothing", "none"), ("beyond", "0.15, 0.4")])
 def test_a_schedule_of_ones_own_that_does_not_rise_to_the_target(tmp_path, monkeypatch, name: str, found: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import zipfile
 
 import pytest
 import torch
@@ -113,6 +114,16 @@ def test_nested_state_dicts_are_found(net, tmp_path, place) -> None:
     found = imported(tmp_path / "net.pt")
     assert same(found, net)
     assert found.history[0].result.get("found_under", "") == key
+
+
+def test_a_zip_that_was_compressed_again_is_read_as_well(net, tmp_path) -> None:
+    plain, packed = tmp_path / "net.pt", tmp_path / "packed.pt"
+    torch.save(net.state_dict(), plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, bytes(source.read(name)))
+    assert zipfile.ZipFile(packed).infolist()[0].compress_type == zipfile.ZIP_DEFLATED
+    assert same(imported(packed), net)
 
 
 def test_the_state_of_an_optimizer_is_no_network(net, tmp_path) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 from prunectl.masks import Masks
 from prunectl.pruning import rows as module
 from prunectl.pruning.rows import Row, highest_of
-from prunectl.pruning.select import lamp
-from prunectl.scores import Scores
+from prunectl.pruning.select import SCOPES, lamp, select
+from prunectl.scores import Made, Scores
 from prunectl.torchtools import pieces
 
 
@@ -54,6 +54,22 @@ def test_lamp_is_that_of_whole_rows(piece: int, kind: str) -> None:
     score, alive = KINDS[kind](23).abs(), torch.rand(23, 9) > 0.3
     found = lamp(Scores({"a": score}), Masks({"a": alive}))["a"]
     assert torch.equal(found, _lamp(score, alive))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("kind", ["ties", "half"])
+def test_scores_that_are_made_on_demand_select_the_same(piece: int, kind: str, scope: str) -> None:
+    torch.manual_seed(0)
+    weights = {name: KINDS[kind](n) for name, n in (("a", 6), ("b", 23))}
+    alive = Masks({"b": torch.rand(23, 9) > 0.3})
+    made = Scores(Made(weights, lambda weight: weight.abs().float()))
+    held = made.held()
+    assert made.shapes == {"a": (6, 9), "b": (23, 9)}
+    found, expected = (select(scores, alive, 50, scope) for scores in (made, held))
+    assert all(torch.equal(found[name], expected[name]) for name in weights)
+    weights["a"].zero_()
+    assert not made["a"].any()
+    assert held["a"].any()
 
 
 def _lamp(score: Tensor, alive: Tensor) -> Tensor:

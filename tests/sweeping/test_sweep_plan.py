@@ -6,6 +6,7 @@ import pytest
 
 from prunectl.cli import in_process
 from prunectl.cli.commands.sweep import _read
+from prunectl.errors import UntrustedCode
 from prunectl.plugins.trust import trusting
 from prunectl.sweeping.plan import read_plan
 from prunectl.sweeping.stages import stages_of
@@ -65,11 +66,35 @@ def test_a_changed_file_of_code_changes_the_stages_that_name_it(tmp_path, monkey
     for source in ("x = 1", "x = 2"):
         code.write_text(source)
         with trusting(everything=True):
-            found, _ = stages_of(read_plan(text), partial(_read, "plan.toml"))
+            found, _ = stages_of(read_plan(text), partial(_read, "plan.toml", False))
         identities.append({stage.name: stage.identity for stage in found})
     before, after = identities
     assert {name for name in before if before[name] != after[name]} == {n for n in before if "mine" in n}
     assert len(before) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("train --model torchvision/resnet18 --pretrained --epochs 0", "train --pretrained"),
+        ("prune --model timm/hf-hub:some/one --pretrained -c magnitude -s 0.5", "prune --pretrained"),
+        ("train --model mlp5 --data cifar10 --download", "train --download"),
+    ],
+)
+def test_a_plan_downloads_only_what_the_command_line_lets_it(line, asked):
+    with pytest.raises(UntrustedCode) as refused:
+        _read("plan.toml", False, line.split())
+    assert str(refused.value) == (
+        f"plan.toml: {asked} downloads what the plan names; give `sweep` --download if you want that"
+    )
+    assert _read("plan.toml", True, line.split())["command"] == line.partition(" ")[0]
+    with trusting(everything=True):
+        assert _read("plan.toml", False, line.split())["code"] == []
+
+
+def test_a_plan_may_name_weights_in_a_local_folder():
+    line = "train --model timm/local-dir:hub --pretrained --epochs 0"
+    assert _read("plan.toml", False, line.split())["pretrained"] is True
 
 
 def test_names_that_would_be_the_same_are_told_apart():

@@ -162,7 +162,7 @@ def command(
 
         place = source if results else None
         with attack_run.attacked(network, images, place, how, resume=resume, force=force) as record:
-            hand_over(results, "attack", source, network.sha256, record, as_json=as_json)
+            hand_over(results, "attack", source, network.sha256, record, as_json=as_json, resumed=resume)
 
 
 def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> None:

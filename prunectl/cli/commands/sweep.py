@@ -4,7 +4,7 @@ import importlib.util
 import json
 import signal
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -15,8 +15,9 @@ import typer
 from prunectl.checkpoints.files import write
 from prunectl.cli import options, output, progress
 from prunectl.cli.completion import completes_one
-from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed
+from prunectl.errors import FileError, Interrupted, OptionError, StagesFailed, UntrustedCode
 from prunectl.plugins.registry import PRESETS, check, check_trusted
+from prunectl.plugins.trust import consented
 
 if TYPE_CHECKING:
     from prunectl.sweeping.stages import Result, Stage
@@ -41,6 +42,9 @@ def command(
     ] = "local",
     gpus: Annotated[float, typer.Option(help="With ray: GPUs, or the share of one, for each stage.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands without running them.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let the plan download the datasets and the published weights it names.")
+    ] = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -59,7 +63,7 @@ def command(
     if engine == "ray" and importlib.util.find_spec("ray") is None:
         raise OptionError("--engine ray needs Ray: pip install 'prunectl[ray]'")
     text = _text(plan)
-    stages, results = _stages(plan, text)
+    stages, results = _stages(plan, text, download=download)
     shared = sum(stage.uses - 1 for stage in stages)
     stage_run = ConsentingRun(trust)
     line = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
@@ -108,7 +112,7 @@ def _reported(paths: "list[Path]", out: Path) -> Path | None:
         return out / "report.csv"
 
 
-def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
+def _stages(plan: Path, text: str, *, download: bool) -> "tuple[list[Stage], list[Result]]":
     """What a plan consists of.
 
     Raises:
@@ -118,7 +122,7 @@ def _stages(plan: Path, text: str) -> "tuple[list[Stage], list[Result]]":
     from prunectl.sweeping.stages import stages_of
 
     try:
-        return stages_of(read_plan(text), cache(partial(_read, str(plan))))  # many pipelines share lines
+        return stages_of(read_plan(text), cache(partial(_read, str(plan), download)))  # many pipelines share lines
     except OptionError as error:
         raise OptionError(f"{plan}: {error}") from error
 
@@ -130,17 +134,19 @@ def _text(plan: Path) -> str:
         raise FileError(f"cannot read {plan}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
+def _read(where: str, download: bool, arguments: Sequence[str]) -> dict[str, Any]:
     """A command line of the plan at `where` as parameters, with the names in it checked.
 
     Raises:
-        UntrustedCode: it names code; a plan may come from a stranger.
+        UntrustedCode: it names code, or downloads without `download`; a plan may come from a stranger.
     """
     from prunectl.checkpoints.options.table import plugins_in
     from prunectl.cli import in_process
     from prunectl.plugins.places import sha256_of
 
     params = in_process.read(arguments)
+    if not download and not consented():
+        _check_fetches(where, arguments[0], params)
     named = plugins_in(arguments[0], params)
     for kind, name in named.items():
         if kind != "data":
@@ -153,6 +159,20 @@ def _read(where: str, arguments: Sequence[str]) -> dict[str, Any]:
             check("attack", name)
     code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
     return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}
+
+
+def _check_fetches(where: str, command: str, params: Mapping[str, Any]) -> None:
+    """Refuse what a plan downloads, and not the user.
+
+    Raises:
+        UntrustedCode: the command does.
+    """
+    local = str(params.get("model")).startswith("timm/local-dir:")
+    asked = [flag for flag in ("pretrained", "download") if params.get(flag) and not (flag == "pretrained" and local)]
+    if asked:
+        raise UntrustedCode(
+            f"{where}: {command} --{asked[0]} downloads what the plan names; give `sweep` --download if you want that"
+        )
 
 
 def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Generator[Outcome]":

@@ -1,12 +1,16 @@
 """The size of weights as scores."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.criteria.base.criterion import Batches
 from prunectl.masks import prunable
-from prunectl.scores import Scores
+from prunectl.scores import Made, Scores
 
 
 def absolute(model: nn.Module, data: Batches) -> Scores:
     """|θ| of every prunable weight. Source: Han et al. 2015, arXiv:1506.02626, section 3.1."""
-    return Scores({name: weight.detach().abs().float() for name, weight in prunable(model).items()})
+    return Scores(Made({name: weight.detach() for name, weight in prunable(model).items()}, _absolute))
+
+
+def _absolute(weight: Tensor) -> Tensor:
+    return weight.abs().float()

@@ -40,7 +40,7 @@ def by_gradient(
 
 def survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
     """The kept weights without the `share` that is closest to zero: bool, of the weight's shape."""
-    kept = int(mask.sum())
+    kept = int(mask.count_nonzero())
     return _best(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
 
 
@@ -48,7 +48,7 @@ def regrown(kept: dict[str, Tensor], growth: dict[str, Tensor], now: Round) -> S
     """1 for those kept and, up to the number in the masks so far, for those others whose growth is highest; else 0."""
     scores, anew = {}, {}
     for name, survives in kept.items():
-        come = int(now.masks.of(name, survives).sum()) - int(survives.sum())
+        come = int(now.masks.of(name, survives).count_nonzero()) - int(survives.count_nonzero())
         anew[name] = _best(growth[name].masked_fill(survives, -1), come)
         scores[name] = (survives | anew[name]).float()
     return Scores(scores, anew=anew)

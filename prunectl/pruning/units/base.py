@@ -95,6 +95,8 @@ class Unit(ABC):
 
     def free(self, scores: Scores) -> Scores:
         """The scores without those of the layers that stay."""
+        if not self.protected:
+            return scores
         return Scores({name: score for name, score in scores.items() if name not in self.protected}, scores.nodes)
 
     def check_keep(self, sparsity: float | None) -> None:

@@ -75,7 +75,7 @@ class Weights(Unit):
         left = self.protected_weights
         for name, score in self.free(scores).items():
             kept = self.masks.of(name, score)
-            left += max(int(((score > self.threshold) & kept).sum()), int(kept.any()))
+            left += max(int(((score > self.threshold) & kept).count_nonzero()), int(kept.any()))
         return 1 - left / self.total
 
     def _by_pattern(self, scores: Scores, pattern: tuple[int, int]) -> Masks:

@@ -57,4 +57,4 @@ def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | 
         return distribution([scores["nodes"]], kept=round((1 - node_sparsity) * scores["nodes"].numel()))
     if not known:
         return None
-    return distribution(known, kept=sum(int(mask.sum()) for mask in masks.values()))
+    return distribution(known, kept=sum(int(mask.count_nonzero()) for mask in masks.values()))

@@ -37,7 +37,7 @@ def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
         Layer(
             name=name.removesuffix(".weight") or "weight",
             shape=tuple(mask.shape),
-            kept=int(mask.sum()),
+            kept=int(mask.count_nonzero()),
             outputs=len(mask),
             left=int(mask.flatten(1).any(1).sum()),
             picture=_picture(mask),

@@ -48,7 +48,7 @@ def look(
     """
     checkpoint = read(source.path)
     masks = whole_masks(checkpoint)
-    kept = sum(int(mask.sum()) for mask in masks.values())
+    kept = sum(int(mask.count_nonzero()) for mask in masks.values())
     missing: dict[str, str] = {}
     scores = _scores(source, lineage, masks, missing)
     found, shape = layers(masks), distribution(list(_kept_weights(checkpoint)), kept=kept)

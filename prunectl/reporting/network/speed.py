@@ -1,16 +1,16 @@
 """Speed of the dense, the masked and the shrunk network side by side, in torch and in ONNX Runtime."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from statistics import median, quantiles
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import PrunectlError
 from prunectl.measuring.latency import LATENCY_BATCHES, seconds_in_turns
+from prunectl.measuring.onnx import Session
 from prunectl.measuring.runtimes import forward_pass
 from prunectl.measuring.widths import in_multiples
 from prunectl.pruning.shrink import shrink
@@ -20,6 +20,7 @@ from prunectl.reporting.network.onnx import session
 from prunectl.reporting.network.reasons import reasons
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
+from prunectl.torchtools.copies import without_values
 
 _SECONDS = 0.4
 """Seconds for each network, batch size and runtime."""
@@ -29,15 +30,16 @@ _ROUNDS = 9
 def speed(checkpoint: Checkpoint) -> Speed:
     """Time all networks in turns, for batches of 1 and 64, on one CPU thread."""
     networks, notes = _networks(checkpoint)
-    surrounded = {name: deployed(model) for name, model in networks.items()}
-    sessions = {name: session(model, checkpoint.spec.input) for name, model in surrounded.items()}
-    notes += [why for why in sessions.values() if isinstance(why, str)]
-    timings: list[Timing] = []
-    for batch in LATENCY_BATCHES:
-        inputs = torch.rand(batch, *checkpoint.spec.input, generator=torch.Generator().manual_seed(0))
-        timings += _timed({name: forward_pass(model, inputs) for name, model in surrounded.items()}, "torch", batch)
-        ready = {name: partial(run, inputs) for name, run in sessions.items() if not isinstance(run, str)}
-        timings += _timed(ready, "ONNX Runtime", batch)
+    timings = _timed({name: deployed(model) for name, model in networks.items()}, "torch", checkpoint.spec.input)
+    sessions: dict[str, Session] = {}
+    for name in networks:  # each takes the memory of a network that has been timed
+        made = session(deployed(networks[name]), checkpoint.spec.input)
+        networks[name] = without_values(networks[name])
+        if isinstance(made, str):
+            notes.append(made)
+        else:
+            sessions[name] = made
+    timings = sorted([*timings, *_timed(sessions, "ONNX Runtime", checkpoint.spec.input)], key=lambda t: t.batch)
     why = reasons(timings, networks, checkpoint.spec.input, hints=not in_multiples(checkpoint))
     return Speed(tuple(timings), tuple(dict.fromkeys([*why, *notes])), "cpu, one thread")
 
@@ -69,9 +71,17 @@ def _shrunk(checkpoint: Checkpoint) -> tuple[nn.Module | None, list[str]]:
     return small.model, []
 
 
-def _timed(runs: Mapping[str, Callable[[], object]], runtime: str, batch: int) -> list[Timing]:
-    taken = seconds_in_turns(runs, at_least_s=_SECONDS * len(runs), rounds=_ROUNDS)
-    return [_timing(name, runtime, batch, seconds) for name, seconds in taken.items()]
+def _timed(
+    networks: Mapping[str, Callable[[Tensor], object]], runtime: str, shape: tuple[int, int, int]
+) -> list[Timing]:
+    """Time all networks in turns, on each size of a batch."""
+    found = []
+    for batch in LATENCY_BATCHES:
+        inputs = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))
+        runs = {name: forward_pass(network, inputs) for name, network in networks.items()}
+        taken = seconds_in_turns(runs, at_least_s=_SECONDS * len(runs), rounds=_ROUNDS)
+        found += [_timing(name, runtime, batch, seconds) for name, seconds in taken.items()]
+    return found
 
 
 def _timing(name: str, runtime: str, batch: int, seconds: list[float]) -> Timing:
