@@ -129,9 +129,9 @@ def with_repair(
     options: StandalonePruning,
     report: RepairReport | None = None,
 ) -> Checkpoint:
-    """The pruned network fitted to what it was pruned from, as one command with the pruning."""
+    """The pruned network, changed in place, fitted to what it was pruned from: as one command with the pruning."""
     asked = RepairOptions(str(options.repair), seed=options.seed)
-    fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True)
+    fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True, in_place=True)
     pruning, fitting = fitted.history[-2:]
     return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 
