@@ -207,7 +207,7 @@ def test_a_network_that_is_none(folder, monkeypatch):
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path = folder / "dense.safetensors"
     change(path, put("model", {"name": "builtins:print", "input": [1, 8, 8], "classes": 10, "options": {}}))
-    assert refusal(path, OptionError) == f"{path}: model builtins:print makes a NoneType, expected a torch.nn.Module"
+    assert refusal(path, OptionError) == f"{path}: model builtins:print returns a NoneType, expected a torch.nn.Module"
 
 
 def test_an_unknown_option_of_the_network(folder):

@@ -207,7 +207,7 @@ def test_another_failure_of_the_loader_comes_through():
     told = _full(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
     assert told == (
         "a process that decodes images was ended by the system, as when memory runs out; "
-        "take a smaller --image-size or -b"
+        "use a smaller --image-size or -b"
     )
 
 

@@ -66,7 +66,9 @@ def test_any_layers_at_any_sparsity(layers, sparsity) -> None:
     asked = WEIGHTS - round(sparsity * WEIGHTS)
     least = sum(LAYERS[name] for name in layers) + len(LAYERS) - len(layers)
     if asked < least or asked == WEIGHTS:
-        message = "already" if asked == WEIGHTS else r"was asked, 0\.\d+ is the most with .* `keep`; ask for less"
+        message = (
+            "already" if asked == WEIGHTS else r"was requested, but 0\.\d+ is the maximum with .* `keep`; ask for less"
+        )
         with pytest.raises(OptionError, match=message):
             prune(begun, None, criterion="magnitude", sparsity=sparsity, keep=keep)
         return

@@ -152,7 +152,7 @@ def test_nodes_that_are_masked_away_do_not_count() -> None:
 @pytest.mark.parametrize("criterion", ["l0", "gate-decorators", "hoyer-square", "group-hoyer-square"])
 def test_a_penalty_is_not_negative(criterion: str) -> None:
     plan = recipe(criterion, 0.5, epochs=30, options={"strength": "-1"})
-    with pytest.raises(OptionError, match="strength is 0 or more, got -1"):
+    with pytest.raises(OptionError, match="strength must be 0 or more, got -1"):
         Trainer(start(), image_data(), plan)
 
 
@@ -222,5 +222,5 @@ def test_gates_need_a_norm_that_trains() -> None:
     with pytest.raises(OptionError, match=r"gate decorators train the scales of BatchNorm, and 4.weight is frozen"):
         TickTock(frozen, trace(frozen, SHAPE), 100)
     outside = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
-    with pytest.raises(OptionError, match="and no node has any; take taylor"):
+    with pytest.raises(OptionError, match="and no node has any; use taylor"):
         TickTock(outside, trace(outside, SHAPE), 100)

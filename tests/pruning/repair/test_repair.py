@@ -230,7 +230,7 @@ def test_modules_and_loaders_of_the_users_own() -> None:
     [
         ({"method": "obs"}, UnknownName, "obs"),
         ({"calibration": "nothing"}, UnknownName, "nothing"),
-        ({"n": 9}, OptionError, "`n` is 10 images or more, got 9"),
+        ({"n": 9}, OptionError, "`n` must be 10 images or more, got 9"),
         ({"method": "bn", "calibration": "noise"}, OptionError, "statistics of noise"),
     ],
 )
