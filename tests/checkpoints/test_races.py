@@ -52,7 +52,7 @@ def test_what_is_no_regular_file_is_not_written(tmp_path, planted, use):
 def test_a_journal_is_not_begun_in_a_file_with_another_name(tmp_path):
     (tmp_path / "target").write_text("precious")
     os.link(tmp_path / "target", tmp_path / "x")
-    assert "the file has another name, too" in refusal(lambda: Journal(tmp_path / "x", "taken"))
+    assert "the file also has another name" in refusal(lambda: Journal(tmp_path / "x", "taken"))
     assert (tmp_path / "target").read_text() == "precious"
 
 

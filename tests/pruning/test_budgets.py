@@ -85,7 +85,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
             {"sparsity": 0.99},
             r"node sparsity 0\.99 was requested, but 0\.875 is the maximum with 1 or more nodes left on every",
         ),
-        ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the most with 5 or more nodes left"),
+        ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the maximum with 5 or more nodes left"),
         ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
         ({"sparsity": 0.99999}, r"node sparsity 0\.99999 was requested, but 0\.875 is the maximum"),
         (

@@ -138,7 +138,7 @@ def test_nodes_that_stay_count_for_the_least_number() -> None:
     small = shrink(pruned).model
     assert (small.a.out_channels, small.b.out_channels) == (4, 2)
     with pytest.raises(
-        OptionError, match=r"0\.25 is the most with 2 or more .* and 4 in the layers of `keep`; ask for"
+        OptionError, match=r"0\.25 is the maximum with 2 or more .* and 4 in the layers of `keep`; ask for"
     ):
         prune(begun, None, criterion="structured-random", sparsity=0.375, keep=["a"], rules=rules)
 

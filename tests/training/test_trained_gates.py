@@ -160,9 +160,9 @@ def test_a_penalty_is_not_negative(criterion: str) -> None:
     ("criterion", "options", "message"),
     [
         ("snipit-during", {"bn": "bach"}, "no BatchNorm mode named 'bach'"),
-        ("snipit-during", {"batches": "0"}, "batches is 1 or more"),
+        ("snipit-during", {"batches": "0"}, "batches must be 1 or more"),
         ("taylor", {"loss": "ce"}, "no scoring loss named 'ce'"),
-        ("iterative-grasp", {"temperature": "0"}, "the temperature is above 0"),
+        ("iterative-grasp", {"temperature": "0"}, "the temperature must be above 0"),
         ("rigl", {"fraction": "1.5"}, "expected a fraction of weights to move between 0 and 1, got 1.5"),
         ("set", {"fraction": "-0.1"}, "expected a fraction of weights to move between 0 and 1, got -0.1"),
     ],
