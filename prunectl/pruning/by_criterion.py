@@ -145,7 +145,9 @@ def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion)
         if control not in CONTROLS:
             raise unknown("control", control, CONTROLS)
     if "shuffle-layerwise" in options.controls and method.unit != "weights":
-        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
+        raise OptionError(
+            "the shuffle is for masks of weights, and this criterion prunes nodes; use structured-random as a control"
+        )
     if method.needs_training:
         name = options.criterion
         raise OptionError(f"{name} prunes while a network trains: prunectl train --criterion {name}")

@@ -97,8 +97,8 @@ def test_the_environment_names_the_data_folder(tmp_path, monkeypatch, refused):
         ("[eval]\nlatencies = false", "[eval] has no option 'latencies'; see prunectl eval --help"),
         ("[eval]\nconfig = 'y.toml'", "[eval] has no option 'config'"),
         ("[eval]\nas_json = true", "[eval] has no option 'as_json'"),
-        ("[evaluate]\nlatency = false", "'evaluate' is no command; put options in a table such as [eval]"),
-        ("latency = false", "'latency' is no command; put options in a table such as [eval]"),
+        ("[evaluate]\nlatency = false", "'evaluate' is not a command; put options in a table such as [eval]"),
+        ("latency = false", "'latency' is not a command; put options in a table such as [eval]"),
     ],
 )
 def test_what_a_file_cannot_say(text, words, net, config, refused):
@@ -236,6 +236,6 @@ def test_a_latency_that_is_missed_exits_with_3(net, raw, monkeypatch):
     ran = raw("prune", net.name, "-c", "efficient-convnets", "--latency", "0.5x", "-o", "new.safetensors")
     assert (ran.code, ran.out) == (3, "new.safetensors\n")
     assert ran.err.splitlines()[-1] == (
-        "prunectl: --latency 0.5x was asked, measured again it is 0.582 of the dense latency (95 % interval 0.570 to "
-        "0.590); ask for less, on a machine with less load"
+        "prunectl: --latency 0.5x was requested, measured again it is 0.582 of the dense latency (95 % interval 0.570 "
+        "to 0.590); ask for less, on a machine with less load"
     )

@@ -51,7 +51,7 @@ def repair(
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
     matches variances (`scale_`); both take the BatchNorm statistics anew on the way, as `bn` alone does, which needs no
-    reference. Noise in place of images leaves the statistics as they are. A layer that is `too_wide` for `refit` stays
+    reference. With noise in place of images, the statistics do not change. A layer that is `too_wide` for `refit` stays
     as it is, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
     The error of every layer before and after is in the history, under `layers`. `in_order` says that the channels of
     the reference are in the order of the checkpoint's, whatever a pruning has permuted. `in_place` repairs the network
@@ -66,8 +66,8 @@ def repair(
     _check(checkpoint, data, options, reference)
     if options.method != "bn" and not in_order and _has_permuted(checkpoint):
         raise OptionError(
-            "the channels of this network were permuted when it was pruned, so its reference has them in another "
-            "order; repair at once: `prunectl prune` with `repair`"
+            "the channels of this network were permuted when it was pruned, so its reference has them in a different "
+            "order; repair while you prune: `prunectl prune` with `repair`"
         )
     pair = paired(checkpoint, reference, in_place=in_place)
     repaired, errors, wide = repaired_pair(pair, checkpoint, data, options, report)

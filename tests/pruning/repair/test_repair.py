@@ -241,8 +241,8 @@ def test_modules_and_loaders_of_the_users_own() -> None:
     [
         ({"method": "obs"}, UnknownName, "obs"),
         ({"calibration": "nothing"}, UnknownName, "nothing"),
-        ({"n": 9}, OptionError, "`n` is 10 images or more, got 9"),
-        ({"method": "bn", "calibration": "noise"}, OptionError, "statistics of noise"),
+        ({"n": 9}, OptionError, "`n` must be 10 images or more, got 9"),
+        ({"method": "bn", "calibration": "noise"}, OptionError, "needs images, not noise"),
     ],
 )
 def test_options_that_cannot_work(asked, error, text) -> None:
