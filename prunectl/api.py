@@ -209,7 +209,7 @@ def save(
 
     A network of your own class is loaded again with `load(path, model=Net)`. With `model="file.py:build"`, a function
     of (shape (C, H, W), classes) that builds the dense network, every command reads the file; `data` names the dataset
-    that commands take by default. `mean` and `std`, one number or one a channel, say how pixels in [0, 1] became the
+    that commands take by default. `mean` and `std`, one number or one per channel, say how pixels in [0, 1] became the
     images of your loader; commands that read images need them.
 
     Raises:
@@ -240,6 +240,6 @@ def _preprocessing(
         OptionError: one of the two is missing, not one number a channel, or a `std` is not above 0.
     """
     if mean is None or std is None:
-        raise OptionError("give `mean` and `std` together, one number or one a channel")
+        raise OptionError("give `mean` and `std` together, one number or one per channel")
     means, stds = ((float(v),) if isinstance(v, int | float) else tuple(map(float, v)) for v in (mean, std))
     return Preprocessing(*normalisation(means, stds, channels))

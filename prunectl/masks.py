@@ -46,7 +46,7 @@ class Masks(Mapping[str, Tensor]):
         return Masks({})
 
     def of(self, name: str, parameter: Tensor) -> Tensor:
-        """The mask of a parameter, all True where it has no entry."""
+        """The mask of a parameter; all True if it has no entry."""
         return self[name] if name in self.tensors else torch.ones_like(parameter, dtype=torch.bool)
 
     def count(self, name: str, parameter: Tensor | torch.Size) -> int:
@@ -126,7 +126,9 @@ def check_prunable(model: nn.Module, *, all_layers: bool) -> None:
                 f"remove that first: torch.nn.utils.{undo[1]}"
             )
     if not prunable(model):
-        raise OptionError("the network has no convolution or linear layer, so nothing to prune; take another")
+        raise OptionError(
+            "the network has no convolution or linear layer, so nothing can be pruned; use another network"
+        )
 
 
 def _undoing(module: nn.Module) -> tuple[str, str] | None:

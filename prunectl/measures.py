@@ -123,7 +123,7 @@ def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
     """
     if isinstance(model, nn.Module):
         if input is None:
-            raise OptionError("a module does not say what it takes; give `input`, the shape (C, H, W) of an image")
+            raise OptionError("a module does not state its input shape; give `input`, the shape (C, H, W) of an image")
         return {"model": type(model).__name__, "input": list(input), **explaining.explain_network(model, input)}
     return explaining.explain(read_network(model))
 

@@ -62,7 +62,7 @@ class Scores(Mapping[str, Tensor]):
         return (found.sources[name], found.make) if isinstance(found, Made) else (found[name], None)
 
     def held(self) -> "Scores":
-        """The same in memory of their own."""
+        """A copy."""
         return replace(self, tensors=dict(self.tensors)) if isinstance(self.tensors, Made) else self
 
     def named(self) -> dict[str, Tensor]:

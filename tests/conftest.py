@@ -32,6 +32,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A case that needs a GPU, minutes or a browser is not one of the long ones as well, which CI runs."""
+    if {mark.name for mark in item.own_markers} & {"gpu", "slow", "browser"}:
+        item.own_markers = [mark for mark in item.own_markers if mark.name != "long"]
+
+
 def pytest_collection_finish() -> None:
     """Keep what was imported for the tests out of every later garbage collection."""
     gc.collect()

@@ -51,7 +51,7 @@ class Ancestors:
 
 
 def _history(file: Path) -> list[HistoryEntry] | None:
-    """The history in a file; None where it is no checkpoint."""
+    """The history in a file; None if it is not a checkpoint."""
     try:
         return list(read_header(file)[0].history)
     except FileError:

@@ -51,7 +51,7 @@ def bounded(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         line = " ".join(str(error).split())[:200]
         if isinstance(error, MemoryError) or "allocate memory" in line:
-            raise TooLarge(f"{what} does not fit into memory; take a smaller one") from error
+            raise TooLarge(f"{what} does not fit into memory; use a smaller network") from error
         kind = type(error).__name__
         next_step = "mend its code" if ":" in what else "take other options"
         raise BuilderFailed(f"{what} cannot be built: {kind}{f': {line}' if line else ''}; {next_step}") from error
@@ -76,13 +76,13 @@ class _Counting(TorchFunctionMode):
 
     def _check(self) -> None:
         if self.tensors > _MOST_TENSORS:
-            raise TooLarge(f"{self.what} has more than {_MOST_TENSORS:,} tensors; take a smaller one")
+            raise TooLarge(f"{self.what} has more than {_MOST_TENSORS:,} tensors; use a smaller network")
         if self.asked is not None and self.numbers > self.asked[0]:
             raise TooLarge(f"{self.what} has {self.numbers:,} numbers or more: {self.asked[1]}")
         if self.bytes > self.memory:
             raise TooLarge(
-                f"{self.what} takes {self.bytes / 1e9:,.1f} GB or more, {self.memory / 1e9:,.1f} GB are here; take a "
-                "smaller one"
+                f"{self.what} takes {self.bytes / 1e9:,.1f} GB or more, {self.memory / 1e9:,.1f} GB are available; "
+                "use a smaller network"
             )
 
 

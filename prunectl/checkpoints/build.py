@@ -125,7 +125,7 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
     except TypeError as error:
         raise OptionError(
             f"`model` {name} is called with nothing, or with the shape (C, H, W) of an image and the number of "
-            f"classes: {error}; hand over a function that builds the network, such as lambda: {name}(...)"
+            f"classes: {error}; pass a function that builds the network, such as lambda: {name}(...)"
         ) from error
 
     def made() -> nn.Module:
@@ -171,7 +171,7 @@ def _required(model: Callable[..., Any]) -> int:
 
 def _checked(module: Any, what: str) -> nn.Module:
     if not isinstance(module, nn.Module):
-        raise OptionError(f"{what} makes a {type(module).__name__}, expected a torch.nn.Module")
+        raise OptionError(f"{what} returns a {type(module).__name__}, expected a torch.nn.Module")
     return module
 
 

@@ -52,7 +52,7 @@ class Checkpoint:
     edits: tuple[dict[str, Any], ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     names: tuple[str, ...] = ()
-    """Those of the classes; empty where nobody gave any."""
+    """Names of the classes; empty if they are unknown."""
     resize: Resize | None = None
     """How image files become network input; None where no rule is known."""
     sha256: str | None = None
@@ -74,7 +74,7 @@ class Checkpoint:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The device of the network."""
         return next(self.model.parameters()).device
 
     @property
@@ -297,4 +297,4 @@ def _read_masks(path: Path, pair: str) -> Masks:
         return Masks({name: unpack(bits[name], size) for name, size in sizes.items()})
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
-        raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); take an intact copy") from error
+        raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); use an intact copy") from error

@@ -19,12 +19,12 @@ def visible(text: str, keep: str = "\t") -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A text that a table program would run as a formula with a quote before it; anything else as it is."""
+    """A text; with a quote before it if a spreadsheet would run it as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def markdown(text: str) -> str:
-    """A text that Markdown shows as it is: no HTML, no link, no emphasis, no end of a cell."""
+    """A text escaped for Markdown: no HTML, no link, no emphasis, no end of a cell."""
     return visible(_MARKDOWN.sub(_escaped, text), "")
 
 

@@ -66,9 +66,9 @@ def write(path: Path, data: Content, *, force: bool = True) -> None:
         _take_name(beside, path, force=force)
         _sync_folder(path)
     except FileExistsError as error:
-        raise FileError(f"{path} exists: something else has written it meanwhile; nothing was changed there") from error
+        raise FileError(f"{path} exists: another program wrote it in the meantime; nothing was changed") from error
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was changed there") from error
+        raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ class Header:
             check_fields(head)
             return head
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path} has a damaged prunectl header ({error}); take an intact copy") from error
+            raise CheckpointError(f"{path} has a damaged prunectl header ({error}); use an intact copy") from error
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def read_toc(path: Path) -> TensorFile:
             raise TypeError("metadata are texts")
         tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file: its header does not read") from error
+        raise CheckpointError(f"{path} is not a safetensors file: its header cannot be read") from error
     expected = max((end for *_, end in tensors.values()), default=8 + length)
     if expected != size:
         raise CheckpointError(
@@ -216,7 +216,7 @@ def _read_header(path: Path) -> tuple[Header, TensorFile]:
     if text is None:
         raise CheckpointError(f"{path} has no '{KEY}' header: something else wrote it; import it: {import_of(path)}")
     if text.startswith('{"training":'):
-        raise CheckpointError(f"{path} is an interrupted training; go on with `prunectl train --resume {path}`")
+        raise CheckpointError(f"{path} is an interrupted training; continue with `prunectl train --resume {path}`")
     if '"model"' not in text and '"shapes"' in text:
         raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
     return Header.from_json(text, path), toc
@@ -251,7 +251,7 @@ def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple
             if head["pair"] == pair:
                 return toc, {name: tuple(size) for name, size in head["shapes"].items()}
         except (LookupError, ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); take an intact copy") from error
+            raise CheckpointError(f"{candidate} is not a readable mask file ({error}); use an intact copy") from error
     raise CheckpointError(f"{final} belongs to other weights than {path}; copy both files from the same place")
 
 

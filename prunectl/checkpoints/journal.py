@@ -110,7 +110,7 @@ class Journal:
         descriptor = opened(self.path)
         try:
             if os.fstat(descriptor).st_nlink > 1:
-                raise FileError(f"cannot write {self.path}: the file has another name, too; move it away")
+                raise FileError(f"cannot write {self.path}: the file also has another name (a hard link); move it away")
             if not lock(descriptor):
                 raise FileError(self.taken)
         except FileError:

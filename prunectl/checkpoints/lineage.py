@@ -97,7 +97,7 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
         return steps
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{where} has a history that does not read ({error}); take an intact copy, or update prunectl"
+            f"{where} has a history that cannot be read ({error}); use an intact copy, or update prunectl"
         ) from error
 
 
@@ -128,7 +128,7 @@ def check_safe(steps: Sequence[Step], read: Read, where: str) -> None:
 def _refuse_other_parameters(command: str, given: set[str]) -> None:
     stray = sorted(given - parameters(command))
     if stray:
-        raise OptionError(f"`{stray[0]}` is for the command line alone, no history holds it")
+        raise OptionError(f"`{stray[0]}` is for the command line only, not for a history")
 
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:

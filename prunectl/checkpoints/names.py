@@ -40,7 +40,7 @@ def check_not_torch(path: Path) -> None:
         return
     if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS):
         raise CheckpointError(
-            f"{path} is no checkpoint of prunectl, but weights of PyTorch; import it: {import_of(path)}"
+            f"{path} is not a prunectl checkpoint, but weights of PyTorch; import it: {import_of(path)}"
         )
 
 

@@ -49,7 +49,7 @@ def places_of(metadata: Mapping[str, str], path: Path) -> Places:
     try:
         return {spec: _place(spec, values, folder) for spec, values in parsed(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged record of places ({error}); take an intact copy") from error
+        raise CheckpointError(f"{path} has a damaged record of places ({error}); use an intact copy") from error
 
 
 def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str]:

@@ -18,7 +18,7 @@ from prunectl.torchtools.rng import random_states_kept, seed_all_
 from prunectl.torchtools.storages import Storages
 
 _SEEDS = (1, 119)
-"""The first number that each generator draws lies in the lower half for one and in the upper half for the other."""
+"""Seeds: the first number of each generator is in the lower half for one, in the upper half for the other."""
 
 
 def check_rebuilds(checkpoint: Checkpoint) -> None:
@@ -35,7 +35,7 @@ def check_rebuilds(checkpoint: Checkpoint) -> None:
     one, other = (_rebuilt(checkpoint, state, seed, what) for seed in _SEEDS)
     shared = {id(module) for module in one.modules()} & {id(module) for module in other.modules()}
     if shared or any(id(module) in map(id, one.modules()) for module in checkpoint.model.modules()):
-        raise OptionError(f"{what} hands out the same module at every call; build a new one in the function")
+        raise OptionError(f"{what} returns the same module at every call; build a new one in the function")
     kinds = [[f"{type(module).__qualname__} at {name}" for name, module in net.named_modules()] for net in (one, other)]
     for kind, found in zip(*kinds, strict=False):
         if kind != found:
@@ -44,7 +44,7 @@ def check_rebuilds(checkpoint: Checkpoint) -> None:
             )
     difference = first_difference(one, other)
     if difference is not None:
-        raise OptionError(f"{what} is built with another {_advice(*difference)}")
+        raise OptionError(f"{what} is built each time with another {_advice(*difference)}")
     _check_views(checkpoint.model, what)
     if not _same_outputs(checkpoint, one, what):
         raise OptionError(

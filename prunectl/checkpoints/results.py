@@ -21,7 +21,7 @@ def records(path: Path, sha256: str) -> list[dict[str, Any]]:
 
 
 def recorded_accuracy(path: Path, sha256: str, data: str) -> float | None:
-    """The accuracy that eval measured last on the test images of `data`, None where it did not."""
+    """The accuracy that eval measured last on the test images of `data`; None if it measured none."""
     measured = [
         record["accuracy"]
         for record in records(path, sha256)

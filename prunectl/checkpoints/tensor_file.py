@@ -1,4 +1,4 @@
-"""Safetensors files, written and read one tensor at a time: in memory lies no second copy of them all."""
+"""Safetensors files, written and read one tensor at a time, so that memory never holds a second copy."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def content(head: bytes, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memo
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, each in memory of its own.
+    """The tensors of a file, each a copy in memory.
 
     In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
     is read must compute what it computed when it was written.

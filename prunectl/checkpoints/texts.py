@@ -72,7 +72,7 @@ def read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[dict[str,
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}; make it readable, or move it away") from error
     if size > MOST_BYTES or len(lines) > MOST_LINES + 1:
-        raise FileError(f"{path} has more than {MOST_LINES:,} lines or {MOST_BYTES:,} bytes: no record of prunectl has")
+        raise FileError(f"{path} has more than {MOST_LINES:,} lines or {MOST_BYTES:,} bytes, more than prunectl writes")
     found, problems = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -24,7 +24,7 @@ def versions(model: str = "") -> dict[str, str]:
 
 
 def _installed(library: str) -> dict[str, str]:
-    """The version of a library by its name; nothing where it is not installed, as a file may name any."""
+    """The version of a library by its name; empty if it is not installed."""
     try:
         return {library: metadata.version(library)}
     except metadata.PackageNotFoundError:

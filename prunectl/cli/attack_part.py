@@ -102,10 +102,12 @@ def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Ite
         part, identity = Part(journal, attacker), json.loads(json.dumps(_identity(attacker)))
         differs = _difference(journal, identity)
         if journal.lines and not force and not resume:
-            how = "replace it by --force" if differs else "go on with --resume, or replace it by --force"
+            how = "replace it with --force" if differs else "continue with --resume, or replace it with --force"
             raise OptionError(f"{place} holds an interrupted attack{differs}; {how}")
         if resume and differs:
-            raise OptionError(f"--resume goes on as the attack began{differs}; replace it by --force without --resume")
+            raise OptionError(
+                f"--resume cannot continue the interrupted attack{differs}; start again: --force without --resume"
+            )
         if resume and journal.lines:
             part.take_up_()
         else:

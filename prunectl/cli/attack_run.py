@@ -82,7 +82,7 @@ def _run(attacker: "Attacker", part: "Part | None") -> None:
             if vote(bool(stopped)) and total.images < len(attacker.images):
                 batches.close()
                 kept = part is not None and part.is_kept
-                what_next = "go on with the same command and --resume" if kept else "nothing is kept"
+                what_next = "continue with the same command and --resume" if kept else "nothing is kept"
                 raise Interrupted(
                     f"interrupted after {total.images:,} of {len(attacker.images):,} images, {_robust(total)} so far; "
                     f"{what_next}"

@@ -72,7 +72,9 @@ def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
     for table, values in tables.items():
         if not isinstance(values, dict) or table not in commands:
-            raise OptionError(f"--config {path}: '{table}' is no command; put options in a table such as [{command}]")
+            raise OptionError(
+                f"--config {path}: '{table}' is not a command; put options in a table such as [{command}]"
+            )
     values = {_key(key): value for key, value in tables.get(command, {}).items()}
     unknown = sorted(set(values) - known)
     if unknown:

@@ -8,7 +8,7 @@ Split = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Share of each class to hold out, of an image folder without test images  [default: 0.1, or as trained]",
+        help="For an image folder without test images: share of each class to hold out  [default: 0.1, or as trained]",
         show_default=False,
     ),
 ]

@@ -26,7 +26,7 @@ _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: its exit code, what it printed, and its last line on stderr."""
+    """The outcome of a command: its exit code, its stdout, and its last line on stderr."""
 
     code: int
     out: str
@@ -70,7 +70,7 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
     except _USAGE as error:
         raise OptionError(error.format_message() if hasattr(error, "format_message") else str(error)) from error
     except typer.Exit:
-        raise OptionError("--help runs nothing") from None
+        raise OptionError("--help runs no command") from None
     return {"command": name, **context.params}
 
 

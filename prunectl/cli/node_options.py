@@ -8,7 +8,7 @@ from prunectl.checkpoints.options.pruning import NORMALIZATIONS
 from prunectl.cli import texts
 from prunectl.cli.completion import completes_one
 
-MinNodes = Annotated[int, typer.Option(help="Keep at least this many nodes on every axis.", min=1)]
+MinNodes = Annotated[int, typer.Option(help="Keep at least this many nodes in every layer.", min=1)]
 MultipleOf = Annotated[
     Any,  # a number or a text
     typer.Option(

@@ -75,7 +75,7 @@ Pretrained = Annotated[
     bool,
     typer.Option(
         "--pretrained",
-        help="Start from the weights that the library of --model publishes; a head for other classes is new.",
+        help="Start from the weights that the library of --model publishes; with other classes, the head is new.",
     ),
 ]
 Data = Annotated[

@@ -109,9 +109,9 @@ def _parameters(arguments: Sequence[str] | None) -> Sequence[Any]:
 def _full(error: Exception) -> str | None:
     """What to say when memory is full or the system ended a worker process, None of any other error."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's own, named without importing torch
-        return "out of memory on the device; take a smaller -b, or --device cpu"
+        return "out of memory on the device; use a smaller -b, or --device cpu"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "out of memory; take a smaller -b, --subset or --image-size"
+        return "out of memory; use a smaller -b, --subset or --image-size"
     if str(error).startswith("DataLoader worker"):  # torch raises it from a signal handler, wherever the program is
-        return f"{LOST_WORKER}; take a smaller --image-size or -b"
+        return f"{LOST_WORKER}; use a smaller --image-size or -b"
     return None

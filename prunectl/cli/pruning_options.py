@@ -21,7 +21,8 @@ Criterion = Annotated[
 Latency = Annotated[
     str | None,
     typer.Option(
-        metavar="BUDGET", help="Prune nodes until an image takes 2x less time on this machine, or 0.5x as much."
+        metavar="BUDGET",
+        help="Prune nodes to this time for an image on this machine: 2x (half the time) or 0.5x (the same).",
     ),
 ]
 Runtime = Annotated[
@@ -45,7 +46,7 @@ MinAccuracy = Annotated[
 Refill = Annotated[bool, typer.Option("--refill/--no-refill", help="Add nodes back where a budget leaves room.")]
 Balanced = Annotated[
     bool,
-    typer.Option("--balanced/--shuffled", help="Score on batches with balanced classes, or as the images come."),
+    typer.Option("--balanced/--shuffled", help="Score on batches with balanced classes, or on images drawn at random."),
 ]
 Amp = Annotated[bool, typer.Option("--amp", help="Score in bfloat16 where that is safe, with sums in float32.")]
 ShuffleLayerwise = Annotated[

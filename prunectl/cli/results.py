@@ -56,7 +56,7 @@ def hand_over(
             failure = error
     output.emit(json_line(noted) if as_json else checkpoint)
     if failure is not None:
-        raise FileError(f"{failure}; the numbers above are noted nowhere") from failure
+        raise FileError(f"{failure}; the results above are not recorded") from failure
 
 
 def _is_noted(checkpoint: Path, record: dict[str, Any]) -> bool:

@@ -231,7 +231,7 @@ def held_out_split(seen: "Sequence[Mapping[str, Any]]", spec: str, asked: float 
     trained = _trained_split(seen, spec)
     if asked is not None and trained is not None and asked != trained:
         raise OptionError(
-            f"--split {asked:g}: this network was made with --split {trained:g} of the same images, and would be "
+            f"--split {asked:g}: this network was made with --split {trained:g} of the same images, so it would be "
             "tested on some that it saw; leave out --split"
         )
     return asked if trained is None else trained

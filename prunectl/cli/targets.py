@@ -21,16 +21,18 @@ Sparsity = Annotated[
 ]
 Params = Annotated[
     str | None,
-    typer.Option(metavar="BUDGET", help="Prune nodes until 2x fewer parameters are left, 0.5x as many, or 1.2M."),
+    typer.Option(
+        metavar="BUDGET", help="Prune nodes to this number of parameters: 2x (half of them), 0.5x (the same) or 1.2M."
+    ),
 ]
 Flops = Annotated[
     str | None,
-    typer.Option(metavar="BUDGET", help="Prune nodes until it needs 8x fewer FLOPs, 0.125x as many, or 300M."),
+    typer.Option(metavar="BUDGET", help="Prune nodes to these FLOPs: 8x (an eighth), 0.125x (the same) or 300M."),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        metavar="BUDGET", help="Prune nodes until the shrunk file has 200KB, is 4x smaller, or 0.25x as large."
+        metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 4x (a quarter), 0.25x (the same) or 200KB."
     ),
 ]
 PruneDelay = Annotated[

@@ -119,5 +119,5 @@ class Board:
 
 
 def _tag(key: str) -> str:
-    """Where a value of the log stands on the board: those on evaluation images in a group of their own."""
+    """The tag of a log value in TensorBoard: values on evaluation images have a separate group."""
     return f"evaluation/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"training/{key}"

@@ -81,5 +81,5 @@ def multiple(text: str | int) -> int | str:
 
 
 def interval(text: str) -> int | str:
-    """A number of epochs as a number; any other text as it is, such as a number of steps (100s)."""
+    """A number of epochs as an int; any other text, such as a number of steps (100s), unchanged."""
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text

@@ -169,7 +169,7 @@ def _teacher(run: Run, paused: Path) -> Path:
     if found is None:
         raise FileError(
             f"{paused} needs its teacher, the checkpoint whose sha256 begins with {run.teacher_sha256[:12]}: tried "
-            f"{was} and the folder {paused.parent}; bring it there"
+            f"{was} and the folder {paused.parent}; copy it there"
         )
     return found
 

@@ -40,7 +40,7 @@ def refuse_over_paused(path: Path) -> None:
     paused = beside(path, PAUSED)
     if paused.exists():
         raise OptionError(
-            f"{paused} holds an interrupted training; go on with --resume {paused}, or replace by --force"
+            f"{paused} holds an interrupted training; continue with --resume {paused}, or replace it with --force"
         )
 
 
@@ -108,7 +108,9 @@ def run(
         raise NotWritten(f"{error}{saved.way_back(error)}", error.kept) from error
     saved.end(finished=finished)
     if not finished:
-        output.say(f"stopped by --max-minutes at step {trainer.step}; go on with: prunectl train --resume {saved.path}")
+        output.say(
+            f"stopped by --max-minutes at step {trainer.step}; continue with: prunectl train --resume {saved.path}"
+        )
     if summary is not None:
         output.say(summary)
     output.emit(path)

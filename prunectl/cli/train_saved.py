@@ -61,13 +61,13 @@ class Saved:
             self.save()
         except NotWritten as error:
             return Interrupted(f"{where}; {error}{self.way_back(error)}")
-        return Interrupted(f"{where}; go on with: prunectl train --resume {self.path}")
+        return Interrupted(f"{where}; continue with: prunectl train --resume {self.path}")
 
     def way_back(self, error: NotWritten) -> str:
         """How to go on where a file could not be written: with the training that was kept, or an earlier save."""
         force = " --force" if self.force or self.path.exists() else ""
         if error.kept is not None and error.kept.name == self.path.name:
-            return f"; go on with: prunectl train --resume {error.kept} -o {self.output}{force}"
+            return f"; continue with: prunectl train --resume {error.kept} -o {self.output}{force}"
         if error.kept is None and self.path.exists():
             return f"; an earlier save is left: prunectl train --resume {self.path}{' --force' if self.force else ''}"
         return ""

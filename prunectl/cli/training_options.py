@@ -23,7 +23,7 @@ Sched = Annotated[
     ),
 ]
 Warmup = Annotated[float, typer.Option(help="Epochs in which the learning rate rises from 0.", min=0)]
-Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient, which is clipped to it.")]
+Clip = Annotated[float | None, typer.Option(help="Clip the norm of the gradient to this value.")]
 Noise = Annotated[float, typer.Option(help="Standard deviation of Gaussian noise added to gradients.")]
 Reg = Annotated[
     str | None,
@@ -45,7 +45,7 @@ Criterion = Annotated[
 RewindTo = Annotated[
     int | None,
     typer.Option(
-        help="After each round of imp, which rewinds, go back to the end of this epoch  [default: 0]",
+        help="With imp: rewind to the end of this epoch after each round  [default: 0]",
         metavar="EPOCH",
         min=0,
         show_default=False,
@@ -65,12 +65,12 @@ Recalibrate = Annotated[
     bool, typer.Option("--recalibrate", help="Estimate BatchNorm statistics again at the end of the training.")
 ]
 LabelSmoothing = Annotated[float, typer.Option(help="Share of the target that is spread over all classes.")]
-Ema = Annotated[float | None, typer.Option(help="Decay of an average of the weights; the average is the result.")]
+Ema = Annotated[float | None, typer.Option(help="Save a moving average of the weights, with this decay.")]
 Augment = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[,NAME...]",
-        help="Of flip, crop and cutout, such as flip,crop; or none  [default: the dataset's]",
+        help="Augmentations: flip, crop and cutout, such as flip,crop; or none  [default: the dataset's]",
         show_default=False,
         autocompletion=completes_list(lambda: (*AUGMENTATIONS, "none")),
     ),
@@ -92,7 +92,7 @@ Amp = Annotated[
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the training step with torch.compile.")]
 AdvEps = Annotated[
     str | None,
-    typer.Option(help="Train on adversarial images of this size in the max norm, such as 8/255.", show_default=False),
+    typer.Option(help="Train on adversarial images of this eps in the max norm, such as 8/255.", show_default=False),
 ]
 AdvSteps = Annotated[int, typer.Option(help="Steps of gradient ascent for each adversarial image.", min=1)]
 AdvLoss = Annotated[
@@ -103,7 +103,9 @@ AdvLoss = Annotated[
     ),
 ]
 AdvBeta = Annotated[float, typer.Option(help="Factor of the robustness term of trades.")]
-MaxMinutes = Annotated[float | None, typer.Option(help="Stop after this time and keep the network so far.")]
+MaxMinutes = Annotated[
+    float | None, typer.Option(help="Stop after this time; write the network so far, and a file for --resume.")
+]
 Resume = Annotated[
     Path | None, typer.Option(help="Continue an interrupted training, from its NAME.resume.safetensors.")
 ]

@@ -29,7 +29,7 @@ class TickTock(Callback):
     def __init__(self, model: nn.Module, structure: Structure, images: int, *, strength: float = 1e-3) -> None:
         super().__init__()
         if strength < 0:
-            raise OptionError(f"strength is 0 or more, got {strength}")
+            raise OptionError(f"strength must be 0 or more, got {strength}")
         self.structure, self.strength, self.ticks = structure, strength, False
         self.frozen: list[nn.Parameter] = []
         still = [name for name, scale in batch_norm_scales(model).items() if not scale.requires_grad]
@@ -98,7 +98,7 @@ def _gated(model: nn.Module, structure: Structure) -> Tensor:
     """Which nodes have a gate, bool (nodes,)."""
     gated = at_scales(structure, dict(batch_norm_scales(model)))[1] > 0
     if not gated.any():
-        raise OptionError("gate decorators put their gates into BatchNorm, and no node has any; take taylor")
+        raise OptionError("gate decorators put their gates into BatchNorm, and no node has any; use taylor")
     return gated
 
 

@@ -67,7 +67,7 @@ def _removals(
 ) -> dict[str, Tensor]:
     """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
     if not temperature > 0:
-        raise OptionError(f"the temperature is above 0, got {temperature}")
+        raise OptionError(f"the temperature must be above 0, got {temperature}")
     network = differentiable(model)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
     wanted: list[Tensor] = list(parameters.values())

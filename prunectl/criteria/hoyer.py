@@ -27,7 +27,7 @@ class Hoyer(Callback):
     def __init__(self, model: nn.Module, structure: Structure | None, images: int, *, strength: float = 1e-4) -> None:
         super().__init__()
         if strength < 0:
-            raise OptionError(f"strength is 0 or more, got {strength}")
+            raise OptionError(f"strength must be 0 or more, got {strength}")
         self.strength, self.value = strength, resolve("regularizer", self.regulariser)
 
     def penalty(self, model: nn.Module) -> Tensor:

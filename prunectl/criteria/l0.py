@@ -41,9 +41,9 @@ class HardConcrete(Callback):
     ) -> None:
         super().__init__()
         if not 0 < droprate < 1 or count not in ("weights", "flops"):
-            raise OptionError(f"droprate is in (0, 1), count weights or flops; got {droprate} and {count}")
+            raise OptionError(f"droprate must be in (0, 1), count weights or flops; got {droprate} and {count}")
         if strength < 0:
-            raise OptionError(f"strength is 0 or more, got {strength}")
+            raise OptionError(f"strength must be 0 or more, got {strength}")
         device = next(model.parameters()).device
         self.structure, self.strength, self.count, self.images = structure.to(device), strength, count, images
         self.axes = {key: classes.to(device) for key, classes in gate_axes(structure, model).items()}

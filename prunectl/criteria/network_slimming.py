@@ -22,7 +22,7 @@ def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     found = {name: scale.abs() for name, scale in batch_norm_scales(model).items()}
     total, count = at_scales(structure, found)
     if not count.any():
-        raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; take taylor")
+        raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; use taylor")
     return above_where(count == 0, total / count.clamp_min(1))
 
 

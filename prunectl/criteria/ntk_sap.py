@@ -29,7 +29,9 @@ def tangent_spectrum(
         OptionError: fewer than 1 image or draw, or an epsilon that is not above 0.
     """
     if images < 1 or draws < 1 or not epsilon > 0:
-        raise OptionError(f"images and draws are 1 or more and epsilon above 0, got {images}, {draws} and {epsilon}")
+        raise OptionError(
+            f"images and draws must be 1 or more and epsilon above 0, got {images}, {draws} and {epsilon}"
+        )
     network, like = differentiable(model), next(data)[0]
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -30,7 +30,7 @@ def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scor
         StructureError: the network cannot be traced, so that nothing says which layers follow each other.
     """
     if walks < 1:
-        raise OptionError(f"walks is 1 or more, got {walks}")
+        raise OptionError(f"walks must be 1 or more, got {walks}")
     _, *shape = next(data)[0].shape
     structure = trace(model, (shape[0], shape[1], shape[2]))
     axes = _axes(model)

@@ -33,7 +33,7 @@ def meta_gradient(
         OptionError: fewer than 1 update, or a rate that is not above 0.
     """
     if updates < 1 or not rate > 0:
-        raise OptionError(f"updates is 1 or more and rate above 0, got {updates} and {rate}")
+        raise OptionError(f"updates must be 1 or more and rate above 0, got {updates} and {rate}")
     draw = LossSampling(updates + 1, bn, loss)
     network = differentiable(model)
     start: dict[str, Tensor] = dict(network.named_parameters())

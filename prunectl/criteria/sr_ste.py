@@ -25,7 +25,7 @@ class SparseRefined(Callback):
     def __init__(self, model: nn.Module, structure: None, images: int, *, strength: float = 2e-4) -> None:
         super().__init__()
         if strength < 0:
-            raise OptionError(f"strength is 0 or more, got {strength}")
+            raise OptionError(f"strength must be 0 or more, got {strength}")
         self.strength, self.axes, self.layers = strength, input_axes(model), list[str]()
 
     def aim_(self, kept: Mapping[str, Tensor], scope: str) -> None:

@@ -1,4 +1,4 @@
-"""Top-KAST: the largest weights compute, a larger set learns, and the rest waits (Jayakumar et al. 2020)."""
+"""Top-KAST: a sparse forward pass by the largest weights, gradients for a larger set (Jayakumar et al. 2020)."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from prunectl.scores import highest
 
 
 class AlwaysSparse(Callback):
-    """In every layer the set A of the largest weights computes, the set B, a larger one, gets the gradient.
+    """In every layer, the forward pass uses the set A of the largest weights; the larger set B gets the gradient.
 
     A has the size of the target, B the sparsity `backward` (but holds A). Weights outside of B keep their value. The
     penalty `strength` / 2 · (Σ_A θ² + Σ_(B without A) θ² / D), D the density of A, lets weights of A leave and those
@@ -26,7 +26,7 @@ class AlwaysSparse(Callback):
     ) -> None:
         super().__init__()
         if not 0 <= backward < 1 or strength < 0:
-            raise OptionError(f"backward is in [0, 1) and strength 0 or more, got {backward} and {strength}")
+            raise OptionError(f"backward must be in [0, 1) and strength 0 or more, got {backward} and {strength}")
         self.backward, self.strength = backward, strength
         self.sizes: dict[str, int] = {}
         self.sets: dict[str, tuple[Tensor, Tensor]] = {}

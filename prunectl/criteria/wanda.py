@@ -1,4 +1,4 @@
-"""Wanda: the size of a weight times that of what it reads (Sun et al. 2024)."""
+"""Wanda: the magnitude of a weight times the norm of its input (Sun et al. 2024)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +41,7 @@ class _InputSquares(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it takes."""
+        """Run an operation, and record its inputs."""
         out, product = func(*args, **(kwargs or {})), weight_product(func, args, self.weights)
         if product is not None:
             squares, sums = product.taken.float().square(), self.sums[product.name]

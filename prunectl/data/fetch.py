@@ -51,7 +51,7 @@ def opened(
         if not download and (root / looked_for).exists():
             raise DataError(
                 f"{root / looked_for}: expected the files of {name}, found others or damaged ones; "
-                "bring them with `download`"
+                "download them again with `download`"
             ) from error
         if not download:
             raise missing(name, root, looked_for) from error

@@ -1,4 +1,4 @@
-"""A tree of image files as a dataset: in memory where it fits, else read as it is needed."""
+"""A tree of image files as a dataset: in memory if it fits, else read on demand."""
 
 import math
 import os

@@ -63,7 +63,7 @@ def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.devic
 
 
 class ImageSource(Protocol):
-    """Labelled images of one shape, in memory (`Images`) or read from disk as they are needed."""
+    """Labelled images of one shape, in memory (`Images`) or read from disk on demand."""
 
     @property
     def labels(self) -> Tensor:
@@ -175,9 +175,9 @@ class ImageData:
     preprocessing: Preprocessing
     augment: tuple[str, ...] = ()
     changes: tuple[tuple[str, Any], ...] = ()
-    """What was done to the dataset as it lies on disk, such as ("tuning", True)."""
+    """Changes to the dataset on disk, such as ("tuning", True)."""
     notices: tuple[str, ...] = ()
-    """What of the dataset is not used, or stands in for something missing, in sentences for the user."""
+    """Notices for the user: parts of the dataset that are not used, or that replace something missing."""
 
     @property
     def described(self) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class ImageData:
         if (self.shape, len(self.classes)) != (shape, classes):
             raise DataError(
                 f"network {network} takes {_words(shape)} images of {classes} classes, {self.name} has "
-                f"{_words(self.shape)} of {len(self.classes)}; give the `data` it was made for, or `image_size`"
+                f"{_words(self.shape)} of {len(self.classes)}; give the `data` that it was made for, or `image_size`"
             )
 
     def in_order_of(self, names: tuple[str, ...]) -> "ImageData":
@@ -226,7 +226,7 @@ class ImageData:
     def subset(self, count: int, seed: int) -> "ImageData":
         """Train on `count` images drawn at random."""
         if not 2 <= count <= len(self.train):
-            raise DataError(f"`subset` {count}: {self.name} has {len(self.train)} training images; take 2 to that many")
+            raise DataError(f"`subset` {count}: {self.name} has {len(self.train)} training images; use 2 to that many")
         chosen = _permutation(len(self.train), seed)[:count].sort().values
         return replace(self, train=self.train.take(chosen), changes=(*self.changes, ("subset", count)))
 

@@ -19,7 +19,7 @@ from prunectl.plugins.places import placed
 from prunectl.plugins.registry import names, resolve
 
 RESIZABLE = frozenset({"digits", "imagefolder", "imagenette", "omniglot", "synthetic", "hf", "webdataset"})
-"""Datasets without a size of their own: a checkpoint's images are loaded in the size that its network takes."""
+"""Datasets without a fixed size: images are loaded in the size that the checkpoint's network takes."""
 
 FOLDERLESS = frozenset({"digits", "synthetic"})
 
@@ -45,7 +45,7 @@ def load_data(
         DataError: the data is missing, damaged, or cannot be downloaded.
     """
     if image_size is not None and image_size < 1:
-        raise OptionError(f"`image_size` {image_size}: an image has at least 1 pixel a side")
+        raise OptionError(f"`image_size` {image_size}: an image has at least 1 pixel per side")
     at = placed(spec)
     name, colon, place = at.partition(":")
     known = name in names("data")

@@ -32,7 +32,7 @@ class FloatImages(Images):
 def from_loader(loader: Batches, *, classes: int | None = None, test: Batches | None = None) -> ImageData:
     """Read a loader into memory, as images to train and to score on; `test` are those to evaluate on, by default none.
 
-    The network gets the images as they are, up to float32 rounding. `classes` is that of the network, None for the
+    The network gets the images unchanged, up to float32 rounding. `classes` is that of the network, None for the
     largest label + 1.
 
     Raises:
@@ -98,12 +98,12 @@ def check_unit_range(images: ImageSource) -> None:
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise DataError(
             f"the loader's images are {low:.3g} to {high:.3g}, expected pixels in [0, 1]: put the normalisation into "
-            "the network, or hand over an ImageData, which says mean and std"
+            "the network, or pass an ImageData with mean and std"
         )
 
 
 def as_pixels(images: ImageSource) -> ImageSource:
-    """Images of a loader in [0, 1] as uint8 pixels; others are returned as they are.
+    """Images of a loader in [0, 1] as uint8 pixels; others are returned unchanged.
 
     Raises:
         DataError: as `check_unit_range`.

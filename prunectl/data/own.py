@@ -60,7 +60,7 @@ def own_data(
     limit: int | None = None,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """An ImageData as it is, or one of (train, test), each a Dataset, a DataLoader or (images, labels).
+    """An ImageData unchanged, or one made of (train, test), each a Dataset, a DataLoader or (images, labels).
 
     PIL images become squares from their middle, of `image_size`, else of the network's size, else as high as the first,
     by the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's

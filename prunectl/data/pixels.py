@@ -10,7 +10,7 @@ _CHUNK = 2**24  # pixels held as floats at one time
 
 
 def resized(pixels: Tensor, size: int | None) -> Tensor:
-    """Resize uint8 pixels (N, C, H, W) to (N, C, size, size), bilinearly; None leaves them as they are."""
+    """Resize uint8 pixels (N, C, H, W) to (N, C, size, size), bilinearly; None does not resize."""
     if size is None or pixels.shape[2:] == (size, size):
         return pixels
     count, channels, height, width = pixels.shape

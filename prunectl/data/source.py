@@ -1,4 +1,4 @@
-"""Where data lies, and what to say when it is not there."""
+"""The folder of a dataset, and the error if it is missing."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class NetworkInput:
 
 
 class Loader(Protocol):
-    """A dataset plug-in: brings the data that lies below `root`, or downloads it to there where `download` allows.
+    """A dataset plug-in: loads the data below `root`, or downloads it to there if `download` allows.
 
     One that takes them also gets `split`, the share of each class to hold out where there are no test images,
     `network`, a NetworkInput or None, and `direct`, True where the user named its folder.
@@ -55,5 +55,5 @@ def missing(name: str, root: Path, looked_for: str) -> DataError:
     """The error for a dataset that is not below `root`, with the command that brings it."""
     return DataError(
         f"no {name} in {root} (looked for {looked_for}); "
-        "bring it with `download` (train, prune, eval, attack), or point `data_dir` at it"
+        "add `download` (train, prune, eval, attack), or set `data_dir` to its folder"
     )

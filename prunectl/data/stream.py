@@ -1,4 +1,4 @@
-"""Labelled images that do not fit in memory, decoded by worker processes as they are needed."""
+"""Labelled images that do not fit in memory, decoded by worker processes on demand."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -185,7 +185,7 @@ def _test_files(root: Path, known: frozenset[str]) -> tuple[Mapping[str, list[st
     if not strange:
         raise DataError(
             f"no test images at {root} (expected test/CLASS/*.jpg or val/CLASS/*.jpg beside train/, found neither); "
-            "move a part of each class of train/ to there, or delete its empty folder and take `split` 0.1"
+            "move a part of each class of train/ to there, or delete its empty folder and use `split` 0.1"
         )
     return strange, []
 
@@ -209,7 +209,7 @@ def _files(found: Mapping[str, list[str]], classes: tuple[str, ...]) -> Files:
 
 
 def _files_in_words(count: int) -> str:
-    return "1 file that is no image" if count == 1 else f"{count:,} files that are no images"
+    return "1 file that is not an image" if count == 1 else f"{count:,} files that are not images"
 
 
 def _first(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The image files below a folder, what else lies there, and links that lead back up."""
+"""The image files below a folder, other files there, and links that lead back up."""
 
 import heapq
 import os

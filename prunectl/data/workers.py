@@ -41,7 +41,7 @@ def decoded_batches(
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise DataError(f"{LOST_WORKER}; take a smaller `image_size` or `batch_size`") from error
+        raise DataError(f"{LOST_WORKER}; use a smaller `image_size` or `batch_size`") from error
 
 
 @dataclass(frozen=True)

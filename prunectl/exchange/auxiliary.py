@@ -19,7 +19,7 @@ def with_transform(model: str, options: Mapping[str, str], *, published: bool) -
         return dict(options)
     if not published:
         raise OptionError(
-            f"{model} renormalises its input or not, which the weights do not say; give -M {_OPTION}=true if they "
-            f"began as torchvision's own, else -M {_OPTION}=false"
+            f"{model} renormalises its input or not, and the weights do not show which; give -M {_OPTION}=true if they "
+            f"come from torchvision's weights, else -M {_OPTION}=false"
         )
     return {**options, _OPTION: "true"}

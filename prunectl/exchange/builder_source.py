@@ -38,12 +38,12 @@ def builder_source(spec: ModelSpec, path: Path) -> Source:
         raise StructureError(f"{spec.name} returns its logits in a record; export NAME.onnx, NAME.pt2 or a folder")
     if spec.name.startswith(OWN):
         raise StructureError(
-            f"nothing says how {spec.name.removeprefix(OWN)} is built: save it with model='file.py:build', or export "
-            "NAME.onnx or NAME.pt2"
+            f"the file does not name a function that builds {spec.name.removeprefix(OWN)}: save it with "
+            "model='file.py:build', or export NAME.onnx or NAME.pt2"
         )
     if spec.name in TABLES["model"]:
         raise StructureError(
-            f"{spec.name} is a network of prunectl, no other library has it; export NAME.onnx or NAME.pt2"
+            f"{spec.name} is a network of prunectl that no other library has; export NAME.onnx or NAME.pt2"
         )
     return _own(spec, path)
 
@@ -76,7 +76,9 @@ def _own(spec: ModelSpec, path: Path) -> Source:
     place, _, name = placed(spec.name).rpartition(":")
     module = sys.modules.get(builder.__module__)
     if module is not None and _imports_us(module):
-        raise StructureError(f"{spec.name} imports prunectl, so no loader can do without; export NAME.onnx or NAME.pt2")
+        raise StructureError(
+            f"{spec.name} imports prunectl, so its loader would need prunectl; export NAME.onnx or NAME.pt2"
+        )
     arguments = arguments_of(builder, spec)
     if place.endswith(".py"):
         file = Path(place) if Path(place).is_file() else Path(str(inspect.getsourcefile(builder)))

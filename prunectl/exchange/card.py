@@ -1,4 +1,4 @@
-"""The model card of an exported folder: what the network is, what it costs, and the commands that made it."""
+"""The model card of an exported folder: the network, its cost, and the commands that made it."""
 
 import json
 from pathlib import Path

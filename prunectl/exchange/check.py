@@ -49,6 +49,6 @@ def check_close(found: float, allowed: float, what: str) -> None:
     """
     if not found <= allowed:
         raise ProofError(
-            f"{what} differs from the network by {found:.2g} of the largest output, allowed is {allowed:.0e}; "
+            f"{what} differs from the network by {found:.2g} of the largest output, at most {allowed:.0e} is allowed; "
             "nothing was written"
         )

@@ -14,7 +14,7 @@ _CONFIGS = ("config.json", "preprocessor_config.json")
 
 
 def place_of(name: str) -> Path:
-    """Where FILE lies: a path, `local-dir:FOLDER`, or `hf-hub:OWNER/NAME`, which is fetched.
+    """The place of FILE: a path, `local-dir:FOLDER`, or `hf-hub:OWNER/NAME`, which is fetched.
 
     Raises:
         FileError: it cannot be fetched.
@@ -47,7 +47,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
             return fetch_repository(config.hf_hub_id)
         if config is not None and config.url:
             return fetch_file(config.url)
-    raise OptionError(f"no published weights of {model} are known; take another `model`, or leave out `pretrained`")
+    raise OptionError(f"no published weights of {model} are known; use another `model`, or leave out `pretrained`")
 
 
 def fetch_file(url: str) -> Path:

@@ -89,7 +89,7 @@ def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
         expected = str(own.dtype).removeprefix("torch.")
         raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; give the file of a network in float32")
     if tensor.is_floating_point() and not all_finite(tensor):
-        raise CheckpointError(f"{where}: {name} holds numbers that are not finite; take a file from before that")
+        raise CheckpointError(f"{where}: {name} has values that are not finite; use an earlier file")
 
 
 def _not_tied(model: nn.Module, names: set[str]) -> list[str]:

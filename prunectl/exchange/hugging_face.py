@@ -51,7 +51,7 @@ def describe(folder: Path) -> Described | None:
             return _transformers(config, preprocessor)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{folder / CONFIG} does not read ({first_line(error)}); take an intact copy, or give `model`, `input`, "
+            f"{folder / CONFIG} cannot be read ({first_line(error)}); use an intact copy, or give `model`, `input`, "
             "`classes`, `mean` and `std` and the file with the weights"
         ) from error
     raise CheckpointError(f"{folder / CONFIG} names neither an architecture of timm nor a model_type of transformers")
@@ -63,14 +63,14 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     try:
         check_regular(path)
         if path.stat().st_size > _MOST_JSON:
-            raise CheckpointError(f"{path} is too large for a configuration; take an intact copy")
+            raise CheckpointError(f"{path} is too large for a configuration; use an intact copy")
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON ({first_line(error)}); take an intact copy") from error
+        raise CheckpointError(f"{path} is not JSON ({first_line(error)}); use an intact copy") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object; take an intact copy")
+        raise CheckpointError(f"{path} is not a JSON object; use an intact copy")
     return values
 
 
@@ -79,7 +79,7 @@ def _timm(config: dict[str, Any]) -> Described:
     options = {key: value for key, value in arguments.items() if key not in SETTLED}
     odd = next((key for key, value in options.items() if not isinstance(value, bool | int | float | str)), None)
     if odd is not None:
-        raise ValueError(f"model_args: {odd} is no plain value")
+        raise ValueError(f"model_args: {odd} is not a plain value")
     labels: dict[str, Any] = {key: config[key] for key in ("label_names", "label_descriptions") if key in config}
     classes: Any = {"num_classes": config.get("num_classes", arguments.get("num_classes"))}
     usage = of_timm({**config.get("pretrained_cfg", {}), **classes, **labels})
@@ -106,7 +106,7 @@ def _transformers(config: dict[str, Any], preprocessor: dict[str, Any]) -> Descr
 
 
 def _names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The classes' names, None where they are `LABEL_0` and so on, which nobody chose."""
+    """The names of the classes; None if they are the default `LABEL_0` and so on."""
     labels = config.get("id2label")
     if not labels:
         return None

@@ -64,7 +64,9 @@ def from_state_dict(
     if described is not None and model in (None, described.model):
         model, given = described.model, {**described.options, **given}
     if model is None:
-        raise OptionError(f"nothing says which network {file.name} holds; give `model`, as torchvision/resnet18")
+        raise OptionError(
+            f"the file does not state which network {file.name} holds; give `model`, such as torchvision/resnet18"
+        )
     known, source = configuration_of(model, weights, file.sha256)
     if described is not None:
         known, source = described.usage.over(known), "its config.json"

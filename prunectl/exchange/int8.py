@@ -52,7 +52,7 @@ def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> 
 
 
 def accuracy(run: Callable[[Tensor], Tensor], images: ImageSource, prepare: Prepare) -> float:
-    """The share of images that a network classifies as they are labelled."""
+    """The accuracy of a network, as a share of the images."""
     right = 0
     for pixels, labels in images.batches(BATCH):
         right += int((run(prepare(pixels)).argmax(1) == labels).sum())

@@ -88,7 +88,7 @@ def write_loader(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
 
 
 def loader_source(checkpoint: Checkpoint, path: Path) -> str:
-    """The program, which lies at `path`.
+    """The program at `path`.
 
     Raises:
         StructureError: the network does not run on its own modules, or nothing but prunectl builds it.

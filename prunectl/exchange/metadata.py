@@ -1,4 +1,4 @@
-"""What an exported file says of itself: how it is used and where it comes from."""
+"""The metadata of an exported file: its inputs, outputs and origin."""
 
 import json
 from dataclasses import asdict

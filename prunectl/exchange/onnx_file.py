@@ -57,7 +57,7 @@ def read_onnx(path: Path, *, threads: int | None = None) -> OnnxFile:
     except OSError as error:
         raise FileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}; check the path") from error
     except Exception as error:  # ONNX Runtime raises errors of many types
-        raise CheckpointError(f"{path} is no ONNX file: {first_line(error)}; take an intact copy") from error
+        raise CheckpointError(f"{path} is not an ONNX file: {first_line(error)}; use an intact copy") from error
     described: Mapping[str, str] = session.session.get_modelmeta().custom_metadata_map
     try:
         return _described(session, content, described)

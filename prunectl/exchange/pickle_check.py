@@ -51,7 +51,7 @@ def check_pickle(path: Path) -> None:
         except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
             what = str(error).partition("\n")[0]
             raise CheckpointError(
-                f"{path} is neither safetensors nor a file of torch.save ({what}); take an intact copy"
+                f"{path} is neither safetensors nor a file of torch.save ({what}); use an intact copy"
             ) from error
 
 
@@ -72,7 +72,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, bool]]:
             )
         declared, size = sum(entry.file_size for entry in entries), path.stat().st_size
         if declared > size:
-            raise CheckpointError(f"{path} has {size:,} bytes and declares {declared:,}; take an intact copy")
+            raise CheckpointError(f"{path} has {size:,} bytes but declares {declared:,}; use an intact copy")
         if len(pickles) != 1:
             raise CheckpointError(f"{path} is a zip file without weights of torch.save; give a state dict")
         with archive.open(pickles[0]) as file:

@@ -59,7 +59,7 @@ class Pretrained:
         return replace(made, history=(entry,), resize=made.resize or resize_of(made.spec.input))
 
     def _head(self, shape: Shape | None, classes: int | None) -> list[str]:
-        """The parameters whose shape goes with the number of classes; none where it is that of the weights."""
+        """The parameters whose shape depends on the number of classes; none if the weights have that number."""
         if classes == self.usage.classes or None in (shape, classes, self.usage.classes):
             return []
         one, other = (self._shapes(shape, count) for count in (classes, self.usage.classes))  # type: ignore[arg-type]

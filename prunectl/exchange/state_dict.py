@@ -85,7 +85,7 @@ def _load_safetensors(toc: TensorFile) -> Mapping[str, Tensor]:
     try:
         return load_file(toc.path)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise CheckpointError(f"cannot read {toc.path}: {first_line(error)}; take an intact copy") from error
+        raise CheckpointError(f"cannot read {toc.path}: {first_line(error)}; use an intact copy") from error
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
@@ -99,7 +99,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     except OSError:
         raise
     except Exception as error:
-        raise CheckpointError(f"cannot read {path} as weights: {first_line(error)}; take an intact copy") from error
+        raise CheckpointError(f"cannot read {path} as weights: {first_line(error)}; use an intact copy") from error
     if isinstance(content, Tensor) or not isinstance(content, Mapping):
         kind = type(content).__name__
         raise CheckpointError(f"{path} holds a {kind}, expected a state dict: torch.save(net.state_dict(), path)")
@@ -131,7 +131,7 @@ def _check_sizes(content: Mapping[Any, Any], path: Path, depth: int = 0) -> None
             held = value.untyped_storage().nbytes() // value.element_size()
             if value.numel() > held:
                 raise CheckpointError(
-                    f"{path} declares {value.numel():,} elements of {name}, and holds {held:,}; take an intact copy"
+                    f"{path} declares {value.numel():,} elements of {name}, but holds {held:,}; use an intact copy"
                 )
         elif isinstance(value, Mapping) and depth < _DEPTH:
             _check_sizes(value, path, depth + 1)
@@ -167,9 +167,7 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
     except OSError as error:
         raise FileError(f"cannot read {index}: {(error.strerror or str(error)).lower()}; check the path") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{index} is not an index of shards ({first_line(error)}); take an intact copy"
-        ) from error
+        raise CheckpointError(f"{index} is not an index of shards ({first_line(error)}); use an intact copy") from error
     for name in found:
         if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
             raise FileError(f"{index} names the shard {name!r}, expected a file in its own folder; nothing was read")

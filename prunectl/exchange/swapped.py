@@ -28,7 +28,7 @@ def take_place(new: Path, old: Path, ours: Collection[str]) -> None:
 
 
 def _can_move(folder: Path) -> bool:
-    """Whether nobody notices that a folder moves: no link leads there, and this process does not run in it."""
+    """Whether a folder can be moved safely: no link leads there, and this process does not run in it."""
     return not folder.is_symlink() and not Path.cwd().is_relative_to(folder.resolve())
 
 

@@ -15,7 +15,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Usage:
-    """What is known of a network's use; a field is None where nobody said it. `names` are those of the classes."""
+    """What is known of a network's use; an unknown field is None. `names` are those of the classes."""
 
     input: Shape | None = None
     classes: int | None = None
@@ -48,7 +48,7 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     lacking = [flag for flag, value in wanted.items() if value is None]
     if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
         raise OptionError(
-            f"nothing says the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
+            f"the file does not state the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
             + " ".join(f"{flag} {forms[flag]}" for flag in lacking)
         )
     mean, std = normalisation(usage.mean, usage.std, usage.input[0])
@@ -60,7 +60,7 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
 def normalisation(
     mean: tuple[float, ...], std: tuple[float, ...], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std, one number a channel, from one number or one a channel.
+    """Mean and std, one number a channel, from one number or one per channel.
 
     Raises:
         OptionError: another count, or a std that is not above 0.
@@ -74,7 +74,7 @@ def normalisation(
 def _per_channel(values: tuple[float, ...], channels: int, flag: str) -> tuple[float, ...]:
     found = values * channels if len(values) == 1 else values
     if len(found) != channels:
-        raise OptionError(f"{flag} takes 1 number or {channels}, one a channel; got {len(found)}")
+        raise OptionError(f"{flag} takes 1 number or {channels}, one per channel; got {len(found)}")
     return found
 
 

@@ -134,7 +134,7 @@ def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
         what = str(error).strip().partition("\n")[0] or type(error).__name__
         size = ", ".join(map(str, shape))
         raise OptionError(
-            f"the network does not take images (B, {size}): {what}; take another network or size"
+            f"the network does not take images (B, {size}): {what}; use another network or size"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""evaluate: how good a network is and what it costs."""
+"""evaluate: the accuracy and the cost of a network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -23,7 +23,7 @@ _INTERVAL = 0.05
 """Width of the interval of a relative latency that is exact enough, as a share of it."""
 _ROUNDS = 3
 LEAST_CALLS = 7
-"""Calls of each runtime, so that the interval of a median lies between two of them."""
+"""Calls of each runtime, enough for the interval of a median to lie between two of them."""
 _WARM_UP = 3
 """Calls of each run before any is timed."""
 
@@ -42,7 +42,7 @@ class Ratio:
         return Ratio(median(pairs), *_bounds(pairs))
 
     def decides(self, limit: float | None) -> bool:
-        """Whether the interval is below 5 % of the ratio, or lies on one side of the limit."""
+        """Whether the interval is below 5 % of the ratio, or excludes the limit."""
         return self.high - self.low < _INTERVAL * self.value or (
             limit is not None and not self.low <= limit <= self.high
         )
@@ -51,7 +51,7 @@ class Ratio:
 def relative_latency(one: Callable[[], object], other: Callable[[], object], *, limit: float | None = None) -> Ratio:
     """The seconds of a call of `one` divided by those of `other`: in turns, one CPU thread.
 
-    Goes on until the interval is below 5 % of the ratio, or lies on one side of `limit`; for ten seconds at most.
+    Continues until the interval is below 5 % of the ratio, or excludes `limit`; for ten seconds at most.
     """
     pairs: list[float] = []
     begun = perf_counter()

@@ -40,7 +40,7 @@ def onnx_model(network: nn.Module, shape: tuple[int, int, int], *, names: tuple[
 
 
 def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: int | None = None) -> "Session":
-    """A network in ONNX Runtime, by way of a temporary file: of its weights lies one copy in memory.
+    """A network in ONNX Runtime, by way of a temporary file, so that memory holds one copy of its weights.
 
     Raises:
         StructureError: as `onnx_model`.

@@ -101,7 +101,7 @@ def _compile_seconds(run: Callable[[], object]) -> float:
         if _NO_COMPILER in str(error):
             raise _no_compiler() from error
         raise StructureError(
-            f"torch.compile cannot compile the network: {first_line(error)}; take another `runtime`"
+            f"torch.compile cannot compile the network: {first_line(error)}; use another `runtime`"
         ) from error
     return perf_counter() - begun
 

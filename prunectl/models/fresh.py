@@ -94,7 +94,7 @@ def resize_of(shape: Shape) -> Resize | None:
 def from_module(
     module: nn.Module, shape: Shape, *, data: str = "", preprocessing: Preprocessing, names: tuple[str, ...] = ()
 ) -> Checkpoint:
-    """A dense checkpoint around a module that takes images (B, C, H, W); the module itself is left as it is.
+    """A dense checkpoint around a module that takes images (B, C, H, W); the module itself is not changed.
 
     The number of classes is that of its logits. The history says the module's class and the sha256 of its tensors.
 

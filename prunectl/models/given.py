@@ -53,7 +53,7 @@ class Given:
 def given(model: Network, data: Data | None, shape: Shape | None = None, test: Batches | None = None) -> Given:
     """A checkpoint and its images: `shape` is that of an image for a module without data, `test` goes with a loader.
 
-    The images of a loader are normalised already, so the checkpoint leaves them as they are.
+    The images of a loader are normalised already, so the checkpoint does not normalise them.
     """
     if not isinstance(model, nn.Module):
         checkpoint = read_network(model)
@@ -88,7 +88,7 @@ def given_to_measure(model: Network, data: Data) -> Given:
 
 
 def _loaded(data: Data | None, shape: Shape | None) -> ImageData | Batches | None:
-    """The dataset of a name, in the size that a network takes where it has none of its own."""
+    """The dataset of a name, resized for the network if it has no fixed size."""
     if not isinstance(data, str):
         return data
     square = shape is not None and shape[1] == shape[2] and data.partition(":")[0] in RESIZABLE
@@ -106,7 +106,9 @@ def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Sh
     if images is not None:
         shape = first_shape(images)
     if shape is None:
-        raise OptionError("a module does not say what it takes: give `data`, or an image's shape (C, H, W) as `input`")
+        raise OptionError(
+            "a module does not state its input shape; give `data`, or the shape (C, H, W) of an image as `input`"
+        )
     return from_module(model, shape, preprocessing=Preprocessing.unknown(shape[0]))
 
 

@@ -21,7 +21,7 @@ def check_input(model: str, input_shape: tuple[int, int, int], smallest: int = 1
     if channels < 1 or min(height, width) < smallest:
         raise DataError(
             f"{model} needs images of at least 1x{smallest}x{smallest} (CxHxW), got {channels}x{height}x{width}; "
-            "enlarge the images or take a model for any size, such as mlp5"
+            "enlarge the images or use a network for any size, such as mlp5"
         )
 
 
@@ -35,7 +35,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, padding: int = 1) -> list[n
 
 
 def conv_blocks(inputs: int, blocks: tuple[tuple[int, ...], ...]) -> list[nn.Module]:
-    """3x3 convolutions of the given widths; a 2x2 max pool stands between blocks, none after the last."""
+    """3x3 convolutions of the given widths, with a 2x2 max pool between blocks."""
     layers: list[nn.Module] = []
     for i, block in enumerate(blocks):
         if i:

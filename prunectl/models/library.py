@@ -71,5 +71,5 @@ def _unfit(name: str, input_shape: tuple[int, int, int], error: Exception) -> Da
     what = str(error).partition("\n")[0] or type(error).__name__
     size = "x".join(map(str, input_shape))
     return DataError(
-        f"{name} does not take images of {size} (CxHxW): {what}; take `image_size`, other options or another network"
+        f"{name} does not take images of {size} (CxHxW): {what}; use `image_size`, other options or another network"
     )

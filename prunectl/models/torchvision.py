@@ -29,7 +29,9 @@ def network(name: str) -> Builder:
         refuse(full, options, _SETTLED)
         if input_shape[0] != 3:
             size = "x".join(map(str, input_shape))
-            raise DataError(f"{full} takes images of 3 channels, got {size} (CxHxW); take another network, as resnet18")
+            raise DataError(
+                f"{full} takes images of 3 channels, got {size} (CxHxW); use another network, such as resnet18"
+            )
         keywords = {**defaults(name, input_shape), **options}
         make = partial(models.get_model, name, weights=None, num_classes=classes, **keywords)
         return build(full, make, input_shape, classes)

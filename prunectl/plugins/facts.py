@@ -42,7 +42,7 @@ def _read(kind: str, address: str) -> Facts:
     if kind == "criterion":
         return _criterion(source, found)
     if not isinstance(found, source_code.Definition):
-        raise Unreadable(f"{address} is no function")
+        raise Unreadable(f"{address} is not a function")
     own = source_code.paragraph(ast.get_docstring(found))
     about = f"{source.about} {own}" if kind == "data" else own or source.about
     return Facts({} if kind == "data" else source.options(found), about)

@@ -13,7 +13,7 @@ _REGISTERED = re.compile(r"^@register_model(?:\(\))?[^\n]*\n(?:@[^\n]*\n(?:[ )][
 
 @cache
 def library_names(library: str) -> tuple[str, ...]:
-    """The networks of a library as `library/name`, sorted; none where it is not installed."""
+    """The networks of a library as `library/name`, sorted; empty if it is not installed."""
     found = importlib.util.find_spec(library) if library in READABLE else None
     if found is None or found.origin is None:
         return ()

@@ -46,7 +46,7 @@ def known(places: Places) -> Iterator[Places]:
 
 
 def place_of(spec: str) -> Place | None:
-    """Where a name is looked for; None for one that means what it says from here."""
+    """The places where a name is looked for; None for a name that needs no search."""
     return (_KNOWN.get() or {}).get(spec)
 
 
@@ -62,7 +62,7 @@ def placed(spec: str) -> str:
     found = place.find()
     if found is None:
         tried = ", ".join(dict.fromkeys(map(str, place.paths)))
-        raise UnknownName(f"the file of '{spec}' is in none of its places: tried {tried}; bring it to one of them")
+        raise UnknownName(f"the file of '{spec}' is in none of its places: tried {tried}; copy it to one of them")
     return f"{place.begin}{found}{place.end}"
 
 

@@ -217,7 +217,7 @@ def _entry_points(group: str) -> "Iterable[EntryPoint]":
 
 
 def check(kind: str, spec: str) -> None:
-    """Refuse an unknown name without importing what a known one stands for; a library's names are not looked up.
+    """Refuse an unknown name without importing the plug-in of a known one; a library's names are not looked up.
 
     Raises:
         UnknownName: as `resolve`.
@@ -236,8 +236,8 @@ def check_options(attack: str, options: Mapping[str, str]) -> None:
     """
     if attack == "standard" and options:
         raise OptionError(
-            f"standard has no options, so that its numbers compare, got {', '.join(options)}; take quick, or name "
-            f"attacks of it: {','.join(PRESETS[attack])}"
+            f"standard has no options, so that its results are comparable, got {', '.join(options)}; use quick, "
+            f"or name attacks of it: {','.join(PRESETS[attack])}"
         )
 
 

@@ -58,7 +58,7 @@ class Source:
         if isinstance(node, ast.Name):
             where, found = self.find(node.id)
             if not isinstance(found, ast.Assign):
-                raise Unreadable(f"{node.id} is no constant")
+                raise Unreadable(f"{node.id} is not a constant")
             return where.value(found.value)
         if isinstance(node, ast.JoinedStr):
             return "".join(str(self.value(part)) for part in node.values)

@@ -2,9 +2,9 @@
 
 USES: dict[str, dict[str, str]] = {
     "criterion": {
-        "auto": "For a trained network, when you do not know which criterion to take: it tries several, repairs and "
+        "auto": "For a trained network, when you do not know which criterion to use: it tries several, repairs and "
         "measures each, and keeps the best. It needs training images.",
-        "snip": "Fast baseline for weights before training, up to about 95 %; above that take snipit.",
+        "snip": "Fast baseline for weights before training, up to about 95 %; above that use snipit.",
         "snipit": "Weights before training at high sparsity: in rounds, it removes far fewer whole layers than snip.",
         "snipit-during": "Weights in the first epochs of a training, at high sparsity.",
         "grasp": "Weights before training, where the gradient flow of the pruned network matters; compare with snipit.",
@@ -22,9 +22,9 @@ USES: dict[str, dict[str, str]] = {
         "imp": "Lottery tickets: prune, rewind and train again; the slowest, often the most accurate.",
         "rigl": "Sparse training from the start, at a fixed cost: weights are dropped and regrown by their gradient.",
         "set": "Sparse training from the start, with weights regrown at random; the baseline of rigl.",
-        "ac-dc": "Sparse and dense phases in turn; the result has a sparse and a dense network.",
+        "ac-dc": "Sparse training that alternates between sparse and dense phases.",
         "granet": "Sparse training that begins denser and drops more than it grows, in the spirit of gmp and rigl.",
-        "top-kast": "Sparse training with a sparse forward pass and a slightly denser backward pass.",
+        "top-kast": "Sparse training with a sparse forward pass and a denser backward pass.",
         "sr-ste": "The 2:4 pattern, learnt while training.",
         "obc": "Weights of a trained network, with the kept weights set to their best values layer by layer.",
         "obspa": "Nodes of a trained network, with the kept weights set to their best values.",
@@ -43,7 +43,7 @@ USES: dict[str, dict[str, str]] = {
         "l0": "Nodes during training by gates that are learnt; choose the strength by -O.",
         "network-slimming": "Nodes of a network with BatchNorm that was trained with --reg bn-l1.",
         "taylor": "Nodes of a trained network, when you have images with labels.",
-        "structured-random": "Control: every criterion of nodes should be better than this one.",
+        "structured-random": "Control: every criterion for nodes should be better than this one.",
         "efficient-convnets": "Nodes of a trained network without images, by the size of their filters.",
         "fpgm": "Nodes of a trained network without images: filters that others of their layer can replace.",
         "hrank": "Nodes of a trained network, by the rank of their feature maps on a few images.",
@@ -73,7 +73,7 @@ USES: dict[str, dict[str, str]] = {
         "linf-pgd": "Another name of pgd.",
         "apgd-ce": "Stronger than pgd, without a step size to tune (Croce and Hein 2020).",
         "apgd-dlr": "Finds what apgd-ce misses where gradients vanish; 3 classes or more.",
-        "apgd-t": "The strongest of the three, slow; 4 classes or more.",
+        "apgd-t": "The strongest of the three apgd attacks, slow; 4 classes or more.",
         "square": "Uses no gradients: for networks that hide them.",
         "linf-deepfool": "Smallest perturbation in the max norm, fast.",
         "linf-fmn": "Smallest perturbation in the max norm.",
@@ -94,8 +94,8 @@ USES: dict[str, dict[str, str]] = {
         "l1-pgd": "The usual attack in the L1 norm.",
         "l1-fmn": "Smallest perturbation in the L1 norm.",
         "ead": "Smallest perturbation in the L1 norm, thorough and slow.",
-        "l0-fmn": "Fewest changed pixels.",
-        "quick": "Preset: fgsm, then pgd on what is left. For a first look.",
-        "standard": "Preset: apgd-ce, apgd-dlr, apgd-t, deepfool and square in cascade. For results to publish.",
+        "l0-fmn": "Fewest changed channel values.",
+        "quick": "Preset: fgsm, then pgd on the images that survive. For a first look.",
+        "standard": "Preset: deepfool, apgd-ce, apgd-dlr, apgd-t and square in cascade. For results to publish.",
     },
 }

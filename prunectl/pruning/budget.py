@@ -21,7 +21,7 @@ def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
         return None
     bounds = " to ".join(f"{result[key]:.3f}" for key in ("latency_low", "latency_high") if key in result)
     return (
-        f"`latency` {asked} was asked, measured again it is {found:.3f} of the dense latency{in_runtime(options)} "
+        f"`latency` {asked} was requested, measured again it is {found:.3f} of the dense latency{in_runtime(options)} "
         f"(95 % interval {bounds}); ask for less, on a machine with less load"
     )
 

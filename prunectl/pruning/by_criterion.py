@@ -129,9 +129,9 @@ def with_repair(
     options: StandalonePruning,
     report: RepairReport | None = None,
 ) -> Checkpoint:
-    """The pruned network fitted to what it was pruned from, as one command with the pruning."""
+    """The pruned network, changed in place, fitted to what it was pruned from: as one command with the pruning."""
     asked = RepairOptions(str(options.repair), seed=options.seed)
-    fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True)
+    fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True, in_place=True)
     pruning, fitting = fitted.history[-2:]
     return replace(fitted, history=(*made.history[:-1], pruning)).with_result({**pruning.result, **fitting.result})
 
@@ -145,7 +145,9 @@ def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion)
         if control not in CONTROLS:
             raise unknown("control", control, CONTROLS)
     if "shuffle-layerwise" in options.controls and method.unit != "weights":
-        raise OptionError("shuffling is for masks of weights; these are of nodes, take structured-random as a control")
+        raise OptionError(
+            "the shuffle is for masks of weights, and this criterion prunes nodes; use structured-random as a control"
+        )
     if method.needs_training:
         name = options.criterion
         raise OptionError(f"{name} prunes while a network trains: prunectl train --criterion {name}")

@@ -20,7 +20,7 @@ def normalized(how: str, scores: Tensor, alive: Tensor, structure: Structure) ->
     `mean` and `max` take |s|: Î = N s / Σ TopN(|s|) of Fang et al. 2023 (DepGraph, arXiv:2301.12900, section 3.3), with
     the size of the group as N, or 1. `l2` takes sqrt(Σ s²): Molchanov et al. 2017 (arXiv:1611.06440, section 2.2).
     `gaussian` is the standard score, (s - mean) / deviation over the group. `flops` divides by the FLOPs that the
-    network saves without the node. A statistic of 0 counts as 1, `none` leaves the scores as they are.
+    network saves without the node. A statistic of 0 counts as 1; `none` does not change the scores.
 
     Raises:
         UnknownName: none of them.

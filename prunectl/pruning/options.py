@@ -51,7 +51,7 @@ def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
 
 
 def _normalization(options: PruneOptions, method: Criterion) -> str:
-    """The criterion's own for the kind of target; a threshold is for scores as they are."""
+    """The criterion's default for the kind of target; a threshold applies to raw scores."""
     if options.threshold is not None:
         return "none"
     return (method.normalize_budget if budget_of(options) is not None else None) or method.normalize

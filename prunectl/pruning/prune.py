@@ -45,9 +45,9 @@ def prune(
 
     The sparsity is that of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight
     (unless `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as
-    2:4 is a target of its own. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the
+    2:4 is itself the target. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the
     network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
-    unless the criterion regrows. `keep` names layers that stay as they are, as shell patterns of module or parameter
+    unless the criterion regrows. `keep` names layers that are not pruned, as shell patterns of module or parameter
     names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
     (`sanity_checks.CONTROLS`), `repair` how what is left is then fitted to the checkpoint (`repair.repair`). The
     criterion "auto" keeps the best of several by their accuracy after the repair, at a sparsity or budget, or the

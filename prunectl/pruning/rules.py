@@ -38,6 +38,6 @@ class SelectionRules:
     regrow_value: str | None = None
     """As in `Criterion`."""
     keep: tuple[str, ...] = ()
-    """Shell patterns of the modules and parameters that stay as they are."""
+    """Shell patterns of the modules and parameters that are not pruned."""
     holds_layers: bool = False
     """Whether weights that return leave every layer as large a part of all that are kept as it has."""

@@ -34,7 +34,7 @@ def reinitialise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: i
     """The masks stay, and all parameters and statistics are drawn anew. Source: as `shuffle_layerwise`."""
     plan = Plan.of(checkpoint.edits)
     if plan.graph:
-        raise OptionError("a network on a rewritten graph cannot be initialised again; take the one before the shrink")
+        raise OptionError("a network on a rewritten graph cannot be initialised again; use the network before `shrink`")
     torch.manual_seed(seed_for("reinit", seed))
     fresh = checkpoint.fresh_network().state_dict()
     model.load_state_dict(cut(fresh, plan.kept))

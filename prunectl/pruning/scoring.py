@@ -1,4 +1,4 @@
-"""The scores of a round: what a scorer draws from, and the checks of what it returns."""
+"""The scores of a round: the batches for a scorer, and the checks of its result."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +89,7 @@ def _of_nodes(scores: Scores) -> list[Tensor]:
 
 
 def _running(method: Criterion, unit: Unit, *, amp: bool) -> AbstractContextManager[object]:
-    """The fastest layout for a criterion of prunectl's that looks at images; others see the network as it is."""
+    """The fastest memory layout for a built-in criterion that uses images; other criteria get the layout unchanged."""
     if not method.needs_data or not method.scorer.__module__.startswith("prunectl."):
         return autocast(unit.model, enabled=amp)
     return fastest(unit.model, unit.checkpoint.spec.input, amp=amp, by_weights=True)
@@ -103,8 +103,8 @@ def check_informative(scores: Scores, criterion: str) -> None:
     """
     if not any(bool(score.any()) for score in chain(scores.values(), _of_nodes(scores))):
         raise OptionError(
-            f"all scores of {criterion} are 0, as where the last layer of a network is zero: train it first, or take "
-            "another criterion"
+            f"all scores of {criterion} are 0, for example because the last layer is zero: train the network first, "
+            "or use another criterion"
         )
 
 

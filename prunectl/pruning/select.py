@@ -22,7 +22,7 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
     Scope `global` ranks all weights together, `layer` gives every layer the same share, `output` every output of a
     layer, too, `erk` shares that fall with the layer's size, `lamp` ranks all weights by their part of what is left of
     their layer. Ties go to the earlier index. Every layer keeps at least one weight, so that no layer is cut through. A
-    pattern `N:M` is for `select_pattern`. A function stands for itself.
+    pattern `N:M` is for `select_pattern`. A function is used directly.
 
     Raises:
         OptionError: fewer weights than layers would stay, or more than are alive.
@@ -83,7 +83,7 @@ def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[s
 
 
 def _rows(scores: Scores, alive: Masks) -> list[Row]:
-    """The layers as they are ranked."""
+    """The layers in the form in which they are ranked."""
     sources = {name: scores.source(name) for name in scores}
     return [Row(score, alive.get(name), make=make) for name, (score, make) in sources.items()]
 
@@ -102,7 +102,7 @@ def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Sc
         OptionError: a score is below 0.
     """
     if any(bool((piece < 0).any()) for score in scores.values() for (piece,) in pieces(score)):
-        raise OptionError("scope lamp squares the scores, and some are below 0; take scope global or layer")
+        raise OptionError("scope lamp squares the scores, and some are below 0; use scope global or layer")
     adapted = {}
     for (name, shape), row in zip(scores.shapes.items(), _rows(scores, alive), strict=True):
         shares = torch.empty(len(row), dtype=dtype, device=row.scores.device)
@@ -154,7 +154,7 @@ def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping
             kept[name], touched = kept[name] & chosen, True
     if not touched:
         raise OptionError(
-            f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; take another scope"
+            f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; use another scope"
         )
     return Masks(kept)
 

@@ -37,8 +37,8 @@ def shrink(
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
     network that comes back has the types of the one that comes in. The largest relative differences stand in the
     history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
-    width; with `norm` "alive" they take those of what is left, which changes the function: by how much stands under
-    `change`. Where a rewritten graph would not train as the masked network does, the reason stands under `training`.
+    width; with `norm` "alive" they use those of the kept channels, which changes the outputs; the change is under
+    `change`. Where a rewritten graph would not train like the masked network, the reason is under `training`.
     Layers that the last pruning kept stay in their shapes. `report` is
     called with what is done now. Without `constants`, only nodes are removed that are masked
     on all their parameters, so that a training goes on as that of the masked network would, where constants are
@@ -141,7 +141,7 @@ def _within(found: float, allowed: float, dtype: torch.dtype) -> float:
     """Refuse a difference above what is allowed."""
     if not found <= allowed:  # also when it is nan
         raise ProofError(
-            f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, allowed is {allowed:.0e}; "
-            "nothing was written: please report the network and this line"
+            f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, at most {allowed:.0e} is "
+            "allowed; nothing was written: please report the network and this line"
         )
     return found

@@ -65,13 +65,13 @@ class Search:
         self.trial, self.least = trial, least
         self.low, self.high = first - 1, LAST + 1
         self.kept: Trial | None = None
-        """The trial at `low`; None where that is the network as it is."""
+        """The trial at `low`; None if that is the given network."""
         self.missed: Trial | None = None
         """The trial at `high`, None where there is none."""
         self.trials = 0
 
     def run(self, candidates: Sequence[Candidate]) -> Trial | None:
-        """The trial at the highest level found, None where the network as it is is all that reaches the accuracy."""
+        """The trial at the highest level found; None if only the given network reaches the accuracy."""
         lead = candidates[0]
         self._bisect(lead, COARSE)
         if self.high <= LAST:
@@ -115,7 +115,7 @@ class Search:
 
 
 def level_of(trials: Trials, candidate: Candidate, unit: str) -> int:
-    """The highest level that the network is at already: 0 where it is dense."""
+    """The level of the given network: 0 if it is dense."""
     checkpoint = trials.checkpoint
     if not checkpoint.masks and not checkpoint.edits:
         return 0

@@ -53,7 +53,7 @@ class Trials:
     """Why the first candidate that was refused was."""
 
     def run(self, candidate: Candidate, **target: str | float | None) -> Trial | None:
-        """Prune by a candidate, repair and measure; None where it cannot prune this network to this target."""
+        """Prune by a candidate, repair and measure; None if it cannot prune this network to this target."""
         row: dict[str, Any] = {"candidate": str(candidate), **target}
         self.rows.append(row)
         try:

@@ -130,7 +130,7 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         elif len(paths) == 1 or not _sidecar(path):
             found.append(path)
     if not found:
-        raise FileError("only sidecar files were given; give a NAME.safetensors")
+        raise FileError("only files that belong to a checkpoint were given; give the NAME.safetensors")
     return list(dict.fromkeys(found))
 
 

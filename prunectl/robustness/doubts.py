@@ -1,6 +1,6 @@
 """Reasons to distrust a robust accuracy: what Carlini et al. 2019 (arXiv:1902.06705) have an evaluation check.
 
-What takes attacks of its own is tried on a few images.
+Checks that need further attacks use a few images.
 """
 
 import copy

@@ -72,7 +72,7 @@ class Examples:
             if tuple(tensor.shape) != wanted or tensor.dtype != dtype:
                 raise ValueError(f"{name} has another shape or type")
             if name in _LABELS and count and not 0 <= int(tensor.min()) <= int(tensor.max()) < classes:
-                raise ValueError(f"{name} is no class")
+                raise ValueError(f"{name} is not a class")
         self.parts.append(part)
 
     def tensors(self) -> dict[str, Tensor]:

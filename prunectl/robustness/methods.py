@@ -139,7 +139,7 @@ def _check_named(wanted: Sequence[str], classes: int, *, targeted: bool) -> None
         if classes < least:
             raise OptionError(f"attack {name} needs at least {least} classes, the network has {classes}")
         if targeted and name in _AIMLESS:
-            raise OptionError(f"attack {name} has no targeted form; take pgd or apgd-ce")
+            raise OptionError(f"attack {name} has no targeted form; use pgd or apgd-ce")
 
 
 def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) -> list[float]:
@@ -170,7 +170,7 @@ def largest(norm: str, shape: Sequence[int]) -> float:
 
 
 def _under(name: str, norm: str | None) -> str:
-    """The variant of an attack for a norm, where there is one of its own."""
+    """The variant of an attack for a norm, if there is one."""
     own = f"{norm}-{name}"
     return own if own in TABLES["attack"] else name
 
@@ -215,7 +215,7 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
     for key, least in _LEAST.items():
         given = keywords.get(key)
         if given is not None and given < least:
-            raise OptionError(f"option '{key}' of attack {name} is {least} or more, got {given}")
+            raise OptionError(f"option '{key}' of attack {name} must be {least} or more, got {given}")
     own = {getattr(distances, n): n for n in NORMS}
     if "distance" in inspect.signature(make.func).parameters:
         keywords = {**keywords, "distance": getattr(distances, norm)}

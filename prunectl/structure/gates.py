@@ -99,7 +99,7 @@ def _consumers(structure: Structure, model: nn.Module) -> list[Axis]:
 
 
 def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
-    """Which classes lie on any of the axes: bool (nodes + 1,), the last entry stands for FROZEN."""
+    """Which classes lie on any of the axes: bool (nodes + 1,), the last entry is for FROZEN."""
     found = torch.zeros(structure.nodes + 1, dtype=torch.bool)
     for key in axes:
         found[structure.axes[key]] = True

@@ -58,7 +58,7 @@ class Propagation:
                 "the network's structure cannot be followed: it depends on a number computed from the image at "
                 f"{line_of(argument) or argument}"
             )
-        raise StructureError(f"the network's structure cannot be followed: '{argument}' is no tensor")
+        raise StructureError(f"the network's structure cannot be followed: '{argument}' is not a tensor")
 
     def tensors_of(self, argument: Any) -> list[Value]:
         """Every tensor in an argument: a tensor, several, or none."""

@@ -50,7 +50,7 @@ def read_plan(text: str) -> list[Pipeline]:
         criterion = ["snipit-during"]
         run = "train --model lenet5 -c {criterion} --seed {seed} | eval"
 
-    A value of several words stands for several arguments where the placeholder stands alone.
+    A value of several words becomes several arguments if the placeholder is a separate word.
 
     Raises:
         OptionError: no TOML, no pipelines, or placeholders and values that do not match.
@@ -58,7 +58,7 @@ def read_plan(text: str) -> list[Pipeline]:
     try:
         tables = parsed_toml(text)
     except ValueError as error:
-        raise OptionError(f"it is no TOML: {error}") from error
+        raise OptionError(f"it is not TOML: {error}") from error
     stray = next((key for key in tables if key not in ("grid", "pipelines")), None)
     if stray is not None:
         raise OptionError(f"'{stray}' is neither [grid] nor [pipelines]")

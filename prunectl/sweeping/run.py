@@ -61,7 +61,7 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
 def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
     """Write report.json and report.csv over what the pipelines ended in, as far as it exists; returns what exists.
 
-    A value of the plan that is called as a column of the report stands under plan_NAME. Where nothing is there, nothing
+    A value of the plan with the name of a report column is under plan_NAME. Where nothing is there, nothing
     is written.
     """
     before = state.known(folder)

@@ -1,4 +1,4 @@
-"""Stages: the commands of all pipelines, each of which is run once however many pipelines it stands in."""
+"""Stages: the commands of all pipelines; a command that several pipelines share runs once."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ class Stage:
     arguments: tuple[str, ...]
     name: str
     uses: int = 1
-    """In how many pipelines it stands."""
+    """The number of pipelines that contain it."""
 
     @property
     def command(self) -> str:

@@ -18,7 +18,7 @@ from prunectl.sweeping.stages import Stage
 FOLDER = "stages"
 PLAN = "plan.toml"
 WRITES = (PLAN, "report.csv", "report.json", "report.html")
-"""What stands beside the checkpoints of a sweep."""
+"""The files of a sweep beside its checkpoints."""
 Known = Mapping[str, dict[str, Any]]
 """Identity -> the record of the stage that began or ended last under it."""
 
@@ -30,7 +30,7 @@ def checkpoint_of(folder: Path, stage: Stage, stages: Mapping[str, Stage]) -> Pa
 
 
 def record_path(folder: Path, stage: Stage) -> Path:
-    """Where the record of a stage lies."""
+    """The path of a stage's record."""
     return folder / FOLDER / f"{stage.name}.json"
 
 

@@ -21,7 +21,7 @@ class Ended(Protocol):
 
     @property
     def code(self) -> int:
-        """0 where it went well."""
+        """0 if it succeeded."""
 
     @property
     def last(self) -> str:
@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: `error` is None where it went well; `behind` names the failed stage that it waited for."""
+    """How a stage ended: `error` is None if it succeeded; `behind` names the failed stage that it waited for."""
 
     stage: Stage
     error: str | None = None
@@ -77,7 +77,7 @@ def do(job: Job, before: Outcome | None) -> Outcome:
 
 
 def _failure(job: Job) -> str | None:
-    """Run the command of a stage; why it failed, None where it did not."""
+    """Run the command of a stage; returns why it failed, or None."""
     stage = job.stage
     try:
         arguments = _arguments(job)

@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 
 def autocast(model: nn.Module, *, enabled: bool) -> torch.autocast:
-    """Run a float32 network in bfloat16 where that is safe; any other computes in its own type, as it is."""
+    """Run a float32 network in bfloat16 where that is safe; any other network computes in its own type."""
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled and like.dtype == torch.float32)
 
@@ -136,6 +136,6 @@ def enough_for_batch_norm() -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise OptionError(
-            "BatchNorm normalises by the batch, and has 1 value of a channel in it: take batches of 2 images or more, "
+            "BatchNorm normalises by the batch, and has only 1 value per channel: use batches of 2 images or more, "
             "and at least as many training images"
         ) from error

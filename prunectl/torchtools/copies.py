@@ -42,7 +42,7 @@ def with_tensors(model: M, replace: Callable[[Tensor], Tensor]) -> M:
 
 
 def differentiable(model: M) -> M:
-    """A copy with the same values: parameters with gradients of their own, and buffers that a pass may change."""
+    """A copy with the same values: parameters with separate gradients, and buffers that a pass may change."""
     return with_tensors(model, _own)
 
 

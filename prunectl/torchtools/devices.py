@@ -7,7 +7,7 @@ from prunectl.torchtools.distributed import joined, local_device
 
 
 def device_named(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` stands for; of several processes, each has its own gpu.
+    """The device of `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; each of several processes has its own gpu.
 
     Raises:
         DeviceError: it is not there.
@@ -17,7 +17,7 @@ def device_named(name: str) -> torch.device:
     try:
         device = local_device(torch.device(name))
     except RuntimeError as error:
-        raise OptionError(f"no device named '{name}'; take auto, cpu, cuda or mps") from error
+        raise OptionError(f"no device named '{name}'; use auto, cpu, cuda or mps") from error
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
@@ -25,7 +25,7 @@ def device_named(name: str) -> torch.device:
     }
     if not present.get(device.type, False):
         asked = name if device.index is None else device
-        raise DeviceError(f"device '{asked}' was asked for and is not here; take `device` cpu or auto")
+        raise DeviceError(f"device '{asked}' is not available; use `device` cpu or auto")
     if joined() and device.type == "cuda":
         torch.cuda.set_device(device)  # where nccl and pinned memory look
     return device

@@ -66,7 +66,7 @@ def leads() -> bool:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The gpu of this process, where several share a machine; any other device as it is."""
+    """The gpu of this process, if several share a machine; any other device unchanged."""
     if device.type != "cuda" or device.index is not None or not joined():
         return device
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -140,7 +140,7 @@ def wait_for_all() -> None:
 
 
 class Vote:
-    """The largest number that any process gives, known to all after the same step.
+    """The maximum over all processes, known to all after the same step.
 
     Of several processes, the numbers of a step are known after the next one, so that none waits for them.
     """

@@ -78,10 +78,15 @@ def solved(sums: NormalEquations, matrix: Tensor, support: Tensor, ridge: float,
 
 def _step(xx: Tensor, chosen: Tensor, right: Tensor, ridge: float) -> Tensor | None:
     """Solve (X^T X + λ I) step = right on the chosen inputs."""
-    system = xx.clone() if len(chosen) == len(xx) else xx[chosen[:, None], chosen]
+    every = len(chosen) == len(xx)
+    rows = xx.mT.clone(memory_format=torch.contiguous_format) if every else xx.mT[chosen[:, None], chosen]
+    system = rows.mT  # column by column, as LAPACK reads it: otherwise it works on copies, each as large as the sums
     diagonal = system.diagonal()
     diagonal += ridge * diagonal.mean()
-    factor, failed = torch.linalg.cholesky_ex(system)
+    failed = torch.empty((), dtype=torch.int32, device=xx.device)
+    torch.linalg.cholesky_ex(system, out=(system, failed))
     if failed:
         return None
-    return torch.cholesky_solve(right, factor)
+    half: Tensor = torch.linalg.solve_triangular(system, right, upper=False)
+    step: Tensor = torch.linalg.solve_triangular(system.mT, half, upper=True)
+    return step

@@ -106,7 +106,7 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.norms: dict[str, set[str]] = {name: set() for name in weights}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and record what it reads."""
+        """Run an operation, and record its inputs."""
         out = func(*args, **(kwargs or {}))
         read, kind = tree_leaves((args, kwargs)), func._overloadpacket.__name__
         named = self.parameters.among(read)

@@ -46,7 +46,7 @@ class Held:
         masked = [(p, checkpoint.masks[n]) for n, p in checkpoint.model.named_parameters() if n in checkpoint.masks]
         if masked and not any(id(p) in trained for p, _ in masked):
             raise OptionError(
-                "the optimiser trains none of the pruned parameters of this checkpoint; make it from "
+                "the optimiser trains none of the pruned parameters of this checkpoint; create it from "
                 "checkpoint.model.parameters()"
             )
         for parameter, mask in masked:

@@ -110,7 +110,7 @@ class PruningRounds:
 
     @property
     def scheduled_steps(self) -> int:
-        """The length of the learning-rate schedule in steps: shorter than the training where it rewinds."""
+        """The length of the learning-rate schedule in steps: shorter than the training if the criterion rewinds."""
         if not self.method.rewinds:
             return self.when.steps
         to = (self.during.rewind_to or 0) * self.when.steps_per_epoch
@@ -229,9 +229,9 @@ class PruningRounds:
         if self.exploration is None:
             return len(self._sparsities(during.sparsity or PLACEHOLDER))
         if during.sparsity is None:
-            raise OptionError(f"{during.criterion} holds one sparsity: give `sparsity`, and no other target")
+            raise OptionError(f"{during.criterion} keeps one sparsity: give `sparsity`, and no other target")
         if during.schedule not in (None, self.method.schedule):
-            raise OptionError(f"{during.criterion} holds one sparsity: leave out `schedule`")
+            raise OptionError(f"{during.criterion} keeps one sparsity: leave out `schedule`")
         rounds = during.steps or self.when.before(self.exploration.until)
         if not rounds:
             raise OptionError(

@@ -31,7 +31,7 @@ from prunectl.training.state import State
 
 @dataclass(frozen=True, eq=False)
 class Paused:
-    """An interrupted training with its network as it is now, and the command line that it came from."""
+    """An interrupted training with its current network, and the command line that started it."""
 
     checkpoint: Checkpoint
     recipe: Recipe

@@ -19,14 +19,16 @@ def check_criterion(during: GradualPruning, method: Criterion, how: SelectionRul
     """
     name, scope = during.criterion, how.scope
     if pattern_of(scope) is not None and method.callback is None:
-        raise OptionError(f"`scope` {scope} is reached at once: train first, then prune, or take sr-ste")
+        raise OptionError(f"`scope` {scope} is reached in one round: prune after the training, or use sr-ste")
     if method.regrow_value == "original":
-        raise OptionError(f"{name} returns weights to the values before it began: prunectl prune first")
+        raise OptionError(
+            f"{name} regrows weights with their initial values: use it in prunectl prune, before the training"
+        )
     if how.holds_layers and scope != method.scope:
         raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
     by_epoch = method.callback is not None and method.callback.on_epoch_start is not Callback.on_epoch_start
     if when.by_step and by_epoch:
-        raise OptionError(f"{name} takes turns by epoch: give `prune_every` and `prune_delay` in epochs")
+        raise OptionError(f"{name} alternates by epoch: give `prune_every` and `prune_delay` in epochs")
 
 
 def check_times(during: GradualPruning, method: Criterion, times: Sequence[int], when: RoundTimes) -> None:

@@ -50,11 +50,11 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
     """
     if isinstance(fresh, Mapping):
         if not isinstance(saved, Mapping):
-            raise ValueError(f"'{where}' is no object")
+            raise ValueError(f"'{where}' is not an object")
         return {key: like(saved[key], value, f"{where}.{key}") for key, value in fresh.items() if key in saved}
     if isinstance(fresh, list | tuple):
         if not isinstance(saved, list | tuple) or (isinstance(fresh, tuple) and len(saved) != len(fresh)):
-            raise ValueError(f"'{where}' is no list, or has another length")
+            raise ValueError(f"'{where}' is not a list, or has another length")
         return type(fresh)(
             like(each, fresh[min(i, len(fresh) - 1)] if fresh else None, where) for i, each in enumerate(saved)
         )
@@ -99,4 +99,4 @@ def fitting() -> Iterator[None]:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"the saved state does not fit its training ({what}); take an intact copy") from error
+        raise CheckpointError(f"the saved state does not fit its training ({what}); use an intact copy") from error

@@ -19,7 +19,7 @@ def slots_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> di
 
 
 def copied(slots: Slots) -> Slots:
-    """The same slots in memory of their own."""
+    """A copy of the slots."""
     return {slot: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for slot, v in slots.items()}
 
 

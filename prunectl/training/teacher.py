@@ -29,7 +29,9 @@ class Teacher:
             ("number of classes", checkpoint.spec.classes, student.spec.classes),
         ):
             if has != expected:
-                raise OptionError(f"`teacher` has {what} {has}, the network {expected}; take one for the same images")
+                raise OptionError(
+                    f"`teacher` has {what} {has}, the network {expected}; use a checkpoint for the same images"
+                )
         if checkpoint.preprocessing.known != student.preprocessing.known:
             for each in (checkpoint, student):  # each normalises the same pixels by itself
                 each.preprocessing.check_known()

@@ -86,7 +86,7 @@ class Trainer:
 
     @property
     def current(self) -> Checkpoint:
-        """The network as it is now, with its masks."""
+        """The current network, with its masks."""
         return self.learner.checkpoint
 
     @property

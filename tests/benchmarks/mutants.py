@@ -46,6 +46,9 @@ TESTS = {
 """Module -> the fast tests of its room."""
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "--assert=plain")
 
+_NO_TEST = 70
+"""Exit code of a process whose tests did not begin."""
+
 
 def mutants(module: str, drawn: random.Random) -> tuple[int, Iterator[tuple[str, str, str]]]:
     """How many mutants a module has, and those in bodies of functions in a random order.
@@ -108,7 +111,7 @@ def survives(tests: tuple[str, ...], prepare: Callable[[], None]) -> tuple[bool,
     """Whether all tests pass in a process of their own after `prepare`, and the processor time that took."""
     pid = os.fork()
     if not pid:
-        code = 3
+        code = _NO_TEST
         try:
             resource.setrlimit(resource.RLIMIT_CPU, (_used() + SECONDS, _used() + SECONDS))
             prepare()
@@ -117,7 +120,9 @@ def survives(tests: tuple[str, ...], prepare: Callable[[], None]) -> tuple[bool,
         finally:
             os._exit(code)
     _, status, used = os.wait4(pid, 0)
-    return os.waitstatus_to_exitcode(status) == 0, used.ru_utime + used.ru_stime
+    code = os.waitstatus_to_exitcode(status)
+    assert code != _NO_TEST, "no test began"
+    return code == 0, used.ru_utime + used.ru_stime
 
 
 def _used() -> int:

@@ -238,7 +238,7 @@ def next_step(case: Case, tensors: Path) -> str | None:
     if line.startswith("train") and paused.exists():
         line = f"train --resume {paused.name}{' --force' if '--force' in line else ''}"
     code, told = case.run(line)
-    if code == 1 and "go on with --resume" in told:
+    if code == 1 and "continue with --resume" in told:
         code, told = case.run(f"{line} --resume")
     made = out if out.exists() else case.folder / "hub"
     if code == 1 and "exists" in told and "--force" not in line:  # it was done already

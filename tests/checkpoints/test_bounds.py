@@ -74,7 +74,7 @@ def test_a_builder_that_raises(builders, name: str, message: str) -> None:
 
 def test_a_network_that_is_too_deep(builders, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bounds, "_MOST_TENSORS", 500)
-    with pytest.raises(TooLarge, match=r"model own.py:deep has more than 500 tensors; take a smaller one"):
+    with pytest.raises(TooLarge, match=r"model own.py:deep has more than 500 tensors; use a smaller network"):
         fresh("own.py:deep", image_data(), source="test", options={"depth": "1000000"})
     start = checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SHAPE)
     write(replace(start, spec=ModelSpec("own.py:deep", SHAPE, 3, {"depth": 10**6})), tmp_path / "deep.safetensors")

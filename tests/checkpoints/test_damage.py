@@ -207,7 +207,7 @@ def test_a_network_that_is_none(folder, monkeypatch):
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     path = folder / "dense.safetensors"
     change(path, put("model", {"name": "builtins:print", "input": [1, 8, 8], "classes": 10, "options": {}}))
-    assert refusal(path, OptionError) == f"{path}: model builtins:print makes a NoneType, expected a torch.nn.Module"
+    assert refusal(path, OptionError) == f"{path}: model builtins:print returns a NoneType, expected a torch.nn.Module"
 
 
 def test_an_unknown_option_of_the_network(folder):
@@ -235,8 +235,8 @@ def test_state_that_does_not_fit_the_network(folder):
         ("features.1.weight", torch.zeros(8, 64).int(), "is int32 8x64, expected float32 8x64"),
         ("features.1.weight", torch.zeros(8, 64).half(), "is float16 8x64, expected float32 8x64"),
         ("features.1.bias", torch.zeros(7), "is float32 7, expected float32 8"),
-        ("features.1.bias", torch.full((8,), float("nan")), "holds numbers that are not finite"),
-        ("features.2.running_var", torch.full((8,), float("inf")), "holds numbers that are not finite"),
+        ("features.1.bias", torch.full((8,), float("nan")), "has values that are not finite"),
+        ("features.2.running_var", torch.full((8,), float("inf")), "has values that are not finite"),
     ],
 )
 def test_a_tensor_of_another_kind(folder, name, tensor, message):

@@ -75,7 +75,7 @@ def test_every_command_refuses_a_broken_history_in_one_line(tiny, refused, entri
     for command in COMMANDS:
         line = refused(*command.format(tiny.name).split(), tiny.name)
         assert "has a damaged prunectl header (history" in line, command
-        assert "take an intact copy" in line
+        assert "use an intact copy" in line
 
 
 def test_a_shrunk_file_without_its_nodes_is_one_line(net, refused) -> None:

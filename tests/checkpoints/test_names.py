@@ -66,7 +66,7 @@ def test_a_table_of_contents_that_makes_no_sense(tmp_path, entry):
     path.write_bytes(joined({"__metadata__": {}, "a": entry}, b"abc"))
     with pytest.raises(CheckpointError) as error:
         read_toc(path)
-    assert str(error.value) == f"{path} is not a safetensors file: its header does not read"
+    assert str(error.value) == f"{path} is not a safetensors file: its header cannot be read"
 
 
 def test_a_file_without_tensors(tmp_path):

@@ -32,7 +32,7 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
 
 
 NO_HEADER = "has no 'prunectl' header: something else wrote it; import it: prunectl import "
-OF_TORCH = "is no checkpoint of prunectl, but weights of PyTorch; import it: prunectl import "
+OF_TORCH = "is not a prunectl checkpoint, but weights of PyTorch; import it: prunectl import "
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ OF_TORCH = "is no checkpoint of prunectl, but weights of PyTorch; import it: pru
         (b"\x80\x02}q\x00(X" + bytes(100), OF_TORCH),
         (b"x" * 100, "is not a safetensors file, or was cut off in its header"),
         (b"\xff" * 8, "is not a safetensors file, or was cut off in its header"),
-        (bytes(100), "is not a safetensors file: its header does not read"),
-        (struct.pack("<Q", 4) + b"nope", "is not a safetensors file: its header does not read"),
-        (struct.pack("<Q", 2) + b"[]", "is not a safetensors file: its header does not read"),
+        (bytes(100), "is not a safetensors file: its header cannot be read"),
+        (struct.pack("<Q", 4) + b"nope", "is not a safetensors file: its header cannot be read"),
+        (struct.pack("<Q", 2) + b"[]", "is not a safetensors file: its header cannot be read"),
         (struct.pack("<Q", 2) + b"{}", NO_HEADER),
         (save({"a": torch.ones(2)}), NO_HEADER),
         (save({"a": torch.ones(2)}, {"format": "pt"}), NO_HEADER),
-        (joined({"__metadata__": 5}, b""), "is not a safetensors file: its header does not read"),
-        (joined({"__metadata__": ["prunectl"]}, b""), "is not a safetensors file: its header does not read"),
+        (joined({"__metadata__": 5}, b""), "is not a safetensors file: its header cannot be read"),
+        (joined({"__metadata__": ["prunectl"]}, b""), "is not a safetensors file: its header cannot be read"),
         (joined({"__metadata__": {"prunectl": "{"}}, b""), None),
         (joined({"__metadata__": {"prunectl": '{"model"'}}, b""), None),
     ],

@@ -151,7 +151,7 @@ def test_a_missing_file_is_one_line_with_all_places(here, elsewhere):
     said = run(elsewhere, f"{EVAL} a.safetensors", code=1).err
     assert said.count("\n") == 1
     tried = (elsewhere.parent / "net.py", here / "net.py", elsewhere / "net.py")
-    assert f"tried {', '.join(map(str, tried))}; bring it to one of them" in said
+    assert f"tried {', '.join(map(str, tried))}; copy it to one of them" in said
 
 
 def test_the_same_commands_in_two_folders_make_files_of_one_hash(trained, here):

@@ -52,7 +52,7 @@ def test_what_is_no_regular_file_is_not_written(tmp_path, planted, use):
 def test_a_journal_is_not_begun_in_a_file_with_another_name(tmp_path):
     (tmp_path / "target").write_text("precious")
     os.link(tmp_path / "target", tmp_path / "x")
-    assert "the file has another name, too" in refusal(lambda: Journal(tmp_path / "x", "taken"))
+    assert "the file also has another name" in refusal(lambda: Journal(tmp_path / "x", "taken"))
     assert (tmp_path / "target").read_text() == "precious"
 
 
@@ -116,7 +116,7 @@ def test_a_link_that_comes_after_the_check_is_not_followed(tiny, tmp_path, preci
     monkeypatch.setattr("prunectl.cli.results.check_target", lambda *_, **__: None)
     ran = run_cli(tmp_path, "eval", "--no-latency", "tiny.safetensors")
     assert (ran.code, ran.out) == (1, "tiny.safetensors\n")
-    assert "it is a link; move it away; the numbers above are noted nowhere" in ran.err
+    assert "it is a link; move it away; the results above are not recorded" in ran.err
     assert precious.read_text() == "precious"
 
 
@@ -173,7 +173,7 @@ def test_of_two_writers_of_a_new_file_the_second_fails(tmp_path, monkeypatch):
         return beside(place, data)
 
     monkeypatch.setattr(files, "_write_beside", slow)
-    expected = f"{path} exists: something else has written it meanwhile; nothing was changed there"
+    expected = f"{path} exists: another program wrote it in the meantime; nothing was changed"
     assert refusal(lambda: write(path, b"second", force=False)) == expected
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["x"]
@@ -218,7 +218,7 @@ def test_a_command_does_not_replace_what_came_meanwhile_and_keeps_its_result(
     assert (tmp_path / "out.safetensors").read_bytes() == b"of another command"
     assert not list(tmp_path.glob("out.mask*"))
     told, _, kept = ran.err.strip().rpartition("; the result is kept: ")
-    assert told.endswith("out.safetensors exists: something else has written it meanwhile; nothing was changed there")
+    assert told.endswith("out.safetensors exists: another program wrote it in the meantime; nothing was changed")
     assert run_cli(tmp_path, "inspect", kept).code == 0
 
 

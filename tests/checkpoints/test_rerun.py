@@ -151,8 +151,8 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
             b'\\"criterion\\":\\"evil.py:x\\"',
             "names criterion 'evil.py:x', whose code",
         ),
-        (b'\\"momentum\\":0.9', b'\\"config\\":0.999', "'config' is no option that a history holds"),
-        (b'\\"momentum\\":0.9', b'\\"mom--tum\\":0.9', "'mom--tum' is no option that a history holds"),
+        (b'\\"momentum\\":0.9', b'\\"config\\":0.999', "'config' is not an option of a history"),
+        (b'\\"momentum\\":0.9', b'\\"mom--tum\\":0.9', "'mom--tum' is not an option of a history"),
         (
             b'\\"command\\":\\"prune\\"',
             b'\\"command\\":\\"erase\\"',
@@ -163,9 +163,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
         chain.write_bytes(whole.replace(old, new))
         assert said in refused("rerun", "b.safetensors")
     chain.write_bytes(whole.replace(b'\\"momentum\\":0.9', b'\\"elements\\":0.9'))
-    said = (
-        "step 1, made by prunectl 0.1.0: 'elements' is no option that a history holds); take an intact copy, or update"
-    )
+    said = "step 1, made by prunectl 0.1.0: 'elements' is not an option of a history); use an intact copy, or update"
     assert said in refused("rerun", chain.name)
 
 

@@ -15,19 +15,19 @@ from tests.helpers.checkpoint_parts import change, put
 
 CODE = 'from pathlib import Path\nPath("ran").touch()\n'
 REFUSED = {
-    "a network among the options": (("model", "x.py:build"), "'model' is no option that a history holds"),
+    "a network among the options": (("model", "x.py:build"), "'model' is not an option of a history"),
     "a network among the controls": (("controls", ["model=x.py:build"]), "'controls' holds 'model=x.py:build', known"),
     "data among the controls": (("controls", ["data=x.py:images"]), "'controls' holds 'data=x.py:images', known"),
     "an optimiser among the controls": (("controls", ["opt=x.py:Adam"]), "'controls' holds 'opt=x.py:Adam', known"),
     "a folder elsewhere": (("controls", ["tensorboard-dir=../elsewhere"]), "'controls' holds 'tensorboard-dir="),
     "a file to open": (("controls", ["config=/etc/passwd"]), "'controls' holds 'config=/etc/passwd', known"),
-    "an output": (("output", "../x.safetensors"), "'output' is no option that a history holds"),
-    "a folder of data": (("data_dir", "/"), "'data_dir' is no option that a history holds"),
-    "an option of another command": (("prune_delay", 3), "'prune_delay' is no option that a history holds"),
+    "an output": (("output", "../x.safetensors"), "'output' is not an option of a history"),
+    "a folder of data": (("data_dir", "/"), "'data_dir' is not an option of a history"),
+    "an option of another command": (("prune_delay", 3), "'prune_delay' is not an option of a history"),
     "a criterion of its own": (("criterion", "x.py:score"), "names criterion 'x.py:score', whose code would run"),
     "a schedule of its own": (("schedule", "x.py:all"), "names schedule 'x.py:all', whose code would run"),
     "images of its own": (("data", {"name": "x", "source": "x.py:images"}), "names data 'x.py:images', whose code"),
-    "a change of images": (("data", {"name": "digits", "config": "/x"}), "'config' is no option that a history holds"),
+    "a change of images": (("data", {"name": "digits", "config": "/x"}), "'config' is not an option of a history"),
     "a change with a flag": (
         ("data", {"name": "digits", "subset": "1 --force"}),
         "'data.subset': expected a whole num",

@@ -131,7 +131,7 @@ def test_data_are_synced_before_they_take_their_name_and_the_name_after(tmp_path
 
 def test_a_missing_folder_is_one_line(tmp_path):
     path = tmp_path / "no" / "x"
-    expected = f"cannot write {path}: No such file or directory; nothing was changed there"
+    expected = f"cannot write {path}: No such file or directory; nothing was changed"
     assert refusal(lambda: write(path, b"new")) == expected
 
 
@@ -147,7 +147,7 @@ def test_what_fails_leaves_the_earlier_file_alone(tmp_path, monkeypatch, call, f
     with pytest.raises((FileError, KeyboardInterrupt)) as error:
         write(path, b"new")
     if isinstance(failure, OSError):
-        assert str(error.value) == f"cannot write {path}: No space left on device; nothing was changed there"
+        assert str(error.value) == f"cannot write {path}: No space left on device; nothing was changed"
     assert path.read_text() == "old"
     assert names(tmp_path) == ["x"]
 

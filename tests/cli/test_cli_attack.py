@@ -40,7 +40,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(net, raw, cli, refused, tm
     part = tmp_path / "net.attack.part.jsonl"
     assert len(part.read_text().splitlines()) == 2
     stop_after_a_batch.undo()
-    assert "holds an interrupted attack; go on with --resume" in refused("attack", net.name, *SHORT)
+    assert "holds an interrupted attack; continue with --resume" in refused("attack", net.name, *SHORT)
     assert "attack was pgd, is fgsm" in refused("attack", net.name, *SHORT[4:], "-a", "fgsm", "--resume")
     part.write_text(part.read_text() + '{"batch": {"ima')  # cut off by a kill
     record = json.loads(cli("attack", net.name, *SHORT, "--resume", "--json"))
@@ -55,12 +55,14 @@ EXAMPLES = ("attack", "net.safetensors", *SHORT, "--eps", "0.5", "--save-example
 
 def test_examples_of_an_interrupted_attack_are_kept_too(net, raw, cli, refused, tmp_path, stop_after_a_batch):
     stopped = raw(*EXAMPLES)
-    assert stopped.code == 130 and stopped.err.endswith("go on with the same command and --resume\n")
+    assert stopped.code == 130 and stopped.err.endswith("continue with the same command and --resume\n")
     stop_after_a_batch.undo()
     without = EXAMPLES[:-2]
-    assert "interrupted attack: examples was 12, is 0; replace it by --force" in refused(*without)
-    assert "as the attack began: examples was 12, is 0; replace it by --force without" in refused(*without, "--resume")
-    assert "holds an interrupted attack; go on with --resume, or replace it by --force" in refused(*EXAMPLES)
+    assert "interrupted attack: examples was 12, is 0; replace it with --force" in refused(*without)
+    assert "the interrupted attack: examples was 12, is 0; start again: --force without" in refused(
+        *without, "--resume"
+    )
+    assert "holds an interrupted attack; continue with --resume, or replace it with --force" in refused(*EXAMPLES)
     cli(*EXAMPLES, "--resume")
     resumed = (tmp_path / "net.examples.safetensors").read_bytes()
     cli(*EXAMPLES, "--force")
@@ -76,7 +78,7 @@ def test_an_attack_that_was_killed_after_its_examples_is_no_dead_end(net, raw, c
         patch.setattr("prunectl.cli.commands.attack.hand_over", killed)
         raw(*EXAMPLES)
     assert (tmp_path / "net.examples.png").exists()
-    assert "holds an interrupted attack; go on with --resume" in refused(*EXAMPLES)
+    assert "holds an interrupted attack; continue with --resume" in refused(*EXAMPLES)
     cli(*EXAMPLES, "--resume")
     assert "examples.safetensors exists" in refused(*EXAMPLES) or "examples.png exists" in refused(*EXAMPLES)
     (tmp_path / "net.attack.part.jsonl").touch()  # killed before it did anything: not its examples
@@ -133,8 +135,8 @@ def test_an_attack_that_was_killed_before_it_did_anything_is_no_dead_end(net, cl
 
 def test_a_damaged_interrupted_attack_says_the_way_out(net, cli, refused, tmp_path):
     (tmp_path / "net.attack.part.jsonl").write_text("no record\n")
-    assert "interrupted attack that is damaged; replace it by --force" in refused("attack", net.name, *SHORT)
-    assert "replace it by --force without --resume" in refused("attack", net.name, *SHORT, "--resume")
+    assert "interrupted attack that is damaged; replace it with --force" in refused("attack", net.name, *SHORT)
+    assert "start again: --force without --resume" in refused("attack", net.name, *SHORT, "--resume")
     cli("attack", net.name, *SHORT, "--force")
 
 
@@ -190,4 +192,6 @@ def test_a_pruned_child_beside_its_parent(net, cli):
 
 def test_standard_is_the_same_for_everyone(net, refused):
     said = refused("attack", net.name, "-a", "standard", "-O", "steps=10")
-    assert said.startswith("prunectl: standard has no options, so that its numbers compare, got steps; take quick, or")
+    assert said.startswith(
+        "prunectl: standard has no options, so that its results are comparable, got steps; use quick, or"
+    )

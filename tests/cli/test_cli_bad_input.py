@@ -40,7 +40,7 @@ def damaged(name: str, intact: bytes) -> bytes:
         ("cut-in-tensors", "is damaged: its header describes "),
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
-        ("zip", "is no checkpoint of prunectl, but weights of PyTorch"),
+        ("zip", "is not a prunectl checkpoint, but weights of PyTorch"),
         ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
@@ -90,7 +90,7 @@ def test_data_that_does_not_fit_or_is_not_there(net, tmp_path, refused):
     for command in ("eval", "attack", "train"):
         told = refused(command, net.name, "--data", "imagefolder:pets")
         assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; give the --data" in told
-    assert "no cifar10 in empty (looked for cifar-10-batches-py); bring it with --download (train, " in refused(
+    assert "no cifar10 in empty (looked for cifar-10-batches-py); add --download (train, " in refused(
         "train", "--model", "lenet300", "--data", "cifar10", "--data-dir", "empty"
     )
 
@@ -99,7 +99,7 @@ def test_a_gpu_that_is_not_there(net, monkeypatch, refused):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for line in ("train --model lenet300", "prune --model lenet300", "eval net.safetensors", "shrink net.safetensors"):
         assert refused(*line.split(), "--device", "cuda") == (
-            "prunectl: device 'cuda' was asked for and is not here; take --device cpu or auto\n"
+            "prunectl: device 'cuda' is not available; use --device cpu or auto\n"
         )
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_the_earlier_files_whole(line, failing, net, cli, raw
     *_, told = ran.err.splitlines()
     assert told.startswith("prunectl: cannot write ")
     assert told.endswith(" has no room for it either")
-    assert ": No space left on device; nothing was changed there; " in told
+    assert ": No space left on device; nothing was changed; " in told
     assert listing(tmp_path) == before
     monkeypatch.undo()
     assert cli(*line.split(), "--force", "--device", "cpu") and listing(tmp_path) != before
@@ -247,7 +247,7 @@ def test_full_memory_is_told(error, net, refused, monkeypatch):
         raise error
 
     monkeypatch.setattr("prunectl.measuring.evaluate.evaluate", full)
-    told = "prunectl: out of memory; take a smaller -b, --subset or --image-size\n"
+    told = "prunectl: out of memory; use a smaller -b, --subset or --image-size\n"
     assert refused("eval", net.name, "--no-latency") == told
 
 
@@ -262,6 +262,6 @@ def test_weights_of_torch_are_refused_before_torch_is_loaded(tmp_path, refused) 
     (tmp_path / "net.pth").write_bytes(b"PK\x03\x04" + bytes(60))
     for command in ("prune net.pth -s 0.5", "eval net.pth", "inspect net.pth", "shrink net.pth"):
         assert (
-            "net.pth is no checkpoint of prunectl, but weights of PyTorch; import it: prunectl import net.pth "
+            "net.pth is not a prunectl checkpoint, but weights of PyTorch; import it: prunectl import net.pth "
             "--model NAME -o NEW.safetensors" in refused(*command.split())
         )

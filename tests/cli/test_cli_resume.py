@@ -78,7 +78,7 @@ def test_ctrl_c_then_resume_ends_in_the_bytes_of_an_uninterrupted_training(numbe
     assert (running.returncode, out) == (130, b"")
     told = err.decode().splitlines()[-1]
     assert told.startswith("prunectl: interrupted at step ")
-    assert told.endswith("; go on with: prunectl train --resume mlp.train.resume.safetensors")
+    assert told.endswith("; continue with: prunectl train --resume mlp.train.resume.safetensors")
     assert set(listing(tmp_path)) == {"mlp.safetensors", so_far.name, "mlp.train.resume.safetensors"}
 
     ran = run_cli(tmp_path, "train", "--resume", "mlp.train.resume.safetensors")
@@ -102,7 +102,7 @@ def test_a_time_limit_keeps_what_was_learnt_and_can_be_resumed(recipe, net, cli,
     line = ["train", *recipe.split(), "--epochs", 2, "--subset", 300]
     ran = raw(*line, "--max-minutes", 0, "-o", "half.safetensors")
     assert (ran.code, ran.out) == (0, "half.safetensors\n")
-    assert ran.err.startswith("stopped by --max-minutes at step 1; go on with: prunectl train --resume half.resume")
+    assert ran.err.startswith("stopped by --max-minutes at step 1; continue with: prunectl train --resume half.resume")
     assert json.loads(cli("inspect", "half.safetensors", "--json"))["history"][-1]["options"]["steps"] == 1
     assert "no rerun: it was stopped after 1 of 6 steps (--max-minutes)" in cli("log", "half.safetensors")
     assert cli("train", "--resume", "half.resume.safetensors", "-o", "resumed.safetensors") == "resumed.safetensors\n"
@@ -132,7 +132,7 @@ def test_a_new_training_does_not_replace_an_interrupted_one(cli, refused, tmp_pa
     (tmp_path / "lenet300-digits.train.safetensors").unlink()
     assert refused(*line) == (
         "prunectl: lenet300-digits.train.resume.safetensors holds an interrupted training; "
-        "go on with --resume lenet300-digits.train.resume.safetensors, or replace by --force\n"
+        "continue with --resume lenet300-digits.train.resume.safetensors, or replace it with --force\n"
     )
     cli(*line, "--epochs", 0, "--force")
     assert set(checkpoints(tmp_path)) == {"lenet300-digits.train.safetensors"}
@@ -201,7 +201,7 @@ def test_what_cannot_be_resumed_is_one_line(net, cli, refused, tmp_path):
     assert "leave out --epochs" in refused("train", "--resume", "net.resume.safetensors", "--epochs", 50)
     cli("train", "net.safetensors", "--subset", 300, "--max-minutes", 0)
     told = refused("eval", "net.train.resume.safetensors")
-    assert "is an interrupted training; go on with `prunectl train --resume net.train.resume.safetensors`" in told
+    assert "is an interrupted training; continue with `prunectl train --resume net.train.resume.safetensors`" in told
     shutil.copy(tmp_path / "net.safetensors", tmp_path / "net.train.safetensors")  # not what the training left there
     assert "net.train.safetensors exists" in refused("train", "--resume", "net.train.resume.safetensors")
 

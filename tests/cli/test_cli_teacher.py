@@ -43,6 +43,6 @@ def test_a_distillation_runs_again_where_its_teacher_lies_beside_it(cli, raw, ne
 
 
 def test_a_teacher_that_cannot_teach_is_one_line(refused, tiny, net):
-    expected = "--teacher has input (1, 28, 28), the network (1, 4, 4); take one for the same images"
+    expected = "--teacher has input (1, 28, 28), the network (1, 4, 4); use a checkpoint for the same images"
     assert expected in refused("train", "tiny.safetensors", "--teacher", "net.safetensors")
     assert "are for a --teacher; add one" in refused("train", "net.safetensors", "--temperature", 2)

@@ -48,7 +48,7 @@ def test_eval_prints_what_it_cannot_note(tiny, raw, disk):
     ran = raw("eval", "--no-latency", "--json", tiny.name)
     assert ran.code == 1
     assert json.loads(ran.out)["images"] > 0 and "eval: accuracy" in ran.err
-    assert ran.err.endswith("tiny.results.jsonl: No space left on device; the numbers above are noted nowhere\n")
+    assert ran.err.endswith("tiny.results.jsonl: No space left on device; the results above are not recorded\n")
 
 
 ATTACK = "attack tiny.safetensors -a fgsm -n 40 -b 10 --eps 0.3 --json"
@@ -103,7 +103,7 @@ def test_a_full_disk_under_a_process(tmp_path, net):
     assert (ran.code, ran.out) == (4, "")
     first, *_, last = ran.err.splitlines()
     assert first.startswith("warning: a save for --resume takes 3.2") and "(ulimit -f)" in first
-    assert last.startswith("prunectl: cannot write a.safetensors: File too large; nothing was changed there; /")
+    assert last.startswith("prunectl: cannot write a.safetensors: File too large; nothing was changed; /")
     assert names(tmp_path) == ["a.log.jsonl.part", *sorted(path.name for path in tmp_path.glob("net*"))]
 
 

@@ -61,7 +61,7 @@ def test_warnings_name_what_is_not_used(tmp_path, raw):
     ran = raw(*shlex.split(TRAIN))
     assert (ran.code, ran.out) == (0, "net.safetensors\n")
     assert "warning: pets/train: 1 class has no readable image and is left out (eel)\n" in ran.err
-    assert "warning: pets/train: skipped 1 file that is no image (eel/0.heic)\n" in ran.err
+    assert "warning: pets/train: skipped 1 file that is not an image (eel/0.heic)\n" in ran.err
 
 
 def test_an_interrupted_training_keeps_its_split(flat, cli):
@@ -98,7 +98,7 @@ def test_the_library_warns_too(tmp_path):
     from prunectl.models.fresh import fresh
 
     begun = fresh("logistic-regression", load_data(f"imagefolder:{root}"), source=f"imagefolder:{root}")
-    with pytest.warns(UserWarning, match=r"skipped 1 file that is no image \(cat/a.txt\)"):
+    with pytest.warns(UserWarning, match=r"skipped 1 file that is not an image \(cat/a.txt\)"):
         prunectl.evaluate(begun, f"imagefolder:{root}")
 
 

@@ -59,7 +59,7 @@ def test_images_are_the_first_of_the_draw() -> None:
     structure = trace(model, (1, 4, 4))
     found = [map_rank(model, iter(2 * draw(images)), structure, images=n).nodes[0].item() for n in (1, 2, 3)]
     assert found == pytest.approx([4, 2.5, 3])
-    with pytest.raises(OptionError, match="images is 1 or more, got 0"):
+    with pytest.raises(OptionError, match="images must be 1 or more, got 0"):
         map_rank(model, iter(draw(images)), structure, images=0)
 
 

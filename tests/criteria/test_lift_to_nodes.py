@@ -46,7 +46,7 @@ def test_options_are_those_of_the_weights() -> None:
     ("criterion", "unit"), [("snap", "weights"), ("force", "nodes"), ("snip", "both"), ("snip", "x")]
 )
 def test_what_cannot_be_made(criterion: str, unit: str) -> None:
-    with pytest.raises(OptionError, match="makes a criterion of nodes from one of weights that prunes for good"):
+    with pytest.raises(OptionError, match="lets a criterion of weights prune nodes, if it never regrows weights"):
         pruned(criterion, unit=unit)
 
 

@@ -168,7 +168,7 @@ def test_rounds_follow_the_schedule_and_never_revive() -> None:
 def test_targets_that_cannot_be_are_refused() -> None:
     start, data = fresh_checkpoint(network, SHAPE), image_data()
     pruned = prune(start, data, criterion="snip", sparsity=0.8, batch_size=16)
-    with pytest.raises(OptionError, match=r"at weight sparsity 0\.8006 already, 0\.7 was asked"):
+    with pytest.raises(OptionError, match=r"already has weight sparsity 0\.8006, 0\.7 was requested"):
         prune(pruned, data, criterion="snip", sparsity=0.7)
     with pytest.raises(OptionError, match="1 weights would stay for 2 layers"):
         prune(start, data, criterion="magnitude", sparsity=0.998)
@@ -196,7 +196,7 @@ def test_a_network_whose_last_layer_is_zero_has_no_scores_to_rank_by(criterion: 
     model = network()
     with torch.no_grad():
         model[-1].weight.zero_()
-    with pytest.raises(OptionError, match=f"all scores of {criterion} are 0, as where the last layer"):
+    with pytest.raises(OptionError, match=f"all scores of {criterion} are 0, for example because the last layer"):
         prune(checkpoint_of(model, SHAPE), image_data(), criterion=criterion, sparsity=0.5)
 
 

@@ -92,7 +92,7 @@ def test_prospr_leaves_pruned_weights_at_zero() -> None:
     scores = meta_gradient(model, repeat((images.double(), labels)), updates=2, rate=1.0)
     assert scores["1.weight"][0].tolist() == [0.0] * 4
     assert scores["2.weight"][:, 0].tolist() == [0.0] * 3
-    with pytest.raises(OptionError, match=r"updates is 1 or more and rate above 0, got 0 and 0\.1"):
+    with pytest.raises(OptionError, match=r"updates must be 1 or more and rate above 0, got 0 and 0\.1"):
         meta_gradient(model, repeat((images, labels)), updates=0)
 
 
@@ -188,7 +188,7 @@ def test_what_is_on_no_walk_ranks_by_its_share_of_the_layer() -> None:
     assert len(below) == 2
     assert set(below) <= {0.0, 0.25, 0.75}
     assert walks_of(model, (1, 1, 1), 10_000)["1.weight"][1].item() == 0
-    with pytest.raises(OptionError, match="walks is 1 or more, got 0"):
+    with pytest.raises(OptionError, match="walks must be 1 or more, got 0"):
         walks_of(model, (1, 1, 1), 0)
 
 

@@ -50,7 +50,7 @@ def test_content_decides_where_the_name_says_nothing(tmp_path: Path, kind: str) 
     (root / "train" / "cat" / "9").write_bytes(bytes(1000))  # all that a TGA would need
     data = load_data(f"imagefolder:{root}")
     assert (len(data.train), abs(int(data.train.pixels[2, 0, 0, 0]) - 200) <= 2) == (5, True)
-    assert data.notices == (f"{root}/train: skipped 1 file that is no image (cat/9)",)
+    assert data.notices == (f"{root}/train: skipped 1 file that is not an image (cat/9)",)
 
 
 def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_links_that_lead_back_up_end(tmp_path: Path) -> None:
     data = load_data(f"imagefolder:{root}")
     assert (data.classes, len(data.train)) == (("cat", "dog"), 4)
     assert data.notices == (
-        f"{root}/train: skipped 1 file that is no image (dog/itself)",
+        f"{root}/train: skipped 1 file that is not an image (dog/itself)",
         f"{root}/train: 3 links lead back to a folder above, not followed (again, cat/me, cat/up)",
     )
 
@@ -130,7 +130,9 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
         return listed(place)
 
     monkeypatch.setattr("os.scandir", scandir)
-    assert load_data(f"imagefolder:{root}").notices == (f"{root}/train: skipped 1 file that is no image (cat/secret)",)
+    assert load_data(f"imagefolder:{root}").notices == (
+        f"{root}/train: skipped 1 file that is not an image (cat/secret)",
+    )
 
 
 def pattern(width: int = 48, height: int = 32) -> Image.Image:

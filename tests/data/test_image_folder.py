@@ -220,7 +220,7 @@ def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
     assert (data.classes, len(data.train)) == (("cat", "dog"), 4)
     assert data.notices == (
         f"{root}/train: 1 class has no readable image and is left out (empty)",
-        f"{root}/train: skipped 1 file that is no image (cat/notes.txt)",
+        f"{root}/train: skipped 1 file that is not an image (cat/notes.txt)",
     )
 
 

@@ -191,7 +191,7 @@ def test_a_subset_is_seeded_and_leaves_the_test_images_alone() -> None:
 
 @pytest.mark.parametrize("count", [-1, 0, 1, 11])
 def test_a_subset_has_two_images_at_least_and_no_more_than_there_are(count: int) -> None:
-    with pytest.raises(DataError, match=r"numbered has 10 training images; take 2 to that many"):
+    with pytest.raises(DataError, match=r"numbered has 10 training images; use 2 to that many"):
         dataset(train=10).subset(count, seed=0)
 
 

@@ -57,7 +57,7 @@ def test_files_in_the_folder_itself_need_its_name(tmp_path: Path) -> None:
         load_data("mnist", tmp_path / "mine")
     assert one_line(error) == (
         f"no mnist in {tmp_path}/mine (looked for MNIST/raw/train-images-idx3-ubyte[.gz] and its three companions); "
-        "bring it with `download` (train, prune, eval, attack), or point `data_dir` at it"
+        "add `download` (train, prune, eval, attack), or set `data_dir` to its folder"
     )
 
 
@@ -92,7 +92,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
         (IMAGES, idx_bytes(torch.zeros(0, 3, 3)), "expected 16 bytes for 0 x 3 x 3 values, found 16"),
         (IMAGES, gzip.compress(idx_bytes(torch.zeros(2, 3, 3)), mtime=0)[:-9], "expected a readable IDX file, found: "),
         (IMAGES, b"\x1f\x8b" + b"no gzip", "expected a readable IDX file, found: "),
-        (LABELS, idx_bytes(torch.zeros(9)), "expected 10 labels, one an image, found 9"),
+        (LABELS, idx_bytes(torch.zeros(9)), "expected 10 labels, one per image, found 9"),
         (LABELS, idx_bytes(torch.full((10,), 10)), "expected labels below 10, found 10"),
     ],
 )

@@ -130,7 +130,7 @@ def test_the_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("digitz", None, UnknownName, "no dataset named 'digitz'; did you mean 'digits'?"),
         ("nowhere.py:load", None, UnknownName, "no dataset at 'nowhere.py:load'"),
         ("digits:", None, OptionError, "write digits or digits:PATH"),
-        ("digits", 0, OptionError, "`image_size` 0: an image has at least 1 pixel a side"),
+        ("digits", 0, OptionError, "`image_size` 0: an image has at least 1 pixel per side"),
     ],
 )
 def test_specs_that_cannot_work(spec: str, image_size: int | None, error: type[Exception], message: str) -> None:

@@ -74,7 +74,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, name: str, looked_for: st
         load_data(name, tmp_path)
     assert one_line(error) == (
         f"no {name} in {tmp_path} (looked for {looked_for}); "
-        "bring it with `download` (train, prune, eval, attack), or point `data_dir` at it"
+        "add `download` (train, prune, eval, attack), or set `data_dir` to its folder"
     )
 
 

@@ -145,7 +145,9 @@ def test_the_processor_says_how_pixels_become_input(tmp_path, processor, mean, r
 def test_what_no_file_says_is_asked_for_in_one_line(tmp_path) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(OptionError, match=r"nothing says the mean, std of transformers/vit; give `mean` .* `std`"):
+    with pytest.raises(
+        OptionError, match=r"the file does not state the mean, std of transformers/vit; give `mean` .* `std`"
+    ):
         prunectl.from_state_dict(folder)
     assert prunectl.from_state_dict(folder, mean=[0.5], std=[0.5]).preprocessing.std == HALF
 
@@ -223,10 +225,10 @@ def test_the_cache_of_the_hub_links_to_its_blobs(tmp_path) -> None:
         ("[]", "is not a JSON object"),
         ("{", "is not JSON"),
         ("{}", "names neither an architecture of timm nor a model_type"),
-        ('{"model_type": "vit", "id2label": {"x": "y"}}', "does not read"),
-        ('{"model_type": "vit", "num_channels": "many"}', "does not read"),
-        ('{"architecture": "resnet18", "pretrained_cfg": {"mean": 3}}', "does not read"),
-        ('{"architecture": "resnet18", "model_args": {"a": {}}}', "a is no plain value"),
+        ('{"model_type": "vit", "id2label": {"x": "y"}}', "cannot be read"),
+        ('{"model_type": "vit", "num_channels": "many"}', "cannot be read"),
+        ('{"architecture": "resnet18", "pretrained_cfg": {"mean": 3}}', "cannot be read"),
+        ('{"architecture": "resnet18", "model_args": {"a": {}}}', "a is not a plain value"),
     ],
 )
 def test_a_damaged_configuration_is_one_line(tmp_path, config, what) -> None:

@@ -16,7 +16,7 @@ def test_the_network_of_torchvision_that_the_names_fit_is_suggested(tmp_path, re
     torch.save(models.resnet18(num_classes=5).state_dict(), tmp_path / "weights.pth")
     hint = "; the names fit torchvision/resnet18: try --model torchvision/resnet18"
     found = refused("import", "weights.pth", "--model", "resnet18", *_words("--input", "--classes"))
-    assert f"nothing says the mean, std of resnet18; give --mean R,G,B --std R,G,B{hint}\n" in found
+    assert f"the file does not state the mean, std of resnet18; give --mean R,G,B --std R,G,B{hint}\n" in found
     found = refused("import", "weights.pth", "--model", "resnet18", *_words(*LEFT))
     assert "no tensor of weights.pth fits the network" in found
     assert found.endswith(f"{hint}\n")

@@ -104,9 +104,9 @@ def test_names_that_torchvision_had_before_are_converted(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("left_out", "line"),
     [
-        ("--input --classes --mean --std", "nothing says the input, classes, mean, std of "),
-        ("--mean", "nothing says the mean of tests.helpers.foreign:built; give --mean R,G,B"),
-        ("--classes", "nothing says the classes of tests.helpers.foreign:built; give --classes N"),
+        ("--input --classes --mean --std", "the file does not state the input, classes, mean, std of "),
+        ("--mean", "the file does not state the mean of tests.helpers.foreign:built; give --mean R,G,B"),
+        ("--classes", "the file does not state the classes of tests.helpers.foreign:built; give --classes N"),
     ],
 )
 def test_what_nobody_says_is_asked_for_in_one_line(left_out, line, tmp_path, refused) -> None:
@@ -118,7 +118,7 @@ def test_what_nobody_says_is_asked_for_in_one_line(left_out, line, tmp_path, ref
 
 WRONG = {
     "--input": ("3x16", "takes channels, height and width"),
-    "--mean": ("0.5,0.5", "--mean takes 1 number or 3, one a channel; got 2"),
+    "--mean": ("0.5,0.5", "--mean takes 1 number or 3, one per channel; got 2"),
     "--std": ("0,1,1", "--std takes numbers above 0"),
     "--class-names": ("a,b", "--class-names has 2 names, the network 4 classes"),
     "--key": ("ema", "net.pt has no tensors there"),

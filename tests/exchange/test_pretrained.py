@@ -102,7 +102,7 @@ def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
     [
         (
             "prune --model lenet5 --pretrained -c magnitude",
-            "no published weights of lenet5 are known; take another --model",
+            "no published weights of lenet5 are known; use another --model",
         ),
         ("train --model torchvision/resnet18 --pretrained", "training needs images: add --data"),
         (f"prune {SQUEEZENET}", "criterion snipit scores on images; add --data"),

@@ -87,7 +87,7 @@ def test_an_onnx_file_classifies_the_same(trained, pictures, raw, tmp_path, more
 
 def test_an_onnx_file_that_does_not_say_its_use_is_one_line(refused, pictures, tmp_path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    assert "broken.onnx is no ONNX file" in refused("predict", "broken.onnx", pictures[0])
+    assert "broken.onnx is not an ONNX file" in refused("predict", "broken.onnx", pictures[0])
     assert "cannot read missing.onnx" in refused("predict", "missing.onnx", pictures[0])
 
 

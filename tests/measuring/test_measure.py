@@ -239,8 +239,8 @@ class Two(Masked):
     ("model", "message"),
     [
         (Named(), r"^expected a network that returns a tensor of logits \(B, classes\), found dict; "),
-        (Two(), r"^the network does not take images \(B, 1, 8, 8\): .*missing 1 required .*'age'; take another"),
-        (nn.Linear(5, 3), r"^the network does not take images \(B, 1, 8, 8\): .*; take another"),
+        (Two(), r"^the network does not take images \(B, 1, 8, 8\): .*missing 1 required .*'age'; use another"),
+        (nn.Linear(5, 3), r"^the network does not take images \(B, 1, 8, 8\): .*; use another"),
     ],
 )
 def test_networks_that_cannot_be_run_on_images_are_told(model: nn.Module, message: str) -> None:

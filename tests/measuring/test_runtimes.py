@@ -141,7 +141,7 @@ def test_the_history_and_the_messages_name_the_runtime_of_a_latency(net: Path, r
     assert ran.code == 0 and ", 0.400 of the latency\n" in ran.err
     assert "--runtime" not in raw("log", "eager.safetensors").out
     assert missed({"latency": "2x", "runtime": "onnx"}, {"latency": 0.6}).startswith(
-        "`latency` 2x was asked, measured again it is 0.600 of the dense latency in onnx (95 % interval "
+        "`latency` 2x was requested, measured again it is 0.600 of the dense latency in onnx (95 % interval "
     )
 
 
@@ -193,7 +193,7 @@ def test_what_torch_cannot_compile_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("no kernel\nfor this")
 
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: broken)
-    with pytest.raises(StructureError, match=r"^torch.compile cannot compile the network: no kernel; take another `r"):
+    with pytest.raises(StructureError, match=r"^torch.compile cannot compile the network: no kernel; use another `r"):
         latencies(network(), SHAPE, ["compiled"])
     with pytest.raises(StructureError, match="cannot be exported"):
         latencies(Refusing(), SHAPE, ["onnx"])

@@ -66,7 +66,9 @@ def test_any_layers_at_any_sparsity(layers, sparsity) -> None:
     asked = WEIGHTS - round(sparsity * WEIGHTS)
     least = sum(LAYERS[name] for name in layers) + len(LAYERS) - len(layers)
     if asked < least or asked == WEIGHTS:
-        message = "already" if asked == WEIGHTS else r"was asked, 0\.\d+ is the most with .* `keep`; ask for less"
+        message = (
+            "already" if asked == WEIGHTS else r"was requested, but 0\.\d+ is the maximum with .* `keep`; ask for less"
+        )
         with pytest.raises(OptionError, match=message):
             prune(begun, None, criterion="magnitude", sparsity=sparsity, keep=keep)
         return
@@ -136,7 +138,7 @@ def test_nodes_that_stay_count_for_the_least_number() -> None:
     small = shrink(pruned).model
     assert (small.a.out_channels, small.b.out_channels) == (4, 2)
     with pytest.raises(
-        OptionError, match=r"0\.25 is the most with 2 or more .* and 4 in the layers of `keep`; ask for"
+        OptionError, match=r"0\.25 is the maximum with 2 or more .* and 4 in the layers of `keep`; ask for"
     ):
         prune(begun, None, criterion="structured-random", sparsity=0.375, keep=["a"], rules=rules)
 
@@ -244,7 +246,8 @@ def test_methods_that_drop_and_grow_leave_kept_layers_dense(criterion) -> None:
 
 
 @pytest.mark.parametrize(
-    "criterion", ["snapit-during", "cnipit-during", "gmp", "imp", "granet", "top-kast", "gate-decorators", "l0"]
+    "criterion",
+    one_in(3, ["snapit-during", "cnipit-during", "gmp", "imp", "granet", "top-kast", "gate-decorators", "l0"]),
 )
 def test_pruning_during_training_keeps_layers(criterion) -> None:
     keep = ("conv2",) if criterion != "gate-decorators" else ("conv1",)  # whose gates are in BatchNorm

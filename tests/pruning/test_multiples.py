@@ -143,10 +143,8 @@ def test_channels_of_the_image_which_no_sparsity_counts_do_not_go_back() -> None
 
 
 def test_a_target_that_multiples_do_not_reach_is_one_line() -> None:
-    most = (
-        r"node sparsity 0.95 was asked, 0.6 is the most with 1 or more nodes left on every axis, in multiples of 8 in "
-    )
-    with pytest.raises(OptionError, match=most + "groups of more than 16; ask for less pruning"):
+    most = r"node sparsity 0.95 was requested, but 0.6 is the maximum with 1 or more nodes left in every layer, "
+    with pytest.raises(OptionError, match=most + "in multiples of 8 in groups of more than 16; ask for less pruning"):
         prune(network(20), None, criterion="depgraph", sparsity=0.95, rules=AUTO)
 
 
@@ -163,5 +161,5 @@ def test_another_multiple_is_one_line(text, net, raw) -> None:
     ran = raw("prune", net.name, "-c", "depgraph", "-s", 0.5, "--multiple-of", text, "-o", "auto.safetensors")
     assert ran.code == 2
     assert "expected a whole number of 1 or more, or auto" in " ".join(ran.err.split())
-    with pytest.raises(OptionError, match="`multiple_of` is a whole number of 1 or more, or auto, got"):
+    with pytest.raises(OptionError, match="`multiple_of` must be a whole number of 1 or more, or auto, got"):
         prune(network(20), None, criterion="depgraph", sparsity=0.5, rules=NodeRules(multiple_of=text))

@@ -14,6 +14,7 @@ from prunectl.pruning.reachability import Reachability
 from prunectl.scores import Scores
 from prunectl.training.frozen_channels import frozen_entries
 from tests.helpers.criterion_networks import SHAPE
+from tests.helpers.marks import quick
 from tests.helpers.networks import randomise_
 
 T, X = True, False
@@ -202,7 +203,7 @@ LAYERS: dict[str, tuple[nn.Module, Callable[[], nn.Module], Callable[[int], nn.M
 
 
 @pytest.mark.parametrize("variance", [1e-4, 1e4])
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", quick(LAYERS, ["linear", "conv2d"]))
 def test_no_depth_is_too_deep(kind: str, variance: float) -> None:
     """A hundred layers, each of which multiplies by a hundred, or divides."""
     prepare, layer, norm = LAYERS[kind]

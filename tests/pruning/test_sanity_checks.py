@@ -53,7 +53,7 @@ def test_fresh_parameters_under_the_same_mask(criterion: str) -> None:
 def test_both_and_what_cannot_be() -> None:
     both = pruned("shuffle-layerwise", "reinit")
     assert both.masks.kept(both.model) == pruned().masks.kept(both.model)
-    with pytest.raises(PrunectlError, match="these are of nodes, take structured-random as a control"):
+    with pytest.raises(PrunectlError, match="prunes nodes; use structured-random as a control"):
         pruned("shuffle-layerwise", criterion="snap")
     with pytest.raises(PrunectlError, match="no control named 'shuffle'; did you mean 'shuffle-layerwise'"):
         pruned("shuffle")

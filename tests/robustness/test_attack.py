@@ -263,13 +263,13 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
         ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: steps=40"),
         ({"options": {"steps": "many"}}, OptionError, "option 'steps' of attack pgd is of type int, as 40 is"),
         ({"n": 0}, DataError, "no test images to attack"),
-        ({"options": {"steps": "0"}}, OptionError, "option 'steps' of attack pgd is 1 or more, got 0"),
+        ({"options": {"steps": "0"}}, OptionError, "option 'steps' of attack pgd must be 1 or more, got 0"),
         (
             {"attack": "standard", "norm": "l1"},
             OptionError,
             "standard is for linf, l2; for l1 name attacks, such as fmn",
         ),
-        ({"attack": "fgsm", "target": "next"}, OptionError, "attack fgsm has no targeted form; take pgd or apgd-ce"),
+        ({"attack": "fgsm", "target": "next"}, OptionError, "attack fgsm has no targeted form; use pgd or apgd-ce"),
         ({"attack": "l0-fmn", "eps": [0.5]}, OptionError, "eps of l0 attacks count changed channel values, in whole"),
         ({"attack": "pgd,linf-pgd"}, OptionError, "an attack is named twice: pgd, linf-pgd"),
     ],
@@ -289,7 +289,7 @@ def test_a_network_whose_outputs_are_nan_is_refused() -> None:
 
 def test_standard_takes_no_options() -> None:
     with pytest.raises(
-        OptionError, match="standard has no options, so that its numbers compare, got steps; take quick"
+        OptionError, match="standard has no options, so that its results are comparable, got steps; use quick"
     ):
         prunectl.attack(checkpoint_of(threshold(), SHAPE, 2), pixels(), attack="standard", options={"steps": 10})
 

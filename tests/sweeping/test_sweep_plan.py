@@ -112,7 +112,7 @@ def test_names_that_would_be_the_same_are_told_apart():
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ("[grid", "it is no TOML: "),
+        ("[grid", "it is not TOML: "),
         ("", "it has no pipelines; give [pipelines] with lines such as"),
         ("[gird]\nseed=1\n[pipelines]\na='train --model mlp5'", "'gird' is neither [grid] nor [pipelines]"),
         ("[pipelines]\na = 3", "pipeline 'a' is a line such as"),
@@ -147,7 +147,7 @@ def test_names_that_would_be_the_same_are_told_apart():
         ("[pipelines]\na = 'eval x.safetensors'", "it has nothing to measure"),
         ("[pipelines]\na = 'train x.safetensors'", "cannot read x.safetensors: no such file or directory"),
         ("[pipelines]\na = 'train --model mlp5 | train --model mlp5'", "it takes the checkpoint of the command before"),
-        ("[pipelines]\na = 'train --help'", "--help runs nothing"),
+        ("[pipelines]\na = 'train --help'", "--help runs no command"),
     ],
 )
 def test_a_bad_plan_is_one_line_before_anything_runs(plan, said, refused, tmp_path):
@@ -160,7 +160,7 @@ def test_bad_options_are_one_line(refused, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     assert "cannot read no.toml" in refused("sweep", "no.toml", "--out", "out")
     assert refused("sweep", "plan.toml", "--out", "out", "--engine", "slurm") == (
-        "prunectl: no engine named 'slurm'; take local or ray\n"
+        "prunectl: no engine named 'slurm'; use local or ray\n"
     )
     (tmp_path / "file").touch()
     assert "cannot write file" in refused("sweep", "plan.toml", "--out", "file")

@@ -184,14 +184,17 @@ def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str
 
 
 def test_what_cannot_move_is_refused() -> None:
-    with pytest.raises(OptionError, match="rigl holds one sparsity: leave out `schedule`"):
+    with pytest.raises(OptionError, match="rigl keeps one sparsity: leave out `schedule`"):
         Trainer(start(), image_data(), recipe("rigl", 0.5, schedule="snipit"))
     for criterion in ("rigl", "set"):
         with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out `scope`"):
             Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))
         with pytest.raises(OptionError, match="expected a fraction of weights to move between 0 and 1"):
             train(start(), image_data(), recipe(criterion, 0.7, options={"fraction": "2.5"}))
-    with pytest.raises(OptionError, match="force returns weights to the values before it began: prunectl prune first"):
+    with pytest.raises(
+        OptionError,
+        match="force regrows weights with their initial values: use it in prunectl prune, before the training",
+    ):
         Trainer(start(), image_data(), recipe("force", 0.7))
 
 

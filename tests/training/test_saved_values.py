@@ -77,7 +77,7 @@ def test_plain_values_are_checked_by_name() -> None:
 
 def test_what_does_not_fit_is_one_line() -> None:
     with (
-        pytest.raises(CheckpointError, match=r"does not fit its training \(size mismatch\); take an intact copy"),
+        pytest.raises(CheckpointError, match=r"does not fit its training \(size mismatch\); use an intact copy"),
         fitting(),
     ):
         raise RuntimeError("size mismatch\nand more")

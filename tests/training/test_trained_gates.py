@@ -152,7 +152,7 @@ def test_nodes_that_are_masked_away_do_not_count() -> None:
 @pytest.mark.parametrize("criterion", ["l0", "gate-decorators", "hoyer-square", "group-hoyer-square"])
 def test_a_penalty_is_not_negative(criterion: str) -> None:
     plan = recipe(criterion, 0.5, epochs=30, options={"strength": "-1"})
-    with pytest.raises(OptionError, match="strength is 0 or more, got -1"):
+    with pytest.raises(OptionError, match="strength must be 0 or more, got -1"):
         Trainer(start(), image_data(), plan)
 
 
@@ -160,9 +160,9 @@ def test_a_penalty_is_not_negative(criterion: str) -> None:
     ("criterion", "options", "message"),
     [
         ("snipit-during", {"bn": "bach"}, "no BatchNorm mode named 'bach'"),
-        ("snipit-during", {"batches": "0"}, "batches is 1 or more"),
+        ("snipit-during", {"batches": "0"}, "batches must be 1 or more"),
         ("taylor", {"loss": "ce"}, "no scoring loss named 'ce'"),
-        ("iterative-grasp", {"temperature": "0"}, "the temperature is above 0"),
+        ("iterative-grasp", {"temperature": "0"}, "the temperature must be above 0"),
         ("rigl", {"fraction": "1.5"}, "expected a fraction of weights to move between 0 and 1, got 1.5"),
         ("set", {"fraction": "-0.1"}, "expected a fraction of weights to move between 0 and 1, got -0.1"),
     ],
@@ -222,5 +222,5 @@ def test_gates_need_a_norm_that_trains() -> None:
     with pytest.raises(OptionError, match=r"gate decorators train the scales of BatchNorm, and 4.weight is frozen"):
         TickTock(frozen, trace(frozen, SHAPE), 100)
     outside = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
-    with pytest.raises(OptionError, match="and no node has any; take taylor"):
+    with pytest.raises(OptionError, match="and no node has any; use taylor"):
         TickTock(outside, trace(outside, SHAPE), 100)

@@ -70,7 +70,7 @@ class PruneOptions:
         if self.normalize not in (None, *NORMALIZATIONS):
             raise unknown("normalization", str(self.normalize), NORMALIZATIONS)
         if self.max_pruned is not None and not 0 < self.max_pruned <= 1:
-            raise OptionError(f"`max_pruned` is a share above 0 and at most 1, got {self.max_pruned:g}")
+            raise OptionError(f"`max_pruned` must be a share above 0 and at most 1, got {self.max_pruned:g}")
         check_multiple(self.multiple_of)
         check_least(self, {"steps": 1, "min_nodes": 1})
         check_most(self, {"steps": MOST_ROUNDS})
@@ -118,7 +118,7 @@ class GradualPruning(PruneOptions):
     The rounds of the schedule come prune_delay + prune_every, prune_delay + 2 prune_every, and so on after the start,
     one round each. Both are numbers of epochs, or of steps of the optimiser as `100s`. Where both are None, they are
     the criterion's own, or shorter if the training is too short for them. With the authors' 4 and 4 the rounds follow
-    epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is a target of its own, in place of the sparsity.
+    epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is itself the target, in place of the sparsity.
     """
 
     criterion: str = option("snapit-during", kind="criterion")
@@ -165,7 +165,7 @@ def check_multiple(multiple_of: int | str) -> None:
         OptionError: it is that.
     """
     if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
-        raise OptionError(f"`multiple_of` is a whole number of 1 or more, or {AUTO}, got {multiple_of}")
+        raise OptionError(f"`multiple_of` must be a whole number of 1 or more, or {AUTO}, got {multiple_of}")
 
 
 def check_runtime(runtime: str | None, latency: str | None) -> None:
@@ -191,7 +191,7 @@ def check_min_accuracy(least: float | None, criterion: str) -> None:
             f"`min_accuracy` is a target for `criterion` {AUTO}, which measures; give {criterion} a sparsity"
         )
     if least is not None and not 0 < least <= 1:
-        raise OptionError(f"`min_accuracy` is a share of images above 0 and at most 1, such as 0.9, got {least:g}")
+        raise OptionError(f"`min_accuracy` must be a share of images above 0 and at most 1, such as 0.9, got {least:g}")
 
 
 def refuse_auto(criterion: str | None) -> None:
@@ -223,7 +223,7 @@ def check_interval(name: str, interval: Interval | None, least: int) -> None:
     if isinstance(interval, str) and not _STEPS.fullmatch(interval):
         raise OptionError(f"`{name}` is a number of epochs (4) or of steps (100s), got '{interval}'")
     if in_steps(interval, 1) < least:
-        raise OptionError(f"`{name}` is {least} or more, got {interval}")
+        raise OptionError(f"`{name}` must be {least} or more, got {interval}")
 
 
 def check_least(options: object, least: Mapping[str, int]) -> None:
@@ -235,7 +235,7 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
     for name, low in least.items():
         value = getattr(options, name)
         if value is not None and value < low:
-            raise OptionError(f"`{name}` is {low} or more, got {value}")
+            raise OptionError(f"`{name}` must be {low} or more, got {value}")
 
 
 def check_most(options: object, most: Mapping[str, int]) -> None:
@@ -247,4 +247,4 @@ def check_most(options: object, most: Mapping[str, int]) -> None:
     for name, high in most.items():
         value = getattr(options, name)
         if value is not None and value > high:
-            raise OptionError(f"`{name}` is at most {high:,}, got {value}")
+            raise OptionError(f"`{name}` must be at most {high:,}, got {value}")

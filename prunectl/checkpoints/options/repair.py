@@ -32,9 +32,9 @@ class RepairOptions:
         if self.calibration not in CALIBRATIONS:
             raise unknown("calibration", self.calibration, CALIBRATIONS)
         if self.n < LEAST_IMAGES:
-            raise OptionError(f"`n` is {LEAST_IMAGES} images or more, got {self.n}")
+            raise OptionError(f"`n` must be {LEAST_IMAGES} images or more, got {self.n}")
         if (self.method, self.calibration) == ("bn", "noise"):
-            raise OptionError("statistics of noise are not those of images; take `method` refit, or calibrate on data")
+            raise OptionError("`method` bn needs images, not noise; use `method` refit, or `calibration` data")
 
 
 @dataclass(frozen=True)

@@ -102,4 +102,4 @@ def parameters(command: str) -> frozenset[str]:
 def _refuse_unknown(options: Mapping[str, Any], allowed: Mapping[str, Any] | set[str]) -> None:
     stray = next((key for key in options if key not in allowed), None)
     if stray is not None:
-        raise ValueError(f"'{stray}' is no option that a history holds")
+        raise ValueError(f"'{stray}' is not an option of a history")

@@ -85,7 +85,7 @@ class Recipe:
             if value is not None and not low <= value <= high:
                 raise OptionError(f"`{name}` must be between {low:g} and {high:g}, got {value:g}")
         if self.ema == 1:
-            raise OptionError("`ema` 1 keeps the first weights for ever; take less, such as 0.999")
+            raise OptionError("`ema` 1 never updates the average; use a smaller value, such as 0.999")
         if self.adv_eps == 0:
             raise OptionError("`adv_eps` 0 makes no adversarials; leave it out, or give a size such as 8/255")
         if self.sched not in SCHEDULES:
@@ -93,7 +93,7 @@ class Recipe:
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
             raise OptionError("`adv_steps`, `adv_loss` and `adv_beta` are for adversarial training; add `adv_eps`")
         if self.warmup and self.sched == "onecycle":
-            raise OptionError("`sched` onecycle includes a warm-up; leave out `warmup`, or take cosine")
+            raise OptionError("`sched` onecycle includes a warm-up; leave out `warmup`, or use cosine")
         if self.mixup and self.adv_eps:
             raise OptionError("`mixup` and `adv_eps` cannot be combined; leave out one of them")
         if self.adv_loss not in ADVERSARIAL_LOSSES:

@@ -18,7 +18,7 @@ _OF_AUTO: dict[str, Any] = {
     "scope": "any",
     "source": "the best of several by accuracy after repair",
 }
-"""What `auto` is in the terms of a criterion: it has no scorer of its own."""
+"""`auto` as a criterion without a scorer."""
 _UNITS = {"any": "weights or nodes", "both": "weights and nodes"}
 _WHEN = {"before": "before training", "during": "during training", "after": "after training"}
 _LINES = {

@@ -60,7 +60,7 @@ def command(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which of torchvision's published weights FILE is, such as IMAGENET1K_V2."),
+        typer.Option(metavar="NAME", help="Name of FILE among torchvision's published weights, such as IMAGENET1K_V2."),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Name of the state dict in a file that holds several, such as model_ema.")
@@ -76,7 +76,7 @@ def command(
         str | None,
         typer.Option(
             help="Dataset that later commands use by default: a name (list: `prunectl datasets`) or imagefolder:PATH. "
-            "Unnamed classes take its names; the accuracy on up to 500 test images is printed.",
+            "Without --class-names, its class names are used; the accuracy on up to 500 test images is printed.",
             autocompletion=completes("data"),
         ),
     ] = None,

@@ -17,7 +17,7 @@ def command(
 ) -> None:
     """Show the contents of a checkpoint: header, history, and sparsity of every layer.
 
-    -v adds the tensors that hold no weights of a layer. Works without PyTorch.
+    -v lists all tensors. Works without PyTorch.
     """
     from prunectl.checkpoints.inspect import inspect
 

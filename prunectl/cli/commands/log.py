@@ -105,7 +105,7 @@ def _with_effect(flags: "Sequence[Flag]") -> "list[Flag]":
 
 
 def _shown(command: str, flag: tuple[str, str | None]) -> str:
-    """A flag for a reader: nothing where it is as by default."""
+    """A flag for a reader; empty if the option has its default value."""
     from prunectl.cli import in_process
 
     name, value = flag

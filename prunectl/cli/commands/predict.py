@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Classify image files: one JSON line for each, or a table on a terminal.
 
-    Images are resized and normalised as the file says. Files that are no images are named on stderr; the others
+    Images are resized and normalised as the file says. Files that are not images are named on stderr; the others
     are classified, and the exit code is 1.
     """
     if as_csv and as_json:

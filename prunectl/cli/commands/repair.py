@@ -85,7 +85,7 @@ def command(
             bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
 
         repaired, peak = peak_memory(
-            pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report)
+            pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report, in_place=True)
         )
     kept.written(path, lambda place: write(repaired, place, force=force))
     for line in output.repaired(repaired.history[-1].result):

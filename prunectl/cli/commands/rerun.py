@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Re-run a checkpoint's history and check that it reproduces bit for bit.
 
-    Where it does not, the differences are printed and the exit code is 1. On a GPU, sums are not deterministic.
+    If it does not, the differences are printed and the exit code is 1. On a GPU, sums are not deterministic.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import check_safe, lineage

@@ -57,7 +57,7 @@ def command(
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:
-        raise OptionError(f"no engine named '{engine}'; take {' or '.join(ENGINES)}")
+        raise OptionError(f"no engine named '{engine}'; use {' or '.join(ENGINES)}")
     if engine != "ray" and gpus:
         raise OptionError("--gpus is for --engine ray; stages of the local engine see every GPU")
     if engine == "ray" and importlib.util.find_spec("ray") is None:

@@ -91,9 +91,9 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Train a new network (--model) or that of a checkpoint; pruned weights stay at zero.
+    """Train a new network (--model) or a checkpoint; pruned weights stay at zero.
 
-    With --criterion, the network is also pruned: one round of the schedule after each of some epochs. Pruned nodes are
+    With --criterion, the network is also pruned: a pruning round comes after some of the epochs. Pruned nodes are
     removed at once, which makes later epochs faster.
 
     NAME.log.jsonl, beside the checkpoint, records loss, accuracy, FLOPs and time. Ctrl-C writes NAME.resume.safetensors
@@ -104,7 +104,7 @@ def command(
 
     data_options = DataOptions(**options.filled(DataOptions, ctx.params))
     if max_minutes is not None and not 0 <= max_minutes < float("inf"):
-        raise OptionError(f"--max-minutes is 0 or more, got {max_minutes}")
+        raise OptionError(f"--max-minutes must be 0 or more, got {max_minutes}")
     if resume is not None:
         train_resume.refuse_others(ctx)
         return train_resume.resumed(

@@ -33,7 +33,7 @@ class Exploration:
         if self.start not in STARTS:
             raise unknown("start", self.start, STARTS)
         if not 0 < self.until <= 1:
-            raise OptionError(f"`until` is a share of the training above 0 and at most 1, got {self.until:g}")
+            raise OptionError(f"`until` must be a share of the training above 0 and at most 1, got {self.until:g}")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class CriterionOptions:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Where a criterion that regrows stands: the masks so far, and the prunable weights before the first round."""
+    """State of a criterion that regrows: the masks so far, and the prunable weights before the first round."""
 
     masks: Masks
     original: dict[str, Tensor]
@@ -117,7 +117,7 @@ class Round:
 
 
 def criterion_named(name: str) -> Criterion:
-    """The criterion that `name` stands for.
+    """The criterion of this name.
 
     Raises:
         UnknownName: nothing has that name.

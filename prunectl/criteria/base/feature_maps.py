@@ -54,7 +54,7 @@ class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.last: dict[bytes, tuple[Tensor, Tensor, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and note the channels of what it makes."""
+        """Run an operation, and note the channels of its output."""
         out = func(*args, **(kwargs or {}))
         made = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(made, Tensor):

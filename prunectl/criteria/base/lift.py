@@ -25,7 +25,7 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
         return method
     if (method.unit, unit) != ("weights", "nodes") or method.regrow_value or method.callback:
         raise OptionError(
-            f"`unit` makes a criterion of nodes from one of weights that prunes for good; {name} prunes {method.unit}"
+            f"`unit` lets a criterion of weights prune nodes, if it never regrows weights; {name} prunes {method.unit}"
         )
 
     @functools.wraps(method.scorer)

@@ -1,4 +1,4 @@
-"""Passes of images through a network, for criteria that look at what it computes on the way."""
+"""Passes of images through a network, for criteria that use its feature maps."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def first_images(data: Batches, images: int, size: int) -> Iterator[tuple[Tensor
         OptionError: fewer than 1 were asked for.
     """
     if images < 1:
-        raise OptionError(f"images is 1 or more, got {images}")
+        raise OptionError(f"images must be 1 or more, got {images}")
     left = images
     for inputs, labels in data:
         yield from zip(torch.split(inputs[:left], size), torch.split(labels[:left], size), strict=True)

@@ -37,7 +37,7 @@ class LossSampling:
         if self.loss not in LOSSES:
             raise unknown("scoring loss", self.loss, LOSSES)
         if self.batches < 1 or self.chunk < 0:
-            raise OptionError(f"batches is 1 or more and chunk 0 or more, got {self.batches} and {self.chunk}")
+            raise OptionError(f"batches must be 1 or more and chunk 0 or more, got {self.batches} and {self.chunk}")
         if self.bn == "batch" and self.chunk:
             raise OptionError("bn=batch takes the statistics of whole batches, which chunks do not have; leave out one")
 
@@ -110,7 +110,7 @@ def _product(own: Tensor, other: Tensor) -> Tensor:
 
 
 def _added(sums: list[Tensor], more: Collection[Tensor]) -> list[Tensor]:
-    """Add in place; the first ones are taken as they are."""
+    """Add in place; the first values are taken over."""
     if not sums:
         return [tensor.detach().float() for tensor in more]
     torch._foreach_add_(sums, [tensor.detach() for tensor in more])

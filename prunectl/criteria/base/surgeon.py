@@ -47,7 +47,7 @@ def layers(model: nn.Module, data: Batches, images: int, damp: float) -> dict[st
     Where nothing is seen of the inputs but zeros, H is the identity. The Hessians of all layers are in memory at once.
     """
     if damp < 0:
-        raise OptionError(f"damp is 0 or more, got {damp}")
+        raise OptionError(f"damp must be 0 or more, got {damp}")
     weights = prunable(model)
     watching = _Inputs(weights)
     for _ in watched_passes(model, data, images, watching):
@@ -87,7 +87,7 @@ class _Inputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sums: dict[str, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what it takes."""
+        """Run an operation, and record its inputs."""
         out, product = func(*args, **(kwargs or {})), weight_product(func, args, self.weights)
         if product is not None:
             weight = self.named[product.name]

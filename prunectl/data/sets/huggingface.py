@@ -109,7 +109,7 @@ def _splits(name: str, *, download: bool) -> dict[str, _Rows]:
             return {key: _rows(name, split) for key, split in wanted.items()}
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         what = " ".join(str(error).split())
-        hint = "check the name and the network" if download else "bring it with `download`, or name a folder"
+        hint = "check the name and the network" if download else "add `download`, or give a folder"
         raise DataError(f"hf:{name}: cannot be loaded: {what}; {hint}") from error
 
 

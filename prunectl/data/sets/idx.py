@@ -121,7 +121,7 @@ def _images(folder: Path, part: str, classes: int, image_size: int | None) -> Im
     pixels, labels = read_idx(_file(folder, part, "images"), 3), read_idx(labels_file, 1)
     if len(pixels) != len(labels):
         raise DataError(
-            f"{labels_file}: expected {len(pixels):,} labels, one an image, found {len(labels):,}; replace it"
+            f"{labels_file}: expected {len(pixels):,} labels, one per image, found {len(labels):,}; replace it"
         )
     if int(labels.max()) >= classes:
         raise DataError(f"{labels_file}: expected labels below {classes}, found {int(labels.max())}; replace it")

@@ -44,7 +44,7 @@ def webdataset(
     shards = sorted({path for expanded in _expanded(pattern) for path in glob.glob(expanded)})  # noqa: PTH207
     strange = next((shard for shard in shards if not Path(shard).is_file()), None)
     if strange is not None:
-        raise DataError(f"{strange}: expected a tar file, found no regular file; let the pattern match tar files only")
+        raise DataError(f"{strange}: expected a tar file, found something else; let the pattern match tar files only")
     if not shards:
         raise DataError(f"no file matches {pattern}; give tar files, such as 'webdataset:DIR/{{train,test}}-*.tar'")
     kinds: dict[str, list[str]] = {}

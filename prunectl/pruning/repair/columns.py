@@ -48,7 +48,7 @@ class Column:
         except OSError as error:
             raise FileError(
                 f"cannot write {size:,} bytes to {tempfile.gettempdir()}: {error.strerror}; free some space, point "
-                "TMPDIR to another folder, or take a smaller `n`"
+                "TMPDIR to another folder, or use a smaller `n`"
             ) from error
         self.items.append(_Stored(place, size, value.dtype, value.shape, value.device))
 

@@ -36,8 +36,10 @@ class Pair:
         return small
 
 
-def paired(checkpoint: Checkpoint, reference: Checkpoint | None) -> Pair:
+def paired(checkpoint: Checkpoint, reference: Checkpoint | None, *, in_place: bool = False) -> Pair:
     """Put a checkpoint and its reference into the same shapes, those of the dense network where one of them is smaller.
+
+    With `in_place`, the network that may be changed is that of the checkpoint, where the shapes agree.
 
     Raises:
         OptionError: the reference is another network, or one was shrunk with statistics over what is left.
@@ -50,7 +52,8 @@ def paired(checkpoint: Checkpoint, reference: Checkpoint | None) -> Pair:
     plan = Plan.of(checkpoint.edits)
     if not plan.kept and (reference is None or not reference.edits):
         dense = None if reference is None else named_tensors(reference.to(checkpoint.device).model)
-        return Pair(copy.deepcopy(checkpoint.model), checkpoint.masks, dense, {})
+        own = checkpoint.model if in_place else copy.deepcopy(checkpoint.model)
+        return Pair(own, checkpoint.masks, dense, {})
     model, masks = _whole(checkpoint)
     dense = None if reference is None else named_tensors(_whole(reference)[0].to(checkpoint.device))
     return Pair(model.to(checkpoint.device), masks.to(checkpoint.device), dense, plan.kept)

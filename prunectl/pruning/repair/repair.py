@@ -45,15 +45,17 @@ def repair(
     reference: Checkpoint | None = None,
     report: Report | None = None,
     in_order: bool = False,
+    in_place: bool = False,
 ) -> Checkpoint:
     """Fit what is left of a pruned network to the network that it was pruned from, the `reference`; masks stay.
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
     matches variances (`scale_`); both take the BatchNorm statistics anew on the way, as `bn` alone does, which needs no
-    reference. Noise in place of images leaves the statistics as they are. A layer that is `too_wide` for `refit` stays
+    reference. With noise in place of images, the statistics do not change. A layer that is `too_wide` for `refit` stays
     as it is, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
     The error of every layer before and after is in the history, under `layers`. `in_order` says that the channels of
-    the reference are in the order of the checkpoint's, whatever a pruning has permuted.
+    the reference are in the order of the checkpoint's, whatever a pruning has permuted. `in_place` repairs the network
+    of the checkpoint, for callers that do not need it any more; without, its copy, which takes as much memory again.
 
     Raises:
         OptionError: no reference, one with channels in another order, no images, or nothing is pruned.
@@ -64,10 +66,11 @@ def repair(
     _check(checkpoint, data, options, reference)
     if options.method != "bn" and not in_order and _has_permuted(checkpoint):
         raise OptionError(
-            "the channels of this network were permuted when it was pruned, so its reference has them in another "
-            "order; repair at once: `prunectl prune` with `repair`"
+            "the channels of this network were permuted when it was pruned, so its reference has them in a different "
+            "order; repair while you prune: `prunectl prune` with `repair`"
         )
-    repaired, errors, wide = repaired_pair(paired(checkpoint, reference), checkpoint, data, options, report)
+    pair = paired(checkpoint, reference, in_place=in_place)
+    repaired, errors, wide = repaired_pair(pair, checkpoint, data, options, report)
     run = RepairRun(checkpoint.device.type, _other_reference(checkpoint, reference))
     seen = None if data is None or options.calibration == "noise" else data.described
     chosen = {**recorded(options), **recorded(run), "data": seen}

@@ -83,7 +83,7 @@ class Unit(ABC):
         self.check_keep(sparsity)
         if sparsity is not None and self.keep(sparsity) >= self.kept:
             raise OptionError(
-                f"the network is at {self.word} sparsity {self.sparsity:.4g} already, {sparsity:.15g} was asked; "
+                f"the network already has {self.word} sparsity {self.sparsity:.4g}, {sparsity:.15g} was requested; "
                 "ask for more"
             )
 
@@ -108,12 +108,13 @@ class Unit(ABC):
         if self.protected and sparsity is not None and self.keep(sparsity) < least:
             most = math.floor(1e4 * (1 - least / self.total)) / 1e4
             raise OptionError(
-                f"weight sparsity {sparsity:.15g} was asked, {most:.4g} is the most with {self.protected_weights:,} of "
-                f"{self.total:,} weights in the layers of `keep`; ask for less, or keep fewer layers"
+                f"weight sparsity {sparsity:.15g} was requested, but {most:.4g} is the maximum with "
+                f"{self.protected_weights:,} of {self.total:,} weights in the layers of `keep`; "
+                "ask for less, or keep fewer layers"
             )
 
     def comparable(self, scores: Scores) -> Scores:
-        """The scores as they are ranked."""
+        """The scores in the form in which they are ranked."""
         return scores
 
     @abstractmethod

@@ -27,7 +27,7 @@ class Both(WithNodes):
             )
         if self.rules.multiple_of != 1:
             raise OptionError(
-                "weights go as well as nodes, and what their paths no longer reach has any width: `multiple_of` is for "
+                "pruned weights can remove further nodes, so widths cannot be set: `multiple_of` is for "
                 f"criteria that prune nodes alone ({criteria_for_nodes()})"
             )
         super().check(sparsity)

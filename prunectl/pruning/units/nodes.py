@@ -63,7 +63,7 @@ class WithNodes(Unit):
         self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
         """How many nodes every group had in the original network, int64 (groups,)."""
         self.firm = self.rules.max_pruned is not None
-        """Whether the ceiling was asked for; one by default gives way to a target."""
+        """Whether the user set the ceiling; the default ceiling is raised if a target needs it."""
         if not self.firm:
             share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
             self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
@@ -173,7 +173,7 @@ class Nodes(WithNodes):
             now, budget = self.spending.text(self.spending.without(self.gone)), self.spending.budget
             limit = self.spending.text(self.spending.limit)
             raise OptionError(
-                f"the network has {now} already, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
+                f"the network already has {now}, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
             )
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
@@ -189,7 +189,7 @@ class Nodes(WithNodes):
         if count is None:
             most = 1 - (self.kept - self.many(ranking.removed(len(ranking.order)))) / self.total
             asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
-            raise OptionError(f"node sparsity {asked:.15g} was asked, {most:.4g} is the most {self._limits}")
+            raise OptionError(f"node sparsity {asked:.15g} was requested, but {most:.4g} is the maximum {self._limits}")
         removed = ranking.removed(count)
         self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
         fits = partial(self._fits, keep=keep)
@@ -202,7 +202,7 @@ class Nodes(WithNodes):
         return merged(self.checkpoint.masks, node_masks(self.structure, removed, self.model))
 
     def _loosened(self) -> bool:
-        """Give up a ceiling that nobody asked for; whether there was one."""
+        """Drop the default ceiling; returns whether there was one."""
         had = not self.firm and self.rules.max_pruned != 1
         self.rules = replace(self.rules, max_pruned=1.0) if had else self.rules
         return had
@@ -244,7 +244,7 @@ class Nodes(WithNodes):
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(
                 f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
-                f"{spending.text(least)} is the least {self._limits}"
+                f"but {spending.text(least)} is the minimum {self._limits}"
             )
         return self._solved_by(ranking, count)
 
@@ -265,7 +265,7 @@ class Nodes(WithNodes):
         most = rules.max_pruned or 1.0
         ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
         return (
-            f"with {rules.min_nodes} or more nodes left on every axis{kept}{multiples}{ceiling}; ask for less pruning"
+            f"with {rules.min_nodes} or more nodes left in every layer{kept}{multiples}{ceiling}; ask for less pruning"
         )
 
     def result(self) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analy
         raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
     if not structure.nodes:
         raise OptionError(
-            f"{checkpoint.spec.name} has no node that can go, its outputs stay; take a criterion for weights, such as "
-            "snipit"
+            f"{checkpoint.spec.name} has no node that can be pruned, as outputs stay; use a criterion for weights, "
+            "such as snipit"
         )
     return analysis

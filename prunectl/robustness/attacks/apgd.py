@@ -61,7 +61,9 @@ class Apgd(FixedEpsilonAttack):
 
     def __init__(self, distance: Any, loss: str, *, steps: int, restarts: int, targets: int = 0) -> None:
         if min(steps, restarts) < 1 or targets < 0:
-            raise ValueError(f"steps and restarts are 1 or more, targets 0 or more, got {steps}, {restarts}, {targets}")
+            raise ValueError(
+                f"steps and restarts must be 1 or more, targets 0 or more, got {steps}, {restarts}, {targets}"
+            )
         self._distance, self.loss = distance, loss
         self.steps, self.restarts, self.targets = steps, restarts, targets
 
@@ -140,7 +142,7 @@ class Apgd(FixedEpsilonAttack):
 
 @dataclass
 class _Ascent:
-    """Where every image of a batch stands: all (B, ...)."""
+    """State of the attack on every image of a batch: all (B, ...)."""
 
     point: Tensor
     before: Tensor

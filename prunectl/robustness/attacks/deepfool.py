@@ -52,7 +52,7 @@ class _Leaving:
         return type(inputs)(found)
 
     def _step(self, points: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
-        """The shortest way to a border of the network as it is linear at the points, (B, C, H, W)."""
+        """The shortest step to a decision boundary of the network linearised at the points, (B, C, H, W)."""
         leads = logits.gather(1, classes[:, 1:]) - logits.gather(1, classes[:, :1])  # (B, candidates - 1)
         last = leads.shape[1] - 1
         slopes = [torch.autograd.grad(leads[:, k].sum(), points, retain_graph=k < last)[0] for k in range(last + 1)]

@@ -52,7 +52,7 @@ def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor]
     if value.ndim != before.ndim or any(size not in (1, whole) for size, whole in sizes):
         raise OptionError(
             f"the optimiser's {slot} has shape {tuple(value.shape)} for a parameter of {tuple(before.shape)}, so it "
-            "cannot follow to a smaller network; take sgd, adam, adamw or rmsprop"
+            "cannot follow to a smaller network; use sgd, adam, adamw or rmsprop"
         )
     for axis, left in places.items():
         if value.shape[axis] == before.shape[axis]:

@@ -144,7 +144,7 @@ def _set_size_(module: nn.Module, attribute: str, value: Any) -> None:
     old = vars(module).get(attribute, of_class)  # which may have the name of a method, as `half`
     sizes, now, single = _sizes(old), _sizes(value), isinstance(old, int) == isinstance(value, int)
     if not sizes or not single or len(sizes) != len(now) or any(map(operator.gt, now, sizes)):
-        raise AttributeError(f"'{attribute}' is no size of a {type(module).__name__} that {value} could be")
+        raise AttributeError(f"'{attribute}' is not a size of a {type(module).__name__} that {value} could be")
     setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
 
 

@@ -78,7 +78,7 @@ def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[t
                 how += f", or build the network in its type: .to({tensor.dtype})"
             raise CheckpointError(f"{name} is {found}, expected {expected}; {how}")
         if tensor.is_floating_point() and not all_finite(tensor):
-            raise CheckpointError(f"{name} holds numbers that are not finite; take a file from before that")
+            raise CheckpointError(f"{name} has values that are not finite; use an earlier file")
 
 
 def _described(dtype: torch.dtype, shape: Sequence[int]) -> str:

@@ -32,7 +32,7 @@ def bn_scales(model: nn.Module) -> Tensor:
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine]
     if not norms:
-        raise OptionError("bn-l1 shrinks the scales of BatchNorm, and this network has none; take l1")
+        raise OptionError("bn-l1 shrinks the scales of BatchNorm, and this network has none; use l1")
     return torch.stack([norm.weight.abs().sum() for norm in norms]).sum()
 
 

@@ -23,5 +23,5 @@ def lp(model: nn.Module, *, p: float = 0.5) -> Tensor:
         OptionError: p is not above 0.
     """
     if not p > 0:
-        raise OptionError(f"the exponent p is above 0, got {p}")
+        raise OptionError(f"the exponent p must be above 0, got {p}")
     return torch.stack([(weight.square() + _SMOOTH).pow(p / 2).sum() for weight in prunable(model).values()]).sum()

@@ -70,6 +70,16 @@ def test_inputs_that_are_always_zero_leave_the_weights_as_they_are() -> None:
     assert torch.equal(solved(sums_of(0 * rows, wanted), start, support, 1e-4), start)
 
 
+def test_the_sums_stay_as_they_are() -> None:
+    """Systems are factored in place, in a copy; also where every input counts."""
+    rows, wanted, support, start = drawn(5)
+    sums = sums_of(rows, wanted)
+    before = sums.xx.clone()
+    for each in (support, torch.ones_like(support)):
+        solved(sums, start * each, each, 1e-4)
+        assert torch.equal(sums.xx, before)
+
+
 def test_sums_can_grow_after_they_were_centred() -> None:
     rows, wanted, support, start = drawn(4)
     once, later = sums_of(rows, wanted), sums_of(rows[:, :20], wanted[:, :20])

@@ -167,6 +167,17 @@ def test_what_is_in_files_is_what_would_be_in_memory(chain, monkeypatch: pytest.
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_in_place_makes_the_same_network_out_of_the_pruned_one(chain) -> None:
+    dense, data = chain
+    pruned, given = weight_masked(dense), weight_masked(dense)
+    expected = repair(pruned, data, reference=dense)
+    found = repair(given, data, reference=dense, in_place=True)
+    assert found.model is given.model
+    state = expected.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in found.model.state_dict().items())
+    assert found.history == expected.history
+
+
 def test_a_shrunk_network_is_repaired_as_the_masked_one(chain) -> None:
     dense, data = chain
     pruned = prune(dense, None, criterion="structured-random", sparsity=0.5)
@@ -230,8 +241,8 @@ def test_modules_and_loaders_of_the_users_own() -> None:
     [
         ({"method": "obs"}, UnknownName, "obs"),
         ({"calibration": "nothing"}, UnknownName, "nothing"),
-        ({"n": 9}, OptionError, "`n` is 10 images or more, got 9"),
-        ({"method": "bn", "calibration": "noise"}, OptionError, "statistics of noise"),
+        ({"n": 9}, OptionError, "`n` must be 10 images or more, got 9"),
+        ({"method": "bn", "calibration": "noise"}, OptionError, "needs images, not noise"),
     ],
 )
 def test_options_that_cannot_work(asked, error, text) -> None:
