@@ -79,7 +79,7 @@ def test_momentum_from_before_is_forgotten_and_removal_lets_go(thin) -> None:
 
 def test_an_optimizer_of_a_copy_is_refused(thin) -> None:
     optimizer = OPTIMIZERS["adam"](copy.deepcopy(thin.model).parameters())
-    with pytest.raises(OptionError, match=r"make it from checkpoint\.model\.parameters\(\)"):
+    with pytest.raises(OptionError, match=r"create it from checkpoint\.model\.parameters\(\)"):
         prunectl.hold(thin, optimizer)
 
 

@@ -144,7 +144,7 @@ def test_a_test_loader_is_evaluated_on() -> None:
 def test_criteria_without_data_need_the_shape_of_an_image() -> None:
     thin = prunectl.prune(Residual(), criterion="magnitude", sparsity=0.9, input=SHAPE)
     assert thin.spec.input == SHAPE and thin.spec.classes == CLASSES
-    with pytest.raises(OptionError, match="give `data`, or an image's shape"):
+    with pytest.raises(OptionError, match="give `data`, or the shape"):
         prunectl.prune(Residual(), criterion="magnitude", sparsity=0.9)
 
 

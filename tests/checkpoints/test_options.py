@@ -101,7 +101,7 @@ def test_values_of_another_type_are_refused(values, said) -> None:
 
 
 def test_a_schedule_without_end_is_refused() -> None:
-    with pytest.raises(OptionError, match="`steps` is at most 10,000, got 1000000000000000000"):
+    with pytest.raises(OptionError, match="`steps` must be at most 10,000, got 1000000000000000000"):
         restored(GradualPruning, {"prune_steps": 10**18})
 
 

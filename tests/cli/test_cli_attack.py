@@ -35,7 +35,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(net, raw, cli, refused, tm
     expected = {"images": 40}
     stopped = raw("attack", net.name, *SHORT)
     assert (stopped.code, stopped.out) == (130, "")
-    assert re.search(r"interrupted after 10 of 40 images, robust [0-9.]+% so far; go on with the same", stopped.err)
+    assert re.search(r"interrupted after 10 of 40 images, robust [0-9.]+% so far; continue with the same", stopped.err)
     assert not (tmp_path / "net.results.jsonl").exists()
     part = tmp_path / "net.attack.part.jsonl"
     assert len(part.read_text().splitlines()) == 2

@@ -63,7 +63,7 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
     (root / "test" / "dog" / "0.png").unlink()
     assert load_data(f"imagefolder:{root}").notices == (
         f"{root}/train: 2 classes have no readable image and are left out (eel, elk)",
-        f"{root}/train: skipped 1,202 files that are no images (cat/x0000.heic, cat/x0001.heic, cat/x0002.heic, ...)",
+        f"{root}/train: skipped 1,202 files that are not images (cat/x0000.heic, cat/x0001.heic, cat/x0002.heic, ...)",
         f"{root}: no image to test 1 of 2 classes on (dog)",
     )
 
@@ -78,7 +78,7 @@ def test_pipes_sockets_and_devices_are_not_opened(tmp_path: Path) -> None:
         data = load_data(f"imagefolder:{root}")
     assert len(data.train) == 4
     assert data.notices == (
-        f"{root}/train: skipped 3 files that are no images (cat/pipe.jpg, cat/zero.png, dog/s.jpg)",
+        f"{root}/train: skipped 3 files that are not images (cat/pipe.jpg, cat/zero.png, dog/s.jpg)",
     )
 
 

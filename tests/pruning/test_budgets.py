@@ -53,7 +53,7 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
     pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
     assert 0.02 < pruned.history[-1].result["latency"] < 0.8
-    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x asks for .* of the dense latency, .* is the least"):
+    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x asks for .* of the dense latency, .* is the minimum"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
 
@@ -72,7 +72,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         }[text]
         assert 0.99 * dense / 4 < result[key] <= dense / 4
         assert result["node_sparsity"] > 0.5
-    with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the least"):
+    with pytest.raises(OptionError, match=r"0\.\d+ of the dense latency is the minimum"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(OptionError, match=r"already has \d+,\d+ parameters, `params` 2x asks for 133,705 parameters"):
@@ -84,7 +84,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     [
         (
             {"sparsity": 0.99},
-            r"node sparsity 0\.99 was requested, but 0\.875 is the maximum with 1 or more nodes left on every",
+            r"node sparsity 0\.99 was requested, but 0\.875 is the maximum with 1 or more nodes left in every",
         ),
         ({"sparsity": 0.8, "rules": NodeRules(min_nodes=5)}, r"0\.375 is the maximum with 5 or more nodes left"),
         ({"sparsity": 0.8, "rules": NodeRules(multiple_of=8)}, r"in multiples of 8; ask for less"),
@@ -93,7 +93,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
             {"sparsity": 0.5, "criterion": "cnip", "rules": NodeRules(multiple_of=2)},
             "`multiple_of` is for criteria that prune nodes alone",
         ),
-        ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the least"),
+        ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the minimum"),
         ({"budget": Budget.read("flops", "1x")}, r"the network already has [\d,]+ FLOPs, `flops` 1x asks for"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
         ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),

@@ -165,7 +165,9 @@ def test_thresholds_and_budgets() -> None:
     spent = prune(begun, None, criterion="efficient-convnets", budget=budget, keep=["conv2"])
     assert spent.history[-1].result["parameters"] <= 0.8 * begun.dense.parameters
     assert untouched(begun, shrink(spent), ("conv2",))
-    with pytest.raises(OptionError, match=r"parameters is the least with 1 or more .* and 14 in the layers of `keep`"):
+    with pytest.raises(
+        OptionError, match=r"parameters is the minimum with 1 or more .* and 14 in the layers of `keep`"
+    ):
         prune(begun, None, criterion="efficient-convnets", budget=Budget.read("params", "0.1x"), keep=["conv2"])
 
 

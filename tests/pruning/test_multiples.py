@@ -116,7 +116,7 @@ def test_a_budget_is_met_and_no_step_of_any_group_fits_any_more(sizes, text) -> 
     try:
         pruned = prune(start, None, criterion="depgraph", budget=asked, rules=AUTO)
     except OptionError as error:
-        assert "is the least" in str(error)
+        assert "is the minimum" in str(error)
         return
 
     def flops(widths: list[int]) -> int:
