@@ -93,7 +93,10 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
             {"sparsity": 0.5, "criterion": "cnip", "rules": NodeRules(multiple_of=2)},
             "`multiple_of` is for criteria that prune nodes alone",
         ),
-        ({"budget": Budget.read("params", "10")}, r"`params` 10 asks for 10 parameters, \d+ parameters is the minimum"),
+        (
+            {"budget": Budget.read("params", "10")},
+            r"`params` 10 asks for 10 parameters, but \d+ parameters is the minimum",
+        ),
         ({"budget": Budget.read("flops", "1x")}, r"the network already has [\d,]+ FLOPs, `flops` 1x asks for"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
         ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),

@@ -69,7 +69,7 @@ def test_thresholds_that_make_no_sense() -> None:
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
     with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
         GradualPruning("imp", 0.5, threshold=0.1)
-    with pytest.raises(OptionError, match="rigl holds one sparsity: give `sparsity`"):
+    with pytest.raises(OptionError, match="rigl keeps one sparsity: give `sparsity`"):
         Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
 
 

@@ -265,7 +265,7 @@ def test_pruning_begins_where_the_network_stands() -> None:
         (lambda: recipe("snapit-during", 0.5, options={"q": "1"}), "has no option 'q'"),
         (lambda: recipe("snapit-durin", 0.5), "did you mean 'snapit-during'"),
         (lambda: recipe("snapit-during", 1.5), "between 0 and 1"),
-        (lambda: recipe("snapit-during", 0.5, prune_every=0), "`prune_every` is 1 or more"),
+        (lambda: recipe("snapit-during", 0.5, prune_every=0), "`prune_every` must be 1 or more"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(plan, message: str) -> None:
