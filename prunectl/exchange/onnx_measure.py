@@ -33,11 +33,7 @@ def evaluate_onnx(
     return {
         "data": data.described,
         "images": len(images),
-        "accuracy": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-        "per_class": dict(zip(data.classes, result.per_class, strict=True)),
-        "confusion": result.confusion.tolist(),
+        **result.as_record(data.classes),
         "bytes": len(file.content),
         "device": "cpu",
         **({"latency": _latency(file)} if with_latency else {}),

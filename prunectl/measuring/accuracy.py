@@ -1,8 +1,9 @@
 """How well a network classifies: one pass over labelled images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,16 @@ class Accuracy:
         """Share of each class's images that are right; None for a class without images."""
         counts, right = self.confusion.sum(1).tolist(), self.confusion.diag().tolist()
         return [r / n if n else None for r, n in zip(right, counts, strict=True)]
+
+    def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
+        """All of it as plain values, with the classes by name."""
+        return {
+            "accuracy": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "per_class": dict(zip(classes, self.per_class, strict=True)),
+            "confusion": self.confusion.tolist(),
+        }
 
 
 def batch_for(shape: tuple[int, int, int]) -> int:

@@ -57,11 +57,7 @@ def evaluate(
     record: dict[str, Any] = {
         "data": data.described,
         "images": len(images),
-        "accuracy": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-        "per_class": dict(zip(data.classes, result.per_class, strict=True)),
-        "confusion": result.confusion.tolist(),
+        **result.as_record(data.classes),
         **costs(checkpoint),
         "device": str(checkpoint.device),
         "precision": precision(checkpoint.model, amp=amp),

@@ -21,6 +21,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -149,7 +150,7 @@ def tried(module: str, each: int, seed: int) -> dict[str, Any]:
     chosen = list(itertools.islice(found, each))
     survivors = []
     for operator, function, source in chosen:
-        alive, spent = survives(TESTS[module], lambda f=function, s=source: take_code_(module, f, s))  # type: ignore[misc]
+        alive, spent = survives(TESTS[module], partial(take_code_, module, function, source))
         said = f"{function}, {changed_line(module, source)} ({operator})"
         print(f"{module}: {'SURVIVED' if alive else 'killed'} after {spent:.1f} s: {said}", flush=True)
         if alive:
