@@ -40,6 +40,7 @@ import torch
 from prunectl.version import __version__
 from tests.benchmarks import mutants, soak
 from tests.benchmarks.reliability_case import COMMANDS, Case, begin, finish, shelf
+from tests.helpers.fuzzing import CAMPAIGNS
 
 RECORDS = Path(__file__).with_suffix(".jsonl")
 PAGE = RECORDS.with_name("RELIABILITY.md")
@@ -214,10 +215,28 @@ def page(records: list[dict[str, Any]], about: str) -> str:
         record for record in records if any(record[key] for key in ("damaged", "dead_end", "leftovers", "traceback"))
     ]
     lines += ["## Cases that were not clean", "", *(f"- `{json.dumps(record)}`" for record in bad)] if bad else []
+    if CAMPAIGNS.exists():
+        lines += ["", *damaged_files([json.loads(line) for line in CAMPAIGNS.read_text().splitlines()])]
     for others in (mutants, soak):
         if others.RECORDS.exists():
             lines += ["", *others.table(json.loads(others.RECORDS.read_text()))]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def damaged_files(campaigns: list[dict[str, Any]]) -> list[str]:
+    """The sum of all campaigns with damaged files."""
+    names = [name for name in campaigns[0] if name != "seed"]
+    sums = (str(sum(campaign[name] for campaign in campaigns)) for name in names)
+    return [
+        "## Damaged files",
+        "",
+        "Files of every kind, damaged at random, each given to two of the commands that read its kind",
+        "(`python -m tests.helpers.fuzzing`). A hang takes more than 10 s of processor time, a jump takes 1 GB more.",
+        "",
+        f"| {' | '.join(names)} |",
+        f"|{'--:|' * len(names)}",
+        f"| {' | '.join(sums)} |",
+    ]
 
 
 def _row(name: str, records: list[dict[str, Any]]) -> str:

@@ -1,8 +1,12 @@
 """Files of every kind, damaged at random, and every command that reads them.
 
-python -m tests.helpers.fuzzing 5000 0    # so many inputs from this seed; prints what failed, and where
+python -m tests.helpers.fuzzing 5000 0 [SECONDS [KIND...]]
+
+runs so many inputs from this seed, for so many seconds at most; prints what failed, and where, and adds a line to
+tests/benchmarks/fuzz.jsonl.
 """
 
+import json
 import math
 import random
 import resource
@@ -24,6 +28,7 @@ from prunectl.checkpoints.journal import Journal
 from tests.helpers.mutations import Mutate, change_bytes, contents, lines, own_header, tensors, toml
 from tests.helpers.running import run_cli
 
+CAMPAIGNS = Path(__file__).parents[1] / "benchmarks" / "fuzz.jsonl"
 SECONDS, WAIT = 10, 100
 """Of processor time, and by the clock, as other programs may run; what takes longer is a hang."""
 PAGES = 0.03
@@ -229,8 +234,8 @@ def _run(found: Findings, place: Path, line: str, what: str) -> None:
 
 
 def main() -> None:
-    """Run a campaign of the size and seed in the arguments; the kinds may follow."""
-    inputs, seed, seconds, *kinds = sys.argv[1:]
+    """Run a campaign of the size and seed in the arguments; the most seconds and the kinds may follow."""
+    inputs, seed, seconds, *kinds = [*sys.argv[1:], *["inf"][len(sys.argv) - 3 :]]
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
         intact, scratch = Path(name) / "intact", Path(name) / "scratch"
@@ -239,6 +244,10 @@ def main() -> None:
         base(intact)
         found = campaign(intact, scratch, int(inputs), int(seed), tuple(kinds) or tuple(KINDS), float(seconds))
     print(found)
+    counts = {name: len(each) for name, each in vars(found).items() if isinstance(each, list)}
+    line = {"seed": int(seed), "inputs": found.inputs, "runs": found.runs, "tracebacks": found.tracebacks.total()}
+    with CAMPAIGNS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, **counts}) + "\n")
     sys.exit(not found.clean)
 
 
