@@ -76,4 +76,4 @@ def joined(names: Iterable[str]) -> str:
 def _shown(value: Any) -> str:
     from prunectl.plugins.source_code import REQUIRED
 
-    return "VALUE" if value == REQUIRED else "" if value is None else str(value)
+    return "VALUE" if value == REQUIRED else "VALUE (not set)" if value is None else str(value)

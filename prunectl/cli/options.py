@@ -30,7 +30,7 @@ CheckpointArgument = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="File to write  [default: CHECKPOINT with this command in its name]"),
+    typer.Option("-o", "--output", help="File to write  [default: beside CHECKPOINT, with this command in its name]"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Device = Annotated[
@@ -148,7 +148,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="Read options from a TOML file, from the table named like the command.",
+        help="Read options from a TOML file, from the table of this command, such as [train].",
         callback=configure,
         is_eager=True,
     ),

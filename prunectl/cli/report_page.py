@@ -35,7 +35,7 @@ def write_page(
     from prunectl.reporting.sources import collect, unmeasured_text
 
     if not path.name.endswith(SUFFIXES):
-        raise OptionError(f"a page's name ends in .html, got {path}")
+        raise OptionError(f"a page's name ends in .html, got {path}; --csv, --json and the like print tables")
     files.check_target(path, force=force)
     require()
     with progress.progress_bar("report") as bar:

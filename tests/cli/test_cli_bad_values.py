@@ -62,7 +62,7 @@ BAD_VALUES = {
     "prune net.safetensors -c snap --scope 2:4": "scope 2:4 is for weights; nodes are ranked global or layer",
     "prune net.safetensors -c snip --threshold 0.1 -s 0.5": "give one target, got --sparsity and --threshold",
     "prune net.safetensors -c cnip --threshold 0.1": "ranked together: give --sparsity in place of --threshold",
-    "prune net.safetensors -c snap --unit weights": "--unit lets a criterion of weights prune nodes, if it",
+    "prune net.safetensors -c snap --unit weights": "expected --unit nodes, and a criterion of weights that never",
     "prune net.safetensors -c snap --shuffle-layerwise": "the shuffle is for masks of weights, and this criterion",
     "prune net.safetensors -O bn=batch -O chunk=4": "bn=batch takes the statistics of whole batches, which chunks do",
     "train net.safetensors -c gmp --rewind-to 1 --epochs 90": "--rewind-to is for criteria that rewind, such as imp",

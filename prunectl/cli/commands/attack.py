@@ -115,7 +115,7 @@ def command(
 ) -> None:
     """Attack the test images and measure the robust accuracy at every eps.
 
-    Several attacks all try every image; those of a preset continue with the images that are still classified correctly.
+    In a list, every attack tries every image. In a preset, each attack tries only images that the others left correct.
     The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. After Ctrl-C, the same
     command with --resume continues.
     """

@@ -32,8 +32,8 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Network that FILE holds: a name (list: `prunectl models`) or file.py:build  [default: that of a "
-            "folder]",
+            help="Network that FILE holds: a name (list: `prunectl models`), torchvision/NAME, timm/NAME or "
+            "net.py:build  [default: the one that a folder or hf-hub:OWNER/NAME names]",
             autocompletion=completes("model"),
         ),
     ] = None,
@@ -60,7 +60,7 @@ def command(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of FILE among torchvision's published weights, such as IMAGENET1K_V2."),
+        typer.Option(metavar="NAME", help="Which of torchvision's published weights FILE has, such as IMAGENET1K_V2."),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Name of the state dict in a file that holds several, such as model_ema.")
@@ -82,7 +82,14 @@ def command(
     ] = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = 0,
-    output_path: options.Output = None,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write  [default: in the current folder, FILE's name with .import.safetensors at its end]",
+        ),
+    ] = None,
     force: options.Force = False,
     config: options.Config = None,
 ) -> None:
@@ -230,7 +237,9 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
     output.say(f"import: {spec.name} of {place}; {size} images of {spec.classes} classes{masked}")
     if "configuration" in result:
         taken = ", ".join(_taken(imported, stated))
-        output.say(f"        as in {result['configuration']}: {taken or 'nothing, as the command line says all'}")
+        output.say(
+            f"        as in {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
+        )
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
     for kind, names in (

@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Re-run a checkpoint's history and check that it reproduces bit for bit.
 
-    If it does not, the differences are printed and the exit code is 1. On a GPU, sums are not deterministic.
+    If it does not, the differences are printed and the exit code is 1. On a GPU, the
+    bits can differ from run to run.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import check_safe, lineage
