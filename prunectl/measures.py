@@ -1,4 +1,4 @@
-"""The public API, what measures and compares: functions that take networks and return plain values."""
+"""The public API: functions that measure and compare networks. They return plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -62,9 +62,9 @@ def attack(
 ) -> dict[str, Any]:
     """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
 
-    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, as then
-    nothing says where pixels end. `n` attacks so many images, spread evenly. With `amp`, the
-    network is attacked as it runs in bfloat16.
+    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, because the
+    range of its pixels is unknown. `n` attacks so many images, spread evenly. With `amp`, the network is attacked as it
+    runs in bfloat16.
 
     Raises:
         OptionError, UnknownName: no such attack or option, or an `eps` out of range.

@@ -1,4 +1,4 @@
-"""A network with what surrounds it in use: pixels are normalised before it, logits become probabilities after it."""
+"""A network as it is used: pixels are normalised before it, logits become probabilities after it."""
 
 import torch
 from torch import Tensor, nn

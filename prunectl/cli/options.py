@@ -232,7 +232,7 @@ def open_data(
     split: float | None = None,
     network: "NetworkInput | None" = None,
 ) -> "ImageData":
-    """Load a dataset and change it as the options say; what of it is not used goes to stderr."""
+    """Load a dataset and change it as the options say; notices about unused parts go to stderr."""
     from prunectl.cli.progress import decoding
     from prunectl.data.load import load_data
 

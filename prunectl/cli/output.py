@@ -183,7 +183,7 @@ def multiples(result: Mapping[str, Any]) -> str | None:
 
 
 def unreached(result: Mapping[str, Any]) -> list[str]:
-    """What there is to tell of classes that a network cannot tell from the image any more."""
+    """A warning about classes that no longer depend on the image."""
     lost = result.get("unreached_classes", [])
     shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
     return [f"no kept weight leads to {len(lost)} of the classes ({shown})"] if lost else []

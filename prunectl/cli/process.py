@@ -1,4 +1,4 @@
-"""What the process asks of its system before torch starts; what the user has set in the environment stands."""
+"""What the process asks of its system before torch starts; variables that the user has set stay."""
 
 import ctypes
 import os
@@ -26,10 +26,10 @@ def _spin_less() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
+    """Let glibc keep freed tensors below 1 GiB: otherwise, each new one faults its pages in again.
 
-    Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. Without glibc nothing happens.
+    Activations of some 10 MB are freed and allocated in every layer of every step; tests/benchmarks/allocator.py has
+    what that costs. Without glibc nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -63,7 +63,7 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     found = next((source for source in sources.given if source.path == inside and source.seen is not None), None)
     if found is None:
         raise FileError(
-            f"cannot show the layers of {inside}: no such checkpoint; expected a NAME.safetensors that is there"
+            f"cannot show the layers of {inside}: no such checkpoint; expected an existing NAME.safetensors"
         )
     return found
 

@@ -20,7 +20,7 @@ from prunectl.errors import DataError
 FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises where a file is no whole image."""
 MOST_HIGH = 1024
-"""Pixels a side that images are brought to where nothing says another size."""
+"""The default side of images, in pixels."""
 MOST_PIXELS = 2**26
 """Of one image while it is decoded, so that a worker takes some hundred megabytes at most, whatever a file declares."""
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
@@ -119,7 +119,7 @@ def decoder_like(
 ) -> Decoder:
     """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says else.
 
-    `more` are looked at for their height alone.
+    Of `more`, only the heights are read.
 
     Raises:
         DataError: one is no image.
@@ -133,9 +133,9 @@ def decoder_like(
 
 
 def usual_height(heights: Sequence[int]) -> int:
-    """The height of more than half of the images, else the median, and `MOST_HIGH` at most: one giant makes no giants.
+    """The height of more than half of the images, else the median; `MOST_HIGH` at most.
 
-    Where the median lies between two heights, it is the lower.
+    Between two middle heights, it takes the lower.
     """
     height, count = Counter(heights).most_common(1)[0]
     usual = height if 2 * count > len(heights) else statistics.median_low(heights)
@@ -148,7 +148,7 @@ def is_gray(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as a camera's EXIF says that it was held; TIFF files are turned when they are loaded.
+    """The image rotated as its EXIF data says; TIFF files are rotated when they are loaded.
 
     Raises:
         ValueError: it has more than `MOST_PIXELS`.

@@ -108,7 +108,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Whether the tensors of a file lie in it as they lie in memory, so that it can be mapped in place of a copy."""
+    """Whether a file stores its tensors as memory does, so that it can be mapped instead of copied."""
     if not is_zipfile(path):
         return False
     with ZipFile(path) as archive:

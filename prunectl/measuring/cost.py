@@ -17,7 +17,7 @@ from prunectl.torchtools.copies import like_parameters, on_meta, with_tensors
 from prunectl.torchtools.storages import Storages
 
 _Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
-"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the shape given."""
+"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the output shape."""
 
 
 MOST_PARAMETERS, MOST_PIXELS = 3 * 10**7, 3 * 64 * 64
@@ -47,7 +47,7 @@ class Cost:
     flops: int
     layers: tuple[LayerCost, ...]
     outputs: tuple[int, ...]
-    """The shape of what the network gives for one image: (1, classes) for a classifier."""
+    """The output shape for one image: (1, classes) for a classifier."""
 
     @property
     def weights(self) -> int:
@@ -72,7 +72,7 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
     that looks at values, or that holds tensors which are no buffers, cannot run on the meta device, whatever its size.
 
     Raises:
-        OptionError: a network that does not take images (B, C, H, W), or does not give a tensor of logits.
+        OptionError: a network that does not take images (B, C, H, W), or does not return a tensor of logits.
     """
     counted = None if _is_small(model, shape) else _on_meta(model, shape)
     weights, flops, used, outputs = counted or _run(model, shape)

@@ -1,4 +1,4 @@
-"""Names that are near a wrong one, and the functions of a file that was named without any."""
+"""Names that are similar to a wrong one, and the functions of a file that was named without any."""
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
@@ -12,7 +12,7 @@ _LISTED, _FUNCTIONS = 40, 6
 _LISTINGS = {"criterion": "criteria", "model": "models", "data": "datasets", "attack": "attacks"}
 """The commands that list the names of a kind."""
 _PART = 3
-"""Letters of a name that is looked for within longer ones."""
+"""The least letters of a name that is searched within longer ones."""
 _CALLED = {
     # criteria
     "magnitude": "l1 l2 l1-unstructured global-unstructured unstructured global",

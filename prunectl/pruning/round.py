@@ -69,8 +69,7 @@ def prune_round_(
 ) -> None:
     """Run round `i` on a unit.
 
-    A known sparsity that keeps no `fewer_than` so many is passed already, and the round does nothing; None runs it in
-    any case.
+    If its sparsity is known and keeps no fewer than `fewer_than`, the round does nothing; None runs it in any case.
     """
     known = targets.sparsity is not None
     if known and fewer_than is not None and unit.keep(targets[i]) >= fewer_than:

@@ -70,7 +70,7 @@ class _Outputs:
 
 
 def _narrow(optimizer: Any, keep: Any) -> None:
-    """Leave an optimiser the running averages of the images that go on."""
+    """Keep an optimiser's running averages of the remaining images alone."""
     for name, value in vars(optimizer).items():
         if getattr(value, "shape", ())[:1] == keep.shape:
             setattr(optimizer, name, value[keep])

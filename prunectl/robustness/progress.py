@@ -35,7 +35,7 @@ class Progress:
 
 
 def _bound(attack: Any) -> int:
-    """The passes that an attack takes at most, as far as its options tell."""
+    """The passes that an attack takes at most, as far as its options say."""
     bound = 1
     for name in _COUNTS:
         count = getattr(attack, name, None)

@@ -11,7 +11,7 @@ CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
 
 
 class WeightProduct(NamedTuple):
-    """What an operation takes, by the weight of which name it multiplies, and on which axis its channels lie."""
+    """The input of an operation, the name of the weight that it multiplies by, and the axis of its channels."""
 
     taken: Tensor
     name: str

@@ -13,7 +13,7 @@ from prunectl.plugins.registry import unknown
 
 CONTROLS = ("shuffle-layerwise", "reinit")
 MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
-"""Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
+"""Limits of a schedule, and of a batch for scores: larger ones would fill the memory before any error."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
@@ -37,10 +37,10 @@ def _has_no_rule(options: Mapping[str, Any]) -> bool:
 class PruneOptions:
     """What prunes a network and how far; the options that `prune` and pruning during training share.
 
-    `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
-    `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
-    shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget in
-    place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
+    `sparsity` is in (0, 1); a threshold replaces it: scores up to it are pruned. None for `schedule`, `steps`, `scope`
+    or `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they
+    are: shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget
+    in place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -149,7 +149,7 @@ class PruneRun:
 
 
 def check_sparsity(sparsity: float) -> None:
-    """Refuse what is no sparsity to prune to.
+    """Refuse an invalid sparsity.
 
     Raises:
         OptionError: not in (0, 1).
@@ -162,14 +162,14 @@ def check_multiple(multiple_of: int | str) -> None:
     """Refuse what is neither a number of nodes nor `auto`.
 
     Raises:
-        OptionError: it is that.
+        OptionError: it is neither.
     """
     if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
         raise OptionError(f"`multiple_of` must be a whole number of 1 or more, or {AUTO}, got {multiple_of}")
 
 
 def check_runtime(runtime: str | None, latency: str | None) -> None:
-    """Refuse a runtime that is none, or in which nothing is measured.
+    """Refuse an unknown runtime, or one without a latency to measure.
 
     Raises:
         OptionError: there is no latency to measure.
@@ -198,7 +198,7 @@ def refuse_auto(criterion: str | None) -> None:
     """Refuse `auto` where a network is yet to be trained.
 
     Raises:
-        OptionError: it is that.
+        OptionError: the criterion is `auto`.
     """
     if criterion == AUTO:
         raise OptionError(

@@ -124,7 +124,7 @@ def command(
     if not all(attack.split(",")):
         raise OptionError(f"-a takes a name, or several with commas between them, got '{attack}'")
     for name in attack.split(","):
-        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
+        if name.islower() and name not in PRESETS:  # a class of foolbox is searched there
             check("attack", name)
     chosen = texts.pairs(plugin_options, "-O")
     check_options(attack, chosen)

@@ -144,10 +144,10 @@ def command(
 
 
 def _images(imported: "Checkpoint", data: str, data_dir: Path | None) -> "ImageData | None":
-    """The images that go with the network; None, which is said, where they do not load and nothing needs them.
+    """The images that go with the network; None, with a warning, if they do not load and nothing needs them.
 
     Raises:
-        PrunectlError: they do not load, and the classes take their names.
+        PrunectlError: they do not load, and they have to name the classes.
     """
     from prunectl.cli.start import images_for
 
@@ -213,7 +213,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
-    """What the command line does not state of the use of a network."""
+    """How the network is used, except what the command line states."""
     how, rule = imported.preprocessing, imported.resize
     found = {
         "input_shape": f"input {'x'.join(map(str, imported.spec.input))}",

@@ -153,14 +153,14 @@ def command(
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
-    """What looks at images, None where nothing does."""
+    """What needs images; None if nothing does."""
     if criterion == AUTO:
         return "criterion auto measures on training images"
     from prunectl.criteria.base.criterion import criterion_named
 
     if criterion_named(criterion).needs_data:
         return f"criterion {criterion} scores on images"
-    return None if repair is None else "--repair looks at images"
+    return None if repair is None else "--repair uses images"
 
 
 def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Checkpoint, ImageData | None]":

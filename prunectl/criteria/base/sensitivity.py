@@ -1,4 +1,4 @@
-"""How the loss answers to a relative change of parameters: what the elasticities of weights and nodes are made of."""
+"""How the loss responds to a relative change of parameters: the basis of the elasticities of weights and nodes."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass

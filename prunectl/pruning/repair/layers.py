@@ -23,7 +23,7 @@ class Layer:
     """A linear layer or convolution whose weight is a parameter that nothing else reads.
 
     `bias` is the name of its bias, None where it has none of its own. `floats` says that nothing but a BatchNorm reads
-    its outputs, which takes any offset away.
+    its outputs, which removes any offset.
     """
 
     node: fx.Node

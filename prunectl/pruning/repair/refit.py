@@ -30,7 +30,7 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
 
     `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
     the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
-    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, by
+    where the layer has a bias, or where a BatchNorm removes it. The ridge is chosen on one batch in `HELD_OUT`, by
     `MOST_TRIED` outputs, then all are fitted to all images. The error is that of these outputs on the held-out images
     before that, relative to the variance of y; None for a layer of which nothing is left.
 
