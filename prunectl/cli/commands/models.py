@@ -91,7 +91,7 @@ def _show(name: str, *, as_json: bool) -> None:
         name,
         {
             "network": known.about,
-            "options": listing.options_of("-M", known) or ["none"],
+            "options": listing.options_of("model", known),
             "example": f"prunectl train --model {name} --data cifar10",
         },
     )
