@@ -78,16 +78,20 @@ Pretrained = Annotated[
         help="Start from the weights that the library of --model publishes; with other classes, the head is new.",
     ),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _data(what: str, default: str) -> Any:
+    return typer.Option(
         "--data",
         "--dataset",
-        help="Images: a name (list: `prunectl datasets`), imagefolder:PATH or own.py:function  [default: the "
-        "checkpoint's, else digits]",
+        help=f"{what}: a name (list: `prunectl datasets`), imagefolder:PATH or own.py:function  [default: {default}]",
         autocompletion=completes("data"),
-    ),
-]
+    )
+
+
+Data = Annotated[str | None, _data("Images", "the checkpoint's")]
+FreshData = Annotated[str | None, _data("Images", "the checkpoint's; with --model, digits")]
+CalibrationData = Annotated[str | None, _data("Images for --int8", "the checkpoint's")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of all datasets  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
@@ -97,6 +101,9 @@ Download = Annotated[bool, typer.Option("--download", help="Download the dataset
 Tuning = Annotated[
     bool,
     typer.Option("--tuning", help="Hold out 20 % of the training images and evaluate on these, not on the test set."),
+]
+Withheld = Annotated[
+    bool, typer.Option("--tuning", help="Leave out the 20 % of the training images that `train --tuning` holds out.")
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Use only N random training images.")]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]

@@ -60,7 +60,10 @@ def command(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which of torchvision's published weights FILE has, such as IMAGENET1K_V2."),
+        typer.Option(
+            metavar="NAME",
+            help="Name among torchvision's published weights, of FILE or to download, such as IMAGENET1K_V2.",
+        ),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Name of the state dict in a file that holds several, such as model_ema.")

@@ -24,7 +24,7 @@ def command(
     model: options.Model = None,
     model_options: options.ModelOptions = None,
     pretrained: options.Pretrained = False,
-    data: options.Data = None,
+    data: options.FreshData = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
     classes: image_options.Classes = None,
