@@ -209,7 +209,7 @@ def sha256(path: Path) -> str:
 
 
 def _without_places(head: bytes) -> bytes | None:
-    """A header without what `with_places` added; None where that is nothing."""
+    """A header without what `with_places` added; None if it added nothing."""
     if not head.startswith(_PLACED):
         return None
     rest = head[len(_PLACED) :].decode(errors="replace")
@@ -238,7 +238,7 @@ def _write_beside(path: Path, data: Content) -> Path:
 
 
 def _take_name(beside: Path, path: Path, *, force: bool) -> None:
-    """Bring a complete file to its name, which must be free unless `force` says else.
+    """Bring a complete file to its name, which must be free unless `force` says otherwise.
 
     Raises:
         FileExistsError: the name is taken.

@@ -66,7 +66,7 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The command for a shell; a comment where it is none."""
+        """The command for a shell; a comment if it is not a command."""
         return shlex.join(["prunectl", *self.arguments]) if self.is_command else f"# {shlex.join(self.arguments)}"
 
 

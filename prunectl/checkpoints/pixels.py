@@ -42,7 +42,7 @@ class Deployed(nn.Module):
 
 
 def deployed(network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False) -> nn.Module:
-    """A network that takes and returns float32, with what surrounds it; the network alone where that is nothing."""
+    """A network that takes and returns float32, with what surrounds it; the network alone if nothing does."""
     if preprocessing is None and not softmax and like_images(network).dtype == torch.float32:
         return network
     return Deployed(network, preprocessing, softmax=softmax)

@@ -45,7 +45,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     compute the same after it was read.
 
     Raises:
-        FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is no safetensors file.
+        FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is not a safetensors file.
     """
     with safe_open(path, "pt"):  # which checks that tensors neither overlap nor leave gaps
         toc = read_toc(path)

@@ -68,7 +68,7 @@ class Part:
         """Take one line.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: it is none of this attack.
+            ValueError, KeyError, TypeError, AttributeError: it is not a line of this attack.
         """
         from prunectl.robustness.tally import Tally
 

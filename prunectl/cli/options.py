@@ -218,7 +218,7 @@ def _own_file(path: Path) -> Path:
 
 
 def _line_of_stdin() -> str:
-    """The first line, once it is there; a zero where that is no text."""
+    """The first line, once it is there; a zero byte if that is not text."""
     try:
         with waiting():
             return line_of(sys.stdin).strip()

@@ -67,7 +67,7 @@ def _in_order(structure: Structure, model: nn.Module) -> list[str]:
 
 
 def _classes(structure: Structure, name: str, layer: "_Layer") -> tuple[Tensor, Tensor]:
-    """The nodes of a weight's inputs and outputs, FROZEN where an index is none."""
+    """The nodes of a weight's inputs and outputs, FROZEN where an index has no node."""
 
     def on(axis: int) -> Tensor:
         return structure.axes.get((name, axis), torch.full((layer.sizes.shape[axis],), FROZEN))

@@ -18,7 +18,7 @@ from PIL import Image
 from prunectl.errors import DataError
 
 FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises where a file is no whole image."""
+"""What Pillow raises if a file is not a whole image."""
 MOST_HIGH = 1024
 """The default side of images, in pixels."""
 MOST_PIXELS = 2**26
@@ -76,7 +76,7 @@ class Decoder:
         """Decode one file to (C, H, W).
 
         Raises:
-            DataError: it is no whole image; the file is named.
+            DataError: it is not a whole image; the file is named.
         """
         try:
             with _opened(path) as image:
@@ -117,12 +117,12 @@ def decoder_like(
     *,
     more: Iterable[str] = (),
 ) -> Decoder:
-    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says else.
+    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says otherwise.
 
     Of `more`, only the heights are read.
 
     Raises:
-        DataError: one is no image.
+        DataError: one is not an image.
     """
     found = [_looked_at(path) for path in paths]
     mode: Literal["L", "RGB"] = "L" if all(gray for _, gray in found) else "RGB"

@@ -22,7 +22,7 @@ from prunectl.errors import DataError, OptionError
 
 _T = TypeVar("_T")
 _OTHERS = (np.ndarray, Tensor, dict, str, bytes)
-"""What has items, and is no Dataset or DataLoader."""
+"""What has items, and is not a Dataset or DataLoader."""
 _EVERY = 128
 """Items between two reports of progress."""
 _NESTED = 8
@@ -33,7 +33,7 @@ def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
     """Call a function of the user's own with what a `Loader` gets, or with nothing, whichever it takes.
 
     Raises:
-        OptionError: it is no function, or takes something else.
+        OptionError: it is not a function, or takes something else.
     """
     try:
         signature = inspect.signature(loader)

@@ -97,7 +97,8 @@ def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> 
     `root` itself.
 
     Raises:
-        DataError: `root` is no such tree, it tests classes that it does not train, or it has test images and a `split`.
+        DataError: `root` is not such a tree, it tests classes that it does not train, or it has test images and a
+        `split`.
     """
     train = _train_part(root, flat=flat)
     if not train.images:

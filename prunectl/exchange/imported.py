@@ -27,7 +27,7 @@ from prunectl.models.fresh import untrained
 from prunectl.torchtools.digest import digest
 
 _LARGER, _FRESH = 4, 50_000_000
-"""A network has at most so many times as many numbers as its file, and so many more: fresh layers, its own copies."""
+"""Limits of a network's numbers: this multiple of those in its file, and so many more for fresh layers and copies."""
 
 
 def from_state_dict(

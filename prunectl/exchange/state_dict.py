@@ -175,10 +175,10 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no file, such as a pipe, which would keep its reader waiting.
+    """Refuse what is not a regular file, such as a pipe, which would keep its reader waiting.
 
     Raises:
-        FileError: it is absent, or none.
+        FileError: it is absent, or not a regular file.
     """
     if not path.exists():
         raise FileError(f"cannot read {path}: no such file; check the path")

@@ -57,7 +57,7 @@ def types(name: str) -> list[str]:
     """The types of network that transformers has an image classifier of, but that around other libraries.
 
     Raises:
-        UnknownName: transformers is not installed, so that `name` is none.
+        UnknownName: transformers is not installed, so that no `name` is known.
     """
     try:
         from transformers.models.auto.modeling_auto import (  # noqa: PLC0415

@@ -68,7 +68,7 @@ _CALLED = {
 
 
 def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
-    """The error for a name that is none of the known ones, with the nearest of them, or all."""
+    """The error for an unknown name, with the nearest known ones, or all."""
     known = list(known)
     called = name.lower().replace("_", "-")
     also = [ours for ours, others in _CALLED.items() if ours in known and called in others.split()]

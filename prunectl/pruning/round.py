@@ -15,13 +15,13 @@ PLACEHOLDER = 0.9
 
 
 def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
-    """The schedule of a name in so many steps, which is checked: sparsities rise to the target.
+    """The schedule of this name with this number of steps; it is checked that sparsities rise to the target.
 
     Those of a criterion that regrows `may_fall` on the way.
 
     Raises:
         UnknownName: no such schedule.
-        OptionError: from the schedule itself, where what it returns is no such thing.
+        OptionError: from the schedule itself, or if it does not return rising sparsities.
     """
     plan = resolve("schedule", name)
 

@@ -1,4 +1,4 @@
-"""How a unit is selected: its scope, its target where that is no sparsity, and what must stay."""
+"""How a unit is selected: its scope, its target if that is not a sparsity, and what must stay."""
 
 from dataclasses import dataclass
 

@@ -130,7 +130,7 @@ SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "output": _outpu
 
 
 def check_scope(scope: str) -> None:
-    """Refuse a scope for weights that is none, or a pattern.
+    """Refuse an unknown scope for weights, or a pattern.
 
     Raises:
         UnknownName: not in `SCOPES`.

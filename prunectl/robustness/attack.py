@@ -231,7 +231,7 @@ def _aim(target: str | None, classes: tuple[str, ...]) -> Callable[[Tensor, int]
     """The function from labels (B,) and a seed to target classes (B,).
 
     Raises:
-        OptionError: the target is no class.
+        OptionError: the target is not a class.
     """
     if target is None:
         return None

@@ -19,7 +19,7 @@ def shortened(attack: Any) -> Callable[[Any, Tensor, Any, float], Tensor] | None
     from foolbox.attacks.gradient_descent_base import BaseGradientDescent  # noqa: PLC0415
 
     for kind, run in ((BaseGradientDescent, _descended), (BaseRepeatedAdditiveNoiseAttack, _drawn)):
-        # an attack that runs in a way of its own is left to it
+        # an attack with its own loop keeps it
         if isinstance(attack, kind) and type(attack).run is kind.run:
             return lambda network, images, criterion, eps: run(attack, network, images, criterion, eps)
     return None

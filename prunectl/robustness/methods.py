@@ -122,7 +122,7 @@ def methods(
 
 
 def _of_preset(preset: str, norm: str, classes: int, *, targeted: bool) -> list[str]:
-    """The attacks of a preset that have a form for the norm, for so many classes, and for a target."""
+    """The attacks of a preset that have a form for the norm, for this number of classes, and for a target."""
     if norm not in _PRESET_NORMS[preset]:
         raise OptionError(f"{preset} is for {', '.join(_PRESET_NORMS[preset])}; for {norm} name attacks, such as fmn")
     left_out = {*_AIMLESS, "apgd-t", "l2-apgd-t"} if targeted else set()  # apgd-dlr aims at the one target

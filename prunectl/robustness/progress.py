@@ -13,7 +13,7 @@ _COUNTS = ("steps", "queries", "repeats", "restarts", "binary_search_steps", "ta
 
 
 class Progress:
-    """A batch of so many images, after others, in so many equal parts: an attack at one eps is a part."""
+    """Counts passes of a batch of `images`, after those `before`, in equal `parts`: an attack at one eps is a part."""
 
     def __init__(self, watch: Watch | None, before: int, images: int, parts: int) -> None:
         self.watch, self.before, self.images, self.parts = watch, before, images, parts

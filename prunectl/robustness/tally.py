@@ -51,7 +51,7 @@ class Tally:
         """Back from JSON, where an infinite norm is null.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is no tally.
+            KeyError, TypeError, ValueError, AttributeError: it is not a tally.
         """
         counts = {key: plain[key] for key in ("images", "clean", "attacked")}
         tables = {key: plain[key] for key in ("robust", "turned", "agree")}

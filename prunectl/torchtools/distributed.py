@@ -73,7 +73,7 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def rows(count: int) -> slice:
-    """The positions that this process takes of so many: every world-size-th one from its rank on; perhaps none."""
+    """The positions of `count` that this process takes: every world-size-th one from its rank on; perhaps none."""
     return slice(dist.get_rank(), count, dist.get_world_size()) if joined() else slice(count)
 
 

@@ -29,7 +29,7 @@ def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _has_no_rule(options: Mapping[str, Any]) -> bool:
-    """Whether a history says nothing of normalisation, and that is no choice of `auto`."""
+    """Whether a history records no normalisation, unless `auto` chose it."""
     return "normalize" not in options and options.get("criterion") != AUTO
 
 
@@ -181,7 +181,7 @@ def check_runtime(runtime: str | None, latency: str | None) -> None:
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:
-    """Refuse a least accuracy that is no share, or that no measurement decides.
+    """Refuse a least accuracy that is not a share, or a criterion that does not measure.
 
     Raises:
         OptionError: not in (0, 1], or the criterion is not `auto`.
@@ -213,7 +213,7 @@ def in_steps(interval: Interval, steps_per_epoch: int) -> int:
 
 
 def check_interval(name: str, interval: Interval | None, least: int) -> None:
-    """Refuse what is neither a number of epochs nor of steps, or less than the least; None is no value.
+    """Refuse what is neither a number of epochs nor of steps, or a value below the least; None is allowed.
 
     Raises:
         OptionError: names the field.
@@ -227,7 +227,7 @@ def check_interval(name: str, interval: Interval | None, least: int) -> None:
 
 
 def check_least(options: object, least: Mapping[str, int]) -> None:
-    """Refuse a value below the least one of its field; None is no value.
+    """Refuse a value below the least one of its field; None is allowed.
 
     Raises:
         OptionError: names the field.
@@ -239,7 +239,7 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
 
 
 def check_most(options: object, most: Mapping[str, int]) -> None:
-    """Refuse a value above the largest one of its field; None is no value.
+    """Refuse a value above the largest one of its field; None is allowed.
 
     Raises:
         OptionError: names the field.

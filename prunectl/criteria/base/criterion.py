@@ -121,7 +121,7 @@ def criterion_named(name: str) -> Criterion:
 
     Raises:
         UnknownName: nothing has that name.
-        OptionError: what has it is no Criterion.
+        OptionError: what has it is not a Criterion.
     """
     found = resolve("criterion", name)
     if not isinstance(found, Criterion):

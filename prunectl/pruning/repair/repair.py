@@ -102,7 +102,7 @@ def _walked(
     options: RepairOptions,
     report: Report | None,
 ) -> tuple[list[LayerError], list[str]]:
-    """Walk through the graph and repair each layer and BatchNorm in place, but for the layers that are too wide."""
+    """Walk through the graph and repair each layer and BatchNorm in place, except the layers that are too wide."""
     treat = _OF_LAYERS.get(options.method)
     images = data if options.calibration == "data" else None
     places = [

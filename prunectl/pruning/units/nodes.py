@@ -214,7 +214,7 @@ class Nodes(WithNodes):
         return counted and self.rules.refill
 
     def _fits(self, removed: Tensor, *, keep: int) -> bool:
-        """Whether the checkpoint's network without these nodes is within the budget, or else keeps so many at most."""
+        """Whether the checkpoint's network without these nodes is within the budget, or keeps at most `keep` nodes."""
         removed = self.begun | removed
         if self.spending is None:
             return self.many(~removed) + self.alone <= keep

@@ -19,7 +19,7 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: Se
     """What a criterion prunes of a network, which is a copy of the checkpoint's.
 
     Raises:
-        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes or weights.
+        OptionError: rules for nodes where none are pruned, an unknown unit, or a network without nodes or weights.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
     if method.unit not in UNITS:

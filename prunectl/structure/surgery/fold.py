@@ -41,7 +41,7 @@ def bury_(
 
 
 def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
-    """The nodes that are masked on all their parameters, but for one on every axis: bool (nodes,)."""
+    """The nodes that are masked on all their parameters, except one on every axis: bool (nodes,)."""
     dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
     return _leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
