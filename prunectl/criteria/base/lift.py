@@ -26,7 +26,7 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
     if (method.unit, unit) != ("weights", "nodes") or method.regrow_value or method.callback:
         raise OptionError(
             f"expected `unit` nodes, and a criterion of weights that never regrows weights; got {unit}, and {name}, "
-            f"which prunes {method.unit}"
+            f"which prunes {method.unit}; leave out `unit`, or choose another criterion"
         )
 
     @functools.wraps(method.scorer)
