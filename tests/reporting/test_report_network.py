@@ -166,6 +166,7 @@ def test_a_dense_network_has_nothing_to_compare(net, tmp_path, quick):
     assert found.speed.reasons == ("Nothing is pruned.", HINT)
 
 
+@pytest.mark.long
 def test_onnx_runtime_runs_any_batch():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
     run = session(model, (1, 4, 4))
