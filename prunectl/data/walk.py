@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-_AVIF = (".avif", ".avifs") if features.check("avif") else ()
+_AVIF = (".avif", ".avifs") if "avif" in features.modules and features.check("avif") else ()
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".ico", ".qoi", *_AVIF),
