@@ -102,7 +102,7 @@ def _resident(pid: int) -> int:
 
 def measure(column: str, hidden: int, only: list[str], folder: Path) -> None:
     """Write the peaks of all commands, or of `only` these and those that make a file which is not there."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for title, command in commands(folder, hidden).items():
         makes = title in MAKES and not Path(command[command.index("-o") + 1]).exists()
         if only and not makes and title not in only:
