@@ -6,13 +6,15 @@ import os
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _BYTES = 1 << 30
+_KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
+"""Commands that run a network on many batches; `prune` does where its criterion looks at images, and says so."""
 
 
-def prepare() -> None:
-    """Let waiting threads sleep soon, and let the process keep the memory that it frees."""
+def prepare(command: str) -> None:
+    """Let waiting threads sleep soon, and let a command that runs networks keep the memory that it frees."""
     _spin_less()
-    if not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        _keep_freed_memory()
+    if command in _KEEPING:
+        keep_freed_memory()
 
 
 def _spin_less() -> None:
@@ -25,12 +27,15 @@ def _spin_less() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
 
     Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. Without glibc nothing happens.
+    has what that costs. Commands that pass over weights alone take less memory without. Where the user has set the
+    allocator, and without glibc, nothing happens.
     """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # musl, macOS, Windows

@@ -24,6 +24,7 @@ from prunectl.cli import (
     targets,
     texts,
 )
+from prunectl.cli.process import keep_freed_memory
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -169,6 +170,7 @@ def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Check
 
     if source is not None and wants is None:
         return read(source, where["device"]), None
+    keep_freed_memory()
     if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and wants is not None:
         raise OptionError(f"{wants}; add --data, such as --data synthetic")
     begun, images = start(source, **where)
