@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from prunectl.checkpoints.files import begun
@@ -58,6 +58,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 raise OSError(f"{name} is cut off")
             found[name] = tensor
     return found
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, which stay in it: they take memory of their own only where something writes to them.
+
+    Raises:
+        FileError, CheckpointError, SafetensorError, OSError: as `read_tensors`.
+    """
+    read_toc(path)
+    return load_file(path)
 
 
 @cache

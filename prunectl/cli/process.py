@@ -5,16 +5,19 @@ import os
 
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_BYTES = 1 << 30
+_ALL, _LARGE = 1 << 30, 1 << 20
+"""Bytes of freed tensors: what is smaller stays with a process that keeps them, or with one that gives them back."""
 _KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
 """Commands that run a network on many batches; `prune` does where its criterion looks at images, and says so."""
 
 
 def prepare(command: str) -> None:
-    """Let waiting threads sleep soon, and let a command that runs networks keep the memory that it frees."""
+    """Let waiting threads sleep soon, and let the process keep or give back the memory that it frees."""
     _spin_less()
     if command in _KEEPING:
         keep_freed_memory()
+    else:
+        _set_threshold(_LARGE)
 
 
 def _spin_less() -> None:
@@ -31,14 +34,19 @@ def keep_freed_memory() -> None:
     """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
 
     Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. Commands that pass over weights alone take less memory without. Where the user has set the
-    allocator, and without glibc, nothing happens.
+    has what that costs. A command that passes over weights gives them back: what it kept in one size would lie beside
+    what it needs in another.
     """
+    _set_threshold(_ALL)
+
+
+def _set_threshold(size: int) -> None:
+    """Give tensors of this size back when they are freed; nothing where the user has set the allocator, or no glibc."""
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # musl, macOS, Windows
         return
-    mallopt(_TRIM_THRESHOLD, _BYTES)
-    mallopt(_MMAP_THRESHOLD, _BYTES)
+    mallopt(_TRIM_THRESHOLD, size)
+    mallopt(_MMAP_THRESHOLD, size)
