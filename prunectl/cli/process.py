@@ -5,8 +5,8 @@ import os
 
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_ALL, _LARGE = 1 << 30, 1 << 20
-"""Bytes of freed tensors: what is smaller stays with a process that keeps them, or with one that gives them back."""
+_ALL, _LARGE = 1 << 30, 1 << 24
+"""Bytes of freed tensors: smaller ones stay with a process that keeps them, or with one that gives back large ones."""
 _KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
 """Commands that run a network on many batches; `prune` does where its criterion looks at images, and says so."""
 
@@ -34,8 +34,8 @@ def keep_freed_memory() -> None:
     """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
 
     Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. A command that passes over weights gives them back: what it kept in one size would lie beside
-    what it needs in another.
+    has what that costs. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back:
+    what it kept in one size would lie beside what it needs in another.
     """
     _set_threshold(_ALL)
 

@@ -22,6 +22,7 @@ from prunectl.torchtools.freed import give_back
 def speed(checkpoint: Checkpoint) -> Speed:
     """Time all networks in turns, for batches of 1 and 64, on one CPU thread."""
     networks, notes = _networks(checkpoint)
+    give_back()
     shape = checkpoint.spec.input
     timings = _timings("torch", seconds({name: deployed(model) for name, model in networks.items()}, shape))
     in_onnx = seconds_in_onnx(networks, shape)
