@@ -1,4 +1,4 @@
-"""A network with its masks and its story, and the two files that hold them."""
+"""A network with its masks and its history, and the two files that hold them."""
 
 import copy
 import json
@@ -61,7 +61,7 @@ class Checkpoint:
     builder: Callable[[], nn.Module] | None = None
     """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
     places: Places = field(default_factory=dict)
-    """Where the files that its names lead to may lie, as its file says."""
+    """Possible places of the files that it names, as recorded in its file."""
 
     def __repr__(self) -> str:
         """One line: network, images, classes, and what is left of it."""
@@ -85,7 +85,7 @@ class Checkpoint:
         return next(found, {})
 
     def dense_network(self) -> nn.Module:
-        """The dense original on the cpu; the values of its state dict mean nothing."""
+        """The dense original on the cpu; the values of its state dict are arbitrary."""
         return built_aside(self.fresh_network)
 
     def fresh_network(self) -> nn.Module:
@@ -230,7 +230,7 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
 
 
 def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None) -> Checkpoint:
-    """Undo `to_header`, with the network and masks that stand beside it."""
+    """Undo `to_header`, for a network and its masks."""
     return Checkpoint(
         model=model,
         masks=masks,
@@ -251,12 +251,12 @@ def write(
 ) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes. Without `force` it must be new.
 
-    Beside the header it says where the files that it names lie, which `files.sha256` leaves out. `metadata` are further
-    texts for the file's own metadata; a file with them is to be handed on, and names no absolute path.
+    Beside the header it records the places of the files that it names; `files.sha256` ignores these. `metadata` are
+    further texts for the file's own metadata; a file with them is meant to be passed on, so it names no absolute path.
 
     Raises:
         FileError: it cannot be written; earlier files at that place stay whole.
-        CheckpointError: it could not be read again, as nothing builds its network or its header does not read.
+        CheckpointError: it could not be read again, because no name builds its network or its header is invalid.
     """
     path = Path(path)
     with known(checkpoint.places):

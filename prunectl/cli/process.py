@@ -1,4 +1,4 @@
-"""What the process asks of its system before torch starts; what the user has set in the environment stands."""
+"""What the process asks of its system before torch starts; variables that the user has set stay."""
 
 import ctypes
 import os
@@ -31,11 +31,11 @@ def _spin_less() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
+    """Let glibc keep freed tensors below 1 GiB: otherwise, each new one faults its pages in again.
 
-    Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back:
-    what it kept in one size would lie beside what it needs in another.
+    Activations of some 10 MB are freed and allocated in every layer of every step; tests/benchmarks/allocator.py has
+    what that costs. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back: kept
+    in one size, they would lie beside what it needs in another.
     """
     _set_threshold(_ALL)
 

@@ -42,7 +42,7 @@ def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
 
     Each folder is read once, first those that are there without a link: n folders that link to each other twice have
     2^n names. Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever, and
-    the file systems of the kernel; a link whose file is missing stays in, as reading it says so.
+    the file systems of the kernel; a link whose file is missing is listed, because reading it reports the error.
     """
     found = Found()
     here = identity(folder)

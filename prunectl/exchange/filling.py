@@ -85,7 +85,7 @@ def _check_shapes(pairs: Mapping[str, tuple[Tensor, Tensor]], where: str) -> Non
 
 
 def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
-    """Refuse what torch would copy without a word, and what no later command would read."""
+    """Refuse what torch would copy silently, and what no later command would read."""
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise CheckpointError(

@@ -28,7 +28,7 @@ from prunectl.torchtools.digest import digest
 from prunectl.torchtools.freed import trim
 
 _LARGER, _FRESH = 4, 50_000_000
-"""A network has at most so many times as many numbers as its file, and so many more: fresh layers, its own copies."""
+"""Limits of a network's numbers: this multiple of those in its file, and so many more for fresh layers and copies."""
 
 
 def from_state_dict(

@@ -25,7 +25,7 @@ _PADDING, _TRANSPOSED = 4, 6
 
 
 class Reachability:
-    """What an image above zero sends to the outputs without biases, through weights that average what they keep.
+    """Runs a network on a positive image, without biases, with positive kept weights: a path makes an output above 0.
 
     Nothing is lost on the way (see `_Adding`). The weights are made from masks, each when the network uses it, and only
     what looks at all of them holds them: a large network is not copied.
@@ -48,9 +48,9 @@ class Reachability:
         return bool(self.logits(masks).sum() > 0)
 
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """At which input and which output channels of every weight that is used anything arrives: bool, by name.
+        """The input and output channels of every used weight that a signal reaches: bool, by name.
 
-        So do what a network adds itself, such as embeddings of positions, and what is no number.
+        What a network adds itself, such as embeddings of positions, counts as a signal, and so does NaN.
         """
         weights = self._made(masks)
         ends = Ends(weights, lambda channels: (channels != 0).any(1))
@@ -95,7 +95,7 @@ class Reachability:
 
 
 class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes of which channels, before and behind each weight, something is true in any run.
+    """Records for which channels, before and behind each weight, something is true in any run.
 
     `true` takes what is in some channels, (channels, n), and returns bool, (channels,).
     """
@@ -152,7 +152,7 @@ class _Adding(TorchFunctionMode):
         self.constants = constants
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, or what stands for it where it reads what a weight has made."""
+        """Run a function, or its replacement if it reads the output of a weight."""
         reads = args[:2] if func in _DIFFERENCES else args[:1]
         run = _INSTEAD.get(func, func) if reads and all(map(_made, reads)) else func
         if func in _SUMS and any(map(_made, tree_leaves(args))):

@@ -160,7 +160,7 @@ def quietly() -> Iterator[None]:
 
 
 def _attributes(model: nn.Module) -> dict[str, int]:
-    """The identity of every tensor that hangs on a module."""
+    """The identity of every tensor that a module holds."""
     return {
         f"{name}.{key}": id(value)
         for name, module in model.named_modules()

@@ -129,7 +129,7 @@ class Learner:
         return scores
 
     def end_round_(self, pruned: Checkpoint, callback: Callback, returned: Mapping[str, Tensor]) -> None:
-        """Go on with the pruned network and a new callback; optimiser and average follow, or are rewound.
+        """Continue with the pruned network and a new callback; optimiser and average follow, or are rewound.
 
         Entries that the masks let return, and those `returned` (bool, by parameter), begin anew in both.
         """

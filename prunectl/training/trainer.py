@@ -198,7 +198,7 @@ class Trainer:
         return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
     def _load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Undo `state`, but for the rounds of pruning, which are built from it."""
+        """Undo `state`, except for the rounds of pruning, which are built from it."""
         self.learner.load_state_dict(state)
         self.progress.load_state_dict(state)
         self.random = [tensor for _, tensor in sorted(within("random", state).items())]

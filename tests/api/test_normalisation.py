@@ -12,6 +12,7 @@ from prunectl.checkpoints.header import KEY, Header, read_header, read_toc
 from prunectl.data.images import ImageData, Images, Preprocessing
 from prunectl.data.own import own_data
 from prunectl.errors import CheckpointError, NoNormalisation, OptionError
+from tests.helpers.marks import one_in
 from tests.helpers.own_networks import CLASSES, SHAPE, Residual, loader
 
 BUILDER = "tests.helpers.own_networks:build"
@@ -49,7 +50,7 @@ LINES = (
 )
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", one_in(3, LINES))
 def test_commands_refuse_to_read_images_for_it(line, thin, tmp_path, refused, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     prunectl.save(thin, tmp_path / "small.safetensors", model=BUILDER)

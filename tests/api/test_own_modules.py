@@ -60,7 +60,7 @@ def bits(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", quick(NETWORKS, ["residual", "bare"]))
 @pytest.mark.parametrize("training", quick([True, False], [False]))
 def test_four_lines_prune_shrink_save_and_load(name, training, tmp_path) -> None:
     net = randomised(NETWORKS[name]).train(training)

@@ -7,12 +7,13 @@ from torch import nn
 import prunectl
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import CheckpointError
+from tests.helpers.marks import quick
 from tests.helpers.own_networks import Residual, loader
 
 TYPES = [torch.float16, torch.bfloat16, torch.float64]
 
 
-@pytest.fixture(params=TYPES, ids=["half", "bfloat16", "double"])
+@pytest.fixture(params=quick(TYPES, [torch.bfloat16]), ids=["half", "bfloat16", "double"])
 def dtype(request):
     return request.param
 

@@ -68,7 +68,7 @@ def test_the_fixture_holds_every_kind() -> None:
     assert made.split() == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", one_in(2, NAMES))
 def test_every_reading_command_takes_it(earlier, name) -> None:
     for line in READING:
         ran = run_cli(earlier, *line.split(), f"{name}.safetensors")
@@ -77,7 +77,7 @@ def test_every_reading_command_takes_it(earlier, name) -> None:
         assert ("equals no masked one" in ran.err) == refused
 
 
-@pytest.mark.parametrize("name", one_in(3, NAMES))
+@pytest.mark.parametrize("name", one_in(5, NAMES))
 def test_it_can_be_pruned_trained_and_shrunk_further(earlier, name) -> None:
     line = f"prune {name}.safetensors --criterion magnitude --sparsity 0.9 --seed 3 -o next.safetensors"
     assert run_cli(earlier, *line.split()).code == 0

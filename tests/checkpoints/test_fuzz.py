@@ -27,7 +27,7 @@ ODD = st.sampled_from([None, True, -1, 0, 1, 2.5, 10**30, "", "x", ":", "a/b", "
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 def test_changed_bytes_in_a_header(written, tmp_path_factory, data):
     name = data.draw(NAMES)
     whole = bytearray((written / name).read_bytes())
@@ -38,7 +38,7 @@ def test_changed_bytes_in_a_header(written, tmp_path_factory, data):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 def test_a_piece_cut_out_of_a_header(written, tmp_path_factory, data):
     name = data.draw(NAMES)
     whole = (written / name).read_bytes()
@@ -50,7 +50,7 @@ def test_a_piece_cut_out_of_a_header(written, tmp_path_factory, data):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_any_value_of_a_header_replaced(written, tmp_path_factory, data):
     name = data.draw(NAMES)
     entries, tensors = parts((written / name).read_bytes())

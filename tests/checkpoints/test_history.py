@@ -105,7 +105,7 @@ OPTIONS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FIELDS, OPTIONS, st.booleans())
 def test_any_entry_is_read_whole_or_refused(fields, options, fitting) -> None:
     values = {**fields, **({"command": "train", "options": options} if fitting else {})}

@@ -42,7 +42,7 @@ def outputs(model: torch.nn.Module) -> Tensor:
         return model.eval()(in_type_of(model, pixels))
 
 
-@pytest.mark.parametrize("which", one_in(3, KEPT))
+@pytest.mark.parametrize("which", one_in(6, KEPT))
 def test_what_is_read_is_what_was_written(which: str, images: ImageData, tmp_path: Path) -> None:
     begun = begun_with(which, images)
     expected = outputs(begun.model)
@@ -92,7 +92,7 @@ def test_the_tables_hold_forty_networks() -> None:
     assert len(REFUSED) >= 18
 
 
-@pytest.mark.parametrize("which", one_in(4, KEPT))
+@pytest.mark.parametrize("which", one_in(8, KEPT))
 def test_pruned_and_shrunk_it_is_read_as_it_was_written(which: str, images: ImageData, tmp_path: Path) -> None:
     if which == "alias":
         with pytest.raises(StructureError, match=r"^same\[0\] holds the parameter more\.weight a second time"):

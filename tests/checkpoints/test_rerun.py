@@ -61,7 +61,7 @@ images (tests/cli/test_own_images.py); tests/cli/test_cli_keep.py, test_cli_teac
 tests/exchange/test_pretrained.py run the others again."""
 
 
-@pytest.mark.parametrize("line", quick(LINES, LINES[1::5]))
+@pytest.mark.parametrize("line", quick(LINES, LINES[1::9]))
 def test_the_commands_of_a_history_lead_to_the_same_bytes(line, tmp_path, raw):
     made = run_line(tmp_path, " | ".join(f"prunectl {part}" for part in line.split(" | ")))
     assert made.code == 0, made.err

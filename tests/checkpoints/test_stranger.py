@@ -80,7 +80,7 @@ VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(COMMANDS),
     st.dictionaries(st.sampled_from([*KEYS, *EVIL]), VALUES, max_size=5),

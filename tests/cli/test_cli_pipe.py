@@ -102,6 +102,7 @@ def test_json_prints_the_record_in_place_of_the_path(net, cli, tmp_path):
     assert (evaluated["weights"], evaluated["parameters"], evaluated["flops"]) == (266_200, 267_410, 532_400)
 
 
+@pytest.mark.long
 def test_latency_is_in_the_record_where_it_was_not_turned_off(tiny, cli):
     record = json.loads(cli("eval", tiny.name, "--json"))
     assert [entry["batch"] for entry in record["latency"]] == [1, 64]

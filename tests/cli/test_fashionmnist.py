@@ -17,12 +17,12 @@ def test_pipeline_on_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PRUNECTL_DATA_DIR", HERE)
     path = "small"
     for line in (
-        "train --model lenet300 --data fashionmnist --subset 6000 --epochs 3",
+        "train --model lenet300 --data fashionmnist --subset 3000 --epochs 3",
         "prune -s 0.9",
-        "train --epochs 2 --subset 6000",
+        "train --epochs 2 --subset 3000",
         "shrink",
         "eval --no-latency",
-        "attack --attack fgsm -n 200",
+        "attack --attack fgsm -n 100",
     ):
         ran = run_cli(tmp_path, *line.split(), stdin=path)
         assert ran.code == 0, ran.err
@@ -32,5 +32,5 @@ def test_pipeline_on_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rows[-1]["accuracy"] > 0.75
     assert rows[-1]["weight_sparsity"] >= 0.9
     assert rows[-1]["flops"] < rows[0]["flops"]
-    robust = [result["robust_accuracy"] for result in rows[-1]["robust"]["fgsm on 200 of 10000 images"]]
+    robust = [result["robust_accuracy"] for result in rows[-1]["robust"]["fgsm on 100 of 10000 images"]]
     assert robust == sorted(robust, reverse=True)

@@ -61,6 +61,7 @@ def test_every_other_command_says_that_there_are_no_images(tmp_path, cli, refuse
     cli("shrink", "net.safetensors")
 
 
+@pytest.mark.long
 def test_the_first_images_become_the_networks_own(tmp_path, cli):
     cli(*shlex.split(PRUNE))
     cli("eval", "net.safetensors", "--data", "synthetic", "--no-latency")

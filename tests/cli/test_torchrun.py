@@ -75,7 +75,7 @@ def test_a_process_that_fails_alone_says_so_and_the_first_one_at_once(raw, ranke
     assert other.err == f"process 1 of 2: {first.err}"
 
 
-def test_processes_train_and_evaluate_as_one(cli, tmp_path) -> None:
+def test_processes_train_as_one(cli, tmp_path) -> None:
     assert cli(*TRAIN.split(), "one.safetensors") == "one.safetensors\n"
     first, second = run_together(tmp_path, 2, f"{TRAIN} two.safetensors")
     assert (first.code, first.out) == (0, "two.safetensors\n"), first.err
@@ -88,11 +88,14 @@ def test_processes_train_and_evaluate_as_one(cli, tmp_path) -> None:
         one, two = ([record.get(key) for record in log] for log in logs)
         assert one == two
 
-    cli("eval", "two.safetensors", "--no-latency")
-    first, second = run_together(tmp_path, 2, "eval two.safetensors --no-latency")
-    assert (first.code, first.out) == (0, "two.safetensors\n"), first.err
+
+@pytest.mark.long
+def test_processes_evaluate_as_one(cli, net) -> None:
+    cli("eval", net.name, "--no-latency")
+    first, second = run_together(net.parent, 2, f"eval {net.name} --no-latency")
+    assert (first.code, first.out) == (0, f"{net.name}\n"), first.err
     assert (second.code, second.out, second.err) == (0, "", "")
-    alone, shared = records(tmp_path / "two.results.jsonl")
+    alone, shared = records(net.with_name("net.results.jsonl"))
     assert {key for key in alone if alone[key] != shared[key]} <= {"loss", "time", "peak_memory_bytes"}
     assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-6)
 
@@ -110,6 +113,7 @@ def test_processes_attack_as_one(cli, net) -> None:
     assert not net.with_name("net.attack.part.jsonl").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_once_and_another_number_of_processes_goes_on(cli, tmp_path) -> None:
     """Two processes, interrupted; then three, by their time limit; then one to the end."""
     long = TRAIN.replace("--epochs 2", "--epochs 40")

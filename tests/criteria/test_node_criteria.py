@@ -22,6 +22,7 @@ from prunectl.pruning.shrink import shrink
 from prunectl.structure.node_masks import dead_nodes, node_masks
 from prunectl.structure.nodes import FROZEN, Structure
 from prunectl.structure.trace import trace
+from tests.helpers.marks import quick_rows
 from tests.helpers.networks import checkpoint_of, fresh_checkpoint, image_data, randomise_
 from tests.helpers.node_networks import GATES, SHAPE, Chain, Gate, Residual
 
@@ -127,10 +128,13 @@ def test_coupled_filters_are_added_up() -> None:
 @pytest.mark.parametrize("kind", [Chain, Residual])
 @pytest.mark.parametrize(
     ("name", "sparsity", "scope"),
-    [
-        *(("snap", *asked) for asked in ((0.3, None), (0.5, "layer"), (0.8, "global"))),
-        *(("snapit", *asked) for asked in ((0.3, None), (0.5, "layer"), (0.8, "global"))),
-    ],
+    quick_rows(
+        [
+            *(("snap", *asked) for asked in ((0.3, None), (0.5, "layer"), (0.8, "global"))),
+            *(("snapit", *asked) for asked in ((0.3, None), (0.5, "layer"), (0.8, "global"))),
+        ],
+        chosen=(0, 4),
+    ),
 )
 def test_nodes_go_in_exact_number_and_stay_gone_and_leave_one_on_every_axis(kind, name, sparsity, scope) -> None:
     start, data = fresh_checkpoint(kind, SHAPE, randomise_), image_data()
@@ -150,7 +154,7 @@ def test_nodes_go_in_exact_number_and_stay_gone_and_leave_one_on_every_axis(kind
 
 
 @pytest.mark.parametrize("kind", [Chain, Residual])
-@pytest.mark.parametrize(("name", "sparsity"), [("cnipit", 0.3), ("cnipit", 0.97), ("cnip", 0.97)])
+@pytest.mark.parametrize(("name", "sparsity"), quick_rows([("cnipit", 0.3), ("cnipit", 0.97), ("cnip", 0.97)], {1}))
 def test_both_reach_the_exact_weight_sparsity_with_the_weights_of_removed_nodes(kind, name, sparsity) -> None:
     start, data = fresh_checkpoint(kind, SHAPE, randomise_), image_data()
     once = prune(start, data, criterion=name, sparsity=sparsity / 2, batch_size=16)
@@ -205,6 +209,7 @@ def test_built_in_networks_shrink_exactly(model: str, size: int) -> None:
     assert not small.masks
 
 
+@pytest.mark.long
 def test_outer_layers_let_channels_of_the_image_go_but_the_last() -> None:
     model, shape = Chain(), (4, 8, 8)
     model.conv1 = nn.Conv2d(4, 6, 3, padding=1)

@@ -67,6 +67,7 @@ def test_weights_that_another_program_wrote_anew_are_read_by_the_header_in_the_c
     assert inspect(weights)["model"] == "lenet300"
 
 
+@pytest.mark.long
 def test_the_card_says_what_was_measured_and_how_it_was_made(cli, net: Path) -> None:
     record = json.loads(cli("eval", "net.prune.shrink.safetensors", "--json"))
     cli("export", "net.prune.shrink.safetensors", "-o", "hub")
@@ -168,6 +169,7 @@ def test_timm_loads_the_folder_of_its_own_network(of_timm: Path) -> None:
     assert told["id2label"]["3"] == "class 3" and told["label2id"]["class 3"] == 3
 
 
+@pytest.mark.long
 def test_transformers_makes_input_as_the_checkpoint_says(of_timm: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)

@@ -94,6 +94,7 @@ def _onnx(path: Path, pixels: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["own", *(pytest.param(name, marks=pytest.mark.long) for name in NETWORKS if name != "own")]
 )

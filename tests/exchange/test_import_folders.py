@@ -57,6 +57,7 @@ def edit(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
+@pytest.mark.long
 def test_a_folder_of_transformers_goes_through_every_command(tmp_path, cli) -> None:
     data = images(tmp_path)
     network = trained(resnet(), data)
@@ -160,6 +161,7 @@ def timm_folder(folder: Path, network, **config: object) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_folder_of_timm_computes_what_its_own_code_does(tmp_path, cli) -> None:
     import timm
 
@@ -180,6 +182,7 @@ def test_a_folder_of_timm_computes_what_its_own_code_does(tmp_path, cli) -> None
     )
 
 
+@pytest.mark.long
 def test_model_args_of_timm_are_options(tmp_path) -> None:
     import timm
 

@@ -12,6 +12,7 @@ from torchvision import models
 
 import prunectl
 from prunectl.checkpoints.checkpoint import read
+from tests.helpers.marks import one_in
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def published(tmp_path, monkeypatch):
     return sent
 
 
+@pytest.mark.long
 def test_weights_of_torchvision_are_fetched_once(published, tmp_path, cli) -> None:
     net = models.squeezenet1_1().eval()
     weights = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
@@ -70,11 +72,14 @@ def test_weights_of_torchvision_by_name(published, tmp_path, cli) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [
-        ("--pretrained", "--model", "timm/resnet10t.c3_in1k"),
-        ("hf-hub:timm/resnet10t.c3_in1k",),
-        ("local-dir:theirs",),
-    ],
+    one_in(
+        3,
+        [
+            ("--pretrained", "--model", "timm/resnet10t.c3_in1k"),
+            ("hf-hub:timm/resnet10t.c3_in1k",),
+            ("local-dir:theirs",),
+        ],
+    ),
 )
 def test_networks_of_timm_by_tag_repository_and_folder(source, published, tmp_path, cli) -> None:
     torch.manual_seed(0)

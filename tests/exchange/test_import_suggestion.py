@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from torchvision import models
 
@@ -12,6 +13,7 @@ def _words(*flags: str) -> list[str]:
     return [word for flag in flags for word in (flag, LEFT[flag])]
 
 
+@pytest.mark.long
 def test_the_network_of_torchvision_that_the_names_fit_is_suggested(tmp_path, refused) -> None:
     torch.save(models.resnet18(num_classes=5).state_dict(), tmp_path / "weights.pth")
     hint = "; the names fit torchvision/resnet18: try --model torchvision/resnet18"

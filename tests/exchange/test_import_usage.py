@@ -178,6 +178,7 @@ def test_published_weights_of_googlenet_renormalise_their_input() -> None:
     assert not torch.allclose(plain.model.eval()(x), theirs(x))
 
 
+@pytest.mark.long
 def test_a_network_that_asks_for_its_version_needs_none_in_the_file() -> None:
     net = models.mnasnet0_5().eval()
     state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}

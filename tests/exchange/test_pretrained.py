@@ -76,6 +76,7 @@ def test_layers_for_other_classes_are_fresh(cli, cache, tmp_path) -> None:
     cli("rerun", "net.safetensors", "--download")
 
 
+@pytest.mark.long
 def test_all_weights_but_the_head_are_theirs(cli, cache, tmp_path) -> None:
     cli(*f"train {SQUEEZENET} --input 3x32x32 --classes 2 --epochs 0 -o net.safetensors".split())
     ours, theirs = read(tmp_path / "net.safetensors").model.state_dict(), stored(cache)

@@ -146,6 +146,7 @@ what stays, and why
     )
 
 
+@pytest.mark.long
 def test_it_fits_80_columns(cli, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     for name in (

@@ -69,6 +69,7 @@ def test_runtimes_take_turns_and_compiling_is_not_counted(compiles: list[int]) -
     assert model.training
 
 
+@pytest.mark.long
 def test_a_network_in_another_type_runs_in_onnx_runtime() -> None:
     (one, many) = latencies(network().double(), SHAPE, ["onnx"])
     assert (one["batch"], many["batch"]) == (1, 64)
@@ -100,6 +101,7 @@ def test_eval_prints_and_report_shows_the_runtimes(net: Path, raw, compiles: lis
     assert f"onnx {1e3 * row['latency_onnx_1_s']:.2f} ms {1e3 * row['latency_onnx_64_s']:.2f} ms" in table
 
 
+@pytest.mark.long
 def test_without_runtimes_the_report_has_no_table_of_them(net: Path, raw) -> None:
     assert "latency of 1 image (cpu, one CPU thread): eager " in raw("eval", net.name).err
     assert "runtime" not in raw("report", net.name).out

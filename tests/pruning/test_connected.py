@@ -69,7 +69,7 @@ def test_a_connected_selection_is_that_of_select() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from(sorted(SCOPES)), st.sampled_from(sorted(NETWORKS)))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_whatever_the_scores_something_arrives(seed: int, scope: str, network: str) -> None:
     """As few weights as there are layers, in an exact number, also of those that are left of an earlier selection."""
     model = NETWORKS[network]()

@@ -9,13 +9,15 @@ import torch
 from prunectl.masks import Masks
 from prunectl.pruning.prune import prune
 from tests.helpers.criterion_networks import NETWORKS, SHAPE
+from tests.helpers.marks import quick
 from tests.helpers.networks import fresh_checkpoint, image_data
 from tests.helpers.processes import run_together, together
 
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prunectl"]
 
 
-@pytest.mark.parametrize("criterion", ["snip", pytest.param("grasp", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("criterion", ["snip", "grasp"])
 def test_two_processes_prune_as_one(criterion: str, tmp_path, cli) -> None:
     line = f"prune --model lenet300 --subset 256 -c {criterion} -s 0.9 -O batches=2 --device cpu -o"
     assert cli(*line.split(), "one.safetensors") == "one.safetensors\n"
@@ -33,7 +35,7 @@ def masks_of(criterion: str) -> Masks:
     return prune(begun, image_data(), criterion=criterion, sparsity=0.5, batch_size=16).masks
 
 
-@pytest.mark.parametrize("criterion", ["gate-decorators", "wanda", "chip"])
+@pytest.mark.parametrize("criterion", quick(["gate-decorators", "wanda", "chip"], ["wanda"]))
 def test_processes_have_one_mask_that_is_the_mask_of_one(criterion: str) -> None:
     """Gate decorators score by the statistics of whole batches."""
     alone = masks_of(criterion)

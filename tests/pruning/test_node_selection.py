@@ -60,7 +60,7 @@ def best(scores: Tensor, nodes: list[int]) -> list[int]:
 
 
 @given(cases(), st.sampled_from(["global", "layer"]), st.integers(1, 3), st.sampled_from([1, 2, 3]))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=70)
 def test_counts_are_exact_and_nested_and_nothing_is_revived_and_every_axis_keeps_its_nodes(
     case, scope, least, multiple
 ):

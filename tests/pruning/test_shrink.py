@@ -25,6 +25,7 @@ from prunectl.structure.surgery.build import without
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import difference
 from prunectl.structure.trace import analyse
+from tests.helpers.marks import quick
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
 from tests.helpers.toys import TOYS
 
@@ -46,7 +47,9 @@ RUNS = {
 KINDS = ["encoder-layer", "convnext", "prelu", "squeeze-excite", "depth-multiplier", "gru", "added-into-part"]
 MARKS = {
     **dict.fromkeys(("weight-standardised-gain", "response-norm"), pytest.mark.slow),
-    **dict.fromkeys(("attention-fused-sdpa", "lstm-bidirectional"), pytest.mark.long),
+    **dict.fromkeys(
+        ("grouped-4", "layer-norm-2d", "rms-norm", "attention-fused-sdpa", "lstm-bidirectional"), pytest.mark.long
+    ),
 }
 
 
@@ -200,6 +203,7 @@ class Casting(nn.Module):
         return self.head(torch.relu(x).mean(1))
 
 
+@pytest.mark.long
 def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
     masked = prune(checkpoint_of(randomise_(Casting()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
     small = shrink(masked)
@@ -207,7 +211,7 @@ def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
     assert 1e-10 < small.history[-1].result["proof"]["float64"] < 1e-5
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", quick(range(4), [0]))
 def test_channels_of_the_image_go_and_constants_are_folded(seed: int) -> None:
     """The network begins with a convolution, behind whose input nothing else lies on the image's channels."""
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
@@ -270,7 +274,7 @@ def test_a_network_is_proved_on_the_pixels_that_it_takes(network: type[nn.Module
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("name", ["residual", "response-norm"])
+@pytest.mark.parametrize("name", quick(["residual", "response-norm"], ["residual"]))
 def test_every_tensor_keeps_its_type(name: str, dtype: torch.dtype) -> None:
     start = toy(name)
     start.model.to(dtype)

@@ -14,7 +14,7 @@ from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from tests.helpers.marks import quick
+from tests.helpers.marks import one_in, quick
 from tests.helpers.networks import fresh_checkpoint, image_data, randomise_
 from tests.helpers.node_networks import SHAPE, Chain, Residual
 
@@ -53,7 +53,7 @@ def assert_true(pruned: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("network", quick(NETWORKS, ["blocks"]))
-@pytest.mark.parametrize("criterion", OF_NODES)
+@pytest.mark.parametrize("criterion", one_in(2, OF_NODES))
 def test_every_criterion_tells_what_shrink_leaves(criterion: str, network: str) -> None:
     start = fresh_checkpoint(NETWORKS[network], SHAPE, randomise_)
     at = (0.5, 0.95) if METHODS[criterion].unit == "both" else (0.4,)

@@ -273,7 +273,7 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
 
 def test_inside_names_a_checkpoint_that_is_there(net, refused):
     error = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
-    told = "cannot show the layers of gone.safetensors: no such checkpoint; expected a NAME.safetensors that is there"
+    told = "cannot show the layers of gone.safetensors: no such checkpoint; expected an existing NAME.safetensors"
     assert error == f"prunectl: {told}\n"
 
 

@@ -10,6 +10,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.measuring.evaluate import evaluate
 from prunectl.robustness.attack import Attacker
 from prunectl.robustness.tally import Tally
+from tests.helpers.marks import quick_rows
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.processes import together
 
@@ -40,7 +41,7 @@ def attacked(done: int = 0) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return {key: value for key, value in record.items() if key not in times}, attacker.examples.tensors()
 
 
-@pytest.mark.parametrize(("count", "done"), [(2, 0), (3, 0), (3, 2), (2, 4)])
+@pytest.mark.parametrize(("count", "done"), quick_rows([(2, 0), (3, 0), (3, 2), (2, 4)], {2}))
 def test_processes_attack_as_one(count: int, done: int) -> None:
     """Of 30 images in 5 batches; after some that one process did before an interruption."""
     record, examples = attacked(done)
@@ -53,7 +54,7 @@ def evaluated(batch_size: int) -> dict[str, Any]:
     return evaluate(checkpoint(), image_data(), batch_size=batch_size, with_latency=False)
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(2, 512), (3, 7), (3, 29)])
+@pytest.mark.parametrize(("count", "batch_size"), quick_rows([(2, 512), (3, 7), (3, 29)], {2}))
 def test_processes_evaluate_as_one(count: int, batch_size: int) -> None:
     """Of 30 images; one batch of 29 leaves a single image, which one process has."""
     alone = evaluated(batch_size)

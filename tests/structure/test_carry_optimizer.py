@@ -130,8 +130,9 @@ def begun(made: tuple[nn.Module, tuple[int, int, int]], opt: str, steps: int = 3
 @pytest.mark.parametrize(
     ("made", "opt", "steps"),
     [
-        *((residual, opt, 20) for opt in ("sgd", "adam", "adamw", "rmsprop")),
-        (toy("multihead-attention"), "adam", 20),
+        *((residual, opt, 20) for opt in ("sgd", "adam")),
+        *(pytest.param(residual, opt, 20, marks=pytest.mark.long) for opt in ("adamw", "rmsprop")),
+        pytest.param(toy("multihead-attention"), "adam", 20, marks=pytest.mark.long),
         (toy("encoder-layer"), "sgd", 20),
         pytest.param(resnet18, "adam", 4, marks=pytest.mark.long),
         *(pytest.param(resnet18, opt, 20, marks=pytest.mark.slow) for opt in ("sgd", "adam")),

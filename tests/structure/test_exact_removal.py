@@ -41,7 +41,7 @@ def uncached() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("uncached")
-@pytest.mark.parametrize("name", one_in(6, [name for name in TOYS if name not in WITHOUT_NODES]))
+@pytest.mark.parametrize("name", one_in(9, [name for name in TOYS if name not in WITHOUT_NODES]))
 def test_a_toy_is_exact_by_its_modules_and_by_its_graph(name: str) -> None:
     build, shape = TOYS[name]
     model = randomise_(build(), 0, shape).eval().double()
@@ -69,7 +69,7 @@ def test_toys_without_nodes(name: str) -> None:
     assert analyse(build(), shape).structure.nodes == 0
 
 
-@pytest.mark.parametrize("family", quick(library_networks.TORCHVISION_SMALLEST, QUICK))
+@pytest.mark.parametrize("family", quick(library_networks.TORCHVISION_SMALLEST, QUICK[::2]))
 def test_one_of_each_family_is_exact(family: str) -> None:
     """With few layers where the family's own class can be built so, else the network with the fewest parameters."""
     if family in shallow.SHALLOW:

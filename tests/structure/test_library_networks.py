@@ -26,7 +26,7 @@ def test_the_lists_are_those_of_the_libraries() -> None:
 @pytest.mark.parametrize(
     ("build", "name"),
     [
-        (library_networks.build_torchvision, "densenet121"),
+        pytest.param(library_networks.build_torchvision, "densenet121", marks=pytest.mark.long),
         (library_networks.build_torchvision, "mobilenet_v3_small"),
         (library_networks.build_timm, "hgnetv2_b0"),
         (library_networks.build_timm, "test_vit"),

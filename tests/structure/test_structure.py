@@ -230,7 +230,7 @@ def examined(residual: bool, padding: int) -> tuple[Checkpoint, Analysis]:
     return checkpoint_of(model, SHAPE), analyse(model, SHAPE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), sparsity=st.floats(0.3, 0.98), padding=st.integers(0, 1), residual=st.booleans())
 def test_any_mask_shrinks_exactly(seed: int, sparsity: float, padding: int, residual: bool) -> None:
     start, analysis = examined(residual, padding)

@@ -122,6 +122,7 @@ def test_a_failed_stage_holds_up_what_stands_behind_it_and_nothing_else(sweep, r
     ]
 
 
+@pytest.mark.long
 def test_what_measures_a_checkpoint_comes_one_after_the_other_and_fails_alone(sweep, tmp_path):
     plan = """
     [pipelines]

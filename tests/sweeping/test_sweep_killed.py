@@ -123,6 +123,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_a_sweep_leaves_no_locks_behind(tmp_path):
     (tmp_path / "stages").mkdir()
     (tmp_path / "locked.py").write_text(LOCKED)

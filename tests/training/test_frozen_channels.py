@@ -216,6 +216,7 @@ class OverTheImage(nn.Module):
         return x / (x.mean((1, 2, 3), keepdim=True) + 1)
 
 
+@pytest.mark.long
 def test_a_network_on_a_rewritten_graph() -> None:
     start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
     small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))

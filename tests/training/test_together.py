@@ -1,5 +1,6 @@
 """Several processes train one network together, as one process trains it alone."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from prunectl.checkpoints.options.training import Recipe
 from prunectl.pruning.prune import prune
 from prunectl.training.state import State
 from prunectl.training.trainer import Trainer
+from tests.helpers.marks import quick, quick_rows
 from tests.helpers.networks import fresh_checkpoint, image_data
 from tests.helpers.processes import together
 
@@ -69,8 +71,10 @@ def check_equal(one: Found, other: Found, within: float = 1e-9) -> None:
         assert again == pytest.approx(record, abs=1e-5)  # losses are added up in float32
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("name", "count"),
+    quick_rows(product(RECIPES, (2, 3)), {0, 3}),  # plain with two, all changes with three
+)
 def test_processes_train_the_network_of_one(name: str, count: int) -> None:
     recipe, begun = Recipe(**{**SGD, **RECIPES[name]}), fresh_checkpoint(network, SHAPE)
     alone = trained(begun, recipe)
@@ -93,7 +97,9 @@ def test_processes_learn_from_a_teacher_as_one() -> None:
         check_equal(alone, found)
 
 
-@pytest.mark.parametrize("criterion", ["snipit-during", "snapit-during", "rigl", "l0", "gate-decorators"])
+@pytest.mark.parametrize(
+    "criterion", quick(["snipit-during", "snapit-during", "rigl", "l0", "gate-decorators"], ["snapit-during"])
+)
 def test_processes_prune_during_training_to_one_mask(criterion: str) -> None:
     begun = fresh_checkpoint(network, SHAPE)
     during = GradualPruning(criterion, sparsity=0.5, prune_delay=1, prune_every=1, steps=2)
@@ -104,6 +110,7 @@ def test_processes_prune_during_training_to_one_mask(criterion: str) -> None:
     check_equal(alone, found[0])
 
 
+@pytest.mark.long
 def test_a_training_goes_on_with_another_number_of_processes() -> None:
     """Of 8 steps, 2 processes do 3, one does 2 and 3 do the rest."""
     begun = prune(fresh_checkpoint(network, SHAPE), image_data(61), criterion="snip", sparsity=0.8, batch_size=16)

@@ -9,7 +9,7 @@ from tests.helpers.marks import quick
 from tests.helpers.odd_networks import TYPES, UNTRAINABLE
 from tests.helpers.running import run_cli, run_line
 
-NETWORK = ["--model", "tests.helpers.odd_networks:pick", "--data", "synthetic"]
+NETWORK = ["--model", "tests.helpers.odd_networks:pick", "--data", "synthetic", "--subset", 128]
 
 
 @pytest.fixture(autouse=True)

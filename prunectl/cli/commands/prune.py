@@ -66,13 +66,13 @@ def command(
     model: options.Model = None,
     model_options: options.ModelOptions = None,
     pretrained: options.Pretrained = False,
-    data: options.Data = None,
+    data: options.FreshData = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
     classes: image_options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
-    tuning: options.Tuning = False,
+    tuning: options.Withheld = False,
     split: image_options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
@@ -156,14 +156,14 @@ def command(
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
-    """What looks at images, None where nothing does."""
+    """What needs images; None if nothing does."""
     if criterion == AUTO:
         return "criterion auto measures on training images"
     from prunectl.criteria.base.criterion import criterion_named
 
     if criterion_named(criterion).needs_data:
         return f"criterion {criterion} scores on images"
-    return None if repair is None else "--repair looks at images"
+    return None if repair is None else "--repair uses images"
 
 
 def _begin(

@@ -40,7 +40,7 @@ class Unit(ABC):
         self._zero_()
 
     def set_(self, values: Mapping[str, Tensor]) -> None:
-        """Set weights to new values, but for those of the layers that stay, and what the masks prune to zero."""
+        """Set weights to new values, except in the layers that stay, and set what the masks prune to zero."""
         with torch.no_grad():
             for name in values.keys() - self.protected:
                 self.model.get_parameter(name).copy_(values[name])

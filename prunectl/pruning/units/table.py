@@ -21,7 +21,7 @@ def unit_of(
     """What a criterion prunes of a network: a copy of the checkpoint's, or itself where its weights are `untouched`.
 
     Raises:
-        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes or weights.
+        OptionError: rules for nodes where none are pruned, an unknown unit, or a network without nodes or weights.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
     if method.unit not in UNITS:

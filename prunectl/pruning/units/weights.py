@@ -26,7 +26,7 @@ class Weights(Unit):
         super().__init__(checkpoint, model, how)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, and set the values of weights that return, or that went and came back at once."""
+        """Replace the masks, and set the values of weights that return, or that were dropped and grew back at once."""
         self.returned, redrawn = {}, {} if anew is None else anew
         for name, weight in prunable(self.model).items() if self.how.regrow_value else ():
             returns = ~self.masks.of(name, weight)
