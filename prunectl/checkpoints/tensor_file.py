@@ -1,13 +1,14 @@
 """Safetensors files, written and read one tensor at a time, so that memory never holds a second copy."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from prunectl.checkpoints.files import begun
@@ -58,6 +59,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 raise OSError(f"{name} is cut off")
             found[name] = tensor
     return found
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, which stay in it: they take memory of their own only where something writes to them.
+
+    Raises:
+        FileError, CheckpointError, SafetensorError, OSError: as `read_tensors`.
+    """
+    if os.name == "nt":  # where no file that is mapped can be replaced
+        return read_tensors(path)
+    read_toc(path)
+    return load_file(path)
 
 
 @cache

@@ -92,7 +92,8 @@ def resumed(
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
         teacher = None if run.teacher is None else read(_teacher(run, paused_path), begun.device)
-        trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
+        trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher, reuse=True)
+        paused.state.tensors.clear()  # the training has copies
         if not leads():
             train_run.follow(trainer)
             return

@@ -102,4 +102,4 @@ class Saved:
 
         trainer = self.trainer
         now = replace(self.run, **changes)
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), place)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(live=True), now), place)

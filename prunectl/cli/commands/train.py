@@ -161,7 +161,7 @@ def command(
         seed=seed,
     )
     taught_by = None if teacher is None else read(teacher, where)
-    trainer = Trainer(begun, images, recipe, teacher=taught_by)
+    trainer = Trainer(begun, images, recipe, teacher=taught_by, reuse=True)
     if not leads():
         return train_run.follow(trainer)
     if trainer.total_steps:

@@ -101,3 +101,10 @@ class Weights(Unit):
             return torch.zeros_like(weight)
         spread = weight[self.masks.of(name, weight)].square().mean().sqrt()
         return torch.randn(weight.shape).to(weight) * spread
+
+
+class UntouchedWeights(Weights):
+    """Weights whose values stay, as they may lie in a file: what writes the network puts zeros where masks prune."""
+
+    def _zero_(self) -> None:
+        """Leave everything as it is."""
