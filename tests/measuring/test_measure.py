@@ -84,6 +84,7 @@ def test_flops_are_those_of_torchs_counter(name: str) -> None:
     assert cost(model, Masks.dense(), shape).flops == counter.get_total_flops() > 0
 
 
+@pytest.mark.long
 def test_counting_loads_no_compiler() -> None:
     """It would take longer than all else that a short `eval` does."""
     code = """

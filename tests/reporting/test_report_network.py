@@ -105,6 +105,7 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     assert HINT in found.speed.reasons
 
 
+@pytest.mark.long
 def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     sources = collect([tmp_path / "net.prune.safetensors"])
     (source,) = sources.given
@@ -142,6 +143,7 @@ def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, ke
     assert "new.scores.safetensors exists" in refused(*line)
 
 
+@pytest.mark.long
 def test_adversarial_examples_are_shown_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
