@@ -1,4 +1,4 @@
-"""The public API, what makes networks: functions that print nothing; only `save` writes files."""
+"""The public API: functions that make networks. They print nothing; only `save` writes files."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -65,20 +65,19 @@ def prune(
     """Prune weights, or nodes (channels and neurons), of a network; what comes in is not changed.
 
     Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
-    shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"` in the `runtime`
-    "eager", "compiled" or "onnx"); a `threshold` of the scores; or a
-    `scope` such as "2:4". Scores of nodes are made comparable between groups by `normalize` (none, mean, max, l2,
-    gaussian, flops; by default the criterion's own), no group loses more than the share `max_pruned`, every group keeps
-    a multiple of `multiple_of` nodes ("auto": of 8 where it has more than 16), and with `refill` nodes go back where
-    the target leaves room for them. `keep=["head", "layer4.*"]` names modules or parameters of which
-    nothing goes; `repair` is a method of `prunectl.repair` that follows. On a trained network, criterion "auto" tries
-    several with a repair and keeps the best on training images held out, or the smallest network that classifies
-    `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model` has pruned
-    weights at zero, its `masks` say which.
+    shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"` in the `runtime` "eager", "compiled"
+    or "onnx"); a `threshold` of the scores; or a `scope` such as "2:4". Scores of nodes are made comparable between
+    groups by `normalize` (none, mean, max, l2, gaussian, flops; by default the criterion's own), no group loses more
+    than the share `max_pruned`, every group keeps a multiple of `multiple_of` nodes ("auto": of 8 where it has more
+    than 16), and `refill` adds nodes back if the target leaves room. `keep=["head", "layer4.*"]` names modules or
+    parameters that are not pruned; `repair` is a method of `prunectl.repair` to run afterwards. On a trained network,
+    criterion "auto" tries several with a repair and keeps the best on training images held out, or the smallest network
+    that classifies `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model`
+    has pruned weights at zero, its `masks` say which.
 
-    Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape
-    (C, H, W) of an image, says what a module takes. Batches hold all classes equally often, as far as the labels have
-    them (a warning says which they lack); `balanced=False` draws images as they come.
+    Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape (C, H,
+    W) of an image, says what a module takes. Batches hold as many images of every class (a warning names classes
+    without images); `balanced=False` draws images at random.
 
     Raises:
         OptionError: a target that cannot be reached, an unknown option, or a network that does not take images alone.
@@ -133,8 +132,8 @@ def repair(
 
     `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
     folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
-    "bn" takes BatchNorm statistics anew, which needs no reference. `n` training images of `data` are looked at, without
-    their labels; `calibration="noise"` needs none. `amp` runs both networks in bfloat16 where that is safe.
+    "bn" estimates BatchNorm statistics again, which needs no reference. It reads `n` training images of `data`, without
+    their labels; `calibration="noise"` needs no images. `amp` runs both networks in bfloat16 where that is safe.
     `history[-1].result["layers"]` has the error of every layer.
 
     Raises:

@@ -4,9 +4,9 @@ PrunectlError
 ├── UnknownName        a name that no table knows
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
-│   ├── TooLarge          ... as what it asks for has no place
-│   ├── NoNormalisation   ... as nothing says how pixels become the network's input
-│   └── BuilderFailed     ... as the code that builds a network raised something
+│   ├── TooLarge          ... because it asks for too much
+│   ├── NoNormalisation   ... because nothing says how pixels become the network's input
+│   └── BuilderFailed     ... because the code that builds a network raised an error
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
 │   ├── NotWritten        ... an output, whose content is kept elsewhere if it can be
@@ -46,7 +46,7 @@ class OptionError(PrunectlError):
 
 
 class TooLarge(OptionError):
-    """What is asked for takes more memory or time than can be meant."""
+    """The request takes more memory or time than any real use."""
 
 
 class NoNormalisation(OptionError):

@@ -11,7 +11,7 @@ from prunectl.errors import CheckpointError, OptionError, PrunectlError
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 _PIECE = 1 << 20
-"""Entries that are packed at once: what is made on the way is small beside a large mask."""
+"""Entries that are packed at once: intermediate tensors are small beside a large mask."""
 _REPARAMETRISED = (
     ({"weight_orig", "weight_u"}, "the older spectral_norm", "remove_spectral_norm(layer)"),
     ({"weight_g", "weight_v"}, "the older weight_norm", "remove_weight_norm(layer)"),
@@ -79,7 +79,7 @@ class Masks(Mapping[str, Tensor]):
                     parameter.masked_fill_(~self[name], 0)
 
     def beyond(self, other: "Masks") -> dict[str, Tensor]:
-        """What these keep and `other` does not, for the parameters of both where that is anything."""
+        """What these masks keep and `other` does not, by parameter of both; without those where nothing differs."""
         more = {n: m & ~other[n] for n, m in self.items() if n in other and m.shape == other[n].shape}
         return {name: mask for name, mask in more.items() if mask.any()}
 
@@ -96,7 +96,7 @@ def prunable(model: nn.Module) -> dict[str, Tensor]:
 
 
 def input_axes(model: nn.Module) -> dict[str, int | None]:
-    """The axis of every prunable weight on which its inputs lie; None where groups of a transposed one split them."""
+    """The input axis of every prunable weight; None where the groups of a transposed convolution split it."""
     axes: dict[str, int | None] = dict.fromkeys(prunable(model), 1)
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.conv._ConvTransposeNd):

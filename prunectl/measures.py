@@ -1,4 +1,4 @@
-"""The public API, what measures and compares: functions that take networks and return plain values."""
+"""The public API: functions that measure and compare networks. They return plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -62,9 +62,9 @@ def attack(
 ) -> dict[str, Any]:
     """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
 
-    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, as then
-    nothing says where pixels end. `n` attacks so many images, spread evenly. With `amp`, the
-    network is attacked as it runs in bfloat16.
+    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, because the
+    range of its pixels is unknown. `n` is the number of images to attack, spread evenly. With `amp`, the network is
+    attacked as it runs in bfloat16.
 
     Raises:
         OptionError, UnknownName: no such attack or option, or an `eps` out of range.
@@ -108,7 +108,7 @@ def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int 
     Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
 
     Raises:
-        DataError: something is no image, or pixels have another shape than the network takes.
+        DataError: something is not an image, or pixels have another shape than the network takes.
     """
     return classifying.classify(read_network(model), images, top=top)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from prunectl.errors import PrunectlError
 
 _PIECE = 1 << 20
-"""Entries that are checked at once: what is made on the way is small beside a large layer."""
+"""Entries that are checked at once: intermediate tensors are small beside a large layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,10 @@ class Made(Mapping[str, Tensor]):
 class Scores(Mapping[str, Tensor]):
     """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite.
 
-    `unscored` (bool, (nodes,)) are nodes about which a criterion says nothing: they go last, in any scope. `anew`
-    (bool, by parameter) are weights that, where they are kept, begin with the value of one that returns. `update` makes
-    new values of the kept weights, by parameter, from the masks that were selected. Tensors that are `Made` follow
-    their sources, such as the weights, until `held`.
+    `unscored` (bool, (nodes,)) are nodes that a criterion does not score: they are pruned last, in any scope. `anew`
+    (bool, by parameter) are weights that, if they are kept, start again with the value of one that returns. `update`
+    makes new values of the kept weights, by parameter, from the masks that were selected. Tensors that are `Made`
+    follow their sources, such as the weights, until `held`.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)

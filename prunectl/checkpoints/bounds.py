@@ -27,7 +27,7 @@ _MOST_NUMBERS: ContextVar[tuple[int, str] | None] = ContextVar("most_numbers", d
 
 @contextmanager
 def at_most(numbers: int, why: str) -> Iterator[None]:
-    """Build no network with more than so many parameters and other numbers; `why` ends the refusal."""
+    """Refuse to build a network with more parameters and other numbers than this; `why` ends the error message."""
     token = _MOST_NUMBERS.set((numbers, why))
     try:
         yield
@@ -40,7 +40,7 @@ def bounded(what: str) -> Iterator[None]:
     """Build a network within bounds, and turn whatever its code raises into one line.
 
     Raises:
-        TooLarge: it has more tensors or numbers than can be meant, or than fit into memory.
+        TooLarge: it has more tensors or numbers than any real network, or than fit into memory.
         BuilderFailed: its code raised something.
     """
     try:

@@ -80,13 +80,13 @@ def built_on_meta(make: Callable[[], nn.Module]) -> nn.Module | None:
 
 
 def is_complete(model: nn.Module) -> bool:
-    """Whether nothing but the tensors of its state dict lies on the meta device."""
+    """Whether only tensors of its state dict are on the meta device."""
     outside = held_outside_state(model).values()
     return not any(isinstance(value, Tensor) and value.is_meta for value in outside)
 
 
 class _Looking(TorchFunctionMode):
-    """Notes whether code turns tensors into text, or fails on one and goes on."""
+    """Records whether code turns tensors into text, or catches an error on one."""
 
     found = False
 
@@ -150,10 +150,10 @@ def check_buildable(spec: ModelSpec, where: str) -> None:
 
 
 def check_readable(spec: ModelSpec) -> None:
-    """Refuse to write a network that nothing could build again.
+    """Refuse to write a network that could not be built again.
 
     Raises:
-        CheckpointError: nothing has the name that it goes by.
+        CheckpointError: its name leads to no builder.
     """
     if spec.name.startswith(OWN):
         return
@@ -164,7 +164,7 @@ def check_readable(spec: ModelSpec) -> None:
 
 
 def _required(model: Callable[..., Any]) -> int:
-    """How many arguments have to be given."""
+    """The number of required arguments."""
     parameters = inspect.signature(model).parameters.values()
     return sum(p.default is inspect.Parameter.empty and p.kind in _POSITIONAL for p in parameters)
 

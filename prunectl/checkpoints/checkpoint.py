@@ -1,8 +1,8 @@
-"""A network with its masks and its story, and the two files that hold them."""
+"""A network with its masks and its history, and the two files that hold them."""
 
 import copy
 import json
-from collections import ChainMap, UserDict
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from prunectl.checkpoints import files, header
 from prunectl.checkpoints.build import (
@@ -28,7 +28,8 @@ from prunectl.checkpoints.network import network
 from prunectl.checkpoints.pixels import Deployed
 from prunectl.checkpoints.places import named_in, places_of, written
 from prunectl.checkpoints.steady import steadily
-from prunectl.checkpoints.tensor_file import content, head_of, read_tensors
+from prunectl.checkpoints.stored import Stored
+from prunectl.checkpoints.tensor_file import content, head_of, map_tensors, read_tensors
 from prunectl.checkpoints.versions import versions
 from prunectl.data.images import ImageData, Preprocessing
 from prunectl.errors import CheckpointError, OptionError
@@ -60,7 +61,7 @@ class Checkpoint:
     builder: Callable[[], nn.Module] | None = None
     """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
     places: Places = field(default_factory=dict)
-    """Where the files that its names lead to may lie, as its file says."""
+    """Possible places of the files that it names, as recorded in its file."""
 
     def __repr__(self) -> str:
         """One line: network, images, classes, and what is left of it."""
@@ -84,7 +85,7 @@ class Checkpoint:
         return next(found, {})
 
     def dense_network(self) -> nn.Module:
-        """The dense original on the cpu; the values of its state dict mean nothing."""
+        """The dense original on the cpu; the values of its state dict are arbitrary."""
         return built_aside(self.fresh_network)
 
     def fresh_network(self) -> nn.Module:
@@ -169,18 +170,26 @@ def load(
     return Deployed(network, found.preprocessing) if pixels else network
 
 
-def read(path: str | Path, device: torch.device | str | None = None, *, model: Builder | None = None) -> Checkpoint:
+def read(
+    path: str | Path,
+    device: torch.device | str | None = None,
+    *,
+    model: Builder | None = None,
+    mapped: bool = False,
+) -> Checkpoint:
     """Read a checkpoint and its mask file, or an exported folder; `model` is as in `load`.
+
+    With `mapped`, the network's tensors stay in the file, as they are there: for what looks at each number by itself.
 
     Raises:
         FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
         UntrustedCode: it names code, and the user has not consented.
     """
     device, path = torch.device(device or "cpu"), checkpoint_file(Path(path))
-    return steadily(path, lambda: _read(path, model)).to(device)
+    return steadily(path, lambda: _read(path, model, mapped)).to(device)
 
 
-def _read(path: Path, model: Builder | None) -> Checkpoint:
+def _read(path: Path, model: Builder | None, mapped: bool) -> Checkpoint:
     """Read a checkpoint's files once, on the cpu."""
     head, toc = header.read_header(path)
     places = places_of(toc.metadata, path)
@@ -191,13 +200,14 @@ def _read(path: Path, model: Builder | None) -> Checkpoint:
             check_trusted("model", head.model.name, str(path))
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
-        state = read_tensors(path)
+        state = map_tensors(path) if mapped else read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     with known(places if builder is None else {}):
         made = network(head, state, str(path), builder)
     masks.check(made, str(path))
-    masks.apply_(made)
+    if not mapped:
+        masks.apply_(made)
     return replace(from_header(head, made, masks, files.sha256(path)), builder=builder, places=places)
 
 
@@ -220,7 +230,7 @@ def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
 
 
 def from_header(head: Header, model: nn.Module, masks: Masks, sha256: str | None) -> Checkpoint:
-    """Undo `to_header`, with the network and masks that stand beside it."""
+    """Undo `to_header`, for a network and its masks."""
     return Checkpoint(
         model=model,
         masks=masks,
@@ -241,17 +251,17 @@ def write(
 ) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes. Without `force` it must be new.
 
-    Beside the header it says where the files that it names lie, which `files.sha256` leaves out. `metadata` are further
-    texts for the file's own metadata; a file with them is to be handed on, and names no absolute path.
+    Beside the header it records the places of the files that it names; `files.sha256` ignores these. `metadata` are
+    further texts for the file's own metadata; a file with them is meant to be passed on, so it names no absolute path.
 
     Raises:
         FileError: it cannot be written; earlier files at that place stay whole.
-        CheckpointError: it could not be read again, as nothing builds its network or its header does not read.
+        CheckpointError: it could not be read again, because no name builds its network or its header is invalid.
     """
     path = Path(path)
     with known(checkpoint.places):
         check_readable(checkpoint.spec)
-    state = _Stored(checkpoint)
+    state = Stored(checkpoint.model.state_dict(), checkpoint.masks)
     bits = {name: pack(mask.cpu()) for name, mask in checkpoint.masks.items()}
     pair = digest(ChainMap({f"mask:{name}": t for name, t in bits.items()}, state))[:16] if bits else None
     sizes = {name: list(mask.shape) for name, mask in sorted(checkpoint.masks.items())}
@@ -268,18 +278,6 @@ def write(
         pair,
         force=force,
     )
-
-
-class _Stored(UserDict[str, Tensor]):
-    """The tensors of a checkpoint's file, zero where masks prune; a masked one is made when it is asked for."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__(checkpoint.model.state_dict())
-        self.masks = checkpoint.masks
-
-    def __getitem__(self, name: str) -> Tensor:
-        tensor = super().__getitem__(name).detach().cpu()
-        return tensor.masked_fill(~self.masks[name].cpu(), 0) if name in self.masks else tensor
 
 
 def _header_text(checkpoint: Checkpoint, pair: str | None, path: Path) -> str:

@@ -22,7 +22,7 @@ def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
     `network` holds what differs in how the dense networks are built, `steps` the commands with what differs in them,
     and `layers`, for every prunable weight that both have, shapes, kept entries, the overlap of what is kept (Jaccard:
     kept by both / kept by either) and the largest difference of two entries. Shrunk networks are compared in the shapes
-    of their dense original, where what is gone is pruned and 0; overlap and difference are None where the originals
+    of their dense original, where removed entries are pruned and 0; overlap and difference are None where the originals
     have different shapes. `largest_difference` is that of all tensors of equal shape, under their names where not 0.
     """
     first, second = a.to(torch.device("cpu")), b.to(torch.device("cpu"))

@@ -17,7 +17,7 @@ from prunectl.errors import FileError
 from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 PLACES = "prunectl.places"
-"""The metadata key of what says where the files named in a header lie."""
+"""The metadata key of the places of the files that a header names."""
 _BEGIN = b'{"__metadata__":{'
 _PLACED = _BEGIN + b'"prunectl.places":'
 _PAIR = re.compile(r"[0-9a-f]{16}")
@@ -55,7 +55,7 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
 def write(path: Path, data: Content, *, force: bool = True) -> None:
     """Put `data` at `path` in one step: at every moment, a kill included, the earlier file or the new one is whole.
 
-    Without `force` the file must be new: of two writers, the second fails. Leftovers of killed writers go.
+    Without `force` the file must be new: of two writers, the second fails. Leftovers of killed writers are removed.
 
     Raises:
         FileError: it cannot be written (disk full, no permission); an earlier file is untouched.
@@ -80,8 +80,8 @@ def write_pair(
     """Put a file and its sidecar in place such that a reader always finds two that belong together.
 
     The new sidecar waits, complete, under `pending_sidecar(sidecar, pair)`; the rename of the file decides; only then
-    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead. Sidecars that still wait
-    since a kill go.
+    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead. Sidecars left waiting by a
+    kill are removed.
 
     Raises:
         FileError: as `write`.
@@ -144,7 +144,7 @@ def begun(head: bytes) -> bytes:
 def append_record(path: Path, record: Mapping[str, Any]) -> str:
     """Append one JSON record to a log, and return its line.
 
-    A line that a kill cut off is ended first, so that the new one stands alone.
+    A line that a kill cut off is ended first, so that the new record has a line of its own.
 
     Raises:
         FileError: it cannot be written.
@@ -194,7 +194,7 @@ def locked(path: Path, taken: str) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes, as if it said nothing of places: the same commands in two folders agree."""
+    """Hex digest of a file's bytes without recorded places, so that the same commands in two folders agree."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         head = file.read(length) if length <= _LONGEST else b""
@@ -209,7 +209,7 @@ def sha256(path: Path) -> str:
 
 
 def _without_places(head: bytes) -> bytes | None:
-    """A header without what `with_places` added; None where that is nothing."""
+    """A header without what `with_places` added; None if it added nothing."""
     if not head.startswith(_PLACED):
         return None
     rest = head[len(_PLACED) :].decode(errors="replace")
@@ -238,7 +238,7 @@ def _write_beside(path: Path, data: Content) -> Path:
 
 
 def _take_name(beside: Path, path: Path, *, force: bool) -> None:
-    """Bring a complete file to its name, which must be free unless `force` says else.
+    """Bring a complete file to its name, which must be free unless `force` says otherwise.
 
     Raises:
         FileExistsError: the name is taken.

@@ -101,7 +101,7 @@ class Header:
 
     @property
     def nodes_present(self) -> int | None:
-        """How many nodes are in memory, by the last command that removed some; None where none says so."""
+        """How many nodes are in memory, by the last command that removed some; None if no command recorded it."""
         return next((int(entry.result["nodes"]) for entry in reversed(self.history) if "nodes" in entry.result), None)
 
     def to_json(self) -> str:
@@ -256,7 +256,7 @@ def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple
 
 
 def settle(path: Path) -> None:
-    """Do what a kill has left out once checkpoint `path` was in place: its mask file takes its name, leftovers go."""
+    """Finish a write of checkpoint `path` that a kill interrupted: rename its mask file, remove leftovers."""
     remove_leftovers(path.absolute().parent, path.name)
     with contextlib.suppress(FileError, OSError):
         pair, final = read_header(path)[0].pair, mask_path(path)

@@ -1,4 +1,4 @@
-"""One entry of a checkpoint's history: a command, what it was asked, and what came of it; checked where it is read."""
+"""One entry of a checkpoint's history: a command, its options and its result; checked when it is read."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -157,7 +157,7 @@ def _check_options(command: str, options: Mapping[str, Any]) -> None:
 
 
 def _check_result(command: str, result: Mapping[str, Any]) -> None:
-    """Check a result; that of a shrink is whole, as later commands count with it."""
+    """Check a result; that of a shrink must be complete, because later commands rely on it."""
     check_events("result.events", result.get("events", []))
     _check_all("result", {key: value for key, value in result.items() if key != "events"}, RESULTS)
     if command == "shrink" and result:

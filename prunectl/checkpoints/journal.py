@@ -1,4 +1,4 @@
-"""Records of a command at work, one JSON line each, which a full disk or a lost folder cannot take away."""
+"""Records of a running command, one JSON line each, that survive a full disk or a deleted folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from prunectl.errors import FileError
 class Journal:
     """A file of records that one process at a time writes, and all its lines in memory until the file has them.
 
-    A lock on it keeps others out, which a kill frees. `lines` are bytes that end in a newline.
+    A lock on it keeps others out; a kill releases the lock. `lines` are bytes that end in a newline.
     """
 
     def __init__(self, path: Path, taken: str) -> None:
@@ -91,7 +91,7 @@ class Journal:
             self.path.replace(target)
 
     def close(self) -> None:
-        """Free the file; an empty one goes."""
+        """Release the file; an empty one is removed."""
         if not self.lines and self._is_there():
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)

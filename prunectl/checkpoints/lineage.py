@@ -51,7 +51,7 @@ class Step:
     named: tuple[tuple[str, str], ...] = ()
     """(kind, name) of every plug-in that would run."""
     operands: tuple[str, ...] = ()
-    """What stands before the flags: the file of an import."""
+    """Arguments before the flags: the file of an import."""
     is_command: bool = True
     """False for a network or a state dict that came from a Python program."""
     not_again: str | None = None
@@ -66,7 +66,7 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The command for a shell; a comment where it is none."""
+        """The command for a shell; a comment if it is not a command."""
         return shlex.join(["prunectl", *self.arguments]) if self.is_command else f"# {shlex.join(self.arguments)}"
 
 
@@ -74,7 +74,7 @@ def lineage(path: str | Path) -> list[Step]:
     """The commands that led to a checkpoint, oldest first.
 
     Raises:
-        FileError, CheckpointError: it is missing or damaged, or its history holds what no command of prunectl takes.
+        FileError, CheckpointError: it is missing or damaged, or its history holds options that no command takes.
     """
     path = Path(path)
     head, _ = read_header(path)
@@ -85,7 +85,7 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
     """The commands in the history of a header, oldest first; `digest` is the sha256 of the file that holds it.
 
     Raises:
-        CheckpointError: the history holds what no command of prunectl takes.
+        CheckpointError: the history holds options that no command takes.
     """
     made = [*(entry.parent for entry in head.history[1:]), digest]
     steps, blank = list[Step](), not head.history or head.history[0].command != MODULE
@@ -104,7 +104,7 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
 def check_safe(steps: Sequence[Step], read: Read, where: str) -> None:
     """Refuse steps that would do anything but compute: a stranger may have written the history.
 
-    `read` parses a command line, `where` names the file that holds the history. Judged is what the parser found, not
+    `read` parses a command line, `where` names the file that holds the history. It judges what the parser found, not
     the text: options of the recorded commands alone, and no code of a file that the user does not trust. A step that is
     refused for other reasons is passed over.
 
@@ -132,7 +132,7 @@ def _refuse_other_parameters(command: str, given: set[str]) -> None:
 
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:
-    """Where the checkpoint of every step lies in the folder of `path`, found by its hash; None where it does not."""
+    """The checkpoint of every step in the folder of `path`, found by its hash; None if it is not there."""
     by_hash = checkpoints_beside(path)
     return [by_hash.get(str(step.sha256)) for step in steps]
 
@@ -145,7 +145,7 @@ def checkpoints_beside(path: Path) -> dict[str, Path]:
 
 
 def _with_files(step: Step, path: Path) -> Step:
-    """A step whose flags name checkpoints by their place in the folder of `path`, where a history has their hashes."""
+    """The step with flags that name checkpoints by path, in place of the hashes in the history."""
     names = {f"--{entry.name.replace('_', '-')}" for entry in known(step.command).values() if entry.option.file}
     sought = [value for name, value in step.flags if name in names and value is not None]
     if not sought:
@@ -199,7 +199,7 @@ def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
 
 
 def _beginning(head: Header, digest: str | None) -> Step:
-    """The start of a history by what no command makes again."""
+    """The start of a history that no command can repeat."""
     entry = head.history[0]
     file, own = str(entry.options.get("file", "")), flags(entry.command, entry.options)
     fetched = "pretrained" in entry.options

@@ -1,4 +1,4 @@
-"""The names of a checkpoint's files; read by what must start fast, so it imports nothing of headers."""
+"""The names of a checkpoint's files; imported by code that must start fast, so it does not import headers."""
 
 import shlex
 from pathlib import Path
@@ -45,7 +45,7 @@ def check_not_torch(path: Path) -> None:
 
 
 def mask_path(path: Path) -> Path:
-    """Where the mask file of a checkpoint lies: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
+    """The path of a checkpoint's mask file: `x.mask.safetensors`, or `x.mask.st` for `x.st`."""
     suffix = ".mask.st" if path.name.endswith(".st") else MASK_SUFFIX
     return path.with_name(base_name(path) + suffix)
 

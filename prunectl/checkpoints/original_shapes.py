@@ -40,7 +40,7 @@ def nodes_present(checkpoint: Checkpoint) -> int:
 def expanded(checkpoint: Checkpoint) -> Whole:
     """The same network, back in its original shapes if it runs on swapped modules or a rewritten graph.
 
-    What these do to channels that are gone cannot be followed as well as what the network's own code does.
+    Removed channels cannot be followed through these as well as through the network's own code.
 
     Raises:
         OptionError: it was shrunk with statistics over what is left, which no masked network computes.

@@ -1,4 +1,4 @@
-"""A network with what surrounds it in use: pixels are normalised before it, logits become probabilities after it."""
+"""A network as it is used: pixels are normalised before it, logits become probabilities after it."""
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Deployed(nn.Module):
 
 
 def deployed(network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False) -> nn.Module:
-    """A network that takes and returns float32, with what surrounds it; the network alone where that is nothing."""
+    """A network that takes and returns float32, with what surrounds it; the network alone if nothing does."""
     if preprocessing is None and not softmax and like_images(network).dtype == torch.float32:
         return network
     return Deployed(network, preprocessing, softmax=softmax)

@@ -19,7 +19,7 @@ def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool =
     """What a file at `path` says of the places of these names, as JSON; None where they name no file.
 
     `known` are the places that the names came with; others are names from the working folder. Without `absolute`, only
-    the way from the file to them is recorded.
+    the relative path from the file to them is recorded.
     """
     folder = os.path.realpath(path.absolute().parent)
     found: dict[str, dict[str, str]] = {}
@@ -34,10 +34,10 @@ def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool =
 
 
 def places_of(metadata: Mapping[str, str], path: Path) -> Places:
-    """Where the files that the checkpoint at `path` names may lie.
+    """Possible places of the files that the checkpoint at `path` names.
 
-    The order: the way from the checkpoint to the file as it was, the absolute path, beside the checkpoint, and as named
-    from the working folder. For a file of code, one of unchanged content comes first.
+    The order: the recorded path relative to the checkpoint, the absolute path, beside the checkpoint, and as named from
+    the working folder. For a file of code, one of unchanged content comes first.
 
     Raises:
         CheckpointError: the record does not read.
@@ -62,7 +62,7 @@ def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str
 
 
 def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
-    """One name of a record. Its path alone comes from the record: what kind of thing runs is what the name says."""
+    """One name of a record. Only its path comes from the record; the name decides what kind of thing runs."""
     parts = _parts(spec)
     texts = [values[key] for key in ("near", "at") if values.get(key) is not None]
     if parts is None or any("\0" in text for text in texts):
@@ -103,7 +103,7 @@ def _here(spec: str) -> Place | None:
 
 
 def _relative(path: Path, folder: str) -> str | None:
-    """The way from a folder to a path, None where there is none (another drive)."""
+    """The relative path from a folder to a path; None if there is none (another drive)."""
     try:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:

@@ -22,7 +22,7 @@ _SEEDS = (1, 119)
 
 
 def check_rebuilds(checkpoint: Checkpoint) -> None:
-    """Refuse a network that its file would not bring back: to be called before hours go into it.
+    """Refuse a network that could not be rebuilt from its file; called before a long training.
 
     It is built twice as from a file, with other random numbers; what the state dict does not hold has to be the same
     both times, and the outputs for an image those of the network itself.
@@ -122,7 +122,7 @@ def _check_views(model: nn.Module, what: str) -> None:
 
 
 def _same_outputs(checkpoint: Checkpoint, rebuilt: nn.Module, what: str) -> bool:
-    """Whether both networks compute the same for random images; True where the network itself does not repeat."""
+    """Whether both networks compute the same for random images; True if the network itself is not deterministic."""
     own = checkpoint.model
     images = like_parameters(own, 2, *checkpoint.spec.input)
     images.copy_(torch.randn(images.shape, generator=torch.Generator().manual_seed(0)))

@@ -28,7 +28,7 @@ def check_log(record: Mapping[str, Any]) -> None:
 
 
 def check_result(record: Mapping[str, Any]) -> None:
-    """Check a record of a results file; that of `eval` and `attack` is whole, as reports count with it.
+    """Check a record of a results file; that of `eval` and `attack` must be complete, because reports rely on it.
 
     Raises:
         ValueError: names a value that is missing, or of another kind than expected.

@@ -22,7 +22,7 @@ def rerun(
 ) -> Path:
     """Run the commands of a history into `folder`, in as many threads as then; returns the last checkpoint's place.
 
-    The steps are those that `lineage.check_safe` let pass. `where` names the file that holds the history.
+    The steps are those that `lineage.check_safe` accepted. `where` names the file that holds the history.
 
     Raises:
         OptionError: a step that its command alone does not repeat, or a history without steps.
@@ -60,7 +60,7 @@ def version_changes(steps: Sequence[Step]) -> dict[str, list[Any]]:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Compute in so many threads, by which the order of sums goes."""
+    """Compute with this number of threads, which sets the order of sums."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

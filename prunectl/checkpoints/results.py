@@ -1,4 +1,4 @@
-"""What eval and attack noted of a checkpoint, found by the hash of its bytes."""
+"""The records of eval and attack for a checkpoint, found by the hash of its bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def recorded_accuracy(path: Path, sha256: str, data: str) -> float | None:
 
 
 def is_of(file: Path, sha256: str | None) -> bool:
-    """Whether a file of tensors beside a checkpoint says that it belongs to these very bytes."""
+    """Whether a tensor file beside a checkpoint records this hash of the checkpoint."""
     try:
         return sha256 is not None and read_toc(file).metadata.get("checkpoint") == sha256
     except FileError:
@@ -39,7 +39,7 @@ def is_of(file: Path, sha256: str | None) -> bool:
 
 
 def data_name(described: dict[str, Any]) -> str:
-    """A dataset's name, and whether held-out training images stood for the test set."""
+    """A dataset's name, and whether held-out training images replaced the test set."""
     return str(described.get("name")) + (" (held out)" if described.get("tuning") else "")
 
 

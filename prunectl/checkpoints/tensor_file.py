@@ -1,13 +1,14 @@
 """Safetensors files, written and read one tensor at a time, so that memory never holds a second copy."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from prunectl.checkpoints.files import begun
@@ -18,7 +19,7 @@ from prunectl.torchtools.digest import raw
 def head_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """What the file of `safetensors.torch.save` has before its first tensor; order and names of types are from there.
 
-    Only types and shapes of the tensors are looked at.
+    It uses only types and shapes of the tensors.
     """
     empty = save({name: torch.empty(0, dtype=tensor.dtype) for name, tensor in tensors.items()}, dict(metadata))
     head, begin = _json(empty), 0
@@ -31,7 +32,7 @@ def head_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
 
 
 def content(head: bytes, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """The whole file, part by part; each tensor is asked for when its turn has come."""
+    """The whole file, part by part; each tensor is requested when it is written."""
     yield head
     for name in _json(head):
         if name in tensors:
@@ -41,11 +42,11 @@ def content(head: bytes, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memo
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, each a copy in memory.
 
-    In a file they lie at any byte, and torch's sums over what is not aligned can differ in the last bit: a network that
-    is read must compute what it computed when it was written.
+    In a file they start at any byte, and torch's sums over unaligned tensors can differ in the last bit. A network must
+    compute the same after it was read.
 
     Raises:
-        FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is no safetensors file.
+        FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is not a safetensors file.
     """
     with safe_open(path, "pt"):  # which checks that tensors neither overlap nor leave gaps
         toc = read_toc(path)
@@ -58,6 +59,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 raise OSError(f"{name} is cut off")
             found[name] = tensor
     return found
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, which stay in it: they take memory of their own only where something writes to them.
+
+    Raises:
+        FileError, CheckpointError, SafetensorError, OSError: as `read_tensors`.
+    """
+    if os.name == "nt":  # where no file that is mapped can be replaced
+        return read_tensors(path)
+    read_toc(path)
+    return load_file(path)
 
 
 @cache

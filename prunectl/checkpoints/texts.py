@@ -19,7 +19,7 @@ def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or lists and objects in it are nested deeper than `DEPTH`.
+        ValueError: it is not JSON, or lists and objects in it are nested deeper than `DEPTH`.
     """
     try:
         value = json.loads(text)
@@ -35,7 +35,7 @@ def parsed_toml(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or nested too deep.
+        ValueError: it is not TOML, or nested too deep.
     """
     try:
         tables = tomllib.loads(text)

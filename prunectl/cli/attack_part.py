@@ -1,4 +1,4 @@
-"""What an attack has done so far, beside its checkpoint, to be taken up again."""
+"""The finished part of an attack, saved beside its checkpoint for --resume."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _SUFFIX = ".attack.part.jsonl"
 
 
 class Part:
-    """The batches that are `done`, in a file as they come; a full disk delays that, and ends no attack."""
+    """The batches that are `done`, in a file as they come; a full disk delays the file but does not stop the attack."""
 
     def __init__(self, journal: Journal, attacker: "Attacker") -> None:
         self.journal, self.attacker = journal, attacker
@@ -29,7 +29,7 @@ class Part:
         self._examples = 0
 
     def take_up_(self) -> None:
-        """Read the batches of an interrupted attack; from a line on that does not read (a kill), all are done again."""
+        """Read the batches of an interrupted attack; those from the first damaged line (a kill) on are done again."""
         for line in self.journal.lines[1:]:
             try:
                 self._read_(parsed(line))
@@ -61,14 +61,14 @@ class Part:
             self.is_kept = False
 
     def finish(self) -> None:
-        """Forget what is noted elsewhere by now."""
+        """Remove what is recorded elsewhere by now."""
         self.journal.lines.clear()
 
     def _read_(self, record: dict[str, Any]) -> None:
         """Take one line.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: it is none of this attack.
+            ValueError, KeyError, TypeError, AttributeError: it is not a line of this attack.
         """
         from prunectl.robustness.tally import Tally
 
@@ -91,8 +91,8 @@ def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Ite
     """A new attack of the checkpoint at `path`, or the interrupted one with what it has done.
 
     Raises:
-        FileError: there is none to go on with, or another process attacks the same checkpoint.
-        OptionError: there is one, and neither --resume nor --force; or it began otherwise.
+        FileError: there is none to resume, or another process attacks the same checkpoint.
+        OptionError: there is one, and neither --resume nor --force; or it began with other options.
     """
     place = beside(path, _SUFFIX)
     if resume and not place.exists():
@@ -118,7 +118,7 @@ def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Ite
 
 
 def _difference(journal: Journal, identity: dict[str, Any]) -> str:
-    """In what an interrupted attack differs from this one, in words; nothing where it does not."""
+    """How an interrupted attack differs from this one, in words; empty if it does not."""
     if not journal.lines:  # killed before anything was done
         return ""
     try:

@@ -23,9 +23,9 @@ _PICTURES = (".examples.png", ".examples.safetensors")
 def attacked(
     network: "Checkpoint", images: "ImageData", path: Path | None, how: dict[str, Any], *, resume: bool, force: bool
 ) -> Iterator[dict[str, Any]]:
-    """Attack to the end, or to Ctrl-C, and yield the record; what is done lies beside the checkpoint meanwhile.
+    """Attack to the end, or to Ctrl-C, and yield the record; finished batches are saved beside the checkpoint.
 
-    It goes once the block has ended well, in which the record is noted. Without a path nothing is kept on the way.
+    They are removed after the block, in which the record is written. Without a path, nothing is saved.
     """
     from prunectl.robustness.attack import Attacker
     from prunectl.torchtools.distributed import leads
@@ -90,7 +90,7 @@ def _run(attacker: "Attacker", part: "Part | None") -> None:
 
 
 def show(record: dict[str, Any]) -> None:
-    """The numbers as a table, and what speaks against them."""
+    """The numbers as a table, and the warnings about them."""
     norms = "".join(
         f", median {record['norm']} norm of {name} {'none' if size in (None, float('inf')) else f'{size:.4g}'}"
         for name, size in record.get("median_norm", {}).items()
@@ -130,7 +130,7 @@ def _pictures(attacker: "Attacker", path: Path) -> None:
     if not attacker.examples.wanted:
         return
     if not len(attacker.examples):
-        output.say("no image was turned: there are no examples to save")
+        output.say("no attack succeeded: there are no examples to save")
         return
     picture, tensors = (beside(path, suffix) for suffix in _PICTURES)
     about = {"attack": attacker.name, "norm": attacker.methods[0].norm, "eps": attacker.levels[-1]}

@@ -25,7 +25,7 @@ def completes(kind: str) -> Complete:
 
 
 def names_of(kind: str) -> list[str]:
-    """All that an option of a kind takes: the names, and what stands for several of them or begins one."""
+    """All values that an option of a kind takes: names, presets and prefixes."""
     more = {"criterion": [AUTO], "attack": [*PRESETS], "model": [f"{each}/" for each in LIBRARIES["model"]]}
     return [*names(kind), *more.get(kind, [])]
 

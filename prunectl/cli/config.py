@@ -48,7 +48,7 @@ def _spellings(options: Sequence[str]) -> Sequence[str]:
 
 
 def _refuse_unknown(ctx: typer.Context) -> None:
-    """Refuse PRUNECTL_* in the environment that is no option of any command, as a file is with such a key."""
+    """Refuse PRUNECTL_* in the environment that names no option of any command; such a key in a file is refused."""
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
     known = {_key(option).upper() for each in commands.values() for param in each.params for option in param.opts}
     for name in sorted(os.environ) if commands else ():

@@ -1,4 +1,4 @@
-"""Means over an epoch, from the log records of a training, each of which has those since the one before."""
+"""Means over an epoch, from the log records of a training, each of which has the means since the one before."""
 
 import math
 from collections.abc import Mapping

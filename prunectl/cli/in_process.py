@@ -21,7 +21,7 @@ from prunectl.errors import OptionError
 _REGISTRY = "prunectl.cli.app"
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
-"""What the environment may still say: where things lie and whom to trust, not what is computed."""
+"""Variables that still count: places and trust, not what is computed."""
 
 
 @dataclass(frozen=True)

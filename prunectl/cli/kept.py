@@ -41,7 +41,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _elsewhere(path: Path, write: Callable[[Path], object]) -> Path | None:
-    """Where the result lies in a new folder of $TMPDIR; None where that has no room either."""
+    """The result's path in a new folder of $TMPDIR; None if there is no room either."""
     folder = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="prunectl-kept-"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prunectl.cli import output
+from prunectl.plugins.option_uses import OPTIONS
 
 if TYPE_CHECKING:
     from prunectl.plugins.facts import Facts
@@ -47,15 +48,17 @@ def show_facts(name: str, values: Mapping[str, str | Sequence[str]]) -> None:
     output.emit(name)
     size = max(map(len, values)) + 2
     for key, text in values.items():
-        parts = [text] if isinstance(text, str) else text
-        lines = [line for part in parts for line in wrapped(part, width() - size - 2)]
+        parts, indent = ([text], "") if isinstance(text, str) else (text, "  ")
+        lines = [line for part in parts for line in wrapped(part, width() - size - 2, indent=indent)]
         for i, line in enumerate(lines):
             output.emit(f"  {'' if i else key:{size}}{line}")
 
 
-def options_of(flag: str, facts: "Facts") -> list[str]:
-    """The options of a plug-in as they are written, with their defaults."""
-    return [f"{flag} {key}={_shown(value)}" for key, value in facts.options.items()]
+def options_of(kind: str, facts: "Facts") -> list[str]:
+    """The options of a plug-in as they are written, with their defaults and what they mean; "none" without any."""
+    flag = "-M" if kind == "model" else "-O"
+    meaning = {key: f": {OPTIONS[kind][key]}" if key in OPTIONS[kind] else "" for key in facts.options}
+    return [f"{flag} {key}={_shown(value)}{meaning[key]}" for key, value in facts.options.items()] or ["none"]
 
 
 def as_json(record: Any) -> None:
@@ -63,9 +66,10 @@ def as_json(record: Any) -> None:
     output.emit(json.dumps(record))
 
 
-def wrapped(text: str, size: int) -> list[str]:
-    """Lines of whole words, names with hyphens among them."""
-    return textwrap.wrap(text, max(size, 20), break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, size: int, *, indent: str = "") -> list[str]:
+    """Lines of whole words, names with hyphens among them; all but the first are indented."""
+    size = max(size, 20)
+    return textwrap.wrap(text, size, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def joined(names: Iterable[str]) -> str:
@@ -76,4 +80,4 @@ def joined(names: Iterable[str]) -> str:
 def _shown(value: Any) -> str:
     from prunectl.plugins.source_code import REQUIRED
 
-    return "VALUE" if value == REQUIRED else "" if value is None else str(value)
+    return "VALUE" if value == REQUIRED else "VALUE" if value is None else str(value)

@@ -30,7 +30,7 @@ CheckpointArgument = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="File to write  [default: CHECKPOINT with this command in its name]"),
+    typer.Option("-o", "--output", help="File to write  [default: beside CHECKPOINT, with this command in its name]"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Device = Annotated[
@@ -78,16 +78,20 @@ Pretrained = Annotated[
         help="Start from the weights that the library of --model publishes; with other classes, the head is new.",
     ),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _data(what: str, default: str) -> Any:
+    return typer.Option(
         "--data",
         "--dataset",
-        help="Images: a name (list: `prunectl datasets`), imagefolder:PATH or own.py:function  [default: the "
-        "checkpoint's, else digits]",
+        help=f"{what}: a name (list: `prunectl datasets`), imagefolder:PATH or own.py:function  [default: {default}]",
         autocompletion=completes("data"),
-    ),
-]
+    )
+
+
+Data = Annotated[str | None, _data("Images", "the checkpoint's")]
+FreshData = Annotated[str | None, _data("Images", "the checkpoint's; with --model, digits")]
+CalibrationData = Annotated[str | None, _data("Images for --int8", "the checkpoint's")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of all datasets  [default: $PRUNECTL_DATA_DIR, else the user's cache folder]"),
@@ -97,6 +101,9 @@ Download = Annotated[bool, typer.Option("--download", help="Download the dataset
 Tuning = Annotated[
     bool,
     typer.Option("--tuning", help="Hold out 20 % of the training images and evaluate on these, not on the test set."),
+]
+Withheld = Annotated[
+    bool, typer.Option("--tuning", help="Leave out the 20 % of the training images that `train --tuning` holds out.")
 ]
 Subset = Annotated[int | None, typer.Option(metavar="N", help="Use only N random training images.")]
 RandomLabels = Annotated[bool, typer.Option("--random-labels", help="Shuffle the training labels (Zhang et al. 2017).")]
@@ -148,7 +155,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="Read options from a TOML file, from the table named like the command.",
+        help="Read options from a TOML file, from the table of this command, such as [train].",
         callback=configure,
         is_eager=True,
     ),
@@ -211,7 +218,7 @@ def _own_file(path: Path) -> Path:
 
 
 def _line_of_stdin() -> str:
-    """The first line, once it is there; a zero where that is no text."""
+    """The first line, once it is there; a zero byte if that is not text."""
     try:
         with waiting():
             return line_of(sys.stdin).strip()
@@ -232,7 +239,7 @@ def open_data(
     split: float | None = None,
     network: "NetworkInput | None" = None,
 ) -> "ImageData":
-    """Load a dataset and change it as the options say; what of it is not used goes to stderr."""
+    """Load a dataset and change it as the options say; notices about unused parts go to stderr."""
     from prunectl.cli.progress import decoding
     from prunectl.data.load import load_data
 

@@ -175,7 +175,7 @@ def odd_widths(result: Mapping[str, Any]) -> str | None:
 
 
 def multiples(result: Mapping[str, Any]) -> str | None:
-    """What --multiple-of auto kept: a multiple of 8 in so many groups, any number in others."""
+    """What --multiple-of auto kept: in how many groups a multiple of 8, in how many any number."""
     groups: dict[str, int] = result.get("multiples", {})
     found = [f"a multiple of {step} in {many(count, 'group')}" for step, count in groups.items() if step != "1"]
     found += [f"any number in {many(count, 'narrow group')}" for step, count in groups.items() if step == "1"]
@@ -183,7 +183,7 @@ def multiples(result: Mapping[str, Any]) -> str | None:
 
 
 def unreached(result: Mapping[str, Any]) -> list[str]:
-    """What there is to tell of classes that a network cannot tell from the image any more."""
+    """A warning about classes that no longer depend on the image."""
     lost = result.get("unreached_classes", [])
     shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
     return [f"no kept weight leads to {len(lost)} of the classes ({shown})"] if lost else []

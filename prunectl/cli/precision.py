@@ -1,4 +1,4 @@
-"""What is said of bfloat16: that it is slow on this processor, or that it would be fast."""
+"""Messages about bfloat16: that it is slow on this processor, or that it would be fast."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ def warn_of_amp(device: "torch.device", *, asked: bool | None) -> None:
     from prunectl.torchtools.bfloat16 import native_bfloat16
 
     if asked and not native_bfloat16(device):
-        output.warn(f"this {device.type} has no instructions for bfloat16, so that --amp is slower than without it")
+        output.warn(f"this {device.type} has no instructions for bfloat16, so --amp makes it slower")
 
 
 def hint_at_amp(device: "torch.device", *, asked: bool | None, flops: int) -> None:

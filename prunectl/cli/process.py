@@ -1,18 +1,23 @@
-"""What the process asks of its system before torch starts; what the user has set in the environment stands."""
+"""What the process asks of its system before torch starts; variables that the user has set stay."""
 
 import ctypes
 import os
 
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_BYTES = 1 << 30
+_ALL, _LARGE = 1 << 30, 1 << 24
+"""Bytes of freed tensors: smaller ones stay with a process that keeps them, or with one that gives back large ones."""
+_KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
+"""Commands that run a network on many batches; `prune` does where its criterion looks at images, and says so."""
 
 
-def prepare() -> None:
-    """Let waiting threads sleep soon, and let the process keep the memory that it frees."""
+def prepare(command: str) -> None:
+    """Let waiting threads sleep soon, and let the process keep or give back the memory that it frees."""
     _spin_less()
-    if not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        _keep_freed_memory()
+    if command in _KEEPING:
+        keep_freed_memory()
+    else:
+        _set_threshold(_LARGE)
 
 
 def _spin_less() -> None:
@@ -25,15 +30,23 @@ def _spin_less() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
-def _keep_freed_memory() -> None:
-    """Tell glibc not to give freed tensors below 1 GiB back at once: each next one would fault its pages in again.
+def keep_freed_memory() -> None:
+    """Let glibc keep freed tensors below 1 GiB: otherwise, each new one faults its pages in again.
 
-    Activations of some 10 MB are given back and asked for in every layer of every step; tests/benchmarks/allocator.py
-    has what that costs. Without glibc nothing happens.
+    Activations of some 10 MB are freed and allocated in every layer of every step; tests/benchmarks/allocator.py has
+    what that costs. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back: kept
+    in one size, they would lie beside what it needs in another.
     """
+    _set_threshold(_ALL)
+
+
+def _set_threshold(size: int) -> None:
+    """Give tensors of this size back when they are freed; nothing where the user has set the allocator, or no glibc."""
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # musl, macOS, Windows
         return
-    mallopt(_TRIM_THRESHOLD, _BYTES)
-    mallopt(_MMAP_THRESHOLD, _BYTES)
+    mallopt(_TRIM_THRESHOLD, size)
+    mallopt(_MMAP_THRESHOLD, size)

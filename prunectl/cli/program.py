@@ -48,7 +48,8 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line, the program's own by default; a failure to act on is one line on stderr and an exit code."""
-    prepare()
+    words = sys.argv[1:] if arguments is None else arguments
+    prepare(words[0] if words else "")
     # torch looks for a CUDA toolkit when it times or compiles, and warns of one without a gpu
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)

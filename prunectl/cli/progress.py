@@ -67,7 +67,7 @@ class Bar:
         self.shown = now
 
     def begin(self, title: str, total: int) -> None:
-        """Go on with other work, of another total."""
+        """Continue with other work, of another total."""
         if title == self.title and total == self.total:
             return
         self.title, self.total, self.first = title, total, None
@@ -130,7 +130,7 @@ def is_drawn() -> bool:
 
 @contextmanager
 def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
-    """A bar that goes away when the work ends or fails."""
+    """A bar that is removed when the work ends or fails."""
     bar = Bar(title, total)
     try:
         yield bar

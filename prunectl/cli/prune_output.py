@@ -12,7 +12,7 @@ _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 
 
 def tell(criterion: str, pruned: "Checkpoint") -> None:
-    """What was asked and what was reached."""
+    """The target, and what was reached."""
     from prunectl.pruning.budget import BUDGET_UNITS, in_runtime
 
     chosen, reached, dense = pruned.history[-1].options, pruned.history[-1].result, pruned.dense

@@ -35,7 +35,7 @@ def write_page(
     from prunectl.reporting.sources import collect, unmeasured_text
 
     if not path.name.endswith(SUFFIXES):
-        raise OptionError(f"a page's name ends in .html, got {path}")
+        raise OptionError(f"a page's name ends in .html, got {path}; --csv, --json and the like print tables")
     files.check_target(path, force=force)
     require()
     with progress.progress_bar("report") as bar:
@@ -63,7 +63,7 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     found = next((source for source in sources.given if source.path == inside and source.seen is not None), None)
     if found is None:
         raise FileError(
-            f"cannot show the layers of {inside}: no such checkpoint; expected a NAME.safetensors that is there"
+            f"cannot show the layers of {inside}: no such checkpoint; expected an existing NAME.safetensors"
         )
     return found
 

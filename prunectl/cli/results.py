@@ -11,10 +11,10 @@ from prunectl.errors import FileError
 
 
 def results_of(checkpoint: Path) -> Path | None:
-    """Where a command notes what it measures; None, which is said, where nothing can be written."""
+    """The file in which a command records its measurements; None, with a warning, if it cannot be written."""
     path = beside(checkpoint, ".results.jsonl")
     try:
-        check_target(path, force=True, otherwise="what is measured is not noted there")
+        check_target(path, force=True, otherwise="the results are not recorded")
     except FileError as error:
         output.warn(str(error))
         return None
@@ -33,8 +33,9 @@ def hand_over(
 ) -> None:
     """Append what a command measured to its results file, if it has one, and print it, or the checkpoint's path.
 
-    Of several processes the first one does. The file comes first, as the next command of a pipe reads it; where it
-    cannot be written, the print comes anyway. What was `resumed` may be noted by now: a kill came right after that.
+    Of several processes the first one does. The file is written first, because the next command of a pipe reads it; if
+    that fails, the record is printed anyway. A `resumed` measurement may be recorded already, if a kill came right
+    after that.
 
     Raises:
         FileError: it could not be noted.

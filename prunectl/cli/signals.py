@@ -9,7 +9,8 @@ from contextlib import contextmanager
 def caught() -> Iterator[list[int]]:
     """Collect the first such signal in a list; a second Ctrl-C or SIGTERM ends the program at once.
 
-    A shell may tell of a closed terminal twice, so that is no wish to end at once. What nohup ignores stays so.
+    A shell may signal a closed terminal twice, so a second SIGHUP does not end the program. What nohup ignores stays
+    ignored.
     """
     seen: list[int] = []
 

@@ -45,7 +45,7 @@ def begins_at(
 
 
 def check_input(shape: str | None, classes: int | None, model: str | None, data: str | None) -> None:
-    """Refuse --input and --classes where something else says them.
+    """Refuse --input and --classes where something else determines them.
 
     Raises:
         OptionError: they go with a checkpoint, or with images that have a shape of their own.
@@ -215,7 +215,7 @@ def warn_of_other_images(checkpoint: "Checkpoint", images: "ImageData") -> None:
 
 
 def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":
-    """A network whose classes have no names takes those of its images; numbers are what it shows without any."""
+    """A network whose classes have no names takes those of its images; without names, it shows numbers."""
     numbers = tuple(map(str, range(len(images.classes))))
     return checkpoint if checkpoint.names or images.classes == numbers else replace(checkpoint, names=images.classes)
 

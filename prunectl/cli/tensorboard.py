@@ -23,14 +23,14 @@ def check_installed() -> None:
     """Refuse where TensorBoard is not there.
 
     Raises:
-        OptionError: so it is.
+        OptionError: TensorBoard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise OptionError("--tensorboard needs TensorBoard: pip install 'prunectl[tensorboard]'")
 
 
 def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
-    """Where the board of a training into `path` goes, None where none was asked for.
+    """The TensorBoard folder of a training into `path`; None if none was asked for.
 
     Raises:
         FileError: a link has its usual name.
@@ -42,7 +42,7 @@ def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
 
 
 class Board:
-    """Writes events of a training into a folder; those of an earlier one there, from its first step on, are void."""
+    """Writes events of a training into a folder; from its first step on, earlier ones there are void."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         """Begin after `step` steps.
@@ -64,7 +64,7 @@ class Board:
     def show(self, trainer: "Trainer", record: dict[str, Any]) -> None:
         """Write a log record; at the end of an epoch also weights, confusions and saliency.
 
-        Where that fails, which a full disk does from a thread of the writer, the board ends and the training goes on.
+        If that fails (a full disk, in a thread of the writer), logging ends and the training continues.
         """
         if self.failed:
             return

@@ -28,7 +28,7 @@ def image_shape(text: str | None) -> tuple[int, int, int] | None:
     """Read CxHxW; None stays None.
 
     Raises:
-        OptionError: it is no shape.
+        OptionError: it is not a shape.
     """
     if text is None:
         return None
@@ -42,7 +42,7 @@ def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
     """Read numbers with commas between them; None stays None.
 
     Raises:
-        OptionError: one of them is no finite number.
+        OptionError: one of them is not a finite number.
     """
     if text is None:
         return None

@@ -65,7 +65,7 @@ def from_first(value: Callable[[], T]) -> T:
 
 @contextmanager
 def ahead() -> Iterator[None]:
-    """The first process goes ahead, such as to download and to decode what the others then find."""
+    """The first process runs ahead, for example to download and decode what the others then read."""
     if size() == 1:
         yield
         return

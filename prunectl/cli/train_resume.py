@@ -1,4 +1,4 @@
-"""train --resume: go on with an interrupted training."""
+"""train --resume: continue an interrupted training."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def resumed(
     tensorboard: bool,
     tensorboard_dir: Path | None,
 ) -> None:
-    """Go on with an interrupted training, whose options come from its file unless they are given here.
+    """Continue an interrupted training; options come from its file unless the command line sets them.
 
     Downloads and folders elsewhere are not taken from the file, which may come from a stranger.
 
@@ -66,7 +66,7 @@ def resumed(
     begun = paused.checkpoint.to(device_named(began.device if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began.output).name)
     ours = path.exists() and sha256(path) == began.written  # left by --max-minutes
-    if from_first(lambda: not ours and _is_done(path, paused)):  # after all have read the file that goes now
+    if from_first(lambda: not ours and _is_done(path, paused)):  # after all have read the file that is removed now
         if leads():
             _finish(path, paused_path)
         return
@@ -92,7 +92,8 @@ def resumed(
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))
         teacher = None if run.teacher is None else read(_teacher(run, paused_path), begun.device)
-        trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher)
+        trainer = Trainer(begun, images, paused.recipe, paused.state, teacher=teacher, reuse=True)
+        paused.state.tensors.clear()  # the training has copies
         if not leads():
             train_run.follow(trainer)
             return
@@ -107,7 +108,7 @@ def resumed(
 
 
 def _is_done(path: Path, paused: "Paused") -> bool:
-    """Whether the output is the end of this very training: a kill came after it was written."""
+    """Whether the output is the result of this training, killed right after it was written."""
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.options.values import recorded
 
@@ -129,7 +130,7 @@ def _is_done(path: Path, paused: "Paused") -> bool:
 
 
 def _finish(path: Path, paused: Path) -> None:
-    """Do what the kill has left out."""
+    """Finish what the kill interrupted."""
     from prunectl.checkpoints.header import settle
 
     so_far = beside(path, LOG_SO_FAR)
@@ -154,7 +155,7 @@ def _check_inside(folder: Path, paused: Path) -> None:
 
 
 def _teacher(run: Run, paused: Path) -> Path:
-    """Where the teacher lies now: where it was, else in the folder of the resume file, by its hash.
+    """The teacher's path now: the old one, else found by its hash in the folder of the resume file.
 
     Raises:
         FileError: it is in neither place.

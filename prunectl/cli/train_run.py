@@ -101,7 +101,7 @@ def run(
     summary, finished = _train(trainer, saved, max_minutes, board_at)
     replaces = force or saved.left_by_time_limit()
     _refuse_what_came(saved, force=replaces)
-    result = trainer.result()
+    result = trainer.result(last=finished)
     try:
         kept.written(path, lambda place: checkpoint.write(result, place, force=replaces or place != path))
     except NotWritten as error:

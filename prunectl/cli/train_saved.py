@@ -73,11 +73,11 @@ class Saved:
         return ""
 
     def left_by_time_limit(self) -> bool:
-        """Whether --max-minutes of this training wrote what lies at the output."""
+        """Whether --max-minutes of this training wrote the file at the output."""
         return self.output.exists() and files.sha256(self.output) == self.run.written
 
     def end(self, *, finished: bool) -> None:
-        """The checkpoint is written: bring the log to its name, and leave a resume file only where steps are left.
+        """After the checkpoint is written: rename the log, and keep a resume file only if steps are left.
 
         Raises:
             NotWritten: what is needed to go on after a time limit could not be written.
@@ -102,4 +102,4 @@ class Saved:
 
         trainer = self.trainer
         now = replace(self.run, **changes)
-        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(), now), place)
+        resume.write(resume.Paused(trainer.current, trainer.recipe, trainer.state(live=True), now), place)

@@ -82,7 +82,7 @@ Teacher = Annotated[
     Path | None, typer.Option(help="Also learn from the logits of this checkpoint, such as the dense network.")
 ]
 TeacherWeight = Annotated[float, typer.Option(help="Share of the teacher in the loss.", min=0, max=1)]
-Temperature = Annotated[float, typer.Option(help="Temperature that softens the predictions of both.")]
+Temperature = Annotated[float, typer.Option(help="Temperature of the predictions of teacher and network.")]
 Amp = Annotated[
     bool | None,
     typer.Option(

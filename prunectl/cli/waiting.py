@@ -20,7 +20,7 @@ LATER = {
     "eval": ["torch.export._trace"],
     "attack": ["prunectl.robustness.attack"],
 }
-"""What commands load some calls further down, and nearly always."""
+"""Modules that commands nearly always load, in nested calls."""
 _running: ContextVar[tuple[str, Callable[..., None]] | None] = ContextVar("running", default=None)
 
 

@@ -12,10 +12,10 @@ from prunectl.scores import Scores
 
 
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
-    """SET: of each sign the share `fraction` of a layer's weights goes, the closest to 0, and as many come at random.
+    """SET: drop the share `fraction` of each sign in every layer, closest to 0 first, and grow as many at random.
 
-    It does so after all epochs but the last. What has just gone may come back, and begins anew then.
-    1 = stays or comes, 0 = goes or stays away.
+    It does so after all epochs but the last. A weight that was just dropped may grow again, as a new one. The score is
+    1 if it is kept or grows, else 0.
     Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
     """
     kept, draws = {}, {}

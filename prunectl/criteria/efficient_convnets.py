@@ -13,7 +13,7 @@ def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores
     """Σ|θ| of all prunable weights that make a node: its filters, those of coupled channels added up.
 
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. The paper chooses the share of a layer by hand; normalised
-    scores stand in for that here, and `--scope layer` takes the same share of every layer.
+    scores replace that here, and `--scope layer` takes the same share of every layer.
     """
     sizes = {name: weight.detach().abs() for name, weight in prunable(model).items()}
     return at_filters(structure, model, sizes)

@@ -39,7 +39,7 @@ class TickTock(Callback):
         self.register_buffer("importance", torch.zeros(structure.nodes))
 
     def on_epoch_start(self, model: nn.Module, due: bool) -> None:
-        """In a tick, the kernels of convolutions stand still."""
+        """In a tick, the kernels of convolutions are frozen."""
         self.on_epoch_end(model)
         self.ticks = due
         if due:
@@ -77,7 +77,7 @@ def gate_importance(
 ) -> Scores:
     """Σ |dL/dφ · φ| over batches, and over the norms of coupled channels. φ multiplies the norm's output.
 
-    Nodes without BatchNorm go last. Source: You et al. 2019 (arXiv:1909.08174), section 3.
+    Nodes without BatchNorm are pruned last. Source: You et al. 2019 (arXiv:1909.08174), section 3.
 
     Raises:
         OptionError: no node has a BatchNorm.

@@ -10,8 +10,8 @@ from prunectl.criteria.base.growth import by_gradient
 def from_dense(*, until: float = 1.0) -> Exploration:
     """Begin with all weights, s_i = 0 of the paper.
 
-    As in the authors' code, a round prunes all layers together by |θ|, and then lets a share of every layer go and
-    grow by gradient, which falls over the training; after the last pruning such rounds go on.
+    As in the authors' code, a round prunes all layers together by |θ|, and then drops a share of every layer and
+    regrows as many by gradient. The share falls over the training; after the last pruning, such rounds continue.
     """
     return Exploration(start="", until=until)
 

@@ -32,7 +32,7 @@ def gradient_flow(
     temperature: float = T,
     chunk: int = 0,
 ) -> Scores:
-    """θ · Hg of every prunable weight θ: what goes first raises |g|² or lowers it least when it goes.
+    """θ · Hg of every prunable weight θ: without the lowest, |g|² rises, or falls least.
 
     g is the gradient of the cross-entropy of logits / T by the weights that are left, H its Hessian. Source: Wang,
     Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the
@@ -51,7 +51,7 @@ def node_gradient_flow(
     temperature: float = T,
     chunk: int = 0,
 ) -> Scores:
-    """θ · Hg summed over the weights that read a node, which go with it.
+    """θ · Hg summed over the weights that read a node, which are removed with it.
 
     Options as `gradient_flow`.
 

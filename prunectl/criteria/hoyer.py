@@ -1,4 +1,4 @@
-"""HoyerSquare and its groups: train with the penalty, trim, go on without it (Yang et al. 2020)."""
+"""HoyerSquare and its groups: train with the penalty, trim, continue without it (Yang et al. 2020)."""
 
 import torch
 from torch import Tensor, nn

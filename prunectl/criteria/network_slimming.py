@@ -13,8 +13,8 @@ from prunectl.structure.nodes import Structure
 def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     """|γ| of the BatchNorm of every node, the mean where several norms follow coupled channels.
 
-    Nodes without BatchNorm go last, as the method leaves them alone. Train with `--reg bn-l1` before. Source: Liu et
-    al. 2017 (arXiv:1708.06519), section 3.
+    Nodes without BatchNorm are pruned last, as the method leaves them alone. Train with `--reg bn-l1` before. Source:
+    Liu et al. 2017 (arXiv:1708.06519), section 3.
 
     Raises:
         OptionError: the network has no BatchNorm.

@@ -17,7 +17,7 @@ from prunectl.torchtools.copies import differentiable
 def tangent_spectrum(
     model: nn.Module, data: Batches, *, images: int = 128, draws: int = 1, epsilon: float = 0.01
 ) -> Scores:
-    """|d/dm Σ ‖f(X, θ m) - f(X, (θ + Δ) m)‖²| of the mask m of every prunable weight, at the mask that there is.
+    """|d/dm Σ ‖f(X, θ m) - f(X, (θ + Δ) m)‖²| of the mask m of every prunable weight, at the current mask.
 
     X ~ N(0, I) are `images` inputs, θ weights drawn anew (Kaiming, normal) and Δ ~ N(0, ε² I), in each of `draws`.
     BatchNorm normalises by X with the weights θ. Parameters that are no prunable weights stay as they are. The sum is

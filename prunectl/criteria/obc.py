@@ -1,4 +1,4 @@
-"""Optimal Brain Compression: weights go one by one, and the others make up for each (Frantar & Alistarh 2022)."""
+"""Optimal Brain Compression: weights are removed one by one, and the others compensate (Frantar & Alistarh 2022)."""
 
 from functools import partial
 
@@ -19,12 +19,12 @@ _SHRINK = 0.8
 
 
 def trace_of_losses(model: nn.Module, data: Batches, *, images: int = 256, damp: float = 0.01) -> Scores:
-    """What each weight costs when it goes in its turn, with the best values of the weights that are kept.
+    """The loss of removing each weight in its turn, with the best values of the weights that are kept.
 
-    In every row of a layer's weight matrix, again and again, the weight with the least w² / [H⁻¹]_pp goes, the others
-    move by -w_p / [H⁻¹]_pp · H⁻¹_:p, and it leaves H⁻¹. H = X Xᵀ of the layer's inputs in the network as it is. A score
-    is the largest of these losses up to the weight's turn: the lowest scores of a layer are those that go first where
-    always the row that loses least goes on. The kept weights are set to the values that the last removal leaves.
+    In every row of a layer's weight matrix, again and again, the weight with the least w² / [H⁻¹]_pp is removed, also
+    from H⁻¹, and the others move by -w_p / [H⁻¹]_pp · H⁻¹_:p. H = X Xᵀ of the layer's inputs in the network as it is. A
+    score is the largest of these losses up to the weight's turn: the lowest scores of a layer are pruned first if the
+    row with the least loss is always next. The kept weights are set to the values that the last removal leaves.
 
     Source: Frantar & Alistarh 2022 (arXiv:2208.11580), section 4 (ExactOBS). The time grows with
     the inputs of an output to the power of three, for every output.
@@ -55,7 +55,7 @@ class _Remaining:
     """The weights that are left of some rows, and the H⁻¹ of each row: some updates of it are made in one product.
 
     H⁻¹ is `inverses` (R, L, L) less u uᵀ for every column u of `pending` (R, L, n); `places` (R, L) are columns of the
-    whole matrix. What is left moves together now and then.
+    whole matrix. Now and then, the rest is compacted.
     """
 
     def __init__(self, rows: Tensor, inverse: Tensor) -> None:
@@ -89,7 +89,7 @@ class _Remaining:
         self.diagonal = self.inverses.diagonal(dim1=1, dim2=2).clone()
 
     def _flush_(self) -> None:
-        """Make the updates that are pending, and move what is left together where much is gone."""
+        """Apply the pending updates, and compact the rest where much is removed."""
         columns = torch.cat(self.pending, 2)
         self.inverses.baddbmm_(columns, columns.mT, alpha=-1)
         count = int(self.left[0].sum())

@@ -1,4 +1,4 @@
-"""OBSPA: nodes that the layers which read them can best make up for (Wang et al. 2024)."""
+"""OBSPA: nodes whose removal the next layers can best compensate (Wang et al. 2024)."""
 
 from functools import partial
 
@@ -18,12 +18,12 @@ def surgeons_loss(
 ) -> Scores:
     """Σ w_P ([H⁻¹]_PP)⁻¹ w_Pᵀ over the rows of all layers that read a node, P its columns: (nodes,).
 
-    That is by how much the squared error of a layer's outputs rises at least when the node goes alone and the weights
-    that are kept make up for it; they are set to the best values once the nodes of the round are known. H = X Xᵀ of the
-    layer's inputs. Nodes that no weight reads go last.
+    This is the least rise of the squared error of a layer's outputs when the node alone is removed and the kept weights
+    compensate. They are set to the best values once the nodes of the round are known. H = X Xᵀ of the layer's inputs.
+    Nodes that no weight reads are pruned last.
 
     Source: Wang, Rachwan, Günnemann & Charpentier 2024 (arXiv:2403.18955) sum a layer-wise Optimal Brain Surgeon over
-    coupled channels and update the weights. At hand was their abstract alone, so the loss of a block of weights and
+    coupled channels and update the weights. Only their abstract was available, so the loss of a block of weights and
     the update are those of Frantar & Alistarh 2022 (arXiv:2208.11580), section 4, for whole columns.
     """
     found = layers(model, data, images, damp)

@@ -13,7 +13,7 @@ from prunectl.structure.trace import trace
 _AT_ONCE = 16384
 _NEVER = torch.iinfo(torch.int64).max
 _LOST = FROZEN - 1
-"""Where a walk is that found no weight to go on by."""
+"""The position of a walk that found no weight to continue along."""
 
 
 def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scores:
@@ -21,8 +21,8 @@ def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scor
 
     Walks start at the channels of the image and at the outputs by turns, and lead to the other end. From a node a walk
     takes each of the node's weights in a layer with probability |θ| / Σ |θ|. Where later layers lead on from the node
-    too, it leaves a layer out with probability 1/2. A layer over the places of a node, as those that mix tokens, is
-    passed with the node as it is. There are no more walks when half of all weights are on one, and `walks` at most.
+    too, it leaves a layer out with probability 1/2. A layer over positions, such as one that mixes tokens, does not
+    change the node. The walks end when half of all weights are on one, or after `walks` of them.
     Source: Patil & Dovrolis 2021 (arXiv:2010.11354), section 5.
 
     Raises:
@@ -67,7 +67,7 @@ def _in_order(structure: Structure, model: nn.Module) -> list[str]:
 
 
 def _classes(structure: Structure, name: str, layer: "_Layer") -> tuple[Tensor, Tensor]:
-    """The nodes of a weight's inputs and outputs, FROZEN where an index is none."""
+    """The nodes of a weight's inputs and outputs, FROZEN where an index has no node."""
 
     def on(axis: int) -> Tensor:
         return structure.axes.get((name, axis), torch.full((layer.sizes.shape[axis],), FROZEN))

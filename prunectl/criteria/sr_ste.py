@@ -32,7 +32,7 @@ class SparseRefined(Callback):
         """Take the pattern, and the layers that it prunes.
 
         Raises:
-            OptionError: the scope is no pattern.
+            OptionError: the scope is not a pattern.
         """
         pattern = pattern_of(scope)
         if pattern is None:

@@ -13,7 +13,8 @@ from prunectl.torchtools.copies import with_tensors
 def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
     """dR/dθ · θ of every prunable weight, R = the sum of the outputs for an image of ones through |θ|, in float64.
 
-    Scores are divided by their largest, for R of a deep network leaves the range of float32; buffers are absolute too.
+    Scores are divided by their largest, because R of a deep network leaves the range of float32; buffers are absolute
+    too.
     Source: Tanaka, Kunin, Yamins & Ganguli 2020 (arXiv:2006.05467), algorithm 1. Their 100 exponential rounds
     keep layers from collapsing.
     """

@@ -19,9 +19,9 @@ from prunectl.torchtools.weight_products import weight_product
 def weight_times_input(model: nn.Module, data: Batches, *, images: int = 128) -> Scores:
     """|θ| · ‖X‖₂ of every prunable weight, X all values that it multiplies: of each image, and each place of a map.
 
-    Where nothing is seen of X but zeros, as the network computes with another tensor that it makes of the weight, it is
-    |θ|. Source: Sun, Liu, Bair & Kolter 2024 (arXiv:2306.11695), eq. 1,
-    with a convolution as the linear layer of its patches. The paper ranks the weights of each output alone.
+    If X is all zeros, because the network computes with another tensor made from the weight, the score is |θ|. Source:
+    Sun, Liu, Bair & Kolter 2024 (arXiv:2306.11695), eq. 1, with a convolution as the linear layer of its patches. The
+    paper ranks the weights of each output alone.
     """
     weights = prunable(model)
     squares = _InputSquares(weights)

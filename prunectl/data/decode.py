@@ -18,9 +18,9 @@ from PIL import Image
 from prunectl.errors import DataError
 
 FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises where a file is no whole image."""
+"""What Pillow raises if a file is not a whole image."""
 MOST_HIGH = 1024
-"""Pixels a side that images are brought to where nothing says another size."""
+"""The default side of images, in pixels."""
 MOST_PIXELS = 2**26
 """Of one image while it is decoded, so that a worker takes some hundred megabytes at most, whatever a file declares."""
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
@@ -76,7 +76,7 @@ class Decoder:
         """Decode one file to (C, H, W).
 
         Raises:
-            DataError: it is no whole image; the file is named.
+            DataError: it is not a whole image; the file is named.
         """
         try:
             with _opened(path) as image:
@@ -117,12 +117,12 @@ def decoder_like(
     *,
     more: Iterable[str] = (),
 ) -> Decoder:
-    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says else.
+    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says otherwise.
 
-    `more` are looked at for their height alone.
+    Of `more`, only the heights are read.
 
     Raises:
-        DataError: one is no image.
+        DataError: one is not an image.
     """
     found = [_looked_at(path) for path in paths]
     mode: Literal["L", "RGB"] = "L" if all(gray for _, gray in found) else "RGB"
@@ -133,9 +133,9 @@ def decoder_like(
 
 
 def usual_height(heights: Sequence[int]) -> int:
-    """The height of more than half of the images, else the median, and `MOST_HIGH` at most: one giant makes no giants.
+    """The height of more than half of the images, else the median; `MOST_HIGH` at most.
 
-    Where the median lies between two heights, it is the lower.
+    Between two middle heights, it takes the lower.
     """
     height, count = Counter(heights).most_common(1)[0]
     usual = height if 2 * count > len(heights) else statistics.median_low(heights)
@@ -148,7 +148,7 @@ def is_gray(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as a camera's EXIF says that it was held; TIFF files are turned when they are loaded.
+    """The image rotated as its EXIF data says; TIFF files are rotated when they are loaded.
 
     Raises:
         ValueError: it has more than `MOST_PIXELS`.

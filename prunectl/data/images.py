@@ -17,7 +17,7 @@ _SPLIT_SEED = 2006_00896  # the held-out part must not move with the user's seed
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
 ALL = slice(None)
 Rows = Callable[[int], slice]
-"""Which images of a batch of so many are wanted."""
+"""Selects the images of a batch of this size."""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def channels_first(image: Any) -> Tensor:
     """An array of one image, (H, W), (H, W, C) or (C, H, W), as a tensor (C, H, W), uint8 or float32.
 
     Raises:
-        DataError: it is no such array.
+        DataError: it is not such an array.
     """
     if not isinstance(image, np.ndarray | Tensor) or image.ndim not in (2, 3):
         raise DataError(f"found {kind(image)}; expected a PIL image, or an array (H, W), (H, W, C) or (C, H, W)")
@@ -174,7 +174,7 @@ def batch_channels_first(images: NDArray[Any] | Tensor) -> Tensor:
     The channels are an axis of 1 or 3, else of 2 or 4: in a tensor rather the second, in an array rather the last.
 
     Raises:
-        DataError: it is no such array.
+        DataError: it is not such an array.
     """
     array = isinstance(images, np.ndarray)
     pixels = torch.from_numpy(np.ascontiguousarray(images)) if array else torch.as_tensor(images).detach().cpu()

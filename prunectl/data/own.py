@@ -22,18 +22,18 @@ from prunectl.errors import DataError, OptionError
 
 _T = TypeVar("_T")
 _OTHERS = (np.ndarray, Tensor, dict, str, bytes)
-"""What has items, and is no Dataset or DataLoader."""
+"""What has items, and is not a Dataset or DataLoader."""
 _EVERY = 128
 """Items between two reports of progress."""
 _NESTED = 8
-"""Datasets in one another that are looked through for class names."""
+"""Levels of nested Datasets that are searched for class names."""
 
 
 def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
     """Call a function of the user's own with what a `Loader` gets, or with nothing, whichever it takes.
 
     Raises:
-        OptionError: it is no function, or takes something else.
+        OptionError: it is not a function, or takes something else.
     """
     try:
         signature = inspect.signature(loader)
@@ -62,10 +62,10 @@ def own_data(
 ) -> ImageData:
     """An ImageData unchanged, or one made of (train, test), each a Dataset, a DataLoader or (images, labels).
 
-    PIL images become squares from their middle, of `image_size`, else of the network's size, else as high as the first,
-    by the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's
-    memory) those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset
-    or a shuffling DataLoader draws from torch are the same in every command.
+    PIL images are cropped to centred squares of `image_size`, else of the network's size, else as high as the first, by
+    the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's memory)
+    those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset or a
+    shuffling DataLoader draws from torch are the same in every command.
 
     Raises:
         DataError: it is something else, or does not fit into memory where it must.
@@ -117,7 +117,7 @@ class _Pairs:
 
 
 def _part(part: Any, spec: str, name: str) -> Items | _Whole:
-    """One of the forms, read as far as it lies in memory anyway."""
+    """One of the forms; data that is in memory anyway is read."""
     where = f"`data` {spec}: {name}"
     if isinstance(part, IterableDataset):
         raise DataError(f"{where}: found an IterableDataset; put a DataLoader around it")

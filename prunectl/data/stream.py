@@ -27,7 +27,7 @@ class Decodes(Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """The `prunectl.data.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` lie on its device."""
+    """The `prunectl.data.images.ImageSource` that reads `paths[i]` for i in `positions`; `labels` are on its device."""
 
     paths: Sequence[Any]
     positions: Tensor
@@ -47,7 +47,7 @@ class Stream:
         return len(self.positions)
 
     def to(self, device: torch.device) -> "Stream":
-        """Let batches come out on a device."""
+        """Yield batches on a device."""
         return replace(self, labels=self.labels.to(device))
 
     def take(self, index: Tensor) -> "Stream":

@@ -30,7 +30,7 @@ class Tree:
     """The files to train on and to test on; classes are the folders in train/, by name.
 
     `split` is the share of each class that was held out to test on, None where the tree has test images of its own.
-    `notices` say in sentences what of the tree is not used.
+    `notices` are sentences about unused parts of the tree.
     """
 
     root: Path
@@ -75,7 +75,7 @@ class Part:
         return notices
 
     def left_out(self) -> list[str]:
-        """A sentence on the folders that are no class, as no image is in them."""
+        """A sentence about the folders that are no class, because they hold no image."""
         empty = [name for name, found in self.classes.items() if not found.images]
         if not empty:
             return []
@@ -97,7 +97,8 @@ def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> 
     `root` itself.
 
     Raises:
-        DataError: `root` is no such tree, it tests classes that it does not train, or it has test images and a `split`.
+        DataError: `root` is not such a tree, it tests classes that it does not train, or it has test images and a
+        `split`.
     """
     train = _train_part(root, flat=flat)
     if not train.images:

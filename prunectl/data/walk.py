@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-_AVIF = (".avif", ".avifs") if features.check("avif") else ()
+_AVIF = (".avif", ".avifs") if "avif" in features.modules and features.check("avif") else ()
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".ico", ".qoi", *_AVIF),
@@ -42,7 +42,7 @@ def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
 
     Each folder is read once, first those that are there without a link: n folders that link to each other twice have
     2^n names. Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever, and
-    the file systems of the kernel; a link whose file is missing stays in, as reading it says so.
+    the file systems of the kernel; a link whose file is missing is listed, because reading it reports the error.
     """
     found = Found()
     here = identity(folder)

@@ -1,4 +1,4 @@
-"""Weights that libraries publish, fetched into their own caches; what follows reads the file as any other."""
+"""Weights that libraries publish, fetched into their own caches; they are then read like any other file."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
     """Fetch the weights that the library of `model` publishes: a file, or a folder of the Hugging Face hub.
 
     A network of timm may also be `timm/hf-hub:OWNER/NAME` or `timm/local-dir:FOLDER`. `weights` chooses among those of
-    torchvision, by default the best; those of timm go by the tag in the name.
+    torchvision, by default the best; those of timm are chosen by the tag in the name.
 
     Raises:
         OptionError: the library publishes none.

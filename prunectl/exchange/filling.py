@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
 from prunectl.exchange.matching import Matched
+from prunectl.torchtools.mapped_pages import CopiedOut
 from prunectl.torchtools.pieces import all_finite
 
 _LISTED = 6
@@ -27,10 +29,11 @@ class Filled:
     converted: tuple[str, ...]
 
 
-def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str) -> Filled:
+def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str, *, mapped: bool = False) -> Filled:
     """Copy tensors into a network, under names that its modules may convert from those of their earlier versions.
 
-    Names that fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape.
+    Names that fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape. `mapped`
+    tensors lie in a file that is mapped into memory; each is read once, and leaves memory when it is copied.
 
     Raises:
         CheckpointError: other names are, or a tensor cannot be a weight.
@@ -47,10 +50,14 @@ def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str
     today = current._metadata if own.keys() <= state.keys() else {}  # type: ignore[attr-defined]
     state._metadata = matched.versions or today  # type: ignore[attr-defined]
     try:
-        missing, unexpected = model.load_state_dict(state, strict=False)
+        with CopiedOut() if mapped else nullcontext():
+            missing, unexpected = model.load_state_dict(state, strict=False)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         what = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{where} does not fit the network: {what}") from error
+    infinite = next((name for name in state if name in own and not all_finite(own[name])), None)
+    if infinite is not None:
+        raise CheckpointError(f"{where}: {infinite} has values that are not finite; use an earlier file")
     fresh = _not_tied(model, {*missing, *odd})
     wrong = [name for name in fresh if not _fits(name, allowed) and not name.endswith("num_batches_tracked")]
     unused = [name for name in unexpected if not _fits(name, allowed)]
@@ -78,7 +85,7 @@ def _check_shapes(pairs: Mapping[str, tuple[Tensor, Tensor]], where: str) -> Non
 
 
 def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
-    """Refuse what torch would copy without a word, and what no later command would read."""
+    """Refuse what torch would copy silently, and what no later command would read."""
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise CheckpointError(
@@ -88,8 +95,6 @@ def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
     if own.is_floating_point() != tensor.is_floating_point() and not counts:
         expected = str(own.dtype).removeprefix("torch.")
         raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; give the file of a network in float32")
-    if tensor.is_floating_point() and not all_finite(tensor):
-        raise CheckpointError(f"{where}: {name} has values that are not finite; use an earlier file")
 
 
 def _not_tied(model: nn.Module, names: set[str]) -> list[str]:

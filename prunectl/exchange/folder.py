@@ -52,7 +52,7 @@ def check_folder(path: Path, *, force: bool) -> None:
 def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tuple[int, float]:
     """Write the folder in one step, also over an earlier one; its bytes, and the difference when read back.
 
-    `source` is the checkpoint's file, beside which results lie.
+    `source` is the checkpoint's file, with its results beside it.
 
     Raises:
         NoNormalisation: nothing says how pixels become the network's input, which the folder states.
@@ -132,7 +132,7 @@ def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
 def config(checkpoint: Checkpoint, head: Header) -> dict[str, Any]:
     """What config.json holds: the classes, our header under "prunectl", and what the network's library reads.
 
-    A shrunk network fits no library's code, and gets nothing of the last.
+    A shrunk network fits no library's code, so its folder lacks the last of these.
     """
     names = checkpoint.names or tuple(str(i) for i in range(head.model.classes))
     library, _, short = head.model.name.rpartition("/")

@@ -16,7 +16,7 @@ LAYERS = {"conv1d": 0, "conv2d": 0, "conv3d": 0, "linear": 0, "conv_transpose1d"
 """Operations that a norm is folded into, with the axis of their weight that makes the outputs."""
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 ROUNDING = 4.0
-"""In float32, so many times the network's own difference to itself in float64 is allowed."""
+"""In float32, this many times the network's own difference to itself in float64 is allowed."""
 
 
 def fused(network: nn.Module, shape: tuple[int, int, int], draw: DrawImages) -> tuple[nn.Module, int, dict[str, float]]:

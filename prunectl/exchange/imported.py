@@ -25,9 +25,10 @@ from prunectl.exchange.usage import Shape, Usage, check_complete, configuration_
 from prunectl.masks import Masks
 from prunectl.models.fresh import untrained
 from prunectl.torchtools.digest import digest
+from prunectl.torchtools.freed import trim
 
 _LARGER, _FRESH = 4, 50_000_000
-"""A network has at most so many times as many numbers as its file, and so many more: fresh layers, its own copies."""
+"""Limits of a network's numbers: this multiple of those in its file, and so many more for fresh layers and copies."""
 
 
 def from_state_dict(
@@ -78,6 +79,7 @@ def from_state_dict(
     held = sum(tensor.numel() for tensor in tensors_in(file.content))
     with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so that is another network"):
         begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
+    trim()  # what its first weights were made of
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
     chosen = ImportOptions(
         file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None
@@ -100,7 +102,7 @@ def _imported(
     else:
         matched = match(file.content, expected, options.key, file.name)
     allowed = (*options.allow_missing, *AUXILIARY.get(begun.spec.name, ()))
-    filled = fill_(network, matched, allowed, file.name)
+    filled = fill_(network, matched, allowed, file.name, mapped=file.name != STATE_DICT)
     masks = Masks(matched.masks)
     masks.check(network, file.name)
     masks.apply_(network)

@@ -1,4 +1,4 @@
-"""Which tensors of a file are which of a network: by names and shapes, below whatever keys and prefixes they lie."""
+"""Which tensors of a file are which of a network: by names and shapes, whatever the keys and prefixes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -118,7 +118,7 @@ def _without_pairs(state: Tensors) -> tuple[Tensors, Tensors]:
 
 
 def _renaming(state: Tensors, expected: Shapes) -> tuple[str, str]:
-    """The prefix to take off and the one to put before, by which most tensors get the name of one of their shape."""
+    """The prefix to remove and the one to add, by which most tensors match the network in name and shape."""
     counts: Counter[tuple[str, str]] = Counter({("", ""): 0})
     below = {added: {n.removeprefix(added): s for n, s in expected.items()} for added in _common_prefixes(expected)}
     for name, tensor in state.items():

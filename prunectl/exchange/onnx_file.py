@@ -48,7 +48,7 @@ def read_onnx(path: Path, *, threads: int | None = None) -> OnnxFile:
     Raises:
         OptionError: ONNX Runtime is not installed.
         FileError: no such file.
-        CheckpointError: it is no ONNX file, or does not say how it is used.
+        CheckpointError: it is not an ONNX file, or does not say how it is used.
     """
     check_installed()
     try:

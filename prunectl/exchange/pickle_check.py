@@ -98,7 +98,7 @@ def _imports(file: IO[bytes]) -> Iterator[str]:
 
 
 def _conversion(path: Path, name: str, *, by_torch: bool) -> str:
-    """How the user writes the weights of a file that they trust, which holds more."""
+    """The lines that save the weights alone of a trusted file that holds more."""
     file, target = repr(path.name), repr(path.stem + ".weights.pt")
     modules = "torch" if by_torch else "torch, pickle, pathlib"
     read = f"torch.load({file}, weights_only=False)" if by_torch else f"pickle.loads(pathlib.Path({file}).read_bytes())"

@@ -108,7 +108,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Whether the tensors of a file lie in it as they lie in memory, so that it can be mapped in place of a copy."""
+    """Whether a file stores its tensors as memory does, so that it can be mapped instead of copied."""
     if not is_zipfile(path):
         return False
     with ZipFile(path) as archive:
@@ -175,10 +175,10 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no file, such as a pipe, which would keep its reader waiting.
+    """Refuse what is not a regular file, such as a pipe, which would keep its reader waiting.
 
     Raises:
-        FileError: it is absent, or none.
+        FileError: it is absent, or not a regular file.
     """
     if not path.exists():
         raise FileError(f"cannot read {path}: no such file; check the path")

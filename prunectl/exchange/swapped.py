@@ -11,10 +11,10 @@ _HERE, _EXCHANGE = -100, 2
 
 
 def take_place(new: Path, old: Path, ours: Collection[str]) -> None:
-    """Let folder `new` take the place of `old`, which then lies at `new`, but for files of others, which stay.
+    """Put folder `new` in the place of `old`, which moves to `new`; files of others stay where they are.
 
     At every moment, a kill included, the earlier folder or the new one is whole. Where the system cannot exchange two
-    folders, the files of `ours` move one by one, and those that `new` lacks go.
+    folders, the files of `ours` move one by one, and those that `new` lacks are removed.
 
     Raises:
         OSError: a file cannot be moved.

@@ -36,7 +36,7 @@ def classify(checkpoint: Checkpoint, images: Iterable[Any], *, top: int = 5, bat
     Files and PIL images are rotated as their EXIF data say, resized by the checkpoint's `resize`, and normalised.
 
     Raises:
-        DataError: something is no image, or pixels have another shape than the network takes.
+        DataError: something is not an image, or pixels have another shape than the network takes.
     """
     network = classifier_of(checkpoint)
     decoded = (pixels_of(image, network.shape, network.resize) for image in images)

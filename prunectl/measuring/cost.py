@@ -17,7 +17,7 @@ from prunectl.torchtools.copies import like_parameters, on_meta, with_tensors
 from prunectl.torchtools.storages import Storages
 
 _Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
-"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the shape given."""
+"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the output shape."""
 
 
 MOST_PARAMETERS, MOST_PIXELS = 3 * 10**7, 3 * 64 * 64
@@ -47,7 +47,7 @@ class Cost:
     flops: int
     layers: tuple[LayerCost, ...]
     outputs: tuple[int, ...]
-    """The shape of what the network gives for one image: (1, classes) for a classifier."""
+    """The output shape for one image: (1, classes) for a classifier."""
 
     @property
     def weights(self) -> int:
@@ -72,7 +72,7 @@ def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
     that looks at values, or that holds tensors which are no buffers, cannot run on the meta device, whatever its size.
 
     Raises:
-        OptionError: a network that does not take images (B, C, H, W), or does not give a tensor of logits.
+        OptionError: a network that does not take images (B, C, H, W), or does not return a tensor of logits.
     """
     counted = None if _is_small(model, shape) else _on_meta(model, shape)
     weights, flops, used, outputs = counted or _run(model, shape)
@@ -112,14 +112,23 @@ def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
     """The same from a run of one image."""
     weights = prunable(network)
     image = like_parameters(network, 1, *shape)
-    with _ByWeight(weights) as by_weight, FlopCounterMode(display=False) as counter, torch.no_grad():
-        logits = network.eval()(image)  # the counter takes operations apart, and hands on what is left of them
+    network.eval()
+    counted = _Flops(weights)
+    try:
+        with counted, torch.no_grad():
+            logits = network(image)
+        total = counted.total
+    except Exception:  # noqa: BLE001  (what torch raises for `torch.cond` differs between its releases)
+        counted = _Flops(weights)
+        with counted, FlopCounterMode(display=False) as counter, torch.no_grad():
+            logits = network(image)  # the counter runs all branches, and hands on their operations
+        total = counter.get_total_flops()
     if not isinstance(logits, Tensor):
         raise OptionError(
             f"expected a network that returns a tensor of logits (B, classes), found {type(logits).__name__}; "
             "wrap it in a module that returns the logits alone"
         )
-    return weights, counter.get_total_flops(), by_weight.flops, tuple(logits.shape)
+    return weights, total, counted.by_weight, tuple(logits.shape)
 
 
 def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
@@ -138,24 +147,35 @@ def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
         ) from error
 
 
-class _ByWeight(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the FLOPs of the operations that multiply by each weight."""
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts FLOPs by torch's formulas: `total`, and those of the operations that multiply by each weight.
+
+    Torch's `FlopCounterMode` counts the same, also where a network has branches (`torch.cond`), but loads torch's
+    compiler, which takes longer than the whole count.
+    """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.weights = Storages(weights)
-        self.flops: dict[str, int] = {}
+        self.total = 0
+        self.by_weight: dict[str, int] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Torch's compiler is not running here; to be hidden from it would load it, which takes a second."""
+        """Torch's compiler is not running here; to be hidden from it would load it."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and count it if torch has a formula for it."""
+        """Run an operation, in its parts where it has any, and count it if torch has a formula for it."""
+        with self:
+            parts = func.decompose(*args, **(kwargs or {}))
+        if parts is not NotImplemented:
+            return parts
         out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
+            flops = int(formula(*args, **(kwargs or {}), out_val=out))
+            self.total += flops
             for name in self.weights.among(args)[:1]:
-                self.flops[name] = self.flops.get(name, 0) + int(formula(*args, **(kwargs or {}), out_val=out))
+                self.by_weight[name] = self.by_weight.get(name, 0) + flops
         return out

@@ -44,9 +44,9 @@ def explain_network(
     Layers that `keep` names, by shell patterns of modules or parameters, stay with all nodes on their axes.
 
     `groups` are nodes that share an axis: how many, which parameters make them and which read them, and the share of
-    all parameters and FLOPs that would go with them; what lies between two groups counts for both. `frozen` are the
-    axes of parameters that stay, by cause: [parameter, axis, indices that stay, indices]. Positions of kernels are left
-    out. `untouchable` counts the parameters that no removal reaches, `prunable_share` is that of all others.
+    all parameters and FLOPs that would be removed with them; what is between two groups counts for both. `frozen` are
+    the axes of parameters that stay, by cause: [parameter, axis, indices that stay, indices]. Positions of kernels are
+    left out. `untouchable` counts the parameters that no removal reaches, `prunable_share` is that of all others.
 
     Raises:
         StructureError: the network cannot be followed; the message names the place.
@@ -75,7 +75,7 @@ def explain_network(
 
 
 def untouchable(structure: Structure, model: nn.Module) -> int:
-    """How many entries of parameters have no index that can go."""
+    """How many entries of parameters have no index that can be removed."""
     rows = (_rows(structure, name, parameter) for name, parameter in model.named_parameters())
     return sum(torch.Size(int((classes == FROZEN).sum()) for classes in row).numel() for row in rows)
 
@@ -127,7 +127,7 @@ def _rows(structure: Structure, name: str, parameter: Tensor) -> list[Tensor]:
 
 
 def _share(rows: Iterable[Tensor], group: Tensor, count: int) -> Tensor:
-    """Which share of the entries between some axes goes with each group: (count,)."""
+    """The share of the entries between some axes that each group would remove: (count,)."""
     left = torch.ones(count, dtype=torch.float64)
     for classes in rows:
         left *= 1 - torch.bincount(group[classes[classes != FROZEN]], minlength=count) / len(classes)

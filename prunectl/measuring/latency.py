@@ -23,7 +23,7 @@ _INTERVAL = 0.05
 """Width of the interval of a relative latency that is exact enough, as a share of it."""
 _ROUNDS = 3
 LEAST_CALLS = 7
-"""Calls of each runtime, enough for the interval of a median to lie between two of them."""
+"""Calls of each runtime: enough for the interval of a median."""
 _WARM_UP = 3
 """Calls of each run before any is timed."""
 
@@ -66,7 +66,7 @@ def seconds_in_turns(
 ) -> dict[str, list[float]]:
     """The seconds of every call, in turns, so that a disturbance slows all runs alike; one CPU thread, no gradients.
 
-    Goes on for `at_least_s` seconds in total and for `rounds` calls of each run, whichever takes longer.
+    Continues for `at_least_s` seconds in total and for `rounds` calls of each run, whichever takes longer.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     with one_thread(), torch.inference_mode():

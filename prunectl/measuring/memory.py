@@ -1,6 +1,5 @@
 """Bytes: of a network's tensors, and of a process at its peak."""
 
-import ctypes
 import resource
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from prunectl.masks import Masks
+from prunectl.torchtools.freed import trim
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -38,8 +38,8 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before, and kept by the allocator, is not the work's
+    trim()  # what was freed before, and kept by the allocator, is not the work's
+    with suppress(OSError):
         _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
 
 

@@ -49,10 +49,20 @@ def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: in
     try:
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder, "network.onnx")
-            _exported(network, shape, ("input", "logits")).save(path, external_data=True)
+            write_onnx(network, shape, path)
             return Session(path, threads=threads)
     except OSError as error:
         raise OptionError(f"cannot write the network for ONNX Runtime ({error}); make room, or set TMPDIR") from error
+
+
+def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
+    """Write a network for ONNX Runtime, its weights beside it, from where a `Session` maps them.
+
+    Raises:
+        StructureError: as `onnx_model`.
+        OSError: the files cannot be written.
+    """
+    _exported(network, shape, ("input", "logits")).save(path, external_data=True)
 
 
 def _exported(network: nn.Module, shape: tuple[int, int, int], names: tuple[str, str]) -> torch.onnx.ONNXProgram:

@@ -17,7 +17,7 @@ from prunectl.torchtools.contexts import one_thread
 
 _NO_COMPILER = "No working C++ compiler"
 _MOST_COMPILATIONS = 256
-"""Of one function: torch's own limit, 8, would run later networks of the same class eagerly, without a word."""
+"""Of one function: torch's own limit, 8, would run later networks of the same class eagerly and silently."""
 
 
 @dataclass(frozen=True, eq=False)

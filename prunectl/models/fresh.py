@@ -32,7 +32,7 @@ def fresh(
 ) -> Checkpoint:
     """Build network `model` for the images of `data`, with seeded fresh weights, on the cpu.
 
-    `source` names the dataset (`digits`, `imagefolder:PATH`); it goes into the file as the default of --data.
+    `source` names the dataset (`digits`, `imagefolder:PATH`); it is stored in the file as the default of --data.
 
     Raises:
         UnknownName, OptionError: no such network or option, a network without a layer to prune, or one whose output

@@ -51,7 +51,7 @@ class Given:
 
 
 def given(model: Network, data: Data | None, shape: Shape | None = None, test: Batches | None = None) -> Given:
-    """A checkpoint and its images: `shape` is that of an image for a module without data, `test` goes with a loader.
+    """A checkpoint and its images: `shape` is that of an image for a module without data, `test` belongs to a loader.
 
     The images of a loader are normalised already, so the checkpoint does not normalise them.
     """

@@ -39,7 +39,7 @@ def network(name: str) -> Builder:
 
 
 def _sized(make: Builder, size: tuple[int, int]) -> nn.Module:
-    """Tell the size of the images to a network that must know it."""
+    """Pass the size of the images to a network that needs it."""
     try:
         return make(img_size=size[0] if size[0] == size[1] else size)
     except TypeError as error:

@@ -57,7 +57,7 @@ def types(name: str) -> list[str]:
     """The types of network that transformers has an image classifier of, but that around other libraries.
 
     Raises:
-        UnknownName: transformers is not installed, so that `name` is none.
+        UnknownName: transformers is not installed, so that no `name` is known.
     """
     try:
         from transformers.models.auto.modeling_auto import (  # noqa: PLC0415
@@ -69,7 +69,7 @@ def types(name: str) -> list[str]:
 
 
 def _read(config: str, name: str) -> dict[str, Any]:
-    """The values of a configuration, without what the images settle and what leads out of it."""
+    """The values of a configuration, without those that images determine and those that name code or weights."""
     try:
         values = json.loads(config)
         return {key: value for key, value in values.items() if key not in (*_SETTLED, *NO_CODE)}
@@ -108,7 +108,7 @@ def _class_of(kind: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from telling of weights that are fresh, and of its progress."""
+    """Silence transformers' messages about fresh weights and about its progress."""
     from transformers.utils import logging  # noqa: PLC0415
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

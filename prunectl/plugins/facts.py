@@ -44,8 +44,7 @@ def _read(kind: str, address: str) -> Facts:
     if not isinstance(found, source_code.Definition):
         raise Unreadable(f"{address} is not a function")
     own = source_code.paragraph(ast.get_docstring(found))
-    about = f"{source.about} {own}" if kind == "data" else own or source.about
-    return Facts({} if kind == "data" else source.options(found), about)
+    return Facts({} if kind == "data" else source.options(found), own or source.about)
 
 
 def _criterion(source: Source, found: ast.stmt) -> Facts:

@@ -1,4 +1,4 @@
-"""Names that are near a wrong one, and the functions of a file that was named without any."""
+"""Names that are similar to a wrong one, and the functions of a file that was named without any."""
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
@@ -6,43 +6,72 @@ from pathlib import Path
 
 from prunectl.errors import UnknownName
 
-_FAR, _CLOSE = 0.5, 0.75
+_FAR, _CLOSE = 0.6, 0.75
 """Least similarities of names: to be better than a list of all, and to be the one that was meant."""
 _LISTED, _FUNCTIONS = 40, 6
 _LISTINGS = {"criterion": "criteria", "model": "models", "data": "datasets", "attack": "attacks"}
 """The commands that list the names of a kind."""
 _PART = 3
-"""Letters of a name that is looked for within longer ones."""
-ALSO_CALLED = {
-    # what others call it: our names
-    "l1": ("magnitude", "efficient-convnets"),
-    "l2": ("magnitude", "depgraph"),
-    "l1-norm": ("efficient-convnets",),
-    "l1-unstructured": ("magnitude",),
-    "ln-structured": ("efficient-convnets",),
-    "bn": ("network-slimming",),
-    "slimming": ("network-slimming",),
-    "hessian": ("obc", "fisher"),
-    "obs": ("obc",),
-    "sparsegpt": ("obc",),
-    "lth": ("imp",),
-    "lottery-ticket": ("imp",),
-    "nm": ("n:m",),
-    "autoattack": ("standard",),
-    "aa": ("standard",),
-    "cw": ("carlini-wagner",),
-    "c&w": ("carlini-wagner",),
-    "bim": ("pgd",),
-    "ifgsm": ("pgd",),
-    "i-fgsm": ("pgd",),
-    "fashion-mnist": ("fashionmnist",),
+"""The least letters of a name that is searched within longer ones."""
+_CALLED = {
+    # criteria
+    "magnitude": "l1 l2 l1-unstructured global-unstructured unstructured global",
+    "efficient-convnets": "l1 l1-norm l1norm ln-structured filter filters",
+    "depgraph": "l2 group group-norm groupnorm torch-pruning magnitudeimportance structured channel channels",
+    "taylor": "structured channel channels gradient taylorimportance",
+    "network-slimming": "bn bn-scale bnscale bnscaleimportance slim slimming",
+    "fpgm": "geometric-median fpgmimportance",
+    "obc": "hessian obs sparsegpt optimal-brain-surgeon",
+    "fisher": "hessian",
+    "imp": "lth lottery lottery-ticket",
+    "n:m": "nm semi-structured",
+    "snip": "gradient sensitivity connection-sensitivity",
+    # scopes and schedules, optimisers and augmentations
+    "layer": "local uniform per-layer layerwise",
+    "snipit": "iterative",
+    "exponential": "iterative",
+    "cosine": "cosineannealing cosineannealinglr cosine-annealing",
+    "onecycle": "onecyclelr one-cycle",
+    "crop": "random-crop randomcrop",
+    # attacks
+    "standard": "autoattack auto-attack aa",
+    "carlini-wagner": "cw c&w",
+    "pgd": "bim ifgsm i-fgsm",
+    # datasets
+    "fashionmnist": "fashion-mnist",
+    "imagefolder": "folder imagenet imagenet1k tiny-imagenet tinyimagenet",
+    "hf": "huggingface",
+    # runtimes and repairs
+    "eager": "torch pytorch",
+    "compiled": "compile torch.compile inductor",
+    "onnx": "onnxruntime ort",
+    "refit": "ls lstsq least-squares",
+    "noise": "random synthetic",
+    # pages of the guide
+    "start": "quickstart install installation intro commands",
+    "troubleshooting": "faq help errors",
+    "deploy": "export onnx",
+    "machines": "slurm ray torchrun distributed cluster",
+    "robustness": "attack attacks adversarial",
+    "migrate": "torch-pruning",
+    "python": "api library",
+    "choose": "criteria targets pruning",
+    "after": "finetune fine-tune repair distillation",
+    "during": "train training",
+    "data": "datasets models imagefolder",
+    "report": "sweep",
+    "files": "reproducibility formats",
+    "security": "trust",
+    "ref-commands": "cli options",
 }
+"""Our names, and what others call them."""
 
 
 def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
-    """The error for a name that is none of the known ones, with the nearest of them, or all."""
+    """The error for an unknown name, with the nearest known ones, or all."""
     known = list(known)
-    also = [each for each in ALSO_CALLED.get(name.lower().replace("_", "-"), ()) if each in known]
+    called = name.lower().replace("_", "-")
+    also = [ours for ours, others in _CALLED.items() if ours in known and called in others.split()]
     meant = " or ".join(f"'{each}'" for each in also or nearest(name, known, libraries))
     more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
     hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known[:_LISTED])}{more}"

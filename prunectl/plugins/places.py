@@ -13,7 +13,7 @@ from prunectl.errors import UnknownName
 
 @dataclass(frozen=True)
 class Place:
-    """Paths where the file or folder of a name may lie, the likeliest first; `begin` and `end` surround it in the name.
+    """Possible paths of the file or folder of a name, the likeliest first; `begin` and `end` surround it in the name.
 
     `sha256` is that of a file of code when the name was recorded: where several paths exist, one of that content is it.
     """
@@ -37,7 +37,7 @@ _KNOWN: ContextVar[Places | None] = ContextVar("places", default=None)
 
 @contextmanager
 def known(places: Places) -> Iterator[Places]:
-    """Look for these names where a file says, in place of the working folder alone."""
+    """Look for these names at the places that a file records, not only in the working folder."""
     token = _KNOWN.set({**(_KNOWN.get() or {}), **places})
     try:
         yield places
@@ -46,7 +46,7 @@ def known(places: Places) -> Iterator[Places]:
 
 
 def place_of(spec: str) -> Place | None:
-    """The places where a name is looked for; None for a name that needs no search."""
+    """The places to search for a name; None for a name that needs no search."""
     return (_KNOWN.get() or {}).get(spec)
 
 

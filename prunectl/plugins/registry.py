@@ -167,7 +167,7 @@ PRESETS = {
     "quick": ("fgsm", "pgd"),
     "standard": ("deepfool", "apgd-ce", "apgd-dlr", "apgd-t", "square"),
 }
-"""Several attacks in cascade: each goes on with the images that the ones before left standing."""
+"""Several attacks in cascade: each attacks only images that the ones before left correct."""
 
 
 def names(kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Plug-ins as their source has them: options, docstrings and constants, read without importing what they need."""
+"""Plug-ins read from their source: options, docstrings and constants, read without importing what they need."""
 
 import ast
 import contextlib
@@ -17,7 +17,7 @@ REQUIRED = "required"
 
 
 class Unreadable(Exception):
-    """What only running the code would tell."""
+    """A fact that only running the code would show."""
 
 
 @dataclass(frozen=True)

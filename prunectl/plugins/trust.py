@@ -22,7 +22,8 @@ def trusting(specs: Iterable[str] = (), *, everything: bool = False) -> Iterator
 def trust(*specs: str) -> AbstractContextManager[None]:
     """Let code run that files name: `with prunectl.trust("net.py:build"): prunectl.prune("x.safetensors", ...)`.
 
-    Without `specs`, as `file.py:name` or `package.module:name`, all code. It goes for every function that reads a path.
+    Without `specs`, as `file.py:name` or `package.module:name`, all code. It applies to every function that reads a
+    path.
     """
     return trusting(specs, everything=not specs)
 

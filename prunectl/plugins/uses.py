@@ -61,8 +61,8 @@ USES: dict[str, dict[str, str]] = {
         "svhn": "99,289 house numbers of 32x32 in colour, 10 classes.",
         "omniglot": "964 characters, 20 grey drawings of each. Many classes with few images.",
         "imagenette": "13,394 photographs, 10 classes of ImageNet. For networks of ImageNet in little time.",
-        "imagefolder": "Your own images: write imagefolder:PATH, a folder with one folder per class, or with train/ "
-        "and test/ above these.",
+        "imagefolder": "Your own images: write imagefolder:PATH, a folder with one folder per class, or with such "
+        "folders in train/ and test/.",
         "hf": "Any image dataset of the Hugging Face hub: write hf:OWNER/NAME.",
         "webdataset": "Large datasets in tar files: write webdataset:'DIR/{train,test}-*.tar'.",
         "synthetic": "Dry runs for any shape: write synthetic:3x224x224; accuracy means nothing.",

@@ -15,7 +15,7 @@ _EXAMPLES = {"params": "or a count (1.2M)", "flops": "or a count (300M)", "size"
 
 
 def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
-    """What there is to say of a pruning whose latency, measured once more, is above what was asked; None else."""
+    """A message for a pruning whose latency, measured once more, misses the target; else None."""
     found, asked = result.get("latency"), options.get("latency")
     if found is None or asked is None or found <= Budget.read("latency", asked).limit(1.0):
         return None

@@ -16,7 +16,7 @@ from prunectl.criteria.base.pattern import pattern_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.options import history_of, method_of, selection
+from prunectl.pruning.options import history_of, method_of, selection, streams
 from prunectl.pruning.removal import with_costs
 from prunectl.pruning.repair.repair import Report as RepairReport
 from prunectl.pruning.repair.repair import repair as repaired
@@ -48,12 +48,13 @@ def pruned_by_criterion(
 ) -> Checkpoint:
     """Prune by the criterion that the options name, as `prune.prune` says.
 
-    With `reuse`, the checkpoint's network may become the pruned one, which saves the memory of a copy.
+    With `reuse`, the checkpoint's network may become the pruned one, which saves the memory of a copy. Where the
+    pruning `streams`, its values then stay, and what writes the checkpoint puts zeros where its masks prune.
     """
     criterion, method = options.criterion, method_of(options)
     rules = selection(options, method)
     _check(options, rules, method)
-    given = method.options(dict(options.options), f"criterion {criterion}")
+    streamed, given = streams(options), method.options(dict(options.options), f"criterion {criterion}")
     keywords = given.scorer
     options = replace(
         options,
@@ -73,7 +74,7 @@ def pruned_by_criterion(
         checkpoint = _prepared(checkpoint, method.prepare, rules, given.prepare)
     original = method.unit != "weights" or method.regrow_value or options.controls or options.repair
     model = checkpoint.model if reuse and not original else copy.deepcopy(checkpoint.model)
-    unit = unit_of(method, checkpoint, model, rules)
+    unit = unit_of(method, checkpoint, model, rules, untouched=reuse and streamed)
     unit.check(options.sparsity)
 
     with forked(checkpoint.device):

@@ -8,7 +8,7 @@ from torch import Tensor
 from prunectl.structure.nodes import FROZEN, Structure
 
 CEILING = 0.9
-"""Share of a group that may go where nothing else is asked."""
+"""The share of a group that may be removed by default."""
 _LEAST_PART = 0.25
 """A group keeps at least this part of the share that all nodes keep."""
 THIN = 0.1
@@ -21,7 +21,7 @@ def ceiling_for(sparsity: float) -> float:
 
 
 def sparsity_for(share: float) -> float:
-    """About which node sparsity leaves a share of a network's costs: those of a layer go by its inputs and outputs."""
+    """The approximate node sparsity that leaves a share of the costs: a layer's costs are inputs times outputs."""
     return 1 - math.sqrt(min(share, 1.0))
 
 

@@ -12,10 +12,10 @@ from prunectl.scores import Scores
 def select_connected(
     model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global"
 ) -> Masks:
-    """As `select`; but where that would cut all paths through the network, the weights of one path stay first.
+    """As `select`, but the weights of one path stay where it would cut all paths through the network.
 
     The path is found layer by layer, each time by the highest score that is on a path. A network that is cut already,
-    or of which nothing is seen to arrive, is selected from as by `select`.
+    or without any path that is found, is handled as by `select`.
 
     Raises:
         OptionError: as `select`.

@@ -15,11 +15,10 @@ from prunectl.structure.nodes import Structure
 def nodes_left(
     structure: Structure, model: nn.Module, scores: Scores, ranking: Ranking, alive: Masks, keep: int
 ) -> Masks:
-    """Remove nodes as far as they are the lowest-ranked of all alive weights and nodes, if `keep` weights are to stay.
+    """Remove the nodes among the lowest-ranked of all alive weights and nodes, when `keep` weights are to stay.
 
-    A removed node takes all its weights with it. The cut is behind the last node with which no more than the target
-    goes; the weights that are missing then are the lowest-ranked of those left, for `select` to take. `ranking` is that
-    of `scores.nodes`.
+    A removed node takes all its weights with it. The cut comes after the last node with which no more than the target
+    is pruned; `select` then prunes the lowest-ranked weights up to the target. `ranking` is that of `scores.nodes`.
     """
 
     def without(count: int) -> Masks:

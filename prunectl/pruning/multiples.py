@@ -1,4 +1,4 @@
-"""Widths in multiples: by how many nodes at a time the nodes of a kind go and return."""
+"""Widths in multiples: how many nodes of a kind are removed or added back at a time."""
 
 from collections.abc import Mapping
 from contextlib import suppress

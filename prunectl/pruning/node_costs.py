@@ -31,7 +31,7 @@ class BudgetMeter:
             check_available(budget.runtime, checkpoint.device)
 
     def without(self, gone: Tensor) -> float:
-        """The cost when nodes (bool, (nodes,)) are gone; of a latency the upper bound, as far as the limit needs it."""
+        """The cost without these nodes (bool, (nodes,)); of a latency, its upper bound, as exact as the limit needs."""
         if self.budget.kind == "latency":
             return self.latency(gone, limit=self.limit).high
         costs = costs_without(self.analysis.structure, self.model, gone)
@@ -75,7 +75,7 @@ class BudgetMeter:
 
     @cached_property
     def original(self) -> nn.Module:
-        """A network as large as the original dense one; its values mean nothing."""
+        """A network as large as the original dense one; its values are arbitrary."""
         if sum(p.numel() for p in self.model.parameters()) == self.checkpoint.dense.parameters:
             return self.model
         network = self.checkpoint.dense_network().to(self.checkpoint.device)

@@ -5,15 +5,29 @@ from typing import Any
 
 from prunectl.checkpoints.options.pruning import AUTO, PruneOptions, StandalonePruning
 from prunectl.checkpoints.options.values import recorded
+from prunectl.criteria.base.absolute import absolute
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.criteria.base.lift import for_nodes
 from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.round import PLACEHOLDER, schedule_named
 from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
 def method_of(options: PruneOptions) -> Criterion:
     """The criterion, for the unit that was chosen."""
     return for_nodes(criterion_named(options.criterion), options.unit, options.criterion)
+
+
+def streams(options: StandalonePruning) -> bool:
+    """Whether the pruning looks at each weight by itself and changes none but by the masks of its one round."""
+    if options.criterion == AUTO:
+        return False
+    method = method_of(options)
+    if method.scorer is not absolute or method.unit != "weights" or method.regrow_value or method.needs_training:
+        return False
+    prepared = any(method.options(dict(options.options), f"criterion {options.criterion}").prepare.values())
+    plan = schedule_named(options.schedule or method.schedule, options.steps or method.steps, may_fall=False)
+    return len(plan(options.sparsity or PLACEHOLDER)) == 1 and not (prepared or options.controls or options.repair)
 
 
 def budget_of(options: PruneOptions) -> Budget | None:

@@ -49,7 +49,7 @@ def prune(
     network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
     unless the criterion regrows. `keep` names layers that are not pruned, as shell patterns of module or parameter
     names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
-    (`sanity_checks.CONTROLS`), `repair` how what is left is then fitted to the checkpoint (`repair.repair`). The
+    (`sanity_checks.CONTROLS`), `repair` the method that then fits the result to the checkpoint (`repair.repair`). The
     criterion "auto" keeps the best of several by their accuracy after the repair, at a sparsity or budget, or the
     smallest network of at least `min_accuracy` (`auto.pruned_by_the_best`). The checkpoint that comes in is not
     changed. `data` may be None for a criterion that needs none. `keep_scores` receives the scores of every round.

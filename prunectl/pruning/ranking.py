@@ -16,12 +16,12 @@ from prunectl.structure.nodes import FROZEN, Structure
 
 NODE_SCOPES = ("global", "layer", "isomorphic", "erk", "lamp")
 _EPSILON = 1e-9
-"""What a share times a size is off by, at most."""
+"""The largest rounding error of a share times a size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Removable nodes, the first to go first: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
+    """Removable nodes, in the order of removal: int64 ids (removable,) among the `alive` ones (bool, (nodes,))."""
 
     order: Tensor
     alive: Tensor
@@ -41,7 +41,7 @@ class Ranking:
         return torch.zeros_like(self.alive).index_fill_(0, chosen, True)
 
     def _in_multiples(self, multiples: Multiples, chosen: Tensor) -> Tensor:
-        """How many nodes of every kind go, int64 (kinds,)."""
+        """How many nodes of every kind are removed, int64 (kinds,)."""
         kinds, size = multiples.kinds, multiples.steps
         alive = torch.bincount(kinds[self.alive], minlength=len(size))
         kept = alive - torch.bincount(kinds[chosen], minlength=len(size))
@@ -65,7 +65,7 @@ def rank(
     sizes: Tensor | None = None,
     model: nn.Module | None = None,
 ) -> Ranking:
-    """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); of equal ones the later index goes first.
+    """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); of equal ones, the later index comes first.
 
     Scope `global` ranks all nodes together, `layer` takes the same share of every group, `isomorphic` the same share of
     every set of isomorphic groups, `erk` keeps shares that fall with the size of the layers that make a group, and
@@ -73,7 +73,7 @@ def rank(
 
     What stays, and is left out: the best `min_nodes` of every axis, the best of every group beyond the share
     `max_pruned` of its size before any pruning, `sizes` (groups,), and the nodes `staying` (bool, (nodes,)), which
-    count first in both and do not count in shares. The nodes `unscored` (bool, (nodes,)) go last.
+    count first in both and do not count in shares. The nodes `unscored` (bool, (nodes,)) are removed last.
     """
     if scope not in NODE_SCOPES:
         raise unknown("scope", scope, NODE_SCOPES)
@@ -114,7 +114,7 @@ def _lamp(structure: Structure, scores: Tensor, among: Tensor) -> Tensor:
 
 
 def _best_of_every_group(structure: Structure, best: Tensor, most: float, sizes: Tensor | None) -> Tensor:
-    """Those of `best` (ids of nodes) that stay when no more than the share `most` of a group goes: bool (nodes,)."""
+    """Those of `best` (ids of nodes) that stay, so that a group loses at most the share `most`: bool (nodes,)."""
     sizes = torch.bincount(structure.groups, minlength=1) if sizes is None else sizes
     left = torch.tensor([size - math.floor(most * size + _EPSILON) for size in sizes.tolist()])
     groups = structure.groups[best]

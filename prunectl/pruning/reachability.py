@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,21 +25,22 @@ _PADDING, _TRANSPOSED = 4, 6
 
 
 class Reachability:
-    """What an image above zero sends to the outputs without biases, through weights that average what they keep.
+    """Runs a network on a positive image, without biases, with positive kept weights: a path makes an output above 0.
 
-    Nothing is lost on the way (see `_Adding`).
+    Nothing is lost on the way (see `_Adding`). The weights are made from masks, each when the network uses it, and only
+    what looks at all of them holds them: a large network is not copied.
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
-        self.network = with_tensors(model, _positive)
+        weights = {id(weight) for weight in prunable(model).values()}
+        self.network = with_tensors(model, lambda t: _without_values(t) if id(t) in weights else _positive(t))
+        self.weights = prunable(self.network)
         tensors = dict([*self.network.named_parameters(), *self.network.named_buffers()])
-        for name, tensor in tensors.items():
+        constants = {name: tensor for name, tensor in tensors.items() if name not in self.weights}
+        for name, tensor in constants.items():
             if name.endswith(("bias", "running_mean")):
                 tensor.zero_()
-        self.weights = prunable(self.network)
-        for weight in self.weights.values():
-            weight.requires_grad_()
-        self.constants = Storages({name: t for name, t in tensors.items() if name not in self.weights})
+        self.constants = Storages(constants)
         self.images = 0.5 + torch.linspace(0, 1, math.prod(shape)).view(1, *shape).to(like_parameters(self.network, 1))
 
     def reaches(self, masks: Masks) -> bool:
@@ -46,39 +48,54 @@ class Reachability:
         return bool(self.logits(masks).sum() > 0)
 
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """At which input and which output channels of every weight that is used anything arrives: bool, by name.
+        """The input and output channels of every used weight that a signal reaches: bool, by name.
 
-        So do what a network adds itself, such as embeddings of positions, and what is no number.
+        What a network adds itself, such as embeddings of positions, counts as a signal, and so does NaN.
         """
-        ends = Ends(self.weights, lambda channels: (channels != 0).any(1))
+        weights = self._made(masks)
+        ends = Ends(weights, lambda channels: (channels != 0).any(1))
         with ends:
-            self.logits(masks, constants=True)
+            self._run(weights.__getitem__, constants=True)
         return ends.inputs, ends.outputs
 
     def on_paths(self, masks: Masks) -> dict[str, Tensor]:
         """Which kept weights are on a path: bool by name."""
+        weights = self._made(masks)
         found = torch.autograd.grad(
-            self.logits(masks).sum(), list(self.weights.values()), allow_unused=True, materialize_grads=True
+            self._run(weights.__getitem__).sum(), list(weights.values()), allow_unused=True, materialize_grads=True
         )
-        return {name: (g * w.detach()) > 0 for (name, w), g in zip(self.weights.items(), found, strict=True)}
+        return {name: (g * w.detach()) > 0 for (name, w), g in zip(weights.items(), found, strict=True)}
 
-    def logits(self, masks: Masks, constants: bool = False) -> Tensor:
-        """What arrives at each output, (1, classes), with or without what the network adds of its own."""
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(masks.of(name, weight))
-                inputs = weight.flatten(1).sum(1).clamp_min(1)
-                weight.div_(inputs.view(-1, *[1] * (weight.ndim - 1)))
+    def logits(self, masks: Masks) -> Tensor:
+        """What arrives at each output, (1, classes), without what the network adds of its own."""
+        with saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing):  # which would hold every weight
+            return self._run(lambda name: self._weight(name, masks)).detach()
+
+    def _made(self, masks: Masks) -> dict[str, Tensor]:
+        """All weights."""
+        return {name: self._weight(name, masks) for name in self.weights}
+
+    def _weight(self, name: str, masks: Masks) -> Tensor:
+        """A weight that averages what it keeps, made in a graph, where a leaf would be held by all that follows."""
+        like = self.weights[name]
+        made = masks.of(name, like).to(like.device, like.dtype, copy=True)
+        inputs = made.flatten(1).sum(1).clamp_min(1)
+        made.div_(inputs.view(-1, *[1] * (made.ndim - 1)))
+        with torch.enable_grad():
+            return made.add_(made.new_zeros(()).requires_grad_())
+
+    def _run(self, weight: Callable[[str], Tensor], constants: bool = False) -> Tensor:
+        """The outputs with the weights of these names, with or without what the network adds of its own."""
         device = self.images.device
         without_amp = torch.autocast(device.type, enabled=False)
-        adding = _Adding(Storages({}) if constants else self.constants)
-        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), adding:
+        adding, filling = _Adding(Storages({}) if constants else self.constants), _Filling(self.weights, weight)
+        with forked(device), evaluating(self.network), without_amp, torch.enable_grad(), adding, filling:
             arrives: Tensor = self.network(self.images.clone())
         return arrives
 
 
 class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes of which channels, before and behind each weight, something is true in any run.
+    """Records for which channels, before and behind each weight, something is true in any run.
 
     `true` takes what is in some channels, (channels, n), and returns bool, (channels,).
     """
@@ -103,6 +120,23 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+class _Filling(TorchFunctionMode):
+    """Hands functions the values of weights in place of tensors that have none."""
+
+    def __init__(self, empty: Mapping[str, Tensor], weight: Callable[[str], Tensor]) -> None:
+        super().__init__()
+        self.names, self.weight = {id(tensor): name for name, tensor in empty.items()}, weight
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function; one that reads a property, such as the shape, needs no values."""
+        given = (args, kwargs or {})
+        if any(id(leaf) in self.names for leaf in tree_leaves(given)):
+            if func.__name__ == "__get__" and not isinstance(found := func(*args), Tensor):
+                return found
+            given = tree_map(lambda leaf: self.weight(self.names[id(leaf)]) if id(leaf) in self.names else leaf, given)
+        return func(*given[0], **given[1])
+
+
 class _Adding(TorchFunctionMode):
     """Runs a network so that what the image sends is never cancelled.
 
@@ -118,7 +152,7 @@ class _Adding(TorchFunctionMode):
         self.constants = constants
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, or what stands for it where it reads what a weight has made."""
+        """Run a function, or its replacement if it reads the output of a weight."""
         reads = args[:2] if func in _DIFFERENCES else args[:1]
         run = _INSTEAD.get(func, func) if reads and all(map(_made, reads)) else func
         if func in _SUMS and any(map(_made, tree_leaves(args))):
@@ -206,6 +240,12 @@ _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.batch_norm: _own_or_taken(F.batch_norm, "training", 0),
 }
 """What is run in place of what a network calls; the norms are called as `torch.overrides` passes them on."""
+
+
+def _without_values(tensor: Tensor) -> Tensor:
+    """A parameter of the same shape, of 32 bits at least, that takes no memory."""
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    return nn.Parameter(torch.zeros((), dtype=dtype, device=tensor.device).expand(tensor.shape))
 
 
 def _positive(tensor: Tensor) -> Tensor:

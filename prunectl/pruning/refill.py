@@ -1,4 +1,4 @@
-"""Nodes that go back where a budget leaves room for them."""
+"""Nodes that are added back where a budget leaves room."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,11 +9,11 @@ from prunectl.pruning.multiples import Multiples
 
 
 def refilled(order: Tensor, multiples: Multiples, fits: Callable[[Tensor], bool]) -> Tensor:
-    """The nodes in `order` (ids, the first that went first) without those that go back: bool (nodes,).
+    """The nodes in `order` (ids, in the order of removal) without those that are added back: bool (nodes,).
 
-    The last that went goes back first, each where `fits` still holds. Where a node does not fit, others of equal costs
-    are not tried, as costs only rise. Of every kind, as many nodes as its multiple go back at a time, and none where
-    fewer went.
+    The node that was removed last is added back first, if `fits` still holds. If a node does not fit, others of equal
+    costs are not tried, because costs only rise. Nodes of a kind are added back in its multiple, and none if fewer were
+    removed.
     """
     removed = torch.zeros(len(multiples.kinds), dtype=torch.bool).index_fill_(0, order, True)
     full: set[int] = set()
@@ -29,7 +29,7 @@ def refilled(order: Tensor, multiples: Multiples, fits: Callable[[Tensor], bool]
 
 
 def _portions(best: Tensor, multiples: Multiples) -> Iterator[Tensor]:
-    """The ids that go back together: as many of a kind as its multiple, in the order of the first of them."""
+    """The ids that are added back together: as many of a kind as its multiple, in the order of the first of them."""
     portions: dict[tuple[int, int], list[int]] = {}
     seen: dict[int, int] = {}
     steps = multiples.steps.tolist()

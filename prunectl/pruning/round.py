@@ -15,13 +15,13 @@ PLACEHOLDER = 0.9
 
 
 def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
-    """The schedule of a name in so many steps, which is checked: sparsities rise to the target.
+    """The schedule of this name with this number of steps; it is checked that sparsities rise to the target.
 
     Those of a criterion that regrows `may_fall` on the way.
 
     Raises:
         UnknownName: no such schedule.
-        OptionError: from the schedule itself, where what it returns is no such thing.
+        OptionError: from the schedule itself, or if it does not return rising sparsities.
     """
     plan = resolve("schedule", name)
 
@@ -69,8 +69,7 @@ def prune_round_(
 ) -> None:
     """Run round `i` on a unit.
 
-    A known sparsity that keeps no `fewer_than` so many is passed already, and the round does nothing; None runs it in
-    any case.
+    If its sparsity is known and keeps no fewer than `fewer_than`, the round does nothing; None runs it in any case.
     """
     known = targets.sparsity is not None
     if known and fewer_than is not None and unit.keep(targets[i]) >= fewer_than:

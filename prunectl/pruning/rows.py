@@ -124,7 +124,7 @@ def _lowest_kept(rows: Sequence[Row], keep: int) -> tuple[float, int]:
 
 
 def _counted(rows: Sequence[Row]) -> Tensor:
-    """How many entries lie in every bin, int64 (bins,)."""
+    """How many entries are in every bin, int64 (bins,)."""
     counts = torch.zeros(_HALF, dtype=torch.int64)
     for row in rows:
         for piece in row:
@@ -133,12 +133,12 @@ def _counted(rows: Sequence[Row]) -> Tensor:
 
 
 def _bins(numbers: Tensor) -> Tensor:
-    """The upper half of the bits of each key, from 0 on: higher numbers lie in the same bin or a higher one."""
+    """The upper half of the bits of each key, from 0 on: higher numbers are in the same bin or a higher one."""
     return (_key(numbers) >> 16) + _HALF // 2
 
 
 def _bin_from_above(counts: Tensor, keep: int) -> tuple[int, int]:
-    """The bin that the entry number `keep` from above lies in, and which number it has there."""
+    """The bin of the `keep`-th highest entry, and the rank of the entry in this bin."""
     above = counts.flip(0).cumsum(0)
     place = int(torch.searchsorted(above, keep))
     return len(counts) - 1 - place, keep - int(above[place] - counts.flip(0)[place])

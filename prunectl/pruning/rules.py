@@ -1,4 +1,4 @@
-"""How a unit is selected: its scope, its target where that is no sparsity, and what must stay."""
+"""How a unit is selected: its scope, its target if that is not a sparsity, and what must stay."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class NodeRules:
     The channels of the image stay too, unless `outer_layers` lets them go. `normalize` names a normalisation of the
     scores (`normalization`), None the criterion's own. No group loses more than the share `max_pruned`; None is 0.9, or
     more where the target needs it. `multiple_of` "auto" is 8 in groups of more than 16 nodes, and 1 in others. With
-    `refill`, nodes go back where a target leaves room for them.
+    `refill`, nodes are added back where a target leaves room.
     """
 
     min_nodes: int = 1
@@ -28,7 +28,7 @@ EVERY_NODE = NodeRules()
 
 @dataclass(frozen=True)
 class SelectionRules:
-    """How a unit is pruned. A budget or a threshold replaces the `sparsity`; scores up to the threshold go."""
+    """How a unit is pruned. A budget or a threshold replaces the `sparsity`; scores up to the threshold are pruned."""
 
     scope: str
     rules: NodeRules = EVERY_NODE

@@ -15,7 +15,7 @@ from prunectl.torchtools.rng import seed_for
 
 
 def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: int) -> Masks:
-    """Every layer keeps as many weights, but others, drawn at random from those that it had before; values are theirs.
+    """Every layer keeps as many weights, drawn at random from those that it had before, with their own values.
 
     Source: Frankle, Dziugaite, Roy & Carbin 2021 (arXiv:2009.08576).
     """

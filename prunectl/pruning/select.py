@@ -130,7 +130,7 @@ SCOPES: dict[str, Scope] = {"global": _global, "layer": _layer, "output": _outpu
 
 
 def check_scope(scope: str) -> None:
-    """Refuse a scope for weights that is none, or a pattern.
+    """Refuse an unknown scope for weights, or a pattern.
 
     Raises:
         UnknownName: not in `SCOPES`.
@@ -142,8 +142,8 @@ def check_scope(scope: str) -> None:
 def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping[str, int | None]) -> Masks:
     """Keep the N best of every M weights that follow each other along the inputs, of those alive.
 
-    `axes` says on which axis a weight's inputs lie. A layer whose inputs are no multiple of M, or lie on no axis, stays
-    as it is. Ties go to the earlier index.
+    `axes` has the input axis of each weight. A layer without one, or whose inputs are no multiple of M, stays as it is.
+    Ties go to the earlier index.
     """
     n, m = pattern
     kept, touched = {}, False
@@ -162,7 +162,7 @@ def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping
 def apportion(sizes: list[int], room: list[int], total: int) -> list[int]:
     """Split `total` in proportion to `sizes`, exactly, with at least 1 and at most `room` for each.
 
-    `total` lies between the number of sizes with room and the sum of the room.
+    `total` is between the number of sizes with room and the sum of the room.
     """
 
     def shares_of(factor: float) -> list[float]:

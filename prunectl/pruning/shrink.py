@@ -35,14 +35,13 @@ def shrink(
     """A physically smaller network that computes what the masked one computes, with the masks that still prune.
 
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
-    network that comes back has the types of the one that comes in. The largest relative differences stand in the
-    history under `proof`. Normalisations over channels of which some are gone keep the statistics of the original
-    width; with `norm` "alive" they use those of the kept channels, which changes the outputs; the change is under
-    `change`. Where a rewritten graph would not train like the masked network, the reason is under `training`.
-    Layers that the last pruning kept stay in their shapes. `report` is
-    called with what is done now. Without `constants`, only nodes are removed that are masked
-    on all their parameters, so that a training goes on as that of the masked network would, where constants are
-    trained on.
+    result has the types of the network that comes in. The largest relative differences are recorded in the history
+    under `proof`. Normalisations over channels of which some are gone keep the statistics of the original width; with
+    `norm` "alive" they use those of the kept channels, which changes the outputs; the change is under `change`. Where a
+    rewritten graph would not train like the masked network, the reason is under `training`. Layers that the last
+    pruning kept stay in their shapes. `report` is called with what is done now. Without `constants`, only nodes are
+    removed that are masked on all their parameters, so that a training continues as that of the masked network would,
+    which still trains constants.
 
     Raises:
         StructureError: the network cannot be followed, or what is left of it cannot be run.

@@ -57,7 +57,7 @@ class Search:
     """Bisection over levels between one that reaches the accuracy and one that does not.
 
     The first candidate is bisected by `COARSE` levels. The first few are compared at the level where it fails, and the
-    best of them goes on: to higher levels where it reaches the accuracy, then by single levels. No more than
+    best of them continues: to higher levels where it reaches the accuracy, then by single levels. No more than
     `MOST_TRIALS` trials are made, so that the last levels stay untried where a later candidate is far ahead.
     """
 

@@ -17,7 +17,7 @@ from prunectl.pruning.candidates import Candidate
 
 LEAST_IMAGES = 100
 MOST_HELD_OUT = 5_000
-"""More images would cost time and decide little: a share of 0.9 of so many has a standard error of 0.004."""
+"""More images would cost time and decide little: an accuracy of 0.9 on this many has a standard error of 0.004."""
 Report = Callable[[int, float], None]
 """Called after each trial with (trials so far, its accuracy)."""
 

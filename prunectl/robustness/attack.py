@@ -1,4 +1,4 @@
-"""attack: how a network holds against adversarial images."""
+"""attack: the accuracy of a network on adversarial images."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -60,11 +60,11 @@ class Attacker:
     Robust accuracy is measured on adversarials within the ball, over ALL images: one that is wrong without an attack
     counts as wrong, and is not attacked; `success` is the share of the attacked images that are turned.
 
-    `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks go on with what still
-    stands at an eps. The worst case is taken image by image. `target` is a class, `next` or `random`. `reference` is a
-    network whose predictions are compared. Adversarials are made on `source` where there is one: transfer. With `amp`
-    all networks run in bfloat16 where that is safe, so that the robust accuracy is that of a network that runs so.
-    `watch` is called at every forward pass with (images done, what is running).
+    `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks continue with the images
+    that are still correct at an eps. The worst case is taken image by image. `target` is a class, `next` or `random`.
+    `reference` is a network whose predictions are compared. Adversarials are made on `source` where there is one:
+    transfer. With `amp` all networks run in bfloat16 where that is safe, so that the robust accuracy is that of a
+    network that runs so. `watch` is called at every forward pass with (images done, what is running).
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Attacker:
         )
 
     def _passed(self) -> None:
-        """A network was asked."""
+        """A network was called."""
         self._progress.seen()
 
     def record(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def _aim(target: str | None, classes: tuple[str, ...]) -> Callable[[Tensor, int]
     """The function from labels (B,) and a seed to target classes (B,).
 
     Raises:
-        OptionError: the target is no class.
+        OptionError: the target is not a class.
     """
     if target is None:
         return None

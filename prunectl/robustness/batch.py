@@ -32,9 +32,9 @@ class Networks:
 class Batch:
     """B images at E levels of eps, which become a `Tally`.
 
-    In a cascade every attack begins at the largest eps, and goes on to smaller ones with the images that it turned: an
-    image that it leaves standing in a ball is not tried in smaller ones, which lie within. Where adversarials are made
-    on another network that does not follow, and every level is tried.
+    In a cascade every attack begins at the largest eps, and continues at smaller ones with the images that it turned:
+    an image that withstands it in a ball is not tried in smaller ones, which are inside. Where adversarials are made on
+    another network that does not follow, and every level is tried.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Batch:
         return rows, [] if self.cascade else least.tolist()
 
     def _least(self, method: Method, tried: Tensor, images: Tensor, classes: Tensor) -> Tensor:
-        """The norms of those that reach what they should, infinite elsewhere, (tried,)."""
+        """The norms of the adversarials that succeed, infinite elsewhere, (tried,)."""
         sizes = method.norms(self.images[tried], images)
         return sizes.where(self._turned(classes, tried), torch.inf)
 
@@ -148,7 +148,7 @@ class Batch:
         return method(self.networks.maker, images, wanted(self.labels[tried], aims, unmet=unmet, clean=clean), levels)
 
     def _turned(self, classes: Tensor, tried: Tensor) -> Tensor:
-        """Which predictions are what the attack was to reach."""
+        """Which predictions are the goal of the attack."""
         return classes != self.labels[tried] if self.aims is None else classes == self.aims[tried]
 
     def _note(self, e: int, tried: Tensor, images: Tensor, classes: Tensor) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""corrupt: how a network holds against common corruptions of its test images."""
+"""corrupt: the accuracy of a network under common corruptions of its test images."""
 
 import io
 import math

@@ -19,7 +19,7 @@ def shortened(attack: Any) -> Callable[[Any, Tensor, Any, float], Tensor] | None
     from foolbox.attacks.gradient_descent_base import BaseGradientDescent  # noqa: PLC0415
 
     for kind, run in ((BaseGradientDescent, _descended), (BaseRepeatedAdditiveNoiseAttack, _drawn)):
-        # an attack that runs in a way of its own is left to it
+        # an attack with its own loop keeps it
         if isinstance(attack, kind) and type(attack).run is kind.run:
             return lambda network, images, criterion, eps: run(attack, network, images, criterion, eps)
     return None
@@ -70,7 +70,7 @@ class _Outputs:
 
 
 def _narrow(optimizer: Any, keep: Any) -> None:
-    """Leave an optimiser the running averages of the images that go on."""
+    """Keep an optimiser's running averages of the remaining images alone."""
     for name, value in vars(optimizer).items():
         if getattr(value, "shape", ())[:1] == keep.shape:
             setattr(optimizer, name, value[keep])

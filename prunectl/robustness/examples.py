@@ -51,7 +51,7 @@ class Examples:
         return base64.b64encode(save({name: tensor.contiguous() for name, tensor in part.items()})).decode()
 
     def take_up_(self, text: str, shape: tuple[int, int, int], classes: int) -> None:
-        """Undo `text`, which may be anyone's.
+        """Undo `text`, which may come from a stranger.
 
         Raises:
             ValueError, TypeError: it holds no examples of images of this shape (C, H, W) and these classes.

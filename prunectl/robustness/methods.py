@@ -23,12 +23,12 @@ NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
 """How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
 _AIMLESS = ("fgsm", "l2-fgsm", "l1-fgsm", "l1-fgm", "deepfool", "linf-deepfool")
-"""What has no targeted form."""
+"""Attacks without a targeted form."""
 _LEAST = {
     **dict.fromkeys(("steps", "queries", "repeats", "binary_search_steps", "restarts"), 1),
     **dict.fromkeys(("stepsize", "rel_stepsize", "abs_stepsize", "overshoot"), 0),
 }
-"""What numbers among the options are at least."""
+"""The least values of numbers among the options."""
 _EPS = {
     "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
     "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
@@ -122,7 +122,7 @@ def methods(
 
 
 def _of_preset(preset: str, norm: str, classes: int, *, targeted: bool) -> list[str]:
-    """The attacks of a preset that have a form for the norm, for so many classes, and for a target."""
+    """The attacks of a preset that have a form for the norm, for this number of classes, and for a target."""
     if norm not in _PRESET_NORMS[preset]:
         raise OptionError(f"{preset} is for {', '.join(_PRESET_NORMS[preset])}; for {norm} name attacks, such as fmn")
     left_out = {*_AIMLESS, "apgd-t", "l2-apgd-t"} if targeted else set()  # apgd-dlr aims at the one target
@@ -146,7 +146,7 @@ def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) 
     """The eps in increasing order, by default those of the norm and the kind of image.
 
     Raises:
-        OptionError: none, or one that is not above 0 and at most what lies between two images.
+        OptionError: none, or one that is not above 0 and at most the distance between two images.
     """
     if eps is None:
         return list(_EPS[norm][shape[0] > 1])

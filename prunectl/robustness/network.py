@@ -61,7 +61,7 @@ def logits(network: Any, images: Tensor, name: str) -> Tensor:
     """Outputs (B, classes).
 
     Raises:
-        CheckpointError: some are not finite, so that they say nothing.
+        CheckpointError: some are not finite.
     """
     with torch.no_grad():
         found: Tensor = network(images)
@@ -70,7 +70,7 @@ def logits(network: Any, images: Tensor, name: str) -> Tensor:
 
 
 def check_finite(finite: bool, name: str) -> None:
-    """Refuse a network whose outputs say nothing.
+    """Refuse a network whose outputs are not finite.
 
     Raises:
         CheckpointError: they are not finite.

@@ -13,7 +13,7 @@ _COUNTS = ("steps", "queries", "repeats", "restarts", "binary_search_steps", "ta
 
 
 class Progress:
-    """A batch of so many images, after others, in so many equal parts: an attack at one eps is a part."""
+    """Counts passes of a batch of `images`, after those `before`, in equal `parts`: an attack at one eps is a part."""
 
     def __init__(self, watch: Watch | None, before: int, images: int, parts: int) -> None:
         self.watch, self.before, self.images, self.parts = watch, before, images, parts
@@ -35,7 +35,7 @@ class Progress:
 
 
 def _bound(attack: Any) -> int:
-    """The passes that an attack takes at most, as far as its options tell."""
+    """The passes that an attack takes at most, as far as its options say."""
     bound = 1
     for name in _COUNTS:
         count = getattr(attack, name, None)

@@ -16,7 +16,7 @@ _SECONDS = expect("a number", is_number)
 
 @dataclass
 class MethodTally:
-    """One attack: how many images it was tried on, left rightly classified, and turned, at every eps."""
+    """One attack: how many images it was tried on, left correctly classified, and turned, at every eps."""
 
     tried: list[int]
     robust: list[int]
@@ -35,7 +35,7 @@ class Tally:
     robust: list[int]
     turned: list[int]
     attacked: int
-    """Images that were attacked: rightly classified, and of another class than the target."""
+    """Images that were attacked: correctly classified, and of another class than the target."""
     agree: list[int] | None
     """Worst cases that the reference classifies as the network does; None without a reference."""
     clean_agree: int | None
@@ -51,7 +51,7 @@ class Tally:
         """Back from JSON, where an infinite norm is null.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is no tally.
+            KeyError, TypeError, ValueError, AttributeError: it is not a tally.
         """
         counts = {key: plain[key] for key in ("images", "clean", "attacked")}
         tables = {key: plain[key] for key in ("robust", "turned", "agree")}

@@ -31,7 +31,7 @@ def written_by(node: fx.Node) -> list[fx.Node]:
 
 
 def _base(node: fx.Node) -> Any:
-    """The tensor in whose memory an operation's result may lie, or that it takes pieces of; None if there is none."""
+    """The tensor whose memory an operation's result may share, or that it takes pieces of; None if there is none."""
     if node.op != "call_function" or not node.args:
         return None
     target = node.target

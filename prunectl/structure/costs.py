@@ -38,5 +38,5 @@ def costs_without(structure: Structure, model: nn.Module, removed: Tensor) -> Co
 
 
 def float32_bytes(tensor: Tensor, entries: int) -> int:
-    """The bytes that so many entries of a tensor take, floating-point numbers as float32."""
+    """The bytes that this number of entries of a tensor takes, floating-point numbers as float32."""
     return entries * (torch.float32.itemsize if tensor.is_floating_point() else tensor.element_size())

@@ -148,11 +148,15 @@ def _lean(lines: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without torch's warnings about what a tracer sees in networks of others, and without the graphs it prints."""
+    """Without torch's warnings about what a tracer sees in networks of others, and without what exporters print."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),  # of a command, it holds a path alone
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -160,7 +164,7 @@ def quietly() -> Iterator[None]:
 
 
 def _attributes(model: nn.Module) -> dict[str, int]:
-    """The identity of every tensor that hangs on a module."""
+    """The identity of every tensor that a module holds."""
     return {
         f"{name}.{key}": id(value)
         for name, module in model.named_modules()

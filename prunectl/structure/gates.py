@@ -68,7 +68,7 @@ def at_filters(
 
 
 def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
-    """The sum of `values`, tensors like parameters, over every slice that goes with a node: float32 (nodes,).
+    """The sum of `values`, tensors like parameters, over every slice that belongs to a node: float32 (nodes,).
 
     A parameter that has a node on two axes counts on both.
     """
@@ -78,7 +78,7 @@ def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tens
 
 
 def above_where(lacking: Tensor, scores: Tensor) -> Scores:
-    """Scores of nodes that are above all others where a criterion has nothing to say: what goes last."""
+    """Scores above all others for the nodes that a criterion does not score, which are pruned last."""
     return Scores(nodes=scores.where(~lacking, 2 * scores.abs().max() + 1), unscored=lacking)
 
 
@@ -99,7 +99,7 @@ def _consumers(structure: Structure, model: nn.Module) -> list[Axis]:
 
 
 def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
-    """Which classes lie on any of the axes: bool (nodes + 1,), the last entry is for FROZEN."""
+    """Which classes are on any of the axes: bool (nodes + 1,), the last entry is for FROZEN."""
     found = torch.zeros(structure.nodes + 1, dtype=torch.bool)
     for key in axes:
         found[structure.axes[key]] = True

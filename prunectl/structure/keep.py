@@ -30,7 +30,7 @@ def parameters_named(model: nn.Module, patterns: Iterable[str]) -> frozenset[str
 
 
 def nodes_on(structure: Structure, names: Iterable[str]) -> Tensor:
-    """The nodes that lie on any axis of these parameters: bool (nodes,)."""
+    """The nodes on any axis of these parameters: bool (nodes,)."""
     wanted = frozenset(names)
     on = torch.zeros(structure.nodes + 1, dtype=torch.bool)  # the last entry stands for FROZEN
     for (name, _), classes in structure.axes.items():

@@ -34,7 +34,7 @@ class Link:
 
 
 def link_of(node: fx.Node, flow: Propagation, masks: Masks, number: Tensor) -> Link | None:
-    """The link of an operation, where `number[label]` is the class of each label; None if it is no such layer."""
+    """The link of an operation, where `number[label]` is the class of each label; None if it is not such a layer."""
     kind = liveness_of(node)
     if kind not in (Liveness.LINEAR, Liveness.CONVOLUTION, Liveness.TRANSPOSED):
         return None

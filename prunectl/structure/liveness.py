@@ -38,7 +38,7 @@ class Paths:
         self._backward()
 
     def lying(self, node: fx.Node) -> Tensor:
-        """The classes that lie on the axes of what a node makes: bool (nodes + 1,)."""
+        """The classes on the axes of what a node makes: bool (nodes + 1,)."""
         here = torch.zeros(self.count, dtype=torch.bool)
         for _, row in self.rows(node):
             here[self.number[row]] = True
@@ -72,9 +72,9 @@ class Paths:
         return ~used[:-1] & ~self.gone[:-1]
 
     def _off_the_image(self) -> Tensor:
-        """The classes that lie only on what is computed from parameters alone, and used: bool (nodes + 1,).
+        """The classes that are only on what is computed from parameters alone, and used: bool (nodes + 1,).
 
-        The rank of a low-rank weight is such a class, or what lies between two layers that map positions to a bias.
+        The rank of a low-rank weight is such a class, or one between two layers that map positions to a bias.
         """
         image, others = (torch.zeros(self.count, dtype=torch.bool) for _ in range(2))
         for node in self.of_image:

@@ -18,9 +18,9 @@ FROZEN = -1
 class Structure:
     """What analysis hands to surgery.
 
-    `axes` maps (parameter or buffer name, axis) to the class of every index on that axis, int64; a class, 0 to
-    `nodes` - 1, is one node, and goes as a whole. FROZEN marks indices that must stay: the image's channels and the
-    network's outputs.
+    `axes` maps (parameter or buffer name, axis) to the class of every index on that axis, int64. A class, a number
+    below `nodes`, is one node, and is removed as a whole. FROZEN marks indices that must stay: the image's channels and
+    the network's outputs.
     """
 
     axes: Mapping[tuple[str, int], Tensor]
@@ -39,7 +39,7 @@ class Structure:
 
     @cached_property
     def groups(self) -> Tensor:
-        """The group of every node, int64 (nodes,): nodes that lie on a common axis are of one group."""
+        """The group of every node, int64 (nodes,): nodes on a common axis are of one group."""
         starts, others = [], []
         for classes in self.axes.values():
             free = classes[classes != FROZEN]

@@ -109,7 +109,7 @@ def is_pointwise(node: fx.Node) -> bool:
 
 
 def liveness_of(node: fx.Node) -> Liveness:
-    """How liveness goes through a node's operation; torch's tag of the overload comes before the entry of the name."""
+    """How liveness passes a node's operation; torch's tag of the overload comes before the entry of the name."""
     entry = operation_of(node)
     if is_pointwise(node):
         return Liveness.PASSES

@@ -22,7 +22,7 @@ def reorder_(tensors: Mapping[str, Tensor], structure: Structure, order: Tensor)
     """Let node n take the place of node `order[n]`, int64 (nodes,), in all tensors; both are of one kind.
 
     What the network computes stays the same where all nodes that move are treated alike, which only a comparison of
-    outputs can tell: a norm over groups of channels does not.
+    outputs can show: a norm over groups of channels does not treat them alike.
     """
     done: set[tuple[int, int]] = set()
     for (name, axis), classes in structure.axes.items():

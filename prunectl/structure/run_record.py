@@ -85,7 +85,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def note(self, *values: Any) -> None:
-        """Add values, whose texts tell them apart, to the hash."""
+        """Add values to the hash, by texts that distinguish them."""
         self.text.update(repr(values).encode())
 
     def number(self, tensor: Tensor) -> int:

@@ -74,7 +74,7 @@ def _unreached(graph: Graph, tensors: dict[str, Tensor]) -> bool:
 
 
 def _numbered(model: nn.Module, flow: Propagation, labels: Labels, axes: dict[tuple[str, int], Row]) -> Analysis:
-    """Give every class of labels that may go a number, in the order of the network's parameters."""
+    """Number the classes of labels that may be removed, in the order of the network's parameters."""
     roots = labels.find(np.arange(labels.used, dtype=np.int64))
     number = np.full(labels.used, FROZEN, dtype=np.int64)
     parameters = dict(model.named_parameters())

@@ -16,7 +16,7 @@ _SAID = 200
 
 
 def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator[Outcome]:
-    """Run jobs on the cluster that RAY_ADDRESS names or that runs here, or with a count on a new one of so many cpus.
+    """Run jobs on the cluster that RAY_ADDRESS names or that runs here; with `count`, on a new one of this many cpus.
 
     A job takes one cpu and `gpus` of a gpu. Every node sees the folder of the sweep under the same path.
     """

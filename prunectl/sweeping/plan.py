@@ -125,7 +125,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _split(text: str, where: str) -> list[list[str]]:
-    """The words of every command of a line, as a shell would have them; a leading `prunectl` may stand or not."""
+    """The words of every command of a line, as a shell would have them; a leading `prunectl` is optional."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars="|")
     lexer.whitespace_split, lexer.commenters = True, ""
     try:

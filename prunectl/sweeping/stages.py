@@ -94,7 +94,7 @@ def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], l
 
 
 def _checked(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> dict[str, Any]:
-    """The parameters of a command, which is refused where it cannot stand."""
+    """The parameters of a command; one that does not fit its place is refused."""
     said = f"pipeline '{pipeline}', '{' '.join(line)}'"
     if line[0] not in (*MAKES, *MEASURES):
         raise OptionError(f"{said}: the commands of a plan are {', '.join((*MAKES, *MEASURES))}")

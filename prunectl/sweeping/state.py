@@ -1,4 +1,4 @@
-"""What of a sweep is done: one small record for every stage, in the folder `stages` of the sweep's own."""
+"""Which stages of a sweep are done: one small record for every stage, in the folder `stages` of the sweep's own."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def finished(folder: Path, stages: Sequence[Stage], before: Known) -> set[str]:
 
 
 def prepare(folder: Path, plan: str) -> None:
-    """Make the folder of a sweep, or take one where a sweep was before; the plan itself may lie there already.
+    """Make the folder of a sweep, or take one where a sweep was before; the plan itself may be there already.
 
     Raises:
         FileError: it cannot be made, or holds a file of someone else's that the sweep would replace.

@@ -44,7 +44,7 @@ class Job:
     """What it writes, or measures."""
     reads: Path | None
     begun: bool
-    """Whether this very stage began in an earlier run."""
+    """Whether this stage began in an earlier run."""
     run: Run
     working: Path
     """The folder that names in command lines refer to."""
@@ -90,7 +90,7 @@ def _failure(job: Job) -> str | None:
         return str(error)
     try:
         ended = job.run(arguments, stream)
-    except Exception as error:  # noqa: BLE001  (a stage may raise anything; the sweep goes on)
+    except Exception as error:  # noqa: BLE001  (a stage may raise anything; the sweep continues)
         return f"{type(error).__name__}: {error}"
     finally:
         with contextlib.suppress(OSError):  # the text, on a full disk
@@ -99,7 +99,7 @@ def _failure(job: Job) -> str | None:
 
 
 def _arguments(job: Job) -> list[str]:
-    """The whole command line: it goes on with a training or an attack that a kill interrupted, else it begins."""
+    """The whole command line: it resumes a training or an attack that a kill interrupted, else it starts."""
     line, path = list(job.stage.arguments), str(job.checkpoint)
     if job.stage.command == "attack":
         paused = job.begun and beside(job.checkpoint, ".attack.part.jsonl").exists()

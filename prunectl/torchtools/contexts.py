@@ -1,4 +1,4 @@
-"""What is set for a while, and comes back as it was: the mode of every module, torch's fused kernels, TF32."""
+"""Settings that are changed for a while and then restored: the mode of every module, torch's fused kernels, TF32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

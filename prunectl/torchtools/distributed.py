@@ -73,7 +73,7 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def rows(count: int) -> slice:
-    """The positions that this process takes of so many: every world-size-th one from its rank on; perhaps none."""
+    """The positions of `count` that this process takes: every world-size-th one from its rank on; perhaps none."""
     return slice(dist.get_rank(), count, dist.get_world_size()) if joined() else slice(count)
 
 
@@ -109,7 +109,7 @@ def same_(tensors: Sequence[Tensor]) -> None:
 
 
 def same_random_state_(device: torch.device) -> None:
-    """Let all processes go on with the random state of the first one."""
+    """Let all processes continue with the random state of the first one."""
     if joined():
         states = random_state(device)
         same_(states)
@@ -135,7 +135,7 @@ def gathered(value: T) -> list[T]:
 
 
 def wait_for_all() -> None:
-    """Go on when all processes have come here."""
+    """Wait until all processes are here."""
     gathered(None)
 
 
@@ -150,7 +150,7 @@ class Vote:
         self._asked: dist.Work | None = None
 
     def __call__(self, mine: int) -> int:
-        """Give a number; returns the largest of this step, or of the one before where there are several processes."""
+        """Pass a number; returns the largest of this step, or of the one before where there are several processes."""
         if not joined():
             return mine
         if self._asked is not None:

@@ -17,8 +17,8 @@ _MISSING = object()
 def held_outside_state(model: nn.Module) -> dict[str, Any]:
     """Tensors, arrays and numbers by their path (`layers.0.scale`, `masks[1]`): all but parameters and stored buffers.
 
-    A parameter that a list holds as well is among them. Text is left out: it may name a run or a moment, and computes
-    nothing.
+    A parameter that a list holds as well is among them. Text is left out: it may name a run or a time, and has no
+    effect on outputs.
     """
     return {path: value for path, value in _walk("", model, set()) if isinstance(value, Leaf)}
 

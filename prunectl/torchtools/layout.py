@@ -120,14 +120,14 @@ def fastest(
 
 
 def _kernels(model: nn.Module) -> list[Tensor]:
-    """The weights of convolutions in two dimensions, but for those that a parametrisation computes."""
+    """The weights of two-dimensional convolutions, except those that a parametrisation computes."""
     layers = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     weights = (module._parameters.get("weight") for module in layers)
     return [weight for weight in weights if weight is not None]
 
 
 def _may_gain(module: nn.Module, least: int) -> bool:
-    """Whether it is a plain convolution of so many channels."""
+    """Whether it is a plain convolution with these numbers of channels."""
     if not isinstance(module, nn.Conv2d) or module.groups > 1:
         return False
     return min(module.in_channels, module.out_channels) >= least

@@ -13,7 +13,7 @@ class Storages:
         self.names = {tensor.untyped_storage()._cdata: name for name, tensor in tensors.items()}
 
     def name(self, value: Any) -> str | None:
-        """Of which of them it is a view; None of none, and of what is no tensor."""
+        """The one of them that it is a view of; None if there is none, or if it is not a tensor."""
         return self.names.get(value.untyped_storage()._cdata) if isinstance(value, Tensor) else None
 
     def among(self, values: Iterable[Any]) -> list[str]:

@@ -26,7 +26,7 @@ def temporary(path: Path) -> Path:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A folder that goes away at the end; what a kill left of such folders in `parent` goes first.
+    """A folder that is removed at the end; those that a kill left in `parent` are removed first.
 
     Raises:
         OSError: it cannot be made.
@@ -43,7 +43,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 def remove_leftovers(folder: Path, name: str) -> None:
     """Remove temporary files and folders in `folder` that no living process writes any more.
 
-    Names of earlier versions, .NAME.PID-HEX, say no machine: they go only where they belong to the file `name`.
+    Names of earlier versions, .NAME.PID-HEX, say no machine: they are removed only if they belong to the file `name`.
     """
     try:
         with os.scandir(folder) as entries:

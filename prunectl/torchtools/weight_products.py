@@ -11,7 +11,7 @@ CHANNEL_AXIS = {"convolution": 1, "addmm": -1, "mm": -1}
 
 
 class WeightProduct(NamedTuple):
-    """What an operation takes, by the weight of which name it multiplies, and on which axis its channels lie."""
+    """The input of an operation, the name of the weight that it multiplies by, and the axis of its channels."""
 
     taken: Tensor
     name: str
@@ -24,7 +24,7 @@ class WeightProduct(NamedTuple):
 
 
 def weight_product(func: Any, args: Any, weights: Storages) -> WeightProduct | None:
-    """The product that an operation computes; None if it is none, or multiplies by none of the weights."""
+    """The product that an operation computes; None if it is not a product, or not by any of the weights."""
     kind = func._overloadpacket.__name__
     names = weights.among(args)[:1] if kind in CHANNEL_AXIS else []
     behind_bias = kind == "addmm"

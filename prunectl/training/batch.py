@@ -73,6 +73,6 @@ def mixture(batch: Batch, alpha: float, draws: np.random.Generator) -> Batch:
 
 
 def _near(centres: Tensor, size: int, half: int) -> Tensor:
-    """(B, size): which positions lie in [centre - half, centre + half)."""
+    """(B, size): which positions are in [centre - half, centre + half)."""
     positions = torch.arange(size, device=centres.device)
     return (positions >= centres[:, None] - half) & (positions < centres[:, None] + half)

@@ -28,7 +28,7 @@ def hold(checkpoint: Checkpoint, optimizer: Optimizer) -> "Held":
 
 
 def carry_(optimizer: Optimizer, before: Checkpoint, after: Checkpoint) -> None:
-    """Let an optimiser of `before.model` go on with `after.model`, what a shrink of it left, with its momentum.
+    """Let an optimiser of `before.model` continue with `after.model`, what a shrink of it left, with its momentum.
 
     Raises:
         OptionError: state of the optimiser has other axes than its parameter.

@@ -27,7 +27,7 @@ from prunectl.training.enforcer import enforcer_for
 from prunectl.training.loss import objective
 from prunectl.training.recipe import optimizer, penalty, scheduler
 from prunectl.training.rewind import RewindPoint
-from prunectl.training.saved_values import check_slots, like
+from prunectl.training.saved_values import check_slots, groups_like, like
 from prunectl.training.slots import copied, from_state, plain_group, slots_of, to_state
 from prunectl.training.state import separated, under, within
 from prunectl.training.whole_batch import whole_batch
@@ -129,7 +129,7 @@ class Learner:
         return scores
 
     def end_round_(self, pruned: Checkpoint, callback: Callback, returned: Mapping[str, Tensor]) -> None:
-        """Go on with the pruned network and a new callback; optimiser and average follow, or are rewound.
+        """Continue with the pruned network and a new callback; optimiser and average follow, or are rewound.
 
         Entries that the masks let return, and those `returned` (bool, by parameter), begin anew in both.
         """
@@ -188,12 +188,14 @@ class Learner:
             if slots.get(name)
         }
         groups, schedule = self.optimizer.state_dict()["param_groups"], self.scheduler.state_dict()
-        known = like([plain_group(group) for group in state["groups"]], groups, "groups")
+        known = groups_like([plain_group(group) for group in state["groups"]], groups)
         self.optimizer.load_state_dict({"state": saved, "param_groups": known})
         self.scheduler.load_state_dict(like(state["scheduler"], schedule, "scheduler"))
         if state["moment"] is not None:
             placed = {name: tensor.to(self.device) for name, tensor in within("moment", state).items()}
-            point = like(state["moment"], {"groups": groups, "schedule": schedule}, "moment")
+            of_rewind = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            point = like(state["moment"], {"groups": of_rewind, "schedule": schedule}, "moment")
+            point["groups"] = groups_like(point["groups"], of_rewind)
             self.rewind_point = RewindPoint.from_state_dict({**placed, **point, "slots": state["moment"]["slots"]})
 
     def state_bytes(self) -> int:

@@ -28,7 +28,7 @@ class Progress:
         self._started = time.perf_counter()
 
     def start_(self) -> None:
-        """Start the clock, or go on from the seconds so far."""
+        """Start the clock, or continue from the seconds so far."""
         self._started = time.perf_counter() - self.seconds
 
     def tick_(self) -> float:

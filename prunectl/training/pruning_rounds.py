@@ -195,8 +195,8 @@ class PruningRounds:
     def _begin_(self, whole: Checkpoint) -> Unit:
         """Prune to the target at random, before the first step.
 
-        By `uniform` every layer keeps the same share, but for a first convolution, which is not pruned: Evci et al.
-        2020 (arXiv:1911.11134), section 3. The target is that of the network all the same.
+        By `uniform` every layer keeps the same share, except a first convolution, which is not pruned: Evci et al. 2020
+        (arXiv:1911.11134), section 3. The target is that of the network all the same.
         """
         uniform = self.exploration is not None and self.exploration.start == "uniform"
         method = criterion_named("random" if uniform else "erk")

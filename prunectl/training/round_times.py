@@ -21,7 +21,7 @@ def fitting(delay: Interval, every: Interval, rounds: int, epochs: int) -> tuple
 class RoundTimes:
     """Round 1 comes delay + every after the start, round 2 delay + 2 every, in epochs or in steps of the optimiser.
 
-    The training has so many `epochs`, and `steps` in all.
+    The training has `epochs` epochs, and `steps` steps in all.
     """
 
     def __init__(self, delay: Interval, every: Interval, steps_per_epoch: int, epochs: int) -> None:

@@ -22,6 +22,9 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "events": check_events,
 }
 
+_NEEDED = ("lr", "last_epoch", "groups")
+"""Names without which an optimiser or a schedule would not go on where it was."""
+
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, Mapping)
@@ -43,15 +46,21 @@ def check_values(values: Any) -> None:
 def like(saved: Any, fresh: Any, where: str) -> Any:
     """The saved value, where it is of the kind of the fresh one; of an object, the names that the fresh one has.
 
-    A name of a later or an earlier torch is left out or stays fresh. Nothing is known of a value that is None at first.
+    A name that only a later or an earlier torch has is left out or stays fresh, but none of `_NEEDED`. Nothing is known
+    of a value that is None at first.
 
     Raises:
-        ValueError: it is of another kind.
+        ValueError: it is of another kind, or a needed name is missing.
     """
     if isinstance(fresh, Mapping):
         if not isinstance(saved, Mapping):
             raise ValueError(f"'{where}' is not an object")
-        return {key: like(saved[key], value, f"{where}.{key}") for key, value in fresh.items() if key in saved}
+        missing = [key for key in _NEEDED if key in fresh and key not in saved]
+        if missing:
+            raise ValueError(f"'{where}.{missing[0]}' is missing")
+        return {
+            key: like(saved[key], value, f"{where}.{key}") if key in saved else value for key, value in fresh.items()
+        }
     if isinstance(fresh, list | tuple):
         if not isinstance(saved, list | tuple) or (isinstance(fresh, tuple) and len(saved) != len(fresh)):
             raise ValueError(f"'{where}' is not a list, or has another length")
@@ -65,6 +74,24 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
     if not fits:
         raise ValueError(f"'{where}' is of another kind")
     return saved
+
+
+def groups_like(saved: list[Any], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups of an optimiser as a file has them, with the flags (`fused`, `maximize`) of the fresh ones.
+
+    A training changes numbers alone; a flag that it did not set may be one that its optimiser does not take.
+
+    Raises:
+        ValueError: as `like`; or there are fewer or more groups.
+    """
+    if len(saved) != len(fresh):
+        raise ValueError(f"'groups' has {len(saved)} entries, expected {len(fresh)}")
+    flags = [
+        {key: value for key, value in group.items() if value is None or isinstance(value, bool)} for group in fresh
+    ]
+    return [
+        {**like(group, own, "groups"), **own_flags} for group, own, own_flags in zip(saved, fresh, flags, strict=True)
+    ]
 
 
 def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str, needed: Collection[str] = ()) -> None:

@@ -18,9 +18,14 @@ class State:
     values: dict[str, Any]
 
     @staticmethod
-    def of(parts: Mapping[str, Any]) -> "State":
-        """Separate tensors, which are copied to the cpu, from plain JSON values."""
+    def of(parts: Mapping[str, Any], *, live: bool = False) -> "State":
+        """Separate tensors, which are copied to the cpu, from plain JSON values.
+
+        `live` tensors are those of the training itself, which its next step changes: for a file that is written now.
+        """
         tensors, values = separated(parts)
+        if live:
+            return State({name: t.detach() for name, t in tensors.items()}, values)
         return State({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, values)
 
     @property

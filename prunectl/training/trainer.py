@@ -45,7 +45,9 @@ class Trainer:
         state: State | None = None,
         *,
         teacher: Checkpoint | None = None,
+        reuse: bool = False,
     ) -> None:
+        """Begin a training, or go on from a `state`; with `reuse`, the checkpoint's own network is trained."""
         spec = checkpoint.spec
         data.check_fits(spec.input, spec.classes, spec.name)
         checkpoint.check_held_out(data)
@@ -65,7 +67,9 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * recipe.epochs
         saved = {} if state is None else state.parts
         self.rounds = PruningRounds.of(recipe, checkpoint, self.data, self.steps_per_epoch, saved)
-        begun = replace(checkpoint, model=copy.deepcopy(checkpoint.model).train())
+        self.mode = checkpoint.model.training
+        """In which the network came, and goes."""
+        begun = replace(checkpoint, model=(checkpoint.model if reuse else copy.deepcopy(checkpoint.model)).train())
         self.learner = Learner(
             recipe,
             begun,
@@ -139,10 +143,14 @@ class Trainer:
         """Whether an image differs from one epoch to the next."""
         return bool(self.augment or self.recipe.mixup)
 
-    def result(self) -> Checkpoint:
-        """The trained network: the averaged one if the recipe has an average."""
+    def result(self, *, last: bool = False) -> Checkpoint:
+        """The trained network: the averaged one if the recipe has an average.
+
+        It is a copy; with `last`, it may be the training's own, which then cannot go on.
+        """
         self.learner.optimizer.zero_grad(set_to_none=True)  # the copy takes no more memory than a step
-        model, now = copy.deepcopy(self.learner.evaluated()), self.current
+        model, now = self.learner.evaluated(), self.current
+        model = model if last else copy.deepcopy(model)
         lay_out_(model, CONTIGUOUS)  # as it is read from its file, where it computes the same bits
         now.masks.apply_(model)
         taught_by = None if self.teacher is None else self.teacher.sha256
@@ -154,7 +162,7 @@ class Trainer:
             "data": self.data.described if len(self.data.train) else None,
             **recorded(run),
         }
-        model.train(self.start.model.training)
+        model.train(self.mode)
         trained = self.start.after("train", chosen, model=model, masks=now.masks, edits=now.edits)
         trained = trained if self.rounds is None else trained.with_result(self.rounds.result())
         return self._recalibrated(trained) if self.recipe.recalibrate else trained
@@ -164,8 +172,11 @@ class Trainer:
         options = RepairOptions("bn", seed=self.recipe.seed)
         return replace(trained, model=repaired_pair(paired(trained, None), trained, self.data, options)[0])
 
-    def state(self) -> State:
-        """All that `Trainer(self.current, data, recipe, state)` needs to go on from here."""
+    def state(self, *, live: bool = False) -> State:
+        """All that `Trainer(self.current, data, recipe, state)` needs to go on from here.
+
+        `live` is as in `State.of`.
+        """
         return State.of(
             {
                 **self.learner.state_dict(),
@@ -173,7 +184,8 @@ class Trainer:
                 **({"events": [], "passed": 0} if self.rounds is None else self.rounds.state_dict()),
                 **under("random", {str(i): state for i, state in enumerate(self.random)}),
                 "entries": len(self.start.history),
-            }
+            },
+            live=live,
         )
 
     def state_bytes(self) -> int:
@@ -186,7 +198,7 @@ class Trainer:
         return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
     def _load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Undo `state`, but for the rounds of pruning, which are built from it."""
+        """Undo `state`, except for the rounds of pruning, which are built from it."""
         self.learner.load_state_dict(state)
         self.progress.load_state_dict(state)
         self.random = [tensor for _, tensor in sorted(within("random", state).items())]

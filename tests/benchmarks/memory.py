@@ -1,6 +1,6 @@
 """The peak of resident memory of whole commands, in bytes for every byte of the network's weights.
 
-    python -m tests.benchmarks.memory [--column before|after] [--only NAME ...] [--width 5000 16] [--folder FOLDER]
+    python -m tests.benchmarks.memory [--column before|now] [--only NAME ...] [--width 5000 16] [--folder FOLDER]
 
 Each command runs in a process of its own on `mlp5`, whose activations are small, at two widths. The difference of the
 two peaks divided by the difference of the two networks' bytes leaves out what Python and torch take. Writes memory.json
@@ -102,7 +102,7 @@ def _resident(pid: int) -> int:
 
 def measure(column: str, hidden: int, only: list[str], folder: Path) -> None:
     """Write the peaks of all commands, or of `only` these and those that make a file which is not there."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for title, command in commands(folder, hidden).items():
         makes = title in MAKES and not Path(command[command.index("-o") + 1]).exists()
         if only and not makes and title not in only:
@@ -141,7 +141,7 @@ def _ratios(by: dict[str, dict[str, int]]) -> dict[str, float]:
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--column", default="after", help="what to call the state of the code")
+    parser.add_argument("--column", default="now", help="what to call the state of the code")
     parser.add_argument("--only", nargs="*", default=[], help="these commands alone, by the names of the table")
     parser.add_argument("--width", nargs="*", type=int, default=[WIDE, NARROW])
     parser.add_argument("--folder", type=Path, help="where the checkpoints of each width stay")

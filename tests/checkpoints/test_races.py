@@ -312,9 +312,9 @@ def test_a_copy_that_grows_is_no_damage_yet(net, monkeypatch):
     data, real = net.read_bytes(), checkpoint._read
     net.write_bytes(data[: len(data) // 2])
 
-    def growing(path, model):
+    def growing(*given):
         try:
-            return real(path, model)
+            return real(*given)
         finally:
             net.write_bytes(data)
 

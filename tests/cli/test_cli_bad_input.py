@@ -225,7 +225,7 @@ def test_an_output_is_a_safetensors_file(net, refused):
 def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_path):
     results = tmp_path / "net.results.jsonl"
     results.mkdir()
-    warning = "warning: cannot write net.results.jsonl: it is not a regular file; what is measured is not noted there"
+    warning = "warning: cannot write net.results.jsonl: it is not a regular file; the results are not recorded"
     for command in (("eval", net.name, "--no-latency"), ("attack", net.name, "-a", "fgsm", "-n", 20, "--eps", "0.1")):
         ran = raw(*command)
         assert (ran.code, ran.out, ran.err.splitlines()[0]) == (0, "net.safetensors\n", warning)

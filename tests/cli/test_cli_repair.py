@@ -80,6 +80,7 @@ def test_the_reference_is_found_by_its_hash_or_given(net, tmp_path, cli, refused
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_another_reference_is_in_the_history_and_found_beside_it(net, tmp_path, cli, raw, refused):
     cli("train", "net.safetensors", "--epochs", "1", "--subset", "100", "-o", "other.safetensors")
     cli("repair", "net.prune.safetensors", "-n", "60", "--reference", "other.safetensors")

@@ -109,6 +109,7 @@ def test_the_input_that_a_network_is_published_for(model, shape):
     assert published_input(model) == shape
 
 
+@pytest.mark.long
 def test_synthetic_images_of_a_shape():
     data = load_data("synthetic:3x64x48")
     assert (data.shape, len(data.classes), len(data.train), len(data.test)) == ((3, 64, 48), 10, 2000, 500)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from prunectl.plugins.facts import facts
+from prunectl.plugins.option_uses import OPTIONS
 from prunectl.plugins.registry import PRESETS, TABLES, names
 from prunectl.plugins.uses import USES
 from tests.helpers.marks import quick_rows
@@ -11,6 +13,7 @@ from tests.helpers.running import run_without_torch
 
 LISTS = {"criteria": "criterion", "models": "model", "datasets": "data", "attacks": "attack"}
 WRITTEN = "prunectl/plugins/uses.py"
+OPTIONS_IN = "prunectl/plugins/option_uses.py"
 
 
 @pytest.mark.parametrize(("command", "kind"), LISTS.items())
@@ -50,7 +53,10 @@ def test_the_page_of_a_criterion(cli):
     ("line", "words"),
     [
         ("criteria auto", "prunes    weights or nodes, after training"),
-        ("criteria l0", "-O droprate=0.5"),
+        ("criteria l0", "-O droprate=0.5: Share of closed gates at the start.\n"),
+        ("criteria magnitude", "options   none"),
+        ("models torchvision/vgg16", "see also  torchvision/vgg16_bn"),
+        ("datasets cifar10", "images   Photos of objects and animals (Krizhevsky 2009)"),
         ("models resnet18", "-M stem=imagenet"),
         ("models torchvision/vgg1", "torchvision/vgg16_bn\n"),
         ("datasets imagefolder", "imagefolder:PATH"),
@@ -60,6 +66,14 @@ def test_the_page_of_a_criterion(cli):
 )
 def test_pages(line, words, cli):
     assert words in cli(*line.split())
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_every_option_of_a_built_in_name_says_what_it_means(kind):
+    known = {option for name in TABLES[kind] for option in facts(kind, name).options}
+    assert known - {*OPTIONS[kind]} == set(), f"add a line for each of these to OPTIONS['{kind}'] in {OPTIONS_IN}"
+    assert {*OPTIONS[kind]} - known == set(), f"no {kind} has this option: remove it from {OPTIONS_IN}"
+    assert all(text.endswith(".") for text in OPTIONS[kind].values())
 
 
 def test_every_built_in_name_says_when_to_use_it():

@@ -89,6 +89,7 @@ def test_the_rule_of_a_checkpoint_reads_its_images(tmp_path, cli):
     assert images_for(read(tmp_path / "rule.safetensors"), place, None).test.take(torch.tensor([0])).pixels.eq(10).all()
 
 
+@pytest.mark.long
 def test_the_library_warns_too(tmp_path):
     import prunectl
 

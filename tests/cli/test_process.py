@@ -12,9 +12,9 @@ from prunectl.cli import waiting
 
 # a string of 64 MB, written and freed again and again: each is 16,384 pages of 4 KB
 TURNS = """
-import resource
+import resource, sys
 from prunectl.cli.process import prepare
-prepare()
+prepare(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     b"x" * (64 << 20)
@@ -22,10 +22,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(**setting: str) -> int:
+def faults(command: str = "train", **setting: str) -> int:
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run(
-        [sys.executable, "-c", TURNS], env={**plain, **setting}, check=True, capture_output=True, text=True
+        [sys.executable, "-c", TURNS, command], env={**plain, **setting}, check=True, capture_output=True, text=True
     )
     return int(done.stdout)
 
@@ -34,6 +34,10 @@ def faults(**setting: str) -> int:
 def test_freed_memory_is_kept_unless_the_user_has_set_the_allocator(setting: str) -> None:
     given_back = faults(**{setting: "8" if setting.startswith("MALLOC") else "glibc.malloc.arena_test=8"})
     assert given_back > 5 * faults()
+
+
+def test_commands_that_look_at_weights_alone_give_freed_memory_back() -> None:
+    assert faults("shrink") > 5 * faults("eval")
 
 
 def test_ctrl_c_while_the_program_is_being_loaded_is_no_traceback(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def recipe_of(raw, monkeypatch):
     def made(*arguments: object) -> Recipe:
         seen = []
 
-        def begun(self, checkpoint, data, recipe, *, teacher):
+        def begun(self, checkpoint, data, recipe, **options):
             seen.append(recipe)
             raise Begun
 

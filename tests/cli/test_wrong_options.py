@@ -1,6 +1,11 @@
 """Wrong options and names say which one was meant."""
 
 import pytest
+import typer
+
+from prunectl.cli.app import app
+from prunectl.cli.help.other_options import OTHERS
+from prunectl.cli.help.wrong_options import spellings
 
 WRONG = {
     # as other tools call it
@@ -69,6 +74,73 @@ WRONG = {
     "import --arch resnet18": "--model",
     "import --normalize 0.5": "--mean",
     "predict --k 3": "--top",
+    # of torch, timm, Lightning, Torch-Pruning, Hugging Face and Keras
+    "train --max-epochs 3": "--epochs",
+    "train --num-train-epochs 3": "--epochs",
+    "train --per-device-train-batch-size 8": "--batch-size",
+    "train --max-grad-norm 1": "--clip",
+    "train --gamma 0.1": "--sched",
+    "train --step-size 30": "--sched",
+    "train --aa rand": "--augment",
+    "train --model-ema": "--ema",
+    "train --limit-train-batches 10": "--subset",
+    "train --logdir x": "--tensorboard-dir",
+    "train --wandb": "--tensorboard",
+    "train --accelerator gpu": "--device",
+    "train --save-dir x": "--output",
+    "train --l1 0.1": "--reg",
+    "train --kd-alpha 0.5": "--teacher-weight",
+    "train --jit": "--compile",
+    "train --prune snip": "--criterion",
+    "train -l 0.1": "--lr",
+    "train -m resnet18": "--model",
+    "prune --max-pruning-ratio 0.9": "--max-pruned",
+    "prune --iterative-steps 5": "--steps",
+    "prune --isomorphic": "--scope",
+    "prune --2:4": "--scope",
+    "prune --max-accuracy-drop 0.01": "--min-accuracy",
+    "prune --ignored-modules head": "--keep",
+    "prune --example-inputs x": "--input",
+    "repair --dense x": "--reference",
+    "repair --nsamples 128": "--n",
+    "import --no-strict": "--allow-missing",
+    "import --labels x": "--class-names",
+    "import --state-dict x": "FILE",
+    "export --simplify": "--fuse",
+    "export --mean 0.5": "--pixels",
+    "eval --model x": "CHECKPOINT",
+    "attack --epsilons 0.1": "--eps",
+    "attack --l2": "--norm",
+    "attack --surrogate x": "--transfer-from",
+    "report --md": "--markdown",
+    "sweep --config x": "PLAN.TOML",
+    "sweep --n-jobs 2": "--jobs",
+    "inspect --tensors": "--verbose",
+}
+INSTEAD = {
+    "train --early-stopping": "A training runs all of its --epochs, or ends after --max-minutes.",
+    "train --num-workers 4": "prunectl starts as many data loaders as it needs.",
+    "train --accumulate-grad-batches 4": "Gradients are not accumulated; use a smaller -b.",
+    "train --ddp": "Start it with torchrun; `prunectl guide machines` shows how.",
+    "train --drop_path 0.1": "Options of a network are set by -M KEY=VALUE.",
+    "prune --inplace": "Run prunectl shrink on the result.",
+    "prune --num-batches 4": "Criteria that need images take -O batches=N.",
+    "shrink --atol 1e-3": "The tolerance is 1e-10 in float64 and 1e-5 in float32.",
+    "export --opset 17": "ONNX files have opset 20; onnx.version_converter writes others.",
+    "export --tensorrt": "Write NAME.onnx or NAME.pt2, and convert that.",
+    "export --push-to-hub": "-o FOLDER/ writes a Hugging Face folder; `hf upload` uploads it.",
+    "eval --subset 100": "eval measures all test images.",
+    "eval --top5": "The record has it: add --json, or run prunectl report.",
+    "attack --step-size 0.01": "pgd takes -O rel_stepsize=X, in units of eps.",
+    "predict --out x": "Redirect stdout: > FILE.",
+    "report --compare x": "Name several checkpoints to compare them; prunectl diff compares two.",
+    "report --pdf": "-o NAME.html writes a page; print it from a browser.",
+    "sweep --resume": "The same command runs only what is not finished.",
+    "sweep --seeds 0,1": "Seeds are a value of the plan, such as seed = [0, 1, 2].",
+    "rerun --tolerance 1e-3": "rerun compares bit for bit.",
+    "criteria --unit nodes": "Filter the list: prunectl criteria | grep nodes.",
+    "models --timm": "Write a library as NAME: prunectl models timm.",
+    "log --format json": "--json prints JSON.",
 }
 COMMANDS = {
     "evaluate": "eval",
@@ -83,6 +155,11 @@ COMMANDS = {
     "dataset": "datasets",
     "onnx": "export",
     "quantize": "export",
+    "pruning": "prune",
+    "benchmark": "eval",
+    "summary": "report",
+    "recover": "repair",
+    "docs": "guide",
 }
 
 
@@ -92,6 +169,19 @@ def test_a_wrong_option(line, meant, raw):
     assert (ran.code, ran.out) == (2, "")
     wrong = line.split()[1]
     assert ran.err.splitlines()[-1] == f"Error: No such option: {wrong}. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize(("line", "instead"), INSTEAD.items())
+def test_an_option_that_there_is_not_says_what_to_do_instead(line, instead, raw):
+    ran = raw(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1] == f"Error: No such option: {line.split()[1]}. {instead}"
+
+
+def test_every_name_of_other_tools_leads_to_an_option_or_an_argument():
+    commands = typer.main.get_command(app).commands
+    own = {spelling for command in commands.values() for spelling in spellings(command)}
+    assert {ours for found in OTHERS.values() for ours in found} - own == set()
 
 
 @pytest.mark.parametrize(("wrong", "meant"), COMMANDS.items())
@@ -133,6 +223,12 @@ def test_what_has_no_near_name(line, words, raw):
         ("attacks pdg", "did you mean 'pgd'?"),
         ("attacks autoattack", "did you mean 'standard'?"),
         ("criteria l1", "did you mean 'magnitude' or 'efficient-convnets'?"),
+        ("criteria torch-pruning", "did you mean 'depgraph'?"),
+        ("criteria bn_scale", "did you mean 'network-slimming'?"),
+        ("criteria movement", "; known: snip, snipit, "),
+        ("train --model mlp5 --data imagenet", "did you mean 'imagefolder'?"),
+        ("train --model mlp5 --sched linear", "; known: constant, cosine, onecycle"),
+        ("guide slurm", "did you mean 'machines'?"),
         ("criteria hessian", "did you mean 'obc' or 'fisher'?"),
         ("train --model vit", "did you mean 'vit-tiny-cifar'?"),
         ("train --model mlp5 --data .", "no dataset named '.'; for a folder of images, write imagefolder:."),

@@ -46,7 +46,9 @@ def test_options_are_those_of_the_weights() -> None:
     ("criterion", "unit"), [("snap", "weights"), ("force", "nodes"), ("snip", "both"), ("snip", "x")]
 )
 def test_what_cannot_be_made(criterion: str, unit: str) -> None:
-    with pytest.raises(OptionError, match="lets a criterion of weights prune nodes, if it never regrows weights"):
+    with pytest.raises(
+        OptionError, match="expected `unit` nodes, and a criterion of weights that never regrows weights; got "
+    ):
         pruned(criterion, unit=unit)
 
 

@@ -77,6 +77,7 @@ def test_a_folder_of_transformers_goes_through_every_command(tmp_path, cli) -> N
     assert sum(t.numel() for t in read(tmp_path / "tuned.safetensors").model.parameters()) < found.dense.parameters
 
 
+@pytest.mark.long
 def test_it_is_rebuilt_without_the_folder(tmp_path, cli) -> None:
     import shutil
 

@@ -80,7 +80,7 @@ RECORDS = (
 
 @dataclass
 class Findings:
-    """What came of a campaign: bugs by place, hangs, files outside the folder, jumps of memory."""
+    """The outcome of a campaign: bugs by place, hangs, files outside the folder, jumps of memory."""
 
     inputs: int = 0
     runs: int = 0

@@ -280,7 +280,7 @@ DETECTION = (
 
 
 class Joined(nn.Module):
-    """A network that gives named maps, as one that gives a tensor: each map's mean over space, side by side."""
+    """A network that returns named maps, made to return a tensor: each map's mean over space, side by side."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ def build_timm(name: str, classes: int = CLASSES) -> tuple[nn.Module, Shape]:
 
 
 def _sized(make: Callable[..., nn.Module], side: int) -> nn.Module:
-    """Tell the size to a network that must know it."""
+    """Pass the size to a network that needs it."""
     try:
         return make(img_size=side)
     except TypeError as error:

@@ -24,14 +24,14 @@ _SERVER.set_forkserver_preload(
 
 
 def together(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What a function of a module returns in each of so many processes, by their rank."""
+    """What a function of a module returns in each of some processes, by rank."""
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, mp_context=_SERVER) as pool:
         runs = [pool.submit(_joined, f"{folder}/store", rank, count, function, arguments) for rank in range(count)]
         return [run.result() for run in runs]
 
 
 def started(folder: Path, count: int, line: str) -> list[BaseProcess]:
-    """A command in so many processes, with the environment that torchrun sets; they print to files."""
+    """A command in several processes, with the environment that torchrun sets; they print to files."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -56,7 +56,7 @@ def ended(folder: Path, processes: list[BaseProcess]) -> list[Ran]:
 
 
 def run_together(folder: Path, count: int, line: str) -> list[Ran]:
-    """Run a command in so many processes."""
+    """Run a command in several processes."""
     return ended(folder, started(folder, count, line))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of any network with random values, dense or with half of the nodes gone."""
+"""Checkpoints of any network with random values, dense or with half of the nodes removed."""
 
 from typing import Any
 
@@ -30,5 +30,5 @@ def dense_checkpoint(name: str, shape: tuple[int, int, int], classes: int = 10, 
 
 
 def shrunk_checkpoint(name: str, shape: tuple[int, int, int], sparsity: float = 0.5) -> Checkpoint:
-    """The same, of whose nodes a share is gone."""
+    """The same, with a share of its nodes removed."""
     return shrink(prune(dense_checkpoint(name, shape), None, criterion="structured-random", sparsity=sparsity))

@@ -12,8 +12,8 @@ PLAIN = {kind.forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTrans
 def randomise_(model: nn.Module, seed: int = 0, shape: tuple[int, ...] | None = None) -> nn.Module:
     """Give every parameter and norm statistic a value that no default initialisation has; the seed decides them all.
 
-    With the shape of an input (without the batch), a forward on noise fits layers and statistics to what they see:
-    else what tells one image from another dies in a deep network. Other buffers (filters, masks, tables) stay.
+    With the shape of an input (without the batch), a forward on noise fits layers and statistics to what they see: else
+    what distinguishes images dies out in a deep network. Other buffers (filters, masks, tables) stay.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():

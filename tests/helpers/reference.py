@@ -11,6 +11,7 @@ from prunectl.cli.app import app
 from prunectl.cli.guide_pages import FOLDER
 from prunectl.cli.help.groups import in_groups
 from prunectl.criteria.base.criterion import criterion_named
+from prunectl.plugins.option_uses import OPTIONS
 from prunectl.plugins.registry import PRESETS, TABLES, resolve
 from prunectl.plugins.uses import USES
 
@@ -30,7 +31,7 @@ def commands() -> str:
 
 def criteria() -> str:
     """Every criterion with its options, and the schedules and regularisers."""
-    parts = ["Set an option with `-O name=value`; the value shown is the default."]
+    parts = ["Set an option with `-O name=value`; the value shown is the default.", _meanings("criterion")]
     for name in TABLES["criterion"]:
         found = criterion_named(name)
         steps = "" if found.schedule in ("one-shot", "constant") else f", {found.steps} steps"
@@ -45,6 +46,11 @@ def criteria() -> str:
     return _page("Criteria", "Every criterion with its unit, schedule, scope, source and options.", parts)
 
 
+def _meanings(kind: str) -> str:
+    """What the options of all plug-ins of a kind mean."""
+    return "\n".join(("| option | meaning |", "|---|---|", *(f"| `{k}` | {v} |" for k, v in OPTIONS[kind].items())))
+
+
 def _use(kind: str, name: str) -> str:
     assert name in USES[kind], f"{kind} {name} has no sentence: add one to USES['{kind}'] in prunectl/plugins/uses.py"
     return USES[kind][name]
@@ -56,9 +62,9 @@ def names() -> str:
     attacks = "\n".join(f"- `{name}`: {_attack(name)}" for name in TABLES["attack"])
     optimizers = ", ".join(f"`{name}`" for name in TABLES["optimizer"])
     parts = [
-        *("## Networks", "For `--model`; set an option with `-M name=value`.", _listed("model")),
+        *("## Networks", "For `--model`; set an option with `-M name=value`.", _listed("model"), _meanings("model")),
         *("## Datasets", "For `--data`.", _listed("data", INTERNAL)),
-        *("## Attacks", "For `attack --attack`; set an option with `-O name=value`.", attacks),
+        *("## Attacks", "For `attack --attack`; set an option with `-O name=value`.", attacks, _meanings("attack")),
         *("### Presets", presets, "## Optimisers", f"For `train --opt`: {optimizers}."),
     ]
     return _page(

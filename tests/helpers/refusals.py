@@ -1,4 +1,4 @@
-"""What is said, and what lies in a folder."""
+"""What is printed, and what a folder holds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from prunectl.errors import FileError
 
 
 def refusal(call: Callable[[], object]) -> str:
-    """The one line that a refused call gives."""
+    """The one line of a refused call."""
     with pytest.raises(FileError) as error:
         call()
     assert "\n" not in str(error.value)

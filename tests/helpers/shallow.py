@@ -1,4 +1,4 @@
-"""Families of torchvision as their own classes build them, with few layers: what is deep repeats these."""
+"""Families of torchvision as their own classes build them, with few layers: deep networks only repeat these."""
 
 from collections.abc import Callable
 from functools import partial

@@ -73,9 +73,8 @@ def test_command_function_and_network_agree(trained, pictures, raw) -> None:
     assert (probabilities - ours).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "more", [[], pytest.param(["--pixels", "--softmax"], marks=pytest.mark.long)], ids=["input", "pixels"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("more", [[], ["--pixels", "--softmax"]], ids=["input", "pixels"])
 def test_an_onnx_file_classifies_the_same(trained, pictures, raw, tmp_path, more) -> None:
     folder, _ = pictures
     assert raw("export", trained, "-o", "net.onnx", *more).code == 0

@@ -1,5 +1,6 @@
 """What eval reports is what can be counted by hand."""
 
+import subprocess
 import sys
 from functools import partial
 from time import perf_counter
@@ -7,6 +8,7 @@ from time import perf_counter
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from prunectl.data.images import Images, Preprocessing
 from prunectl.errors import DataError, OptionError
@@ -16,6 +18,7 @@ from prunectl.measuring.cost import cost
 from prunectl.measuring.evaluate import evaluate
 from prunectl.measuring.latency import Ratio, latency, relative_latency, seconds_in_turns
 from prunectl.measuring.memory import peak_memory, stored_bytes
+from prunectl.torchtools.contexts import single_steps
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.toys import TOYS
 
@@ -53,6 +56,46 @@ def test_uses_per_weight_agree_with_the_flops(layer: nn.Module, shape: tuple[int
     counted = cost(nn.Sequential(layer), Masks.dense(), shape)
     assert counted.flops == 2 * macs
     assert counted.layers[0].weights * counted.layers[0].uses == macs
+
+
+class Branches(nn.Module):
+    """Torch runs one of two branches; both count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(64, 3), nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.sum() > 0, self.one, lambda y: self.one(y) + self.other(y), (x.flatten(1),))
+
+
+def test_the_branches_of_a_network_are_counted() -> None:
+    counted = cost(Branches(), Masks.dense(), SHAPE)
+    assert counted.flops == 2 * 2 * 3 * 64  # the larger branch
+    assert [(layer.name, layer.uses) for layer in counted.layers] == [("one.weight", 2), ("other.weight", 1)]
+
+
+@pytest.mark.parametrize("name", ["residual", "encoder-layer", "lstm-bidirectional", "attention-fused-sdpa"])
+def test_flops_are_those_of_torchs_counter(name: str) -> None:
+    build, shape = TOYS[name]
+    model = build().eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), single_steps():
+        model(torch.zeros(1, *shape))
+    assert cost(model, Masks.dense(), shape).flops == counter.get_total_flops() > 0
+
+
+@pytest.mark.long
+def test_counting_loads_no_compiler() -> None:
+    """It would take longer than all else that a short `eval` does."""
+    code = """
+import sys
+from torch import nn
+from prunectl.masks import Masks
+from prunectl.measuring.cost import cost
+counted = cost(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Masks.dense(), (1, 2, 2))
+sys.exit(counted.flops != 16 or "torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_cost_leaves_mode_and_device_alone() -> None:

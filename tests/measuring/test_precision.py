@@ -97,7 +97,7 @@ def test_the_processor_is_asked_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> 
         (True, True, 10**9, ""),
         (True, False, 10**9, ""),
         (False, None, 10**9, ""),
-        (False, True, 10**9, "warning: this cpu has no instructions for bfloat16, so that --amp is slower"),
+        (False, True, 10**9, "warning: this cpu has no instructions for bfloat16, so --amp makes it slower"),
         (False, False, 10**9, ""),
     ],
 )

@@ -109,6 +109,7 @@ def test_every_wide_group_keeps_a_multiple_of_eight_and_narrow_ones_make_the_cou
     assert "odd_widths" not in result
 
 
+@pytest.mark.long
 @given(st.lists(st.integers(2, 45), min_size=2, max_size=3), st.sampled_from(["1.3x", "2x", "3x"]))
 @settings(deadline=None, max_examples=8)
 def test_a_budget_is_met_and_no_step_of_any_group_fits_any_more(sizes, text) -> None:

@@ -1,5 +1,6 @@
 """What an image sends through a network is followed to the end, whatever the network computes."""
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -256,3 +257,46 @@ def test_types_of_few_bits_and_of_several_in_one_network() -> None:
         model[1].float() if mixed else None
         assert Reachability(model, (3, 64, 64)).reaches(Masks({"2.weight": read}))
         assert frozen_entries(model, Masks({"2.weight": read}), (3, 64, 64)) == {}
+
+
+def test_a_large_network_is_not_copied_one_weight_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, most = list[weakref.ref[Tensor]](), 0
+    weight = Reachability._weight
+
+    def watched(self: Reachability, name: str, masks: Masks) -> Tensor:
+        nonlocal most
+        found = weight(self, name, masks)
+        made.append(weakref.ref(found))
+        most = max(most, sum(each() is not None for each in made))
+        return found
+
+    monkeypatch.setattr(Reachability, "_weight", watched)
+    model = nn.Sequential(nn.Flatten(), *[nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()) for _ in "abcd"])
+    flow = Reachability(model, (1, 2, 2))
+    assert flow.reaches(Masks.dense()) and (len(made), most) == (4, 1)
+    assert all(not weight.untyped_storage().nbytes() > 4 for weight in flow.weights.values())
+
+
+class OwnUse(nn.Module):
+    """Uses its weights by functions of its own: one alone, one transposed beside another, one by its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(4, 3, bias=False), nn.Linear(2, 3, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = torch.cat([self.one.weight.T, self.other.weight.T])
+        assert self.one.weight.shape == (3, 4) and self.one.weight.dtype == torch.float32
+        inputs = images.flatten(1)
+        return torch.cat([inputs, inputs[:, : self.other.in_features]], 1) @ both
+
+
+def test_weights_that_a_network_uses_by_itself_have_their_values() -> None:
+    flow = Reachability(OwnUse(), (1, 2, 2))
+    none = {"one.weight": torch.zeros(3, 4, dtype=torch.bool), "other.weight": torch.zeros(3, 2, dtype=torch.bool)}
+    first = none["other.weight"].clone()
+    first[1, 0] = True
+    assert flow.reaches(Masks.dense()) and not flow.reaches(Masks(none))
+    assert (flow.logits(Masks({**none, "other.weight": first})) > 0).tolist() == [[False, True, False]]
+    on = flow.on_paths(Masks({**none, "other.weight": first}))
+    assert torch.equal(on["other.weight"], first) and not on["one.weight"].any()

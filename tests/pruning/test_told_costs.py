@@ -61,6 +61,7 @@ def test_every_criterion_tells_what_shrink_leaves(criterion: str, network: str) 
         assert_true(prune(start, image_data(), criterion=criterion, sparsity=sparsity, batch_size=16))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", quick(range(3), [0]))
 def test_after_masks_of_weights_and_after_a_shrink(seed: int) -> None:
     """Weights that went before leave nodes without a path, which no criterion of nodes has removed."""

@@ -89,7 +89,7 @@ def test_layer_equals_a_stable_sort_of_each_layer(case):
 
 
 @given(cases(), st.sampled_from(sorted(SCOPES)))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_fewer_are_a_subset_of_more(case, scope):
     scores, alive, keep = case
     scores = positive(scores) if scope == "lamp" else scores

@@ -12,11 +12,12 @@ from prunectl.checkpoints.files import sha256
 from prunectl.errors import UntrustedCode
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Timing
+from prunectl.reporting.network import onnx, seconds
 from prunectl.reporting.network import speed as timing
 from prunectl.reporting.network.distribution import distribution
 from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.look import look
-from prunectl.reporting.network.onnx import HINT, session
+from prunectl.reporting.network.onnx import HINT, seconds_in_onnx
 from prunectl.reporting.network.picture import heatmap
 from prunectl.reporting.network.reasons import reasons
 from prunectl.reporting.network.samples import samples
@@ -83,8 +84,8 @@ def large_images(checkpoint):
 @pytest.fixture
 def quick(monkeypatch):
     """Timings of a few runs, without ONNX Runtime."""
-    monkeypatch.setattr(timing, "_SECONDS", 0.0)
-    monkeypatch.setattr(timing, "session", lambda model, shape: HINT)
+    monkeypatch.setattr(seconds, "_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "seconds_in_onnx", lambda networks, shape: HINT)
 
 
 def test_a_look_into_a_masked_network(net, tmp_path, quick):
@@ -104,6 +105,7 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     assert HINT in found.speed.reasons
 
 
+@pytest.mark.long
 def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     sources = collect([tmp_path / "net.prune.safetensors"])
     (source,) = sources.given
@@ -141,6 +143,7 @@ def test_prune_keeps_its_scores_where_the_report_finds_them(criterion, count, ke
     assert "new.scores.safetensors exists" in refused(*line)
 
 
+@pytest.mark.long
 def test_adversarial_examples_are_shown_beside_their_images(net, tmp_path, quick):
     images = torch.zeros(3, 1, 2, 2)
     tensors = {"clean": images, "adversarial": images + 0.2, "label": torch.tensor([0, 1, 2])}
@@ -166,13 +169,54 @@ def test_a_dense_network_has_nothing_to_compare(net, tmp_path, quick):
     assert found.speed.reasons == ("Nothing is pruned.", HINT)
 
 
+def two_networks():
+    return {name: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)) for name in ("dense", "masked")}
+
+
+@pytest.mark.parametrize(("large", "at_once", "loads"), [(1 << 30, 2, 2), (0, 1, 6)], ids=["small", "large"])
+def test_onnx_runtime_times_networks_in_turns_and_holds_one_large_one_at_a_time(large, at_once, loads, monkeypatch):
+    held, most, made = [], [], []
+
+    class Session:
+        def __init__(self, file, *, threads):
+            made.append(file.stem)
+            held.append(file)
+            most.append(len(held))
+
+        def __call__(self, images):
+            return images
+
+        def __del__(self):
+            held.pop()
+
+    monkeypatch.setattr(onnx, "LARGE", large)
+    monkeypatch.setattr(onnx, "Session", Session)
+    monkeypatch.setattr(onnx, "write_onnx", lambda model, shape, file: None)
+    monkeypatch.setattr(seconds, "_SECONDS", 0.0)
+    networks = two_networks()
+    found = seconds_in_onnx(networks, (1, 4, 4))
+    assert {key: len(taken) for key, taken in found.items()} == dict.fromkeys(
+        [(name, batch) for name in networks for batch in (1, 64)], 9
+    )
+    assert (max(most), len(made), made[:2]) == (at_once, loads, ["dense", "masked"])
+    assert not any(weight.any() for network in networks.values() for weight in network.parameters())
+
+
 @pytest.mark.long
-def test_onnx_runtime_runs_any_batch():
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
-    run = session(model, (1, 4, 4))
-    inputs = torch.rand(5, 1, 4, 4)
-    assert not isinstance(run, str)
-    assert torch.allclose(run(inputs), model(inputs).detach(), atol=1e-5)
+@pytest.mark.parametrize("large", [1 << 30, 0], ids=["small", "large"])
+def test_networks_run_in_onnx_runtime(large, monkeypatch):
+    monkeypatch.setattr(onnx, "LARGE", large)
+    found = seconds_in_onnx(two_networks(), (1, 4, 4))
+    assert len(found) == 4 and all(0 < second < 10 for taken in found.values() for second in taken)
+
+
+def test_a_network_that_onnx_runtime_cannot_run_is_one_line():
+    class Odd(torch.nn.Module):
+        def forward(self, images):
+            raise ValueError("no images today")
+
+    found = seconds_in_onnx({"dense": Odd()}, (1, 4, 4))
+    assert found.startswith("ONNX Runtime was not tried: ") and "no images today" in found and "\n" not in found
 
 
 def test_reasons_name_what_holds_a_small_network_back():
@@ -231,7 +275,7 @@ def test_a_network_that_cannot_be_analysed_does_not_stop_the_page(net, tmp_path,
 
 def test_inside_names_a_checkpoint_that_is_there(net, refused):
     error = refused("report", "net.safetensors", "-o", "page.html", "--inside", "gone.safetensors")
-    told = "cannot show the layers of gone.safetensors: no such checkpoint; expected a NAME.safetensors that is there"
+    told = "cannot show the layers of gone.safetensors: no such checkpoint; expected an existing NAME.safetensors"
     assert error == f"prunectl: {told}\n"
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from prunectl.errors import StructureError
 from prunectl.structure import graphs
+from prunectl.structure.export import export
 from prunectl.structure.graphs import graph_of
 from prunectl.structure.run_record import record
 from prunectl.structure.trace import analyse, trace
@@ -209,3 +210,17 @@ def test_a_command_exports_a_network_once(tmp_path, exports) -> None:
     line = "prune --model lenet300 --image-size 4 --data digits --subset 64 -c snap -s 0.5 -o thin.safetensors"
     assert run_cli(tmp_path, *line.split()).code == 0
     assert exports == [False]
+
+
+def test_what_a_network_prints_while_it_is_traced_stays_out_of_stdout(capsys) -> None:
+    class Prints(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            print("shape", x.shape)
+            return self.layer(x.flatten(1))
+
+    assert export(Prints(), (1, 2, 2)).names
+    assert capsys.readouterr() == ("", "")

@@ -11,6 +11,7 @@ from torch import nn
 
 from prunectl.errors import CheckpointError, PrunectlError
 from prunectl.masks import Masks, input_axes, pack, prunable, unpack
+from prunectl.training import enforcer
 from prunectl.training.enforcer import Enforcer
 
 KEEP_DIAGONAL = torch.tensor([[True, False], [False, True]])
@@ -199,6 +200,29 @@ def test_enforcer_holds_values_beside_zeros():
     assert layer.weight.tolist() == [[7, 0], [0, 7]]
     assert layer.bias.tolist() == [5, 7]
     assert layer.bias.grad.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (8, 16, 3, 3)])
+def test_enforcer_of_a_large_parameter_computes_the_same_with_a_byte_for_each_factor(shape, monkeypatch):
+    monkeypatch.setattr(enforcer, "_PIECE", 100)
+    layer = torch.nn.ParameterDict({"weight": torch.nn.Parameter(torch.randn(shape))})
+    if len(shape) == 4:
+        layer["weight"].data = layer["weight"].data.contiguous(memory_format=torch.channels_last)
+    mask, rows = torch.rand(shape) < 0.5, torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1)) < 3
+    frozen, before = (mask & rows), layer["weight"].detach().clone()
+    for large in (1 << 20, 10):
+        monkeypatch.setattr(enforcer, "LARGE", large)
+        made = Enforcer(Masks({"weight": mask}), layer, {"weight": frozen})
+        assert made.factors[0].element_size() == (1 if large == 10 else 4)
+        for gradient in (torch.ones(shape), torch.ones(shape[::-1]).permute(*reversed(range(len(shape))))):
+            layer["weight"].grad = gradient
+            made.gradients_()
+            assert torch.equal(layer["weight"].grad, (mask & ~rows).float())
+        with torch.no_grad():
+            layer["weight"].copy_(before + 1)
+        made.weights_()
+        assert torch.equal(layer["weight"].detach(), torch.where(frozen, before, (before + 1) * (mask & ~rows)))
+        layer["weight"].data.copy_(before)
 
 
 def test_enforcer_without_masks():

@@ -173,6 +173,7 @@ def test_a_sweep_in_which_nothing_ends_says_what_failed(sweep, raw, tmp_path):
     assert "1 stage failed; see out/stages/a.train.log; the same command tries them again" in told
 
 
+@pytest.mark.long
 def test_a_pipeline_may_begin_with_a_checkpoint(sweep, tiny, tmp_path):
     plan = "[pipelines]\na = 'prune tiny.safetensors -c magnitude -s 0.75 | eval --no-latency'"
     assert sweep(plan)[1]["run"] == 2

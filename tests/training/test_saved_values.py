@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from prunectl.errors import CheckpointError
-from prunectl.training.saved_values import check_slots, check_values, fitting, like
+from prunectl.training.saved_values import check_slots, check_values, fitting, groups_like, like
 
 FRESH = {"lr": 0.1, "betas": (0.9, 0.99), "fused": True, "foreach": None, "steps": [1, 2], "inner": {"x": 1}}
 
@@ -14,7 +14,23 @@ def test_values_of_the_same_kind_are_taken_and_unknown_names_are_not() -> None:
     saved = {"lr": 1, "betas": [0.5, 0.6], "fused": False, "foreach": True, "steps": [], "inner": {"x": 2}, "step": 3}
     expected = {"lr": 1, "betas": (0.5, 0.6), "fused": False, "foreach": True, "steps": [], "inner": {"x": 2}}
     assert like(saved, FRESH, "groups") == expected
-    assert like({"lr": 0.5}, FRESH, "groups") == {"lr": 0.5}
+    assert like({"lr": 0.5}, FRESH, "groups") == {**FRESH, "lr": 0.5}
+
+
+def test_a_group_without_its_rate_and_a_schedule_without_its_step_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'groups\.lr' is missing"):
+        like({"betas": (0.5, 0.6)}, FRESH, "groups")
+    with pytest.raises(ValueError, match=r"'scheduler\.last_epoch' is missing"):
+        like({}, {"last_epoch": 3}, "scheduler")
+
+
+def test_flags_of_an_optimiser_are_those_of_the_recipe() -> None:
+    group = {"lr": 0.1, "fused": True, "maximize": False, "foreach": None}
+    assert groups_like([{"lr": 0.3, "fused": False, "maximize": True, "foreach": True}], [group]) == [
+        {**group, "lr": 0.3}
+    ]
+    with pytest.raises(ValueError, match="'groups' has 2 entries, expected 1"):
+        groups_like([group, group], [group])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +50,7 @@ def test_values_of_the_same_kind_are_taken_and_unknown_names_are_not() -> None:
 )
 def test_values_of_another_kind_are_refused(key, value) -> None:
     with pytest.raises(ValueError, match=f"'groups.{key}"):
-        like({key: value}, FRESH, "groups")
+        like({"lr": 0.1, key: value}, FRESH, "groups")
 
 
 @pytest.mark.parametrize(

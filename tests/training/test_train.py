@@ -105,6 +105,25 @@ def test_a_network_is_not_trained_on_with_what_it_has_seen_held_out() -> None:
         Trainer(seen, data.tuning(), Recipe(epochs=1, batch_size=16))
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_training_that_may_reuse_its_network_computes_the_same_without_copies(ema: float | None) -> None:
+    recipe, data, begun = Recipe(epochs=2, batch_size=16, ema=ema), image_data(), start()
+    expected = train(begun, data, recipe)
+    trainer = Trainer(begun, data, recipe, reuse=True)
+    assert trainer.model is begun.model
+    for _ in trainer.steps():
+        pass
+    state, live = trainer.state(), trainer.state(live=True)
+    assert list(state.tensors) == list(live.tensors) and state.values == live.values
+    assert all(torch.equal(tensor, live.tensors[name]) for name, tensor in state.tensors.items())
+    weight = next(trainer.model.parameters())
+    assert live.tensors["model/0.weight"].data_ptr() == weight.data_ptr() != state.tensors["model/0.weight"].data_ptr()
+    result = trainer.result(last=True)
+    assert result.model is trainer.learner.evaluated()
+    assert states_equal(result.model, expected.model) and result.history == expected.history
+    assert result.model.training == expected.model.training
+
+
 def test_draws_outside_do_not_disturb_a_running_training() -> None:
     recipe, data, begun = Recipe(epochs=1, batch_size=16), image_data(), start()
     disturbed = Trainer(begun, data, recipe)

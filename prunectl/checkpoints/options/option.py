@@ -12,7 +12,7 @@ _METADATA = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """What of a field does not follow from its name and type.
+    """The properties of a field that its name and type do not determine.
 
     `key` is its name in a history. `flag` is that of the command line, `negative` the one that says False; a field that
     is not `shown` has none. `kind` says that the value names a plug-in of this kind, `owner` that the value holds the
@@ -118,7 +118,7 @@ def own_entries(record: Any) -> tuple[Entry, ...]:
 def entries(record: Any) -> tuple[Entry, ...]:
     """All that a history holds of a dataclass: the fields of the dataclasses inside of it, and then its own.
 
-    The pruning of a training is such a field: its options stand beside those of the training.
+    The pruning of a training is such a field: its options are stored beside those of the training.
     """
     inner = [found for annotation in get_type_hints(record).values() if (found := nested_in(annotation)) is not None]
     return (*(entry for each in inner for entry in entries(each)), *own_entries(record))

@@ -13,7 +13,7 @@ from prunectl.plugins.registry import unknown
 
 CONTROLS = ("shuffle-layerwise", "reinit")
 MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
-"""Of a schedule, and of a batch that scores are computed on: more would fill the memory before anything is said."""
+"""Limits of a schedule, and of a batch for scores: larger ones would fill the memory before any error."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
@@ -29,7 +29,7 @@ def _earlier(value: Any) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _has_no_rule(options: Mapping[str, Any]) -> bool:
-    """Whether a history says nothing of normalisation, and that is no choice of `auto`."""
+    """Whether a history records no normalisation, unless `auto` chose it."""
     return "normalize" not in options and options.get("criterion") != AUTO
 
 
@@ -37,10 +37,10 @@ def _has_no_rule(options: Mapping[str, Any]) -> bool:
 class PruneOptions:
     """What prunes a network and how far; the options that `prune` and pruning during training share.
 
-    `sparsity` is in (0, 1); a threshold replaces it: scores up to it go. None for `schedule`, `steps`, `scope` or
-    `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they are:
-    shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget in
-    place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
+    `sparsity` is in (0, 1); a threshold replaces it: scores up to it are pruned. None for `schedule`, `steps`, `scope`
+    or `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they
+    are: shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget
+    in place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -149,7 +149,7 @@ class PruneRun:
 
 
 def check_sparsity(sparsity: float) -> None:
-    """Refuse what is no sparsity to prune to.
+    """Refuse an invalid sparsity.
 
     Raises:
         OptionError: not in (0, 1).
@@ -162,14 +162,14 @@ def check_multiple(multiple_of: int | str) -> None:
     """Refuse what is neither a number of nodes nor `auto`.
 
     Raises:
-        OptionError: it is that.
+        OptionError: it is neither.
     """
     if multiple_of != AUTO and not (isinstance(multiple_of, int) and multiple_of >= 1):
         raise OptionError(f"`multiple_of` must be a whole number of 1 or more, or {AUTO}, got {multiple_of}")
 
 
 def check_runtime(runtime: str | None, latency: str | None) -> None:
-    """Refuse a runtime that is none, or in which nothing is measured.
+    """Refuse an unknown runtime, or one without a latency to measure.
 
     Raises:
         OptionError: there is no latency to measure.
@@ -181,7 +181,7 @@ def check_runtime(runtime: str | None, latency: str | None) -> None:
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:
-    """Refuse a least accuracy that is no share, or that no measurement decides.
+    """Refuse a least accuracy that is not a share, or a criterion that does not measure.
 
     Raises:
         OptionError: not in (0, 1], or the criterion is not `auto`.
@@ -198,7 +198,7 @@ def refuse_auto(criterion: str | None) -> None:
     """Refuse `auto` where a network is yet to be trained.
 
     Raises:
-        OptionError: it is that.
+        OptionError: the criterion is `auto`.
     """
     if criterion == AUTO:
         raise OptionError(
@@ -213,7 +213,7 @@ def in_steps(interval: Interval, steps_per_epoch: int) -> int:
 
 
 def check_interval(name: str, interval: Interval | None, least: int) -> None:
-    """Refuse what is neither a number of epochs nor of steps, or less than the least; None is no value.
+    """Refuse what is neither a number of epochs nor of steps, or a value below the least; None is allowed.
 
     Raises:
         OptionError: names the field.
@@ -227,7 +227,7 @@ def check_interval(name: str, interval: Interval | None, least: int) -> None:
 
 
 def check_least(options: object, least: Mapping[str, int]) -> None:
-    """Refuse a value below the least one of its field; None is no value.
+    """Refuse a value below the least one of its field; None is allowed.
 
     Raises:
         OptionError: names the field.
@@ -239,7 +239,7 @@ def check_least(options: object, least: Mapping[str, int]) -> None:
 
 
 def check_most(options: object, most: Mapping[str, int]) -> None:
-    """Refuse a value above the largest one of its field; None is no value.
+    """Refuse a value above the largest one of its field; None is allowed.
 
     Raises:
         OptionError: names the field.

@@ -13,7 +13,7 @@ CALIBRATIONS = ("data", "noise")
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """`method` is refit, scale or bn; `n` images are looked at, of the `calibration`: data or noise.
+    """`method` is refit, scale or bn; `n` is the number of images, `calibration` their source: data or noise.
 
     `amp` runs the networks in bfloat16 where that is safe; what is fitted stays in its own type.
 
@@ -49,7 +49,7 @@ class RepairRun:
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that there is not.
+    """Refuse an unknown method.
 
     Raises:
         UnknownName: naming those that are.

@@ -9,8 +9,8 @@ from prunectl.checkpoints.options.data import DataOptions
 class Run:
     """Images, places and device of a training. `written` is the sha256 of the checkpoint that --max-minutes left.
 
-    `teacher` is the path of the teacher's checkpoint as it was, which its hash finds again elsewhere; resume files of
-    earlier versions lack the hash.
+    `teacher` is the path that the teacher's checkpoint had; its hash finds it elsewhere; resume files of earlier
+    versions lack the hash.
     """
 
     data: str

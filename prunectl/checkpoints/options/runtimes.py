@@ -10,7 +10,7 @@ RUNTIMES = (EAGER, "compiled", "onnx")
 
 
 def check_runtimes(names: Iterable[str]) -> None:
-    """Refuse what is none.
+    """Refuse an unknown runtime.
 
     Raises:
         UnknownName: names the first of them.

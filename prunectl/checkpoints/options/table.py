@@ -17,7 +17,7 @@ MODULE = "module"
 IMPORT = "import"
 """The command of an entry that says which file of another program a history began with."""
 STATE_DICT = "a state dict"
-"""What such an entry calls one that was in memory, and no file."""
+"""The name in such an entry of weights that were in memory, not in a file."""
 RECORDS: dict[str, tuple[type, ...]] = {
     "train": (Recipe, TrainRun),
     "prune": (StandalonePruning, PruneRun),

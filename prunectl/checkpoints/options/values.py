@@ -13,7 +13,7 @@ T = TypeVar("T")
 def recorded(options: Any, *, unset: bool = True) -> dict[str, Any]:
     """The fields of an options dataclass by their keys in a history, as JSON values; `unset` keeps those that are None.
 
-    The fields of a dataclass inside of it stand beside its own.
+    The fields of a nested dataclass are stored beside its own.
     """
     own = {entry.name: entry for entry in _own(type(options))}
     values = dict[str, Any]()
@@ -27,7 +27,7 @@ def recorded(options: Any, *, unset: bool = True) -> dict[str, Any]:
 
 
 def restored(record: type[T], values: Any, **inner: Any) -> T:
-    """Undo `recorded`; `inner` are the dataclasses inside of it. What is not there is as it was earlier, or by default.
+    """Undo `recorded`; `inner` are the nested dataclasses. A missing field has its earlier value, or its default.
 
     Raises:
         ValueError: naming a value that is unknown, missing, or of another type than its field.

@@ -115,7 +115,7 @@ def command(
 ) -> None:
     """Attack the test images and measure the robust accuracy at every eps.
 
-    Several attacks all try every image; those of a preset continue with the images that are still classified correctly.
+    In a list, every attack tries every image. In a preset, each attack tries only images that the others left correct.
     The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. After Ctrl-C, the same
     command with --resume continues.
     """
@@ -124,7 +124,7 @@ def command(
     if not all(attack.split(",")):
         raise OptionError(f"-a takes a name, or several with commas between them, got '{attack}'")
     for name in attack.split(","):
-        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
+        if name.islower() and name not in PRESETS:  # a class of foolbox is searched there
             check("attack", name)
     chosen = texts.pairs(plugin_options, "-O")
     check_options(attack, chosen)

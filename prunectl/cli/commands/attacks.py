@@ -67,7 +67,7 @@ def _show(name: str, *, as_json: bool) -> None:
         "norm": norm_of(name),
         "use": use,
         "attack": known.about,
-        "options": listing.options_of("-O", known) or ["none"],
+        "options": listing.options_of("attack", known),
         "example": f"prunectl attack NAME.safetensors -a {name} -n 500",
     }
     return listing.show_facts(name, {key: text for key, text in shown.items() if text})

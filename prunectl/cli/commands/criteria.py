@@ -72,7 +72,7 @@ def _show(name: str, *, as_json: bool) -> None:
         "scope": fields["scope"],
         "source": fields["source"],
         "score": "" if known is None else known.about,
-        "options": [] if known is None else listing.options_of("-O", known) or ["none"],
+        "options": [] if known is None else listing.options_of("criterion", known),
         "example": _LINES.get(fields["when"], _LINES["before"]).format(name=name),
     }
     return listing.show_facts(name, {key: text for key, text in shown.items() if text})

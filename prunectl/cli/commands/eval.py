@@ -13,7 +13,7 @@ from prunectl.cli.results import hand_over, results_of
 from prunectl.errors import OptionError, ThresholdMissed
 
 FEW_CLASSES = 10
-"""With fewer, top-5 says little, and is not printed."""
+"""With fewer classes, top-5 accuracy says little and is not printed."""
 
 
 def command(

@@ -36,7 +36,7 @@ def command(
         bool,
         typer.Option("--int8", help="Quantise, calibrated on 256 training images; measure accuracy and speed (.onnx)."),
     ] = False,
-    data: options.Data = None,
+    data: options.CalibrationData = None,
     data_dir: options.DataDir = None,
     force: options.Force = False,
     as_json: options.AsJson = False,

@@ -32,8 +32,8 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Network that FILE holds: a name (list: `prunectl models`) or file.py:build  [default: that of a "
-            "folder]",
+            help="Network that FILE holds: a name (list: `prunectl models`), torchvision/NAME, timm/NAME or "
+            "net.py:build  [default: the one that a folder or hf-hub:OWNER/NAME names]",
             autocompletion=completes("model"),
         ),
     ] = None,
@@ -60,7 +60,10 @@ def command(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of FILE among torchvision's published weights, such as IMAGENET1K_V2."),
+        typer.Option(
+            metavar="NAME",
+            help="Name among torchvision's published weights, of FILE or to download, such as IMAGENET1K_V2.",
+        ),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Name of the state dict in a file that holds several, such as model_ema.")
@@ -82,7 +85,14 @@ def command(
     ] = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = 0,
-    output_path: options.Output = None,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write  [default: in the current folder, FILE's name with .import.safetensors at its end]",
+        ),
+    ] = None,
     force: options.Force = False,
     config: options.Config = None,
 ) -> None:
@@ -137,10 +147,10 @@ def command(
 
 
 def _images(imported: "Checkpoint", data: str, data_dir: Path | None) -> "ImageData | None":
-    """The images that go with the network; None, which is said, where they do not load and nothing needs them.
+    """The images that go with the network; None, with a warning, if they do not load and nothing needs them.
 
     Raises:
-        PrunectlError: they do not load, and the classes take their names.
+        PrunectlError: they do not load, and they have to name the classes.
     """
     from prunectl.cli.start import images_for
 
@@ -206,7 +216,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
-    """What the command line does not state of the use of a network."""
+    """How the network is used, except what the command line states."""
     how, rule = imported.preprocessing, imported.resize
     found = {
         "input_shape": f"input {'x'.join(map(str, imported.spec.input))}",
@@ -230,7 +240,9 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
     output.say(f"import: {spec.name} of {place}; {size} images of {spec.classes} classes{masked}")
     if "configuration" in result:
         taken = ", ".join(_taken(imported, stated))
-        output.say(f"        as in {result['configuration']}: {taken or 'nothing, as the command line says all'}")
+        output.say(
+            f"        as in {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
+        )
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
     for kind, names in (

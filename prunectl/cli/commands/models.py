@@ -25,7 +25,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="Show this network; of torchvision, timm or a name such as timm/resnet, list all that begin so.",
+            help="Network to show, or the beginning of a library's names to list, such as torchvision or timm/resnet.",
             autocompletion=completes("model"),
         ),
     ] = None,
@@ -61,9 +61,22 @@ def _library(name: str, *, as_json: bool) -> None:
         raise unknown("model", name, known)
     if as_json:
         return listing.as_json([{"name": each} for each in found])
+    if name in found:
+        return _show_library(name, [each for each in found if each != name])
     for each in found:
         output.emit(each)
     return None
+
+
+def _show_library(name: str, longer: list[str]) -> None:
+    """Print one network of a library, and the names that begin with its name."""
+    shown = {
+        "network": f"of {name.partition('/')[0]}; --pretrained downloads its weights, if there are any",
+        "options": "-M KEY=VALUE passes any keyword to its builder",
+        "example": f"prunectl train --model {name} --data cifar10",
+        "see also": listing.joined(longer),
+    }
+    return listing.show_facts(name, {key: text for key, text in shown.items() if text})
 
 
 def _show(name: str, *, as_json: bool) -> None:
@@ -78,7 +91,7 @@ def _show(name: str, *, as_json: bool) -> None:
         name,
         {
             "network": known.about,
-            "options": listing.options_of("-M", known) or ["none"],
+            "options": listing.options_of("model", known),
             "example": f"prunectl train --model {name} --data cifar10",
         },
     )

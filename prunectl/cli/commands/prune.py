@@ -24,6 +24,7 @@ from prunectl.cli import (
     targets,
     texts,
 )
+from prunectl.cli.process import keep_freed_memory
 from prunectl.cli.prune_output import tell
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
@@ -65,13 +66,13 @@ def command(
     model: options.Model = None,
     model_options: options.ModelOptions = None,
     pretrained: options.Pretrained = False,
-    data: options.Data = None,
+    data: options.FreshData = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
     classes: image_options.Classes = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
-    tuning: options.Tuning = False,
+    tuning: options.Withheld = False,
     split: image_options.Split = None,
     subset: options.Subset = None,
     batch_size: options.BatchSize = 128,
@@ -111,14 +112,25 @@ def command(
         check_target(beside(path, SCORES), force=force)
 
     from prunectl.checkpoints.options.pruning import StandalonePruning
+    from prunectl.pruning.options import streams
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
 
     where = device_named(device)
     precision.warn_of_amp(where, asked=amp)
+    chosen = StandalonePruning(
+        **{
+            **options.filled(StandalonePruning, ctx.params),
+            "sparsity": sparsity,
+            "options": texts.pairs(plugin_options, "-O"),
+            "keep": tuple(keep or ()),
+            "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
+        }
+    )
     begun, images = _begin(
         source if model is None else None,
         _wants_images(criterion, repair),
+        mapped=streams(chosen),
         model=model,
         model_options=texts.pairs(model_options, "-M"),
         pretrained=pretrained,
@@ -138,37 +150,31 @@ def command(
         seed=seed,
     )
     last: deque[Scores] = deque(maxlen=1)
-    chosen = StandalonePruning(
-        **{
-            **options.filled(StandalonePruning, ctx.params),
-            "sparsity": sparsity,
-            "options": texts.pairs(plugin_options, "-O"),
-            "keep": tuple(keep or ()),
-            "controls": (*["shuffle-layerwise"] * shuffle_layerwise, *["reinit"] * reinit),
-        }
-    )
     pruned = _watched(begun, images, chosen, last.append if scores_out else None)
     if leads():
         _hand_over(criterion, pruned, path, last, force=force)
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
-    """What looks at images, None where nothing does."""
+    """What needs images; None if nothing does."""
     if criterion == AUTO:
         return "criterion auto measures on training images"
     from prunectl.criteria.base.criterion import criterion_named
 
     if criterion_named(criterion).needs_data:
         return f"criterion {criterion} scores on images"
-    return None if repair is None else "--repair looks at images"
+    return None if repair is None else "--repair uses images"
 
 
-def _begin(source: Path | None, wants: str | None, **where: Any) -> "tuple[Checkpoint, ImageData | None]":
+def _begin(
+    source: Path | None, wants: str | None, *, mapped: bool, **where: Any
+) -> "tuple[Checkpoint, ImageData | None]":
     """The checkpoint at `source`, alone where nothing `wants` images, or a fresh network, with its images."""
     from prunectl.checkpoints.checkpoint import read
 
     if source is not None and wants is None:
-        return read(source, where["device"]), None
+        return read(source, where["device"], mapped=mapped), None
+    keep_freed_memory()
     if (where["shape"] is not None or where["pretrained"]) and where["data"] is None and wants is not None:
         raise OptionError(f"{wants}; add --data, such as --data synthetic")
     begun, images = start(source, **where)

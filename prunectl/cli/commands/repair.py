@@ -39,7 +39,7 @@ def command(
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
     download: options.Download = False,
-    tuning: options.Tuning = False,
+    tuning: options.Withheld = False,
     split: image_options.Split = None,
     amp: options.Amp = False,
     device: options.Device = "auto",

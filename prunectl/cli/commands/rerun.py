@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Re-run a checkpoint's history and check that it reproduces bit for bit.
 
-    If it does not, the differences are printed and the exit code is 1. On a GPU, sums are not deterministic.
+    If it does not, the differences are printed and the exit code is 1. On a GPU, the
+    bits can differ from run to run.
     """
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.lineage import check_safe, lineage
@@ -97,7 +98,7 @@ def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
 
 
 def _check_fetches(steps: "Sequence[Step]", path: Path, *, download: bool) -> None:
-    """Refuse to fetch published weights that a file names, and not the user.
+    """Refuse to fetch published weights that only a file names.
 
     Raises:
         UntrustedCode: neither --download nor --trust is given.
@@ -123,7 +124,7 @@ def _check(folder: Path | None) -> None:
 
 @contextlib.contextmanager
 def _folder(folder: Path | None) -> Iterator[Path]:
-    """The folder to work in: the one that was asked for, or one that goes away."""
+    """The folder to work in: the one that was asked for, or a temporary one."""
     if folder is None:
         with temporary_folder(Path(tempfile.gettempdir()), "prunectl-rerun") as made:
             yield made

@@ -155,7 +155,7 @@ def _read(where: str, download: bool, arguments: Sequence[str]) -> dict[str, Any
     attacks = str(params.get("attack") or "").split(",")
     for name in attacks:
         check_trusted("attack", name, where)
-        if name.islower() and name not in PRESETS:  # a class of foolbox is looked up there
+        if name.islower() and name not in PRESETS:  # a class of foolbox is searched there
             check("attack", name)
     code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
     return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}

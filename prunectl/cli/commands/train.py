@@ -24,7 +24,7 @@ def command(
     model: options.Model = None,
     model_options: options.ModelOptions = None,
     pretrained: options.Pretrained = False,
-    data: options.Data = None,
+    data: options.FreshData = None,
     data_dir: options.DataDir = None,
     input_shape: image_options.InputShape = None,
     classes: image_options.Classes = None,
@@ -93,7 +93,7 @@ def command(
 ) -> None:
     """Train a new network (--model) or a checkpoint; pruned weights stay at zero.
 
-    With --criterion, the network is also pruned: a pruning round comes after some of the epochs. Pruned nodes are
+    With --criterion, the network is also pruned, in rounds between the epochs. Pruned nodes are
     removed at once, which makes later epochs faster.
 
     NAME.log.jsonl, beside the checkpoint, records loss, accuracy, FLOPs and time. Ctrl-C writes NAME.resume.safetensors
@@ -161,7 +161,7 @@ def command(
         seed=seed,
     )
     taught_by = None if teacher is None else read(teacher, where)
-    trainer = Trainer(begun, images, recipe, teacher=taught_by)
+    trainer = Trainer(begun, images, recipe, teacher=taught_by, reuse=True)
     if not leads():
         return train_run.follow(trainer)
     if trainer.total_steps:

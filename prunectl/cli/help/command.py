@@ -82,7 +82,7 @@ class Command(WithOptionalValues):
 
 
 def record(param: Any, ctx: Any) -> tuple[str, str] | None:
-    """A parameter as it is called, and what it means, in plain words; further spellings stand at the end."""
+    """A parameter as it is called, and what it means, in plain words; further spellings come at the end."""
     found = param.get_help_record(ctx)
     if found is None:
         return None

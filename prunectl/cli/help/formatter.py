@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 _HYPHEN = "\u2011"
-"""Stands for a hyphen while lines are broken; the parser's formatter would break there."""
+"""Replaces a hyphen while lines are broken; the parser's formatter would break there."""
 _FORMATTER: Any = typer.Context.formatter_class
 
 

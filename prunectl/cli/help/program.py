@@ -17,41 +17,30 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "See what was done": ("log", "diff", "rerun", "inspect", "explain"),
     "Look up": ("criteria", "models", "datasets", "attacks", "guide", "help"),
 }
-OTHER_NAMES = {
-    "test": "eval",
-    "evaluate": "eval",
-    "validate": "eval",
-    "benchmark": "eval",
-    "fit": "train",
-    "finetune": "train",
-    "fine-tune": "train",
-    "retrain": "train",
-    "resume": "train",
-    "compress": "prune",
-    "sparsify": "prune",
-    "infer": "predict",
-    "classify": "predict",
-    "history": "log",
-    "show": "inspect",
-    "info": "inspect",
-    "compare": "diff",
-    "methods": "criteria",
-    "criterion": "criteria",
-    "model": "models",
-    "networks": "models",
-    "data": "datasets",
-    "dataset": "datasets",
-    "grid": "sweep",
-    "convert": "export",
-    "onnx": "export",
-    "deploy": "export",
-    "quantize": "export",
-    "quantise": "export",
-    "distill": "train",
-    "load": "import",
-    "docs": "guide",
-    "version": "--version",
+_CALLED = {
+    "eval": "test evaluate validate benchmark bench measure profile flops latency",
+    "train": "training fit finetune fine-tune retrain resume distill distil",
+    "prune": "pruning compress sparsify search tune",
+    "repair": "recover recalibrate reconstruct heal fix",
+    "shrink": "remove slim thin cut physical",
+    "attack": "adversarial robustness corrupt",
+    "predict": "infer inference classify",
+    "report": "table page compare-all plot dashboard summary",
+    "sweep": "grid experiment run",
+    "log": "history",
+    "inspect": "show info stats layers",
+    "explain": "graph dependencies groups",
+    "diff": "compare",
+    "rerun": "reproduce replay verify",
+    "criteria": "criterion methods pruners",
+    "models": "model networks architectures",
+    "datasets": "data dataset",
+    "import": "load",
+    "export": "convert onnx deploy quantize quantise save",
+    "guide": "docs doc manual tutorial",
+    "--version": "version",
 }
+OTHER_NAMES = {other: ours for ours, names in _CALLED.items() for other in names.split()}
 """What others call a command."""
 
 
@@ -97,7 +86,7 @@ class Program(TyperGroup):
         others = {other: command for other, command in OTHER_NAMES.items() if command in (*self.commands, "--version")}
         if name.lower() in others:
             return [others[name.lower()]]
-        close = difflib.get_close_matches(name, [*self.commands, *others], n=2, cutoff=0.7)
+        close = difflib.get_close_matches(name, [*self.commands, *others], n=1, cutoff=0.6)
         return list(dict.fromkeys(others.get(each, each) for each in close))
 
 

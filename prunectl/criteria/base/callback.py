@@ -51,5 +51,5 @@ class Callback(nn.Module):
         return None
 
     def metrics(self, model: nn.Module) -> Mapping[str, float]:
-        """What the log should tell."""
+        """Values for the log."""
         return {}

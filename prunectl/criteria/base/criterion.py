@@ -20,7 +20,7 @@ STARTS = ("erk", "uniform", "")
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """How a training explores which weights to keep, in rounds that go on for most of it.
+    """How a training explores which weights to keep, in rounds that continue for most of it.
 
     `start` is `erk` or `uniform`: how the target is shared out among the layers before the first step, at random; empty
     for a training that begins with all weights. Rounds come in the share `until` of the training.
@@ -59,7 +59,7 @@ class Criterion:
     normalize: str = "none"
     """How scores of nodes are made comparable between groups (`pruning.normalization`)."""
     normalize_budget: str | None = None
-    """The same where the target is a budget, None where it is no other."""
+    """The same for a budget; None if it does not differ."""
     needs_data: bool = True
     needs_training: bool = False
     """Whether it prunes only while a network trains."""
@@ -69,11 +69,11 @@ class Criterion:
     every: int | str = 4
     """When rounds come in a training: epochs, or steps as `100s` (`checkpoints.options.pruning.Interval`)."""
     exploration: Callable[..., Exploration] | None = None
-    """What makes the `Exploration` of a training whose rounds go on at one sparsity, from options."""
+    """Builds the `Exploration` of a training with rounds at one sparsity, from options."""
     regrowth: Scorer | None = None
-    """The scorer of a second round after each: weights drop and others grow as 0, as many in every layer."""
+    """The scorer of a second round after each one: it drops weights in every layer and regrows as many, as 0."""
     rewinds: bool = False
-    """Whether a training goes back to an earlier epoch after every round (`--rewind-to`)."""
+    """Whether a training returns to an earlier epoch after every round (`--rewind-to`)."""
     prepare: Callable[..., None] | None = None
     """Changes a network in place before `prune` scores it, but not what it computes: `(model, shape, scope, keep)`."""
     callback: Any = None
@@ -121,7 +121,7 @@ def criterion_named(name: str) -> Criterion:
 
     Raises:
         UnknownName: nothing has that name.
-        OptionError: what has it is no Criterion.
+        OptionError: what has it is not a Criterion.
     """
     found = resolve("criterion", name)
     if not isinstance(found, Criterion):

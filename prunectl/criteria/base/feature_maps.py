@@ -1,4 +1,4 @@
-"""Feature maps: what a network computes for a node, image by image, and scores that are made of it."""
+"""Feature maps: what a network computes for a node, image by image, and scores computed from it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ Worth = Callable[[Tensor, Tensor], Tensor]
 
 
 def over_maps(model: nn.Module, data: Batches, structure: Structure, images: int, worth: Worth) -> Scores:
-    """The mean over images of what the feature map of a node is worth; nodes without one go last.
+    """The mean over images of the score of a node's feature map; nodes without one are pruned last.
 
-    The map of a node is the last tensor in which its channel is found as the weight that made it has it, behind norms,
-    sums and activations and in front of what changes the size. That of a neuron is 1 x 1.
+    The map of a node is the last tensor with the shape of its weight's output: behind norms, sums and activations, and
+    before an operation that changes the size. That of a neuron is 1 x 1.
     """
     watching = _Maps(model, structure)
     total, seen = torch.zeros(2, structure.nodes + 1, dtype=torch.float64)  # the last entries stand for FROZEN

@@ -1,4 +1,4 @@
-"""Drop and grow: which weights of a layer survive, and which others come in the place of those that go."""
+"""Drop and grow: which weights of a layer survive, and which others replace the dropped ones."""
 
 import math
 
@@ -22,10 +22,10 @@ def by_gradient(
     bn: str = "batch",
     loss: str = "cross-entropy",
 ) -> Scores:
-    """In every layer a share of the weights goes, the smallest, and as many come with the largest |dL/dθ|.
+    """In every layer, drop a share of the smallest weights, and grow as many with the largest |dL/dθ|.
 
-    The share is fraction / 2 (1 + cos π p), p = the progress from the first step to the end of the rounds. What has
-    just gone may come back, and begins anew then. 1 = stays or comes, 0 = goes or stays away.
+    The share is fraction / 2 (1 + cos π p), p = the progress from the first step to the end of the rounds. A weight
+    that was just dropped may grow again, as a new one. The score is 1 if it is kept or grows, else 0.
     Source: RigL of Evci et al. 2020 (arXiv:1911.11134), section 3.
     """
     names = list(prunable(model))

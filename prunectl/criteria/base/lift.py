@@ -25,7 +25,8 @@ def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
         return method
     if (method.unit, unit) != ("weights", "nodes") or method.regrow_value or method.callback:
         raise OptionError(
-            f"`unit` lets a criterion of weights prune nodes, if it never regrows weights; {name} prunes {method.unit}"
+            f"expected `unit` nodes, and a criterion of weights that never regrows weights; got {unit}, and {name}, "
+            f"which prunes {method.unit}; leave out `unit`, or choose another criterion"
         )
 
     @functools.wraps(method.scorer)

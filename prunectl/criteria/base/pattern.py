@@ -27,7 +27,7 @@ def pattern_of(scope: str) -> Pattern | None:
 
 
 def best_of_every(scores: Tensor, pattern: Pattern, axis: int | None) -> Tensor | None:
-    """True at the N best of every M entries along an axis; None where its length is no multiple of M.
+    """True at the N best of every M entries along an axis; None if its length is not a multiple of M.
 
     Ties go to the earlier index.
     """

@@ -36,7 +36,7 @@ def permute_channels_(
     search, the greedy swaps of channels.
 
     Raises:
-        OptionError: the scope is no pattern.
+        OptionError: the scope is not a pattern.
         StructureError: the network cannot be followed.
     """
     if not permute:

@@ -1,4 +1,4 @@
-"""How the loss answers to a relative change of parameters: what the elasticities of weights and nodes are made of."""
+"""How the loss responds to a relative change of parameters: the basis of the elasticities of weights and nodes."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class LossSampling:
     """How a loss is taken: over how many batches, in which way.
 
     `bn` says which statistics BatchNorm uses: `running`, or those of the `batch`; `loss` is `cross-entropy` or
-    `nll-logits`, the mean of minus the target's logit that the authors' code takes. Dropout is off. With `chunk`, no
-    more than so many images go through the network at once, which bounds the memory; 0 takes whole batches.
+    `nll-logits`, the mean of minus the target's logit that the authors' code takes. Dropout is off. With `chunk`, at
+    most this many images go through the network at once, which bounds the memory; 0 takes whole batches.
     """
 
     batches: int = 5

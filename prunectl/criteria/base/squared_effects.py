@@ -1,4 +1,4 @@
-"""What the loss would change without a node, to first order, squared."""
+"""The squared change of the loss without a node, to first order."""
 
 import torch
 from torch import Tensor, nn

@@ -32,7 +32,7 @@ class Layer:
     def updated(self, mask: Tensor) -> Tensor:
         """The weight with the values of those kept that change the outputs least: δ = H_SS⁻¹ H_SP w_P in every row.
 
-        S are the kept weights of the row, P those that go.
+        S are the kept weights of the row, P the pruned ones.
         """
         kept = self.unfolding.matrix(mask)
         nothing = torch.zeros_like(self.hessian[:, :, 0])
@@ -44,7 +44,7 @@ class Layer:
 def layers(model: nn.Module, data: Batches, images: int, damp: float) -> dict[str, Layer]:
     """The layers of a network by the names of their weights, with `damp` times its mean added to the diagonal of H.
 
-    Where nothing is seen of the inputs but zeros, H is the identity. The Hessians of all layers are in memory at once.
+    If the inputs are all zeros, H is the identity. The Hessians of all layers are in memory at once.
     """
     if damp < 0:
         raise OptionError(f"damp must be 0 or more, got {damp}")

@@ -15,7 +15,7 @@ _FOLDERS = {"CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python"}
 
 
 def cifar10(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """Photos of objects and animals, 32x32, 10 classes.
+    """Photos of objects and animals (Krizhevsky 2009): 50,000 for training and 10,000 for testing, 32x32, 10 classes.
 
     Read from `root`/cifar-10-batches-py.
     """
@@ -24,7 +24,7 @@ def cifar10(root: Path, *, image_size: int | None, download: bool, progress: Pro
 
 
 def cifar100(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
-    """Photos of objects and animals, 32x32, 100 classes.
+    """Photos of objects and animals (Krizhevsky 2009): 50,000 for training, 10,000 for testing, 32x32, 100 classes.
 
     Read from `root`/cifar-100-python.
     """

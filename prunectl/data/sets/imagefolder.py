@@ -23,7 +23,7 @@ def imagefolder(
     direct: bool = False,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """Your own images: `imagefolder:PATH` reads `train/CLASS/*.jpg` and `test/` or `val/` beside it.
+    """Your own images, in any format of Pillow: PATH/train/CLASS/*.jpg and PATH/test/ or val/, else PATH/CLASS/*.jpg.
 
     The dataset has the name of the folder `root`. The size is that of most of some training images, 1024 at most;
     images are gray where the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's

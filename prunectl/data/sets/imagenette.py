@@ -34,7 +34,7 @@ def imagenette(
     progress: Progress | None,
     network: NetworkInput | None = None,
 ) -> ImageData:
-    """Photos of ten easy ImageNet classes, 128x128: 9,469 for training and 3,925 for testing.
+    """Photos of ten easy ImageNet classes (Howard 2019), 128x128: 9,469 for training and 3,925 for testing.
 
     The size is that of Verdenius et al. 2020, unless `image_size` is another.
     """

@@ -72,7 +72,7 @@ def webdataset(
 
 @dataclass(frozen=True)
 class _Member:
-    """Where the bytes of an image lie in a tar file."""
+    """The place of an image's bytes in a tar file."""
 
     shard: str
     name: str
@@ -141,7 +141,7 @@ def _kind(shard: Path) -> str:
 
 
 def _expanded(pattern: str) -> Iterator[str]:
-    """Every text that a pattern with {a,b} and {000..007} stands for."""
+    """All texts that a pattern with {a,b} and {000..007} expands to."""
     braces = re.search(r"\{([^{}]*)\}", pattern)
     if braces is None:
         yield pattern

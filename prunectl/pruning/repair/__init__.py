@@ -1,1 +1,1 @@
-"""Repair: what a pruned network has lost, taken back from the dense one without training."""
+"""Repair: recover what a pruned network has lost, from the dense one, without training."""

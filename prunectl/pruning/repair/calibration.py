@@ -1,4 +1,4 @@
-"""The images that a repair looks at: training images in a fixed order, or noise."""
+"""The images that a repair uses: training images in a fixed order, or noise."""
 
 from collections.abc import Iterator
 

@@ -22,8 +22,8 @@ _NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 class Layer:
     """A linear layer or convolution whose weight is a parameter that nothing else reads.
 
-    `bias` is the name of its bias, None where it has none of its own. `floats` says that nothing but a BatchNorm reads
-    its outputs, which takes any offset away.
+    `bias` is the name of its bias, None without one. `floats` says that nothing but a BatchNorm reads its outputs,
+    which removes any offset.
     """
 
     node: fx.Node

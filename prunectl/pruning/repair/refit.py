@@ -14,7 +14,7 @@ from prunectl.torchtools.normal_equations import NormalEquations, solved
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""
 HELD_OUT = 5
-"""One batch in so many is held out to choose the ridge."""
+"""One batch of this many is held out to choose the ridge."""
 ROWS_PER_WEIGHT = 16
 """Rows that are enough for the least squares of a weight, where positions in an image are more."""
 MOST_TRIED = 64
@@ -30,7 +30,7 @@ def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
 
     `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
     the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
-    where the layer has a bias, or where a BatchNorm takes it away. The ridge is chosen on one batch in `HELD_OUT`, by
+    where the layer has a bias, or where a BatchNorm removes it. The ridge is chosen on one batch in `HELD_OUT`, by
     `MOST_TRIED` outputs, then all are fitted to all images. The error is that of these outputs on the held-out images
     before that, relative to the variance of y; None for a layer of which nothing is left.
 
@@ -79,7 +79,7 @@ class _Fit:
         self.share = self._share()
 
     def _share(self) -> float:
-        """The share of the positions in an image that are enough for so many weights."""
+        """The share of the positions in an image that are enough for this number of weights."""
         _, y = next(self.batches(held=False))
         available = self.layer.unfolding.outputs(y).shape[1] * self.walk.batches
         wanted = max(ROWS_PER_WEIGHT * len(self.used), MOST_ENTRIES // (len(self.sums.xx) * len(self.used)))

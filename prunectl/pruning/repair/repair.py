@@ -1,4 +1,4 @@
-"""repair: take back what pruning has cost, by the outputs of the dense network and without training."""
+"""repair: recover what pruning has cost, by the outputs of the dense network and without training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -50,7 +50,7 @@ def repair(
     """Fit what is left of a pruned network to the network that it was pruned from, the `reference`; masks stay.
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
-    matches variances (`scale_`); both take the BatchNorm statistics anew on the way, as `bn` alone does, which needs no
+    matches variances (`scale_`); both also estimate the BatchNorm statistics again, as `bn` alone does, which needs no
     reference. With noise in place of images, the statistics do not change. A layer that is `too_wide` for `refit` stays
     as it is, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
     The error of every layer before and after is in the history, under `layers`. `in_order` says that the channels of
@@ -102,7 +102,7 @@ def _walked(
     options: RepairOptions,
     report: Report | None,
 ) -> tuple[list[LayerError], list[str]]:
-    """Walk through the graph and repair each layer and BatchNorm in place, but for the layers that are too wide."""
+    """Walk through the graph and repair each layer and BatchNorm in place, except the layers that are too wide."""
     treat = _OF_LAYERS.get(options.method)
     images = data if options.calibration == "data" else None
     places = [
@@ -162,9 +162,7 @@ def _check(
     if options.calibration == "data" and (data is None or not len(data.train)):
         raise OptionError("a repair needs training images: add `data`, or `calibration` noise")
     if options.calibration == "data" and data is not None and len(data.train) < LEAST_IMAGES:
-        raise OptionError(
-            f"a repair looks at {LEAST_IMAGES} training images or more, {data.name} has {len(data.train)}"
-        )
+        raise OptionError(f"a repair needs {LEAST_IMAGES} training images or more, {data.name} has {len(data.train)}")
     if options.method == "bn":
         return
     if not checkpoint.masks and not checkpoint.edits:

@@ -1,4 +1,4 @@
-"""bn: the running statistics of a BatchNorm anew."""
+"""bn: estimate the running statistics of a BatchNorm again."""
 
 import torch
 

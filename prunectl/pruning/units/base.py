@@ -28,7 +28,7 @@ class Unit(ABC):
         self.checkpoint, self.model, self.how = checkpoint, model, how
         self.scope, self.rules, self.budget, self.threshold = how.scope, how.rules, how.budget, how.threshold
         self.masks = checkpoint.masks
-        self.masks.apply_(model)
+        self._zero_()
         self.protected = parameters_named(model, how.keep)
         """The parameters of the layers that stay."""
         self.returned: dict[str, Tensor] = {}
@@ -37,13 +37,17 @@ class Unit(ABC):
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
         """Replace the masks, and set what they prune to zero; `anew` are entries of `Scores.anew`."""
         self.masks = masks
-        masks.apply_(self.model)
+        self._zero_()
 
     def set_(self, values: Mapping[str, Tensor]) -> None:
-        """Set weights to new values, but for those of the layers that stay, and what the masks prune to zero."""
+        """Set weights to new values, except in the layers that stay, and set what the masks prune to zero."""
         with torch.no_grad():
             for name in values.keys() - self.protected:
                 self.model.get_parameter(name).copy_(values[name])
+        self._zero_()
+
+    def _zero_(self) -> None:
+        """Set what the masks prune to zero."""
         self.masks.apply_(self.model)
 
     def inputs(self, progress: float) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ class WithNodes(Unit):
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
         self.solved: tuple[int, int] | None = None
-        """How many nodes the last `solve` keeps, and how many entries of its ranking go for that."""
+        """How many nodes the last `solve` keeps, and how many entries of its ranking are removed for that."""
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
@@ -70,7 +70,7 @@ class WithNodes(Unit):
 
     @cached_property
     def multiples(self) -> Multiples:
-        """By how many nodes at a time each kind goes and returns."""
+        """How many nodes of each kind are removed or added back at a time."""
         return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
@@ -214,7 +214,7 @@ class Nodes(WithNodes):
         return counted and self.rules.refill
 
     def _fits(self, removed: Tensor, *, keep: int) -> bool:
-        """Whether the checkpoint's network without these nodes is within the budget, or else keeps so many at most."""
+        """Whether the checkpoint's network without these nodes is within the budget, or keeps at most `keep` nodes."""
         removed = self.begun | removed
         if self.spending is None:
             return self.many(~removed) + self.alone <= keep
@@ -249,14 +249,14 @@ class Nodes(WithNodes):
         return self._solved_by(ranking, count)
 
     def _solved_by(self, ranking: Ranking, count: int) -> float:
-        """The sparsity at which the first `count` nodes of a ranking go."""
+        """The sparsity at which the first `count` nodes of a ranking are removed."""
         removed = self.many(ranking.removed(count))
         self.solved = self.kept - removed, count
         return (self.total - self.kept + removed) / self.total
 
     @property
     def _limits(self) -> str:
-        """Why no more can go."""
+        """Why no more can be removed."""
         rules = self.rules
         multiples = "" if rules.multiple_of == 1 else f", in multiples of {rules.multiple_of}"
         if rules.multiple_of == AUTO:

@@ -10,16 +10,18 @@ from prunectl.pruning.rules import EVERY_NODE, SelectionRules
 from prunectl.pruning.units.base import Unit, criteria_for_nodes
 from prunectl.pruning.units.both import Both
 from prunectl.pruning.units.nodes import Nodes
-from prunectl.pruning.units.weights import Weights
+from prunectl.pruning.units.weights import UntouchedWeights, Weights
 
 UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both}
 
 
-def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> Unit:
-    """What a criterion prunes of a network, which is a copy of the checkpoint's.
+def unit_of(
+    method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules, *, untouched: bool = False
+) -> Unit:
+    """What a criterion prunes of a network: a copy of the checkpoint's, or itself where its weights are `untouched`.
 
     Raises:
-        OptionError: rules for nodes where none are pruned, a unit that is none, or a network without nodes or weights.
+        OptionError: rules for nodes where none are pruned, an unknown unit, or a network without nodes or weights.
         StructureError: nodes are to be pruned, and the network cannot be followed.
     """
     if method.unit not in UNITS:
@@ -30,4 +32,5 @@ def unit_of(method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: Se
             f"({criteria_for_nodes()}); this one prunes the weights of all layers"
         )
     check_prunable(model, all_layers=method.unit != "nodes")
-    return UNITS[method.unit](checkpoint, model, how)
+    unit = UntouchedWeights if untouched else UNITS[method.unit]
+    return unit(checkpoint, model, how)

@@ -26,7 +26,7 @@ class Weights(Unit):
         super().__init__(checkpoint, model, how)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, and set the values of weights that return, or that went and came back at once."""
+        """Replace the masks, and set the values of weights that return, or that were dropped and grew back at once."""
         self.returned, redrawn = {}, {} if anew is None else anew
         for name, weight in prunable(self.model).items() if self.how.regrow_value else ():
             returns = ~self.masks.of(name, weight)
@@ -101,3 +101,10 @@ class Weights(Unit):
             return torch.zeros_like(weight)
         spread = weight[self.masks.of(name, weight)].square().mean().sqrt()
         return torch.randn(weight.shape).to(weight) * spread
+
+
+class UntouchedWeights(Weights):
+    """Weights whose values stay, as they may lie in a file: what writes the network puts zeros where masks prune."""
+
+    def _zero_(self) -> None:
+        """Leave everything as it is."""

@@ -22,10 +22,11 @@ def distribution(parts: Sequence[Tensor], *, kept: int) -> Distribution | None:
 
     They are copied once, as float32.
     """
-    finite = [piece[torch.isfinite(piece)].float() for part in parts for (piece,) in pieces(part)]
-    numbers = torch.cat(finite) if finite else torch.empty(0)
-    del finite
-    count = len(numbers)
+    numbers, count = torch.empty(sum(part.numel() for part in parts)), 0
+    for finite in (piece[torch.isfinite(piece)] for part in parts for (piece,) in pieces(part)):
+        numbers[count : count + len(finite)] = finite
+        count += len(finite)
+    numbers = numbers[:count]
     if not count:
         return None
     low, high = float(numbers.min()), float(numbers.max())

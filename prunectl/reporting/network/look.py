@@ -19,6 +19,7 @@ from prunectl.reporting.network.layers import layers, whole_masks
 from prunectl.reporting.network.samples import samples
 from prunectl.reporting.network.speed import speed
 from prunectl.reporting.sources import Source
+from prunectl.torchtools.freed import give_back
 from prunectl.torchtools.pieces import pieces
 
 SCORES = ".scores.safetensors"
@@ -54,6 +55,7 @@ def look(
     found, shape = layers(masks), distribution(list(_kept_weights(checkpoint)), kept=kept)
     before = _before(lineage, kept)
     del masks  # the rest takes memory of its own
+    give_back()
     if run:
         stage("reading images, for saliency maps")
     shown = _samples(checkpoint, images if run else None, missing)

@@ -1,19 +1,57 @@
-"""A network in ONNX Runtime, if it is installed."""
+"""Seconds that networks take in ONNX Runtime, if it is installed."""
+
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import nn
 
+from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import OptionError, first_line
-from prunectl.measuring.onnx import Session, check_installed, onnx_session
+from prunectl.measuring.onnx import Session, check_installed, write_onnx
+from prunectl.reporting.network.seconds import Seconds, seconds
+from prunectl.torchtools.copies import without_values
+from prunectl.torchtools.freed import give_back
 
 HINT = "ONNX Runtime was not tried: pip install onnx onnxscript onnxruntime."
+LARGE = 64 << 20
+"""Bytes of the weights of all networks above which one at a time is loaded."""
+_LOADS = 3
+"""How often each of them is."""
 
 
-def session(model: nn.Module, shape: tuple[int, int, int]) -> Session | str:
-    """A function that runs the network on batches of any size, on one thread; or one line why there is none."""
+def seconds_in_onnx(networks: dict[str, nn.Module], shape: tuple[int, int, int]) -> Seconds | str:
+    """Time networks on one CPU thread, in turns; or one line why that cannot be done. They lose their values.
+
+    ONNX Runtime takes two bytes for each byte of weights. So networks that are large together take turns in another
+    way: each is loaded, timed and dropped, three times over.
+    """
+    size = sum(p.nbytes for network in networks.values() for p in network.parameters())
     try:
         check_installed()
-        return onnx_session(model, shape, threads=1)
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            files = {name: Path(folder, f"{name}.onnx") for name in networks}
+            for name, file in files.items():  # which takes the place of the network
+                write_onnx(deployed(networks[name]), shape, file)
+                networks[name] = without_values(networks[name])
+                give_back()  # the exporter's graphs hold weights, and each other
+            return _in_loads(files, shape) if size > LARGE else _of_files(files, shape)
     except OptionError:
         return HINT
     except Exception as error:  # noqa: BLE001  (exporter and runtime raise anything, and the page does not need them)
         return f"ONNX Runtime was not tried: {first_line(error)}."
+
+
+def _in_loads(files: dict[str, Path], shape: tuple[int, int, int]) -> Seconds:
+    """Load one at a time."""
+    found: Seconds = defaultdict(list)
+    for name in [*files] * _LOADS:
+        for key, taken in _of_files({name: files[name]}, shape, parts=_LOADS).items():
+            found[key] += taken
+        give_back()
+    return found
+
+
+def _of_files(files: dict[str, Path], shape: tuple[int, int, int], parts: int = 1) -> Seconds:
+    """Load all of them."""
+    return seconds({name: Session(file, threads=1) for name, file in files.items()}, shape, parts=parts)

@@ -232,7 +232,7 @@ class _L2:
     def project(points: Tensor, images: Tensor, epsilon: float) -> Tensor:
         moved = points - images
         inside = images + moved * (epsilon / _norms(moved)).clamp(max=1)
-        return inside.clamp(0, 1)  # towards the image, which lies in [0, 1]: the norm does not grow
+        return inside.clamp(0, 1)  # towards the image, which is in [0, 1]: the norm does not grow
 
     @staticmethod
     def direction(gradient: Tensor) -> Tensor:

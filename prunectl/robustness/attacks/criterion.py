@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 class UnmetMisclassification(Misclassification):
-    """Away from the labels, and never far enough: an attack goes on to its end."""
+    """Away from the labels, and never satisfied, so that an attack runs to its end."""
 
     def __call__(self, perturbed: Any, outputs: Any) -> Any:
-        """Says of none that it is adversarial."""
+        """Reports no point as adversarial."""
         found = super().__call__(perturbed, outputs)
         return found != found  # noqa: PLR0124  all false, in torch and in eagerpy
 
 
 class UnmetTargetedMisclassification(TargetedMisclassification):
-    """Towards the target classes, and never near enough."""
+    """Towards the target classes, and never satisfied."""
 
     def __call__(self, perturbed: Any, outputs: Any) -> Any:
-        """Says of none that it is adversarial."""
+        """Reports no point as adversarial."""
         found = super().__call__(perturbed, outputs)
         return found != found  # noqa: PLR0124  all false, in torch and in eagerpy
 
@@ -73,5 +73,5 @@ def wanted_classes(criterion: Any) -> Tensor:
 
 
 def flat(values: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1), to stand beside images."""
+    """(B,) as (B, 1, 1, 1), to be broadcast over images."""
     return values.view(-1, 1, 1, 1)

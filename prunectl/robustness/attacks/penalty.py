@@ -149,7 +149,7 @@ class _Search(MinimizationAttack):
         return type(inputs)(nearest.points)
 
     def _draw_near(self, problem: _Problem, nearest: _Nearest) -> None:
-        """Halve the way from the images to the adversarials until these lie at the border."""
+        """Halve the way from the images to the adversarials until these are at the border."""
         at = nearest.sizes.isfinite().nonzero()[:, 0]
         if not len(at):
             return

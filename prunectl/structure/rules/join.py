@@ -56,7 +56,7 @@ def staying(flow: Propagation, node: fx.Node, count: int, why: str) -> Row:
 
 @operation("stack", liveness=Liveness.PASSES)
 def stack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """A new axis, along which the pieces lie; along all others they meet."""
+    """A new axis, along which the pieces are stacked; along all others they meet."""
     pieces, shape = flow.tensors_of(a["tensors"]), flow.shape(node)
     axis = flow.number(a["dim"]) % len(shape)
     rows = [join(flow, node, [v.rows[d] for v in pieces]) for d in range(len(shape) - 1)]

@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 def _write_range(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """The range in which the picked indices lie among those that are left."""
+    """The range of the picked indices among those that are left."""
     x, axis = em.flow.value(a["self"]), a["dim"]
     left = em.kept(x.rows[axis])
     if left is None:

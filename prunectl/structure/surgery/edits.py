@@ -20,7 +20,7 @@ def edits_for(model: nn.Module, flow: Propagation, gone: np.ndarray[Any, Any], *
     """The attributes to set and the modules to swap, where `gone[label]` is removed.
 
     Raises:
-        Impossible: something would have to change that is no attribute of a module.
+        Impossible: something would have to change that is not an attribute of a module.
     """
     edits = Edits(model, flow, gone, alive=alive)
     for node in flow.graph.nodes:

@@ -20,12 +20,12 @@ def bury_(
 ) -> Tensor:
     """Find the nodes that can go without a change of the function: bool (nodes,).
 
-    A node that is masked on all its parameters goes, and one that no output depends on. A node that the image does not
-    reach is a constant: it goes when it is zero wherever it is used, or when every consumer can take the constant into
-    its bias: `model` then holds other tensors, and those that it had keep their values. At the zero padding of a
-    convolution a constant other than zero is not constant, so such a node stays. On every axis at least one node stays,
-    and of the nodes `staying` (bool, (nodes,)) only those go that are masked on all their parameters. `model` is best
-    in float64.
+    A node that is masked on all its parameters is removed, and one that no output depends on. A node that the image
+    does not reach is a constant: it is removed when it is zero wherever it is used, or when every consumer can take the
+    constant into its bias: `model` then holds other tensors, and those that it had keep their values. At the zero
+    padding of a convolution a constant other than zero is not constant, so such a node stays. On every axis at least
+    one node stays, and of the nodes `staying` (bool, (nodes,)) only those are removed that are masked on all their
+    parameters. `model` is best in float64.
     """
     axes = analysis.structure.axes
     removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
@@ -41,7 +41,7 @@ def bury_(
 
 
 def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
-    """The nodes that are masked on all their parameters, but for one on every axis: bool (nodes,)."""
+    """The nodes that are masked on all their parameters, except one on every axis: bool (nodes,)."""
     dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
     return _leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
@@ -153,7 +153,7 @@ def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, see
     constants = seen[a["input"]].index_select(link.axis, chosen).movedim(link.axis, 0).flatten(1)[:, 0]
     weight, axis = tensors[link.weight], 0 if link.transposed else 1
     with torch.no_grad():
-        if constants.any():  # none that is not zero was accepted where there is no bias to take it
+        if constants.any():  # without a bias to take it, only a constant of zero was accepted
             columns = weight.index_select(1, chosen)
             columns = columns.flatten(2).sum(2) if columns.ndim > 2 else columns
             bias = tensors[paths.flow.graph.names[a["bias"]]]

@@ -1,4 +1,4 @@
-"""An optimiser that goes on with a smaller network."""
+"""An optimiser that continues with a smaller network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from prunectl.structure.surgery.cut import Kept
 
 
 def carry_(optimizer: Optimizer, old: nn.Module, new: nn.Module, kept: Kept) -> None:
-    """Let an optimiser of `old` go on with `new`, the same network without what is not `kept` of `old`.
+    """Let an optimiser of `old` continue with `new`, the same network without what is not `kept` of `old`.
 
     State with the axes of its parameter (momentum, mean squares) loses what the parameter lost. Step counts, learning
     rates, hooks, and the schedulers that hold the optimiser stay.

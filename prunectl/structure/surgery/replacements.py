@@ -11,7 +11,7 @@ from prunectl.structure import width_norms
 
 
 class WideNorm(nn.Module):
-    """A normalisation whose statistics are those of `width` channels, of which what is gone would be zero."""
+    """A normalisation whose statistics are those of `width` channels, of which the removed ones would be zero."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -24,7 +24,7 @@ class WideNorm(nn.Module):
         self.train(norm.training)
 
     def extra_repr(self) -> str:
-        """What stands in the network's text."""
+        """The text of the module in a printed network."""
         return f"width={self.width}, eps={self.eps}"
 
 

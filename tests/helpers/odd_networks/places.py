@@ -151,7 +151,7 @@ def assigns_weights(shape: Shape, classes: int) -> nn.Module:
 
 
 def data_initialised(shape: Shape, classes: int) -> nn.Module:
-    """Scales its first layer by what it gives for noise."""
+    """Scales its first layer by its output for noise."""
     net = Small(shape, classes)
     with torch.no_grad():
         net.conv.weight /= net.conv(torch.randn(4, *shape)).std().item()

@@ -1,4 +1,4 @@
-"""Networks that no file can hold, as the constructor makes another one at every call."""
+"""Networks that no file can hold, because the constructor builds a different one at every call."""
 
 import random
 from typing import Any

@@ -1,6 +1,6 @@
 """Tiny networks, one for each thing in a network that makes pruning hard: name -> (builder, input shape).
 
-Each takes a batch of at least 2 and gives 3 logits, in eval and in train mode.
+Each takes a batch of at least 2 and returns 3 logits, in eval and in train mode.
 """
 
 from torch import nn

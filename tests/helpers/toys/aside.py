@@ -1,4 +1,4 @@
-"""Nodes that lie on no tensor that depends on the image: between layers that make weights, biases or queries."""
+"""Nodes on no tensor that depends on the image: between layers that make weights, biases or queries."""
 
 import torch
 from torch import Tensor, nn

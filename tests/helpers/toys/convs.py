@@ -122,7 +122,7 @@ class StandardisedByNorm(nn.Conv2d):
 
 
 class BlurPool(nn.Module):
-    """A fixed depthwise filter that lies in a buffer and is expanded to the channels."""
+    """A fixed depthwise filter in a buffer, expanded to the channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def made_weights(width: int, groups: int) -> nn.Sequential:
 
 
 class ConditionalConv(nn.Module):
-    """CondConv: each image has a kernel of its own, and the batch lies along the groups."""
+    """CondConv: each image has its own kernel, and the batch is folded into the groups."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class Factorised(nn.Module):
 
 
 class AllConv(nn.Module):
-    """No linear layer: the last convolution gives the classes, then a global pool."""
+    """No linear layer: the last convolution outputs the classes, then a global pool."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -90,7 +90,7 @@ class ChunkOnePasses(nn.Module):
 
 
 class SelectiveKernel(nn.Module):
-    """SKNet: branches are stacked, and summed with weights that a softmax over the branches gives."""
+    """SKNet: branches are stacked, and summed with weights from a softmax over the branches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

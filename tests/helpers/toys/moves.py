@@ -249,7 +249,7 @@ class Fold(nn.Module):
 
 
 class Deformed(nn.Module):
-    """Pixels from places that a convolution tells."""
+    """Pixels sampled at places that a convolution computes."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
