@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,14 @@ from prunectl.errors import FileError
 DEPTH = 32
 MOST_LINES, MOST_BYTES = 100_000, 2**30
 """Of a file of records; a training logs a hundred records and one for each epoch."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, or lists and objects in it are nested deeper than `DEPTH`.
+        ValueError: it is not JSON, a text in it is not Unicode, or lists and objects are nested deeper than `DEPTH`.
     """
     try:
         value = json.loads(text)
@@ -28,7 +30,21 @@ def parsed(text: str | bytes) -> Any:
     opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     if opened > DEPTH and _is_deep(value):
         raise ValueError("it is nested too deep")
+    if _SURROGATE.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
+        _check_unicode(value)
     return value
+
+
+def _check_unicode(value: Any) -> None:
+    """Refuse half a surrogate pair, which no file name takes, but for what stands for a byte in the name of a file.
+
+    Raises:
+        ValueError: a text is not Unicode.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ValueError("a text in it is not Unicode") from error
 
 
 def parsed_toml(text: str) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class Saved:
             if finished and self.log.lines:
                 self.log.move(final)
             elif finished:
-                final.unlink(missing_ok=True)
+                for left in (final, self.log.path):  # of an earlier training that was replaced or killed
+                    left.unlink(missing_ok=True)
             else:
                 files.write(final, b"".join(self.log.lines))
         except (FileError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from prunectl.errors import OptionError, StructureError, first_line
 from prunectl.structure.export import quietly
 from prunectl.structure.program import TRACED, program_of
+from prunectl.torchtools.temporaries import temporary_folder
 
+ONNX_FOLDER = "prunectl-onnx"
+"""In $TMPDIR, where a `Session` reads from; what a kill left there goes with the next one."""
 HINT = "ONNX files need packages that are not installed: pip install 'prunectl[onnx]'"
 
 
@@ -47,7 +50,7 @@ def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: in
         OptionError: the file cannot be written.
     """
     try:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with temporary_folder(Path(gettempdir()), ONNX_FOLDER) as folder:
             path = Path(folder, "network.onnx")
             write_onnx(network, shape, path)
             return Session(path, threads=threads)

@@ -1,6 +1,7 @@
 """Every command that reads a file survives every file: one line, in time, and nothing is written elsewhere."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -71,3 +72,16 @@ def test_a_plan_of_millions_of_pipelines_is_refused(refused, tmp_path: Path) -> 
     assert "nested too deep" in refused("sweep", "plan.toml", "-o", "out")
     (tmp_path / "config.toml").write_text(f"[train]\nlr = {DEEP}")
     assert "nested too deep" in refused("train", "--model", "mlp5", "--config", "config.toml")
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\uDABC": 1}', '["a", {"b": "x\\udfffy"}]'])
+def test_half_a_surrogate_pair_is_refused_at_the_door(text):
+    with pytest.raises(ValueError, match="a text in it is not Unicode"):
+        parsed(text)
+    with pytest.raises(ValueError, match="a text in it is not Unicode"):
+        parsed(text.encode())
+
+
+def test_whole_pairs_and_bytes_in_names_of_files_are_text():
+    assert parsed('"\\ud83d\\ude00"') == "\U0001f600"
+    assert parsed(json.dumps(os.fsdecode(b"a\xff"))) == os.fsdecode(b"a\xff")

@@ -283,3 +283,9 @@ def test_another_training_at_the_output_is_not_taken_for_a_complete_one(cli, ref
     cli(*line, "--seed", 1, "-o", "b.safetensors")
     shutil.copy(tmp_path / "b.safetensors", tmp_path / "a.safetensors")
     assert "a.safetensors exists" in refused("train", "--resume", "a.resume.safetensors")
+
+
+def test_a_training_without_steps_takes_away_the_log_of_one_that_was_killed(tmp_path, cli):
+    (tmp_path / "mlp.log.jsonl.part").write_text('{"epoch": 1}\n')
+    cli(*START.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlp.safetensors"]

@@ -1,7 +1,10 @@
 """Latency in torch, torch.compile and ONNX Runtime: what is measured, what is recorded and shown, what is refused."""
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,12 @@ from prunectl.checkpoints.record_checks import check_result
 from prunectl.errors import OptionError, StructureError, UnknownName
 from prunectl.measuring.evaluate import evaluate
 from prunectl.measuring.latency import Ratio, latencies
+from prunectl.measuring.onnx import ONNX_FOLDER, onnx_session
 from prunectl.measuring.runtimes import check_available, network_in, ready
 from prunectl.pruning.budget import Budget, missed
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.structure.trace import analyse
+from prunectl.torchtools.temporaries import temporary
 from tests.helpers.networks import checkpoint_of, image_data
 
 SHAPE, CPU = (1, 8, 8), torch.device("cpu")
@@ -36,6 +41,20 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(torch, "compile", compiled)
     return sizes
+
+
+def test_a_session_leaves_nothing_in_the_temporary_folder_and_takes_away_what_a_kill_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    ours = temporary(tmp_path / ONNX_FOLDER)
+    left = ours.with_name(ours.name.replace(f".{os.getpid()}-", f".{dead.pid}-"))
+    left.mkdir()
+    (left / "network.onnx").write_bytes(b"")
+    onnx_session(network(), SHAPE)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnx"])

@@ -2,16 +2,17 @@
 
 from collections import defaultdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from torch import nn
 
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import OptionError, first_line
-from prunectl.measuring.onnx import Session, check_installed, write_onnx
+from prunectl.measuring.onnx import ONNX_FOLDER, Session, check_installed, write_onnx
 from prunectl.reporting.network.seconds import Seconds, seconds
 from prunectl.torchtools.copies import without_values
 from prunectl.torchtools.freed import give_back
+from prunectl.torchtools.temporaries import temporary_folder
 
 HINT = "ONNX Runtime was not tried: pip install onnx onnxscript onnxruntime."
 LARGE = 64 << 20
@@ -29,7 +30,7 @@ def seconds_in_onnx(networks: dict[str, nn.Module], shape: tuple[int, int, int])
     size = sum(p.nbytes for network in networks.values() for p in network.parameters())
     try:
         check_installed()
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with temporary_folder(Path(gettempdir()), ONNX_FOLDER) as folder:
             files = {name: Path(folder, f"{name}.onnx") for name in networks}
             for name, file in files.items():  # which takes the place of the network
                 write_onnx(deployed(networks[name]), shape, file)
