@@ -161,6 +161,7 @@ def _ranks(line: str) -> int:
 
 
 def _run(line: str) -> int:
+    torch.set_num_threads(1)  # torch's pool is made again after a fork, and aborts where two threads begin with that
     train_run._SAVE_EVERY = 0.05
     try:
         prunectl(line.split())
