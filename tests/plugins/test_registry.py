@@ -227,3 +227,8 @@ def test_a_name_that_a_package_adds():
     for look_up in (resolve, check):
         assert refusal(UnknownName, lambda use=look_up: use("schedule", "mine")).startswith("no schedule named 'mine'")
     assert "mine" not in names("schedule")
+
+
+def test_a_pattern_in_place_of_a_criterion_is_a_scope() -> None:
+    with pytest.raises(UnknownName, match=r"^no criterion named '2:4'; use criterion n:m with `scope` 2:4$"):
+        resolve("criterion", "2:4")
