@@ -3,8 +3,19 @@
 import importlib.util
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
+
+
+class _Source(SourceFileLoader):
+    """Neither writes bytecode, so that the user's folder stays as it is, nor reads any of an earlier file."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file as it is now."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def import_file(path: Path) -> Any:
@@ -15,6 +26,8 @@ def import_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(key, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ImportError(f"no file {path}")
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = _Source(key, str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[key] = module
     try:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from prunectl.criteria.base.criterion import Criterion
 from prunectl.criteria.base.pattern import pattern_of
 from prunectl.errors import PrunectlError, UnknownName, UntrustedCode
 from prunectl.plugins import registry
+from prunectl.plugins.code_files import import_file
 from prunectl.plugins.registry import TABLES, check, check_trusted, names, resolve
 from prunectl.pruning.select import SCOPES
 
@@ -232,3 +234,15 @@ def test_a_name_that_a_package_adds():
 def test_a_pattern_in_place_of_a_criterion_is_a_scope() -> None:
     with pytest.raises(UnknownName, match=r"^no criterion named '2:4'; use criterion n:m with `scope` 2:4$"):
         resolve("criterion", "2:4")
+
+
+def test_the_users_file_is_read_as_it_is_now_and_nothing_is_written_beside_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "net.py"
+    for value in (1, 2):
+        file.write_text(f"value = {value}\n")
+        os.utime(file, (0, 0))
+        module = import_file(file)
+        assert module.value == value
+        del sys.modules[module.__name__]
+    assert list(tmp_path.iterdir()) == [file]

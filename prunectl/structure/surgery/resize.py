@@ -68,7 +68,7 @@ def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[t
     norms = [f"{name}." for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
     own: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     own |= {name: buffer for name, buffer in model.named_buffers() if name.startswith(tuple(norms))}
-    for name in own.keys() & state.keys():
+    for name in [name for name in own if name in state]:  # in the network's order, so that the error is the same
         tensor, shape = state[name], [*own[name].shape]
         shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(shape)]
         if (own[name].dtype, shape) != (tensor.dtype, [*tensor.shape]):
