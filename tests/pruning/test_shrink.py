@@ -6,27 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional, utils
+from torch import nn
+from torch.nn import utils
 from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
 import prunectl
-from prunectl.checkpoints.checkpoint import Checkpoint, read, write
-from prunectl.checkpoints.header import ModelSpec
-from prunectl.data.images import Preprocessing
-from prunectl.errors import OptionError, ProofError, StructureError
-from prunectl.masks import Masks, prunable
+from prunectl.checkpoints.checkpoint import read, write
+from prunectl.errors import OptionError, StructureError
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from prunectl.structure.surgery import proof
 from prunectl.structure.surgery.build import without
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import difference
 from prunectl.structure.trace import analyse
 from tests.helpers.marks import quick
 from tests.helpers.networks import checkpoint_of, image_data, randomise_
+from tests.helpers.shrinking import same, toy, weight_masked
 from tests.helpers.toys import TOYS
 
 RUNS = {
@@ -51,27 +48,6 @@ MARKS = {
         ("grouped-4", "layer-norm-2d", "rms-norm", "attention-fused-sdpa", "lstm-bidirectional"), pytest.mark.long
     ),
 }
-
-
-def toy(name: str) -> Checkpoint:
-    """A toy with random values everywhere, that can be read from a file again."""
-    build, shape = TOYS[name]
-    torch.manual_seed(0)
-    made = checkpoint_of(randomise_(build()).eval(), shape)
-    return replace(made, spec=ModelSpec("tests.helpers.toys:built", shape, 3, {"name": name}))
-
-
-def weight_masked(start: Checkpoint, sparsity: float) -> Checkpoint:
-    """Masks that hit every weight alike."""
-    generator = torch.Generator().manual_seed(1)
-    named = prunable(start.model).items()
-    masks = Masks({name: torch.rand(weight.shape, generator=generator) > sparsity for name, weight in named})
-    masks.apply_(start.model)
-    return start.after("prune", {}, masks=masks)
-
-
-def same(one: Checkpoint, other: Checkpoint) -> bool:
-    return difference(one.model, other.model, one.spec.input, seed=7) < 1e-5
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in RUNS])
@@ -127,17 +103,6 @@ def test_norms_over_what_is_left_change_the_function_by_what_is_told() -> None:
         prune(alive, None, criterion="structured-random", sparsity=0.6)
 
 
-def test_a_proof_that_fails_is_refused_for_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    masked = prune(toy("residual"), None, criterion="structured-random", sparsity=0.3)
-
-    def wrong(*arguments: object) -> torch.Tensor:
-        return torch.arange(40) % 2 == 0  # nodes that are alive
-
-    monkeypatch.setattr("prunectl.pruning.removal.bury_", wrong)
-    with pytest.raises(ProofError, match="differs from the masked one"):
-        shrink(masked)
-
-
 class Twice(nn.Module):
     """One layer reads what two others make: its bias can take the constants of neither."""
 
@@ -190,27 +155,6 @@ def test_networks_that_once_lost_what_they_need(network: type[nn.Module]) -> Non
     assert same(shrink(pruned), pruned)
 
 
-class Casting(nn.Module):
-    """Computes a part in float32, whatever the type of its parameters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.norm, self.head = nn.Conv2d(1, 8, 3), nn.LayerNorm(8), nn.Linear(8, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.body(x).flatten(2).transpose(1, 2)
-        x = nn.functional.layer_norm(x.float(), (8,), self.norm.weight.float(), self.norm.bias.float()).to(x)
-        return self.head(torch.relu(x).mean(1))
-
-
-@pytest.mark.long
-def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
-    masked = prune(checkpoint_of(randomise_(Casting()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
-    small = shrink(masked)
-    assert same(small, masked)
-    assert 1e-10 < small.history[-1].result["proof"]["float64"] < 1e-5
-
-
 @pytest.mark.parametrize("seed", quick(range(4), [0]))
 def test_channels_of_the_image_go_and_constants_are_folded(seed: int) -> None:
     """The network begins with a convolution, behind whose input nothing else lies on the image's channels."""
@@ -242,35 +186,6 @@ def test_a_graph_that_cannot_take_any_batch_is_told() -> None:
     analysis = analyse(masked.model, (1, 8, 8))
     with pytest.raises(StructureError, match="smaller network fails on a random batch of 1: "):
         without(masked.model, analysis, torch.arange(8) < 4, (1, 8, 8))
-
-
-class Logarithm(Casting):
-    """Takes no pixel below 0."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(torch.log(x + 0.1)).mean((2, 3)))
-
-
-class Palette(Casting):
-    """Looks pixels up, which raises an error outside of [0, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.colours = nn.Embedding(256, 8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.colours((x * 255).long()).mean((1, 2, 3)))
-
-
-@pytest.mark.parametrize(
-    ("network", "message"), [(Logarithm, "own outputs are not finite"), (Palette, "fails on .* index out of range")]
-)
-def test_a_network_is_proved_on_the_pixels_that_it_takes(network: type[nn.Module], message: str) -> None:
-    masked = weight_masked(checkpoint_of(randomise_(network()), (1, 8, 8)), 0.5)
-    small = shrink(replace(masked, preprocessing=Preprocessing((0.0,), (1.0,))))
-    assert small.history[-1].result["proof"]["float64"] < 1e-10
-    with pytest.raises(ProofError, match=f"^nothing can be proved: the network.* {message}"):
-        shrink(masked)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -315,55 +230,6 @@ def test_masks_of_torch_are_to_be_removed_first(name: str) -> None:
     torch_prune.remove(network[2], name)
     pruned = prunectl.prune(network, criterion="magnitude", sparsity=0.5, input=(1, 8, 8))
     assert pruned.masks.kept(pruned.model) == pruned.dense.weights // 2
-
-
-class Shifted(nn.Module):
-    """Its first four channels are constants by their bias, which a shrink folds into the next layer's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 5, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(functional.relu(self.first(x))).mean((2, 3))
-
-
-@pytest.mark.parametrize(("dtype", "allowed"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
-def test_what_is_stored_is_proved_in_its_own_type(dtype: torch.dtype, allowed: float) -> None:
-    network = randomise_(Shifted())
-    with torch.no_grad():
-        network.first.bias[:4] = torch.tensor([1.013, 2.017, 3.019, 5.023])
-    start = checkpoint_of(network.to(dtype), (1, 8, 8))
-    kept = torch.ones(8, 1, 3, 3, dtype=torch.bool)
-    kept[:4] = False
-    masked = replace(start, masks=Masks({"first.weight": kept}))
-    masked.masks.apply_(masked.model)
-    small = shrink(masked)
-    assert small.model.first.out_channels == 4  # type: ignore[union-attr]
-    name = str(dtype).removeprefix("torch.")
-    assert small.proof.keys() == {"float64", "float32", name}
-    assert small.proof[name] == difference(masked.model, small.model, (1, 8, 8))
-    assert 0 < small.proof[name] < allowed
-
-
-def test_the_proof_runs_each_network_twice_in_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On one image and on eight; the traced graph, which finds constants, is no network that is compared."""
-    start = toy("residual")
-    ran: list[tuple[torch.dtype, str, int]] = []
-    real = proof._outputs
-
-    def counted(network: nn.Module, images: torch.Tensor, name: str, kind: type[Exception]) -> torch.Tensor:
-        dtype = next(network.parameters()).dtype
-        ran.append((dtype, "small" if name == "the smaller network" else "masked", len(images)))
-        return real(network, images, name, kind)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(proof, "_outputs", counted)
-    assert shrink(prune(start, None, criterion="structured-random", sparsity=0.5)).proof.keys() == {
-        "float64",
-        "float32",
-    }
-    types, sides = (torch.float64, torch.float32), ("masked", "small")
-    assert sorted(ran, key=str) == sorted(((t, s, n) for t in types for s in sides for n in (1, 8)), key=str)
 
 
 @pytest.mark.parametrize("criterion", ["random", "structured-random"])

@@ -1,4 +1,4 @@
-"""Weights that are pruned where they lie in a file, without a copy in memory."""
+"""Pruning by the size of weights leaves them in their file and takes little memory."""
 
 import os
 import subprocess
