@@ -188,9 +188,9 @@ def resolve(kind: str, spec: str) -> Any:
         return _attribute(kind, TABLES[kind][spec])
     if spec.startswith(HUBS):
         raise UnknownName(f"{spec} is a network with its weights: give `pretrained` too")
-    if kind == "criterion" and spec.replace(":", "", 1).isdecimal():
-        raise UnknownName(f"no criterion named '{spec}'; use criterion n:m with `scope` {spec}")
     if ":" in spec:
+        if kind == "criterion" and spec.replace(":", "", 1).isdecimal():
+            raise UnknownName(f"no criterion named '{spec}'; use criterion n:m with `scope` {spec}")
         return _attribute(kind, placed(spec))
     if library := _library(kind, spec):
         return _attribute(kind, library)(spec.partition("/")[2])

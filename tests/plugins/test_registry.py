@@ -234,6 +234,8 @@ def test_a_name_that_a_package_adds():
 def test_a_pattern_in_place_of_a_criterion_is_a_scope() -> None:
     with pytest.raises(UnknownName, match=r"^no criterion named '2:4'; use criterion n:m with `scope` 2:4$"):
         resolve("criterion", "2:4")
+    with pytest.raises(UnknownName, match="^no criterion named '24'; known: "):
+        resolve("criterion", "24")
 
 
 def test_the_users_file_is_read_as_it_is_now_and_nothing_is_written_beside_it(tmp_path, monkeypatch) -> None:
