@@ -234,7 +234,7 @@ def test_a_name_that_a_package_adds():
 def test_a_pattern_in_place_of_a_criterion_is_a_scope() -> None:
     with pytest.raises(UnknownName, match=r"^no criterion named '2:4'; use criterion n:m with `scope` 2:4$"):
         resolve("criterion", "2:4")
-    with pytest.raises(UnknownName, match="^no criterion named '24'; known: "):
+    with pytest.raises(UnknownName, match=r"^no criterion named '24'; known: "):
         resolve("criterion", "24")
 
 
