@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from prunectl.torchtools.pieces import ENTRIES, pieces
+from prunectl.torchtools.pieces import pieces
 
 _HALF = 1 << 16
 """Values of half of the bits of a float32."""
-_PARTS = 16
+_PARTS, _LEAST = 16, 1 << 20
+"""How many parts are sorted one after the other, and the entries that each has at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class Row:
         A part has a sixteenth of the entries, or more where that many are nearly equal. A gpu takes all at once, as
         its sums over parts would be others.
         """
-        size = len(self) if self.scores.is_cuda else max(len(self) // _PARTS, ENTRIES)
+        size = len(self) if self.scores.is_cuda else max(len(self) // _PARTS, _LEAST)
         for low, high in _ranges(self, size):
             index, values, start = [], [], 0
             for piece in self:

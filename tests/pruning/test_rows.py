@@ -16,7 +16,7 @@ from prunectl.torchtools import pieces
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Entries of a piece."""
     monkeypatch.setattr(pieces, "ENTRIES", request.param)
-    monkeypatch.setattr(module, "ENTRIES", request.param)
+    monkeypatch.setattr(module, "_LEAST", request.param)
     return int(request.param)
 
 
