@@ -3,31 +3,40 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import nn
 
 CLASSES = 10
 SHAPE = (3, 64, 64)
 
 
+def _narrow(make: Callable[[], nn.Module], linear: dict[int, tuple[int, int]]) -> nn.Module:
+    """A network with small layers at these places of its classifier; its own, of 10^8 weights, take no memory."""
+    with torch.device("meta"):
+        model = make()
+        for place, (inputs, outputs) in linear.items():
+            model.classifier[place] = nn.Linear(inputs, outputs)
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return model
+
+
 def _alexnet() -> nn.Module:
-    """With a narrow classifier."""
     from torchvision.models import AlexNet
 
-    model = AlexNet(CLASSES)
-    widths = (256 * 36, 64, 48, CLASSES)
-    for place, number in enumerate((1, 4, 6)):
-        model.classifier[number] = nn.Linear(widths[place], widths[place + 1])
-    return model
+    return _narrow(lambda: AlexNet(CLASSES), {1: (256 * 36, 64), 4: (64, 48), 6: (48, CLASSES)})
 
 
 def _vgg() -> nn.Module:
     from torchvision.models.vgg import VGG, make_layers
 
-    model = VGG(make_layers([8, "M", 16, "M", 16, "M"], batch_norm=True), CLASSES, init_weights=False)
-    widths = (16 * 49, 64, 48, CLASSES)
-    for place, number in enumerate((0, 3, 6)):
-        model.classifier[number] = nn.Linear(widths[place], widths[place + 1])
-    return model
+    features = [8, "M", 16, "M", 16, "M"]
+    return _narrow(
+        lambda: VGG(make_layers(features, batch_norm=True), CLASSES, init_weights=False),
+        {0: (16 * 49, 64), 3: (64, 48), 6: (48, CLASSES)},
+    )
 
 
 def _densenet() -> nn.Module:
