@@ -1,11 +1,12 @@
 """The command line in a folder of the test's own, and small checkpoints that it made once."""
 
 import gc
+import importlib.metadata
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ MADE_ONCE = (
     "shrink net.prune.safetensors --device cpu",
     "prune --model logistic-regression --image-size 4 --criterion magnitude -s 0.5 --device cpu -o tiny.safetensors",
 )
+
+
+def pytest_configure() -> None:
+    """Do once what each start of prunectl does anew, as the tests start it thousands of times.
+
+    Without bytecode each process would compile 200 files. A command asks what packages are installed.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    importlib.metadata.entry_points = cache(importlib.metadata.entry_points)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be off

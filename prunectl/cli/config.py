@@ -50,10 +50,12 @@ def _spellings(options: Sequence[str]) -> Sequence[str]:
 def _refuse_unknown(ctx: typer.Context) -> None:
     """Refuse PRUNECTL_* in the environment that names no option of any command; such a key in a file is refused."""
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
+    given = sorted(name for name in os.environ if name.startswith("PRUNECTL_")) if commands else []
+    if not given:
+        return
     known = {_key(option).upper() for each in commands.values() for param in each.params for option in param.opts}
-    for name in sorted(os.environ) if commands else ():
-        key = name.removeprefix("PRUNECTL_")
-        if key != name and key not in known:
+    for name in given:
+        if name.removeprefix("PRUNECTL_") not in known:
             raise OptionError(f"{name} in the environment: no command has that option; see prunectl {ctx.info_name} -h")
 
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.markdown import Heading, Markdown, TableElement
 
-_CODE = re.compile(r"^```.*?^```$|(?P<code>`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^```.*?^```$|(?P<code>`(?:[^`\n]|\n(?!\n))+`)", re.MULTILINE | re.DOTALL)
+"""A block, or code in a line, which may go over the end of a line but not of a paragraph."""
 _BLANK_LINES = re.compile(r"\n[ \n]*\n[ \n]*\n")
 
 
@@ -33,10 +34,15 @@ class _Page(Markdown):
     elements: ClassVar = {**Markdown.elements, "heading_open": _LeftHeading, "table_open": _WholeTable}
 
 
+def _with_backticks(found: re.Match[str]) -> str:
+    """Code in a line, so marked that its backticks are shown; a block as it is."""
+    return f"`` {' '.join(found[0].split())} ``" if found["code"] else found[0]
+
+
 def laid_out(text: str, width: int, *, colours: bool) -> str:
     """Lay out Markdown in `width` columns, as it is printed; without `colours`, code in a line keeps its backticks."""
     if not colours:
-        text = _CODE.sub(lambda found: f"`` {found[0]} ``" if found["code"] else found[0], text)
+        text = _CODE.sub(_with_backticks, text)
     shown = io.StringIO()
     console = Console(file=shown, width=width, force_terminal=colours, color_system="standard" if colours else None)
     console.print(_Page(text, code_theme="ansi_dark", hyperlinks=False))

@@ -120,8 +120,8 @@ Scope = Annotated[
 Schedule = Annotated[
     str | None,
     typer.Option(
-        help="How the sparsity rises over the rounds: one-shot, snipit, exponential or cubic  [default: the "
-        "criterion's]",
+        help="How the sparsity rises over the rounds: one-shot, snipit, exponential, cubic or FILE.py:NAME  "
+        "[default: the criterion's]",
         show_default=False,
         autocompletion=completes("schedule"),
     ),

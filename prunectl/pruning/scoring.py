@@ -75,12 +75,26 @@ def scored(
     """
     running = _running(method, unit, amp=amp)
     with evaluating(unit.model), running, differentiated(), enough_for_batch_norm():
-        scores = method.scorer(unit.model, batches, *unit.inputs(progress), **keywords)
+        scores = _as_scores(method.scorer(unit.model, batches, *unit.inputs(progress), **keywords))
     _check_fit(scores, unit, method)
     if distributed.joined():
         scores = scores.held()
         distributed.same_([*scores.values(), *_of_nodes(scores)])
     return scores
+
+
+def _as_scores(found: object) -> Scores:
+    """What a scorer returned; a plain dictionary of a user's own is taken as well.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    if isinstance(found, Scores):
+        return found
+    if isinstance(found, Mapping) and all(isinstance(score, Tensor) for score in found.values()):
+        return Scores(dict(found))
+    what = type(found).__name__
+    raise OptionError(f"the criterion's scorer returned an object of type {what}, expected prunectl.Scores")
 
 
 def _of_nodes(scores: Scores) -> list[Tensor]:

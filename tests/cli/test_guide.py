@@ -10,6 +10,7 @@ from PIL import Image
 
 from prunectl.cli import in_process
 from prunectl.cli.guide_pages import FOLDER, pages
+from prunectl.cli.markdown import laid_out
 from prunectl.plugins.registry import TABLES
 from prunectl.sweeping.plan import read_plan
 from prunectl.sweeping.stages import stages_of
@@ -32,6 +33,13 @@ LIGHTER = ("before", "after", "during", "robustness")
 LONG = ("start", "before", "after", "during", "shrink", "deploy")
 WIDE = 78
 """Columns of code that a terminal of 80 shows without a break."""
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_code_in_a_line_is_shown_with_one_backtick_on_each_side(name: str) -> None:
+    """Also where it goes over the end of a line."""
+    outside = re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
+    assert "``" in outside or "``" not in laid_out(TEXTS[name], 80, colours=False)
 
 
 @pytest.fixture(scope="module")

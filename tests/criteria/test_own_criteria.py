@@ -153,3 +153,37 @@ def test_a_schedule_of_ones_own_that_does_not_rise_to_the_target(tmp_path, monke
     message = f"schedule own.py:{name}: expected sparsities in [0, 1) that rise to the target 0.3, found {found}"
     with pytest.raises(OptionError, match=re.escape(message)):
         prune(checkpoint_of(network(), SHAPE), None, criterion="magnitude", sparsity=0.3, schedule=f"own.py:{name}")
+
+
+def test_a_scorer_may_return_a_plain_dictionary(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(
+        "from prunectl import Criterion\nfrom prunectl.masks import prunable\n"
+        "def sizes(model, data):\n    return {name: p.detach().abs() for name, p in prunable(model).items()}\n"
+        "own = Criterion(sizes, schedule='one-shot', scope='global', source='', needs_data=False)\n"
+        "def number(model, data):\n    return 3\n"
+        "wrong = Criterion(number, schedule='one-shot', scope='global', source='', needs_data=False)\n"
+    )
+    start = checkpoint_of(network(), SHAPE)
+    own, same = (
+        prune(start, None, criterion=name, sparsity=0.5, schedule="one-shot") for name in ("own.py:own", "magnitude")
+    )
+    assert all(torch.equal(own.masks[name], mask) for name, mask in same.masks.items())
+    with pytest.raises(OptionError, match=r"returned an object of type int, expected prunectl\.Scores"):
+        prune(start, None, criterion="own.py:wrong", sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "changes", "message"),
+    [
+        (lambda model: None, {}, r"called as scorer\(model, data, \*\*options\)"),
+        (lambda model, data: None, {"unit": "nodes"}, r"called as scorer\(model, data, structure, \*\*options\)"),
+        (lambda model, data: None, {"regrow_value": "zero"}, r"called as scorer\(model, data, round, \*\*options\)"),
+        (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion is a name such as one-shot"),
+    ],
+)
+def test_what_a_criterion_cannot_be_made_of(scorer, changes, message: str) -> None:
+    from prunectl import Criterion
+
+    with pytest.raises(OptionError, match=message):
+        Criterion(scorer, **{"schedule": "one-shot", "scope": "global", "source": "", **changes})

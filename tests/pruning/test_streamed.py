@@ -104,6 +104,6 @@ def test_a_checkpoint_of_400_mb_is_pruned_in_220_mb(tmp_path: Path) -> None:
         network = ["--model", "net.py:build", "-M", f"layers={layers}", "--input", "2x32x32", "--classes", "10"]
         run("-m", "prunectl", "train", *network, "--epochs", "0", "-o", f"{name}.safetensors")
     assert (tmp_path / "large.safetensors").stat().st_size > 400_000_000
-    run("-c", LIMITED, "220")  # it takes 130 to 160
+    run("-c", LIMITED, "220")
     small, _ = read_header(tmp_path / "small.large.safetensors")
     assert small.weights == small.dense.weights - round(0.9 * small.dense.weights)

@@ -27,3 +27,11 @@ def test_a_step_towards_a_measured_network_needs_no_accuracy(tmp_path):
     checkpoint(tmp_path, "a", pruning, weights=50)
     measure(checkpoint(tmp_path, "b", pruning, ("train", {**TRAIN, "seed": 0}), weights=50), 0.9)
     assert "No accuracy yet" not in render(collect([tmp_path]))
+
+
+def test_networks_for_which_there_is_no_room_are_named(tmp_path):
+    for number in range(14):
+        pruning = ("prune", {"criterion": "snip", "sparsity": 0.5 + number / 100, "seed": 0})
+        measure(checkpoint(tmp_path, f"n{number}", pruning, weights=50 - number), 0.9 - number / 100)
+    text = re.sub("<[^>]+>", "", render(collect([tmp_path])))
+    assert "Not shown, as a page has room for 12: snip 0.62, Pareto front; snip 0.63, Pareto front. To see one" in text

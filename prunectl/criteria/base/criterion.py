@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Literal
 
 from torch import Tensor
@@ -79,6 +80,19 @@ class Criterion:
     callback: Any = None
     """The class of the `Callback` that takes part in the training up to the last round."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.schedule, str):
+            raise OptionError(
+                f"`schedule` of a Criterion is a name such as one-shot, or mine.py:NAME, got {self.schedule!r}"
+            )
+        _check_scorer(self.scorer, ["model", "data", *self._third()])
+
+    def _third(self) -> list[str]:
+        """The third argument of the scorer, where it has one."""
+        if self.unit == "weights":
+            return [] if self.regrow_value is None else ["round"]
+        return ["structure"]
+
     def options(self, given: dict[str, str], what: str) -> "CriterionOptions":
         """Read `-O key=value` texts as the keyword-only arguments of the scorer, and of what else takes part.
 
@@ -114,6 +128,21 @@ class Round:
     original: dict[str, Tensor]
     progress: float
     """0 in the first round, close to 1 in the last; during training 0 at its start, 1 where rounds end."""
+
+
+def _check_scorer(scorer: Scorer, arguments: list[str]) -> None:
+    """Refuse a scorer that cannot be called as prunectl calls it.
+
+    Raises:
+        OptionError: it has other positional arguments.
+    """
+    try:
+        signature(scorer).bind(*arguments)
+    except TypeError as error:
+        head = ", ".join(arguments)
+        raise OptionError(
+            f"a scorer is called as scorer({head}, **options), also without images; this one does not fit: {error}"
+        ) from error
 
 
 def criterion_named(name: str) -> Criterion:

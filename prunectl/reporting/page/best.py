@@ -78,6 +78,13 @@ def networks(sources: Sources, settings: Sequence[Setting], first: Source | None
     return [Network(one, labels.get(str(one.path), base_name(one.path))) for one in shown]
 
 
+def left_out(sources: Sources, settings: Sequence[Setting], shown: Sequence[Network]) -> list[str]:
+    """The names of the operating points that have no network among those `shown`, though it is there."""
+    there = {str(source.path) for source in sources.given if source.seen is not None}
+    there -= {str(network.source.path) for network in shown}
+    return [name for path, name in _labels(settings).items() if path in there]
+
+
 def _is_pruned(source: Source) -> bool:
     return pruning_method(source.history).criterion is not None
 

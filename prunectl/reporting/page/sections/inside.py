@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prunectl.checkpoints.names import base_name, beside
 from prunectl.checkpoints.results import is_of
 from prunectl.reporting.findings import Adversarial, Look
-from prunectl.reporting.page.best import Network
+from prunectl.reporting.page.best import MOST_NETWORKS, Network, left_out
 from prunectl.reporting.page.blocks import Picture, Section, image_link
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.figure import Figure
@@ -13,7 +13,7 @@ from prunectl.reporting.page.figures.inside import by_rank, confusion, histogram
 from prunectl.reporting.page.figures.repair import repair_bars
 from prunectl.reporting.sources import Source
 
-_CONFUSED = 8
+_CONFUSED, _NAMED = 8, 6
 _LEAD = "What pruning left of a network, what a repair changed, and where the network errs."
 
 
@@ -21,9 +21,18 @@ def inside_section(data: PageData) -> Section | None:
     """Layers, masks, weights, scores, repair, confusion matrix, saliency, adversarial examples of up to 12 networks."""
     if not data.networks:
         return None
-    section = Section("Inside", _LEAD)
+    section = Section("Inside", _LEAD + _missing(data))
     section.panels = [_panel(data, number, network) for number, network in enumerate(data.networks)]
     return section
+
+
+def _missing(data: PageData) -> str:
+    """Which operating points are not here, as a page has room for twelve."""
+    names = left_out(data.sources, data.settings, data.networks)
+    if not names:
+        return ""
+    few = "; ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return f" Not shown, as a page has room for {MOST_NETWORKS}: {few}. To see one, add `--inside CHECKPOINT`."
 
 
 def _panel(data: PageData, number: int, network: Network) -> Section:
