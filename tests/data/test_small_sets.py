@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from prunectl.data.images import Images
-from prunectl.data.load import load_data
+from prunectl.data.load import FOLDERLESS, RESIZABLE, load_data
 from prunectl.data.pixels import resized, statistics
 from prunectl.data.source import data_folder
 from prunectl.errors import DataError, OptionError, UnknownName
+from prunectl.plugins.registry import TABLES
 from tests.helpers.dataset_files import one_line, write_family, write_tree
 
 DIGITS = tuple("0123456789")
@@ -182,3 +183,15 @@ def test_a_loader_must_bring_what_can_be_used(tmp_path: Path, name: str, message
     with pytest.raises(DataError) as error:
         load_data(f"{tmp_path}/loader.py:{name}")
     assert message in one_line(error)
+
+
+@pytest.mark.parametrize("name", TABLES["data"])
+def test_no_dataset_takes_a_folder_in_which_it_finds_nothing(name: str, tmp_path: Path) -> None:
+    """One without files is listed in FOLDERLESS."""
+    with pytest.raises((DataError, OptionError)):
+        load_data(f"{name}:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERLESS))
+def test_an_image_size_changes_the_datasets_that_are_listed(name: str) -> None:
+    assert (load_data(name, image_size=9).shape[1:] == (9, 9)) == (name in RESIZABLE)

@@ -19,7 +19,7 @@ from prunectl.structure.propagation import Propagation, index_rows
     liveness=Liveness.PASSES,
 )
 @operation(
-    *("t", "swapaxes", "swapdims", "moveaxis", "mT", "numpy_T", "matrix_H", "adjoint", "diagonal"),
+    *("t", "swapaxes", "swapdims", "moveaxis", "mT", "numpy_T", "matrix_H", "adjoint", "diagonal", "rot90"),
 )
 def move(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Labels follow the entries; an axis that is split into several keeps its labels on one of them."""
@@ -31,6 +31,15 @@ def move(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
         for i, found in enumerate(moved(flow, node, source.shape, axis)):
             results[i] = _placed(flow, node, results[i], found, row, source.zero[axis])
     return results[0] if isinstance(node.meta["val"], Tensor) else results
+
+
+@operation("tril", "triu")
+def triangle(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
+    """What lies beyond the diagonal becomes 0: both axes stay, and all others pass."""
+    x = flow.value(a["self"])
+    for row in x.rows[-2:]:
+        flow.freeze(row, node, "cut off along a diagonal")
+    return Value(x.shape, (*x.rows[:-2], None, None), (*x.zero[:-2], False, False), x.image)
 
 
 @operation("roll", liveness=Liveness.PASSES)

@@ -29,7 +29,7 @@ DIVIDES = {"rsqrt", "reciprocal", "log", "log2", "log10"}
 )
 @operation(
     *("native_dropout", "_to_copy", "type_as", "lift_fresh_copy", "zeros_like", "ones_like", "empty_like", "full_like"),
-    *("rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli"),
+    *("rand_like", "randn_like", "zero", "fill", "masked_fill", "where", "rrelu", "copy", "bernoulli", "log_sigmoid"),
 )
 def pointwise(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Axes that meet become one; an axis of size 1 meets none."""

@@ -1,11 +1,13 @@
 """Sums, means, norms and softmax along axes."""
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from torch import Tensor, fx
 
 from prunectl.structure import width_norms
+from prunectl.structure.contraction import join
 from prunectl.structure.export import packet
 from prunectl.structure.labels import Row, Value
 from prunectl.structure.operations import Arguments, Liveness, Result, operation
@@ -17,7 +19,21 @@ if TYPE_CHECKING:
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}
 """Zeros do not change these; a mean is taken over the original number of entries."""
-_KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "cumsum", "sort", "topk", "logcumsumexp"}
+_NOT_ZERO = {"softmax", "log_softmax", "_softmax", "logsumexp", "logcumsumexp", "prod", "argmax", "argmin"}
+"""Zeros along other axes do not come out of these as zeros."""
+_WITH_INDICES = {"topk", "sort", "max", "min", "cummax", "cummin", "median", "kthvalue", "mode"}
+_KEEPS_SHAPE = {
+    "softmax",
+    "log_softmax",
+    "_softmax",
+    "logcumsumexp",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "sort",
+    "topk",
+}
 
 
 def _write_mean(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
@@ -35,7 +51,8 @@ def _write_mean(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
 @operation("sum", "amax", liveness=Liveness.REDUCES)
 @operation("amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm", "frobenius_norm", "prod")
 @operation("any", "all", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "_softmax", "cumsum")
-@operation("topk", "sort")
+@operation("topk", "sort", "cumprod", "logcumsumexp", "cummax", "cummin", "median", "kthvalue", "mode")
+@operation("nanmean", "nansum", "std_mean", "aminmax")
 def reduce(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """An axis that is reduced may shrink where zeros change nothing; all others pass."""
     x, name = flow.value(node.args[0]), packet(node)
@@ -47,7 +64,7 @@ def reduce(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     for axis in over:
         _reduced(flow, node, x, axis)
     keeps = name in _KEEPS_SHAPE or bool(a.get("keepdim"))
-    passes = name not in ("softmax", "log_softmax", "_softmax", "logsumexp", "prod", "argmax", "argmin")
+    passes = name not in _NOT_ZERO
     rows: list[Row | None] = []
     zero = []
     for axis in range(len(x.shape)):
@@ -55,6 +72,8 @@ def reduce(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
             rows.append(None if axis in over else x.rows[axis])
             zero.append(axis not in over and passes and x.zero[axis])
     made = [Value(shape, tuple(rows), tuple(zero), x.image) for shape in flow.shapes(node)]
+    if name in _WITH_INDICES:
+        made[1:] = [replace(value, zero=(False,) * len(zero)) for value in made[1:]]
     return made[0] if isinstance(node.meta["val"], Tensor) else made
 
 
@@ -67,3 +86,20 @@ def _reduced(flow: Propagation, node: fx.Node, x: Value, axis: int) -> None:
         flow.freeze(row, node, "reduced over, and what is removed would count")
     elif name == "mean":
         flow.wide.add(node)
+
+
+@operation("diff", liveness=Liveness.PASSES)
+def diff(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
+    """Neighbours along an axis are subtracted: it stays, and along all others what is put at its ends meets it."""
+    parts, shape = flow.tensors_of([a["self"], a["prepend"], a["append"]]), flow.shape(node)
+    over = flow.number(a["dim"]) % len(shape)
+    rows: list[Row | None] = []
+    for axis in range(len(shape)):
+        if axis == over:
+            for part in parts:
+                flow.freeze(part.rows[axis], node, "neighbours along it are subtracted")
+            rows.append(None)
+        else:
+            rows.append(join(flow, node, [part.rows[axis] for part in parts]))
+    zero = tuple(axis != over and all(part.zero[axis] for part in parts) for axis in range(len(shape)))
+    return Value(shape, tuple(rows), zero, any(part.image for part in parts))

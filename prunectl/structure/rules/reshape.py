@@ -55,6 +55,7 @@ def reshape(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 @operation("expand", liveness=Liveness.PASSES, writer=_write, editor=_edit)
+@operation("broadcast_to", writer=_write, editor=_edit)
 @operation("expand_as", liveness=Liveness.PASSES)
 def expand(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """An axis that repeats one entry may have any length: it gets labels, which become those of what it meets."""

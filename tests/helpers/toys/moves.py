@@ -248,6 +248,44 @@ class Fold(nn.Module):
         return F.fold((patches * weights).view(b, c * 9, h * w), (h, w), 3, padding=1)
 
 
+class Differences(nn.Module):
+    """Image gradients: differences of neighbours along each side, with what stands at the border learnt or repeated."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.border = nn.Parameter(torch.randn(1, width, 1, 1))
+        self.conv = conv(2 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        border = self.border.expand(x.shape[0], -1, x.shape[2], -1)
+        across, down = torch.diff(x, prepend=border), torch.diff(x, dim=2, append=x[:, :, -1:])
+        return self.conv(torch.cat([across, down], 1))
+
+
+class GateDifferences(nn.Module):
+    """Differences of gates to a learnt border, summed over the channels: those of a removed gate, 1/2, would count."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.border = nn.Parameter(torch.randn(1, width, 1, 1))
+        self.conv = conv(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        border = self.border.expand(x.shape[0], -1, x.shape[2], -1)
+        return self.conv(x * torch.diff(x.sigmoid(), prepend=border).sum(1, keepdim=True))
+
+
+class ChannelDifferences(nn.Module):
+    """Each channel less the one before it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = conv(width - 1, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(torch.diff(x, dim=1))
+
+
 class Deformed(nn.Module):
     """Pixels sampled at places that a convolution computes."""
 
@@ -281,4 +319,7 @@ TOYS: Toys = {
     "pick-channels": (lambda: Toy(PickChannels(8)), SHAPE),
     "unfold": (lambda: Toy(Unfold(8)), SHAPE),
     "fold": (lambda: Toy(Fold(8)), SHAPE),
+    "differences": (lambda: Toy(Differences(8)), SHAPE),
+    "differences-of-gates": (lambda: Toy(GateDifferences(8)), SHAPE),
+    "differences-of-channels": (lambda: Toy(ChannelDifferences(8)), SHAPE),
 }
