@@ -178,6 +178,8 @@ def read_toc(path: Path) -> TensorFile:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, MOST_HEADER):
                 check_not_torch(path)
+                if path.suffix == ".onnx":
+                    raise CheckpointError(f"{path} is an ONNX file: eval and predict take it, other commands do not")
                 raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
             text = file.read(length)
     except OSError as error:

@@ -31,7 +31,7 @@ class Deployed(nn.Module):
         for name in ("mean", "std") if preprocessing is not None else ():
             values = torch.tensor(getattr(preprocessing, name), device=like_images(network).device)
             self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
-        self.train(network.training)
+        self.training = network.training  # of this module alone: an exported program refuses `train()`
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, classes)."""

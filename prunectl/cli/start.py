@@ -185,7 +185,7 @@ def images_for(
 
     spec = data or checkpoint.data
     if not spec:
-        raise OptionError("the checkpoint names no dataset; add --data, such as --data synthetic")
+        raise OptionError("the checkpoint names no dataset; add --data, such as --data imagefolder:photos")
     height, width = checkpoint.spec.input[1:]
     if image_size is None and height == width and spec.partition(":")[0] in RESIZABLE:
         image_size = height

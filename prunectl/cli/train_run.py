@@ -112,7 +112,7 @@ def run(
             f"stopped by --max-minutes at step {trainer.step}; continue with: prunectl train --resume {saved.path}"
         )
     if summary is not None:
-        output.say(summary)
+        output.say(f"{summary}{_recalibrated(trainer)}")
     output.emit(path)
 
 
@@ -193,6 +193,13 @@ def _status(trainer: "Trainer", rate: float) -> str:
         f"epoch {epoch}/{trainer.recipe.epochs}, loss {loss:.3f}, accuracy {output.percent(right)}, "
         f"{rate:,.0f} images/s"
     )
+
+
+def _recalibrated(trainer: "Trainer") -> str:
+    """The accuracy of the network that is written, where that is another than the training's."""
+    if not trainer.recipe.recalibrate or trainer.evaluated is None:
+        return ""
+    return f"; recalibrated: {output.percent(trainer.evaluated.top1)}"
 
 
 def _summary(record: dict[str, Any], means: EpochMeans) -> str:

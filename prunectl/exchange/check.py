@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunectl.errors import ProofError, first_line
 from prunectl.structure.surgery.proof import DrawImages
@@ -13,7 +13,7 @@ BATCHES = (1, 7)
 
 
 def worst_difference(
-    expected: nn.Module, run: Callable[[Tensor], Tensor], shape: tuple[int, int, int], draw: DrawImages
+    expected: Callable[[Tensor], Tensor], run: Callable[[Tensor], Tensor], shape: tuple[int, int, int], draw: DrawImages
 ) -> float:
     """The largest difference of outputs relative to the largest output, over batches of 1 and 7 random images.
 

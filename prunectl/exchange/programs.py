@@ -27,6 +27,8 @@ ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}
 ALLOWED_FP16 = 2e-2
 Report = Callable[[str], None]
 """Called with what is done now, such as "checking the outputs"."""
+_LEAST = 1e-30
+"""The lowest probability that is compared: float32 holds it to all its digits."""
 ROUNDINGS = 4.0
 """How often the network's own type may round in between."""
 
@@ -87,7 +89,8 @@ def program(checkpoint: Checkpoint, kind: str, use: Use, report: Report = quiet)
             raise StructureError(f"the network does not run in float16: {what}; leave out `fp16`") from error
         raise
     report("checking the outputs")
-    found = worst_difference(expected, run, shape, _pixels if use.pixels else draw)
+    one, other = (_logarithms(expected), _logarithms(run)) if use.softmax else (expected, run)
+    found = worst_difference(one, other, shape, _pixels if use.pixels else draw)
     exact = max(ALLOWED[kind], ROUNDINGS * torch.finfo(like_images(network).dtype).eps)
     allowed = ALLOWED_FP16 if use.fp16 else exact
     check_close(found, allowed, f"the {kind} file")
@@ -105,6 +108,14 @@ def program(checkpoint: Checkpoint, kind: str, use: Use, report: Report = quiet)
     report("measuring the speed")
     speed = relative_latency(partial(run, image), partial(fast, image))
     return Program(small, None, count, proof, accuracies, speed=speed.value)
+
+
+def _logarithms(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The logarithms of the probabilities of a network, which differ as its logits do.
+
+    Probabilities close to 0 and 1 would hide differences.
+    """
+    return lambda images: network(images).clamp_min(_LEAST).log()
 
 
 def _written(

@@ -11,7 +11,8 @@ from prunectl.errors import OptionError
 _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 BUDGET_UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
-_EXAMPLES = {"params": "or a count (1.2M)", "flops": "or a count (300M)", "size": "or bytes (200KB)", "latency": ""}
+_EXAMPLES = {"params": ", or a count (1.2M)", "flops": ", or a count (300M)", "size": ", or bytes (200KB)"}
+_NO_TIME = "; a latency is compared with that of the dense network on this machine, not given in seconds"
 
 
 def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
@@ -22,7 +23,7 @@ def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
     bounds = " to ".join(f"{result[key]:.3f}" for key in ("latency_low", "latency_high") if key in result)
     return (
         f"`latency` {asked} was requested, measured again it is {found:.3f} of the dense latency{in_runtime(options)} "
-        f"(95 % interval {bounds}); ask for less, on a machine with less load"
+        f"(95 % interval {bounds}); the file is written: ask for a smaller speed-up, or prune on an idle machine"
     )
 
 
@@ -61,5 +62,5 @@ class Budget:
             return Budget(kind, text, number if number < 1 else 1 / number, relative=True, runtime=runtime or EAGER)
         if unit in BUDGET_UNITS[kind] and number * BUDGET_UNITS[kind][unit] >= 1:
             return Budget(kind, text, number * BUDGET_UNITS[kind][unit], relative=False)
-        known = f"`{kind}` takes how many times less (8x), the share that remains (0.125x) {_EXAMPLES[kind]}".rstrip()
-        raise OptionError(f"{known}, got '{text}'")
+        known = f"`{kind}` takes how many times less (8x) or the share that remains (0.125x){_EXAMPLES.get(kind, '')}"
+        raise OptionError(f"{known}, got '{text}'{_NO_TIME if kind == 'latency' else ''}")

@@ -145,7 +145,9 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 def _mixed(sources: Sources) -> list[str]:
     """A line where the measured networks differ in versions, in devices, or have doubtful attacks."""
     measured = [source for source in sources.given if source.measured]
-    versions = {json.dumps(one.history[-1].versions, sort_keys=True) for one in measured if one.history}
+    made = [one.history[-1].versions for one in measured if one.history]
+    common = set.intersection(*(set(versions) for versions in made)) if made else set()
+    versions = {json.dumps({name: each[name] for name in common}, sort_keys=True) for each in made}
     devices = {str(one.measured.get("device", "cpu")).partition(":")[0] for one in measured}
     found = []
     if len(versions) > 1:

@@ -11,6 +11,9 @@ from prunectl.checkpoints.options.table import IMPORT
 from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold", "min_accuracy")
+_NOT_SAID = {"sha256", "file", "source", "class", "name", "type", "total_steps", "teacher_sha256"}
+"""What tells files and programs apart, and not methods."""
+_MOST_SAID = 3
 _VARIES = {"seed", "device"}
 """Options in which runs of one recipe may differ, besides the target of the last pruning."""
 
@@ -73,15 +76,22 @@ def differences(recipes: Sequence[str]) -> list[str]:
     chains = [" ".join(command for command, _ in json.loads(recipe)) for recipe in recipes]
     if len(set(chains)) == len(recipes):
         return chains
-    keys = sorted({key for values in flat for key in values})
+    keys = sorted({key for values in flat for key in values if key.name not in _NOT_SAID})
     apart = [key for key in keys if len({repr(values.get(key)) for values in flat}) > 1]
     often = Counter(key.name for key in apart)
     heads = [[chain] if len(set(chains)) > 1 else [] for chain in chains]
     words = [
-        ", ".join([*head, *(f"{key.said(often)}={values[key]}" for key in apart if key in values)]) or "defaults"
+        ", ".join([*head, *_few([f"{key.said(often)}={values[key]}" for key in apart if key in values])]) or "defaults"
         for head, values in zip(heads, flat, strict=True)
     ]
     return [f"{word} #{words[:i].count(word) + 1}" if words.count(word) > 1 else word for i, word in enumerate(words)]
+
+
+def _few(words: list[str]) -> list[str]:
+    """The first of some words, and how many more there are: a name of a method must stay one."""
+    return (
+        words if len(words) <= _MOST_SAID + 1 else [*words[:_MOST_SAID], f"{len(words) - _MOST_SAID} more differences"]
+    )
 
 
 def _target(options: Mapping[str, Any]) -> float | str | None:

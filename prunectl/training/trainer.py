@@ -170,7 +170,14 @@ class Trainer:
     def _recalibrated(self, trained: Checkpoint) -> Checkpoint:
         """The same with BatchNorm statistics taken anew: averages lag behind the weights of a short training."""
         options = RepairOptions("bn", seed=self.recipe.seed)
-        return replace(trained, model=repaired_pair(paired(trained, None), trained, self.data, options)[0])
+        model = repaired_pair(paired(trained, None), trained, self.data, options)[0]
+        if len(self.data.test) and not distributed.joined():
+            self.evaluated = self._accuracy(model)
+        return replace(trained, model=model)
+
+    def _accuracy(self, model: nn.Module) -> Accuracy:
+        """On the evaluation images."""
+        return accuracy(model, self.data.test, self.start.preprocessing, classes=self.start.spec.classes)
 
     def state(self, *, live: bool = False) -> State:
         """All that `Trainer(self.current, data, recipe, state)` needs to go on from here.
@@ -272,8 +279,7 @@ class Trainer:
         network["flops_per_sample"] = learner.flops
         record = self.progress.record_(self.step / self.steps_per_epoch, network)
         if at_end and len(self.data.test):
-            spec = self.start.spec
-            found = accuracy(learner.evaluated(), self.data.test, self.start.preprocessing, classes=spec.classes)
+            found = self._accuracy(learner.evaluated())
             self.evaluated = found
             record |= {"eval_loss": found.loss, "eval_accuracy": found.top1, "seconds": self.progress.tick_()}
         record |= learner.callback.metrics(self.model)

@@ -52,7 +52,7 @@ def test_the_same_commands_again(tmp_path, cli):
 def test_every_other_command_says_that_there_are_no_images(tmp_path, cli, refused):
     cli(*shlex.split(PRUNE))
     for command in ("eval", "attack", "train"):
-        assert "the checkpoint names no dataset; add --data, such as --data synthetic" in refused(
+        assert "the checkpoint names no dataset; add --data, such as --data imagefolder:photos" in refused(
             command, "net.safetensors"
         )
     for command in ("inspect", "log"):

@@ -1,5 +1,6 @@
 """Every field of a training's recipe is set by the option of its name."""
 
+import json
 from dataclasses import asdict, fields, replace
 
 import pytest
@@ -105,3 +106,12 @@ def test_train_says_where_it_takes_other_images_than_the_step_before(prune: str,
     assert ran.code == 0
     expected = "prune used --subset 64, this command takes 1,442 training images; add --subset 64 for the same images"
     assert (expected in ran.err) == said
+
+
+def test_the_accuracy_that_is_printed_is_that_of_the_recalibrated_network(raw, cli, tmp_path):
+    line = "train --model resnet20 -M width=4 --image-size 8 --subset 60 -b 30 --epochs 1 --lr 0.01 --recalibrate"
+    ran = raw(*line.split(), "-o", "net.safetensors")
+    assert ran.code == 0, ran.err
+    cli("eval", "net.safetensors", "--no-latency")
+    found = json.loads((tmp_path / "net.results.jsonl").read_text())["accuracy"]
+    assert f"; recalibrated: {100 * found:.2f}%" in ran.err

@@ -186,4 +186,4 @@ def test_what_a_criterion_cannot_be_made_of(scorer, changes, message: str) -> No
     from prunectl import Criterion
 
     with pytest.raises(OptionError, match=message):
-        Criterion(scorer, **{"schedule": "one-shot", "scope": "global", "source": "", **changes})
+        Criterion(scorer, **{"schedule": "one-shot", "scope": "global", "source": "", **changes}).check()

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from prunectl.checkpoints.checkpoint import load, read
 from prunectl.checkpoints.files import sha256
 from prunectl.errors import DataError, OptionError, ProofError, StructureError
 from prunectl.exchange import programs
+from prunectl.exchange.check import worst_difference
 from prunectl.exchange.export import export
 from prunectl.models.fresh import from_module
 from tests.helpers.alone import relative
+from tests.helpers.marks import quick_rows
 from tests.helpers.networks import checkpoint_of, image_data
 from tests.helpers.running import listing
 
@@ -219,3 +222,46 @@ def test_int8_in_python_takes_a_dataset_that_fits(net: Path) -> None:
     assert export(net, net.with_name("y.onnx"), int8="digits").accuracy.keys() == {"float32", "int8"}
     with pytest.raises(DataError, match="takes 1x28x28 images of 10 classes"):
         export(net, net.with_name("x.onnx"), int8=image_data())
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+
+
+PAIRS = [
+    *((kind, pair) for kind in ("onnx", "pt2") for pair in combinations(("pixels", "softmax", "fuse"), 2)),
+    *(("onnx", (one, small)) for one in ("pixels", "softmax", "fuse") for small in ("fp16", "int8")),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Please consider to run pre-processing:UserWarning")
+@pytest.mark.parametrize(("kind", "pair"), quick_rows(PAIRS, [4]))
+def test_options_go_together(kind: str, pair: tuple[str, ...], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    checkpoint = checkpoint_of(normed(), SHAPE)
+    asked = {name: image_data() if name == "int8" else True for name in pair}
+    made = export(checkpoint, tmp_path / f"net.{kind}", **asked)
+    assert made.path.exists()
+    assert (made.fused == 1) == ("fuse" in pair)
+
+
+def test_a_file_whose_probabilities_hide_other_logits_is_found() -> None:
+    """Of a network that is sure of itself: its probabilities differ by less than 1e-5, its logits by a third."""
+
+    def network(images: Tensor, factor: float = 1.0) -> Tensor:
+        return (factor * torch.tensor([0.0, 20.0, -20.0])).expand(len(images), 3).softmax(1)
+
+    found = worst_difference(
+        programs._logarithms(network),
+        programs._logarithms(lambda images: network(images, 1.3)),
+        SHAPE,
+        lambda size, generator: torch.zeros(size),
+    )
+    assert (network(torch.zeros(1)) - network(torch.zeros(1), 1.3)).abs().max() < 1e-5
+    assert found > 0.1
+
+
+@pytest.mark.parametrize("command", ["inspect", "log", "shrink"])
+def test_commands_for_checkpoints_say_what_takes_an_onnx_file(command: str, refused, exported, net: Path) -> None:
+    exported("net")
+    assert "net.onnx is an ONNX file: eval and predict take it" in refused(command, "net.onnx")

@@ -13,12 +13,19 @@ VERSIONS = {"prunectl": "0.1.0", "torch": "2.14"}
 TRAIN = {"epochs": 3, "steps": 36, "total_steps": 36}
 
 
-def checkpoint(folder: Path, name: str, *steps: tuple[str, dict], weights: int = 100, data: str = "digits") -> Path:
+def checkpoint(
+    folder: Path,
+    name: str,
+    *steps: tuple[str, dict],
+    weights: int = 100,
+    data: str = "digits",
+    versions: dict[str, str] = VERSIONS,
+) -> Path:
     """A checkpoint of 100 prunable weights; each step's parent is the file of the steps before, where there is one."""
     history: list[dict] = []
     for command, options in steps:
         parent = _hash_of(folder, history)
-        history.append({"command": command, "options": options, "versions": VERSIONS, "parent": parent})
+        history.append({"command": command, "options": options, "versions": versions, "parent": parent})
     head = Header(ModelSpec("lenet5", (1, 8, 8), 10), data, (0.5,), (0.5,), DENSE, weights, history=_entries(history))
     table = {"__metadata__": {KEY: head.to_json()}, "w": {"dtype": "F32", "shape": [100], "data_offsets": [0, 400]}}
     text = json.dumps(table).encode()

@@ -314,5 +314,5 @@ def test_budgets_as_texts(kind, text, limit):
     ],
 )  # fmt: skip
 def test_budgets_that_do_not_read(kind, text):
-    with pytest.raises(OptionError, match=rf"^`{kind}` takes how many times less \(8x\), .*, got '"):
+    with pytest.raises(OptionError, match=rf"^`{kind}` takes how many times less \(8x\) or .*, got '"):
         Budget.read(kind, text)

@@ -321,3 +321,22 @@ def test_the_terminal_shows_unmet_rules_of_the_checklist(tmp_path, raw):
         "at least 3 (--seed)",
         "report: a random control: missing: prune with --criterion random (weights) or structured-random (nodes)",
     ]
+
+
+def test_a_method_is_named_by_what_it_does_and_not_by_its_files():
+    own = {"file": "net.pth", "sha256": "a" * 64}
+    same = [[["import", {**own, "sha256": str(i)}], ["prune", {"criterion": "snip", "lr": i}]] for i in range(2)]
+    assert differences([json.dumps(recipe) for recipe in same]) == ["lr=0", "lr=1"]
+    many = [[["train", {f"option{j}": i for j in range(9)}]] for i in range(2)]
+    assert differences([json.dumps(recipe) for recipe in many]) == [
+        f"option0={i}, option1={i}, option2={i}, 6 more differences" for i in range(2)
+    ]
+
+
+def test_versions_are_compared_where_both_networks_name_them(tmp_path):
+    pruning = ("prune", {"criterion": "snip", "sparsity": 0.5, "seed": 0})
+    for name, versions in (("a", {"torch": "2.14"}), ("b", {"torch": "2.14", "timm": "1.0"})):
+        measure(checkpoint(tmp_path, name, pruning, weights=50, versions=versions), 0.9)
+    assert not any("library versions" in line for line in settings(collect([tmp_path]))[1])
+    measure(checkpoint(tmp_path, "c", pruning, weights=50, versions={"torch": "2.11"}), 0.9)
+    assert any("2 sets of library versions" in line for line in settings(collect([tmp_path]))[1])

@@ -80,7 +80,12 @@ class Criterion:
     callback: Any = None
     """The class of the `Callback` that takes part in the training up to the last round."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse what cannot be called as prunectl calls it.
+
+        Raises:
+            OptionError: the schedule is no name, or the scorer takes other arguments.
+        """
         if not isinstance(self.schedule, str):
             raise OptionError(
                 f"`schedule` of a Criterion is a name such as one-shot, or mine.py:NAME, got {self.schedule!r}"
@@ -150,9 +155,10 @@ def criterion_named(name: str) -> Criterion:
 
     Raises:
         UnknownName: nothing has that name.
-        OptionError: what has it is not a Criterion.
+        OptionError: what has it is not a Criterion, or cannot be called as one.
     """
     found = resolve("criterion", name)
     if not isinstance(found, Criterion):
         raise OptionError(f"criterion {name} is a {type(found).__name__}, expected a prunectl.Criterion")
+    found.check()
     return found
