@@ -75,6 +75,7 @@ def test_a_process_that_fails_alone_says_so_and_the_first_one_at_once(raw, ranke
     assert other.err == f"process 1 of 2: {first.err}"
 
 
+@pytest.mark.long
 def test_processes_train_as_one(cli, tmp_path) -> None:
     assert cli(*TRAIN.split(), "one.safetensors") == "one.safetensors\n"
     first, second = run_together(tmp_path, 2, f"{TRAIN} two.safetensors")

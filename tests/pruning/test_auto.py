@@ -122,6 +122,7 @@ def test_the_smallest_network_reaches_the_accuracy_and_a_smaller_one_does_not(by
     assert by_accuracy.history[-1].result["parameters"] <= float(kept["params"][:-1]) * by_accuracy.dense.parameters
 
 
+@pytest.mark.long
 def test_a_pruned_network_is_searched_from_where_it_is(dense, by_sparsity, by_accuracy, untested) -> None:
     """A tenth of the weights is left at levels up to 26, as 2^(-27 / 8) = 0.096."""
 

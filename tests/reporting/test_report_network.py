@@ -173,7 +173,10 @@ def two_networks():
     return {name: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)) for name in ("dense", "masked")}
 
 
-@pytest.mark.parametrize(("large", "at_once", "loads"), [(1 << 30, 2, 2), (0, 1, 6)], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("large", "at_once", "loads"),
+    [pytest.param(1 << 30, 2, 2, id="small"), pytest.param(0, 1, 6, id="large", marks=pytest.mark.long)],
+)
 def test_onnx_runtime_times_networks_in_turns_and_holds_one_large_one_at_a_time(large, at_once, loads, monkeypatch):
     held, most, made = [], [], []
 

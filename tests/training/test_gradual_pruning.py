@@ -145,7 +145,7 @@ def named(name: str) -> Checkpoint:
             ("network", "top-kast", (2, 5), {"prune_every": 3, "opt": "adamw", "wd": 0.1, "ema": 0.9}),
             ("network", "sr-ste", (2,), {"prune_every": 3, "sparsity": None, "scope": "2:4"}),
         ],
-        chosen=(0, 7, 16),
+        chosen=(7, 16),
     ),
 )
 def test_a_stop_anywhere_changes_nothing(name, criterion, stops, changes, tmp_path, monkeypatch) -> None:

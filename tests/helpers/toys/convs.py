@@ -149,18 +149,18 @@ class ConstantKernel(nn.Module):
         return F.conv2d(x, kernel.repeat(x.shape[1], 1, 1, 1), padding=1, groups=x.shape[1])
 
 
-class Running(nn.Module):
-    """The largest so far along an axis, as the parametrization of a weight: nothing of the weight may go."""
+class FirstOnly(nn.Module):
+    """The first of an axis everywhere, as the parametrization of a weight: no rule knows the operation, so all stays."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cummax(x, 2).values
+        return x.gather(2, torch.zeros_like(x, dtype=torch.int64))
 
 
 def made_weights(width: int, groups: int) -> nn.Sequential:
     """Grouped convolutions whose weights are made of others, between plain ones."""
     layers = [nn.Conv2d(width, width, 3, padding=1, groups=groups) for _ in range(2)]
     weight_norm(layers[0])
-    register_parametrization(layers[1], "weight", Running())
+    register_parametrization(layers[1], "weight", FirstOnly())
     plain = [nn.Conv2d(width, width, 1) for _ in range(3)]
     return nn.Sequential(plain[0], layers[0], nn.ReLU(), plain[1], layers[1], nn.ReLU(), plain[2])
 
