@@ -150,7 +150,7 @@ class ConstantKernel(nn.Module):
 
 
 class FirstOnly(nn.Module):
-    """The first of an axis everywhere, as the parametrization of a weight: no rule knows the operation, so all stays."""
+    """The first of an axis everywhere, as the parametrization of a weight: no rule knows it, so all stays."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.gather(2, torch.zeros_like(x, dtype=torch.int64))
