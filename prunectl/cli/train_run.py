@@ -197,9 +197,8 @@ def _status(trainer: "Trainer", rate: float) -> str:
 
 def _recalibrated(trainer: "Trainer") -> str:
     """The accuracy of the network that is written, where that is another than the training's."""
-    if not trainer.recipe.recalibrate or trainer.evaluated is None:
-        return ""
-    return f"; recalibrated: {output.percent(trainer.evaluated.top1)}"
+    found = trainer.recalibrated
+    return "" if found is None else f"; recalibrated: {output.percent(found.top1)}"
 
 
 def _summary(record: dict[str, Any], means: EpochMeans) -> str:

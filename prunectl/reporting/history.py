@@ -11,7 +11,7 @@ from prunectl.checkpoints.options.table import IMPORT
 from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold", "min_accuracy")
-_NOT_SAID = {"sha256", "file", "source", "class", "name", "type", "total_steps", "teacher_sha256"}
+_NOT_SAID = {"sha256", "file", "source", "class", "total_steps", "teacher_sha256"}
 """What tells files and programs apart, and not methods."""
 _MOST_SAID = 3
 _VARIES = {"seed", "device"}

@@ -81,6 +81,8 @@ class Trainer:
         self.progress = Progress(self.device)
         self.evaluated: Accuracy | None = None
         """On the evaluation images, after the epoch that ended last."""
+        self.recalibrated: Accuracy | None = None
+        """The same for the result, where its BatchNorm statistics were taken anew."""
         with forked(self.device):
             torch.manual_seed(seed_for("train", recipe.seed))
             self.random = random_state(self.device)
@@ -172,7 +174,7 @@ class Trainer:
         options = RepairOptions("bn", seed=self.recipe.seed)
         model = repaired_pair(paired(trained, None), trained, self.data, options)[0]
         if len(self.data.test) and not distributed.joined():
-            self.evaluated = self._accuracy(model)
+            self.recalibrated = self._accuracy(model)
         return replace(trained, model=model)
 
     def _accuracy(self, model: nn.Module) -> Accuracy:

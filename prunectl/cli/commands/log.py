@@ -73,10 +73,8 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
             *(text for flag in _with_effect(step.flags) if (text := _shown(step.command, flag))),
         ]
     )
-    short, name = (
-        (step.sha256 or "not written to a file")[: _SHORT if step.sha256 else None],
-        "" if file is None else file.name,
-    )
+    short = "not written to a file" if step.sha256 is None else step.sha256[:_SHORT]
+    name = "" if file is None else file.name
     lines = [
         *([f"{short}  {name}"] if len(short) + len(name) + 2 <= _WIDTH else [short, name]),
         *_wrapped(", ".join(_circumstances(step)).split(" ")),

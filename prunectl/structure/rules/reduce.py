@@ -22,18 +22,8 @@ _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_
 _NOT_ZERO = {"softmax", "log_softmax", "_softmax", "logsumexp", "logcumsumexp", "prod", "argmax", "argmin"}
 """Zeros along other axes do not come out of these as zeros."""
 _WITH_INDICES = {"topk", "sort", "max", "min", "cummax", "cummin", "median", "kthvalue", "mode"}
-_KEEPS_SHAPE = {
-    "softmax",
-    "log_softmax",
-    "_softmax",
-    "logcumsumexp",
-    "cumsum",
-    "cumprod",
-    "cummax",
-    "cummin",
-    "sort",
-    "topk",
-}
+_KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "sort", "topk"}
+_KEEPS_SHAPE |= {"cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"}
 
 
 def _write_mean(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
