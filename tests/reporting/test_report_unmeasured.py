@@ -18,6 +18,7 @@ def test_a_dense_import_is_the_baseline_and_networks_without_an_accuracy_are_nam
     text = re.sub("<[^>]+>", "", render(sources))
     assert "No accuracy yet: thin, xsmall. Run prunectl eval on them, then prunectl report." in text
     assert "62.5" in text
+    assert "- means not measured: run prunectl eval on that checkpoint" in text
     assert "no network was measured" not in text.lower()
     assert shown_networks(sources)[0].source.path == small
 

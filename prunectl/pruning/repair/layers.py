@@ -50,8 +50,8 @@ class Norm:
 
     @property
     def name(self) -> str:
-        """The name of its running mean."""
-        return self.mean
+        """The name of its module."""
+        return self.mean.removesuffix(".running_mean")
 
 
 def stops(graph: Graph, tensors: Mapping[str, Tensor]) -> list[Layer | Norm]:

@@ -42,9 +42,11 @@ def checkpoints_section(data: PageData) -> Section:
     numeric = (False, False, True, True, *(True for _ in numbers), False, False)
     body = tuple(_row(data, source, row, numbers) for source, row in zip(data.sources.given, data.rows, strict=True))
     filters = ("method", "target", "seed") if len(body) > 1 else ()
+    unmeasured = any(row["accuracy"] is None for row in data.rows)
     return Section(
         "All checkpoints",
-        "Only results measured on exactly these files count. Of several measurements, the last one is shown.",
+        "Only results measured on exactly these files count. Of several measurements, the last one is shown."
+        + (" - means not measured: run `prunectl eval` on that checkpoint." if unmeasured else ""),
         tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, True, filters, "run")],
     )
 
