@@ -7,13 +7,16 @@ from torch import Tensor
 
 ENTRIES = 1 << 17
 """Of a piece: what is made of one stays within a core's cache, and freed memory in few sizes."""
+ON_DEVICE = 1 << 20
+"""Of a piece on a gpu, which waits for the counts of each."""
 
 
 def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same entries, in row-major order, of tensors of one size: views where a tensor is contiguous."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    for start in range(0, len(flat[0]), ENTRIES):
-        yield tuple(row[start : start + ENTRIES] for row in flat)
+    size = ENTRIES if flat[0].device.type == "cpu" else ON_DEVICE
+    for start in range(0, len(flat[0]), size):
+        yield tuple(row[start : start + size] for row in flat)
 
 
 def all_finite(tensor: Tensor) -> bool:

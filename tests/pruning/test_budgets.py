@@ -174,3 +174,38 @@ def test_layers_that_no_multiple_fits_are_named() -> None:
 
 
 EIGHT = NodeRules(multiple_of=8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "limit"),
+    [
+        ("flops", "8x", 100),
+        ("flops", "0.125x", 100),
+        ("flops", ".5x", 400),
+        ("params", "1x", 800),
+        ("params", "1.2M", 1_200_000),
+        ("params", "300", 300),
+        ("flops", "2k", 2000),
+        ("size", "200KB", 200_000),
+        ("size", "2KiB", 2048),
+        ("size", "1.5MB", 1_500_000),
+        ("size", "4x", 200),
+        ("latency", "2x", 400),
+        ("latency", " 0.25x ", 200),
+    ],
+)
+def test_budgets_as_texts(kind, text, limit):
+    assert Budget.read(kind, text).limit(800) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("flops", ""), ("flops", "x"), ("flops", "0x"), ("flops", "-1x"), ("flops", "many"), ("flops", "0"),
+        ("flops", "8X"), ("flops", "200KB"), ("params", "nan"), ("params", "infx"), ("size", "200"), ("size", "200K"),
+        ("latency", "3ms"), ("latency", "5"), ("params", "1.2.3M"), ("params", "8x8"), ("flops", "0.5"),
+    ],
+)  # fmt: skip
+def test_budgets_that_do_not_read(kind, text):
+    with pytest.raises(OptionError, match=rf"^`{kind}` takes how many times less \(8x\) or .*, got '"):
+        Budget.read(kind, text)

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from prunectl.errors import OptionError, PrunectlError
+from prunectl.errors import PrunectlError
 from prunectl.masks import Masks, prunable
-from prunectl.pruning.budget import Budget
 from prunectl.pruning.joint import nodes_left
 from prunectl.pruning.multiples import Multiples
 from prunectl.pruning.ranking import Ranking, rank
@@ -278,41 +277,3 @@ def test_without_nodes_that_can_go_only_weights_do():
     scores = Scores({"1.weight": torch.ones(1, 2), "3.weight": torch.ones(3, 1)}, torch.zeros(1))
     ranking = Ranking(torch.empty(0, dtype=torch.int64), torch.ones(1, dtype=torch.bool))
     assert selected_both(structure, model, scores, ranking, 3)["1.weight"].tolist() == [[T, T]]
-
-
-# --- budgets
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "limit"),
-    [
-        ("flops", "8x", 100),
-        ("flops", "0.125x", 100),
-        ("flops", ".5x", 400),
-        ("params", "1x", 800),
-        ("params", "1.2M", 1_200_000),
-        ("params", "300", 300),
-        ("flops", "2k", 2000),
-        ("size", "200KB", 200_000),
-        ("size", "2KiB", 2048),
-        ("size", "1.5MB", 1_500_000),
-        ("size", "4x", 200),
-        ("latency", "2x", 400),
-        ("latency", " 0.25x ", 200),
-    ],
-)
-def test_budgets_as_texts(kind, text, limit):
-    assert Budget.read(kind, text).limit(800) == pytest.approx(limit)
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        ("flops", ""), ("flops", "x"), ("flops", "0x"), ("flops", "-1x"), ("flops", "many"), ("flops", "0"),
-        ("flops", "8X"), ("flops", "200KB"), ("params", "nan"), ("params", "infx"), ("size", "200"), ("size", "200K"),
-        ("latency", "3ms"), ("latency", "5"), ("params", "1.2.3M"), ("params", "8x8"), ("flops", "0.5"),
-    ],
-)  # fmt: skip
-def test_budgets_that_do_not_read(kind, text):
-    with pytest.raises(OptionError, match=rf"^`{kind}` takes how many times less \(8x\) or .*, got '"):
-        Budget.read(kind, text)

@@ -13,7 +13,7 @@ from torch import nn
 from prunectl.checkpoints.build import build
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.header import ModelSpec
-from prunectl.errors import OptionError, ProofError, StructureError
+from prunectl.errors import OptionError, ProofError
 from prunectl.masks import Masks, prunable
 from prunectl.pruning.shrink import shrink
 from prunectl.structure.count import count_nodes
@@ -276,30 +276,3 @@ def test_a_wrong_removal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_pruned_is_refused() -> None:
     with pytest.raises(OptionError, match="nothing to remove: this checkpoint is not pruned"):
         shrink(checkpoint_of(chain(), SHAPE))
-
-
-class Branching(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x if x.sum() > 0 else -x
-
-
-def test_what_cannot_be_traced_is_named_with_its_line() -> None:
-    with pytest.raises(StructureError, match=r"cannot be traced at .*test_structure.py:\d+ \(Branching.forward\)"):
-        trace(Branching(), SHAPE)
-    assert count_nodes(Branching(), SHAPE) is None
-
-
-class Scaled(Branching):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.body(x)
-        return self.head((x / (x.abs().max().item() + 1)).mean((2, 3)))
-
-
-def test_a_number_computed_from_the_image_is_named_with_its_line() -> None:
-    with pytest.raises(StructureError, match=r"a number computed from the image at test_structure.py:\d+: return"):
-        trace(Scaled(), SHAPE)
-    assert count_nodes(Scaled(), SHAPE) is None

@@ -5,12 +5,13 @@ Each takes a batch of at least 2 and returns 3 logits, in eval and in train mode
 
 from torch import nn
 
-from tests.helpers.toys import aside, attention, convs, gates, joins, moves, norms, sequences, writes
+from tests.helpers.toys import aside, attention, convs, gates, joins, moves, neighbours, norms, sequences, writes
 from tests.helpers.toys.parts import Toys
 
 TOYS: Toys = {
     **joins.TOYS,
     **moves.TOYS,
+    **neighbours.TOYS,
     **convs.TOYS,
     **gates.TOYS,
     **norms.TOYS,
@@ -20,7 +21,7 @@ TOYS: Toys = {
     **writes.TOYS,
 }
 
-PARTS = (joins, moves, convs, gates, norms, attention, sequences, aside, writes)
+PARTS = (joins, moves, neighbours, convs, gates, norms, attention, sequences, aside, writes)
 assert len(TOYS) == sum(len(part.TOYS) for part in PARTS), "two toys have one name"
 
 
