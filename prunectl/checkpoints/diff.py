@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.masks import Masks, prunable
+from prunectl.plugins.places import Places
 from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
 from prunectl.torchtools.pieces import largest_difference
@@ -19,15 +20,17 @@ from prunectl.torchtools.pieces import largest_difference
 def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
     """One record of plain values; a pair is [a's, b's].
 
-    `network` holds what differs in how the dense networks are built, `steps` the commands with what differs in them,
-    and `layers`, for every prunable weight that both have, shapes, kept entries, the overlap of what is kept (Jaccard:
-    kept by both / kept by either) and the largest difference of two entries. Shrunk networks are compared in the shapes
-    of their dense original, where removed entries are pruned and 0; overlap and difference are None where the originals
-    have different shapes. `largest_difference` is that of all tensors of equal shape, under their names where not 0.
+    `network` holds what differs in how the dense networks are built, `files` the sha256 of the user's Python files that
+    had other contents, `steps` the commands with what differs in them, and `layers`, for every prunable weight that
+    both have, shapes, kept entries, the overlap of what is kept (Jaccard: kept by both / kept by either) and the
+    largest difference of two entries. Shrunk networks are compared in the shapes of their dense original, where removed
+    entries are pruned and 0; overlap and difference are None where the originals have different shapes.
+    `largest_difference` is that of all tensors of equal shape, under their names where not 0.
     """
     first, second = a.to(torch.device("cpu")), b.to(torch.device("cpu"))
     return {
         "network": _changes(_network(a), _network(b)),
+        "files": _other_files(a.places, b.places),
         "steps": list(_steps(a.history, b.history)),
         "layers": list(_layers(first, second)),
         "largest_difference": _largest(first.model.state_dict(), second.model.state_dict()),
@@ -38,6 +41,12 @@ def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
 
 def _network(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**asdict(checkpoint.spec), "input": list(checkpoint.spec.input), "data": checkpoint.data}
+
+
+def _other_files(a: Places, b: Places) -> dict[str, list[str]]:
+    """The names under which both were made with code of another content."""
+    pairs = {spec: (a[spec].sha256, b[spec].sha256) for spec in a if spec in b}
+    return {spec: [ours, theirs] for spec, (ours, theirs) in pairs.items() if ours and theirs and ours != theirs}
 
 
 def _steps(a: tuple[HistoryEntry, ...], b: tuple[HistoryEntry, ...]) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     head, toc = read_header(path)
     kept = _kept(path, head.pair) if head.pair is not None else {}
-    places = {spec: place.find() for spec, place in places_of(toc.metadata, toc.path).items()}
+    recorded = places_of(toc.metadata, toc.path)
+    places = {spec: place.find() for spec, place in recorded.items()}
     tensors: list[dict[str, Any]] = []
     for name, (dtype, shape, begin, end) in sorted(toc.tensors.items(), key=lambda item: _natural(item[0])):
         entries = math.prod(shape)
@@ -36,6 +37,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "classes": head.model.classes,
         "data": head.data,
         "places": {spec: None if at is None else str(at) for spec, at in places.items()},
+        "changed": [spec for spec, place in recorded.items() if place.change() is not None],
         "mean": list(head.mean),
         "std": list(head.std),
         "normalisation_known": head.normalisation_known,

@@ -11,6 +11,7 @@ from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.options.table import plugins_of
 from prunectl.checkpoints.texts import parsed
 from prunectl.errors import CheckpointError
+from prunectl.plugins.code_files import imported_sha256
 from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
 from prunectl.plugins.registry import names
 
@@ -19,16 +20,24 @@ def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool =
     """What a file at `path` says of the places of these names, as JSON; None where they name no file.
 
     `known` are the places that the names came with; others are names from the working folder. Without `absolute`, only
-    the relative path from the file to them is recorded.
+    the relative path from the file to them is recorded. A file of code whose content has changed since a step before
+    keeps the earlier hashes.
     """
     folder = os.path.realpath(path.absolute().parent)
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for spec in specs:
         place = known.get(spec) or place_of(spec) or _here(spec)
         if place is not None:
             at = place.find() or place.paths[0]
-            digest = sha256_of(at) or place.sha256
-            values = {"near": _relative(at, folder), "at": str(at) if absolute else None, "sha256": digest}
+            digest = imported_sha256(at) or sha256_of(at) or place.sha256
+            values = {
+                "near": _relative(at, folder),
+                "at": str(at) if absolute else None,
+                "sha256": digest,
+                "earlier": [
+                    each for each in dict.fromkeys([*place.earlier, place.sha256]) if each not in (None, digest)
+                ],
+            }
             found[spec] = {key: value for key, value in values.items() if value}
     return json.dumps(found, sort_keys=True) if found else None
 
@@ -73,7 +82,8 @@ def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
         raise ValueError(f"another file than '{spec}' names")
     beside = [folder / named.name] if named.name not in ("", "..") else []
     paths = [*(folder / text for text in texts), *beside, named]
-    return Place(begin, tuple(Path(os.path.normpath(each.absolute())) for each in paths), end, values.get("sha256"))
+    found = tuple(Path(os.path.normpath(each.absolute())) for each in paths)
+    return Place(begin, found, end, values.get("sha256"), tuple(map(str, values.get("earlier", ()))))
 
 
 def _parts(spec: str) -> tuple[str, str, str] | None:

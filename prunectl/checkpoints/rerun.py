@@ -10,6 +10,8 @@ import torch
 from prunectl.checkpoints.lineage import Step
 from prunectl.checkpoints.versions import versions
 from prunectl.errors import OptionError, PrunectlError
+from prunectl.plugins.places import Places
+from prunectl.plugins.registry import names_code
 
 _FETCHING = ("train", "prune", "repair")
 """The commands that take `--download`."""
@@ -56,6 +58,31 @@ def version_changes(steps: Sequence[Step]) -> dict[str, list[Any]]:
     return {
         name: [was, here.get(name)] for step in steps for name, was in step.versions.items() if was != here.get(name)
     }
+
+
+def file_changes(places: Places) -> dict[str, dict[str, Any]]:
+    """The Python files of the user that are not as they were for every step, by the name in the history.
+
+    `sha256` is [that of the last step, here], `earlier` holds those of the steps before it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for spec, place in places.items():
+        change = place.change()
+        if change is not None or place.earlier:
+            pair = [place.sha256, place.sha256] if change is None else [*change]
+            found[spec] = {"path": str(place.find()), "sha256": pair, "earlier": list(place.earlier)}
+    return found
+
+
+def unrecorded(steps: Sequence[Step], places: Places) -> list[str]:
+    """What the steps use, and whose content no history records: folders of images, and modules of the user's."""
+    named = dict.fromkeys(name for step in steps for kind, name in step.named if _is_own(kind, name))
+    return [name for name in named if name not in places or places[name].sha256 is None]
+
+
+def _is_own(kind: str, name: str) -> bool:
+    """Whether a name leads to a file, a folder or a module of the user's."""
+    return names_code(kind, name) or (kind == "data" and ":" in name and not name.startswith("synthetic:"))
 
 
 @contextmanager

@@ -88,6 +88,11 @@ def resumed(
     if shown is not None:
         board.check_installed()
     before = paused_path.with_name(paused_path.name.removesuffix(PAUSED) + LOG_SO_FAR)
+    for place in begun.places.values():
+        if place.change() is not None:
+            output.say(
+                f"{place.find()} has changed since {paused_path} was written; the training goes on with it as it is"
+            )
     with known(begun.places):
         check_trusted("data", run.data, str(paused_path))
         images = images_for(begun, run.data, _path(run.data_dir), **asdict(run.data_options))

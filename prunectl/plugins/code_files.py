@@ -1,5 +1,6 @@
 """Python files of the user, imported from anywhere."""
 
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -12,15 +13,30 @@ from typing import Any
 class _Source(SourceFileLoader):
     """Neither writes bytecode, so that the user's folder stays as it is, nor reads any of an earlier file."""
 
+    sha256: str | None = None
+    """That of the text which was compiled."""
+
     def get_code(self, fullname: str) -> CodeType:
         """Compile the file as it is now."""
-        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        text = self.get_data(self.path)
+        self.sha256 = hashlib.sha256(text).hexdigest()
+        code: CodeType = self.source_to_code(text, self.path)
         return code
+
+
+def imported_sha256(path: Path) -> str | None:
+    """The sha256 of a file's text when this process imported it, which may have changed since; None if it did not."""
+    loader = getattr(getattr(sys.modules.get(_key(path)), "__spec__", None), "loader", None)
+    return loader.sha256 if isinstance(loader, _Source) else None
+
+
+def _key(path: Path) -> str:
+    return f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
 
 
 def import_file(path: Path) -> Any:
     """Import a Python file by its path, once."""
-    key = f"prunectl_file_{path.stem}_{abs(hash(path.resolve()))}"
+    key = _key(path)
     if key in sys.modules:
         return sys.modules[key]
     spec = importlib.util.spec_from_file_location(key, path)

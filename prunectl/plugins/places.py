@@ -16,18 +16,26 @@ class Place:
     """Possible paths of the file or folder of a name, the likeliest first; `begin` and `end` surround it in the name.
 
     `sha256` is that of a file of code when the name was recorded: where several paths exist, one of that content is it.
+    `earlier` are those that the file had when steps before that one were recorded.
     """
 
     begin: str
     paths: tuple[Path, ...]
     end: str
     sha256: str | None = None
+    earlier: tuple[str, ...] = ()
 
     def find(self) -> Path | None:
         """The path that is there, None where none is."""
         there = [path for path in self.paths if exists(path)]
         same = [path for path in there if self.sha256 is not None and sha256_of(path) == self.sha256]
         return next(iter(same or there), None)
+
+    def change(self) -> tuple[str, str] | None:
+        """Its sha256 when it was recorded, and that of the file that is there, where they differ."""
+        found = self.find()
+        here = None if found is None else sha256_of(found)
+        return None if None in (self.sha256, here) or here == self.sha256 else (str(self.sha256), str(here))
 
 
 Places = Mapping[str, Place]

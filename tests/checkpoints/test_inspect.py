@@ -50,6 +50,7 @@ def test_the_record_of_a_small_checkpoint(tiny, cli):
         "classes": 10,
         "data": "digits",
         "places": {},
+        "changed": [],
         "masked": True,
         "weights": 80,
         "weight_sparsity": 0.5,

@@ -49,6 +49,8 @@ def show(record: dict[str, Any]) -> None:
         return
     for key, (was, now) in record["network"].items():
         output.emit(f"network: {key} {was} -> {now}")
+    for spec, (was, now) in record["files"].items():
+        output.emit(f"{spec}: another file, sha256 {was[:12]} -> {now[:12]}")
     for step in record["steps"]:
         output.emit(_step(step))
     _layers(record["layers"])

@@ -38,7 +38,8 @@ def command(
     if not seen["normalisation_known"]:
         output.emit("  mean and std of its images are unknown, so it takes no image files; see prunectl guide python")
     for spec, place in seen["places"].items():
-        output.emit(f"  {spec} {'is not found' if place is None else f'is {place}'}")
+        changed = ", which has changed since" if spec in seen["changed"] else ""
+        output.emit(f"  {spec} {'is not found' if place is None else f'is {place}{changed}'}")
     for entry in seen["history"]:
         values = " ".join(f"{key}={value}" for key, value in entry["options"].items() if value not in (None, {}, []))
         text = f"  {entry['command']} {values}".rstrip()

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,6 +56,9 @@ def command(
     changed = rerun.version_changes(steps)
     for name, (was, now) in changed.items():
         output.say(f"recorded with {name} {was}, here is {now}")
+    files = rerun.file_changes(places)
+    for file in files.values():
+        output.say(_file_change(file, path))
     with _folder(folder) as place:
         with known(places):
             made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir, download=download)
@@ -65,6 +68,7 @@ def command(
             "checkpoints": [str(path), str(made)],
             "identical": identical,
             "changed_versions": changed,
+            "changed_files": files,
             **({} if identical else diff(ours, theirs)),
         }
     if as_json:
@@ -73,14 +77,33 @@ def command(
         output.say(f"rerun: {output.many(len(steps), 'step')}, the same bytes ({str(ours.sha256)[:12]})")
     elif not as_json:
         with contextlib.redirect_stdout(sys.stderr):
-            show({**record, "accuracy": [None, None]})
+            show({**record, "accuracy": [None, None], "files": {}})
     if not identical:
         same = record["same_tensors"] and record["same_masks"]
         how = "with the same tensors and masks, but another header," if same else "differently"
-        cause = " (other versions)" if changed else ""
+        causes = [
+            *(["other versions"] if changed else []),
+            *(f"another {Path(f['path']).name}" for f in files.values()),
+        ]
+        cause = (
+            f" ({', '.join(dict.fromkeys(causes))})" if causes else _may_have_changed(rerun.unrecorded(steps, places))
+        )
         raise NotTheSame(f"{path} came out {how} when its {output.many(len(steps), 'step')} ran again{cause}")
     if not as_json:
         output.emit(path if folder is None else made)
+
+
+def _file_change(file: dict[str, Any], path: Path) -> str:
+    """How a file of the user's differs from the one that the history was made with."""
+    was, now = (str(digest)[:12] for digest in file["sha256"])
+    if was != now:
+        return f"{file['path']} has changed since {path} was written: its sha256 was {was}, now it is {now}"
+    return f"{file['path']} changed between the steps of {path}; the rerun takes it as it is now, {now}, for all"
+
+
+def _may_have_changed(names: Sequence[str]) -> str:
+    """What else may differ, as no file records it."""
+    return f"; {names[0]} may have changed, of which no hash is recorded" if names else ""
 
 
 def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
