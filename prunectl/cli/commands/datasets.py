@@ -1,12 +1,14 @@
 """prunectl datasets."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from prunectl.cli import listing
 from prunectl.cli.completion import completes
-from prunectl.plugins.registry import check, names
+from prunectl.plugins.dataset_facts import DATASETS, DatasetFacts
+from prunectl.plugins.registry import TABLES, check, names
 from prunectl.plugins.uses import USES
 
 _OWN = "own.py:function"
@@ -39,9 +41,28 @@ def _show(name: str, *, as_json: bool) -> None:
     from prunectl.plugins.facts import facts
 
     check("data", name)
-    about, use = facts("data", name).about, USES["data"].get(name, "")
+    if name.partition(":")[0] in TABLES["data"]:  # NAME:PATH
+        name = name.partition(":")[0]
+    about, use, held = facts("data", name).about, USES["data"].get(name, ""), DATASETS.get(name)
     if as_json:
-        return listing.as_json({"name": name, "images": about, "use": use})
+        more = {} if held is None else {key: value for key, value in asdict(held).items() if value not in ("", None)}
+        return listing.as_json({"name": name, "images": about, "use": use, **more})
     line = f"prunectl train --model resnet18 --data {_FORMS.get(name, name)}"
-    shown = {"images": about, "use": use, "example": line}
+    shown = {"images": about, "use": use, **({} if held is None else _held(held)), "example": line}
     return listing.show_facts(name, {key: text for key, text in shown.items() if text})
+
+
+def _held(facts: DatasetFacts) -> dict[str, str]:
+    """What a dataset holds, and what training does with it, in words."""
+    size = "that of your images" if facts.shape is None else "x".join(map(str, facts.shape))
+    mean, std = (",".join(f"{value:.4f}" for value in values) for values in (facts.mean, facts.std))
+    change = "`train --augment none` leaves it out" if facts.augment else "`train --augment crop` adds one"
+    augment = f"{', '.join(facts.augment) or 'none'}{f' ({facts.more})' if facts.more else ''}; {change}"
+    return {
+        "shape": f"{size} (channels x height x width); --image-size changes it",
+        "classes": "" if facts.classes is None else str(facts.classes),
+        "count": "" if facts.train is None else f"{facts.train:,} for training, {facts.test:,} for testing",
+        "mean, std": f"{mean}; {std}" if mean else facts.normalisation,
+        "augment": augment,
+        "get it": facts.get or f"--download fetches about {facts.megabytes} MB; or copy {facts.files} to --data-dir",
+    }
