@@ -76,11 +76,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Speed:
-    """The timings of the dense, the masked and the shrunk network, and why pruning did not make it faster."""
+    """The timings of the dense, the masked and the shrunk network, and why pruning did not make it faster.
+
+    `is_shrunk` says which of the last two the checkpoint holds.
+    """
 
     timings: tuple[Timing, ...]
     reasons: tuple[str, ...]
     device: str
+    is_shrunk: bool = False
 
 
 @dataclass(frozen=True)

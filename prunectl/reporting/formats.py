@@ -69,6 +69,11 @@ def share_text(stat: Stat | None, *, digits: int = 2, between: str = " ± ") -> 
     return mean if stat.std is None else f"{mean}{between}{100 * stat.std:.{digits}f}"
 
 
+def times(ratio: float) -> str:
+    """A ratio with one decimal below 10, as `4.6×` or `2.0×`."""
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
+
+
 def seeds_text(count: int) -> str:
     """1 seed, 3 seeds."""
     return f"{count} seed{'s' * (count != 1)}"

@@ -32,7 +32,8 @@ def speed(checkpoint: Checkpoint) -> Speed:
         timings += _timings("ONNX Runtime", in_onnx)
     timings.sort(key=lambda timing: timing.batch)
     why = reasons(timings, networks, shape, hints=not in_multiples(checkpoint))
-    return Speed(tuple(timings), tuple(dict.fromkeys([*why, *notes])), "cpu, one thread")
+    is_shrunk = bool(Plan.of(checkpoint.edits).kept)
+    return Speed(tuple(timings), tuple(dict.fromkeys([*why, *notes])), "cpu, one thread", is_shrunk)
 
 
 def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:

@@ -1,12 +1,14 @@
 """The answer that the page opens on: what the best trade-off saves, and at which accuracy."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunectl.reporting.curves import Point, Setting, Stat
-from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.formats import share_text, target_text, times
+from prunectl.reporting.page.asked import accuracy_first, asked
 from prunectl.reporting.page.best import Best, best
 from prunectl.reporting.page.figures.axes import robust_measures
+from prunectl.reporting.page.speedup import Speeds, speedup
 from prunectl.reporting.rows import parameters_left, parameters_stored
 from prunectl.reporting.sources import Source
 
@@ -33,8 +35,11 @@ class Answer:
     tiles: tuple[Tile, ...]
 
 
-def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
-    """The best operating point of a setting, else its dense network; None without either."""
+def answer(setting: Setting, sources: Mapping[str, Source], speeds: Speeds | None = None) -> Answer | None:
+    """The best operating point of a setting, else its dense network; None without either.
+
+    The headline begins with what pruning was asked to save. `speeds` is what was timed in turns.
+    """
     found, dense = best(setting), setting.dense
     if found is None:
         if dense is None:
@@ -48,25 +53,24 @@ def answer(setting: Setting, sources: Mapping[str, Source]) -> Answer | None:
     counted_as = "nonzero parameters" if _holds_zeros(point, sources) else "parameters"
     fewer = f"{times(whole / left)} fewer {counted_as}" if left else f"no {counted_as} left"
     accuracy = f"{_share(point.stat('accuracy'))}\u00a0%{_to_dense(point, dense)}"
+    first = asked(point, dense, sources, speeds or {})
+    words = (*([first] if first else []), fewer, accuracy)
     tiles = (
         _size(counted_as.capitalize(), left, whole),
         _flops(point, dense),
-        _ratio("Time for one image", point.median("latency_1_s"), _median(dense), _milliseconds, "faster", "slower"),
+        _time(point, dense, speeds or {}),
         _ratio("Compressed size", _mean(point, "compressed_bytes"), _mean(dense, "compressed_bytes"), _kilobytes),
         _ratio("Training FLOPs", _mean(point, "training_flops"), _mean(dense, "training_flops"), counted, low=True),
         _robust(setting, point),
     )
-    return Answer((fewer, accuracy), _reference(found, setting), _path(point), tuple(filter(None, tiles)))
+    if accuracy_first(point, sources):
+        words = (accuracy, fewer)
+    return Answer(words, _reference(found, setting), _path(point), tuple(filter(None, tiles)))
 
 
 def seeds_text(point: Point) -> str:
     """How many seeds a point is the mean of."""
     return f"mean of {len(point.rows)} seeds" if len(point.rows) > 1 else "1 seed"
-
-
-def times(ratio: float) -> str:
-    """A ratio with one decimal below 10, as `4.6×` or `2.0×`."""
-    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
 
 
 def counted(number: float) -> str:
@@ -86,7 +90,9 @@ def _reference(found: Best, setting: Setting) -> str:
         return said
     if found.margin is not None:
         points = "1 point" if found.margin == 1 else f"{found.margin:g} points"
-        return f"{said} Of {len(setting.points)} operating points, the smallest within {points} of dense."
+        return (
+            f"{said} Of {len(setting.points)} operating points, that with the fewest weights within {points} of dense."
+        )
     return f"{said} The most accurate of {len(setting.points)} operating points."
 
 
@@ -119,6 +125,15 @@ def _flops(point: Point, dense: Point | None) -> Tile | None:
     theory = f"{times(saved)} fewer without pruned weights" if saved else ""
     shown = counted(now) if before in (None, now) else f"{counted(before or 0)} → {counted(now)}"
     return Tile(shown, "FLOPs for one image, as executed", theory)
+
+
+def _time(point: Point, dense: Point | None, speeds: Speeds) -> Tile | None:
+    """The measured time, and how it was measured where it is compared."""
+    found = speedup(point, dense, speeds)
+    if found is None:
+        return None
+    tile = _ratio("Time for one image", found.now, found.dense, _milliseconds, "faster", "slower")
+    return tile if tile is None or not tile.source else replace(tile, source=f"{tile.source}; {found.how}")
 
 
 def _ratio(
@@ -180,10 +195,6 @@ def _kilobytes(size: float) -> str:
 def _mean(point: Point | None, key: str) -> float | None:
     found = None if point is None else point.stat(key)
     return None if found is None else found.mean
-
-
-def _median(point: Point | None) -> float | None:
-    return None if point is None else point.median("latency_1_s")
 
 
 def _path(point: Point) -> str:

@@ -11,8 +11,9 @@ def overview_section(data: PageData) -> Section:
     """The best trade-off and the checklist of each setting."""
     several = len(data.settings) > 1
     section = Section("Overview")
+    speeds = {str(path): look.speed for path, look in data.looks.items() if look.speed is not None}
     for setting in data.settings:
-        found = answer(setting, data.sources.every)
+        found = answer(setting, data.sources.every, speeds)
         run = None if found is None or found.path is None else data.run_numbers.get(found.path)
         section.summaries.append(Summary(setting.name if several else "", found, run, checklist(setting)))
     waiting = unmeasured_text(data.sources)

@@ -1,12 +1,12 @@
 """Accuracy against what pruning saved."""
 
-from prunectl.reporting.formats import share_text, target_text
+from prunectl.reporting.curves import Setting
+from prunectl.reporting.formats import share_text, target_text, times
 from prunectl.reporting.page.best import front
 from prunectl.reporting.page.blocks import Cell, Section, Table
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.figures.axes import AXES, CLOSE, TOP1, TOP5, training_axis
 from prunectl.reporting.page.figures.tradeoff import trade_off
-from prunectl.reporting.page.headline import times
 from prunectl.reporting.page.operating_points import points_table
 
 _LEAD = (
@@ -35,6 +35,8 @@ def trade_off_section(data: PageData) -> Section:
             section.choice.append((axis.choice if measure is TOP1 else _CHOICES[measure.name], figure))
         elif measure is TOP1:
             left_out.append(axis.choice)
+    wanted_first = _AXES_OF.get(_budget(data.setting))
+    section.choice.sort(key=lambda named: named[0] != wanted_first)
     if left_out:
         section.notes.append(f"Not drawn, because not measured or equal for all networks: {', '.join(left_out)}.")
     section.aside = _front_table(data)
@@ -42,6 +44,14 @@ def trade_off_section(data: PageData) -> Section:
     return section
 
 
+def _budget(setting: Setting) -> str:
+    """The budget that all operating points were pruned to; nothing where there is none, or several."""
+    kinds = {target_text(point.target).partition(" ")[0] for _, point in setting.points}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+_AXES_OF = {"flops": "FLOPs", "size": "size", "latency": "time"}
+"""The choice that is shown first, by budget."""
 _CHOICES = {CLOSE.name: "weights, close to dense", TOP5.name: "weights, top-5"}
 
 
