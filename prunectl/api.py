@@ -76,8 +76,9 @@ def prune(
     has pruned weights at zero, its `masks` say which.
 
     Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape (C, H,
-    W) of an image, says what a module takes. Batches hold as many images of every class (a warning names classes
-    without images); `balanced=False` draws images at random.
+    W) of an image, says what a module takes. Images of a loader are read, and drawn again in batches of `batch_size`,
+    which the history records, whatever the loader's own size is. Batches hold as many images of every class (a warning
+    names classes without images); `balanced=False` draws images at random.
 
     Raises:
         OptionError: a target that cannot be reached, an unknown option, or a network that does not take images alone.
@@ -174,9 +175,10 @@ def train(
 ) -> Checkpoint:
     """Train a network with its pruned weights held at zero; what comes in is not changed.
 
-    `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `test` are images to evaluate on
-    after every epoch, where `data` is a loader. With a `teacher`, such as the dense network, the loss is also the
-    divergence from its predictions (Hinton et al. 2015), in shares by the field `teacher_weight`.
+    `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `batch_size` is by default that
+    of a DataLoader, else 128. Images are shuffled anew in every epoch, and `test` are those to evaluate on after it,
+    where `data` is a loader. With a `teacher`, such as the dense network, the loss is also the divergence from its
+    predictions (Hinton et al. 2015), in shares by the field `teacher_weight`.
 
     Raises:
         OptionError: a field that `Recipe` does not have, or a value that cannot work.
@@ -186,12 +188,18 @@ def train(
         raise OptionError(f"give `recipe`, or its fields ({', '.join(fields)}), not both")
     begun = given(model, data, test=test)
     try:
-        chosen = recipe or Recipe(**fields)
+        chosen = recipe or Recipe(**{**_batch_size_of(data), **fields})
     except TypeError as error:
         known = ", ".join(Recipe.__dataclass_fields__)
         raise OptionError(f"{str(error).partition(') ')[2] or error}; known: {known}") from error
     taught_by = None if teacher is None else given(teacher, data).checkpoint
     return begun.restored(training.train(begun.checkpoint, begun.data, chosen, teacher=taught_by))
+
+
+def _batch_size_of(data: Data) -> dict[str, int]:
+    """That of a DataLoader, for a recipe; nothing where there is none, or it is too small for BatchNorm."""
+    size = None if isinstance(data, str) else getattr(data, "batch_size", None)
+    return {"batch_size": size} if isinstance(size, int) and size > 1 else {}
 
 
 def save(

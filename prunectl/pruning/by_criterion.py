@@ -98,8 +98,9 @@ def pruned_by_criterion(
                 report(i, len(targets), unit.sparsity)
         for control in options.controls:
             unit.apply_(CONTROLS[control](checkpoint, unit.model, unit.masks, options.seed))
+    unread = set() if data is not None else {"batch_size", "balanced"}
     chosen = {
-        **history_of(options, method),
+        **{key: value for key, value in history_of(options, method).items() if key not in unread},
         **recorded(PruneRun(checkpoint.device.type, processes())),
         "data": None if data is None else data.described,
     }
