@@ -9,6 +9,9 @@ from prunectl.checkpoints.record_checks import check_result
 from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
 
+LOADER = "loader"
+"""What histories and records call images that came from a loader in a Python program."""
+
 
 def records(path: Path, sha256: str) -> list[dict[str, Any]]:
     """The records of a checkpoint with this hash, oldest first; lines that do not read are left out.

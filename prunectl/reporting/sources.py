@@ -11,7 +11,7 @@ from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.inspect import inspect
 from prunectl.checkpoints.names import SIDECARS, SUFFIXES, base_name, beside
 from prunectl.checkpoints.record_checks import check_log, check_result
-from prunectl.checkpoints.results import data_name, is_on
+from prunectl.checkpoints.results import LOADER, data_name, is_on
 from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
 from prunectl.reporting.plan import Planned, planned
@@ -49,11 +49,14 @@ class Source:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The names of the data of the last training, or of the data that an untrained network was built for."""
+        """The names of the data of the last training, else those that the header has; empty where they are unknown.
+
+        A loader has no name of its own: its network's data is what the header says (`prunectl.save(..., data=...)`).
+        """
         described = next((e.options.get("data") for e in reversed(self.history) if e.command == "train"), None)
-        if described is not None:
+        if described is not None and (described.get("name") != LOADER or "source" in described):
             return tuple(str(described[key]) for key in ("name", "source") if key in described)
-        return () if self.seen is None else (str(self.seen["data"]),)
+        return () if self.seen is None or not self.seen["data"] else (str(self.seen["data"]),)
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
@@ -192,7 +195,7 @@ def _read(path: Path, notices: list[str]) -> Source:
         )
     source = Source(path, seen, digest, own, tuple(_lines(log, check_log, notices)))
     on = source.measured.get("data", {})
-    if seen is not None and on and not any(is_on(on, name) for name in source.data):
+    if on and source.data and not any(is_on(on, name) for name in source.data):
         notices.append(f"{path}: measured only on {data_name(on)}, but its own data is {source.data[0]}")
     return source
 

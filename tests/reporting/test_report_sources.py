@@ -1,7 +1,12 @@
 """What a report reads, and its notices for files that are broken, incomplete or missing."""
 
 import pytest
+from torch import nn
 
+import prunectl
+from prunectl.checkpoints.results import LOADER
+from prunectl.data import loader
+from prunectl.data.load import load_data
 from prunectl.errors import CheckpointError, FileError
 from prunectl.reporting.sources import collect
 from tests.helpers.report_folders import TRAIN, checkpoint, measure
@@ -134,3 +139,34 @@ def test_the_own_data_is_that_of_the_last_training(tmp_path):
     measure(path, 0.4)
     results.write_text(on_pets + results.read_text())
     assert collect([path]).given[0].measured["accuracy"] == 0.8
+
+
+def test_the_own_data_after_a_loader_is_what_the_header_says(tmp_path):
+    assert LOADER == loader.NAME
+    for data, on, notices in (
+        ("digits", "digits", 0),  # prunectl.save(..., data="digits")
+        ("digits", "mnist", 1),
+        ("", "mnist", 0),  # nothing says which images the loader had
+    ):
+        path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0, "data": {"name": "loader"}}), data=data)
+        measure(path, 0.8, data={"name": on})
+        assert len(collect([path]).notices) == notices, (data, on)
+    named = {"name": "loader", "source": "own.py:loader"}
+    path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0, "data": named}))
+    measure(path, 0.8, data={"name": "digits"})
+    assert collect([path]).notices == (f"{path}: measured only on digits, but its own data is loader",)
+
+
+def test_a_network_trained_on_a_loader_and_saved_with_its_data_has_no_notice(tmp_path, cli):
+    digits = load_data("digits", image_size=8)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+    images = [(digits.preprocessing(pixels), labels) for pixels, labels in digits.train.batches(500)]
+    small = prunectl.shrink(
+        prunectl.prune(prunectl.train(net, images, epochs=1), images, criterion="snap", sparsity=0.5)
+    )
+    mean, std = digits.preprocessing.mean, digits.preprocessing.std
+    build = "tests.helpers.own_networks:hidden"
+    path = prunectl.save(small, tmp_path / "small.safetensors", model=build, data="digits", mean=mean, std=std)
+    cli("eval", "small.safetensors", "--no-latency", "--trust")
+    found = collect([path])
+    assert (found.notices, found.given[0].measured["data"]["name"]) == ((), "digits")
