@@ -1,7 +1,7 @@
 """Tensors of a file become those of a network; what does not fit is named."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from prunectl.errors import CheckpointError
 from prunectl.exchange.matching import Matched
+from prunectl.exchange.mismatch import other_names, other_shapes
 from prunectl.torchtools.mapped_pages import CopiedOut
 from prunectl.torchtools.pieces import all_finite
-
-_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,21 @@ class Filled:
     converted: tuple[str, ...]
 
 
-def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str, *, mapped: bool = False) -> Filled:
+def fill_(
+    model: nn.Module,
+    matched: Matched,
+    allowed: Sequence[str],
+    where: str,
+    *,
+    image: tuple[int, ...] = (0, 0, 0),
+    classes: int = 0,
+    mapped: bool = False,
+) -> Filled:
     """Copy tensors into a network, under names that its modules may convert from those of their earlier versions.
 
-    Names that fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape. `mapped`
-    tensors lie in a file that is mapped into memory; each is read once, and leaves memory when it is copied.
+    It was built for an `image` (C, H, W) and so many `classes`, by which a refusal says what else to give. Names that
+    fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape. `mapped` tensors lie in a
+    file that is mapped into memory; each is read once, and leaves memory when it is copied.
 
     Raises:
         CheckpointError: other names are, or a tensor cannot be a weight.
@@ -41,7 +50,10 @@ def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str
     current = model.state_dict()
     own: dict[str, Tensor] = {name: t for name, t in current.items() if isinstance(t, Tensor)}
     odd = {name for name, t in matched.tensors.items() if name in own and _is_other(t, own[name])}
-    _check_shapes({name: (matched.tensors[name], own[name]) for name in sorted(odd) if not _fits(name, allowed)}, where)
+    refused = [name for name in sorted(odd) if not _fits(name, allowed)]
+    if refused:
+        pairs = {name: (tuple(matched.tensors[name].shape), tuple(own[name].shape)) for name in refused}
+        raise CheckpointError(other_shapes(pairs, where, image, classes))
     state: OrderedDict[str, Tensor] = OrderedDict((n, t) for n, t in matched.tensors.items() if n not in odd)
     for name, tensor in state.items():
         if name in own:
@@ -62,7 +74,7 @@ def fill_(model: nn.Module, matched: Matched, allowed: Sequence[str], where: str
     wrong = [name for name in fresh if not _fits(name, allowed) and not name.endswith("num_batches_tracked")]
     unused = [name for name in unexpected if not _fits(name, allowed)]
     if wrong or unused:
-        raise CheckpointError(_differences(wrong, unused, where))
+        raise CheckpointError(other_names(wrong, unused, where))
     return Filled(tuple(fresh), tuple(sorted(unexpected)), tuple(t.removeprefix("torch.") for t in sorted(converted)))
 
 
@@ -73,15 +85,6 @@ def _is_other(tensor: Tensor, own: Tensor) -> bool:
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _check_shapes(pairs: Mapping[str, tuple[Tensor, Tensor]], where: str) -> None:
-    for name, (found, own) in pairs.items():
-        more = f" ({len(pairs)} tensors differ so)" if len(pairs) > 1 else ""
-        raise CheckpointError(
-            f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}; give `classes`, `input` and -M as "
-            f"the file was trained, or `allow_missing` '{name}' to start it afresh"
-        )
 
 
 def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
@@ -102,16 +105,3 @@ def _not_tied(model: nn.Module, names: set[str]) -> list[str]:
     shared = model.state_dict(keep_vars=True)
     filled = {id(tensor) for name, tensor in shared.items() if name not in names}
     return sorted(name for name in names if id(shared.get(name)) not in filled)
-
-
-def _differences(missing: Sequence[str], unused: Sequence[str], where: str) -> str:
-    parts = [
-        f"{len(names)} {what}: {', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''}"
-        for what, names in (("missing in the file", missing), ("not in the network", unused))
-        if names
-    ]
-    return f"{where} does not fit the network, {'; '.join(parts)}. Give `allow_missing` PATTERN if that is meant"
-
-
-def _size(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"

@@ -102,7 +102,15 @@ def _imported(
     else:
         matched = match(file.content, expected, options.key, file.name)
     allowed = (*options.allow_missing, *AUXILIARY.get(begun.spec.name, ()))
-    filled = fill_(network, matched, allowed, file.name, mapped=file.name != STATE_DICT)
+    filled = fill_(
+        network,
+        matched,
+        allowed,
+        file.name,
+        image=begun.spec.input,
+        classes=begun.spec.classes,
+        mapped=file.name != STATE_DICT,
+    )
     masks = Masks(matched.masks)
     masks.check(network, file.name)
     masks.apply_(network)

@@ -170,6 +170,36 @@ def test_another_head_is_refused_or_started_afresh(net) -> None:
     assert found.model.head.weight.shape == (7, 8)
 
 
+HEAD = "the file is for 4 classes: give `classes` 4, or leave what differs fresh with `allow_missing` 'head.*'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "how", "said"),
+    [
+        ({}, {"classes": 7}, f"head.bias is 4, the network has 7 (2 tensors differ so); {HEAD}"),
+        ({"head.bias": None}, {"classes": 7}, f"head.weight is 4x8, the network has 7x8; {HEAD}"),
+        (
+            {"stem.0.weight": torch.zeros(8, 1, 3, 3)},
+            {},
+            "stem.0.weight is 8x1x3x3, the network has 8x3x3x3; the file is for 1-channel images: give `input` 1x",
+        ),
+        (
+            {"stem.0.weight": torch.zeros(8, 1, 3, 3)},
+            {"classes": 7},
+            "the file is for 4 classes and 1-channel images: give `classes` 4 `input` 1x",
+        ),
+        ({"body.0.weight": torch.zeros(9, 8, 3, 3)}, {}, "give `classes`, `input` and -M as the file was trained"),
+        ({"head.bias": None}, {}, "or `allow_missing` 'head.*' to leave fresh what is missing"),
+        ({"head.scale": torch.zeros(2)}, {}, "or `allow_missing` 'head.*' to leave out what the network lacks"),
+    ],
+)
+def test_the_next_step_is_what_makes_the_file_fit(net, changes, how, said) -> None:
+    state = {name: tensor for name, tensor in {**net.state_dict(), **changes}.items() if tensor is not None}
+    with pytest.raises(prunectl.errors.CheckpointError) as error:
+        imported(state, **how)
+    assert said in str(error.value), error.value
+
+
 def test_a_file_from_before_num_batches_tracked_is_whole(net) -> None:
     state = {name: t for name, t in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     assert torch.equal(imported(state).model.stem[1].running_var, net.stem[1].running_var)
