@@ -11,6 +11,8 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 
 Shape = tuple[int, int, int]
+_AGREED, _OF_TIMM = "torchvision's weights of", "timm's configuration of"
+"""Where a use comes from that is the library's default for the network, and not known to be that of the file."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def configuration_of(model: str, weights: str | None, digest: str) -> tuple[Usag
     return Usage(), ""
 
 
+def is_assumed(source: str) -> bool:
+    """Whether a use that `configuration_of` found is that of the library's own weights, which the file may not hold."""
+    return source.startswith((_AGREED, _OF_TIMM))
+
+
 def published_weights(name: str, weights: str | None) -> Any:
     """One of the weights that torchvision publishes for network `name`, by default the best.
 
@@ -137,7 +144,7 @@ def _torchvision(name: str, weights: str | None, digest: str) -> tuple[Usage, st
         return _of_weights(known[0]), f"torchvision's {known[0]}"
     found = [_of_weights(each) for each in every if each.meta["categories"]]  # the others have no classifier
     agreed = {field.name: _agreed([getattr(each, field.name) for each in found]) for field in fields(Usage)}
-    return Usage(**agreed), f"torchvision's weights of {name}"
+    return Usage(**agreed), f"{_AGREED} {name}"
 
 
 def _agreed(values: list[Any]) -> Any:
@@ -170,7 +177,7 @@ def _timm(name: str) -> tuple[Usage, str]:
     found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if found is None:
         return Usage(), ""
-    return of_timm(asdict(found)), f"timm's configuration of {name}"
+    return of_timm(asdict(found)), f"{_OF_TIMM} {name}"
 
 
 def of_timm(config: Mapping[str, Any]) -> Usage:

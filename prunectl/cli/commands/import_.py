@@ -140,7 +140,7 @@ def command(
             bar.step("measuring the accuracy")
             measured = _accuracy(imported, images)
     use = {"input_shape": input_shape, "classes": classes, "mean": mean, "std": std, "class_names": class_names or data}
-    _say(imported, name, {option for option, value in use.items() if value is not None})
+    _say(imported, name, {option for option, value in use.items() if value is not None}, pretrained=pretrained)
     if images is not None:
         output.say(f"        {measured}")
     output.emit(path)
@@ -231,8 +231,10 @@ def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
         yield f"resize {rule.shorter_side} px, {rule.interpolation}, {cut}"
 
 
-def _say(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
+def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrained: bool) -> None:
     """What was read, and what was done with it; `stated` are the options that the command line has."""
+    from prunectl.exchange.usage import is_assumed
+
     spec, result = imported.spec, imported.history[-1].result
     size, under = "x".join(map(str, spec.input)), result.get("found_under")
     place = f"{name}, {under}" if under else name
@@ -243,6 +245,10 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str]) -> None:
         output.say(
             f"        as in {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
         )
+        unstated = [f"--{option}" for option in ("mean", "std") if option not in stated]
+        if unstated and is_assumed(result["configuration"]) and not pretrained:
+            both = " and ".join(unstated)
+            output.say(f"        the file does not say how its images were normalised; give {both} if it was otherwise")
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
     for kind, names in (
