@@ -22,6 +22,7 @@ from prunectl.data.loader import Batches
 from prunectl.errors import OptionError
 from prunectl.exchange.usage import normalisation
 from prunectl.models.given import Data, Network, Shape, given, read_network, warn_of_missing_classes
+from prunectl.plugins.near import some
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
 from prunectl.pruning.budget import BUDGET_UNITS, Budget, missed
@@ -190,7 +191,7 @@ def train(
     try:
         chosen = recipe or Recipe(**{**_batch_size_of(data), **fields})
     except TypeError as error:
-        known = ", ".join(Recipe.__dataclass_fields__)
+        known = some([*Recipe.__dataclass_fields__], "help(prunectl.Recipe)")
         raise OptionError(f"{str(error).partition(') ')[2] or error}; known: {known}") from error
     taught_by = None if teacher is None else given(teacher, data).checkpoint
     return begun.restored(training.train(begun.checkpoint, begun.data, chosen, teacher=taught_by))

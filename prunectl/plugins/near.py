@@ -8,9 +8,13 @@ from prunectl.errors import UnknownName
 
 _FAR, _CLOSE = 0.6, 0.75
 """Least similarities of names: to be better than a list of all, and to be the one that was meant."""
-_LISTED, _FUNCTIONS = 40, 6
-_LISTINGS = {"criterion": "criteria", "model": "models", "data": "datasets", "attack": "attacks"}
-"""The commands that list the names of a kind."""
+_LISTED, _WHOLE, _FUNCTIONS = 5, 10, 6
+"""Names that are listed: of many the first, and as many as all of a few; functions of a file."""
+_LISTINGS = {
+    **{"criterion": "criteria", "model": "models", "data": "datasets", "dataset": "datasets", "attack": "attacks"},
+    **{"page of the guide": "guide", "layer": "inspect CHECKPOINT"},
+}
+"""The commands that list the names of a kind, or of what messages call it."""
 _PART = 3
 """The least letters of a name that is searched within longer ones."""
 _CALLED = {
@@ -68,14 +72,22 @@ _CALLED = {
 
 
 def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
-    """The error for an unknown name, with the nearest known ones, or all."""
+    """The error for an unknown name, with the nearest known ones, or some of all."""
     known = list(known)
     called = name.lower().replace("_", "-")
     also = [ours for ours, others in _CALLED.items() if ours in known and called in others.split()]
     meant = " or ".join(f"'{each}'" for each in also or nearest(name, known, libraries))
-    more = f", ... ({len(known)} in all)" if len(known) > _LISTED else ""
-    hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known[:_LISTED])}{more}"
+    library = name.partition("/")[0] if what == "model" and "/" in name else ""
+    listing = f"`prunectl {_LISTINGS[what]}{f' {library}' if library else ''}`" if what in _LISTINGS else ""
+    hint = f"did you mean {meant}?" if meant else f"known: {some(known, listing)}"
     return UnknownName(f"no {what} named '{name}'; {hint}")
+
+
+def some(names: Sequence[str], listing: str) -> str:
+    """The names where they are few, else the first, how many there are, and where they are listed."""
+    if len(names) <= _WHOLE:
+        return ", ".join(names)
+    return f"{', '.join(names[:_LISTED])}, ... ({len(names)} in all{f': {listing}' if listing else ''})"
 
 
 def forms(kind: str, known: Iterable[str]) -> str:

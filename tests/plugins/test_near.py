@@ -7,8 +7,8 @@ from torchvision import models
 
 from prunectl.errors import UnknownName
 from prunectl.plugins.libraries import library_names
-from prunectl.plugins.near import nearest
-from prunectl.plugins.registry import check
+from prunectl.plugins.near import nearest, unknown
+from prunectl.plugins.registry import check, names
 
 
 def test_the_names_of_torchvision_are_those_that_it_lists():
@@ -43,6 +43,31 @@ def test_near_names_across_libraries(name, meant):
     ours = ["resnet18", "resnet56", "vgg19-bn", "mobilenetv2-cifar"]
     libraries = [["lib/resnet50", "lib/resnet18", "lib/densenet121", "lib/vgg19_bn"], ["other/resnet50"]]
     assert nearest(name, ours, libraries) == meant
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "listing"),
+    [
+        ("criterion", "snip, snipit, snipit-during, grasp, iterative-grasp", "criteria"),
+        ("model", "logistic-regression, mlp5, lenet300, lenet5, conv6", "models"),
+        ("data", "digits, mnist, fashionmnist, kmnist, cifar10", "datasets"),
+        ("attack", "fgsm, pgd, linf-pgd, apgd-ce, apgd-dlr", "attacks"),
+    ],
+)
+def test_of_many_names_a_handful_is_listed_and_the_command_that_lists_all(kind, first, listing):
+    with pytest.raises(UnknownName) as error:
+        check(kind, "zzz")
+    count = len(names(kind)) + (2 if kind == "attack" else 0)  # the presets
+    assert str(error.value).endswith(f" named 'zzz'; known: {first}, ... ({count} in all: `prunectl {listing}`)")
+
+
+def test_names_of_a_library_and_names_without_a_list():
+    many = [f"timm/network{i}" for i in range(99)]
+    assert str(unknown("model", "timm/xxx", many)).endswith("... (99 in all: `prunectl models timm`)")
+    assert str(unknown("thing", "zzz", ["a", "b"])) == "no thing named 'zzz'; known: a, b"
+    assert (
+        str(unknown("thing", "zzz", [*"abcdefghijk"])) == "no thing named 'zzz'; known: a, b, c, d, e, ... (11 in all)"
+    )
 
 
 @pytest.mark.parametrize(
