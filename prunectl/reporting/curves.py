@@ -7,6 +7,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from prunectl.checkpoints.names import base_name
+from prunectl.reporting.chance import chance_notices
 from prunectl.reporting.history import PruningMethod, differences, pruning_method
 from prunectl.reporting.plan import method_names
 from prunectl.reporting.rows import ReportRow, attack_name, row_of, rows
@@ -143,7 +144,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _mixed(sources: Sources) -> list[str]:
-    """A line where the measured networks differ in versions, in devices, or have doubtful attacks."""
+    """A line where the measured networks differ in versions or devices, have doubtful attacks, or are at chance."""
     measured = [source for source in sources.given if source.measured]
     made = [one.history[-1].versions for one in measured if one.history]
     common = set.intersection(*(set(versions) for versions in made)) if made else set()
@@ -154,7 +155,7 @@ def _mixed(sources: Sources) -> list[str]:
         found.append(f"the networks were made with {len(versions)} sets of library versions; see the provenance")
     if len(devices) > 1:
         found.append(f"times were measured on {' and '.join(sorted(devices))}: do not compare them")
-    return found + _doubts(sources)
+    return found + _doubts(sources) + chance_notices(sources.given)
 
 
 def _doubts(sources: Sources) -> list[str]:
