@@ -34,10 +34,15 @@ def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def as_markdown(rows: Sequence[ReportRow]) -> str:
     """A Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    for row in rows:
-        cells = [robust_text(row) if key == "robust" else _cell(row[key]) for key in COLUMNS]
-        lines.append("| " + " | ".join(map(markdown, cells)) + " |")
+    return table_markdown(
+        COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
+    )
+
+
+def table_markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(markdown(_cell(value)) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
 

@@ -22,6 +22,9 @@ def command(
     parents: Annotated[
         bool, typer.Option("--parents", help="Also show the checkpoints that these came from, found beside them.")
     ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show what each method keeps of every layer, mean over seeds.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
@@ -54,6 +57,8 @@ def command(
     flag = options.given(ctx, {"inside", "run", "data_dir", "force"}) if output_path is None else None
     if flag is not None:
         raise OptionError(f"{flag} is for a page; add -o NAME.html")
+    if layers and (as_latex or output_path is not None):
+        raise OptionError("--layers is for the terminal, --json, --csv and --markdown; a page has these tables anyway")
     given: list[str | None] = [*checkpoints] if checkpoints else [None]
     paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
     if output_path is not None:
@@ -64,7 +69,12 @@ def command(
     sources = collect(paths, parents=parents)
     rows = rows_of(sources)
     settings, mixed = settings_of(sources)
-    if as_json:
+    if layers:
+        from prunectl.cli import report_layers
+
+        form = "json" if as_json else "csv" if as_csv else "markdown" if as_markdown else ""
+        report_layers.show(settings, sources, form)
+    elif as_json:
         output.emit(json.dumps(rows))
     elif as_csv:
         output.emit_lines(formats.as_csv(rows))

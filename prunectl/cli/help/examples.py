@@ -84,6 +84,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "report": (
         ("prunectl report runs/", "Print a table of all checkpoints in a folder."),
+        ("prunectl report runs/ --layers --csv", "Print what each method keeps of every layer."),
         (
             "prunectl report NAME.safetensors --parents -o report.html",
             "Write a page about a network and those it came from.",

@@ -20,7 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Robustness": (*("attack", "eps", "corruptions", "adv_eps", "adv_steps", "adv_loss", "adv_beta"),),
     "Output": (
-        *("output_path", "out", "folder", "force", "as_json", "as_csv", "as_markdown", "as_latex", "top"),
+        *("output_path", "out", "folder", "force", "layers", "as_json", "as_csv", "as_markdown", "as_latex", "top"),
         *("save_examples", "scores_out", "pixels", "softmax", "fuse", "fp16", "int8"),
         *("tensorboard", "tensorboard_dir", "dry_run", "quiet", "verbose"),
     ),

@@ -1,11 +1,12 @@
 """The layers of a network in the shapes of its dense original, with pictures of their masks."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.checkpoint import Checkpoint, read
 from prunectl.masks import prunable
 from prunectl.reporting.findings import Layer
 from prunectl.reporting.network.picture import heatmap
@@ -31,11 +32,26 @@ def dense_network(checkpoint: Checkpoint) -> nn.Module:
         return checkpoint.fresh_network()
 
 
+def dense_layers(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of all prunable weights of a checkpoint's dense network by layer, in the order of the network.
+
+    Raises:
+        CheckpointError, UntrustedCode: it cannot be read.
+    """
+    whole = prunable(dense_network(read(path, mapped=True)))
+    return {layer_name(name): tuple(weight.shape) for name, weight in whole.items()}
+
+
+def layer_name(parameter: str) -> str:
+    """What a layer is called, by the name of its weight."""
+    return parameter.removesuffix(".weight") or parameter
+
+
 def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
     """One entry for each prunable weight, in the order of the network."""
     return tuple(
         Layer(
-            name=name.removesuffix(".weight") or "weight",
+            name=layer_name(name),
             shape=tuple(mask.shape),
             kept=int(mask.count_nonzero()),
             outputs=len(mask),

@@ -87,6 +87,10 @@ class Section:
     """A small table beside them."""
     panels: list["Section"] = field(default_factory=list)
     """Parts of which one is shown at a time, chosen by title."""
+    panel_label: str = "Network"
+    """What is chosen there."""
+    folded: str = ""
+    """Folds the blocks under this line."""
     figures: list[Figure] = field(default_factory=list)
     pictures: list[tuple[str, list[Picture]]] = field(default_factory=list)
     """Grids of pictures, each under its title."""

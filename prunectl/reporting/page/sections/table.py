@@ -7,6 +7,7 @@ from prunectl.reporting.page.blocks import Section
 from prunectl.reporting.page.data import PageData
 from prunectl.reporting.page.sections.checkpoints import checkpoints_section
 from prunectl.reporting.page.sections.inside import inside_section
+from prunectl.reporting.page.sections.layers import layers_section
 from prunectl.reporting.page.sections.overview import overview_section
 from prunectl.reporting.page.sections.provenance import provenance_section
 from prunectl.reporting.page.sections.robust import robust_section
@@ -33,6 +34,7 @@ SECTIONS = (
     Entry("robust", robust_section),
     Entry("training", training_section),
     Entry("inside", inside_section),
+    Entry("layers", layers_section, per_setting=True),
     Entry("speed", speed_section),
     Entry("checkpoints", checkpoints_section),
     Entry("provenance", provenance_section),
