@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 
 RECORDS = Path(__file__).with_suffix(".json")
+SURGERY = ("structure/test_toys.py", "structure/test_structure.py", "structure/test_exact_removal.py")
 SECONDS = 60
 """Of processor time; a mutant that takes longer does not end, which a test run notices."""
 TESTS = {
@@ -43,6 +44,11 @@ TESTS = {
         *("checkpoints/test_leftovers.py", "checkpoints/test_races.py", "checkpoints/test_sidecars.py"),
         *("checkpoints/test_write.py", "checkpoints/test_killed_writes.py", "checkpoints/test_places.py"),
     ),
+    "prunectl.checkpoints.checkpoint": (
+        *("checkpoints/test_round_trips.py", "checkpoints/test_damage.py", "checkpoints/test_sidecars.py"),
+        *("checkpoints/test_inspect.py", "checkpoints/test_repr.py", "checkpoints/test_races.py"),
+    ),
+    **{f"prunectl.structure.surgery.{name}": SURGERY for name in ("cut", "fold", "resize")},
 }
 """Module -> the fast tests of its room."""
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "--assert=plain")
