@@ -33,7 +33,7 @@ SURGERY = ("structure/test_toys.py", "structure/test_structure.py", "structure/t
 SECONDS = 60
 """Of processor time; a mutant that takes longer does not end, which a test run notices."""
 TESTS = {
-    "prunectl.masks": ("structure/test_masks.py",),
+    "prunectl.masks": ("structure/test_masks.py", "structure/test_prunable.py"),
     "prunectl.pruning.select": ("pruning/test_weight_selection.py", "pruning/test_node_selection.py"),
     "prunectl.criteria.base.schedules": ("criteria/test_schedules.py",),
     "prunectl.checkpoints.header": (
