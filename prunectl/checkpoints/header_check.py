@@ -38,7 +38,8 @@ def check_fields(head: "Header") -> None:
         "edits, without the nodes left in history": not _is_shrunk(head) or head.nodes_present is not None,
         "pair": pair is None or (pair.isascii() and pair.isalnum() and len(pair) <= 64),  # it becomes part of a name
     }
-    wrong = [field for field, fit in fits.items() if not fit]
+    lists = {"mean": head.mean, "std": head.std, "names": head.names, "edits": head.edits}
+    wrong = [field for field, fit in fits.items() if not fit or not isinstance(lists.get(field, ()), tuple)]
     if wrong:
         raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
 

@@ -14,14 +14,16 @@ from prunectl.errors import FileError
 DEPTH = 32
 MOST_LINES, MOST_BYTES = 100_000, 2**30
 """Of a file of records; a training logs a hundred records and one for each epoch."""
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPED = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
+"""Half a surrogate pair, or a zero character, which no file name holds."""
 
 
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, a text in it is not Unicode, or lists and objects are nested deeper than `DEPTH`.
+        ValueError: it is not JSON, a text in it is not Unicode or holds a zero character, or lists and objects are
+            nested deeper than `DEPTH`.
     """
     try:
         value = json.loads(text)
@@ -30,28 +32,34 @@ def parsed(text: str | bytes) -> Any:
     opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     if opened > DEPTH and _is_deep(value):
         raise ValueError("it is nested too deep")
-    if _SURROGATE.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
-        _check_unicode(value)
+    if _ESCAPED.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
+        _check_texts(value)
     return value
 
 
-def _check_unicode(value: Any) -> None:
-    """Refuse half a surrogate pair, which no file name takes, but for what stands for a byte in the name of a file.
+def _check_texts(value: Any) -> None:
+    """Refuse half a surrogate pair, but for what stands for a byte in the name of a file, and zero characters.
 
     Raises:
-        ValueError: a text is not Unicode.
+        ValueError: a text is not Unicode, or holds a zero character.
     """
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise ValueError("a text in it is not Unicode") from error
+    if isinstance(value, dict | list):
+        for each in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_texts(each)
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text in it holds a zero character")
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise ValueError("a text in it is not Unicode") from error
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: it is not TOML, or nested too deep.
+        ValueError: it is not TOML, nested too deep, or a text in it holds a zero character.
     """
     try:
         tables = tomllib.loads(text)
@@ -59,6 +67,7 @@ def parsed_toml(text: str) -> dict[str, Any]:
         raise ValueError("it is nested too deep") from error
     if _is_deep(tables):
         raise ValueError("it is nested too deep")
+    _check_texts(tables)
     return tables
 
 

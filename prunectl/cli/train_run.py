@@ -15,12 +15,16 @@ from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED, Saved
 from prunectl.errors import DivergedError, FileError, Interrupted, NotWritten, OptionError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from prunectl.checkpoints.options.run import Run
     from prunectl.cli.tensorboard import Board
     from prunectl.training.trainer import Trainer
 
 _SAVE_EVERY = 600.0
 """Seconds between two saves of a running training, so that --resume works after a crash too."""
+_MOST_LAG = 0.05
+"""The share of old BatchNorm statistics from which a hint is printed: up to 28 steps with the usual momentum of 0.1."""
 _LATE, _STOPPED = 1, 2
 """What ends a training early: its time limit, a signal."""
 
@@ -113,6 +117,8 @@ def run(
         )
     if summary is not None:
         output.say(f"{summary}{_recalibrated(trainer)}")
+    if finished:
+        _hint_at_recalibration(trainer, result.model)
     output.emit(path)
 
 
@@ -199,6 +205,18 @@ def _recalibrated(trainer: "Trainer") -> str:
     """The accuracy of the network that is written, where that is another than the training's."""
     found = trainer.recalibrated
     return "" if found is None else f"; recalibrated: {output.percent(found.top1)}"
+
+
+def _hint_at_recalibration(trainer: "Trainer", model: "nn.Module") -> None:
+    """Say where a training was too short for BatchNorm's running statistics."""
+    from prunectl.training.lag import lag
+
+    old = lag(model, trainer.step) if trainer.step and not trainer.recipe.recalibrate else 0.0
+    if old > _MOST_LAG:
+        output.say(
+            f"hint: after {output.many(trainer.step, 'step')}, {old:.0%} of BatchNorm's running statistics is from "
+            "before the training; --recalibrate estimates them again"
+        )
 
 
 def _summary(record: dict[str, Any], means: EpochMeans) -> str:

@@ -100,7 +100,7 @@ def from_one(chosen: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator
     some = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))[: chosen.test]
     data, dense = replace(data, test=data.test.take(some)), read(chosen.dense, torch.device("cpu"))
     setting = {"network": dense.spec.name, "data": chosen.label, "n": chosen.n}
-    first = {**setting, "seed": 0, "pruning": "none", "repair": "none"}
+    first = {**setting, "seed": chosen.first, "pruning": "none", "repair": "none"}
     if key(first) not in done:
         yield {**first, "accuracy": percent(dense, data)}
     for seed in range(chosen.first, chosen.first + chosen.seeds):

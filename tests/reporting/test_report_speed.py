@@ -5,6 +5,7 @@ import torch
 
 from prunectl.reporting.findings import Timing
 from prunectl.reporting.network import onnx, seconds
+from prunectl.reporting.network.aside import put_aside_, take_back_
 from prunectl.reporting.network.onnx import seconds_in_onnx
 from prunectl.reporting.network.reasons import reasons
 
@@ -42,7 +43,21 @@ def test_onnx_runtime_times_networks_in_turns_and_holds_one_large_one_at_a_time(
         [(name, batch) for name in networks for batch in (1, 64)], 9
     )
     assert (max(most), len(made), made[:2]) == (at_once, loads, ["dense", "masked"])
-    assert not any(weight.any() for network in networks.values() for weight in network.parameters())
+    empty = not any(weight.any() for network in networks.values() for weight in network.parameters())
+    assert empty is (large == 0)
+
+
+def test_the_values_of_a_network_wait_in_a_file(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 4, bias=False))
+    network[0].weight.data = network[0].weight.data.to(memory_format=torch.channels_last)
+    network.append(torch.nn.Linear(4, 4))[3].weight = network[2].weight
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    put_aside_(network, tmp_path / "values")
+    assert not any(tensor.any() for tensor in network.state_dict().values())
+    take_back_(network, tmp_path / "values")
+    after = network.state_dict()
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+    assert network[2].weight is network[3].weight
 
 
 @pytest.mark.long

@@ -9,8 +9,8 @@ from torch import nn
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import OptionError, first_line
 from prunectl.measuring.onnx import ONNX_FOLDER, Session, check_installed, write_onnx
+from prunectl.reporting.network.aside import empty_, put_aside_, take_back_
 from prunectl.reporting.network.seconds import Seconds, seconds
-from prunectl.torchtools.copies import without_values
 from prunectl.torchtools.freed import give_back
 from prunectl.torchtools.temporaries import temporary_folder
 
@@ -22,25 +22,43 @@ _LOADS = 3
 
 
 def seconds_in_onnx(networks: dict[str, nn.Module], shape: tuple[int, int, int]) -> Seconds | str:
-    """Time networks on one CPU thread, in turns; or one line why that cannot be done. They lose their values.
+    """Time networks on one CPU thread, in turns; or one line why that cannot be done.
 
-    ONNX Runtime takes two bytes for each byte of weights. So networks that are large together take turns in another
-    way: each is loaded, timed and dropped, three times over.
+    The exporter and ONNX Runtime take two bytes more for each byte of weights. So for networks that are large together
+    the others wait in files while one is exported, and then each is loaded, timed and dropped, three times over. Large
+    networks lose their values.
     """
     size = sum(p.nbytes for network in networks.values() for p in network.parameters())
+    large = size > LARGE
     try:
         check_installed()
         with temporary_folder(Path(gettempdir()), ONNX_FOLDER) as folder:
             files = {name: Path(folder, f"{name}.onnx") for name in networks}
-            for name, file in files.items():  # which takes the place of the network
-                write_onnx(deployed(networks[name]), shape, file)
-                networks[name] = without_values(networks[name])
-                give_back()  # the exporter's graphs hold weights, and each other
-            return _in_loads(files, shape) if size > LARGE else _of_files(files, shape)
+            (_write_large_ if large else _write)(networks, shape, files)
+            return _in_loads(files, shape) if large else _of_files(files, shape)
     except OptionError:
         return HINT
     except Exception as error:  # noqa: BLE001  (exporter and runtime raise anything, and the page does not need them)
         return f"ONNX Runtime was not tried: {first_line(error)}."
+
+
+def _write(networks: dict[str, nn.Module], shape: tuple[int, int, int], files: dict[str, Path]) -> None:
+    for name, file in files.items():
+        write_onnx(deployed(networks[name]), shape, file)
+
+
+def _write_large_(networks: dict[str, nn.Module], shape: tuple[int, int, int], files: dict[str, Path]) -> None:
+    """Export each network while the values of the others are in files; in the end none has its values."""
+    waiting = {name: file.with_suffix(".pt") for name, file in files.items()}
+    for name, file in waiting.items():
+        put_aside_(networks[name], file)
+    for name, file in files.items():
+        give_back()  # also the exporter's graphs of the last network, which hold weights, and each other
+        take_back_(networks[name], waiting[name])
+        write_onnx(deployed(networks[name]), shape, file)
+        empty_(networks[name])
+        waiting[name].unlink()
+    give_back()
 
 
 def _in_loads(files: dict[str, Path], shape: tuple[int, int, int]) -> Seconds:

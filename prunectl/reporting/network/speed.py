@@ -20,7 +20,7 @@ from prunectl.torchtools.freed import give_back
 
 
 def speed(checkpoint: Checkpoint) -> Speed:
-    """Time all networks in turns, for batches of 1 and 64, on one CPU thread."""
+    """Time all networks in turns, for batches of 1 and 64, on one CPU thread; large ones lose their values."""
     networks, notes = _networks(checkpoint)
     give_back()
     shape = checkpoint.spec.input
