@@ -34,8 +34,8 @@ def fill_(
     allowed: Sequence[str],
     where: str,
     *,
-    image: tuple[int, ...] = (0, 0, 0),
-    classes: int = 0,
+    image: tuple[int, ...] = (),
+    classes: int | None = None,
     mapped: bool = False,
 ) -> Filled:
     """Copy tensors into a network, under names that its modules may convert from those of their earlier versions.

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from prunectl.errors import CheckpointError, OptionError
+from prunectl.exchange.mismatch import other_shapes
 
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -167,6 +168,11 @@ def _names(found: Mapping[str, Any]) -> str:
 def _no_fit(tried: Mapping[str, _State], expected: Shapes, where: str) -> str:
     if not tried:
         return f"{where} holds no tensors under names; expected a state dict: torch.save(net.state_dict(), path)"
+    for state in tried.values():
+        named = {_unwrapped(name): tuple(tensor.shape) for name, tensor in state.items()}
+        pairs = {name: (named[name], shape) for name, shape in expected.items() if name in named}
+        if len(pairs) == len(expected):  # all have other shapes
+            return other_shapes(pairs, where)
     sample = ", ".join(list(next(iter(tried.values())))[:_LISTED])
     wanted = ", ".join(list(expected)[:_LISTED])
     return f"no tensor of {where} fits the network: it has {sample}, the network has {wanted}; give another `model`"

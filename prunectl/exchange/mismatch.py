@@ -8,13 +8,13 @@ Pairs = Mapping[str, tuple[Shape, Shape]]
 _LISTED, _PATTERNS = 6, 3
 
 
-def other_shapes(pairs: Pairs, where: str, image: Shape, classes: int) -> str:
-    """The refusal of tensors of other shapes, by a network built for images (C, H, W) of so many classes."""
+def other_shapes(pairs: Pairs, where: str, image: Shape = (), classes: int | None = None) -> str:
+    """The refusal of tensors of other shapes, by a network built for images (C, H, W) of so many classes, if known."""
     name, (found, own) = next(iter(pairs.items()))
     more = f" ({len(pairs)} tensors differ so)" if len(pairs) > 1 else ""
     said = f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}"
-    heads = {name: pair for name, pair in pairs.items() if _differ_at(0, *pair) and pair[1][0] == classes}
-    stems = {name: pair for name, pair in pairs.items() if _differ_at(1, *pair) and pair[1][1] == image[0]}
+    heads = {name: pair for name, pair in pairs.items() if _differ_at(0, *pair) and classes in (None, pair[1][0])}
+    stems = {name: pair for name, pair in pairs.items() if _differ_at(1, *pair) and image[:1] == pair[1][1:2]}
     counts, colours = {pair[0][0] for pair in heads.values()}, {pair[0][1] for pair in stems.values()}
     if len(heads) + len(stems) == len(pairs) and len(counts) < 2 and len(colours) < 2:
         right = {f"{count:,} classes": f"`classes` {count}" for count in counts}

@@ -200,6 +200,12 @@ def test_the_next_step_is_what_makes_the_file_fit(net, changes, how, said) -> No
     assert said in str(error.value), error.value
 
 
+def test_a_network_of_one_layer_says_the_classes_too() -> None:
+    state = {"classifier.0.weight": torch.zeros(1000, 64), "classifier.0.bias": torch.zeros(1000)}
+    with pytest.raises(prunectl.errors.CheckpointError, match="the file is for 1,000 classes: give `classes` 1000"):
+        prunectl.from_state_dict(state, "logistic-regression", input=(1, 8, 8), classes=10, mean=[0.5], std=[0.5])
+
+
 def test_a_file_from_before_num_batches_tracked_is_whole(net) -> None:
     state = {name: t for name, t in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     assert torch.equal(imported(state).model.stem[1].running_var, net.stem[1].running_var)
