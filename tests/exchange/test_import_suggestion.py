@@ -6,6 +6,9 @@ import pytest
 import torch
 from torchvision import models
 
+from prunectl.exchange.usage import configuration_of, is_assumed
+
+ASSUMED = "the file does not say how its images were normalised; "
 LEFT = {"--input": "3x64x64", "--classes": "5", "--mean": "0.5", "--std": "0.25"}
 
 
@@ -31,9 +34,11 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
         "        as in torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
         "resize 256 px, bilinear, crop 224 px\n" in ran.err
     )
+    assert f"{ASSUMED}give --mean if it was otherwise\n" in ran.err
     assert json.dumps(ran.out) == '"net.import.safetensors\\n"'
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
@@ -44,15 +49,12 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
 )
 def test_a_normalisation_that_is_assumed_is_said_with_how_to_change_it(stated, said, tmp_path, raw) -> None:
     torch.save(models.squeezenet1_1(num_classes=5).state_dict(), tmp_path / "net.pth")
-    line = "the file does not say how its images were normalised; "
     printed = raw("import", "net.pth", "--model", "torchvision/squeezenet1_1", *_words(*stated)).err
-    assert (line in printed, printed.count(line + str(said))) == (said is not None, int(said is not None))
+    assert (ASSUMED in printed, printed.count(ASSUMED + str(said))) == (said is not None, int(said is not None))
+    assert is_assumed(configuration_of("timm/resnet10t", None, "0" * 64)[1])
 
 
 def test_that_of_published_weights_is_known() -> None:
-    from prunectl.exchange.usage import configuration_of, is_assumed
-
     assert is_assumed(configuration_of("torchvision/squeezenet1_1", None, "0" * 64)[1])
     assert not is_assumed(configuration_of("torchvision/squeezenet1_1", "IMAGENET1K_V1", "0" * 64)[1])
-    assert is_assumed(configuration_of("timm/resnet10t", None, "0" * 64)[1])
     assert not is_assumed("its config.json")
