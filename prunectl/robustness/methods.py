@@ -114,7 +114,7 @@ def methods(
     else:
         wanted = [_under(name, norm) for name in chosen]
         _check_named(wanted, classes, targeted=targeted)
-    makers = [_maker(name) for name in wanted]
+    makers = [maker(name) for name in wanted]
     keywords = shared_options(makers, dict(options), f"attack {', '.join(wanted)}")
     made = [_built(name, make, keys, norm or "l2") for name, make, keys in zip(wanted, makers, keywords, strict=True)]
     _check_norms(made, norm)
@@ -175,8 +175,12 @@ def _under(name: str, norm: str | None) -> str:
     return own if own in TABLES["attack"] else name
 
 
-def _maker(name: str) -> Callable[..., Any]:
-    """What makes an attack: the plug-in of that name, else foolbox's class."""
+def maker(name: str) -> Callable[..., Any]:
+    """What makes an attack: the plug-in of that name, else foolbox's class.
+
+    Raises:
+        UnknownName, OptionError: there is none, or it is a preset.
+    """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
     if name in PRESETS:
         raise OptionError(f"{name} is several attacks in cascade; name it alone")
@@ -190,6 +194,14 @@ def _maker(name: str) -> Callable[..., Any]:
     if name not in theirs:
         raise unknown("attack", name, [*names("attack"), *PRESETS, *theirs])
     return _keyword_only(theirs[name])
+
+
+def norm_of_class(name: str) -> str:
+    """The norm that bounds a class of foolbox.attacks; "any" where `norm` chooses it."""
+    from foolbox import distances  # noqa: PLC0415
+
+    own = getattr(maker(name).func, "distance", None)  # type: ignore[attr-defined]
+    return next((norm for norm in NORMS if getattr(distances, norm) is own), "any")
 
 
 def _keyword_only(make: Any) -> Callable[..., Any]:

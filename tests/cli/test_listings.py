@@ -88,3 +88,11 @@ def test_every_built_in_name_says_when_to_use_it():
         assert named - {*uses} == set(), f"add a sentence for each of these to USES['{kind}'] in {WRITTEN}"
         assert {*uses} - named == set(), f"no {kind} has this name: remove it from {WRITTEN}"
         assert all(text.endswith(".") for text in uses.values())
+
+
+def test_a_class_of_foolbox_has_its_norm_and_options(cli, refused):
+    shown = json.loads(cli("attacks", "DDNAttack", "--json"))
+    assert (shown["norm"], shown["attack"]) == ("l2", "foolbox.attacks.DDNAttack")
+    assert shown["options"] == {"init_epsilon": 1.0, "steps": 100, "gamma": 0.05}
+    assert "-a DDNAttack -n 500" in cli("attacks", "DDNAttack")
+    assert "no attack named 'DDNAtack'" in refused("attacks", "DDNAtack")

@@ -1,6 +1,7 @@
 """prunectl attacks."""
 
-from typing import Annotated
+import inspect
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,9 @@ from prunectl.cli import listing
 from prunectl.cli.completion import completes
 from prunectl.plugins.registry import PRESETS, TABLES, check, names
 from prunectl.plugins.uses import USES
+
+if TYPE_CHECKING:
+    from prunectl.plugins.facts import Facts
 
 _NORMS = ("l2", "l1", "l0")
 _IN_L2 = ("deepfool", "carlini-wagner", "ddn", "salt-and-pepper")
@@ -50,24 +54,39 @@ def norm_of(name: str) -> str:
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print one attack or preset."""
-    from prunectl.plugins.facts import facts
-
     use = USES["attack"].get(name, "")
     if name in PRESETS:
         record = {"name": name, "norm": norm_of(name), "use": use, "attacks": list(PRESETS[name])}
         if as_json:
             return listing.as_json(record)
         return listing.show_facts(name, {"norm": norm_of(name), "use": use, "attacks": listing.joined(PRESETS[name])})
-    check("attack", name)
-    known = facts("attack", name)
+    norm, known = _of_foolbox(name) if name[:1].isupper() else _plugin(name)
     if as_json:
         own = {"attack": known.about, "options": known.options}
-        return listing.as_json({"name": name, "norm": norm_of(name), "use": use, **own})
+        return listing.as_json({"name": name, "norm": norm, "use": use, **own})
     shown: dict[str, str | list[str]] = {
-        "norm": norm_of(name),
+        "norm": norm,
         "use": use,
         "attack": known.about,
         "options": listing.options_of("attack", known),
         "example": f"prunectl attack NAME.safetensors -a {name} -n 500",
     }
     return listing.show_facts(name, {key: text for key, text in shown.items() if text})
+
+
+def _plugin(name: str) -> "tuple[str, Facts]":
+    """The norm and the facts of an attack by name, or of the user's own."""
+    from prunectl.plugins.facts import facts
+
+    check("attack", name)
+    return norm_of(name), facts("attack", name)
+
+
+def _of_foolbox(name: str) -> "tuple[str, Facts]":
+    """The norm and the facts of a class of foolbox.attacks."""
+    from prunectl.plugins.facts import Facts
+    from prunectl.robustness.methods import maker, norm_of_class
+
+    made = maker(name)
+    own = (p for p in inspect.signature(made).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return norm_of_class(name), Facts({p.name: p.default for p in own}, f"foolbox.attacks.{name}")
