@@ -21,7 +21,7 @@ InputShape = Annotated[
 Classes = Annotated[
     int | None,
     typer.Option(
-        help="Number of classes, with --input  [default: 1000; for synthetic images 10]",
+        help="Number of classes, with --input  [default: 1000, or 10 for synthetic images]",
         show_default=False,
         min=1,
         max=1_000_000,

@@ -14,7 +14,7 @@ MultipleOf = Annotated[
     typer.Option(
         metavar="N",
         parser=texts.multiple,
-        help="Keep a multiple of N nodes in every group; auto: of 8 in groups of more than 16, any number in others.",
+        help="Keep a multiple of N nodes in every group; auto: 8 in groups of more than 16 nodes, 1 in others.",
         autocompletion=completes_one("auto", "4", "8", "16"),
     ),
 ]
@@ -32,7 +32,7 @@ MaxPruned = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Prune at most this share of a group of nodes  [default: 0.9, more where the target needs it]",
+        help="Prune at most this share of a group of nodes  [default: 0.9, or more if the target needs it]",
         show_default=False,
     ),
 ]

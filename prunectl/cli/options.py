@@ -111,8 +111,8 @@ Scope = Annotated[
     str | None,
     typer.Option(
         help="What is ranked together: global (all layers), layer (each alone), erk (densities by layer size), "
-        "lamp (scores by layer), isomorphic (sets of isomorphic groups of nodes), output (weights of each output) or a "
-        "pattern such as 2:4  [default: the criterion's]",
+        "lamp (LAMP scores of all layers), isomorphic (isomorphic groups of nodes), output (weights of each output) or "
+        "a pattern such as 2:4  [default: the criterion's]",
         show_default=False,
         autocompletion=completes_one("global", "layer", "erk", "lamp", "isomorphic", "output", "2:4", "4:8"),
     ),
@@ -138,12 +138,12 @@ Steps = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Prune all scores up to this value, instead of to a sparsity.", show_default=False),
+    typer.Option(help="Prune everything that scores at most this, instead of to a sparsity.", show_default=False),
 ]
 Unit = Annotated[
     str | None,
     typer.Option(
-        help="nodes: let a criterion of weights prune nodes, by the sum of the scores of a node's weights.",
+        help="nodes: let a weight criterion prune nodes, by summing its scores over each node's weights.",
         show_default=False,
         autocompletion=completes_one("nodes"),
     ),
@@ -155,7 +155,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="Read options from a TOML file, from the table of this command, such as [train].",
+        help="Read options from this command's table, such as [train], in a TOML file.",
         callback=configure,
         is_eager=True,
     ),

@@ -21,7 +21,7 @@ from prunectl.version import __version__
 
 app = typer.Typer(
     cls=Program,
-    help="Prune PyTorch image classifiers: smaller, proved to compute the same, measured.",
+    help="Prune PyTorch image classifiers, prove that the smaller network computes the same, and measure it.",
     epilog="Every command that makes or measures a network prints the path of its checkpoint, so commands work in a "
     "pipe: prunectl train | prunectl eval | prunectl report",
     no_args_is_help=True,

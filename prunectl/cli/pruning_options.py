@@ -22,7 +22,7 @@ Latency = Annotated[
     str | None,
     typer.Option(
         metavar="BUDGET",
-        help="Prune nodes to this time for an image on this machine: 2x (half the time) or 0.5x (the same).",
+        help="Prune nodes until one image takes this long on this machine: 2x or 0.5x (half the time).",
     ),
 ]
 Runtime = Annotated[
@@ -57,7 +57,7 @@ Repair = Annotated[
     str | None,
     typer.Option(
         metavar="[METHOD]",
-        help="Repair the pruned network, like `prunectl repair --method`: refit (without a value), scale or bn.",
+        help="Repair the pruned network, like `prunectl repair --method`: refit (the default), scale or bn.",
         show_default=False,
         autocompletion=completes_one(*METHODS),
     ),

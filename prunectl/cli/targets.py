@@ -22,17 +22,18 @@ Sparsity = Annotated[
 Params = Annotated[
     str | None,
     typer.Option(
-        metavar="BUDGET", help="Prune nodes to this number of parameters: 2x (half of them), 0.5x (the same) or 1.2M."
+        metavar="BUDGET", help="Prune nodes to this number of parameters: 2x or 0.5x (half of them), or 1.2M."
     ),
 ]
 Flops = Annotated[
     str | None,
-    typer.Option(metavar="BUDGET", help="Prune nodes to these FLOPs: 8x (an eighth), 0.125x (the same) or 300M."),
+    typer.Option(metavar="BUDGET", help="Prune nodes to these FLOPs: 8x or 0.125x (an eighth), or 300M."),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        metavar="BUDGET", help="Prune nodes to this size of the shrunk file: 4x (a quarter), 0.25x (the same) or 200KB."
+        metavar="BUDGET",
+        help="Prune nodes to this size of the shrunk tensors in float32: 4x or 0.25x (a quarter), or 200KB.",
     ),
 ]
 PruneDelay = Annotated[
@@ -40,7 +41,7 @@ PruneDelay = Annotated[
     typer.Option(
         metavar="DELAY",
         help="Prune after DELAY + EVERY, DELAY + 2 EVERY, ...: epochs, or steps such as 50s  [default: the "
-        "criterion's, most often 4; less if the training is too short]",
+        "criterion's, usually 4; less in short runs]",
         show_default=False,
     ),
 ]
@@ -48,8 +49,8 @@ PruneEvery = Annotated[
     str | None,
     typer.Option(
         metavar="EVERY",
-        help="Epochs between two pruning rounds, or steps such as 100s  [default: the criterion's, most often 4; less "
-        "if the training is too short]",
+        help="Epochs between two pruning rounds, or steps such as 100s  [default: the criterion's, usually 4; less "
+        "in short runs]",
         show_default=False,
     ),
 ]

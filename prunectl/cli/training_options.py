@@ -11,7 +11,9 @@ from prunectl.cli.completion import completes, completes_list, completes_one, co
 Epochs = Annotated[int, typer.Option(help="Passes over the training images.", min=0)]
 Opt = Annotated[
     str,
-    typer.Option("--opt", "--optimizer", help="adam, adamw, sgd or rmsprop.", autocompletion=completes("optimizer")),
+    typer.Option(
+        "--opt", "--optimizer", help="Optimiser: adam, adamw, sgd or rmsprop.", autocompletion=completes("optimizer")
+    ),
 ]
 Lr = Annotated[float, typer.Option("--lr", "--learning-rate", help="Learning rate.")]
 Wd = Annotated[float, typer.Option("--wd", "--weight-decay", help="Weight decay.")]
@@ -22,7 +24,7 @@ Sched = Annotated[
         help="Learning-rate schedule: constant, cosine or onecycle.", autocompletion=completes_one(*SCHEDULES)
     ),
 ]
-Warmup = Annotated[float, typer.Option(help="Epochs in which the learning rate rises from 0.", min=0)]
+Warmup = Annotated[float, typer.Option(help="Epochs over which the learning rate rises from 0.", min=0)]
 Clip = Annotated[float | None, typer.Option(help="Clip the norm of the gradient to this value.")]
 Noise = Annotated[float, typer.Option(help="Standard deviation of Gaussian noise added to gradients.")]
 Reg = Annotated[
@@ -62,7 +64,7 @@ PluginOptions = Annotated[
     ),
 ]
 Recalibrate = Annotated[
-    bool, typer.Option("--recalibrate", help="Estimate BatchNorm statistics again at the end of the training.")
+    bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics at the end of training.")
 ]
 LabelSmoothing = Annotated[float, typer.Option(help="Share of the target that is spread over all classes.")]
 Ema = Annotated[float | None, typer.Option(help="Save a moving average of the weights, with this decay.")]
@@ -82,7 +84,7 @@ Teacher = Annotated[
     Path | None, typer.Option(help="Also learn from the logits of this checkpoint, such as the dense network.")
 ]
 TeacherWeight = Annotated[float, typer.Option(help="Share of the teacher in the loss.", min=0, max=1)]
-Temperature = Annotated[float, typer.Option(help="Temperature of the predictions of teacher and network.")]
+Temperature = Annotated[float, typer.Option(help="Temperature for both teacher and student logits.")]
 Amp = Annotated[
     bool | None,
     typer.Option(
@@ -98,13 +100,13 @@ AdvSteps = Annotated[int, typer.Option(help="Steps of gradient ascent for each a
 AdvLoss = Annotated[
     str,
     typer.Option(
-        help="pgd (Madry et al. 2018) or trades (Zhang et al. 2019).",
+        help="Adversarial loss: pgd (Madry et al. 2018) or trades (Zhang et al. 2019).",
         autocompletion=completes_one(*ADVERSARIAL_LOSSES),
     ),
 ]
 AdvBeta = Annotated[float, typer.Option(help="Factor of the robustness term of trades.")]
 MaxMinutes = Annotated[
-    float | None, typer.Option(help="Stop after this time; write the network so far, and a file for --resume.")
+    float | None, typer.Option(help="Stop after this time; write the network trained so far and a --resume file.")
 ]
 Resume = Annotated[
     Path | None, typer.Option(help="Continue an interrupted training, from its NAME.resume.safetensors.")

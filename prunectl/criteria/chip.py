@@ -10,7 +10,7 @@ from prunectl.structure.nodes import Structure
 
 
 def independence(model: nn.Module, data: Batches, structure: Structure, *, images: int = 16) -> Scores:
-    """‖A‖* - ‖M ⊙ A‖* of a layer's feature maps A (C, H · W), where M has zeros for the node: the mean over `images`.
+    """‖A‖* - ‖M ⊙ A‖* of a layer's feature maps A (C, H · W), where M zeroes the node; mean over `images`.
 
     ‖·‖* is the nuclear norm, the sum of singular values. Time grows with C · min(C, H · W)³. Source: Sui et al. 2021
     (arXiv:2110.13981), section 3.2, channel independence of one map, where 640 images are taken.

@@ -12,7 +12,7 @@ from prunectl.scores import Scores
 
 
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
-    """SET: drop the share `fraction` of each sign in every layer, closest to 0 first, and grow as many at random.
+    """In every layer, drop the share `fraction` of each sign that is closest to 0, and grow as many at random.
 
     It does so after all epochs but the last. A weight that was just dropped may grow again, as a new one. The score is
     1 if it is kept or grows, else 0.

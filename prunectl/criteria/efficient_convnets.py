@@ -10,7 +10,7 @@ from prunectl.structure.nodes import Structure
 
 
 def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """Σ|θ| of all prunable weights that make a node: its filters, those of coupled channels added up.
+    """Σ|θ| of all prunable weights that make a node: its filters, summed over coupled channels.
 
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. The paper chooses the share of a layer by hand; normalised
     scores replace that here, and `--scope layer` takes the same share of every layer.

@@ -11,7 +11,7 @@ from prunectl.structure.nodes import Structure
 
 
 def filter_distances(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """Σ ‖θ_j - θ_k‖₂ over the filters k of a layer that are left, for every filter j; those of coupled channels add up.
+    """Σ ‖θ_j - θ_k‖₂ of every filter j over the remaining filters k of its layer, summed over coupled channels.
 
     The filter with the least sum is the closest to the geometric median, which the others represent. Source: He et al.
     2019 (arXiv:1811.00250), eq. 5 to 7.

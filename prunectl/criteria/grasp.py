@@ -32,7 +32,7 @@ def gradient_flow(
     temperature: float = T,
     chunk: int = 0,
 ) -> Scores:
-    """θ · Hg of every prunable weight θ: without the lowest, |g|² rises, or falls least.
+    """θ · Hg of every prunable weight θ: removing the lowest raises |g|² most, or lowers it least.
 
     g is the gradient of the cross-entropy of logits / T by the weights that are left, H its Hessian. Source: Wang,
     Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the

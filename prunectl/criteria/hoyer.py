@@ -46,7 +46,7 @@ class GroupHoyer(Hoyer):
 
 
 def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """The largest |θ| over the prunable weights that make a node: it is removed when all are trimmed.
+    """The largest |θ| over the prunable weights that make a node, so a node goes only if all of them are trimmed.
 
     Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.
     """

@@ -11,7 +11,7 @@ from prunectl.structure.nodes import Structure
 
 
 def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """|γ| of the BatchNorm of every node, the mean where several norms follow coupled channels.
+    """|γ| of the BatchNorm of every node, averaged if several norms follow coupled channels.
 
     Nodes without BatchNorm are pruned last, as the method leaves them alone. Train with `--reg bn-l1` before. Source:
     Liu et al. 2017 (arXiv:1708.06519), section 3.

@@ -19,7 +19,7 @@ _SHRINK = 0.8
 
 
 def trace_of_losses(model: nn.Module, data: Batches, *, images: int = 256, damp: float = 0.01) -> Scores:
-    """The loss of removing each weight in its turn, with the best values of the weights that are kept.
+    """The error of removing each weight, one after another, while the kept weights compensate.
 
     In every row of a layer's weight matrix, again and again, the weight with the least w² / [H⁻¹]_pp is removed, also
     from H⁻¹, and the others move by -w_p / [H⁻¹]_pp · H⁻¹_:p. H = X Xᵀ of the layer's inputs in the network as it is. A

@@ -17,7 +17,7 @@ _LOST = FROZEN - 1
 
 
 def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scores:
-    """Above 1: the weights on random walks, those of earlier walks higher. Below: |θ| / Σ |θ| of the weight's layer.
+    """Weights on random walks score above 1, earlier walks higher; the others score |θ| / Σ |θ| of their layer.
 
     Walks start at the channels of the image and at the outputs by turns, and lead to the other end. From a node a walk
     takes each of the node's weights in a layer with probability |θ| / Σ |θ|. Where later layers lead on from the node

@@ -23,7 +23,7 @@ def meta_gradient(
     bn: str = "batch",
     loss: str = "cross-entropy",
 ) -> Scores:
-    """|dL(θ_M)/dθ_0 · θ_0|: the loss of a batch after M `updates` by SGD, each by a batch of its own.
+    """|dL(θ_M)/dθ_0 · θ_0|, L the loss of a batch after M `updates` of SGD, each on its own batch.
 
     Every parameter takes part in the updates, pruned weights stay 0; `rate` is the learning rate; `bn` and `loss` are
     those of `LossSampling`. Memory grows with M. Source: Alizadeh et al. 2022 (arXiv:2202.08132), section 3.1,

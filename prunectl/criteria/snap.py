@@ -23,7 +23,7 @@ def elasticity(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dc · c / L| of a gate c = 1 on every node, where weights read it.
+    """|dL/dc · c / L| of a gate c = 1 on every node, at the inputs of the weights that read it.
 
     The options are those of `LossSampling`.
 

@@ -17,7 +17,7 @@ from prunectl.torchtools.weight_products import weight_product
 
 
 def weight_times_input(model: nn.Module, data: Batches, *, images: int = 128) -> Scores:
-    """|θ| · ‖X‖₂ of every prunable weight, X all values that it multiplies: of each image, and each place of a map.
+    """|θ| · ‖X‖₂ of every prunable weight, X all inputs that it multiplies, over images and positions of a map.
 
     If X is all zeros, because the network computes with another tensor made from the weight, the score is |θ|. Source:
     Sun, Liu, Bair & Kolter 2024 (arXiv:2306.11695), eq. 1, with a convolution as the linear layer of its patches. The

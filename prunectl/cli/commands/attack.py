@@ -75,7 +75,7 @@ def command(
     ] = "all",
     target: Annotated[
         str | None,
-        typer.Option(metavar="next|random|CLASS", help="Aim at the next class, at random ones or at this one."),
+        typer.Option(metavar="next|random|CLASS", help="Target class: the next one, a random one, or CLASS."),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Compare predictions with this checkpoint, such as the dense network.")
@@ -94,7 +94,7 @@ def command(
     save_examples: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Save N misclassified images of the largest eps, as PNG and safetensors.", min=0
+            metavar="N", help="Save N misclassified images at the largest eps, as PNG and safetensors.", min=0
         ),
     ] = 0,
     data: options.Data = None,
@@ -115,7 +115,7 @@ def command(
 ) -> None:
     """Attack the test images and measure the robust accuracy at every eps.
 
-    In a list, every attack tries every image. In a preset, each attack tries only images that the others left correct.
+    In a list, every attack tries every image. In a preset, each attack tries only images that survived earlier ones.
     The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. After Ctrl-C, the same
     command with --resume continues.
     """

@@ -73,9 +73,15 @@ def _show(name: str, *, as_json: bool) -> None:
         "source": fields["source"],
         "score": "" if known is None else known.about,
         "options": [] if known is None else listing.options_of("criterion", known),
-        "example": _LINES.get(fields["when"], _LINES["before"]).format(name=name),
+        "example": _example(name, fields["when"], fields["scope"]),
     }
     return listing.show_facts(name, {key: text for key, text in shown.items() if text})
+
+
+def _example(name: str, when: str, scope: str) -> str:
+    """A command line to copy; a pattern such as 2:4 is a target itself."""
+    line = _LINES.get(when, _LINES["before"]).format(name=name)
+    return line.removesuffix(" -s 0.5") if ":" in scope else line
 
 
 def _schedule(name: str, steps: int) -> str:

@@ -33,7 +33,11 @@ def command(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            "-b", "--batch-size", help="Images per batch  [default: 512, fewer large ones]", min=1, show_default=False
+            "-b",
+            "--batch-size",
+            help="Images per batch  [default: 512, fewer if the images are large]",
+            min=1,
+            show_default=False,
         ),
     ] = None,
     amp: options.Amp = False,
@@ -44,14 +48,14 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Measure the latency in these runtimes, in turns: eager (plain torch), compiled (torch.compile), "
-            "onnx (ONNX Runtime); with commas or repeated  [default: eager]",
+            help="Measure the latency in these runtimes, alternately: eager (plain torch), compiled (torch.compile), "
+            "onnx (ONNX Runtime); comma-separated or repeated  [default: eager]",
             show_default=False,
             autocompletion=completes_list(lambda: RUNTIMES),
         ),
     ] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(help="Exit with code 3 below this top-1 accuracy, in [0, 1].")
+        float | None, typer.Option(help="Exit with code 3 if top-1 accuracy is below this, in [0, 1].")
     ] = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,

@@ -20,7 +20,7 @@ def command(
     output_path: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", help="NAME.onnx, NAME.pt2, NAME.py or FOLDER/  [default: CHECKPOINT's name .onnx]"
+            "-o", "--output", help="NAME.onnx, NAME.pt2, NAME.py or FOLDER/  [default: CHECKPOINT's name with .onnx]"
         ),
     ] = None,
     pixels: Annotated[
@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Write a network for use without prunectl: ONNX, torch.export, a Hugging Face folder or a loader.
 
-    Before it is written, its outputs are compared with the network's. If they differ, nothing is written and the exit
-    code is 1.
+    Before writing, the exported network's outputs are compared with the original's. If they differ, nothing is written
+    and the exit code is 1.
     """
     source = options.checkpoint_path(checkpoint)
     target = output_path or str(beside(source, ".onnx"))

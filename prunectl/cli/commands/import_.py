@@ -62,7 +62,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name among torchvision's published weights, of FILE or to download, such as IMAGENET1K_V2.",
+            help="Which of torchvision's published weights FILE holds, or to download, such as IMAGENET1K_V2.",
         ),
     ] = None,
     key: Annotated[
@@ -90,7 +90,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="File to write  [default: in the current folder, FILE's name with .import.safetensors at its end]",
+            help="File to write  [default: FILE's name with .import.safetensors, in the current folder]",
         ),
     ] = None,
     force: options.Force = False,

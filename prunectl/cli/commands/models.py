@@ -12,10 +12,10 @@ from prunectl.plugins.registry import LIBRARIES, TABLES, check, names, unknown
 
 _OTHERS = {
     "torchvision/NAME": "a classifier of torchvision; list: `prunectl models torchvision`",
-    "timm/NAME": "a network of timm, for pip install 'prunectl[timm]'; list: `prunectl models timm`",
+    "timm/NAME": "a network of timm, with pip install 'prunectl[timm]'; list: `prunectl models timm`",
     "transformers/NAME": "an image classifier of transformers, by the type of its configuration, such as "
     "transformers/vit",
-    "net.py:build": "a function of your own, (shape, classes) -> nn.Module, or a class that takes nothing",
+    "net.py:build": "a function of your own, (shape, classes) -> nn.Module, or a class built without arguments",
 }
 """Networks that are not prunectl's own."""
 
@@ -52,7 +52,9 @@ def _library(name: str, *, as_json: bool) -> None:
     """Print the networks of a library whose names begin as this one."""
     library = name.partition("/")[0]
     if library not in READABLE:
-        raise UnknownName(f"{name}: transformers builds a network from a configuration; such as transformers/vit")
+        raise UnknownName(
+            f"{name}: networks of transformers are not listed; use --model transformers/TYPE, such as transformers/vit"
+        )
     known = library_names(library)
     if not known:
         raise UnknownName(f"{library} is not installed: pip install 'prunectl[{library}]'")

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Classify image files: one JSON line for each, or a table on a terminal.
 
-    Images are resized and normalised as the file says. Files that are not images are named on stderr; the others
-    are classified, and the exit code is 1.
+    Images are resized and normalised as CHECKPOINT says. Files that are not images are named on stderr and make the
+    exit code 1; the others are classified.
     """
     if as_csv and as_json:
         raise OptionError("give one of --csv and --json")

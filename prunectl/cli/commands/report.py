@@ -20,7 +20,7 @@ def command(
         ),
     ] = None,
     parents: Annotated[
-        bool, typer.Option("--parents", help="Also show the checkpoints that these came from, found beside them.")
+        bool, typer.Option("--parents", help="Also show their ancestors, if found beside them.")
     ] = False,
     layers: Annotated[
         bool, typer.Option("--layers", help="Show what each method keeps of every layer, mean over seeds.")
@@ -38,7 +38,7 @@ def command(
         Path | None, typer.Option(help="The network that the page shows first  [default: the best trade-off]")
     ] = None,
     run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Run this network for the page, for saliency maps and speed.")
+        bool, typer.Option("--run/--no-run", help="Run the network shown first, for saliency maps and speed.")
     ] = True,
     data_dir: options.DataDir = None,
     force: options.Force = False,

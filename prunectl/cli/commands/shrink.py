@@ -24,7 +24,7 @@ def command(
     trust: options.Trust = False,
     config: options.Config = None,
 ) -> None:
-    """Remove pruned nodes, and prove that the smaller network computes the same.
+    """Remove pruned nodes, and prove that the smaller network gives the same outputs.
 
     If the proof fails, nothing is written and the exit code is 1.
     """

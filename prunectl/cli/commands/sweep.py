@@ -40,7 +40,7 @@ def command(
             autocompletion=completes_one(*ENGINES),
         ),
     ] = "local",
-    gpus: Annotated[float, typer.Option(help="With ray: GPUs, or the share of one, for each stage.", min=0)] = 0.0,
+    gpus: Annotated[float, typer.Option(help="With ray: GPUs per stage, or a fraction of one.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands without running them.")] = False,
     download: Annotated[
         bool, typer.Option("--download", help="Let the plan download the datasets and the published weights it names.")
@@ -48,9 +48,9 @@ def command(
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a grid of pipelines; a stage that several share runs once.
+    """Run a grid of pipelines; shared stages run once.
 
-    After a stop or a kill, the same command continues: it runs only stages that did not finish, or failed. The results
+    If it was interrupted, the same command continues: it runs only stages that failed or did not finish. The results
     are reported in DIR/report.html, DIR/report.csv and DIR/report.json.
     """
     from prunectl.cli.consent import ConsentingRun

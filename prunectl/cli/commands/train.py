@@ -93,7 +93,7 @@ def command(
 ) -> None:
     """Train a new network (--model) or a checkpoint; pruned weights stay at zero.
 
-    With --criterion, the network is also pruned, in rounds between the epochs. Pruned nodes are
+    With --criterion, the network is also pruned, in rounds between epochs or steps. Pruned nodes are
     removed at once, which makes later epochs faster.
 
     NAME.log.jsonl, beside the checkpoint, records loss, accuracy, FLOPs and time. Ctrl-C writes NAME.resume.safetensors

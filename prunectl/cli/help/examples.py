@@ -7,12 +7,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Train a network on CIFAR-10; stdout is the path of its checkpoint.",
         ),
         (
-            "prunectl prune resnet18-cifar10.train.safetensors -c auto -s 0.5",
-            "Prune half of its nodes, by whichever criterion keeps most accuracy.",
+            "prunectl prune resnet18-cifar10.train.safetensors -c auto --flops 2x",
+            "Halve its FLOPs, by whichever criterion keeps the most accuracy.",
         ),
         (
             "prunectl shrink NAME.prune.safetensors | prunectl eval",
-            "Remove what is pruned, prove that nothing changed, and measure.",
+            "Remove pruned nodes, prove that the outputs are unchanged, and measure.",
         ),
     ),
     "train": (
@@ -104,7 +104,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "rerun": (
         ("prunectl rerun NAME.safetensors", "Check that the history reproduces the file."),
-        ("prunectl rerun NAME.safetensors -o again", "Keep what was made in the folder again/."),
+        ("prunectl rerun NAME.safetensors -o again", "Keep the reproduced files in the folder again/."),
     ),
     "inspect": (
         ("prunectl inspect NAME.safetensors", "Print header, history and layers."),
@@ -114,7 +114,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prunectl explain NAME.safetensors", "List the groups of nodes of a checkpoint."),
         (
             "prunectl explain --model torchvision/resnet50 --input 3x224x224",
-            "List those of a network that is not trained yet.",
+            "List those of an untrained network.",
         ),
     ),
     "import": (
@@ -142,7 +142,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "models": (
         ("prunectl models", "List prunectl's own networks."),
-        ("prunectl models timm/resnet", "List timm's networks whose names begin so."),
+        ("prunectl models timm/resnet", "List timm's networks whose names begin with resnet."),
     ),
     "datasets": (
         ("prunectl datasets", "List all datasets."),
@@ -150,11 +150,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "attacks": (
         ("prunectl attacks", "List all attacks."),
-        ("prunectl attacks apgd-ce", "Show options and source of one."),
+        ("prunectl attacks apgd-ce", "Show the norm and options of one."),
     ),
     "guide": (
         ("prunectl guide", "List the pages of the guide."),
-        ("prunectl guide after", "Read how a trained network is pruned."),
+        ("prunectl guide after", "Read how to prune a trained network."),
     ),
     "help": (
         ("prunectl help", "List the commands."),

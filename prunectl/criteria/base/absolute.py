@@ -8,7 +8,10 @@ from prunectl.scores import Made, Scores
 
 
 def absolute(model: nn.Module, data: Batches) -> Scores:
-    """|θ| of every prunable weight. Source: Han et al. 2015, arXiv:1506.02626, section 3.1."""
+    """|θ| of every prunable weight.
+
+    Source: Han et al. 2015, arXiv:1506.02626, section 3.1.
+    """
     return Scores(Made({name: weight.detach() for name, weight in prunable(model).items()}, _absolute))
 
 

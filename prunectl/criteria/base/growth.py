@@ -22,7 +22,7 @@ def by_gradient(
     bn: str = "batch",
     loss: str = "cross-entropy",
 ) -> Scores:
-    """In every layer, drop a share of the smallest weights, and grow as many with the largest |dL/dθ|.
+    """In every layer, drop a share of the weights, those closest to 0, and grow as many with the largest |dL/dθ|.
 
     The share is fraction / 2 (1 + cos π p), p = the progress from the first step to the end of the rounds. A weight
     that was just dropped may grow again, as a new one. The score is 1 if it is kept or grows, else 0.

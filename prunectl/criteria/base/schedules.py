@@ -22,7 +22,7 @@ def snipit(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
 
 
 def exponential(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
-    """Every round prunes the same share of what is left: 1 - (1 - κ)^(i/n) for i = 1..n.
+    """Every round prunes the same share of the rest: 1 - (1 - κ)^(i/n) for i = 1..n.
 
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1; de Jorge et al. 2021, arXiv:2006.09081.
     """
@@ -30,7 +30,7 @@ def exponential(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
 
 
 def cubic(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
-    """κ (1 - (1 - i/n)^3) for i = 1..n: fast at first, slower as less is left.
+    """κ (1 - (1 - i/n)^3) for i = 1..n: fast at first, slower near the target.
 
     Source: Zhu & Gupta 2017, arXiv:1710.01878, eq. 1, from a sparsity of 0.
     """
@@ -52,7 +52,7 @@ def constant(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
 
 
 def alternating(target: float, steps: int = DEFAULT_STEPS) -> tuple[float, ...]:
-    """The target and 0 by turns, the target last: for criteria that let all weights return in between."""
+    """Alternates between 0 and the target, the target last: for criteria that restore all weights in between."""
     rounds = max(steps, 1)
     return tuple(target if (rounds - i) % 2 else 0.0 for i in range(rounds))
 

@@ -29,7 +29,7 @@ def apgd_ce(*, steps: int = 100, restarts: int = 1) -> "Apgd":
 
 
 def apgd_dlr(*, steps: int = 100, restarts: int = 1) -> "Apgd":
-    """Raise the difference of logits ratio (at least 3 classes), in the max norm."""
+    """Raise the DLR loss, the difference of logits ratio (at least 3 classes), in the max norm."""
     return Apgd(linf, "dlr", steps=steps, restarts=restarts)
 
 
@@ -44,7 +44,7 @@ def l2_apgd_ce(*, steps: int = 100, restarts: int = 1) -> "Apgd":
 
 
 def l2_apgd_dlr(*, steps: int = 100, restarts: int = 1) -> "Apgd":
-    """Raise the difference of logits ratio (at least 3 classes), in the L2 norm."""
+    """Raise the DLR loss, the difference of logits ratio (at least 3 classes), in the L2 norm."""
     return Apgd(l2, "dlr", steps=steps, restarts=restarts)
 
 

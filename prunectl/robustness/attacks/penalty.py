@@ -35,7 +35,7 @@ def carlini_wagner(
     initial_const: float | None = None,
     abort_early: bool = True,
 ) -> "CarliniWagner":
-    """The nearest adversarials in L2, by Adam; without `initial_const` every image begins with one that fits it."""
+    """The nearest adversarial images in L2, by Adam; without `initial_const`, it is fitted to each image."""
     return CarliniWagner(
         binary_search_steps=binary_search_steps,
         steps=steps,

@@ -20,7 +20,7 @@ _TILES = 5  # the first perturbation under L2 is a grid of 5 x 5 tiles
 
 
 def square(*, queries: int = 5000, share: float = 0.8) -> "Square":
-    """Squares of +eps and -eps, in the max norm; `share` of the image is the first square."""
+    """Squares of +eps and -eps, in the max norm; the first square covers `share` of the image."""
     return Square(linf, queries=queries, share=share)
 
 
