@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prunectl.checkpoints.checkpoint import Checkpoint
-from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.pruning import GradualPruning, Interval
 from prunectl.checkpoints.options.training import Recipe
 from prunectl.checkpoints.options.values import recorded
 from prunectl.checkpoints.original_shapes import nodes_present, retraceable
@@ -30,8 +30,8 @@ from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes
 from prunectl.structure.trace import trace
 from prunectl.torchtools.rng import forked, seed_for
-from prunectl.training.round_checks import check_criterion, check_times
-from prunectl.training.round_times import RoundTimes, fitting
+from prunectl.training.round_checks import check_criterion, check_exploring, check_times, rounds_before, works_by_epoch
+from prunectl.training.round_times import RoundTimes, exploring, fitting
 
 
 class PruningRounds:
@@ -75,10 +75,7 @@ class PruningRounds:
         self.passed = passed
         if unit is not None and during.sparsity is not None and not (self.method.regrow_value or self.exploration):
             self.passed = sum(unit.keep(aim) >= unit.kept for aim in self._sparsities(during.sparsity)[:-1])
-        rounds = self._count()
-        if during.prune_delay is None and during.prune_every is None:
-            self.delay, self.every = fitting(self.delay, self.every, rounds, recipe.epochs)
-            self.when = RoundTimes(self.delay, self.every, steps_per_epoch, recipe.epochs)
+        rounds = self._fit()
         self.times = self.when.first(rounds)
         check_times(during, self.method, self.times, self.when)
         self.events = list(events)
@@ -223,22 +220,29 @@ class PruningRounds:
         reached = {key: value for key, value in self.now.items() if key not in ("epoch", "step")}
         return {**reached, "events": self.events}
 
+    def _fit(self) -> int:
+        """Fit the intervals into a short training, unless they were chosen; returns the number of rounds."""
+        free = self.during.prune_delay is None and self.during.prune_every is None
+        if free and self.exploration is not None and not self.during.steps:
+            self._retime(exploring(self.when, self.exploration.until))
+        rounds = self._count()
+        if free:
+            steps, by_epoch = self.when.steps, works_by_epoch(self.method)
+            self._retime(fitting(self.delay, self.every, rounds, self.recipe.epochs, steps, by_epoch=by_epoch))
+        return rounds
+
+    def _retime(self, found: tuple[Interval, Interval] | None) -> None:
+        if found is not None:
+            self.delay, self.every = found
+            self.when = RoundTimes(*found, self.when.steps_per_epoch, self.recipe.epochs)
+
     def _count(self) -> int:
         """The number of rounds; a method that explores does so for most of the training."""
         during = self.during
         if self.exploration is None:
             return len(self._sparsities(during.sparsity or PLACEHOLDER))
-        if during.sparsity is None:
-            raise OptionError(f"{during.criterion} keeps one sparsity: give `sparsity`, and no other target")
-        if during.schedule not in (None, self.method.schedule):
-            raise OptionError(f"{during.criterion} keeps one sparsity: leave out `schedule`")
-        rounds = during.steps or self.when.before(self.exploration.until)
-        if not rounds:
-            raise OptionError(
-                f"no round of {during.criterion} comes in the first {self.exploration.until:g} of {self.when.steps} "
-                "steps: give more `epochs`, or a smaller `prune_every` or `prune_delay`"
-            )
-        return rounds
+        check_exploring(during, self.method)
+        return during.steps or rounds_before(self.exploration.until, during, self.when)
 
     def _sparsities(self, target: float) -> tuple[float, ...]:
         """The sparsity after every round to a target, without those that the network had passed at the start."""

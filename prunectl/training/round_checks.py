@@ -26,9 +26,40 @@ def check_criterion(during: GradualPruning, method: Criterion, how: SelectionRul
         )
     if how.holds_layers and scope != method.scope:
         raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
-    by_epoch = method.callback is not None and method.callback.on_epoch_start is not Callback.on_epoch_start
-    if when.by_step and by_epoch:
+    if when.by_step and works_by_epoch(method):
         raise OptionError(f"{name} alternates by epoch: give `prune_every` and `prune_delay` in epochs")
+
+
+def check_exploring(during: GradualPruning, method: Criterion) -> None:
+    """Refuse targets and schedules for a method that drops and grows at one sparsity.
+
+    Raises:
+        OptionError: saying which.
+    """
+    if during.sparsity is None:
+        raise OptionError(f"{during.criterion} keeps one sparsity: give `sparsity`, and no other target")
+    if during.schedule not in (None, method.schedule):
+        raise OptionError(f"{during.criterion} keeps one sparsity: leave out `schedule`")
+
+
+def rounds_before(until: float, during: GradualPruning, when: RoundTimes) -> int:
+    """How many rounds come before this share of the training is over.
+
+    Raises:
+        OptionError: none does.
+    """
+    rounds = when.before(until)
+    if not rounds:
+        raise OptionError(
+            f"no round of {during.criterion} comes in the first {until:g} of {when.steps} steps: give more `epochs`, "
+            "or a smaller `prune_every` or `prune_delay`"
+        )
+    return rounds
+
+
+def works_by_epoch(method: Criterion) -> bool:
+    """Whether a criterion changes the training at the beginning of an epoch, so that no round may come within one."""
+    return method.callback is not None and method.callback.on_epoch_start is not Callback.on_epoch_start
 
 
 def check_times(during: GradualPruning, method: Criterion, times: Sequence[int], when: RoundTimes) -> None:

@@ -5,17 +5,31 @@ from typing import Any
 
 from prunectl.checkpoints.options.pruning import Interval, in_steps
 
+_EXPLORING = 3
+"""Rounds of a method that drops and grows, in a training that is too short for the first at its own interval."""
 
-def fitting(delay: Interval, every: Interval, rounds: int, epochs: int) -> tuple[Interval, Interval]:
+
+def fitting(
+    delay: Interval, every: Interval, rounds: int, epochs: int, steps: int = 0, *, by_epoch: bool = False
+) -> tuple[Interval, Interval]:
     """A criterion's own `delay` and `every`, or the longest intervals with which its rounds fit a shorter training.
 
-    An epoch is left after the last round. Where not even a round after each epoch fits, the criterion's own.
+    An epoch is left after the last round. Where not even a round after each epoch fits, rounds come at equal intervals
+    of the `steps`, except for a criterion that works `by_epoch`; without enough steps, the criterion's own.
     """
     if isinstance(delay, str) or isinstance(every, str) or delay + every * rounds < epochs:
         return delay, every
     if (equal := (epochs - 1) // (rounds + 1)) > 0:
         return min(delay, equal), min(every, equal)
-    return (0, 1) if rounds < epochs else (delay, every)
+    if rounds < epochs:
+        return 0, 1
+    return (delay, every) if by_epoch or steps <= rounds else ("0s", f"{steps // (rounds + 1)}s")
+
+
+def exploring(when: "RoundTimes", until: float) -> tuple[Interval, Interval] | None:
+    """A shorter `delay` and `every` for a method that drops and grows, if no round comes in this share of the steps."""
+    every = math.ceil(until * when.steps) // (_EXPLORING + 1)
+    return None if when.before(until) or not every else ("0s", f"{every}s")
 
 
 class RoundTimes:

@@ -14,7 +14,7 @@ from prunectl.measuring.memory import stored_bytes
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.round_times import RoundTimes, fitting
+from prunectl.training.round_times import RoundTimes, exploring, fitting
 from prunectl.training.train import train
 from prunectl.training.trainer import Trainer
 from tests.helpers.gradual_pruning import SHAPE, recipe, start
@@ -38,6 +38,31 @@ def test_where_the_rounds_can_fit_they_do(delay: int, every: int, rounds: int, e
     first, between = fitting(delay, every, rounds, epochs)
     assert (first + between * rounds < epochs) == (rounds < epochs)
     assert rounds >= epochs or (0 <= first <= delay and 1 <= between <= every)
+
+
+def test_rounds_come_between_steps_where_there_are_more_than_epochs() -> None:
+    assert fitting(4, 4, 10, 10, 3910) == ("0s", "355s")
+    assert fitting(4, 4, 10, 10, 3910, by_epoch=True) == (4, 4)
+    assert fitting(4, 4, 10, 1, 10) == (4, 4)  # a step is left after the last round
+    assert fitting(4, 4, 10, 1, 11) == ("0s", "1s")
+
+
+@given(st.integers(0, 9), COUNTS, COUNTS, st.integers(1, 9), COUNTS)
+def test_where_the_rounds_fit_between_steps_they_do(delay, every, rounds, epochs, per_epoch) -> None:
+    steps = epochs * per_epoch
+    when = RoundTimes(*fitting(delay, every, rounds, epochs, steps), per_epoch, epochs)
+    assert (when.first(rounds)[-1] < steps) == (rounds < max(epochs, steps))
+
+
+@given(st.floats(0.1, 1), COUNTS, st.integers(1, 9))
+def test_a_short_training_has_some_rounds_of_a_method_that_explores(until, per_epoch, epochs) -> None:
+    own = RoundTimes("0s", "1000000s", per_epoch, epochs)
+    found = exploring(own, until)
+    if found is None:
+        assert math.ceil(until * own.steps) < 4
+    else:
+        assert RoundTimes(*found, per_epoch, epochs).before(until) >= 3
+    assert exploring(RoundTimes("0s", "1s", per_epoch, epochs), 1) is None or own.steps < 2
 
 
 @given(st.integers(0, 9), COUNTS, COUNTS, COUNTS, COUNTS, st.booleans(), st.booleans())

@@ -23,7 +23,7 @@ _UNITS = {"any": "weights or nodes", "both": "weights and nodes"}
 _WHEN = {"before": "before training", "during": "during training", "after": "after training"}
 _LINES = {
     "before": "prunectl prune --model resnet18 --data cifar10 -c {name} -s 0.5",
-    "during": "prunectl train --model resnet18 --data cifar10 -c {name} -s 0.5",
+    "during": "prunectl train --model resnet18 --data cifar10 --epochs 30 -c {name} -s 0.5",
     "after": "prunectl prune NAME.safetensors -c {name} -s 0.5",
 }
 _ONE_ROUND = ("one-shot", "constant")
