@@ -34,11 +34,13 @@ SECONDS = 60
 """Of processor time; a mutant that takes longer does not end, which a test run notices."""
 TESTS = {
     "prunectl.masks": ("structure/test_masks.py", "structure/test_prunable.py"),
-    "prunectl.pruning.select": ("pruning/test_weight_selection.py", "pruning/test_node_selection.py"),
+    "prunectl.pruning.select": tuple(
+        f"pruning/test_{name}.py" for name in ("rows", "weight_selection", "node_selection")
+    ),
     "prunectl.criteria.base.schedules": ("criteria/test_schedules.py",),
     "prunectl.checkpoints.header": (
         *("checkpoints/test_damage.py", "checkpoints/test_leftovers.py", "checkpoints/test_write.py"),
-        *("checkpoints/test_inspect.py", "checkpoints/test_round_trips.py"),
+        *("checkpoints/test_inspect.py", "checkpoints/test_round_trips.py", "checkpoints/test_header_fields.py"),
     ),
     "prunectl.checkpoints.files": (
         *("checkpoints/test_leftovers.py", "checkpoints/test_races.py", "checkpoints/test_sidecars.py"),
