@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.cli import output
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.pruning.latency_search import LatencyTrial
 
 _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 
@@ -42,6 +44,20 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
             f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B" + latency
         )
+
+
+def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:
+    """One network that was measured for the target `asked`, in a line; before the first, what they measure."""
+    if trial.number == 1:
+        from prunectl.pruning.budget import in_runtime
+
+        where = in_runtime({"runtime": runtime or EAGER})
+        output.say(f"--latency {asked}, at most {trial.limit:.3g} of the dense latency{where} (with 95 % intervals):")
+    found, who = trial.latency, f"{trial.candidate}, " if trial.candidate else ""
+    small = "smallest network, " if trial.smallest else ""
+    verdict = "fast enough" if trial.fits else "perhaps fast enough" if trial.may_fit else "too slow"
+    interval = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    output.say(f"{who}trial {trial.number}, {small}{100 * trial.kept:.1f}% of nodes: {interval}, {verdict}")
 
 
 def _show_trials(result: Mapping[str, Any], *, trained_on_all: bool) -> None:

@@ -10,10 +10,11 @@ import torch
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import StandalonePruning
 from prunectl.data.images import ImageData
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, OutOfReach
 from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.pruning.by_criterion import pruned_by_criterion, with_repair
 from prunectl.pruning.candidates import Candidate
+from prunectl.pruning.latency_search import ReportTrial
 
 LEAST_IMAGES = 100
 MOST_HELD_OUT = 5_000
@@ -48,6 +49,7 @@ class Trials:
     data: ImageData
     options: StandalonePruning
     report: Report | None = None
+    report_trial: ReportTrial | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     refusal: OptionError | None = None
     """Why the first candidate that was refused was."""
@@ -57,7 +59,14 @@ class Trials:
         row: dict[str, Any] = {"candidate": str(candidate), **target}
         self.rows.append(row)
         try:
-            pruned = pruned_by_criterion(self.checkpoint, self.data, candidate.options(self.options, **target))
+            pruned = pruned_by_criterion(
+                self.checkpoint,
+                self.data,
+                candidate.options(self.options, **target),
+                report_trial=self._reporting(candidate),
+            )
+        except OutOfReach:  # by no other candidate, either
+            raise
         except OptionError as error:
             self.refusal = self.refusal or error
             row["refused"] = str(error)
@@ -70,6 +79,11 @@ class Trials:
         if self.report is not None:
             self.report(len(self.rows), after.top1)
         return Trial(candidate, repaired, row, after)
+
+    def _reporting(self, candidate: Candidate) -> ReportTrial | None:
+        """Reports the latencies that are measured for a candidate under its name."""
+        report = self.report_trial
+        return None if report is None else lambda trial: report(replace(trial, candidate=str(candidate)))
 
     def measured(self, checkpoint: Checkpoint) -> Accuracy:
         """How well a network classifies the held-out images."""

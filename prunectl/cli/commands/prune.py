@@ -25,7 +25,7 @@ from prunectl.cli import (
     texts,
 )
 from prunectl.cli.process import keep_freed_memory
-from prunectl.cli.prune_output import tell
+from prunectl.cli.prune_output import tell, tell_trial
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
 from prunectl.plugins.registry import check
@@ -207,6 +207,7 @@ def _watched(
             chosen,
             report=report,
             report_repair=report_repair,
+            report_trial=partial(tell_trial, str(chosen.latency), chosen.runtime),
             keep_scores=keep_scores,
             reuse=True,
         )
