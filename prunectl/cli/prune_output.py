@@ -39,11 +39,17 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
             output.say(warning)
     if "node_sparsity" in reached:
         saved = output.times(dense.flops / max(reached["flops"], 1))
-        latency = f", {reached['latency']:.3f} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
+        latency = f", {_interval(reached)} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
         output.say(
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
             f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B" + latency
         )
+
+
+def _interval(reached: Mapping[str, Any]) -> str:
+    """A latency with its 95 % interval."""
+    value, low, high = (reached[key] for key in ("latency", "latency_low", "latency_high"))
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:

@@ -41,11 +41,14 @@ class Ratio:
         """From the ratio of each pair of runs; the bounds are order statistics, whatever the distribution."""
         return Ratio(median(pairs), *_bounds(pairs))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the interval is below 5 % of the ratio."""
+        return self.high - self.low < _INTERVAL * self.value
+
     def decides(self, limit: float | None) -> bool:
         """Whether the interval is below 5 % of the ratio, or excludes the limit."""
-        return self.high - self.low < _INTERVAL * self.value or (
-            limit is not None and not self.low <= limit <= self.high
-        )
+        return self.is_exact or (limit is not None and not self.low <= limit <= self.high)
 
 
 def relative_latency(one: Callable[[], object], other: Callable[[], object], *, limit: float | None = None) -> Ratio:

@@ -10,7 +10,8 @@ from prunectl.measuring.cost import cost
 from prunectl.measuring.latency import Ratio
 from prunectl.measuring.memory import stored_bytes
 from prunectl.models.fresh import fresh
-from prunectl.pruning.budget import Budget, missed
+from prunectl.pruning.budget import Budget
+from prunectl.pruning.latency_target import missed
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
