@@ -10,7 +10,7 @@ from prunectl.data.images import ImageData
 from prunectl.errors import DataError
 from prunectl.exchange.onnx_file import OnnxFile
 from prunectl.measuring.accuracy import accuracy_of
-from prunectl.measuring.latency import LATENCY_BATCHES, LEAST_CALLS, TIMING_SECONDS, seconds_in_turns, timing
+from prunectl.measuring.latency import LATENCY_BATCHES, LEAST_TURNS, TIMING_SECONDS, seconds_in_turns, timing
 from prunectl.measuring.onnx import Session
 
 
@@ -45,6 +45,6 @@ def _latency(file: OnnxFile) -> Sequence[dict[str, Any]]:
     found = []
     for batch in LATENCY_BATCHES:
         inputs = torch.rand(batch, *file.shape)
-        taken = seconds_in_turns({"onnx": partial(run, inputs)}, at_least_s=TIMING_SECONDS, rounds=LEAST_CALLS)
+        taken = seconds_in_turns({"onnx": partial(run, inputs)}, at_least_s=TIMING_SECONDS, rounds=LEAST_TURNS)
         found.append(timing("onnx", batch, taken["onnx"]))
     return found

@@ -36,6 +36,7 @@ def test_onnx_runtime_times_networks_in_turns_and_holds_one_large_one_at_a_time(
     monkeypatch.setattr(onnx, "Session", Session)
     monkeypatch.setattr(onnx, "write_onnx", lambda model, shape, file: None)
     monkeypatch.setattr(seconds, "_SECONDS", 0.0)
+    monkeypatch.setattr("prunectl.measuring.latency.TURN_SECONDS", 0.0)
     networks = two_networks()
     found = seconds_in_onnx(networks, (1, 4, 4))
     assert {key: len(taken) for key, taken in found.items()} == dict.fromkeys(
