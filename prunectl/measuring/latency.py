@@ -21,7 +21,6 @@ _SECONDS = 0.3
 _MOST_SECONDS = 10.0
 _INTERVAL = 0.05
 """Width of the interval of a relative latency that is exact enough, as a share of it."""
-_ROUNDS = 3
 LEAST_TURNS = 7
 """Turns of each runtime: enough for the interval of a median."""
 TURN_SECONDS = 0.02
@@ -56,16 +55,27 @@ class Ratio:
 
 
 def relative_latency(one: Callable[[], object], other: Callable[[], object], *, limit: float | None = None) -> Ratio:
-    """The seconds of a call of `one` divided by those of `other`: in turns, one CPU thread.
+    """The seconds of a call of `one` divided by those of `other`: in turns, one CPU thread; see `turns_of_two`."""
+    return Ratio.of(ratios(*turns_of_two(one, other, limit=limit)))
 
-    Continues until the interval is below 5 % of the ratio, or excludes `limit`; for ten seconds at most.
-    """
-    pairs: list[float] = []
+
+def turns_of_two(
+    one: Callable[[], object], other: Callable[[], object], *, limit: float | None = None
+) -> tuple[list[Turn], list[Turn]]:
+    """The turns of two runs, until the interval of their ratio is below 5 %, or excludes `limit`; 10 s at most."""
+    first: list[Turn] = []
+    second: list[Turn] = []
     begun = perf_counter()
-    while not pairs or (not Ratio.of(pairs).decides(limit) and perf_counter() - begun < _MOST_SECONDS):
-        taken = seconds_in_turns({"one": one, "other": other}, at_least_s=_SECONDS, rounds=_ROUNDS)
-        pairs += [median(a) / median(b) for a, b in zip(taken["one"], taken["other"], strict=True)]
-    return Ratio.of(pairs)
+    while not first or (not Ratio.of(ratios(first, second)).decides(limit) and perf_counter() - begun < _MOST_SECONDS):
+        taken = seconds_in_turns({"one": one, "other": other}, at_least_s=_SECONDS, rounds=LEAST_TURNS)
+        first += taken["one"]
+        second += taken["other"]
+    return first, second
+
+
+def ratios(first: Sequence[Turn], second: Sequence[Turn]) -> list[float]:
+    """The ratio of the medians of each pair of turns."""
+    return [median(one) / median(other) for one, other in zip(first, second, strict=True)]
 
 
 def seconds_in_turns(
