@@ -8,14 +8,11 @@ from prunectl.cli import output
 
 
 def latency_lines(record: Mapping[str, Any]) -> list[str]:
-    """A line for every size of a batch, and one for the time that torch.compile took; none without a measurement."""
+    """A line for every batch and runtime, and one for the time of torch.compile; none without a measurement."""
     timings = record.get("latency", [])
-    batches: dict[int, list[str]] = {}
-    for timing in timings:
-        batches.setdefault(timing["batch"], []).append(_shown(timing))
     lines = [
-        f"latency of {output.many(batch, 'image')} ({record['device']}, one CPU thread): {', '.join(found)}"
-        for batch, found in batches.items()
+        f"latency of {output.many(timing['batch'], 'image')} ({record['device']}, 1 CPU thread): {_shown(timing)}"
+        for timing in timings
     ]
     compiling = sum(timing.get("compile_s", 0.0) for timing in timings)
     return [*lines, f"torch.compile took {compiling:.1f} s, which is not counted"] if compiling else lines

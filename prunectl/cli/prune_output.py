@@ -34,16 +34,18 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([line, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
-    for warning in (output.thin_groups(reached), output.multiples(reached), output.odd_widths(reached)):
+    odd = output.odd_widths(reached, chosen.get("multiple_of", 1))
+    for warning in (output.thin_groups(reached), output.multiples(reached), odd):
         if warning is not None:
             output.say(warning)
     if "node_sparsity" in reached:
         saved = output.times(dense.flops / max(reached["flops"], 1))
-        latency = f", {_interval(reached)} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
         output.say(
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
-            f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B" + latency
+            f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B"
         )
+    if "latency" in reached:
+        output.say(f"measured again, {_interval(reached)} of the dense latency{in_runtime(chosen)}")
 
 
 def _interval(reached: Mapping[str, Any]) -> str:
@@ -58,7 +60,7 @@ def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:
         from prunectl.pruning.budget import in_runtime
 
         where = in_runtime({"runtime": runtime or EAGER})
-        output.say(f"--latency {asked}, at most {trial.limit:.3g} of the dense latency{where} (with 95 % intervals):")
+        output.say(f"--latency {asked}: {trial.limit:.3g} of the dense latency{where} (95 % intervals):")
     found, who = trial.latency, f"{trial.candidate}, " if trial.candidate else ""
     small = "smallest network, " if trial.smallest else ""
     verdict = "fast enough" if trial.fits else "perhaps fast enough" if trial.may_fit else "too slow"
