@@ -8,7 +8,7 @@ from prunectl.cli import output
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
-    from prunectl.pruning.latency_search import LatencyTrial
+    from prunectl.pruning.latency_trials import LatencyTrial
 
 _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 

@@ -1,11 +1,11 @@
 """The fewest nodes to remove for a latency: a search that measures as few networks as it can."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from prunectl.measuring.latency import Ratio
+from prunectl.pruning.latency_trials import LatencyTrial, LatencyTrials
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import Ranking
 from prunectl.pruning.search import fewest
@@ -22,112 +22,106 @@ _REPEATED = 4
 """After so many trials on one side, the next one is in the middle of the counts."""
 
 
-@dataclass(frozen=True)
-class LatencyTrial:
-    """A network that was measured: the share of the dense network's nodes that it keeps, its latency relative to it.
-
-    `number` counts from 1; `smallest` marks the smallest network that the rules allow. `candidate` is that of the
-    criterion `auto`.
-    """
-
-    number: int
-    kept: float
-    latency: Ratio
-    limit: float
-    smallest: bool = False
-    candidate: str = ""
-
-    @property
-    def fits(self) -> bool:
-        """Whether the whole interval is within the limit."""
-        return self.latency.high <= self.limit
-
-    @property
-    def may_fit(self) -> bool:
-        """Whether some of the interval is within the limit."""
-        return self.latency.low <= self.limit
-
-
-ReportTrial = Callable[[LatencyTrial], None]
-"""Called after each trial."""
-
-
 class LatencySearch:
-    """The trials on one network under a latency budget, from round to round; each network is measured once.
+    """A search among the networks that are left of one, for the largest within a latency budget.
 
     `kept` is the share of the dense network's nodes that is left without some of them (bool, (nodes,)).
     """
 
     def __init__(self, spending: BudgetMeter, kept: Callable[[Tensor], float]) -> None:
         self.spending, self.kept, self.limit = spending, kept, spending.limit
-        self.report: ReportTrial | None = None
-        self.trials = 0
-        self._known: dict[bytes, LatencyTrial] = {}
-        self._points: list[tuple[int, LatencyTrial]] = []
-        """FLOPs and trials, without those that a later one contradicts."""
+
+    @property
+    def trials(self) -> LatencyTrials:
+        """What was measured so far."""
+        return self.spending.trials
 
     def trial(self, gone: Tensor, *, smallest: bool = False) -> LatencyTrial:
-        """The network without these nodes (bool, (nodes,)), measured as exactly as the limit needs.
+        """The network without these nodes (bool, (nodes,)), measured once, as exactly as the limit needs.
 
         The dense network itself, to which others are compared, is not measured.
         """
         widths = self.spending.widths(gone)
-        if widths not in self._known:
-            dense = self.spending.is_dense(gone)
-            ratio = Ratio(1.0, 1.0, 1.0) if dense else self.spending.latency(gone, limit=self.limit)
-            self.trials += not dense
-            found = LatencyTrial(self.trials, self.kept(gone), ratio, self.limit, smallest)
-            self._known[widths] = found
-            self._note(self.spending.flops(gone), found)
-            if self.report is not None and not dense:
-                self.report(found)
-        return self._known[widths]
+        if widths not in self.trials.found and self.spending.is_dense(gone):
+            self.trials.found[widths] = LatencyTrial(0, self.kept(gone), Ratio(1.0, 1.0, 1.0), self.limit)
+        elif widths not in self.trials.found:
+            ratio = self.spending.latency(gone, limit=self.limit)
+            self.trials.add(widths, self.kept(gone), ratio, self.limit, smallest=smallest)
+        return self.trials.found[widths]
 
-    def fewest(self, ranking: Ranking, gone: Tensor) -> int | None:
+    def fewest(self, ranking: Ranking, gone: Tensor, least: Tensor) -> int | None:
         """How many nodes of a ranking have to be removed beside those that are `gone`; None if all do not suffice.
 
         The search ends with a network that fits and is within 5 % of the limit, or after `MOST_TRIALS`. All nodes also
-        suffice where the interval of what is left holds the limit.
+        suffice where the interval of what is left holds the limit. `least` are the nodes that the smallest network is
+        without, whose trial is the first one.
         """
-        most, begun = len(ranking.order), self.trials
-        low, high = -1, most + 1  # the counts between which the answer lies
-        repeated = 0  # by how many trials in turn only `high` came closer, or (below 0) only `low`
-        self.trial(gone)
-        while high - low > 1 and self.trials < begun + MOST_TRIALS:
-            aimed = abs(repeated) < _REPEATED
-            count = self._aimed_at(ranking, gone, (low, high), repeated) if aimed else (low + high) // 2
+        begun, bracket = self.trials.count, _Bracket(self, ranking, gone)
+        for ends in (gone, least):
+            bracket.add(self.spending.flops(ends), self.trial(ends))
+        while bracket.is_open and self.trials.count < begun + MOST_TRIALS:
+            count = bracket.next(self.trials.flops)
             found = self.trial(gone | ranking.removed(count))
-            low, high = (low, count) if found.fits else (count, high)
+            bracket.add(bracket.flops(count), found, count)
             if found.fits and found.latency.value >= (1 - _CLOSE) * self.limit:
                 break
-            repeated = (max(repeated, 0) + 1 if found.fits else min(repeated, 0) - 1) if aimed else 0
-        if high <= most:
-            return high
-        return most if self.trial(gone | ranking.removed(most)).may_fit else None
+        if bracket.high <= bracket.most:
+            self.trials.flops = bracket.flops(bracket.high)
+            return bracket.high
+        return bracket.most if self.trial(gone | ranking.removed(bracket.most)).may_fit else None
 
-    def _aimed_at(self, ranking: Ranking, gone: Tensor, between: tuple[int, int], repeated: int) -> int:
-        """A count between two others, by a line through the latencies of the trials that are next to the limit.
 
-        Where trials were `repeated` on one side, the other end counts half as much after each (the Illinois rule).
+class _Bracket:
+    """The counts of a ranking's nodes between which the answer lies, `low` and `high`, and the trials next to it."""
+
+    def __init__(self, search: LatencySearch, ranking: Ranking, gone: Tensor) -> None:
+        self.search, self.ranking, self.gone = search, ranking, gone
+        self.most = len(ranking.order)
+        self.low, self.high = -1, self.most + 1
+        self.slow: tuple[int, float] | None = None
+        """FLOPs and latency of the smallest network that is too slow; `fast` are those of the largest that fits."""
+        self.fast: tuple[int, float] | None = None
+        self.repeated = 0
+        """By how many trials in turn `high` came closer, below 0 `low`."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a count between both."""
+        return self.high - self.low > 1
+
+    def flops(self, count: int) -> int:
+        """The FLOPs without the first `count` nodes."""
+        return self.search.spending.flops(self.gone | self.ranking.removed(count))
+
+    def add(self, flops: int, trial: LatencyTrial, count: int | None = None) -> None:
+        """Note a network that was measured; without `count` it is an end of the search."""
+        if trial.fits:
+            self.fast, self.high = (flops, trial.latency.value), self.high if count is None else count
+        else:
+            self.slow, self.low = (flops, trial.latency.value), self.low if count is None else count
+        if count is not None:
+            self.repeated = max(self.repeated, 0) + 1 if trial.fits else min(self.repeated, 0) - 1
+
+    def next(self, known: int | None) -> int:
+        """The count to try: first at the FLOPs that are `known` to be close, then where a line meets the aim."""
+        first = known is not None and self.low < 0 and self.high > self.most
+        flops = known if first else self._aimed_at() if abs(self.repeated) < _REPEATED else None
+        if flops is None:
+            self.repeated = 0
+            return (self.low + self.high) // 2
+        last, aim = min(self.high - 1, self.most), flops
+        count = fewest(last, lambda n: self.flops(n) <= aim)
+        return last if count is None else max(count, self.low + 1)
+
+    def _aimed_at(self) -> float | None:
+        """FLOPs on the line through the trials next to the limit, at what the search aims at.
+
+        Where trials were repeated on one side, the other end counts half as much after each (the Illinois rule).
         """
-        low, high = between
-        slow = min((p for p in self._points if not p[1].fits), key=lambda p: p[0], default=None)
-        fast = max((p for p in self._points if p[1].fits), key=lambda p: p[0], default=None)
-        if slow is None or fast is None or slow[1].latency.value <= fast[1].latency.value:
-            return (low + high) // 2
-        aim = _AIM * self.limit
-        above = (slow[1].latency.value - aim) * 0.5 ** max(repeated - 1, 0)
-        below = (aim - fast[1].latency.value) * 0.5 ** max(-repeated - 1, 0)
+        if self.slow is None or self.fast is None or self.slow[1] <= self.fast[1] or self.slow[0] <= self.fast[0]:
+            return None
+        aim = _AIM * self.search.limit
+        above = (self.slow[1] - aim) * 0.5 ** max(self.repeated - 1, 0)
+        below = (aim - self.fast[1]) * 0.5 ** max(-self.repeated - 1, 0)
         share = min(max(below / (above + below), _EDGE), 1 - _EDGE) if above > 0 < below else 0.5
-        flops = fast[0] + share * (slow[0] - fast[0])
-        last = min(high - 1, len(ranking.order))
-        count = fewest(last, lambda n: self.spending.flops(gone | ranking.removed(n)) <= flops)
-        return last if count is None else max(count, low + 1)
-
-    def _note(self, flops: int, trial: LatencyTrial) -> None:
-        """Keep a trial for later guesses, in place of those that it contradicts."""
-
-        def agrees(other: tuple[int, LatencyTrial]) -> bool:
-            return other[1].fits == trial.fits or (other[0] < flops if other[1].fits else other[0] > flops)
-
-        self._points = [*filter(agrees, self._points), (flops, trial)]
+        return self.fast[0] + share * (self.slow[0] - self.fast[0])

@@ -1,5 +1,6 @@
 """The cost of a network without some of its nodes, in the terms of a budget."""
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 
@@ -10,11 +11,11 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.measuring.latency import Ratio, relative_latency
 from prunectl.measuring.runtimes import check_available, network_in, ready
 from prunectl.pruning.budget import Budget, in_runtime
+from prunectl.pruning.latency_trials import LatencyTrials
 from prunectl.structure.costs import costs_without, float32_bytes
 from prunectl.structure.order import node_kinds
 from prunectl.structure.surgery.build import without
 from prunectl.structure.trace import Analysis
-from prunectl.torchtools.contexts import evaluating
 from prunectl.torchtools.copies import in_type_of
 from prunectl.torchtools.distributed import from_first
 
@@ -28,8 +29,7 @@ class BudgetMeter:
 
     def __init__(self, budget: Budget, checkpoint: Checkpoint, model: nn.Module, analysis: Analysis) -> None:
         self.budget, self.checkpoint, self.model, self.analysis = budget, checkpoint, model, analysis
-        self._fitting: dict[bytes, Callable[[], object]] = {}
-        """The last network that was measured within the budget, by its widths."""
+        self.trials = LatencyTrials()
         if budget.kind == "latency":
             check_available(budget.runtime, checkpoint.device)
 
@@ -46,12 +46,14 @@ class BudgetMeter:
         return from_first(lambda: self._measured(gone, limit))
 
     def _measured(self, gone: Tensor, limit: float | None) -> Ratio:
-        widths = self.widths(gone)
-        with evaluating(self.original):
-            run = self._fitting.get(widths) or self._run_without(gone)
-            found = relative_latency(run, self.dense_run, limit=limit)
+        widths, trials = self.widths(gone), self.trials
+        if trials.dense_run is None:
+            own = self.original is self.model  # which is pruned, and may train
+            trials.dense_run = self._run((copy.deepcopy(self.original) if own else self.original).eval())
+        run = trials.fitting.get(widths) or self._run_without(gone)
+        found = relative_latency(run, trials.dense_run, limit=limit)
         if found.high <= self.limit:
-            self._fitting = {widths: run}
+            trials.fitting = {widths: run}
         return found
 
     def widths(self, gone: Tensor) -> bytes:
@@ -69,11 +71,6 @@ class BudgetMeter:
     def flops(self, gone: Tensor) -> int:
         """FLOPs per image without these nodes."""
         return self.analysis.structure.flops(gone)
-
-    @cached_property
-    def dense_run(self) -> Callable[[], object]:
-        """A call that runs the dense network on an image, in the budget's runtime."""
-        return self._run(self.original)
 
     def _run_without(self, gone: Tensor) -> Callable[[], object]:
         return self._run(without(self.model, self.analysis, gone, self.checkpoint.spec.input).eval())

@@ -12,7 +12,7 @@ from prunectl.errors import OptionError
 from prunectl.pruning.auto import pruned_by_the_best
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.by_criterion import KeepScores, Report, pruned_by_criterion
-from prunectl.pruning.latency_search import ReportTrial
+from prunectl.pruning.latency_trials import LatencyTrials, ReportTrial
 from prunectl.pruning.repair.repair import Report as RepairReport
 from prunectl.pruning.rules import EVERY_NODE, NodeRules
 
@@ -109,7 +109,7 @@ def pruned(
             options,
             report=report,
             report_repair=report_repair,
-            report_trial=report_trial,
+            latencies=LatencyTrials(report_trial),
             keep_scores=keep_scores,
             reuse=reuse,
         )
@@ -117,4 +117,4 @@ def pruned(
         raise OptionError(
             "criterion auto compares several scores and keeps none; name one criterion to keep its scores"
         )
-    return pruned_by_the_best(checkpoint, data, options, report=report, report_trial=report_trial)
+    return pruned_by_the_best(checkpoint, data, options, report=report, latencies=LatencyTrials(report_trial))

@@ -14,7 +14,7 @@ from prunectl.errors import OptionError, OutOfReach
 from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.pruning.by_criterion import pruned_by_criterion, with_repair
 from prunectl.pruning.candidates import Candidate
-from prunectl.pruning.latency_search import ReportTrial
+from prunectl.pruning.latency_trials import LatencyTrials
 
 LEAST_IMAGES = 100
 MOST_HELD_OUT = 5_000
@@ -49,7 +49,7 @@ class Trials:
     data: ImageData
     options: StandalonePruning
     report: Report | None = None
-    report_trial: ReportTrial | None = None
+    latencies: LatencyTrials = field(default_factory=LatencyTrials)
     rows: list[dict[str, Any]] = field(default_factory=list)
     refusal: OptionError | None = None
     """Why the first candidate that was refused was."""
@@ -58,12 +58,13 @@ class Trials:
         """Prune by a candidate, repair and measure; None if it cannot prune this network to this target."""
         row: dict[str, Any] = {"candidate": str(candidate), **target}
         self.rows.append(row)
+        self.latencies.candidate = str(candidate)
         try:
             pruned = pruned_by_criterion(
                 self.checkpoint,
                 self.data,
                 candidate.options(self.options, **target),
-                report_trial=self._reporting(candidate),
+                latencies=self.latencies,
             )
         except OutOfReach:  # by no other candidate, either
             raise
@@ -79,11 +80,6 @@ class Trials:
         if self.report is not None:
             self.report(len(self.rows), after.top1)
         return Trial(candidate, repaired, row, after)
-
-    def _reporting(self, candidate: Candidate) -> ReportTrial | None:
-        """Reports the latencies that are measured for a candidate under its name."""
-        report = self.report_trial
-        return None if report is None else lambda trial: report(replace(trial, candidate=str(candidate)))
 
     def measured(self, checkpoint: Checkpoint) -> Accuracy:
         """How well a network classifies the held-out images."""

@@ -14,7 +14,7 @@ from prunectl.measuring.latency import Ratio
 from prunectl.pruning import node_costs
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.by_criterion import pruned_by_criterion
-from prunectl.pruning.latency_search import LatencyTrial
+from prunectl.pruning.latency_trials import LatencyTrial, LatencyTrials
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.prune import StandalonePruning, prune
 from prunectl.pruning.rules import NodeRules
@@ -52,7 +52,7 @@ def follows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Curve], list[float]]:
 def searched(start: Checkpoint, text: str, **options: object) -> tuple[Checkpoint, list[LatencyTrial]]:
     trials: list[LatencyTrial] = []
     chosen = StandalonePruning(criterion="efficient-convnets", latency=text, **options)  # type: ignore[arg-type]
-    return pruned_by_criterion(start, None, chosen, report_trial=trials.append), trials
+    return pruned_by_criterion(start, None, chosen, latencies=LatencyTrials(trials.append)), trials
 
 
 CURVES: dict[str, Curve] = {
@@ -110,6 +110,33 @@ def test_of_criteria_that_are_compared_the_first_refusal_holds_for_all(follows, 
     with pytest.raises(OutOfReach, match="is the minimum"):
         prune(wide(), data, criterion="auto", budget=Budget.read("latency", "4x"))
     assert len(measured) == 1
+
+
+def test_criteria_that_are_compared_share_what_was_measured(follows) -> None:
+    measured, start, shown = follows(lambda x: 0.2 + 0.8 * x), wide(), list[LatencyTrial]()
+    shared = LatencyTrials(shown.append)
+    for criterion in ("efficient-convnets", "depgraph"):
+        shared.candidate = criterion
+        chosen = StandalonePruning(criterion=criterion, latency="2x")
+        pruned = pruned_by_criterion(start, None, chosen, latencies=shared)
+        assert 0.95 * 0.5 <= pruned.history[-1].result["latency"] <= 0.5
+    assert [trial.number for trial in shown] == list(range(1, len(shown) + 1))
+    assert [trial.smallest for trial in shown] == [True] + [False] * (len(shown) - 1)
+    assert {trial.candidate for trial in shown} == {"efficient-convnets", "depgraph"}
+    assert len(measured) == len(shown) + 2  # each result is measured once more
+
+
+def test_the_dense_network_is_run_as_it_was_though_the_pruned_one_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+    monkeypatch.setattr(
+        node_costs, "relative_latency", lambda _, dense, limit: runs.append(dense()) or Ratio(0.48, 0.48, 0.48)
+    )
+    start = wide()
+    image = torch.full((1, *SHAPE), 0.5)
+    with torch.no_grad():
+        expected = start.model.eval()(image)
+        searched(start, "2x")
+        assert all(torch.equal(found, expected) for found in runs if isinstance(found, torch.Tensor))
 
 
 def test_the_smallest_network_will_do_where_its_interval_holds_the_limit(follows) -> None:

@@ -126,7 +126,7 @@ class Nodes(WithNodes):
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
         most = len(ranking.order)
         if self.search is not None:
-            count = self.search.fewest(ranking, gone)
+            count = self.search.fewest(ranking, gone, self.least)
         else:
             count = fewest(most, lambda n: spending.without(gone | ranking.removed(n)) <= spending.limit)
         if count is None and self._loosened():
