@@ -25,7 +25,8 @@ from prunectl.models.given import Data, Network, Shape, given, read_network, war
 from prunectl.plugins.near import some
 from prunectl.pruning import prune as pruning
 from prunectl.pruning import shrink as shrinking
-from prunectl.pruning.budget import BUDGET_UNITS, Budget, missed
+from prunectl.pruning.budget import BUDGET_UNITS, Budget
+from prunectl.pruning.latency_target import missed, undecided
 from prunectl.pruning.repair import repair as repairing
 from prunectl.pruning.rules import NodeRules
 from prunectl.training import train as training
@@ -113,9 +114,10 @@ def prune(
         amp=amp,
         seed=seed,
     )
-    above = missed(pruned.history[-1].options, pruned.history[-1].result)
-    if above is not None:
-        warnings.warn(above, stacklevel=2)
+    last = pruned.history[-1]
+    doubt = missed(last.options, last.result) or undecided(last.options, last.result)
+    if doubt is not None:
+        warnings.warn(doubt, stacklevel=2)
     return begun.restored(pruned)
 
 

@@ -5,6 +5,7 @@ PrunectlError
 ├── UntrustedCode      code that a file names, and not the user
 ├── OptionError        a value or option that cannot work
 │   ├── TooLarge          ... because it asks for too much
+│   ├── OutOfReach        ... because the smallest network is slower
 │   ├── NoNormalisation   ... because nothing says how pixels become the network's input
 │   └── BuilderFailed     ... because the code that builds a network raised an error
 ├── DivergedError      a training whose loss is not finite
@@ -47,6 +48,10 @@ class OptionError(PrunectlError):
 
 class TooLarge(OptionError):
     """The request takes more memory or time than any real use."""
+
+
+class OutOfReach(OptionError):
+    """A latency that the smallest network does not reach, whatever the criterion."""
 
 
 class NoNormalisation(OptionError):

@@ -13,6 +13,7 @@ from prunectl.measuring import classify as classifying
 from prunectl.measuring import evaluate as evaluating
 from prunectl.measuring import explain as explaining
 from prunectl.measuring.classify import Prediction
+from prunectl.measuring.side_by_side import evaluate_beside
 from prunectl.models.given import Data, Network, Shape, given_to_measure, read_network
 from prunectl.plugins.registry import check_options
 from prunectl.reporting import rows
@@ -28,19 +29,28 @@ def evaluate(
     amp: bool = False,
     latency: bool = True,
     runtimes: Sequence[str] = (),
+    against: Network | None = None,
 ) -> dict[str, Any]:
     """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
 
     Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
     `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch,
     of torch or in each of the `runtimes` "eager", "compiled" (torch.compile) and "onnx" (ONNX Runtime). With `amp`, the
-    network runs in bfloat16 where that is safe; `precision` says in which type it ran.
+    network runs in bfloat16 where that is safe; `precision` says in which type it ran. Another network, `against`, is
+    measured on the same images and in turns with this one; the result's `against` holds its `accuracy`,
+    `accuracy_difference`, and for each `latency` the `ratio` of the first's time to its own, with `ratio_low` and
+    `ratio_high`, a 95 % interval.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
-        UnknownName, OptionError, StructureError: no such runtime, or it cannot run the network.
+        UnknownName, OptionError, StructureError: no such runtime, or it cannot run the network; networks of two tasks.
     """
     found = given_to_measure(model, data)
+    if against is not None:
+        other = given_to_measure(against, data).checkpoint
+        return evaluate_beside(
+            found.checkpoint, other, found.data, batch_size=batch_size, amp=amp, with_latency=latency, runtimes=runtimes
+        )
     return evaluating.evaluate(
         found.checkpoint, found.data, batch_size=batch_size, amp=amp, with_latency=latency, runtimes=runtimes
     )

@@ -131,3 +131,11 @@ def net(shelf, tmp_path) -> Path:
 def tiny(shelf, tmp_path) -> Path:
     """In the test's folder: tiny.safetensors, 10 x 16 weights of which 80 are kept."""
     return _copied(shelf, "tiny", tmp_path)
+
+
+@pytest.fixture
+def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time no longer than the least number of turns, of a call each."""
+    monkeypatch.setattr("prunectl.measuring.latency._SECONDS", 0.0)
+    monkeypatch.setattr("prunectl.measuring.latency.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("prunectl.measuring.latency._MOST_SECONDS", 0.0)

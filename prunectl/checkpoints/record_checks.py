@@ -82,7 +82,11 @@ _SCALAR = expect("a plain value", is_scalar)
 _LATENCY = _fields(
     {"batch": is_count, "median_s": is_number},
     {"iqr_s": is_number, "runs": is_count, "runtime": is_text, "low_s": is_number, "high_s": is_number}
-    | {"compile_s": is_number},
+    | dict.fromkeys(("compile_s", "ratio", "ratio_low", "ratio_high"), is_number),
+)
+_BESIDE = _fields(
+    {},
+    {"checkpoint": optional(is_text), "accuracy": _share, "accuracy_difference": is_number, "latency": every(_LATENCY)},
 )
 _AT_EPS = _fields({"eps": is_number, "robust_accuracy": _share}, {"success": optional(is_number)})
 _CORRUPTED = _fields({"corruption": is_text, "accuracy": _share}, {"severity": is_count})
@@ -110,6 +114,7 @@ _RESULT: dict[str, Check] = {
     "dense": expect("an object of whole numbers", values_that(optional(is_count))),
     "confusion": expect("a square table of whole numbers", _table),
     "latency": expect("a list of timings", every(_LATENCY)),
+    "against": expect("the measurements of another network", _BESIDE),
     "results": expect("a list of results by eps", every(_AT_EPS)),
     "corruptions": expect("a list of corruptions", every(_CORRUPTED)),
 }

@@ -30,16 +30,29 @@ def check_options(*, runtimes: Sequence[str], device: str, amp: bool) -> None:
 
 
 def measured(
-    path: Path, data: str | None, data_dir: Path | None, *, batch_size: int | None, latency: bool, **changes: Any
+    path: Path,
+    data: str | None,
+    data_dir: Path | None,
+    *,
+    against: Path | None,
+    batch_size: int | None,
+    latency: bool,
+    must_classify: bool,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """The record of the file on its dataset, or on --data."""
+    """The record of the file on its dataset, or on --data, and that of the file `against`.
+
+    Of two files that are compared, only latencies are measured where the first names no dataset, unless they
+    `must_classify`.
+    """
     from prunectl.exchange.onnx_file import read_onnx
     from prunectl.exchange.onnx_measure import evaluate_onnx
 
-    file = read_onnx(path)
-    images = _images(file, path, data, data_dir, **changes)
+    file, other = read_onnx(path), None if against is None else read_onnx(against)
+    blind = other is not None and latency and not (must_classify or data or file.data)
+    images = None if blind else _images(file, path, data, data_dir, **changes)
     with progress.progress_bar("eval"):
-        return evaluate_onnx(file, images, batch_size=batch_size, with_latency=latency)
+        return evaluate_onnx(file, images, against=other, batch_size=batch_size, with_latency=latency)
 
 
 def _images(

@@ -8,17 +8,38 @@ from prunectl.cli import output
 
 
 def latency_lines(record: Mapping[str, Any]) -> list[str]:
-    """A line for every size of a batch, and one for the time that torch.compile took; none without a measurement."""
+    """A line for every batch and runtime, and one for the time of torch.compile; none without a measurement."""
     timings = record.get("latency", [])
-    batches: dict[int, list[str]] = {}
-    for timing in timings:
-        batches.setdefault(timing["batch"], []).append(_shown(timing))
     lines = [
-        f"latency of {output.many(batch, 'image')} ({record['device']}, one CPU thread): {', '.join(found)}"
-        for batch, found in batches.items()
+        f"latency of {output.many(timing['batch'], 'image')} ({record['device']}, 1 CPU thread): {_shown(timing)}"
+        for timing in timings
     ]
     compiling = sum(timing.get("compile_s", 0.0) for timing in timings)
     return [*lines, f"torch.compile took {compiling:.1f} s, which is not counted"] if compiling else lines
+
+
+def show_against(record: Mapping[str, Any], name: str) -> None:
+    """A table of this network and that of a name: accuracies, medians of latencies, and how this one compares."""
+    other, rows = record["against"], []
+    if "accuracy" in other:
+        accuracies = [output.percent(each["accuracy"]) for each in (record, other)]
+        rows.append(["accuracy", *accuracies, f"{100 * other['accuracy_difference']:+.2f} points"])
+    for ours, theirs in zip(record.get("latency", []), other.get("latency", []), strict=False):
+        medians = [f"{1e3 * each['median_s']:.3g} ms" for each in (ours, theirs)]
+        rows.append([f"{output.many(ours['batch'], 'image')}, {ours['runtime']}", *medians, _speed(theirs)])
+    how = ["on the same images"] if "accuracy" in other else []
+    how += ["in turns, with 95 % intervals"] if "latency" in other else []
+    output.say(f"against {name}, {', '.join(how)}:")
+    output.table(["", "this", "other", "difference"], rows)
+
+
+def _speed(timing: Mapping[str, Any]) -> str:
+    """How a time differs from that of another network, with the 95 % interval."""
+    value, low, high = (timing[key] for key in ("ratio", "ratio_low", "ratio_high"))
+    if low > 1:
+        return f"{value:.2f}x slower ({low:.2f} to {high:.2f})"
+    faster = f"({1 / high:.2f} to {1 / low:.2f})"
+    return f"{output.times(1 / value)} faster {faster}" if high < 1 else f"no difference {faster}"
 
 
 def _shown(timing: Mapping[str, Any]) -> str:

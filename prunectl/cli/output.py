@@ -167,19 +167,21 @@ def thin_groups(result: Mapping[str, Any]) -> str | None:
     )
 
 
-def odd_widths(result: Mapping[str, Any]) -> str | None:
+def odd_widths(result: Mapping[str, Any], multiple_of: int | str) -> str | None:
     """The layers that --multiple-of left at another width."""
     odd = result.get("odd_widths", [])
     shown = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
-    return f"no multiple: {shown}; too few nodes there, or too many that must stay" if odd else None
+    multiple = 8 if multiple_of == "auto" else multiple_of
+    why = "too few nodes there, or too many that must stay"
+    return f"widths that are not a multiple of {multiple}: {shown} ({why})" if odd else None
 
 
 def multiples(result: Mapping[str, Any]) -> str | None:
     """What --multiple-of auto kept: in how many groups a multiple of 8, in how many any number."""
     groups: dict[str, int] = result.get("multiples", {})
-    found = [f"a multiple of {step} in {many(count, 'group')}" for step, count in groups.items() if step != "1"]
-    found += [f"any number in {many(count, 'narrow group')}" for step, count in groups.items() if step == "1"]
-    return f"kept: {', '.join(found)}" if found else None
+    found = [f"multiples of {step} in {many(count, 'group')}" for step, count in groups.items() if step != "1"]
+    found += [f"any number in {many(groups['1'], 'group')} of up to 16 nodes"] if "1" in groups else []
+    return f"widths: {', '.join(found)}" if found else None
 
 
 def unreached(result: Mapping[str, Any]) -> list[str]:

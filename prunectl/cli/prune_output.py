@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.cli import output
 
 if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
+    from prunectl.pruning.latency_trials import LatencyTrial
 
 _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 
@@ -32,16 +34,38 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
     output.say("; ".join([line, *output.unreached(reached)]))
     for line in output.repaired(reached) if "layers" in reached else ():
         output.say(line)
-    for warning in (output.thin_groups(reached), output.multiples(reached), output.odd_widths(reached)):
+    odd = output.odd_widths(reached, chosen.get("multiple_of", 1))
+    for warning in (output.thin_groups(reached), output.multiples(reached), odd):
         if warning is not None:
             output.say(warning)
     if "node_sparsity" in reached:
         saved = output.times(dense.flops / max(reached["flops"], 1))
-        latency = f", {reached['latency']:.3f} of the latency{in_runtime(chosen)}" if "latency" in reached else ""
         output.say(
             f"without the pruned nodes: {reached['parameters']:,} parameters, "
-            f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B" + latency
+            f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B"
         )
+    if "latency" in reached:
+        output.say(f"measured again, {_interval(reached)} of the dense latency{in_runtime(chosen)}")
+
+
+def _interval(reached: Mapping[str, Any]) -> str:
+    """A latency with its 95 % interval."""
+    value, low, high = (reached[key] for key in ("latency", "latency_low", "latency_high"))
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:
+    """One network that was measured for the target `asked`, in a line; before the first, what they measure."""
+    if trial.number == 1:
+        from prunectl.pruning.budget import in_runtime
+
+        where = in_runtime({"runtime": runtime or EAGER})
+        output.say(f"--latency {asked}: {trial.limit:.3g} of the dense latency{where} (95 % intervals):")
+    found, who = trial.latency, f"{trial.candidate}, " if trial.candidate else ""
+    small = "smallest network, " if trial.smallest else ""
+    verdict = "fast enough" if trial.fits else "perhaps fast enough" if trial.may_fit else "too slow"
+    interval = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    output.say(f"{who}trial {trial.number}, {small}{100 * trial.kept:.1f}% of nodes: {interval}, {verdict}")
 
 
 def _show_trials(result: Mapping[str, Any], *, trained_on_all: bool) -> None:

@@ -10,6 +10,8 @@ BLOCK = 8
 WIDE = 16
 """Up to this width a layer costs little, and steps of eight would leave pruning no choice."""
 
+_SHOWN = 3
+
 
 def odd_widths(model: nn.Module) -> list[str]:
     """The weights of layers with more than eight outputs that are not a multiple of eight."""
@@ -18,19 +20,32 @@ def odd_widths(model: nn.Module) -> list[str]:
 
 def hint(model: nn.Module) -> str | None:
     """One line where the widths of a shrunk network may cost speed; the output layer, which stays, does not count."""
-    weights = list(prunable(model))
-    odd = [name for name in odd_widths(model) if name != weights[-1]]
+    weights = prunable(model)
+    odd = [name for name in odd_widths(model) if name != list(weights)[-1]]
     if not odd:
         return None
+    shown = ", ".join(f"{name.removesuffix('.weight')}: {len(weights[name])}" for name in odd[:_SHOWN])
+    shown += ", ..." if len(odd) > _SHOWN else ""
     return (
-        f"{len(odd)} of {len(weights)} layers have widths that are not a multiple of {BLOCK}, which ONNX Runtime may "
-        f"run slower than the dense network; prune with `--multiple-of auto`"
+        f"{len(odd)} of {len(weights)} layers {'has' if len(odd) == 1 else 'have'} a width that is not a multiple of "
+        f"{BLOCK} ({shown}): ONNX Runtime may run the network slower than the dense one; to avoid that, prune with "
+        "`--multiple-of auto`"
     )
 
 
 def hint_of(checkpoint: Checkpoint) -> str | None:
-    """The line of `hint` for a network that was shrunk; None where multiples were asked for when it was pruned."""
-    return hint(checkpoint.model) if checkpoint.edits and not in_multiples(checkpoint) else None
+    """The line of `hint` for a network that was shrunk.
+
+    None where multiples were asked for when it was pruned, or where its latency was measured in ONNX Runtime.
+    """
+    if not checkpoint.edits or in_multiples(checkpoint) or _was_measured_in_onnx(checkpoint):
+        return None
+    return hint(checkpoint.model)
+
+
+def _was_measured_in_onnx(checkpoint: Checkpoint) -> bool:
+    """Whether the network was pruned to a latency in ONNX Runtime."""
+    return any("latency" in each.result and each.options.get("runtime") == "onnx" for each in checkpoint.history)
 
 
 def in_multiples(checkpoint: Checkpoint) -> bool:

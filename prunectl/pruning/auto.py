@@ -10,6 +10,7 @@ from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
 from prunectl.pruning.by_criterion import Report
 from prunectl.pruning.candidates import CANDIDATES
+from prunectl.pruning.latency_trials import LatencyTrials
 from prunectl.pruning.options import history_of, method_of
 from prunectl.pruning.smallest import MOST_TRIALS, smallest
 from prunectl.pruning.trials import Trial, Trials, check_trained, held_out
@@ -20,7 +21,12 @@ _CHOSEN = ("threshold", "schedule", "steps", "scope", "normalize")
 
 
 def pruned_by_the_best(
-    checkpoint: Checkpoint, data: ImageData | None, options: StandalonePruning, *, report: Report | None = None
+    checkpoint: Checkpoint,
+    data: ImageData | None,
+    options: StandalonePruning,
+    *,
+    report: Report | None = None,
+    latencies: LatencyTrials | None = None,
 ) -> Checkpoint:
     """Prune a trained network by every candidate for its unit, repair, and keep the most accurate.
 
@@ -28,7 +34,8 @@ def pruned_by_the_best(
     that on a fixed fifth of the training images, from which no candidate scores and no repair fits (`held_out`). The
     repair is `refit` unless the options name another. With `min_accuracy`, the smallest network that reaches it is kept
     (`smallest`). The last entry of the history holds a row for each trial, under `tried`, and the accuracy before
-    pruning, under `dense_accuracy`. `report` is called after each trial with (trials, the most trials, accuracy).
+    pruning, under `dense_accuracy`. `report` is called after each candidate with (candidates so far, the most of them,
+    accuracy); all share `latencies`.
 
     Raises:
         OptionError: no images, an untrained network, options of one criterion, or no candidate reaches the target.
@@ -40,7 +47,7 @@ def pruned_by_the_best(
     candidates = CANDIDATES[str(options.unit)]
     most = len(candidates) if options.min_accuracy is None else MOST_TRIALS
     watch = None if report is None else (lambda done, accuracy: report(done, most, accuracy))
-    trials = Trials(checkpoint, held_out(data), options, watch)
+    trials = Trials(checkpoint, held_out(data), options, watch, latencies or LatencyTrials())
     dense = trials.measured(checkpoint)
     check_trained(dense)
     if options.min_accuracy is None:

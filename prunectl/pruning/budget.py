@@ -15,18 +15,6 @@ _EXAMPLES = {"params": ", or a count (1.2M)", "flops": ", or a count (300M)", "s
 _NO_TIME = "; a latency is compared with that of the dense network on this machine, not given in seconds"
 
 
-def missed(options: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
-    """A message for a pruning whose latency, measured once more, misses the target; else None."""
-    found, asked = result.get("latency"), options.get("latency")
-    if found is None or asked is None or found <= Budget.read("latency", asked).limit(1.0):
-        return None
-    bounds = " to ".join(f"{result[key]:.3f}" for key in ("latency_low", "latency_high") if key in result)
-    return (
-        f"`latency` {asked} was requested, measured again it is {found:.3f} of the dense latency{in_runtime(options)} "
-        f"(95 % interval {bounds}); the file is written: ask for a smaller speed-up, or prune on an idle machine"
-    )
-
-
 def in_runtime(options: Mapping[str, Any]) -> str:
     """Where a latency was measured, for the end of a phrase; nothing for torch as it is."""
     return f" in {options['runtime']}" if options.get("runtime", EAGER) != EAGER else ""

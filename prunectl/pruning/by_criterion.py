@@ -16,6 +16,7 @@ from prunectl.criteria.base.pattern import pattern_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.plugins.registry import unknown
+from prunectl.pruning.latency_trials import LatencyTrials
 from prunectl.pruning.options import history_of, method_of, selection, streams
 from prunectl.pruning.removal import with_costs
 from prunectl.pruning.repair.repair import Report as RepairReport
@@ -24,8 +25,8 @@ from prunectl.pruning.round import RoundTargets, prune_round_, schedule_named
 from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.sanity_checks import CONTROLS
 from prunectl.pruning.scoring import batches_for, check_informative, scored
-from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
+from prunectl.pruning.units.with_nodes import WithNodes
 from prunectl.scores import Scores
 from prunectl.torchtools.distributed import processes
 from prunectl.torchtools.rng import forked, seed_for
@@ -43,6 +44,7 @@ def pruned_by_criterion(
     *,
     report: Report | None = None,
     report_repair: RepairReport | None = None,
+    latencies: LatencyTrials | None = None,
     keep_scores: KeepScores | None = None,
     reuse: bool = False,
 ) -> Checkpoint:
@@ -75,6 +77,8 @@ def pruned_by_criterion(
     original = method.unit != "weights" or method.regrow_value or options.controls or options.repair
     model = checkpoint.model if reuse and not original else copy.deepcopy(checkpoint.model)
     unit = unit_of(method, checkpoint, model, rules, untouched=reuse and streamed)
+    if isinstance(unit, WithNodes) and unit.spending is not None and latencies is not None:
+        unit.spending.trials = latencies
     unit.check(options.sparsity)
 
     with forked(checkpoint.device):

@@ -12,6 +12,7 @@ from prunectl.errors import OptionError
 from prunectl.pruning.auto import pruned_by_the_best
 from prunectl.pruning.budget import Budget
 from prunectl.pruning.by_criterion import KeepScores, Report, pruned_by_criterion
+from prunectl.pruning.latency_trials import LatencyTrials, ReportTrial
 from prunectl.pruning.repair.repair import Report as RepairReport
 from prunectl.pruning.rules import EVERY_NODE, NodeRules
 
@@ -92,11 +93,13 @@ def pruned(
     *,
     report: Report | None = None,
     report_repair: RepairReport | None = None,
+    report_trial: ReportTrial | None = None,
     keep_scores: KeepScores | None = None,
     reuse: bool = False,
 ) -> Checkpoint:
-    """Prune as `prune` does, with its options in one value; `report_repair` is called in a repair that follows.
+    """Prune as `prune` does, with its options in one value.
 
+    `report_repair` is called in a repair that follows, `report_trial` after each network whose latency was measured.
     With `reuse`, the checkpoint's network may be changed.
     """
     if options.criterion != AUTO:
@@ -106,6 +109,7 @@ def pruned(
             options,
             report=report,
             report_repair=report_repair,
+            latencies=LatencyTrials(report_trial),
             keep_scores=keep_scores,
             reuse=reuse,
         )
@@ -113,4 +117,4 @@ def pruned(
         raise OptionError(
             "criterion auto compares several scores and keeps none; name one criterion to keep its scores"
         )
-    return pruned_by_the_best(checkpoint, data, options, report=report)
+    return pruned_by_the_best(checkpoint, data, options, report=report, latencies=LatencyTrials(report_trial))

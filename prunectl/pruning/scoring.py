@@ -16,7 +16,7 @@ from prunectl.errors import OptionError
 from prunectl.masks import prunable
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.units.base import Unit
-from prunectl.pruning.units.nodes import WithNodes
+from prunectl.pruning.units.with_nodes import WithNodes
 from prunectl.scores import Scores
 from prunectl.torchtools import distributed
 from prunectl.torchtools.contexts import autocast, differentiated, enough_for_batch_norm, evaluating

@@ -9,8 +9,8 @@ from prunectl.errors import OptionError
 from prunectl.pruning.candidates import Candidate
 from prunectl.pruning.options import method_of, selection
 from prunectl.pruning.trials import Trial, Trials
-from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
+from prunectl.pruning.units.with_nodes import WithNodes
 
 STEPS = 8
 """Level k leaves the share 2^(-k / 8): each leaves 8 % less than the one before."""

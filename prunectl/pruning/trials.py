@@ -10,10 +10,11 @@ import torch
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import StandalonePruning
 from prunectl.data.images import ImageData
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, OutOfReach
 from prunectl.measuring.accuracy import Accuracy, accuracy
 from prunectl.pruning.by_criterion import pruned_by_criterion, with_repair
 from prunectl.pruning.candidates import Candidate
+from prunectl.pruning.latency_trials import LatencyTrials
 
 LEAST_IMAGES = 100
 MOST_HELD_OUT = 5_000
@@ -48,6 +49,7 @@ class Trials:
     data: ImageData
     options: StandalonePruning
     report: Report | None = None
+    latencies: LatencyTrials = field(default_factory=LatencyTrials)
     rows: list[dict[str, Any]] = field(default_factory=list)
     refusal: OptionError | None = None
     """Why the first candidate that was refused was."""
@@ -56,8 +58,16 @@ class Trials:
         """Prune by a candidate, repair and measure; None if it cannot prune this network to this target."""
         row: dict[str, Any] = {"candidate": str(candidate), **target}
         self.rows.append(row)
+        self.latencies.candidate = str(candidate)
         try:
-            pruned = pruned_by_criterion(self.checkpoint, self.data, candidate.options(self.options, **target))
+            pruned = pruned_by_criterion(
+                self.checkpoint,
+                self.data,
+                candidate.options(self.options, **target),
+                latencies=self.latencies,
+            )
+        except OutOfReach:  # by no other candidate, either
+            raise
         except OptionError as error:
             self.refusal = self.refusal or error
             row["refused"] = str(error)

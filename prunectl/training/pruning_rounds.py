@@ -23,8 +23,8 @@ from prunectl.pruning.rules import SelectionRules
 from prunectl.pruning.scoring import batches_for, scored
 from prunectl.pruning.shrink import shrink
 from prunectl.pruning.units.base import Unit
-from prunectl.pruning.units.nodes import WithNodes
 from prunectl.pruning.units.table import unit_of
+from prunectl.pruning.units.with_nodes import WithNodes
 from prunectl.scores import Scores
 from prunectl.structure.keep import nodes_on, parameters_named
 from prunectl.structure.node_masks import dead_nodes

@@ -91,9 +91,7 @@ def _late(times: Sequence[int], when: RoundTimes) -> str:
 
 def _too_many(rounds: int, when: RoundTimes) -> str:
     """Not even a round after each epoch fits."""
-    every = when.steps // (rounds + 1)
-    sooner = f", or `prune_delay` 0 and `prune_every` {every}s" if every else ""
     return (
         f"{rounds} round{'s' * (rounds > 1)} of pruning, one after each epoch, {'need' if rounds > 1 else 'needs'} "
-        f"`epochs` {rounds + 1} or more, got {when.epochs}; or give fewer `steps`{sooner}"
+        f"`epochs` {rounds + 1} or more, got {when.epochs}; or use fewer `steps`"
     )

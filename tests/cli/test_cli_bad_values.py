@@ -74,7 +74,7 @@ BAD_VALUES = {
     "train net.safetensors -c snip --prune-every 0s": "--prune-every must be 1 or more, got 0s",
     "train net.safetensors -c snip --prune-delay=-1": "--prune-delay must be 0 or more, got -1",
     "train net.safetensors -c gate-decorators --prune-every 9s": "alternates by epoch: give --prune-every and",
-    "train net.safetensors -c rigl --epochs 2": "no round of rigl comes in the first 0.75 of ",
+    "train net.safetensors -c rigl --epochs 2 --prune-every 2": "no round of rigl comes in the first 0.75 of ",
     "train net.safetensors -c rigl -O start=dense": "no start named 'dense'",
     "train net.safetensors -c sr-ste --scope layer -s 0.5": "sr-ste trains a pattern: give --scope 2:4",
     "train net.safetensors -c top-kast --threshold 0.1 --scope global": "top-kast prunes to a sparsity: give",

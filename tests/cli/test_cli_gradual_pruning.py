@@ -46,9 +46,8 @@ def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) ->
         ("--outer-layers", "--outer-layers is for pruning"),
         ("-c snapit-during --prune-every 4", "needs --epochs 33 or more, got 10"),
         (
-            "-c snapit-during --epochs 7 -b 8",
-            "7 rounds of pruning, one after each epoch, need --epochs 8 or more, got 7; "
-            "or give fewer --steps, or --prune-delay 0 and --prune-every 7s",
+            "-c gate-decorators --steps 7 --epochs 7 -b 8",
+            "7 rounds of pruning, one after each epoch, need --epochs 8 or more, got 7; or use fewer --steps",
         ),
         (
             "-c imp --steps 1 --epochs 1 -b 64",

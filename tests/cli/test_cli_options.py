@@ -229,7 +229,7 @@ def test_a_criterion_that_scores_without_images_needs_none(net, cli, refused, tm
 
 
 def test_a_latency_that_is_missed_exits_with_3(net, raw, monkeypatch):
-    found = {True: iter([Ratio(1.0, 1.0, 1.0), *[Ratio(0.4, 0.4, 0.4)] * 9]), False: iter([Ratio(0.582, 0.57, 0.59)])}
+    found = {True: iter([Ratio(0.4, 0.4, 0.4)] * 9), False: iter([Ratio(0.582, 0.57, 0.59)])}
     monkeypatch.setattr(
         "prunectl.pruning.node_costs.relative_latency", lambda *_, limit: next(found[limit is not None])
     )

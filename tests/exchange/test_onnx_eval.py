@@ -29,8 +29,8 @@ def test_the_same_checkpoint_has_the_same_bytes_and_latency_in_onnx_runtime(raw,
     assert net.with_name("net.onnx").read_bytes() == (exports / "net.onnx").read_bytes()
     ran = raw("eval", "--min-accuracy", "1", stdin=path)
     assert (ran.code, ran.out) == (3, path)
-    assert "latency of 1 image (cpu, one CPU thread): onnx" in ran.err
-    assert "latency of 64 images (cpu, one CPU thread): onnx" in ran.err
+    assert "latency of 1 image (cpu, 1 CPU thread): onnx" in ran.err
+    assert "latency of 64 images (cpu, 1 CPU thread): onnx" in ran.err
     assert not net.with_name("net.onnx.results.jsonl").exists()
 
 

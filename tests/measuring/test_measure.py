@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from functools import partial
-from time import perf_counter
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ from prunectl.masks import Masks
 from prunectl.measuring.accuracy import accuracy
 from prunectl.measuring.cost import cost
 from prunectl.measuring.evaluate import evaluate
-from prunectl.measuring.latency import Ratio, latency, relative_latency, seconds_in_turns
+from prunectl.measuring.latency import latency
 from prunectl.measuring.memory import peak_memory, stored_bytes
 from prunectl.torchtools.contexts import single_steps
 from tests.helpers.networks import checkpoint_of, image_data
@@ -152,43 +150,6 @@ def test_latency_is_measured() -> None:
     assert taken["batch"] == 4
     assert 0 < taken["median_s"] < 1
     assert taken["runs"] >= 1  # blocks: a busy machine may fit but one into the time
-
-
-def test_runs_take_turns_after_a_warm_up_on_one_thread() -> None:
-    calls, threads = [], torch.get_num_threads()
-
-    def run(name: str) -> None:
-        assert (torch.get_num_threads(), torch.is_inference_mode_enabled()) == (1, True)
-        calls.append(name)
-
-    taken = seconds_in_turns({"a": lambda: run("a"), "b": lambda: run("b")}, at_least_s=0.0, rounds=4)
-    assert calls == ["a", "b"] * 7  # three to warm up
-    assert [len(taken[name]) for name in ("a", "b")] == [4, 4]
-    assert torch.get_num_threads() == threads
-    assert seconds_in_turns({}, at_least_s=10.0, rounds=4) == {}
-
-
-def test_rounds_go_on_until_the_time_is_over() -> None:
-    begun = perf_counter()
-    taken = seconds_in_turns({"a": lambda: None}, at_least_s=0.05, rounds=1)
-    assert perf_counter() - begun >= 0.05
-    assert len(taken["a"]) > 1
-
-
-def test_a_network_that_does_more_work_takes_longer() -> None:
-    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 784))
-    large = torch.nn.Sequential(torch.nn.Flatten(), *(torch.nn.Linear(784, 784) for _ in range(20)))
-    image = torch.full((1, 1, 28, 28), 0.5)
-    found = relative_latency(partial(small, image), partial(large, image), limit=0.5)
-    assert found.low <= found.value <= found.high < 0.5
-
-
-def test_the_interval_of_a_ratio() -> None:
-    found = Ratio.of([1.0] * 45 + [2.0] * 55)
-    assert (found.value, found.low, found.high) == (2.0, 1.0, 2.0)
-    assert not found.decides(None) and not found.decides(1.5) and found.decides(2.1) and found.decides(0.9)
-    assert Ratio.of([1.0, 1.01, 1.02] * 40).decides(1.01)
-    assert Ratio.of([3.0]) == Ratio(3.0, 3.0, 3.0)
 
 
 def test_a_record_says_everything_once() -> None:

@@ -152,7 +152,7 @@ def test_a_target_that_multiples_do_not_reach_is_one_line() -> None:
 def test_the_command_says_what_was_kept_and_the_history_holds_it(net, raw) -> None:
     ran = raw("prune", net.name, "-c", "depgraph", "-s", 0.5, "--multiple-of", "auto", "-o", "auto.safetensors")
     assert ran.code == 0, ran.err
-    assert "kept: a multiple of 8 in 2 groups\n" in ran.err
+    assert "widths: multiples of 8 in 2 groups\n" in ran.err
     assert " --multiple-of auto " in " ".join(raw("log", "auto.safetensors").out.split())
     assert "hint: " not in raw("shrink", "auto.safetensors", "-o", "small.safetensors").err
 

@@ -37,6 +37,7 @@ def test_onnx_runtime_times_networks_in_turns_and_holds_one_large_one_at_a_time(
     monkeypatch.setattr(onnx, "Session", Session)
     monkeypatch.setattr(onnx, "write_onnx", lambda model, shape, file: None)
     monkeypatch.setattr(seconds, "_SECONDS", 0.0)
+    monkeypatch.setattr("prunectl.measuring.latency.TURN_SECONDS", 0.0)
     networks = two_networks()
     found = seconds_in_onnx(networks, (1, 4, 4))
     assert {key: len(taken) for key, taken in found.items()} == dict.fromkeys(
@@ -108,8 +109,8 @@ def test_odd_widths_explain_a_slow_onnx_runtime():
         "Shrunk, batch 64 in ONNX Runtime: 0.76x the speed of dense, while its FLOPs promise 4.92x."
     )
     assert last == (
-        "1 of 2 layers have widths that are not a multiple of 8, which ONNX Runtime may run slower than the dense "
-        "network; prune with `--multiple-of auto`."
+        "1 of 2 layers has a width that is not a multiple of 8 (0: 13): ONNX Runtime may run the network slower than "
+        "the dense one; to avoid that, prune with `--multiple-of auto`."
     )
     assert reasons(timings, networks, (3, 8, 8), hints=False) == [first]
     assert reasons(timings[:2], {"dense": network(64), "shrunk": network(16)}, (3, 8, 8)) == []

@@ -1,6 +1,8 @@
 """prunectl eval."""
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +10,9 @@ import typer
 from prunectl.checkpoints.options.runtimes import RUNTIMES, check_runtimes
 from prunectl.cli import eval_onnx, image_options, options, output, precision, progress
 from prunectl.cli.completion import completes_list
-from prunectl.cli.eval_output import latency_lines
+from prunectl.cli.eval_output import latency_lines, show_against
 from prunectl.cli.results import hand_over, results_of
-from prunectl.errors import OptionError, ThresholdMissed
+from prunectl.errors import FileError, OptionError, ThresholdMissed
 
 FEW_CLASSES = 10
 """With fewer classes, top-5 accuracy says little and is not printed."""
@@ -54,6 +56,15 @@ def command(
             autocompletion=completes_list(lambda: RUNTIMES),
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare with another checkpoint, or one ONNX file with another: accuracy on the same images, latency "
+            "in turns, their ratio with a 95 % interval.",
+            show_default=False,
+        ),
+    ] = None,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit with code 3 if top-1 accuracy is below this, in [0, 1].")
     ] = None,
@@ -76,13 +87,19 @@ def command(
             "--runtime says where the latency is measured, which --no-latency leaves out; give one of them"
         )
     source = options.checkpoint_path(checkpoint)
+    if against is not None:
+        _check_kinds(source, against)
+        against = options.checkpoint_path(str(against))
     changes: dict[str, Any] = {"image_size": image_size, "download": download, "tuning": tuning, "split": split}
     if source.suffix == ".onnx":
         eval_onnx.check_options(runtimes=runtimes, device=device, amp=amp)
-        record = eval_onnx.measured(source, data, data_dir, batch_size=batch_size, latency=latency, **changes)
+        record = eval_onnx.measured(
+            source, data, data_dir, against=against, batch_size=batch_size, latency=latency,
+            must_classify=min_accuracy is not None, **changes,
+        )  # fmt: skip
         _say_accuracy(record)
         output.say(f"      {output.counted(record['bytes'])}B, in ONNX Runtime")
-        _say_latency(record)
+        _say_latency(record, against)
         hand_over(None, "eval", source, None, record, as_json=as_json)
         _check_accuracy(record, min_accuracy)
         return
@@ -90,17 +107,20 @@ def command(
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
     from prunectl.measuring.evaluate import evaluate
+    from prunectl.measuring.side_by_side import evaluate_beside
     from prunectl.measuring.widths import hint_of
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
 
     where = device_named(device)
     network, results = read(source, where), results_of(source)
+    other = None if against is None else read(against, where)
     precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, **changes)
     with progress.progress_bar("eval") as bar:
-        record = evaluate(
-            network, images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
+        measure = evaluate if other is None else partial(evaluate_beside, other=other)
+        record = measure(
+            network, data=images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
             report=bar.step,
         )  # fmt: skip
     _say_accuracy(record)
@@ -109,7 +129,7 @@ def command(
         f"{output.counted(record['nodes'])} nodes, {output.counted(record['flops'])} FLOPs "
         f"({output.counted(record['nonzero_flops'])} without pruned weights), {output.counted(record['bytes'])}B"
     )
-    _say_latency(record)
+    _say_latency(record, against)
     for warning in record.get("warnings", ()):
         output.warn(warning)
     slow = hint_of(network)
@@ -119,7 +139,25 @@ def command(
     _check_accuracy(record, min_accuracy)
 
 
+def _check_kinds(source: Path, against: Path) -> None:
+    """Refuse to compare an ONNX file with a checkpoint, or with nothing.
+
+    Raises:
+        OptionError: only one of both is an ONNX file.
+        FileError: there is no such file.
+    """
+    if not against.exists():
+        raise FileError(f"no such file: {against}; --against takes a checkpoint, or an ONNX file that `export` wrote")
+    if (source.suffix == ".onnx") != (against.suffix == ".onnx"):
+        raise OptionError(
+            f"--against compares two checkpoints or two ONNX files, got {source} and {against}; export the checkpoint"
+        )
+
+
 def _say_accuracy(record: Mapping[str, Any]) -> None:
+    if "accuracy" not in record:
+        output.say("eval: the file names no dataset, so no accuracy is measured (add --data)")
+        return
     few = len(record["confusion"]) < FEW_CLASSES
     top5 = "" if few else f", top-5 {output.percent(record['top5'])}"
     output.say(
@@ -128,9 +166,11 @@ def _say_accuracy(record: Mapping[str, Any]) -> None:
     )
 
 
-def _say_latency(record: Mapping[str, Any]) -> None:
+def _say_latency(record: Mapping[str, Any], against: Path | None) -> None:
     for line in latency_lines(record):
         output.say(f"      {line}")
+    if against is not None:
+        show_against(record, against.name)
 
 
 def _check_accuracy(record: Mapping[str, Any], least: float | None) -> None:

@@ -25,7 +25,7 @@ from prunectl.cli import (
     texts,
 )
 from prunectl.cli.process import keep_freed_memory
-from prunectl.cli.prune_output import tell
+from prunectl.cli.prune_output import tell, tell_trial
 from prunectl.cli.start import begins_at, check_input, start
 from prunectl.errors import OptionError, ThresholdMissed
 from prunectl.plugins.registry import check
@@ -207,6 +207,7 @@ def _watched(
             chosen,
             report=report,
             report_repair=report_repair,
+            report_trial=partial(tell_trial, str(chosen.latency), chosen.runtime),
             keep_scores=keep_scores,
             reuse=True,
         )
@@ -216,7 +217,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     """Write the files, report, and print the path."""
     from prunectl.checkpoints import checkpoint, files
     from prunectl.criteria.base.criterion import criterion_named
-    from prunectl.pruning.budget import missed
+    from prunectl.pruning.latency_target import missed, undecided
 
     kept.written(path, lambda place: checkpoint.write(pruned, place, force=force))
     for last in scores:
@@ -225,8 +226,11 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     method = None if criterion == AUTO else criterion_named(criterion)
     if method is not None and (method.rewinds or method.callback is not None):
         output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
-    output.emit(path)
     entry = pruned.history[-1]
+    doubt = undecided(entry.options, entry.result)
+    if doubt is not None:
+        output.warn(doubt)
+    output.emit(path)
     above = missed(entry.options, entry.result)
     if above is not None:
         raise ThresholdMissed(above)

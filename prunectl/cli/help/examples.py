@@ -66,6 +66,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "prunectl eval NAME.safetensors --min-accuracy 0.9 --no-latency",
             "Exit with code 3 if the accuracy is below 90 %.",
         ),
+        ("prunectl eval small.onnx --against dense.onnx", "Compare accuracy and latency of two networks, in turns."),
     ),
     "attack": (
         ("prunectl attack NAME.safetensors -n 500", "PGD on 500 test images."),

@@ -35,7 +35,7 @@ ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "Advanced": ("batch_size",),
     },
-    "eval": {"Advanced": ("batch_size",), "Output": ("latency", "runtime", "min_accuracy")},
+    "eval": {"Advanced": ("batch_size",), "Output": ("latency", "runtime", "against", "min_accuracy")},
     "predict": {"Advanced": ("batch_size",)},
     "prune": {"Advanced": ("batch_size", "balanced", "shuffle_layerwise", "reinit")},
 }

@@ -68,6 +68,7 @@ _CALLED = {
     "--normalize": "normalise normalizer norm reduction",
     "--outer-layers": "outer-layer-pruning",
     "--scores-out": "importance-scores save-scores",
+    "--against": "baseline compare compare-to compare-with versus vs dense original reference",
     "--reference": "dense original teacher baseline compare",
     "--method": "bn bn-only recalibrate",
     "--norm": "linf l2 l1 l0 alive norm-type",

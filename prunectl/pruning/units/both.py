@@ -7,7 +7,7 @@ from prunectl.masks import Masks
 from prunectl.pruning.connected import select_connected
 from prunectl.pruning.joint import nodes_left
 from prunectl.pruning.units.base import criteria_for_nodes
-from prunectl.pruning.units.nodes import WithNodes
+from prunectl.pruning.units.with_nodes import WithNodes
 from prunectl.scores import Scores
 
 

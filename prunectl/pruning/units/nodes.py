@@ -1,137 +1,25 @@
-"""Nodes as a unit of pruning, alone or with weights."""
+"""Nodes as a unit of pruning."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import AUTO
-from prunectl.checkpoints.original_shapes import nodes_present
 from prunectl.criteria.base.pattern import pattern_of
-from prunectl.errors import OptionError
+from prunectl.errors import OptionError, OutOfReach
 from prunectl.masks import Masks
 from prunectl.measuring.widths import BLOCK, WIDE
 from prunectl.plugins.registry import unknown
-from prunectl.pruning.ceiling import ceiling_for, sparsity_for, thin_groups
-from prunectl.pruning.multiples import Multiples, original_shapes, original_sizes
-from prunectl.pruning.node_costs import BudgetMeter
-from prunectl.pruning.normalization import normalized
-from prunectl.pruning.ranking import NODE_SCOPES, Ranking, rank
+from prunectl.pruning.ranking import NODE_SCOPES, Ranking
 from prunectl.pruning.refill import refilled
-from prunectl.pruning.rules import NodeRules, SelectionRules
 from prunectl.pruning.search import fewest
 from prunectl.pruning.select import SCOPES
-from prunectl.pruning.units.base import Unit
+from prunectl.pruning.units.with_nodes import WithNodes, node_scores
 from prunectl.scores import Scores
-from prunectl.structure.costs import costs_without
-from prunectl.structure.keep import nodes_on
-from prunectl.structure.liveness import cut_off
-from prunectl.structure.node_masks import dead_nodes, merged, node_masks
-from prunectl.structure.nodes import FROZEN
-from prunectl.structure.trace import Analysis, analyse
-
-_LATENCY_CANDIDATES = 8
-
-
-class WithNodes(Unit):
-    """A unit that removes nodes: the network's structure, and which nodes are `gone`, bool (nodes,)."""
-
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
-        self.asked: float | None = None
-        self.solved: tuple[int, int] | None = None
-        """How many nodes the last `solve` keeps, and how many entries of its ranking are removed for that."""
-        self.analysis = _follow(checkpoint, model, how.rules)
-        self.structure = self.analysis.structure
-        super().__init__(checkpoint, model, how)
-        self.gone = self.begun = dead_nodes(self.structure, self.masks, model)
-        self.went = torch.zeros(0, dtype=torch.int64)
-        """The nodes that were removed since, in their order."""
-        self.staying = nodes_on(self.structure, self.protected)
-        """The nodes on the axes of the layers that stay, bool (nodes,)."""
-        self.counted = torch.ones(self.structure.nodes, dtype=torch.bool)
-        """All nodes but the channels of the image, which no sparsity counts, bool (nodes,)."""
-        self.counted[self.structure.image[self.structure.image != FROZEN]] = False
-        inner = int(self.counted.sum())
-        self.nodes = max(checkpoint.dense.nodes or 0, inner)
-        self.alone = max(nodes_present(checkpoint) - inner, 0)  # the last ones on their axes, which must stay
-        self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
-        self.shapes = original_shapes(checkpoint)
-        self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
-        """How many nodes every group had in the original network, int64 (groups,)."""
-        self.firm = self.rules.max_pruned is not None
-        """Whether the user set the ceiling; the default ceiling is raised if a target needs it."""
-        if not self.firm:
-            share = 1.0 if self.spending is None else self.spending.limit / self.spending.whole
-            self.rules = replace(self.rules, max_pruned=ceiling_for(how.sparsity or sparsity_for(share)))
-
-    @cached_property
-    def multiples(self) -> Multiples:
-        """How many nodes of each kind are removed or added back at a time."""
-        return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
-
-    def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, restore the values of nodes that return, and find the nodes that are removed."""
-        for name, mask in self.masks.items():
-            returns = ~mask & masks.of(name, mask)
-            if returns.any():
-                parameter, before = self.model.get_parameter(name), self.checkpoint.model.get_parameter(name)
-                with torch.no_grad():
-                    parameter.copy_(torch.where(returns, before, parameter))
-        super().apply_(masks, anew)
-        self.gone = dead_nodes(self.structure, masks, self.model)
-
-    def inputs(self, progress: float) -> tuple[Any, ...]:
-        """The structure."""
-        return (self.structure,)
-
-    def comparable(self, scores: Scores) -> Scores:
-        """The scores with those of nodes normalised, on the cpu."""
-        left = ~self.gone if scores.unscored is None else ~(self.gone | scores.unscored)
-        found = normalized(self.rules.normalize or "none", _of_nodes(scores), left, self.structure)
-        return replace(scores, nodes=found)
-
-    def ranking(self, scores: Scores) -> Ranking:
-        """The nodes in the order in which they are removed."""
-        return rank(
-            self.structure,
-            _of_nodes(self.comparable(scores)),
-            ~self.gone,
-            scope=self.scope,
-            min_nodes=self.rules.min_nodes,
-            multiples=self.multiples if self.rules.multiple_of != 1 else None,
-            max_pruned=self.rules.max_pruned or 1.0,
-            staying=self.staying,
-            unscored=scores.unscored,
-            sizes=self.sizes,
-            model=self.model,
-        )
-
-    @property
-    def unreached(self) -> Tensor:
-        """The nodes that are removed, and those that no path of kept weights reaches: bool (nodes,)."""
-        return self.gone | cut_off(self.model, self.analysis, self.masks)
-
-    def result(self) -> dict[str, Any]:
-        """Sparsities, and the costs of the network without the nodes that are removed."""
-        thin = thin_groups(self.structure, self.gone, self.sizes)
-        odd = [] if self.rules.multiple_of == 1 else self.multiples.odd_widths(self.structure, self.gone)
-        return {
-            "node_sparsity": 1 - (self.many(~self.unreached) + self.alone) / self.nodes,
-            **super().result(),
-            **asdict(costs_without(self.structure, self.model, self.gone)),
-            **({"max_pruned": self.rules.max_pruned} if (self.rules.max_pruned or 1) < 1 else {}),
-            **({"thin_groups": thin} if thin else {}),
-            **({"multiples": self.multiples.counts} if self.rules.multiple_of == AUTO else {}),
-            **({"odd_widths": odd} if odd else {}),
-        }
-
-    def many(self, nodes: Tensor) -> int:
-        """How many of these nodes, bool (nodes,), a sparsity counts."""
-        return int((nodes & self.counted).sum())
+from prunectl.structure.node_masks import merged, node_masks
 
 
 class Nodes(WithNodes):
@@ -170,11 +58,13 @@ class Nodes(WithNodes):
             return
         self.check_keep(sparsity)
         if self.within_budget():
-            now, budget = self.spending.text(self.spending.without(self.gone)), self.spending.budget
-            limit = self.spending.text(self.spending.limit)
-            raise OptionError(
-                f"the network already has {now}, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
-            )
+            now, asked = self.spending.text(self._cost(self.gone)), self._asked
+            raise OptionError(f"the network already has {now}, {asked}; ask for less")
+        if self.search is not None:
+            least = self.search.trial(self.least, smallest=True)
+            if not least.may_fit:
+                self._loosened()
+                raise self._out_of_reach(least.latency.value)
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
         """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
@@ -222,6 +112,8 @@ class Nodes(WithNodes):
 
     def within_budget(self) -> bool:
         """Whether there is a budget, and the network is within it."""
+        if self.search is not None:
+            return self.search.trial(self.gone).fits
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
     def solve(self, scores: Scores) -> float:
@@ -229,24 +121,38 @@ class Nodes(WithNodes):
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
-            low = int((_of_nodes(self.comparable(scores))[ranking.order] <= self.threshold).sum())
+            low = int((node_scores(self.comparable(scores))[ranking.order] <= self.threshold).sum())
             return self._solved_by(ranking, low)
         ranking, gone, spending = self.ranking(scores), self.gone, self.spending
-
-        def fits(count: int) -> bool:
-            return spending.without(gone | ranking.removed(count)) <= spending.limit
-
-        tries = _LATENCY_CANDIDATES if spending.budget.kind == "latency" else None
-        count = fewest(len(ranking.order), fits, tries)
+        most = len(ranking.order)
+        if self.search is not None:
+            count = self.search.fewest(ranking, gone, self.least)
+        else:
+            count = fewest(most, lambda n: spending.without(gone | ranking.removed(n)) <= spending.limit)
         if count is None and self._loosened():
             return self.solve(scores)
         if count is None:
-            least = spending.without(gone | ranking.removed(len(ranking.order)))
-            raise OptionError(
-                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
-                f"but {spending.text(least)} is the minimum {self._limits}"
-            )
+            raise self._out_of_reach(self._cost(gone | ranking.removed(most)))
         return self._solved_by(ranking, count)
+
+    def _cost(self, gone: Tensor) -> float:
+        """The cost without these nodes, in the terms of the budget."""
+        assert self.spending is not None
+        return self.spending.without(gone) if self.search is None else self.search.trial(gone).latency.value
+
+    def _out_of_reach(self, least: float) -> OptionError:
+        """What is said where the least cost, that of the smallest network, is above the budget."""
+        assert self.spending is not None
+        if self.search is None:
+            return OptionError(f"{self._asked}, but {self.spending.text(least)} is the minimum {self._limits}")
+        return OutOfReach(f"{self._asked}, but {least:.3g} ({1 / least:.3g}x) is the minimum {self._limits}")
+
+    @property
+    def _asked(self) -> str:
+        """What the budget asks for."""
+        assert self.spending is not None
+        budget = self.spending.budget
+        return f"`{budget.kind}` {budget.text} asks for {self.spending.text(self.spending.limit)}"
 
     def _solved_by(self, ranking: Ranking, count: int) -> float:
         """The sparsity at which the first `count` nodes of a ranking are removed."""
@@ -275,24 +181,3 @@ class Nodes(WithNodes):
             found = self.spending.latency(self.gone)
             result |= {"latency": found.value, "latency_low": found.low, "latency_high": found.high}
         return result
-
-
-def _of_nodes(scores: Scores) -> Tensor:
-    """The scores of the nodes, on the cpu."""
-    if scores.nodes is None:
-        raise OptionError("a criterion whose unit is nodes or both has to score the nodes")
-    return scores.nodes.cpu()
-
-
-def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analysis:
-    """Trace a network, with the channels of the image as nodes where outer layers may go."""
-    analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
-    structure = analysis.structure
-    if rules.outer_layers and (structure.image == FROZEN).all():
-        raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
-    if not structure.nodes:
-        raise OptionError(
-            f"{checkpoint.spec.name} has no node that can be pruned, as outputs stay; use a criterion for weights, "
-            "such as snipit"
-        )
-    return analysis
