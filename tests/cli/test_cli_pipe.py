@@ -177,7 +177,6 @@ def test_a_pipe_from_training_to_the_report(tmp_path):
     assert small["robust"].startswith("fgsm on 32 of 355 images@0.03137=")
 
 
-@pytest.mark.long
 def test_a_failing_first_step_leaves_nothing_behind(tmp_path):
     ran = run_shell(tmp_path, "prunectl train --model lenet30 | prunectl eval | prunectl report")
     assert (ran.code, ran.out) == (1, "")

@@ -173,7 +173,6 @@ def test_training(name: str, network: str) -> None:
         check_connected(made, network)
 
 
-@pytest.mark.long
 def test_blank_images_stand_in_for_none() -> None:
     """A criterion that needs no data sees the shape of the images all the same."""
     begun = start("chain")

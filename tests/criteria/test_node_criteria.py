@@ -209,7 +209,6 @@ def test_built_in_networks_shrink_exactly(model: str, size: int) -> None:
     assert not small.masks
 
 
-@pytest.mark.long
 def test_outer_layers_let_channels_of_the_image_go_but_the_last() -> None:
     model, shape = Chain(), (4, 8, 8)
     model.conv1 = nn.Conv2d(4, 6, 3, padding=1)

@@ -68,7 +68,6 @@ def test_synthetic_is_seeded_balanced_and_learnable() -> None:
     assert load_data("synthetic", image_size=12).shape == (1, 12, 12)
 
 
-@pytest.mark.long
 def test_small_data_does_not_import_torchvision(tmp_path: Path) -> None:
     write_family(tmp_path / "MNIST" / "raw")
     write_tree(tmp_path / "tree")

@@ -146,7 +146,6 @@ what stays, and why
     )
 
 
-@pytest.mark.long
 def test_it_fits_80_columns(cli, monkeypatch) -> None:
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     for name in (

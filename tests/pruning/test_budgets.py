@@ -58,7 +58,6 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
 
-@pytest.mark.long
 def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     data = load_data("digits")
     start = fresh("lenet300", data, source="digits")

@@ -16,7 +16,6 @@ from tests.helpers.processes import run_together, together
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prunectl"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("criterion", ["snip", "grasp"])
 def test_two_processes_prune_as_one(criterion: str, tmp_path, cli) -> None:
     line = f"prune --model lenet300 --subset 256 -c {criterion} -s 0.9 -O batches=2 --device cpu -o"

@@ -42,7 +42,6 @@ class Casting(nn.Module):
         return self.head(torch.relu(x).mean(1))
 
 
-@pytest.mark.long
 def test_a_network_that_casts_to_float32_is_proved_to_float32() -> None:
     masked = prune(checkpoint_of(randomise_(Casting()), (1, 8, 8)), None, criterion="structured-random", sparsity=0.5)
     small = shrink(masked)

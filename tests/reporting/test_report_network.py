@@ -103,7 +103,6 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     assert HINT in found.speed.reasons
 
 
-@pytest.mark.long
 def test_scores_beside_an_ancestor_are_read(net, tmp_path, quick):
     sources = collect([tmp_path / "net.prune.safetensors"])
     (source,) = sources.given

@@ -65,7 +65,6 @@ def test_a_preset_goes_on_with_what_stands_and_a_list_tries_every_image() -> Non
     assert [r["robust_accuracy"] for r in cascade] == [r["robust_accuracy"] for r in each] == [0.5, 0.25]
 
 
-@pytest.mark.long
 def test_the_worst_case_is_taken_image_by_image(threes: Checkpoint) -> None:
     record = attack(threes, image_data(), attack="fgsm,apgd-ce,linf-deepfool", eps=[0.05, 0.1, 0.2])
     for result in record["results"]:
@@ -167,7 +166,6 @@ def test_batches_and_n_change_nothing_but_the_images() -> None:
     assert attack(checkpoint, pixels(), attack="fgsm", eps=[0.15], n=99)["results"] == whole["results"]
 
 
-@pytest.mark.long
 def test_going_on_after_some_batches_gives_the_same_record(threes: Checkpoint) -> None:
     def attacker() -> Attacker:
         return Attacker(threes, image_data(), attack="pgd,square", eps=[0.1], batch_size=7, options={"queries": "20"})

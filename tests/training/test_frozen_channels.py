@@ -216,7 +216,6 @@ class OverTheImage(nn.Module):
         return x / (x.mean((1, 2, 3), keepdim=True) + 1)
 
 
-@pytest.mark.long
 def test_a_network_on_a_rewritten_graph() -> None:
     start = checkpoint_of(randomise_(Toy(OverTheImage())), SHAPE)
     small = shrink(prune(start, None, criterion="structured-random", sparsity=0.3))
@@ -254,7 +253,6 @@ def pruned(start: Checkpoint, dead: list[int]) -> Checkpoint:
     return replace(start, masks=masks)
 
 
-@pytest.mark.long
 def test_evaluation_stays_with_training() -> None:
     """Adam makes whole steps of a gradient of rounding errors; then the running mean is behind."""
     dead = [*range(0, 120, 2)]
@@ -272,7 +270,6 @@ def test_evaluation_stays_with_training() -> None:
     assert off[dead].abs().max() < 0.01
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("criterion", ["imp", "rigl"])
 def test_after_every_round_the_dead_channels_of_then_are_held_as_they_are(criterion: str) -> None:
     ways = {"imp": {"rewind_to": 1, "steps": 2}, "rigl": {"steps": None}}

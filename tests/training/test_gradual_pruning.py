@@ -227,7 +227,6 @@ def test_multiples_that_overshoot_leave_later_rounds_nothing_to_do() -> None:
     assert len(trained.history[-1].result["events"]) == 6
 
 
-@pytest.mark.long
 def test_channels_of_the_image_go_too() -> None:
     shape = (4, 8, 8)
     begun = replace(
