@@ -283,7 +283,9 @@ def test_pairs_of_torchs_pruning_in_a_network_of_transformers(tmp_path) -> None:
 
     folder = prunectl.from_state_dict(saved(vit(), tmp_path / "theirs"))
     network = vit().eval()
-    name, layer = next((n, m) for n, m in network.named_modules() if isinstance(m, torch.nn.Linear) and "mlp" in n)
+    inner = ("mlp", "intermediate")  # of transformers 5, and before
+    linear = [(n, m) for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)]
+    name, layer = next((n, m) for n, m in linear if any(part in n for part in inner))
     prune.l1_unstructured(layer, "weight", amount=50)
     use = {"options": folder.spec.options, "input": (3, 16, 16), "classes": 4, "mean": HALF, "std": HALF}
     found = prunectl.from_state_dict(network.state_dict(), "transformers/vit", **use)
