@@ -38,7 +38,7 @@ from prunectl.pruning.budget import Budget
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
-from prunectl.pruning.units import nodes
+from prunectl.pruning.units import with_nodes
 from prunectl.scores import Scores
 from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
@@ -152,7 +152,7 @@ def recalibrated(checkpoint: Checkpoint, data: ImageData) -> Checkpoint:
 def follow_once() -> None:
     """Follow every network once: its structure depends on no value, and takes longer than all the rest."""
     known: dict[Any, Any] = {}
-    original = nodes.analyse
+    original = with_nodes.analyse
 
     def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Any:
         kind = (type(model), sum(parameter.numel() for parameter in model.parameters()), outer)
@@ -160,7 +160,7 @@ def follow_once() -> None:
             known[kind] = original(model, shape, outer=outer)
         return known[kind]
 
-    nodes.analyse = analyse  # type: ignore[assignment]
+    with_nodes.analyse = analyse  # type: ignore[assignment]
 
 
 def score_once() -> None:
