@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from prunectl.pruning import by_criterion
+from prunectl.pruning.repair import repair as repairing
+from prunectl.pruning.units import with_nodes
+from tests.benchmarks import rankings, repair
 from tests.benchmarks.beside_render import rows, table
 from tests.benchmarks.filled import fill
 
@@ -40,3 +44,13 @@ def test_methods_are_ordered_by_their_last_accuracy_and_refusals_left_out() -> N
         "| ours: taylor | 2 | 2.00x | 100 | 10.0 ± 0.0 | 20.0 ± 0.0 | 55.0 ± 7.1 | 1 |",
         "| torch-pruning: Taylor | 1 | 2.00x | 100 | 10.0 | 20.0 | 40.0 | 1 |",
     ]
+
+
+def test_what_benchmarks_do_once_is_called_where_they_replace_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = ((with_nodes, "analyse"), (by_criterion, "scored"), (repairing, "export"))
+    originals = [vars(module)[name] for module, name in places]
+    for module, name in places:
+        monkeypatch.setattr(module, name, vars(module)[name])
+    for once in (rankings.follow_once, rankings.score_once, repair.trace_once):
+        once()
+    assert all(vars(module)[name] is not before for (module, name), before in zip(places, originals, strict=True))

@@ -24,6 +24,7 @@ import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
@@ -31,7 +32,6 @@ from prunectl.measuring.evaluate import costs, evaluate
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
 from prunectl.pruning.shrink import shrink
-from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 
 WEIGHTS, NODES = (0.9, 0.95, 0.98, 0.99), (0.5, 0.75, 0.93)
@@ -60,7 +60,7 @@ def during(name: str, sparsity: float, epochs: int) -> GradualPruning:
     if name in LATE:
         return GradualPruning(name, sparsity, prune_delay=0, prune_every=max(round(epochs * 70 / 80), 1))
     method = criterion_named(name)
-    if method.init_criterion is not None:
+    if method.exploration is not None:
         return GradualPruning(name, sparsity, prune_delay=0, prune_every=1)
     rounds = 7 if method.schedule == "snipit" else 5
     rewind = round(epochs * 6 / 80) if method.rewinds else None

@@ -76,9 +76,9 @@ def compare(args: argparse.Namespace) -> None:
 def trained(path: Path) -> Path:
     """lenet5 on digits, as `ROBUSTNESS.md` has it."""
     from prunectl.checkpoints.checkpoint import write
+    from prunectl.checkpoints.options.training import Recipe
     from prunectl.data.load import load_data
     from prunectl.models.fresh import fresh
-    from prunectl.training.recipe import Recipe
     from prunectl.training.train import train
 
     data = load_data("digits")

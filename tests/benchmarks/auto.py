@@ -18,6 +18,7 @@ import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read, write
 from prunectl.checkpoints.options.pruning import AUTO
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.images import ImageData
 from prunectl.errors import PrunectlError
 from prunectl.models.fresh import fresh
@@ -25,7 +26,6 @@ from prunectl.pruning.budget import Budget
 from prunectl.pruning.candidates import CANDIDATES, Candidate
 from prunectl.pruning.prune import prune
 from prunectl.pruning.rules import NodeRules
-from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 from tests.benchmarks import rankings
 

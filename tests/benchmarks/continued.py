@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
 from prunectl.masks import Masks
@@ -24,7 +25,7 @@ from prunectl.pruning.shrink import shrink
 from prunectl.structure.surgery.optimizer import carry_
 from prunectl.structure.surgery.plan import Plan
 from prunectl.training.enforcer import Enforcer
-from prunectl.training.recipe import Recipe, optimizer
+from prunectl.training.recipe import optimizer
 
 RECIPES = {"sgd, momentum 0.9": Recipe(opt="sgd", lr=0.05, wd=5e-4), "adam": Recipe(opt="adam", lr=1e-3)}
 STEPS, BATCH = 20, 64

@@ -92,7 +92,7 @@ def main() -> None:
     if args.render:
         render()
         return
-    prepare()
+    prepare("train")
     run_all(args)
 
 

@@ -8,7 +8,6 @@ contiguous side divided by that of the channels-last side, beside the least and 
 import copy
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -139,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

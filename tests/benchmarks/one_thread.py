@@ -18,7 +18,7 @@ def begun(about: str, networks: Iterable[str]) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true")
     parser.add_argument("--out", type=Path)
     torch.set_num_threads(1)
-    prepare()
+    prepare("train")
     return parser.parse_args()
 
 

@@ -26,6 +26,7 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from prunectl.checkpoints.checkpoint import Checkpoint, read, write
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.criterion import Criterion, criterion_named
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
@@ -40,7 +41,6 @@ from prunectl.pruning.rules import NodeRules
 from prunectl.pruning.shrink import shrink
 from prunectl.pruning.units import with_nodes
 from prunectl.scores import Scores
-from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 
 CRITERIA = (
@@ -152,7 +152,7 @@ def recalibrated(checkpoint: Checkpoint, data: ImageData) -> Checkpoint:
 def follow_once() -> None:
     """Follow every network once: its structure depends on no value, and takes longer than all the rest."""
     known: dict[Any, Any] = {}
-    original = with_nodes.analyse
+    original = with_nodes.analyse  # type: ignore[attr-defined]
 
     def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Any:
         kind = (type(model), sum(parameter.numel() for parameter in model.parameters()), outer)
@@ -160,13 +160,13 @@ def follow_once() -> None:
             known[kind] = original(model, shape, outer=outer)
         return known[kind]
 
-    with_nodes.analyse = analyse  # type: ignore[assignment]
+    with_nodes.analyse = analyse  # type: ignore[attr-defined]
 
 
 def score_once() -> None:
     """Score a network once for all variants of a criterion that prunes in one round."""
     known: dict[Any, Scores] = {}
-    original = pruning.scored
+    original = pruning.scored  # type: ignore[attr-defined]
 
     def scored(method: Criterion, unit: Any, batches: Any, keywords: Any, **rest: Any) -> Scores:
         if method.schedule != "one-shot":
@@ -177,7 +177,7 @@ def score_once() -> None:
             known[kind] = original(method, unit, batches, keywords, **rest)
         return known[kind]
 
-    pruning.scored = scored  # type: ignore[assignment]
+    pruning.scored = scored  # type: ignore[attr-defined]
 
 
 def percent(checkpoint: Checkpoint, data: ImageData) -> float:

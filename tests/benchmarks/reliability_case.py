@@ -191,9 +191,9 @@ def shelf(folder: Path) -> None:
     )
     drawn = np.random.default_rng(0)
     for i in range(160):
-        place = folder / "pets" / ("train" if i < 120 else "test") / "abcd"[i % 4]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn.integers(0, 256, (96, 96, 3), np.uint8)).save(place / f"{i}.png")
+        images = folder / "pets" / ("train" if i < 120 else "test") / "abcd"[i % 4]
+        images.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn.integers(0, 256, (96, 96, 3), np.uint8)).save(images / f"{i}.png")
 
 
 def begin(root: Path, made: Path, command: str, how: str) -> Case:

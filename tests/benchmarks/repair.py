@@ -128,7 +128,7 @@ def pruned(dense: Checkpoint, data: ImageData, how: str, seed: int) -> Checkpoin
 def trace_once() -> None:
     """Trace a network once for all repairs: its graph depends on no value, and takes longer than a repair."""
     known: dict[Any, Any] = {}
-    original = repairing.export
+    original = repairing.export  # type: ignore[attr-defined]
 
     def export(model: nn.Module, shape: tuple[int, int, int], **how: bool) -> Any:
         kind = (type(model), sum(parameter.numel() for parameter in model.parameters()), shape)
@@ -136,7 +136,7 @@ def trace_once() -> None:
             known[kind] = original(model, shape, **how)
         return known[kind]
 
-    repairing.export = export
+    repairing.export = export  # type: ignore[attr-defined]
 
 
 def key(record: Record) -> tuple[Any, ...]:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.cli.process import prepare
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
@@ -39,7 +40,6 @@ from prunectl.pruning.shrink import shrink
 from prunectl.robustness.attack import attack
 from prunectl.robustness.methods import levels, methods
 from prunectl.robustness.network import opened, predict
-from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 
 SHORT = {
@@ -344,7 +344,7 @@ def main() -> None:
     if args.what is None:
         return
     torch.set_num_threads(1)
-    prepare()  # as the command line does
+    prepare("attack")  # as the command line does
     before = args.out.read_text().splitlines() if args.out is not None and args.out.exists() else []
     records = [json.loads(line) for line in before]
     args.done = {(r["model"], r["kind"]) for r in records if "kind" in r} | {

@@ -105,6 +105,6 @@ def main(data: str, rounds: int, networks: tuple[str, ...]) -> None:
 
 if __name__ == "__main__":
     if "--side" in sys.argv:
-        side(*sys.argv[3:], sys.argv[1])
+        side(sys.argv[3], sys.argv[4], sys.argv[1])
     else:
         main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5, tuple(sys.argv[3:]) or NETWORKS)

@@ -19,13 +19,13 @@ import torch
 
 from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.pruning import GradualPruning
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.data.images import ImageData
 from prunectl.data.load import load_data
 from prunectl.models.fresh import fresh
 from prunectl.plugins.registry import TABLES
 from prunectl.pruning.prune import prune
-from prunectl.training.recipe import Recipe
 from prunectl.training.train import train
 
 SPARSITIES = (0.3, 0.5, 0.9, 0.98)

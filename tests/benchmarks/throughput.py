@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunectl.checkpoints.options.training import Recipe
 from prunectl.data.images import ImageData, Images, Preprocessing
 from prunectl.models.fresh import fresh
 from prunectl.pruning.prune import prune
-from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
 from tests.benchmarks.one_thread import begun, processor
 
