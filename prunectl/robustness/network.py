@@ -11,7 +11,7 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.pixels import deployed
 from prunectl.errors import CheckpointError
 from prunectl.torchtools.contexts import autocast, evaluating, full_precision
-from prunectl.torchtools.layout import fastest
+from prunectl.torchtools.layout import laid_out
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def opened(*checkpoints: Checkpoint, amp: bool = False) -> Iterator[list[Any]]:
         for checkpoint in checkpoints:
             stack.enter_context(evaluating(checkpoint.model))
             stack.enter_context(_without_gradients(checkpoint.model))
-            stack.enter_context(fastest(checkpoint.model, checkpoint.spec.input))
+            stack.enter_context(laid_out(checkpoint.model, checkpoint.spec.input, amp=amp))
             how = {"mean": list(checkpoint.preprocessing.mean), "std": list(checkpoint.preprocessing.std), "axis": -3}
             network = _Attacked(deployed(checkpoint.model), amp=amp)
             wrapped.append(make(network, bounds=(0, 1), device=checkpoint.device, preprocessing=how))

@@ -21,9 +21,10 @@ LARGE_KERNEL, MOST_LARGE, MOST_LARGE_BY_WEIGHTS = 1 << 20, 0.3, 0.1
 """Weights of a convolution that loses in channels-last, by its own gradient most of all, and the share of all
 multiplications that such convolutions may do."""
 LEAST_CONVOLVED_IN_BFLOAT16 = 0.5
-"""The share of convolutions in a training in bfloat16 from which it gains, however narrow they are.
+"""The share of convolutions from which a network gains in bfloat16, however narrow they are.
 
-On AVX-512-BF16, the ratios to contiguous were conv6 1.26, resnet18 1.04, lenet5 1.05 and vgg16 1.02.
+On AVX-512-BF16, twelve networks in channels-last evaluate 1.08 to 1.45 times as fast as contiguous, and all but one
+train at least as fast (tests/benchmarks/layouts_avx512_amp.json).
 """
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
@@ -62,7 +63,7 @@ def layout(
     if device not in ("cpu", "cuda") or (device == "cuda" and not training):
         return CONTIGUOUS
     by_weights = by_weights or training
-    rounded = amp and by_weights and precision(model, amp=True) == "bfloat16"
+    rounded = amp and precision(model, amp=True) == "bfloat16"
     least = 1 if rounded or device == "cuda" else LEAST_CHANNELS
     if not any(_may_gain(module, least) for module in model.modules()):
         return CONTIGUOUS
@@ -95,14 +96,33 @@ def lay_out_(model: nn.Module, memory_format: torch.memory_format) -> None:
     """Put the weights of convolutions in a format; their values stay, and so do the Parameter objects."""
     with torch.inference_mode(False):  # or the weights could not be trained afterwards
         for weight in _kernels(model):
-            weight.data = weight.data.contiguous(memory_format=memory_format)
+            weight.data = _in_format(weight.data, memory_format)
+
+
+def _in_format(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """The tensor with the strides of a format.
+
+    The kernels of a depthwise convolution, or of one on a single channel, count as being in both formats. Their strides
+    decide which one torch computes in.
+    """
+    strides = torch.empty_like(tensor, device="meta", memory_format=memory_format).stride()
+    return tensor if tensor.stride() == strides else tensor.clone(memory_format=memory_format)
 
 
 @contextmanager
 def fastest(
     model: nn.Module, shape: tuple[int, int, int], *, amp: bool = False, by_weights: bool = False
 ) -> Iterator[None]:
-    """Inside the block a network is in the fastest layout for images (C, H, W), and with `amp` under `autocast`.
+    """Inside the block a network is in the fastest layout for images (C, H, W), and with `amp` under `autocast`."""
+    with laid_out(model, shape, amp=amp, by_weights=by_weights), autocast(model, enabled=amp):
+        yield
+
+
+@contextmanager
+def laid_out(
+    model: nn.Module, shape: tuple[int, int, int], *, amp: bool = False, by_weights: bool = False
+) -> Iterator[None]:
+    """Inside the block a network is in the fastest layout for images (C, H, W), which with `amp` is that of `autocast`.
 
     Afterwards its weights are in the format that they were in.
     """
@@ -111,12 +131,11 @@ def fastest(
     try:
         if last:
             lay_out_(model, CHANNELS_LAST)
-        with autocast(model, enabled=amp):
-            yield
+        yield
     finally:
         with torch.inference_mode(False):
             for weight in before:
-                weight.data = weight.data.contiguous()
+                weight.data = _in_format(weight.data, CONTIGUOUS)
 
 
 def _kernels(model: nn.Module) -> list[Tensor]:

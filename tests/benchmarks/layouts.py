@@ -110,7 +110,7 @@ def measured(name: str, batch: int, rounds: int, *, amp: bool) -> dict[str, Any]
     """The row of one network."""
     shape = NETWORKS[name][0]
     model = untrained(name, shape, 10, Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])).model
-    rule = {kind: layout(model, shape, training=kind == "train") for kind in ("train", "eval", "attack")}
+    rule = {kind: layout(model, shape, training=kind == "train", amp=amp) for kind in ("train", "eval", "attack")}
     found = {kind: gains(runs, rounds) for kind, runs in sides(name, shape, batch, amp=amp).items()}
     return {
         "network": name,

@@ -16,7 +16,7 @@ from prunectl.models.mlp import mlp5
 from prunectl.pruning.prune import prune
 from prunectl.robustness.attack import attack
 from prunectl.robustness.network import opened
-from prunectl.torchtools.layout import CHANNELS_LAST, CONTIGUOUS, Layer, fastest, gains, layout
+from prunectl.torchtools.layout import CHANNELS_LAST, CONTIGUOUS, Layer, fastest, gains, lay_out_, layout
 from prunectl.training.recipe import Recipe
 from prunectl.training.state import State
 from prunectl.training.trainer import Trainer
@@ -77,12 +77,12 @@ def test_the_rule_is_that_of_the_measurements(layers: list[Layer], trained: bool
     assert gains(layers, by_weights=False) == asked
 
 
-def test_in_bfloat16_a_training_gains_whatever_the_width() -> None:
+def test_in_bfloat16_a_network_gains_whatever_the_width() -> None:
     narrow = [Layer(True, 6, 1, 864, 60), Layer(False, 84, 1, 840, 40)]
     assert gains(narrow, by_weights=True, rounded=True)
     assert not gains([Layer(True, 6, 1, 864, 40), Layer(False, 84, 1, 840, 60)], by_weights=True, rounded=True)
     assert layout(wide(8), SHAPE, training=True, amp=True) == CHANNELS_LAST
-    assert layout(wide(8), SHAPE, amp=True) == CONTIGUOUS
+    assert layout(wide(8), SHAPE, amp=True) == CHANNELS_LAST
     assert layout(wide(8).double(), SHAPE, training=True, amp=True) == CONTIGUOUS
 
 
@@ -125,6 +125,25 @@ def test_a_network_is_as_before_once_it_has_run_in_its_fastest_layout() -> None:
     with fastest(kept, SHAPE):
         pass
     assert is_last(kept[3].weight)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(1, 1), (4, 4)])
+def test_kernels_that_look_alike_in_both_formats_get_the_strides_of_the_one(channels: int, groups: int) -> None:
+    kernel = nn.Conv2d(channels, 4, 3, groups=groups)
+    values = kernel.weight.detach().clone()
+    lay_out_(kernel, CHANNELS_LAST)
+    assert kernel.weight.stride() == (9, 1, 3, 1)
+    lay_out_(kernel, CONTIGUOUS)
+    assert kernel.weight.stride() == (9, 9, 3, 1)
+    assert torch.equal(kernel.weight, values)
+
+
+def test_an_attack_in_bfloat16_is_in_the_layout_of_bfloat16() -> None:
+    checkpoint = fresh_checkpoint(lambda *_: wide(8), SHAPE)
+    for amp in (False, True):
+        with opened(checkpoint, amp=amp):
+            assert is_last(checkpoint.model[3].weight) == amp
+        assert checkpoint.model[3].weight.is_contiguous()
 
 
 @pytest.mark.parametrize("opt", ["adam", "sgd", "rmsprop"])
