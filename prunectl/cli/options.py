@@ -262,9 +262,14 @@ def open_data(
     return data.random_labels(seed) if random_labels else data
 
 
+def named(output: Path | None, source: Path, command: str) -> Path:
+    """The output that the user names, else `x.safetensors` -> `x.COMMAND.safetensors`."""
+    return output or source.with_name(f"{base_name(source)}.{command}.safetensors")
+
+
 def target(output: Path | None, source: Path, command: str, *, force: bool) -> Path:
     """Where a command writes: what the user says, else `x.safetensors` -> `x.COMMAND.safetensors`; checked now."""
-    path = output or source.with_name(f"{base_name(source)}.{command}.safetensors")
+    path = named(output, source, command)
     if not force and path.is_file():
         settle(path)
     check_target(path, force=force)

@@ -9,7 +9,7 @@ import typer
 from prunectl.checkpoints.files import sha256
 from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.lineage import checkpoints_beside
-from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.names import beside, mask_path
 from prunectl.checkpoints.options.run import Run
 from prunectl.checkpoints.texts import parsed
 from prunectl.cli import output, train_run
@@ -136,12 +136,14 @@ def _is_done(path: Path, paused: "Paused") -> bool:
 
 def _finish(path: Path, paused: Path) -> None:
     """Finish what the kill interrupted."""
-    from prunectl.checkpoints.header import settle
+    from prunectl.checkpoints.header import read_header, settle
 
     so_far = beside(path, LOG_SO_FAR)
     if so_far.is_file():
         so_far.replace(beside(path, LOG))
     settle(path)
+    if read_header(path)[0].pair is None:
+        mask_path(path).unlink(missing_ok=True)  # of the checkpoint that this training replaced
     paused.unlink()
     output.say(f"train: {path} was complete already; its resume file is removed")
     output.emit(path)

@@ -11,7 +11,7 @@ from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
 from prunectl.cli import kept, options, output, progress, signals, train_space
 from prunectl.cli.epoch_means import EpochMeans
-from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED, Saved
+from prunectl.cli.train_saved import LOG, LOG_SO_FAR, PAUSED, Saved, finish_log
 from prunectl.errors import DivergedError, FileError, Interrupted, NotWritten, OptionError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _LATE, _STOPPED = 1, 2
 
 def check_target(path: Path, *, force: bool) -> None:
     """Refuse to replace a checkpoint or a log."""
+    if not force:
+        finish_log(path)
     options.target(path, path, "train", force=force)
     files.check_target(beside(path, LOG), force=force)
 

@@ -1,12 +1,15 @@
 """The files of a running training: its log, and what --resume needs."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunectl.checkpoints import files
+from prunectl.checkpoints.header import read_header
 from prunectl.checkpoints.journal import Journal
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.texts import parsed
 from prunectl.cli import kept, output
 from prunectl.errors import FileError, Interrupted, NotWritten, PrunectlError
 
@@ -18,6 +21,31 @@ PAUSED = ".resume.safetensors"
 LOG = ".log.jsonl"
 LOG_SO_FAR = ".log.jsonl.part"
 """The log of a training that is not done: an earlier log stays until the training that replaces it is complete."""
+
+
+def finish_log(output: Path) -> None:
+    """Rename the log of a training that a kill ended once its checkpoint was in place; an empty log goes."""
+    so_far, final = beside(output, LOG_SO_FAR), beside(output, LOG)
+    if not (output.is_file() and so_far.is_file()) or beside(output, PAUSED).exists():
+        return
+    with contextlib.suppress(FileError, OSError, ValueError):  # another process has it, or one of both is damaged
+        log = Journal(so_far, taken=f"another process has {so_far}")
+        try:
+            if log.lines and not final.exists() and _last_step(log) == _steps_of(output):
+                log.move(final)
+        finally:
+            log.close()
+
+
+def _last_step(log: Journal) -> object:
+    record = parsed(log.lines[-1])
+    return record.get("step") if isinstance(record, dict) else None
+
+
+def _steps_of(checkpoint: Path) -> object:
+    """How many steps the training took that wrote a checkpoint; -1 for what was not trained last."""
+    last = read_header(checkpoint)[0].history[-1]
+    return last.options.get("steps") if last.command == "train" else -1
 
 
 class Saved:

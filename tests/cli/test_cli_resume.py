@@ -271,6 +271,7 @@ def test_a_training_that_was_killed_after_its_checkpoint_is_complete(raw, cli, t
     assert listing(tmp_path).keys() == left
     half = temporary(tmp_path / "a.safetensors")
     half.with_name(half.name.replace(f".{os.getpid()}-", ".4194305-")).touch()  # which no process has
+    (tmp_path / "a.mask.safetensors").write_bytes(b"of a pruned network that was replaced")
     before = listing(tmp_path)["a.safetensors"]
     assert cli("train", "--resume", "a.resume.safetensors") == "a.safetensors\n"
     assert listing(tmp_path).keys() == {"a.safetensors", "a.log.jsonl"}
@@ -289,3 +290,27 @@ def test_a_training_without_steps_takes_away_the_log_of_one_that_was_killed(tmp_
     (tmp_path / "mlp.log.jsonl.part").write_text('{"epoch": 1}\n')
     cli(*START.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlp.safetensors"]
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_training_that_was_killed_before_its_log_had_its_name_is_finished_when_given_again(
+    raw, cli, tmp_path, epochs
+):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--epochs", epochs, "-o", "a.safetensors"]
+    cli(*line)
+    whole, log, so_far = listing(tmp_path), tmp_path / "a.log.jsonl", tmp_path / "a.log.jsonl.part"
+    log.rename(so_far) if epochs else so_far.touch()
+    assert (
+        raw(*line).err == "prunectl: a.safetensors exists; choose another output with -o, or replace it with --force\n"
+    )
+    assert listing(tmp_path) == whole
+
+
+@pytest.mark.parametrize("text", ['{"step": 1}\n', "{\n", "[]\n"])
+def test_the_log_of_another_training_is_left_where_it_is(refused, cli, tmp_path, text):
+    line = ["train", "--model", "lenet300", "--subset", 300, "--epochs", 1, "-o", "a.safetensors"]
+    cli(*line)
+    (tmp_path / "a.log.jsonl").unlink()
+    (tmp_path / "a.log.jsonl.part").write_text(text)
+    refused(*line)
+    assert (tmp_path / "a.log.jsonl.part").read_text() == text

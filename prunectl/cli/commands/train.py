@@ -125,10 +125,10 @@ def command(
         raise OptionError("training needs images: add --data, such as --data synthetic, or --epochs 0 alone")
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
-    path = options.target(output_path, source, "train", force=force)
+    path = options.named(output_path, source, "train")
+    train_run.check_target(path, force=force)
     if not force:
         train_run.refuse_over_paused(path)
-    train_run.check_target(path, force=force)
     _refuse_without_criterion(ctx, criterion)
 
     from prunectl.checkpoints.checkpoint import read
