@@ -225,7 +225,7 @@ def page(records: list[dict[str, Any]], about: str) -> str:
 
 def damaged_files(campaigns: list[dict[str, Any]]) -> list[str]:
     """The sum of all campaigns with damaged files."""
-    names = [name for name in campaigns[0] if name != "seed"]
+    names = [name for name in campaigns[0] if name not in ("seed", "mended")]
     sums = (str(sum(campaign[name] for campaign in campaigns)) for name in names)
     return [
         "## Damaged files",
@@ -236,6 +236,8 @@ def damaged_files(campaigns: list[dict[str, Any]]) -> list[str]:
         f"| {' | '.join(names)} |",
         f"|{'--:|' * len(names)}",
         f"| {' | '.join(sums)} |",
+        "",
+        *(f"- seed {each['seed']}: {each['mended']}" for each in campaigns if "mended" in each),
     ]
 
 
