@@ -237,7 +237,7 @@ def damaged_files(campaigns: list[dict[str, Any]]) -> list[str]:
         f"|{'--:|' * len(names)}",
         f"| {' | '.join(sums)} |",
         "",
-        *(f"- seed {each['seed']}: {each['mended']}" for each in campaigns if "mended" in each),
+        *(f"- seed {each['seed']}: mended {each['mended']}" for each in campaigns if "mended" in each),
     ]
 
 
