@@ -1,4 +1,4 @@
-"""evaluate_onnx: how good an exported ONNX file is, and what it costs."""
+"""evaluate_onnx: measures the accuracy and cost of an exported ONNX file."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,15 +17,15 @@ from prunectl.measuring.onnx import Session
 def evaluate_onnx(
     file: OnnxFile, data: ImageData, *, batch_size: int | None = None, with_latency: bool = True
 ) -> dict[str, Any]:
-    """Evaluate on the test images of `data`, in ONNX Runtime on the cpu: one record of plain values.
+    """Evaluate on the test images of `data`, in ONNX Runtime on the cpu; returns one record of plain values.
 
-    `bytes` is the size of the file. The latency is that of one CPU thread.
+    `bytes` is the size of the file. Latency is measured on one CPU thread.
 
     Raises:
         DataError: there are no test images.
     """
     if not len(data.test):
-        raise DataError(f"{data.name} has no test images; give other `data`")
+        raise DataError(f"{data.name} has no test images; use other `data`")
     images = data.test.to(torch.device("cpu"))
     result = accuracy_of(
         lambda pixels: file.logits(pixels.float() / 255), images, classes=file.classes, batch_size=batch_size

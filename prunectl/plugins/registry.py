@@ -187,7 +187,7 @@ def resolve(kind: str, spec: str) -> Any:
     if spec in TABLES[kind]:
         return _attribute(kind, TABLES[kind][spec])
     if spec.startswith(HUBS):
-        raise UnknownName(f"{spec} is a network with its weights: give `pretrained` too")
+        raise UnknownName(f"{spec} is a network with its weights: pass `pretrained` too")
     if ":" in spec:
         if kind == "criterion" and spec.replace(":", "", 1).isdecimal():
             raise UnknownName(f"no criterion named '{spec}'; use criterion n:m with `scope` {spec}")
@@ -263,7 +263,7 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     if not is_trusted(code):
         found = f", found at {code.rpartition(':')[0]}" if code != spec else ""
         raise UntrustedCode(
-            f"{where} names {kind} '{spec}', whose code would run{found}; if you trust it, give `trust`, or set "
+            f"{where} names {kind} '{spec}', whose code would run{found}; if you trust it, pass `trust`, or set "
             "PRUNECTL_TRUST=1"
         )
 
