@@ -203,7 +203,7 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     line = from_first(_line_of_stdin)
     if "\0" in line:
-        raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
+        raise OptionError("stdin holds bytes, not the path of a checkpoint; use the path as CHECKPOINT instead")
     if not line:
         raise OptionError(
             f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"

@@ -77,7 +77,7 @@ def sparsity_for(
     named = [flag for flag, value in flags.items() if value is not None]
     named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
     if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join(named)}")
+        raise OptionError(f"use one target, got {' and '.join(named)}")
     for kind, text in given.items():
         Budget.read(kind, text)
         return None

@@ -37,7 +37,7 @@ def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
     """
     usual = beside(path, FOLDER)
     if place is None and asked and usual.is_symlink():
-        raise FileError(f"cannot write {usual}: it is a link; move it away, or give --tensorboard-dir")
+        raise FileError(f"cannot write {usual}: it is a link; move it away, or pass --tensorboard-dir")
     return place or (usual if asked else None)
 
 
@@ -56,7 +56,7 @@ class Board:
             self.writer = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=_FLUSH_S)
         except OSError as error:
             raise FileError(
-                f"cannot write {folder}: {error.strerror or error}; give another --tensorboard-dir"
+                f"cannot write {folder}: {error.strerror or error}; use another --tensorboard-dir"
             ) from error
         self.folder, self.failed = folder, False
         self.examples: tuple[Tensor, Tensor] | None = None

@@ -155,7 +155,7 @@ def _check_inside(folder: Path, paused: Path) -> None:
     """
     if not folder.resolve().is_relative_to(paused.resolve().parent) and not consented():
         raise UntrustedCode(
-            f"{paused} would write a TensorBoard to {folder}; repeat --tensorboard-dir {folder}, or give another one"
+            f"{paused} would write a TensorBoard to {folder}; repeat --tensorboard-dir {folder}, or use another one"
         )
 
 

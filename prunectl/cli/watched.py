@@ -28,7 +28,7 @@ def watched(name: str, command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*, quiet: bool = False, verbose: bool = False, **parameters: Any) -> None:
         if quiet and verbose:
-            raise OptionError("give one of --quiet and --verbose")
+            raise OptionError("use one of --quiet and --verbose")
         with printing(quiet=quiet, verbose=verbose), beating(name, silent=is_quiet()), _described(name):
             command(**parameters)
 

@@ -36,7 +36,7 @@ class SparseRefined(Callback):
         """
         pattern = pattern_of(scope)
         if pattern is None:
-            raise OptionError(f"sr-ste trains a pattern: give `scope` 2:4 in place of {scope}, and no sparsity")
+            raise OptionError(f"sr-ste trains a pattern: pass `scope` 2:4 instead of {scope}, and no sparsity")
         self.pattern = pattern
         self.layers = [name for name, mask in kept.items() if not mask.all()]
 

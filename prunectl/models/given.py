@@ -42,7 +42,7 @@ class Given:
             DataError: there are none.
         """
         if self.images is None:
-            raise DataError("no images: give `data`, a loader, an ImageData or the name of a dataset")
+            raise DataError("no images: pass `data`, a loader, an ImageData or the name of a dataset")
         return self.images
 
     def restored(self, result: Checkpoint) -> Checkpoint:
@@ -107,7 +107,7 @@ def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Sh
         shape = first_shape(images)
     if shape is None:
         raise OptionError(
-            "a module does not state its input shape; give `data`, or the shape (C, H, W) of an image as `input`"
+            "a module does not state its input shape; pass `data`, or the shape (C, H, W) of an image as `input`"
         )
     return from_module(model, shape, preprocessing=Preprocessing.unknown(shape[0]))
 

@@ -74,7 +74,7 @@ def _read(config: str, name: str) -> dict[str, Any]:
         values = json.loads(config)
         return {key: value for key, value in values.items() if key not in (*_SETTLED, *NO_CODE)}
     except (ValueError, AttributeError, RecursionError) as error:
-        raise OptionError(f"{name}: `config` is not a JSON object ({error}); give the text of a config.json") from error
+        raise OptionError(f"{name}: `config` is not a JSON object ({error}); use the text of a config.json") from error
 
 
 def _made(kind: str, values: dict[str, Any], input_shape: tuple[int, int, int], classes: int) -> nn.Module:

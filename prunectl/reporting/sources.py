@@ -133,7 +133,7 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         elif len(paths) == 1 or not _sidecar(path):
             found.append(path)
     if not found:
-        raise FileError("only files that belong to a checkpoint were given; give the NAME.safetensors")
+        raise FileError("only files that belong to a checkpoint were given; use the NAME.safetensors")
     return list(dict.fromkeys(found))
 
 
@@ -143,7 +143,7 @@ def _inside(folder: Path) -> list[Path]:
     found = {file for file in files if file.name.endswith(SUFFIXES) and not _sidecar(file)}
     found |= {_owner(file) for file in files if file.name.endswith((RESULTS, LOG))}
     if not found:
-        raise FileError(f"{folder} is a folder; give a checkpoint file (*.safetensors), or a folder that holds some")
+        raise FileError(f"{folder} is a folder; use a checkpoint file (*.safetensors), or a folder that holds some")
     return sorted(found, key=lambda path: path.name)
 
 

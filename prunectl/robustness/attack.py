@@ -103,7 +103,7 @@ class Attacker:
             count = min(n, len(data.test))
             self.images = data.test.take(torch.arange(count) * len(data.test) // max(count, 1))
         if not len(self.images):
-            raise DataError(f"{data.name} has no test images to attack; give other `data`, or a larger `n`")
+            raise DataError(f"{data.name} has no test images to attack; use other `data`, or a larger `n`")
         self.batch_size, self.amp, self.seed = batch_size, amp, seed
         self.total: Tally | None = None
         self.warnings: list[str] = []

@@ -60,7 +60,7 @@ def corrupt(
     checkpoint.check_held_out(data)
     count = len(data.test) if n is None else min(n, len(data.test))
     if not count:
-        raise DataError(f"{data.name} has no test images to corrupt; give other `data`, or a larger `n`")
+        raise DataError(f"{data.name} has no test images to corrupt; use other `data`, or a larger `n`")
     images = as_pixels(data.test.take(torch.arange(count) * len(data.test) // count))
     started = time.perf_counter()
     settings = [(name, severity) for name in corruptions for severity in range(1, 6)]

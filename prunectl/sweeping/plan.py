@@ -64,9 +64,7 @@ def read_plan(text: str) -> list[Pipeline]:
         raise OptionError(f"'{stray}' is neither [grid] nor [pipelines]")
     grid, pipelines = tables.get("grid", {}), tables.get("pipelines", {})
     if not isinstance(grid, dict) or not isinstance(pipelines, dict) or not pipelines:
-        raise OptionError(
-            'it has no pipelines; give [pipelines] with lines such as dense = "train --model mlp5 | eval"'
-        )
+        raise OptionError('it has no pipelines; use [pipelines] with lines such as dense = "train --model mlp5 | eval"')
     values = _values(grid, "[grid]")
     found: list[Pipeline] = []
     for name, given in pipelines.items():

@@ -37,7 +37,7 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
             continue
         checkpoint = state.checkpoint_of(folder, stage, by_identity)
         if stage.makes and checkpoint.exists() and not state.record_path(folder, stage).exists():
-            raise FileError(f"{checkpoint} exists, and no sweep wrote it; give another --out")
+            raise FileError(f"{checkpoint} exists, and no sweep wrote it; use another --out")
         parent = None if stage.parent is None else by_identity[stage.parent]
         after = None if stage.parent in done else stage.parent
         if not stage.makes:  # one after the other, as they write beside the same checkpoint

@@ -94,12 +94,12 @@ def prepare(folder: Path, plan: str) -> None:
     if not (folder / FOLDER).is_dir():
         for path in (folder / name for name in WRITES):
             if path.exists() and not (path.name == PLAN and path.read_bytes() == plan.encode()):
-                raise FileError(f"{path} exists, and no sweep wrote it; give another --out")
+                raise FileError(f"{path} exists, and no sweep wrote it; use another --out")
     try:
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"cannot write {folder}: {(error.strerror or str(error)).lower()}; give another --out"
+            f"cannot write {folder}: {(error.strerror or str(error)).lower()}; use another --out"
         ) from error
 
 
@@ -109,5 +109,5 @@ def locked(folder: Path) -> AbstractContextManager[None]:
     Raises:
         FileError: another sweep has it.
     """
-    taken = f"another sweep is running in {folder}; wait for it, or give another --out"
+    taken = f"another sweep is running in {folder}; wait for it, or use another --out"
     return files.locked(folder / FOLDER / "lock", taken)

@@ -211,7 +211,7 @@ class PruningRounds:
     def _target_masks(self, checkpoint: Checkpoint) -> Masks:
         """Masks with as many weights of every layer as are kept after the last round."""
         if self.during.threshold is not None:
-            raise OptionError(f"{self.during.criterion} prunes to a sparsity: give `sparsity` in place of `threshold`")
+            raise OptionError(f"{self.during.criterion} prunes to a sparsity: pass `sparsity` instead of `threshold`")
         unit = unit_of(self.method, checkpoint, checkpoint.model, self.how)
         return unit.select(_alike(unit), self.during.sparsity or 0.0)
 

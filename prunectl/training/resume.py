@@ -85,7 +85,7 @@ def _read(path: Path) -> Paused:
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{path} is not an interrupted training ({what}); give a NAME.resume.safetensors that Ctrl-C left"
+            f"{path} is not an interrupted training ({what}); use a NAME.resume.safetensors that Ctrl-C left"
         ) from error
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     with known(places_of(toc.metadata, path)) as places:

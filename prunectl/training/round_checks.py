@@ -27,7 +27,7 @@ def check_criterion(during: GradualPruning, method: Criterion, how: SelectionRul
     if how.holds_layers and scope != method.scope:
         raise OptionError(f"{name} keeps the number of weights of every layer: leave out `scope`")
     if when.by_step and works_by_epoch(method):
-        raise OptionError(f"{name} alternates by epoch: give `prune_every` and `prune_delay` in epochs")
+        raise OptionError(f"{name} alternates by epoch: pass `prune_every` and `prune_delay` in epochs")
 
 
 def check_exploring(during: GradualPruning, method: Criterion) -> None:
@@ -37,7 +37,7 @@ def check_exploring(during: GradualPruning, method: Criterion) -> None:
         OptionError: saying which.
     """
     if during.sparsity is None:
-        raise OptionError(f"{during.criterion} keeps one sparsity: give `sparsity`, and no other target")
+        raise OptionError(f"{during.criterion} keeps one sparsity: pass `sparsity`, and no other target")
     if during.schedule not in (None, method.schedule):
         raise OptionError(f"{during.criterion} keeps one sparsity: leave out `schedule`")
 
@@ -51,7 +51,7 @@ def rounds_before(until: float, during: GradualPruning, when: RoundTimes) -> int
     rounds = when.before(until)
     if not rounds:
         raise OptionError(
-            f"no round of {during.criterion} comes in the first {until:g} of {when.steps} steps: give more `epochs`, "
+            f"no round of {during.criterion} comes in the first {until:g} of {when.steps} steps: use more `epochs`, "
             "or a smaller `prune_every` or `prune_delay`"
         )
     return rounds
@@ -85,7 +85,7 @@ def _late(times: Sequence[int], when: RoundTimes) -> str:
     epochs = times[-1] // max(when.steps_per_epoch, 1) + 1
     return (
         f"the last of {len(times)} rounds of pruning comes after {when.named(times[-1])}, which needs "
-        f"`epochs` {epochs} or more, got {when.epochs}; or give a smaller `prune_delay`, `prune_every` or `steps`"
+        f"`epochs` {epochs} or more, got {when.epochs}; or use a smaller `prune_delay`, `prune_every` or `steps`"
     )
 
 
@@ -95,5 +95,5 @@ def _too_many(rounds: int, when: RoundTimes) -> str:
     sooner = f", or `prune_delay` 0 and `prune_every` {every}s" if every else ""
     return (
         f"{rounds} round{'s' * (rounds > 1)} of pruning, one after each epoch, {'need' if rounds > 1 else 'needs'} "
-        f"`epochs` {rounds + 1} or more, got {when.epochs}; or give fewer `steps`{sooner}"
+        f"`epochs` {rounds + 1} or more, got {when.epochs}; or use fewer `steps`{sooner}"
     )

@@ -55,9 +55,9 @@ def builders(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own.py:raises", r"model own.py:raises cannot be built: KeyError: 'two\\nlines'; mend its code"),
+        ("own.py:raises", r"model own.py:raises cannot be built: KeyError: 'two\\nlines'; fix its code"),
         ("own.py:leaves", "cannot be built: SystemExit: 3"),
-        ("own.py:fails", "cannot be built: AssertionError; mend its code"),
+        ("own.py:fails", "cannot be built: AssertionError; fix its code"),
         ("own.py:wide", r"own.py:wide takes 512\.0 GB or more|does not fit into memory"),
         ("own.py:vast", r"own.py:vast takes [\d,.]+ GB or more|does not fit into memory"),
         ("syntax.py:build", "no model at 'syntax.py:build' .SyntaxError: invalid syntax"),
@@ -93,7 +93,7 @@ def test_no_more_numbers_than_a_file_holds() -> None:
     data = image_data(shape=(1, 28, 28), classes=10)
     with (
         at_most(1_000, "the file holds 200"),
-        pytest.raises(TooLarge, match=r"lenet300 has [\d,]+ numbers or more: the"),
+        pytest.raises(TooLarge, match=r"lenet300 has at least [\d,]+ numbers: the"),
     ):
         untrained("lenet300", data.shape, 10, data.preprocessing)
     assert untrained("lenet300", data.shape, 10, data.preprocessing).dense.parameters > 1_000

@@ -137,7 +137,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     assert refused("rerun", "b.safetensors", "-o", "full") == (
-        "prunectl: full is not an empty folder; give another one with -o\n"
+        "prunectl: full is not an empty folder; use another one with -o\n"
     )
     cli("train", "--model", "lenet300", "--subset", 300, "--epochs", 2, "--max-minutes", 0, "-o", "half.safetensors")
     assert refused("rerun", "half.safetensors") == (
@@ -156,7 +156,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
         (
             b'\\"command\\":\\"prune\\"',
             b'\\"command\\":\\"erase\\"',
-            "step 2 is 'erase', known are train, prune, repair, shrink",
+            "step 2 is 'erase', expected one of train, prune, repair, shrink",
         ),
         (b'\\"threads\\":1', b'\\"threads\\":0', "entry 1: 'threads': expected 1 to 1024, found 0"),
     ):

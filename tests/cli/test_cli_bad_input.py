@@ -34,13 +34,13 @@ def damaged(name: str, intact: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("empty", "is empty; the step that should have written it failed"),
-        ("five-bytes", "is not a safetensors file, or was cut off in its header"),
-        ("cut-in-header", "is not a safetensors file, or was cut off in its header"),
+        ("empty", "is empty: the program that wrote it failed"),
+        ("five-bytes", "is not a safetensors file, or its header is truncated"),
+        ("cut-in-header", "is not a safetensors file, or its header is truncated"),
         ("cut-in-tensors", "is damaged: its header describes "),
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
-        ("zip", "is not a prunectl checkpoint, but weights of PyTorch"),
+        ("zip", "holds PyTorch weights, not a prunectl checkpoint"),
         ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
@@ -56,12 +56,12 @@ def test_a_file_that_is_no_whole_checkpoint(command, name, words, net, tmp_path,
 def test_what_is_no_checkpoint_of_ours(command, net, tmp_path, refused):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "folder").mkdir()
-    assert "other.safetensors has no 'prunectl' header: something else wrote it" in refused(
+    assert "other.safetensors has no 'prunectl' header: another program wrote it" in refused(
         command, "other.safetensors"
     )
-    assert "folder is a folder; give a checkpoint file (*.safetensors)" in refused(command, "folder")
+    assert "folder is a folder; use a checkpoint file (*.safetensors)" in refused(command, "folder")
     assert "cannot read gone.safetensors: no such file" in refused(command, "gone.safetensors", *_free(command))
-    assert "give the NAME.safetensors beside it" in refused(command, "net.prune.mask.safetensors")
+    assert "use the NAME.safetensors beside it" in refused(command, "net.prune.mask.safetensors")
 
 
 def _free(command: str) -> list[str]:
@@ -89,7 +89,7 @@ def test_data_that_does_not_fit_or_is_not_there(net, tmp_path, refused):
     (tmp_path / "empty").mkdir()
     for command in ("eval", "attack", "train"):
         told = refused(command, net.name, "--data", "imagefolder:pets")
-        assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; give the --data" in told
+        assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; use the --data" in told
     assert "no cifar10 in empty (looked for cifar-10-batches-py); add --download (train, " in refused(
         "train", "--model", "lenet300", "--data", "cifar10", "--data-dir", "empty"
     )
@@ -262,6 +262,6 @@ def test_weights_of_torch_are_refused_before_torch_is_loaded(tmp_path, refused) 
     (tmp_path / "net.pth").write_bytes(b"PK\x03\x04" + bytes(60))
     for command in ("prune net.pth -s 0.5", "eval net.pth", "inspect net.pth", "shrink net.pth"):
         assert (
-            "net.pth is not a prunectl checkpoint, but weights of PyTorch; import it: prunectl import net.pth "
+            "net.pth holds PyTorch weights, not a prunectl checkpoint; import it: prunectl import net.pth "
             "--model NAME -o NEW.safetensors" in refused(*command.split())
         )

@@ -48,7 +48,7 @@ def test_a_training_that_prunes_is_resumed_on_the_command_line(cli, tmp_path) ->
         (
             "-c snapit-during --epochs 7 -b 8",
             "7 rounds of pruning, one after each epoch, need --epochs 8 or more, got 7; "
-            "or give fewer --steps, or --prune-delay 0 and --prune-every 7s",
+            "or use fewer --steps, or --prune-delay 0 and --prune-every 7s",
         ),
         (
             "-c imp --steps 1 --epochs 1 -b 64",

@@ -37,7 +37,7 @@ def test_a_distillation_runs_again_where_its_teacher_lies_beside_it(cli, raw, ne
     made = cli("rerun", "b.safetensors", "-o", "again").strip()
     assert (tmp_path / made).read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     net.unlink()
-    missing = "it needs the checkpoint whose sha256 begins with"
+    missing = "it needs the checkpoint with sha256"
     assert missing in cli("log", "b.safetensors")
     assert missing in raw("rerun", "b.safetensors", "-o", "more").err
 

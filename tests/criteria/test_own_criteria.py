@@ -58,7 +58,7 @@ def test_a_scorer_in_place_of_a_criterion_is_refused() -> None:
     start = fresh_checkpoint(network, SHAPE)
     with pytest.raises(OptionError, match="is a function, expected a prunectl"):
         prune(start, image_data(), criterion="prunectl.criteria.snip:elasticity", sparsity=0.5)
-    with pytest.raises(OptionError, match="batches of 2 images or more"):
+    with pytest.raises(OptionError, match="must be 2 or more for scores"):
         prune(start, image_data(), criterion="snip", sparsity=0.5, batch_size=1)
 
 

@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_a_notice_among_others_and_refused_alone(dense, 
     bad.write_bytes(b"")
     found = collect([dense, bad])
     assert [source.path for source in found.given] == [dense]
-    assert found.notices == (f"left out: {bad} is empty; the step that should have written it failed",)
+    assert found.notices == (f"left out: {bad} is empty: the program that wrote it failed; use an intact copy",)
     with pytest.raises(CheckpointError, match=r"bad.safetensors is empty"):
         collect([bad])
 

@@ -310,6 +310,6 @@ def test_test_images_of_a_network_that_held_others_out_are_said() -> None:
     }
     for measure in records.values():
         said = measure(tuned, data)["warnings"]
-        assert any("these are the test images, and the network was trained with --tuning" in text for text in said)
+        assert any("these are the test images, but the network was trained with --tuning" in text for text in said)
         for network, images in ((tuned, data.tuning()), (whole, data)):
             assert not any("test images" in text for text in measure(network, images).get("warnings", []))

@@ -36,7 +36,7 @@ def told(layer: nn.Module, *, all_layers: bool = True) -> str:
 def test_a_layer_that_computes_its_weight_is_named_with_what_undoes_that(computes, by, undo):
     network = nn.Sequential(nn.Conv2d(1, 2, 1), computes(nn.Linear(2, 2)))
     said = told(network)
-    assert said.startswith(f"layer 1 computes its weight, as by {by}, so no mask can prune it; ")
+    assert said.startswith(f"layer 1 computes its weight ({by}), so no mask can prune it; ")
     assert f"remove that first: torch.nn.utils.{undo}" in said
     assert told(computes(nn.Linear(2, 2)), all_layers=False).startswith(
         ("layer Linear computes", "layer ParametrizedLinear")

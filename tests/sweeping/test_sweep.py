@@ -154,7 +154,7 @@ def test_a_report_or_plan_of_someone_else_is_not_replaced(refused, tmp_path, nam
     (tmp_path / "mine.toml").write_text(plan)
     (tmp_path / name).write_text("mine")
     assert refused("sweep", "mine.toml", "--out", ".") == (
-        f"prunectl: {name} exists, and no sweep wrote it; give another --out\n"
+        f"prunectl: {name} exists, and no sweep wrote it; use another --out\n"
     )
     assert listing(tmp_path).keys() == {"mine.toml", name}
 

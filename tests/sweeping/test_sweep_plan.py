@@ -85,7 +85,7 @@ def test_a_plan_downloads_only_what_the_command_line_lets_it(line, asked):
     with pytest.raises(UntrustedCode) as refused:
         _read("plan.toml", False, line.split())
     assert str(refused.value) == (
-        f"plan.toml: {asked} downloads what the plan names; give `sweep` --download if you want that"
+        f"plan.toml: {asked} downloads what the plan names; use `sweep` --download if you want that"
     )
     assert _read("plan.toml", True, line.split())["command"] == line.partition(" ")[0]
     with trusting(everything=True):
@@ -113,7 +113,7 @@ def test_names_that_would_be_the_same_are_told_apart():
     ("plan", "said"),
     [
         ("[grid", "it is not TOML: "),
-        ("", "it has no pipelines; give [pipelines] with lines such as"),
+        ("", "it has no pipelines; use [pipelines] with lines such as"),
         ("[gird]\nseed=1\n[pipelines]\na='train --model mlp5'", "'gird' is neither [grid] nor [pipelines]"),
         ("[pipelines]\na = 3", "pipeline 'a' is a line such as"),
         ("[pipelines]\n'a/b' = 'train --model mlp5'", "pipeline 'a/b': a name has letters, digits, - and _"),

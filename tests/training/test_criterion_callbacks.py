@@ -65,11 +65,11 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
 def test_thresholds_that_make_no_sense() -> None:
     with pytest.raises(OptionError, match="`threshold` compares all scores with one number: `scope` is global"):
         prune(start(), None, criterion="magnitude", threshold=0.1, scope="layer")
-    with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
+    with pytest.raises(OptionError, match="use one target: a sparsity, a budget, a threshold"):
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
-    with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
+    with pytest.raises(OptionError, match="use one target: a sparsity, a budget, a threshold"):
         GradualPruning("imp", 0.5, threshold=0.1)
-    with pytest.raises(OptionError, match="rigl keeps one sparsity: give `sparsity`"):
+    with pytest.raises(OptionError, match="rigl keeps one sparsity: pass `sparsity`"):
         Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
 
 

@@ -101,7 +101,7 @@ def test_what_an_interrupted_training_cannot_hold_is_told() -> None:
 def test_a_network_is_not_trained_on_with_what_it_has_seen_held_out() -> None:
     data = image_data()
     seen = train(start(), data, Recipe(epochs=1, batch_size=16))
-    with pytest.raises(OptionError, match="`tuning` measures on training images, which this network was trained on"):
+    with pytest.raises(OptionError, match="`tuning` measures on training images, and this network was trained on"):
         Trainer(seen, data.tuning(), Recipe(epochs=1, batch_size=16))
 
 

@@ -73,7 +73,7 @@ def command(
     check_runtimes(runtimes)
     if runtimes and not latency:
         raise OptionError(
-            "--runtime says where the latency is measured, which --no-latency leaves out; give one of them"
+            "--runtime says where the latency is measured, which --no-latency leaves out; use one of them"
         )
     source = options.checkpoint_path(checkpoint)
     changes: dict[str, Any] = {"image_size": image_size, "download": download, "tuning": tuning, "split": split}

@@ -60,7 +60,7 @@ def command(
         if checkpoint not in (None, "-"):
             raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
-            raise OptionError("give --input CxHxW, or --data and --image-size, not both")
+            raise OptionError("pass --input CxHxW, or --data and --image-size, not both")
         found = _fresh(
             model, model_options, texts.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
         )

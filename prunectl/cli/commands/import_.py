@@ -248,7 +248,7 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrain
         unstated = [f"--{option}" for option in ("mean", "std") if option not in stated]
         if unstated and is_assumed(result["configuration"]) and not pretrained:
             both = " and ".join(unstated)
-            output.say(f"        the file does not say how its images were normalised; give {both} if it was otherwise")
+            output.say(f"        the file does not say how its images were normalised; pass {both} if it was otherwise")
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
     for kind, names in (

@@ -37,10 +37,10 @@ def command(
     exit code 1; the others are classified.
     """
     if as_csv and as_json:
-        raise OptionError("give one of --csv and --json")
+        raise OptionError("use one of --csv and --json")
     paths = list(_files(images))
     if not paths:
-        raise DataError(f"no image in {', '.join(images)}; give files, or folders that hold some")
+        raise DataError(f"no image in {', '.join(images)}; use files, or folders that hold some")
 
     from prunectl.measuring.classify import pixels_of, predictions
 

@@ -131,7 +131,7 @@ def _check_fetches(steps: "Sequence[Step]", path: Path, *, download: bool) -> No
     if fetched and not download and not consented():
         raise UntrustedCode(
             f"{path} begins with the published weights of {fetched[0]}, which a rerun would fetch; "
-            "give --download if you want that"
+            "pass --download if you want that"
         )
 
 
@@ -142,7 +142,7 @@ def _check(folder: Path | None) -> None:
         FileError: it is not empty, or no folder.
     """
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileError(f"{folder} is not an empty folder; give another one with -o")
+        raise FileError(f"{folder} is not an empty folder; use another one with -o")
 
 
 @contextlib.contextmanager

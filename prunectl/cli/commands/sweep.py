@@ -171,7 +171,7 @@ def _check_fetches(where: str, command: str, params: Mapping[str, Any]) -> None:
     asked = [flag for flag in ("pretrained", "download") if params.get(flag) and not (flag == "pretrained" and local)]
     if asked:
         raise UntrustedCode(
-            f"{where}: {command} --{asked[0]} downloads what the plan names; give `sweep` --download if you want that"
+            f"{where}: {command} --{asked[0]} downloads what the plan names; use `sweep` --download if you want that"
         )
 
 

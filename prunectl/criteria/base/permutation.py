@@ -43,7 +43,7 @@ def permute_channels_(
         return
     pattern = pattern_of(scope)
     if pattern is None:
-        raise OptionError(f"`permute` orders channels for a pattern: give `scope` 2:4 in place of {scope}")
+        raise OptionError(f"`permute` orders channels for a pattern: pass `scope` 2:4 instead of {scope}")
     structure = trace(model, shape)
     structure = structure.frozen(nodes_on(structure, parameters_named(model, keep)))
     trial = copy.deepcopy(model).double()
