@@ -180,9 +180,7 @@ def read_toc(path: Path) -> TensorFile:
                 check_not_torch(path)
                 if path.suffix == ".onnx":
                     raise CheckpointError(f"{path} is an ONNX file; only eval and predict take these")
-                raise CheckpointError(
-                    f"{path} is not a safetensors file, or its header is truncated; use an intact copy"
-                )
+                raise CheckpointError(f"{path} is not a safetensors file, or its header is truncated")
             text = file.read(length)
     except OSError as error:
         hint = "; check the path" if isinstance(error, FileNotFoundError) else ""

@@ -150,9 +150,7 @@ def _read(loader: Batches) -> FloatImages:
         pixels.append(images.detach().to("cpu", torch.float32) * _UNIT)
         labels.append(targets.detach().cpu().long())
     if not pixels:
-        raise DataError(
-            "the loader yields no batch; expected (images, labels), and a loader that can be iterated again"
-        )
+        raise DataError("the loader yields no batch; expected (images, labels), and an iterable that can be repeated")
     return FloatImages(torch.cat(pixels), torch.cat(labels))
 
 

@@ -215,7 +215,7 @@ def test_a_network_that_cannot_be_pruned_is_one_line(model, said) -> None:
 
 
 def test_classes_without_an_image_are_named() -> None:
-    with pytest.warns(UserWarning, match=r"no image of 2 of 5 classes \(3, 4\): scores are balanced over the others"):
+    with pytest.warns(UserWarning, match=r"2 of 5 classes have no training image \(3, 4\): scores are balanced"):
         prunectl.prune(Residual(), loader(30, classes=3), criterion="snip", sparsity=0.5)
     prunectl.prune(Residual(), loader(30, classes=3), criterion="snip", sparsity=0.5, balanced=False)
 

@@ -101,7 +101,7 @@ def test_no_more_numbers_than_a_file_holds() -> None:
 
 @pytest.mark.parametrize(("shape", "classes"), [((3, 99_999, 99_999), 10), ((1, 8, 8), 10**9)])
 def test_images_and_classes_beyond_measure(shape, classes: int) -> None:
-    with pytest.raises(TooLarge, match="take at most 67,108,864 values in an image, and 1,000,000 classes"):
+    with pytest.raises(TooLarge, match="use at most 67,108,864 values per image, and 1,000,000 classes"):
         untrained("lenet300", shape, classes, image_data().preprocessing)
     start = checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SHAPE)
     with pytest.raises(CheckpointError, match=r"expected under model\.(input|classes)"):

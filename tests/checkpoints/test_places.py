@@ -231,9 +231,7 @@ def test_code_runs_on_consent_alone(trained, elsewhere):
         assert where in said and "pass --trust, or set PRUNECTL_TRUST=1" in said
     assert not [name for name in sys.modules if name.startswith("prunectl_file_net")]
     named = f"eval {path} --no-latency --data {trained}/net.py:build"
-    assert (
-        "net.py:build: expected a function without parameters" in run(elsewhere, named, code=1).err
-    )  # the network was built
+    assert "net.py:build: expected a function without" in run(elsewhere, named, code=1).err  # the network was built
 
 
 def test_trust_is_not_kept(trained, elsewhere):

@@ -253,7 +253,7 @@ def test_another_type_of_network_is_one_line(tmp_path) -> None:
 def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     monkeypatch.setitem(__import__("sys").modules, "transformers.models.auto.modeling_auto", None)
-    with pytest.raises(UnknownName, match=r"needs transformers, which is not installed: pip install 'prunectl\[hf\]'"):
+    with pytest.raises(UnknownName, match=r"needs the package transformers: pip install 'prunectl\[hf\]'"):
         prunectl.from_state_dict(folder)
 
 
