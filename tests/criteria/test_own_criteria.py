@@ -179,7 +179,7 @@ def test_a_scorer_may_return_a_plain_dictionary(tmp_path, monkeypatch) -> None:
         (lambda model: None, {}, r"called as scorer\(model, data, \*\*options\)"),
         (lambda model, data: None, {"unit": "nodes"}, r"called as scorer\(model, data, structure, \*\*options\)"),
         (lambda model, data: None, {"regrow_value": "zero"}, r"called as scorer\(model, data, round, \*\*options\)"),
-        (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion is a name such as one-shot"),
+        (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion must be a name, such as one-shot"),
     ],
 )
 def test_what_a_criterion_cannot_be_made_of(scorer, changes, message: str) -> None:

@@ -128,7 +128,7 @@ def test_chunks_change_the_memory_alone(model: nn.Module, scorer) -> None:
 
 
 def test_chunks_have_no_batch_statistics(model: nn.Module) -> None:
-    with pytest.raises(OptionError, match="bn=batch takes the statistics of whole batches"):
+    with pytest.raises(OptionError, match="bn=batch needs the statistics of whole batches"):
         elasticity(model, iter(batches()), bn="batch", chunk=2)
 
 

@@ -189,7 +189,7 @@ def test_what_cannot_move_is_refused() -> None:
     for criterion in ("rigl", "set"):
         with pytest.raises(OptionError, match="keeps the number of weights of every layer; leave out `scope`"):
             Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))
-        with pytest.raises(OptionError, match="expected a fraction of weights to move between 0 and 1"):
+        with pytest.raises(OptionError, match="fraction must be a share of the weights between 0 and 1"):
             train(start(), image_data(), recipe(criterion, 0.7, options={"fraction": "2.5"}))
     with pytest.raises(
         OptionError,
