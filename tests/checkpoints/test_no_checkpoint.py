@@ -38,7 +38,7 @@ OF_TORCH = "holds PyTorch weights, not a prunectl checkpoint; import it: prunect
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty: the program that wrote it failed"),
+        (b"", "is empty: the program that wrote it failed; use an intact copy"),
         (b"PK\x03", "is not a safetensors file, or its header is truncated"),
         (b"PK\x03\x04" + bytes(100), OF_TORCH),
         (b"\x80\x02}q\x00(X" + bytes(100), OF_TORCH),

@@ -234,7 +234,7 @@ REFUSED: list[tuple[Any, str]] = [
     ((Pictures(3, lambda i: "a.jpg"), GOOD), "found a str; expected a PIL image, or an array "),
     (
         (Pictures(3, lambda i: tensor(i)[:, : 4 - i]), GOOD),
-        "train, item 1: found uint8 (3, 3, 4), expected (3, 4, 4) as",
+        "train, item 1: found uint8 (3, 3, 4), expected (3, 4, 4) like",
     ),
     ((Pictures(3, lambda i: tensor(i).long()), GOOD), "found int64 (1, 3, 4, 4); expected images of uint8 or floats"),
     (

@@ -87,7 +87,7 @@ def test_what_a_softmax_over_channels_freezes() -> None:
     found = causes(told)
     assert ("reads the image", "conv2d", [["stem.0.weight", 1, 3, 3]]) in found
     frozen = [["body.conv.weight", 0, 8, 8], ["body.conv.bias", 0, 8, 8]]
-    assert ("reduced over, and what is removed would count", "softmax", frozen) in found
+    assert ("reduced over, and removed entries would count", "softmax", frozen) in found
     (line,) = [cause["line"] for cause in told["frozen"] if cause["operation"] == "softmax"]
     assert line.endswith("return self.out(x * self.conv(x).softmax(1))")
     assert [(g["nodes"], g["made_by"]) for g in told["groups"]] == [(8, ["body.out.weight"])]
@@ -170,7 +170,7 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
         ("net.safetensors --input 1x28x28", "--data, --image-size, --input and -M are for --model; a checkpoint has"),
         (
             "--model net.py:build --input 1x8x8",
-            "net.py:11 (Branching.forward): what runs depends on values there;",
+            "net.py:11 (Branching.forward): it branches on values of tensors;",
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_timm_that_is_not_installed(monkeypatch):
         return install(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UnknownName, match=r"^timm/resnet10t needs timm, .*: pip install 'prunectl\[timm\]'$"):
+    with pytest.raises(UnknownName, match=r"^timm/resnet10t needs the package timm: pip install 'prunectl\[timm\]'$"):
         resolve("model", "timm/resnet10t")
 
 

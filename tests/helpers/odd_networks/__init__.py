@@ -89,7 +89,7 @@ TYPES: dict[str, Build] = {
     "float64": of_type(torch.float64),
 }
 UNTRAINABLE: dict[str, tuple[Build, str]] = {
-    "auxiliary": (Auxiliary, "returns a tuple in training, expected logits"),
+    "auxiliary": (Auxiliary, "returns a tuple in training, expected only logits"),
     "in place": (InPlace, "no backward pass: an in-place operation overwrites"),
     "without gradients": (WithoutGradients, "no backward pass: its outputs depend on no parameter"),
     "all frozen": (all_frozen, "no backward pass: its outputs depend on no parameter"),
