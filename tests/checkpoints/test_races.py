@@ -159,7 +159,7 @@ def test_a_board_is_not_written_through_a_link(tmp_path):
     line = ["train", "--model", "logistic-regression", "--image-size", 4, "--subset", 32, "--epochs", 1]
     ran = run_cli(tmp_path, *line, "-o", "a.safetensors", "--tensorboard")
     assert (ran.code, names(tmp_path / "precious")) == (1, [])
-    assert "a.tensorboard: it is a link; move it away, or pass --tensorboard-dir" in ran.err
+    assert "a.tensorboard: it is a link; move it away, or use --tensorboard-dir" in ran.err
 
 
 # --- two writers
@@ -217,7 +217,7 @@ def test_a_command_does_not_replace_what_came_meanwhile_and_keeps_its_result(
     assert (ran.code, ran.out) == (4, "")
     assert (tmp_path / "out.safetensors").read_bytes() == b"of another command"
     assert not list(tmp_path.glob("out.mask*"))
-    told, _, kept = ran.err.strip().rpartition("; the result is kept: ")
+    told, _, kept = ran.err.strip().rpartition("; the result is in ")
     assert told.endswith("out.safetensors exists: another program has just written it; nothing was changed")
     assert run_cli(tmp_path, "inspect", kept).code == 0
 

@@ -165,7 +165,7 @@ def test_a_training_that_diverges_keeps_its_log_and_no_more(net, raw, cli, tmp_p
         step = int(ran.err.removeprefix("prunectl: the loss is nan after step ").partition(":")[0])
         assert ran.err == (
             f"prunectl: the loss is nan after step {step}: training diverged; lower --lr; "
-            "the log up to there is a.log.jsonl.part\n"
+            "see the log a.log.jsonl.part\n"
         )
         log = (tmp_path / "a.log.jsonl.part").read_text().splitlines()
         assert [json.loads(line)["step"] for line in log] == list(range(1, step))
@@ -219,7 +219,9 @@ def test_a_mask_file_in_the_way_is_not_replaced(net, cli, refused, tmp_path):
 
 
 def test_an_output_is_a_safetensors_file(net, refused):
-    assert "an output's name ends in .safetensors or .st, got new.pt" in refused("train", net.name, "-o", "new.pt")
+    assert "the name of an output must end in .safetensors or .st, got new.pt" in refused(
+        "train", net.name, "-o", "new.pt"
+    )
 
 
 def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_path):
@@ -234,7 +236,7 @@ def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_pa
     told = raw("attack", net.name, "-a", "fgsm", "-n", 20, "--save-examples", 2)
     assert told.code == 1
     assert told.err.splitlines()[-1] == (
-        "prunectl: --save-examples: nothing can be written beside the checkpoint; copy it to a folder of your own"
+        "prunectl: --save-examples: the checkpoint's folder is not writable; copy the checkpoint to another one"
     )
 
 

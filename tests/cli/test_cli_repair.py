@@ -45,7 +45,7 @@ def test_the_errors_of_layers_are_shown(net, tmp_path, raw, cli):
     assert shown.count(": error 0.") + shown.count(": error 1.") == 3
     assert "repair: 3 layers, mean squared error" in cli("log", "net.prune.repair.safetensors")
     small = raw("repair", "net.prune.shrink.safetensors", "-n", "60", "--method", "bn")
-    assert "repair: BatchNorm statistics alone" in small.err
+    assert "repair: only BatchNorm statistics" in small.err
 
 
 def test_what_follows_a_flag_with_an_optional_value():

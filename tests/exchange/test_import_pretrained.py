@@ -127,4 +127,4 @@ def test_a_name_of_the_hub_that_is_not_there_is_one_line(published, refused) -> 
 
 def test_nothing_to_import_is_one_line(refused) -> None:
     assert "no FILE: expected weights, a folder, hf-hub:OWNER/NAME, or --pretrained" in refused("import")
-    assert "say which network FILE holds" in refused("import", "net.pt")
+    assert "FILE does not name its network" in refused("import", "net.pt")

@@ -8,7 +8,7 @@ from torchvision import models
 
 from prunectl.exchange.usage import configuration_of, is_assumed
 
-ASSUMED = "the file does not say how its images were normalised; "
+ASSUMED = "the file does not state its normalisation; "
 LEFT = {"--input": "3x64x64", "--classes": "5", "--mean": "0.5", "--std": "0.25"}
 
 
@@ -31,7 +31,7 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
     torch.save(models.squeezenet1_1(num_classes=5).state_dict(), tmp_path / "net.pth")
     ran = raw("import", "net.pth", "--model", "torchvision/squeezenet1_1", *_words("--classes", "--std"))
     assert (
-        "        as in torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
+        "        from torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
         "resize 256 px, bilinear, crop 224 px\n" in ran.err
     )
     assert f"{ASSUMED}pass --mean if it was otherwise\n" in ran.err

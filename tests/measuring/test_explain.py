@@ -163,9 +163,9 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
     ("line", "words"),
     [
         ("--model resnet17", "no model named 'resnet17'; did you mean 'resnet18'?"),
-        ("--model resnet18 --input 224", "--input takes channels, height and width as 3x224x224, got '224'"),
-        ("--model resnet18 --input 3x0x224", "--input takes channels, height and width as 3x224x224, got '3x0"),
-        ("--model resnet18 --input 3x32x32 --data digits", "pass --input CxHxW, or --data and --image-size, not both"),
+        ("--model resnet18 --input 224", "--input takes channels, height and width, such as 3x224x224, got '224'"),
+        ("--model resnet18 --input 3x0x224", "--input takes channels, height and width, such as 3x224x224, got"),
+        ("--model resnet18 --input 3x32x32 --data digits", "use --input CxHxW, or --data and --image-size, not both"),
         ("net.safetensors --model resnet18", "expected a CHECKPOINT or --model, got both: net.safetensors and res"),
         ("net.safetensors --input 1x28x28", "--data, --image-size, --input and -M are for --model; a checkpoint has"),
         (

@@ -337,4 +337,4 @@ def test_without_matplotlib_one_line_says_how_to_install_it(tiny, refused, monke
 def test_a_page_is_not_overwritten_and_is_called_html(tiny, refused, tmp_path):
     (tmp_path / "page.html").write_text("mine")
     assert "page.html exists; choose another output with -o" in refused("report", tiny.name, "-o", "page.html")
-    assert "a page's name ends in .html, got page.pdf" in refused("report", tiny.name, "-o", "page.pdf")
+    assert "the name of a page must end in .html, got page.pdf" in refused("report", tiny.name, "-o", "page.pdf")

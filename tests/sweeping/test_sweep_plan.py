@@ -85,7 +85,7 @@ def test_a_plan_downloads_only_what_the_command_line_lets_it(line, asked):
     with pytest.raises(UntrustedCode) as refused:
         _read("plan.toml", False, line.split())
     assert str(refused.value) == (
-        f"plan.toml: {asked} downloads what the plan names; use `sweep` --download if you want that"
+        f"plan.toml: {asked} downloads what the plan names; pass `sweep` --download to allow that"
     )
     assert _read("plan.toml", True, line.split())["command"] == line.partition(" ")[0]
     with trusting(everything=True):

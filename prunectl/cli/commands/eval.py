@@ -72,9 +72,7 @@ def command(
     runtimes = tuple(dict.fromkeys(name for names in runtime or () for name in names.split(",")))
     check_runtimes(runtimes)
     if runtimes and not latency:
-        raise OptionError(
-            "--runtime says where the latency is measured, which --no-latency leaves out; use one of them"
-        )
+        raise OptionError("--runtime is for the latency, which --no-latency leaves out; use one of them")
     source = options.checkpoint_path(checkpoint)
     changes: dict[str, Any] = {"image_size": image_size, "download": download, "tuning": tuning, "split": split}
     if source.suffix == ".onnx":
