@@ -86,7 +86,7 @@ BAD_VALUES = {
     "prune net.safetensors -O batches": "-O takes KEY=VALUE, got 'batches'",
     "prune net.safetensors -O =3": "-O takes KEY=VALUE, got '=3'",
     "prune net.safetensors -O batch=3": "criterion snipit has no option 'batch'; its options: batches=5,",
-    "prune net.safetensors -O batches=many": "option 'batches' of criterion snipit is of type int, as 5 is; got 'many'",
+    "prune net.safetensors -O batches=many": "option 'batches' of criterion snipit takes a value of type int",
     "prune net.safetensors -O bn=wrong": "no BatchNorm mode named 'wrong'; known: running, batch",
     "train net.safetensors -O p=1": "regulariser options without a regulariser; name it with --reg",
     "train net.safetensors --reg l1 -O q=1": "regularizer l1 has no option 'q'; its options: none",

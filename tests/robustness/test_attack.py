@@ -263,7 +263,11 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
         ({"eps": [float("nan")]}, OptionError, "got nan"),
         ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., write 8/255 for 8 grey levels"),
         ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: steps=40"),
-        ({"options": {"steps": "many"}}, OptionError, "option 'steps' of attack pgd is of type int, as 40 is"),
+        (
+            {"options": {"steps": "many"}},
+            OptionError,
+            "option 'steps' of attack pgd takes a value of type int, such as 40",
+        ),
         ({"n": 0}, DataError, "no test images to attack"),
         ({"options": {"steps": "0"}}, OptionError, "option 'steps' of attack pgd must be 1 or more, got 0"),
         (
