@@ -96,7 +96,7 @@ RESUMED = {
         "run",
         "tensorboard_dir",
         "/elsewhere",
-        "would write a TensorBoard to /elsewhere; repeat --tensorboard",
+        "would write a TensorBoard to /elsewhere; pass --tensorboard",
     ),
     "an option": ("run", "config", "/x", "is not an interrupted training (unknown value 'config')"),
     "a type": ("recipe", "opt", 3, "is not an interrupted training ('opt': expected a text, found 3)"),

@@ -4,7 +4,7 @@ import pytest
 
 BAD_VALUES = {
     "prune net.safetensors -o a.mask.safetensors": "a.mask.safetensors is reserved for a file beside a checkpoint;",
-    "train net.safetensors -o a.resume.safetensors": "a.resume.safetensors is the name of a file beside a checkpoint;",
+    "train net.safetensors -o a.resume.safetensors": "a.resume.safetensors is reserved for a file beside a checkpoint;",
     "train -M stem=cifar": "-M is for a new network; name one with --model",
     "prune -M stem=cifar": "-M is for a new network; name one with --model",
     "prune net.safetensors -c lamp --unit nodes --scope 2:4": "scope 2:4 is for weights",

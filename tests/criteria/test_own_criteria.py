@@ -176,9 +176,9 @@ def test_a_scorer_may_return_a_plain_dictionary(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("scorer", "changes", "message"),
     [
-        (lambda model: None, {}, r"called as scorer\(model, data, \*\*options\)"),
-        (lambda model, data: None, {"unit": "nodes"}, r"called as scorer\(model, data, structure, \*\*options\)"),
-        (lambda model, data: None, {"regrow_value": "zero"}, r"called as scorer\(model, data, round, \*\*options\)"),
+        (lambda model: None, {}, r"callable as scorer\(model, data, \*\*options\)"),
+        (lambda model, data: None, {"unit": "nodes"}, r"callable as scorer\(model, data, structure, \*\*options\)"),
+        (lambda model, data: None, {"regrow_value": "zero"}, r"callable as scorer\(model, data, round, \*\*options\)"),
         (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion must be a name, such as one-shot"),
     ],
 )

@@ -261,7 +261,7 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
         ({"eps": [0.0]}, OptionError, "eps of linf attacks must be above 0 and at most 1 for these images, got 0"),
         ({"eps": []}, OptionError, "got none"),
         ({"eps": [float("nan")]}, OptionError, "got nan"),
-        ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., write 8/255 for 8 grey levels"),
+        ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., use 8/255 for 8 grey levels"),
         ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: steps=40"),
         (
             {"options": {"steps": "many"}},

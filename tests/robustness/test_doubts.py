@@ -65,7 +65,7 @@ def test_zero_gradients_and_what_follows_from_them():
 def test_too_few_steps():
     found = warnings(threshold(), eps=[0.22], options={"steps": "2", "rel_stepsize": "0.25", "random_start": "false"})
     assert found[-1].startswith("pgd: twice the steps leave 10 of 30 images correct at eps 0.22, not 20: it has not")
-    assert found[-1].endswith("take -O steps=4")
+    assert found[-1].endswith("use -O steps=4")
 
 
 def test_a_network_that_is_never_right():

@@ -52,8 +52,8 @@ class Body(nn.Module):
     quick_rows(
         [
             ("plain", None),
-            ("straight-through", r"its gradients .* masked network, by .*: its code has an autograd\.Function, which"),
-            ("no-grad", r"its gradients .* masked network, by .*% at body\.gate.*: its code has no_grad, which"),
+            ("straight-through", r"its gradients .* masked network by .*: its code has an autograd\.Function, which"),
+            ("no-grad", r"its gradients .* masked network by .*% at body\.gate.*: its code has no_grad, which"),
             ("hook", r"^its gradients differ from those of the masked network by \d+% at body\.layer\.\S+$"),
             ("noise", "it cannot be trained: "),
         ],
