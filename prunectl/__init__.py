@@ -1,4 +1,4 @@
-"""Prune PyTorch image classifiers before, during or after training, really smaller, proved to compute the same.
+"""Prune PyTorch image classifiers before, during or after training, and shrink them with a proof of equality.
 
 thin = prunectl.prune(model, loader, criterion="snap", sparsity=0.5)  # model takes (B, C, H, W)
 small = prunectl.shrink(thin)                                         # small.model is a plain nn.Module
@@ -72,7 +72,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for, so that `import prunectl` stays free of torch."""
+    """Import a name on first access, so that `import prunectl` does not load torch."""
     if name not in __all__:
         raise AttributeError(f"module 'prunectl' has no attribute '{name}'")
     from importlib import import_module  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The public API: functions that make networks. They print nothing; only `save` writes files."""
+"""The public API: functions that make networks. They print nothing, and only `save` writes files."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -64,33 +64,32 @@ def prune(
     seed: int = 0,
     input: Shape | None = None,
 ) -> Checkpoint:
-    """Prune weights, or nodes (channels and neurons), of a network; what comes in is not changed.
+    """Prune weights or nodes (channels and neurons) of a network; the input is not changed.
 
-    Give one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
+    Pass one target: `sparsity` in (0, 1) of the original dense network, exact to the weight or node; a budget of the
     shrunk network (`flops="4x"`, `params="1.2M"`, `size="200KB"`, `latency="0.5x"` in the `runtime` "eager", "compiled"
     or "onnx"); a `threshold` of the scores; or a `scope` such as "2:4". Scores of nodes are made comparable between
     groups by `normalize` (none, mean, max, l2, gaussian, flops; by default the criterion's own), no group loses more
     than the share `max_pruned`, every group keeps a multiple of `multiple_of` nodes ("auto": of 8 where it has more
     than 16), and `refill` adds nodes back if the target leaves room. `keep=["head", "layer4.*"]` names modules or
     parameters that are not pruned; `repair` is a method of `prunectl.repair` to run afterwards. On a trained network,
-    criterion "auto" tries several with a repair and keeps the best on training images held out, or the smallest network
-    that classifies `min_accuracy` of them right; `history[-1].result["tried"]` has what it tried. The result's `model`
-    has pruned weights at zero, its `masks` say which.
-
-    Scores are computed on `data`, which a criterion such as "magnitude" does not need; then `input`, the shape (C, H,
-    W) of an image, says what a module takes. Images of a loader are read, and drawn again in batches of `batch_size`,
-    which the history records, whatever the loader's own size is. Batches hold as many images of every class (a warning
-    names classes without images); `balanced=False` draws images at random.
+    criterion "auto" tries several with a repair and keeps the best on held-out training images, or the smallest network
+    that classifies `min_accuracy` of them correctly; `history[-1].result["tried"]` lists the attempts. In the result's
+    `model`, pruned weights are zero; its `masks` say which.
+    Scores are computed on `data`. A criterion such as "magnitude" needs none; pass `input`, the shape (C, H, W) of an
+    image, for a module. A loader's images are read once and drawn again in batches of `batch_size`, which the history
+    records, whatever the loader's own size. Batches hold equally many images of every class (a warning names classes
+    without images); `balanced=False` draws images at random.
 
     Raises:
-        OptionError: a target that cannot be reached, an unknown option, or a network that does not take images alone.
+        OptionError: an unreachable target, an unknown option, or a network that takes more than images.
         DataError: `data` does not yield images and labels, or they do not fit the network.
     """
     budgets = {"params": params, "flops": flops, "size": size, "latency": latency}
     check_runtime(runtime, latency)
     asked = [Budget.read(kind, text, runtime) for kind, text in budgets.items() if text is not None]
     if len(asked) > 1:
-        raise OptionError(f"give one budget of {', '.join(BUDGET_UNITS)}, got {len(asked)}")
+        raise OptionError(f"use one budget of {', '.join(BUDGET_UNITS)}, got {len(asked)}")
     begun = given(model, data, input)
     warn_of_missing_classes(begun.images, balanced)
     pruned = pruning.prune(
@@ -132,16 +131,16 @@ def repair(
     amp: bool = False,
     seed: int = 0,
 ) -> Checkpoint:
-    """Fit what is left of a pruned network to the outputs of the dense one, without training; its masks stay.
+    """Fit the kept weights of a pruned network to the outputs of the dense one, without training; its masks stay.
 
-    `reference` is the network before it was pruned; for the path of a checkpoint it is found by its hash in the same
-    folder. `method` "refit" solves for the kept weights, layer by layer, "scale" matches the variances of channels,
-    "bn" estimates BatchNorm statistics again, which needs no reference. It reads `n` training images of `data`, without
+    `reference` is the network before pruning; for the path of a checkpoint it is found by its hash in the same folder.
+    `method` "refit" solves for the kept weights, layer by layer; "scale" matches the variances of channels; "bn"
+    estimates BatchNorm statistics again, which needs no reference. It reads `n` training images of `data`, without
     their labels; `calibration="noise"` needs no images. `amp` runs both networks in bfloat16 where that is safe.
     `history[-1].result["layers"]` has the error of every layer.
 
     Raises:
-        OptionError: nothing is pruned, or there is no reference, or it is another network.
+        OptionError: nothing is pruned, or the reference is missing or another network.
         DataError: as `prune`.
         StructureError: the network cannot be traced.
     """
@@ -154,10 +153,10 @@ def repair(
 
 
 def shrink(checkpoint: Checkpoint | str | Path, *, norm: str = "exact") -> Checkpoint:
-    """Remove what the masks have pruned; the result's `model` is a smaller module that computes the same.
+    """Remove the pruned weights; the result's `model` is a smaller module that computes the same.
 
     `proof` of the result holds the largest relative difference to the masked network, by dtype. With `norm="alive"`,
-    normalisations over channels take their statistics over what is left, which changes the function.
+    normalisations over channels take their statistics over the kept channels, which changes the function.
 
     Raises:
         OptionError: nothing is pruned.
@@ -176,19 +175,19 @@ def train(
     recipe: Recipe | None = None,
     **fields: Any,
 ) -> Checkpoint:
-    """Train a network with its pruned weights held at zero; what comes in is not changed.
+    """Train a network with its pruned weights held at zero; the input is not changed.
 
-    `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `batch_size` is by default that
-    of a DataLoader, else 128. Images are shuffled anew in every epoch, and `test` are those to evaluate on after it,
-    where `data` is a loader. With a `teacher`, such as the dense network, the loss is also the divergence from its
-    predictions (Hinton et al. 2015), in shares by the field `teacher_weight`.
+    `fields` are those of `Recipe`: `epochs=10, lr=1e-3, opt="adam", seed=0` and so on. `batch_size` defaults to that of
+    a DataLoader, else 128. Images are shuffled in every epoch; if `data` is a loader, `test` are the images to evaluate
+    on after each epoch. With a `teacher`, such as the dense network, the loss includes the divergence from its
+    predictions (Hinton et al. 2015), with the share `teacher_weight`.
 
     Raises:
         OptionError: a field that `Recipe` does not have, or a value that cannot work.
         DataError: as `prune`.
     """
     if recipe is not None and fields:
-        raise OptionError(f"give `recipe`, or its fields ({', '.join(fields)}), not both")
+        raise OptionError(f"pass `recipe`, or its fields ({', '.join(fields)}), not both")
     begun = given(model, data, test=test)
     try:
         chosen = recipe or Recipe(**{**_batch_size_of(data), **fields})
@@ -200,7 +199,7 @@ def train(
 
 
 def _batch_size_of(data: Data) -> dict[str, int]:
-    """That of a DataLoader, for a recipe; nothing where there is none, or it is too small for BatchNorm."""
+    """A DataLoader's batch size, for a recipe; empty if there is none, or it is too small for BatchNorm."""
     size = None if isinstance(data, str) else getattr(data, "batch_size", None)
     return {"batch_size": size} if isinstance(size, int) and size > 1 else {}
 
@@ -215,17 +214,17 @@ def save(
     std: float | Sequence[float] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write `NAME.safetensors` and, where something is masked, `NAME.mask.safetensors`; returns the path.
+    """Write `NAME.safetensors` and, if something is masked, `NAME.mask.safetensors`; returns the path.
 
-    A network of your own class is loaded again with `load(path, model=Net)`. With `model="file.py:build"`, a function
-    of (shape (C, H, W), classes) that builds the dense network, every command reads the file; `data` names the dataset
-    that commands take by default. `mean` and `std`, one number or one per channel, say how pixels in [0, 1] became the
-    images of your loader; commands that read images need them.
+    To load a network of your own class, use `load(path, model=Net)`. With `model="file.py:build"`, a function of
+    (shape (C, H, W), classes) that builds the dense network, every command can read the file; `data` names the default
+    dataset of commands. `mean` and `std`, one number or one per channel, say how pixels in [0, 1] became the images of
+    your loader; commands that read images need them.
 
     Raises:
-        FileError: it cannot be written, or is there already and `force` is not given.
+        FileError: it cannot be written, or it exists and `force` is not set.
         OptionError: `model` does not build this network, or one that computes something else; `mean` or `std` alone, or
-            not one number a channel.
+        a wrong number of values.
     """
     target = Path(path)
     for place in (target, mask_path(target)):
@@ -247,9 +246,9 @@ def _preprocessing(
     """The normalisation that the caller states.
 
     Raises:
-        OptionError: one of the two is missing, not one number a channel, or a `std` is not above 0.
+        OptionError: one of the two is missing or has a wrong number of values, or a `std` is not above 0.
     """
     if mean is None or std is None:
-        raise OptionError("give `mean` and `std` together, one number or one per channel")
+        raise OptionError("pass `mean` and `std` together, one number or one per channel")
     means, stds = ((float(v),) if isinstance(v, int | float) else tuple(map(float, v)) for v in (mean, std))
     return Preprocessing(*normalisation(means, stds, channels))

@@ -1,31 +1,31 @@
-"""What can go wrong, as one drawn tree; the command line turns each into one line and an exit code.
+"""The tree of errors; the command line turns each into one line and an exit code.
 
 PrunectlError
 ├── UnknownName        a name that no table knows
-├── UntrustedCode      code that a file names, and not the user
+├── UntrustedCode      code that a file names, not the user
 ├── OptionError        a value or option that cannot work
 │   ├── TooLarge          ... because it asks for too much
 │   ├── OutOfReach        ... because the smallest network is slower
-│   ├── NoNormalisation   ... because nothing says how pixels become the network's input
+│   ├── NoNormalisation   ... because how pixels become the network's input is unknown
 │   └── BuilderFailed     ... because the code that builds a network raised an error
 ├── DivergedError      a training whose loss is not finite
 ├── FileError          a file that cannot be read or written
-│   ├── NotWritten        ... an output, whose content is kept elsewhere if it can be
-│   └── CheckpointError   ... that is no checkpoint of ours, or a damaged one
+│   ├── NotWritten        ... an output, whose content is kept elsewhere if possible
+│   └── CheckpointError   ... that is not a prunectl checkpoint, or a damaged one
 ├── DataError          a dataset that is missing, unreadable or does not fit the network
-├── DeviceError        a device asked for and absent
-├── StructureError     a network whose structure cannot be followed
-├── NotTheSame         a history that led to something else when it was run again
+├── DeviceError        a requested device that is absent
+├── StructureError     a network whose structure cannot be traced
+├── NotTheSame         a history that gave a different result when run again
 ├── StagesFailed       stages of a sweep that failed; the others are done
 ├── ProofError         a shrunk network that does not equal the masked one
-├── Interrupted        Ctrl-C; what was done is on disk
+├── Interrupted        Ctrl-C; finished work is on disk
 ├── LostProcess        another process of the same run has ended
-└── ThresholdMissed    a measured value that misses the one asked for
+└── ThresholdMissed    a measured value that misses the requested one
 """
 
 from pathlib import Path
 
-LOST_WORKER = "a process that decodes images was ended by the system, as when memory runs out"
+LOST_WORKER = "the system ended a process that decodes images, perhaps because memory ran out"
 
 
 class PrunectlError(Exception):
@@ -39,7 +39,7 @@ class UnknownName(PrunectlError):
 
 
 class UntrustedCode(PrunectlError):
-    """Code that a file names, and not the user; it is run on consent only."""
+    """Code that a file names, not the user; it runs only with consent."""
 
 
 class OptionError(PrunectlError):
@@ -55,11 +55,11 @@ class OutOfReach(OptionError):
 
 
 class NoNormalisation(OptionError):
-    """Pixels for a network whose images were normalised before prunectl got them; nothing says how."""
+    """Pixels for a network whose images were normalised before prunectl got them, in an unknown way."""
 
 
 class BuilderFailed(OptionError):
-    """The code that builds a network raised something."""
+    """The code that builds a network raised an error."""
 
 
 class DivergedError(PrunectlError):
@@ -89,11 +89,11 @@ class DataError(PrunectlError):
 
 
 class DeviceError(PrunectlError):
-    """A device that was asked for and is absent."""
+    """A requested device that is absent."""
 
 
 class StructureError(PrunectlError):
-    """A network whose structure cannot be followed."""
+    """A network whose structure cannot be traced."""
 
 
 class ProofError(PrunectlError):
@@ -101,7 +101,7 @@ class ProofError(PrunectlError):
 
 
 class NotTheSame(PrunectlError):
-    """A history that led to something else when it was run again."""
+    """A history that gave a different result when run again."""
 
 
 class StagesFailed(PrunectlError):
@@ -109,7 +109,7 @@ class StagesFailed(PrunectlError):
 
 
 class Interrupted(PrunectlError):
-    """Ctrl-C; what was done is on disk."""
+    """Ctrl-C; finished work is on disk."""
 
     exit_code = 130
 
@@ -119,12 +119,12 @@ class LostProcess(PrunectlError):
 
 
 class ThresholdMissed(PrunectlError):
-    """A measured value that misses the one asked for; what was made is written."""
+    """A measured value that misses the requested one; the output is written."""
 
     exit_code = 3
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 200 characters."""
+    """The message of an error, in one line of at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]

@@ -11,12 +11,12 @@ from prunectl.errors import CheckpointError, OptionError, PrunectlError
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 _PIECE = 1 << 20
-"""Entries that are packed at once: intermediate tensors are small beside a large mask."""
+"""Number of entries packed at once, so that intermediate tensors stay small beside a large mask."""
 _REPARAMETRISED = (
     ({"weight_orig", "weight_u"}, "the older spectral_norm", "remove_spectral_norm(layer)"),
     ({"weight_g", "weight_v"}, "the older weight_norm", "remove_weight_norm(layer)"),
 )
-"""Tensors that take the place of a weight, what put them there, and the function that puts the weight back."""
+"""Tensors that replace a weight, what replaced it, and the function that undoes it."""
 PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -42,7 +42,7 @@ class Masks(Mapping[str, Tensor]):
 
     @staticmethod
     def dense() -> "Masks":
-        """Nothing is pruned."""
+        """Masks that prune nothing."""
         return Masks({})
 
     def of(self, name: str, parameter: Tensor) -> Tensor:
@@ -50,11 +50,11 @@ class Masks(Mapping[str, Tensor]):
         return self[name] if name in self.tensors else torch.ones_like(parameter, dtype=torch.bool)
 
     def count(self, name: str, parameter: Tensor | torch.Size) -> int:
-        """How many entries of a parameter, or of one of that shape, are kept."""
+        """The number of kept entries of a parameter, or of one of that shape."""
         return int(self[name].count_nonzero()) if name in self.tensors else parameter.numel()
 
     def to(self, device: torch.device) -> "Masks":
-        """Place every mask on a device."""
+        """Move every mask to a device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})
 
     def check(self, model: nn.Module, where: str) -> None:
@@ -79,12 +79,12 @@ class Masks(Mapping[str, Tensor]):
                     parameter.masked_fill_(~self[name], 0)
 
     def beyond(self, other: "Masks") -> dict[str, Tensor]:
-        """What these masks keep and `other` does not, by parameter of both; without those where nothing differs."""
+        """The entries that these masks keep and `other` does not, by parameter; only where they differ."""
         more = {n: m & ~other[n] for n, m in self.items() if n in other and m.shape == other[n].shape}
         return {name: mask for name, mask in more.items() if mask.any()}
 
     def kept(self, model: nn.Module) -> int:
-        """How many prunable weights of the network are kept."""
+        """The number of prunable weights of the network that are kept."""
         return sum(self.count(name, weight) for name, weight in prunable(model).items())
 
 
@@ -96,7 +96,7 @@ def prunable(model: nn.Module) -> dict[str, Tensor]:
 
 
 def input_axes(model: nn.Module) -> dict[str, int | None]:
-    """The input axis of every prunable weight; None where the groups of a transposed convolution split it."""
+    """The input axis of every prunable weight; None if the groups of a transposed convolution split it."""
     axes: dict[str, int | None] = dict.fromkeys(prunable(model), 1)
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.conv._ConvTransposeNd):
@@ -116,13 +116,13 @@ def check_prunable(model: nn.Module, *, all_layers: bool) -> None:
         for key in (key.removesuffix("_mask") for key in module._buffers if key.endswith("_mask")):
             if f"{key}_orig" in module._parameters:
                 raise OptionError(
-                    f"layer {name or type(module).__name__} has a mask of torch.nn.utils.prune on its {key}; put the "
-                    f"pruned {key} in its place first: torch.nn.utils.prune.remove(layer, {key!r})"
+                    f"layer {name or type(module).__name__} has a mask of torch.nn.utils.prune on its {key}; make it "
+                    f"permanent first: torch.nn.utils.prune.remove(layer, {key!r})"
                 )
         undo = _undoing(module)
         if undo is not None and (all_layers or not prunable(model)):
             raise OptionError(
-                f"layer {name or type(module).__name__} computes its weight, as by {undo[0]}, so no mask can prune it; "
+                f"layer {name or type(module).__name__} computes its weight ({undo[0]}), so no mask can prune it; "
                 f"remove that first: torch.nn.utils.{undo[1]}"
             )
     if not prunable(model):
@@ -159,7 +159,7 @@ def unpack(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo `pack`.
 
     Raises:
-        ValueError, RuntimeError: it did not make these bits.
+        ValueError, RuntimeError: `pack` did not make these bits.
     """
     if bits.dtype != torch.uint8 or bits.ndim != 1:
         raise ValueError(f"expected a row of bytes, found {tuple(bits.shape)} of {bits.dtype}")

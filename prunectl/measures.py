@@ -34,8 +34,8 @@ def evaluate(
     """Measure accuracy and cost on the test images of `data`, or on all images of a loader.
 
     Returns plain values: `accuracy`, `top5`, `loss`, `per_class`, `confusion`, `parameters`, `weights`, `nodes`,
-    `flops` (2 x multiply-accumulates of one image), `bytes`, and their sparsities; with `latency`, seconds per batch,
-    of torch or in each of the `runtimes` "eager", "compiled" (torch.compile) and "onnx" (ONNX Runtime). With `amp`, the
+    `flops` (2 x multiply-accumulates of one image), `bytes`, and the sparsities; with `latency`, seconds per batch
+    in torch or in each of the `runtimes` "eager", "compiled" (torch.compile) and "onnx" (ONNX Runtime). With `amp`, the
     network runs in bfloat16 where that is safe; `precision` says in which type it ran. Another network, `against`, is
     measured on the same images and in turns with this one; the result's `against` holds its `accuracy`,
     `accuracy_difference`, and for each `latency` the `ratio` of the first's time to its own, with `ratio_low` and
@@ -43,7 +43,7 @@ def evaluate(
 
     Raises:
         DataError: the images do not fit the network, or there are none.
-        UnknownName, OptionError, StructureError: no such runtime, or it cannot run the network; networks of two tasks.
+        UnknownName, OptionError, StructureError: unknown runtime, or it cannot run the network; networks of two tasks.
     """
     found = given_to_measure(model, data)
     if against is not None:
@@ -70,11 +70,11 @@ def attack(
     amp: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure accuracy under attack: one name, several with commas, or a preset (`quick`, `standard`).
+    """Measure accuracy under attack: one name, several separated by commas, or a preset (`quick`, `standard`).
 
-    Images are in [0, 1], and `eps` is in that unit; a network whose loader yields other images is refused, because the
-    range of its pixels is unknown. `n` is the number of images to attack, spread evenly. With `amp`, the network is
-    attacked as it runs in bfloat16.
+    Images are in [0, 1], and `eps` is in that unit; a loader that yields other images is refused, because the range of
+    its pixels is unknown. `n` is the number of images to attack, spread evenly. With `amp`, the network is attacked
+    while running in bfloat16.
 
     Raises:
         OptionError, UnknownName: no such attack or option, or an `eps` out of range.
@@ -118,13 +118,13 @@ def classify(model: Checkpoint | str | Path, images: Iterable[Any], *, top: int 
     Images are resized and normalised as the checkpoint says; each result has `name`, `probability` and the `top` ones.
 
     Raises:
-        DataError: something is not an image, or pixels have another shape than the network takes.
+        DataError: something is not an image, or pixels do not have the network's input shape.
     """
     return classifying.classify(read_network(model), images, top=top)
 
 
 def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
-    """Say what pruning can do to a network: groups of coupled nodes, their share, and what must stay and why.
+    """Show what pruning can remove from a network: groups of coupled nodes, their share, and what must stay and why.
 
     `input` is the shape (C, H, W) of an image, for a module.
 
@@ -133,7 +133,7 @@ def explain(model: Network, input: Shape | None = None) -> dict[str, Any]:
     """
     if isinstance(model, nn.Module):
         if input is None:
-            raise OptionError("a module does not state its input shape; give `input`, the shape (C, H, W) of an image")
+            raise OptionError("a module does not state its input shape; pass `input`, the shape (C, H, W) of an image")
         return {"model": type(model).__name__, "input": list(input), **explaining.explain_network(model, input)}
     return explaining.explain(read_network(model))
 

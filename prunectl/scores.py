@@ -1,4 +1,4 @@
-"""How much each prunable weight, or each node, matters: higher = kept."""
+"""The importance of each prunable weight or node: higher = kept."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,12 +9,12 @@ from torch import Tensor
 from prunectl.errors import PrunectlError
 
 _PIECE = 1 << 20
-"""Entries that are checked at once: intermediate tensors are small beside a large layer."""
+"""Number of entries checked at once, so that intermediate tensors stay small beside a large layer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Made(Mapping[str, Tensor]):
-    """Tensors that `make` computes from `sources`, entry by entry, whenever one is asked for: none is kept."""
+    """Tensors that `make` computes from `sources`, entry by entry, on every access, without storing them."""
 
     sources: Mapping[str, Tensor]
     make: Callable[[Tensor], Tensor]
@@ -34,9 +34,9 @@ class Scores(Mapping[str, Tensor]):
     """Parameter name -> float32 tensor of its shape, and one score for each node, (nodes,); every entry is finite.
 
     `unscored` (bool, (nodes,)) are nodes that a criterion does not score: they are pruned last, in any scope. `anew`
-    (bool, by parameter) are weights that, if they are kept, start again with the value of one that returns. `update`
-    makes new values of the kept weights, by parameter, from the masks that were selected. Tensors that are `Made`
-    follow their sources, such as the weights, until `held`.
+    (bool, by parameter) are weights that, if kept, are initialised like a weight that grows back. `update` computes new
+    values of the kept weights, by parameter, from the selected masks. `Made` tensors follow their sources, such as the
+    weights, until `held`.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Scores(Mapping[str, Tensor]):
         return {name: self.source(name)[0].shape for name in self}
 
     def source(self, name: str) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
-        """A tensor of the scores' shape, and what makes the scores of its entries; None where they are the scores."""
+        """A tensor of the scores' shape, and the function from its entries to scores; None if it holds the scores."""
         found = self.tensors
         return (found.sources[name], found.make) if isinstance(found, Made) else (found[name], None)
 
@@ -66,7 +66,7 @@ class Scores(Mapping[str, Tensor]):
         return replace(self, tensors=dict(self.tensors)) if isinstance(self.tensors, Made) else self
 
     def named(self) -> dict[str, Tensor]:
-        """All of them on the cpu, as a file has them; those of nodes, (nodes,), are called `nodes`."""
+        """All scores on the cpu, under their names in a file; those of nodes, (nodes,), are called `nodes`."""
         found = {**self.tensors, **({} if self.nodes is None else {"nodes": self.nodes})}
         return {name: score.detach().float().cpu().contiguous() for name, score in found.items()}
 
@@ -90,12 +90,12 @@ def _check_finite(name: str, source: Tensor, make: Callable[[Tensor], Tensor] | 
 
 
 def highest(row: Tensor, keep: int) -> Tensor:
-    """True at the `keep` highest entries; of equal ones the earlier index wins.
+    """True at the `keep` highest entries; among equal ones, earlier indices come first.
 
-    The same as a stable descending sort, but linear in time: everything above the k-th highest value, then as many of
-    its equals as are missing.
+    The same as a stable descending sort, but in linear time: everything above the k-th highest value, then as many
+    entries equal to it as needed.
     """
-    if keep == 0:  # a layer that is pruned away already
+    if keep == 0:  # a layer that is already pruned completely
         return torch.zeros_like(row, dtype=torch.bool)
     threshold = _ascending(row, len(row) - keep)
     kept = row > threshold
@@ -105,5 +105,5 @@ def highest(row: Tensor, keep: int) -> Tensor:
 
 
 def _ascending(row: Tensor, index: int) -> Tensor:
-    """The entry at this index of the row in ascending order; a gpu sorts all, as its kthvalue runs in one block."""
+    """The entry at this index of the sorted row; a gpu sorts all, because its kthvalue runs in one block."""
     return row.sort().values[index] if row.is_cuda else row.kthvalue(index + 1).values

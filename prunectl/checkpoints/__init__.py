@@ -1,1 +1,1 @@
-"""Files: checkpoints, masks, results, histories. The one place that knows their formats."""
+"""Files: checkpoints, masks, results, histories. Only this package knows their formats."""

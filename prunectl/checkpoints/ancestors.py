@@ -1,4 +1,4 @@
-"""The ancestors of checkpoints, found by hash in the same folder."""
+"""Finds the ancestors of checkpoints by hash in the same folder."""
 
 from collections.abc import Sequence
 from pathlib import Path

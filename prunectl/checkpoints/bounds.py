@@ -1,4 +1,4 @@
-"""Bounds of a network while it is built: a name and a number in a stranger's file can ask for any size."""
+"""Limits the size of a network while it is built: a stranger's file can ask for any size."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from prunectl.errors import BuilderFailed, PrunectlError, TooLarge
 
 _MOST_TENSORS = 10_000
-"""The largest published networks have some thousands."""
+"""Most tensors of a network; the largest published ones have some thousands."""
 _MAKERS = frozenset(
     {
         *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.tensor, torch.arange),
@@ -41,7 +41,7 @@ def bounded(what: str) -> Iterator[None]:
 
     Raises:
         TooLarge: it has more tensors or numbers than any real network, or than fit into memory.
-        BuilderFailed: its code raised something.
+        BuilderFailed: its code raised an exception.
     """
     try:
         with _Counting(what):
@@ -53,7 +53,7 @@ def bounded(what: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or "allocate memory" in line:
             raise TooLarge(f"{what} does not fit into memory; use a smaller network") from error
         kind = type(error).__name__
-        next_step = "mend its code" if ":" in what else "take other options"
+        next_step = "fix its code" if ":" in what else "use other options"
         raise BuilderFailed(f"{what} cannot be built: {kind}{f': {line}' if line else ''}; {next_step}") from error
 
 
@@ -78,16 +78,16 @@ class _Counting(TorchFunctionMode):
         if self.tensors > _MOST_TENSORS:
             raise TooLarge(f"{self.what} has more than {_MOST_TENSORS:,} tensors; use a smaller network")
         if self.asked is not None and self.numbers > self.asked[0]:
-            raise TooLarge(f"{self.what} has {self.numbers:,} numbers or more: {self.asked[1]}")
+            raise TooLarge(f"{self.what} has at least {self.numbers:,} numbers: {self.asked[1]}")
         if self.bytes > self.memory:
             raise TooLarge(
-                f"{self.what} takes {self.bytes / 1e9:,.1f} GB or more, {self.memory / 1e9:,.1f} GB are available; "
+                f"{self.what} needs at least {self.bytes / 1e9:,.1f} GB, {self.memory / 1e9:,.1f} GB are available; "
                 "use a smaller network"
             )
 
 
 def _memory() -> float:
-    """The bytes of memory that this process may take at most."""
+    """The most bytes of memory that this process may take."""
     try:
         whole = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):  # not on every system

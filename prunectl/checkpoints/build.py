@@ -1,4 +1,4 @@
-"""The dense network of a checkpoint: built by the name in its header, or by what the user hands over."""
+"""Builds the dense network of a checkpoint, by the name in its header or with a builder of the user."""
 
 import copy
 import inspect
@@ -23,10 +23,10 @@ from prunectl.torchtools.held import held_outside_state
 from prunectl.torchtools.rng import random_states_kept
 
 OWN = "class:"
-"""Begins the name of a network that came in as an `nn.Module`: `class:package.module.Class`."""
+"""Prefix of the name of a network that was passed as an `nn.Module`: `class:package.module.Class`."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Builder = str | nn.Module | Callable[..., nn.Module]
-"""`file.py:build`, a network, or a class or function that takes nothing, or the image's shape and the classes."""
+"""`file.py:build`, a network, or a class or function that takes no arguments, or the image's shape and the classes."""
 
 
 def build(spec: ModelSpec) -> nn.Module:
@@ -38,7 +38,7 @@ def build(spec: ModelSpec) -> nn.Module:
         inspect.signature(builder).bind(*arguments, **options)
     except TypeError as error:
         raise OptionError(
-            f"model {spec.name} is called with the shape (C, H, W) of an image and the number of classes: {error}"
+            f"model {spec.name} must take the shape (C, H, W) of an image and the number of classes: {error}"
         ) from error
     with bounded(f"model {spec.name}"):
         made = _checked(builder(*arguments, **options), f"model {spec.name}")
@@ -46,9 +46,9 @@ def build(spec: ModelSpec) -> nn.Module:
 
 
 def arguments_of(builder: Callable[..., nn.Module], spec: ModelSpec) -> tuple[Any, ...]:
-    """What a builder is called with: an image's shape (C, H, W) and the classes, or nothing.
+    """The arguments of a builder: an image's shape (C, H, W) and the classes, or none.
 
-    A class whose constructor needs nothing is called with nothing, unless its first default is a shape or None.
+    A class whose constructor needs no argument gets none, unless its first default is a shape or None.
     """
     if inspect.isclass(builder) and not _required(builder):
         positional = [p for p in inspect.signature(builder).parameters.values() if p.kind in _POSITIONAL]
@@ -58,7 +58,7 @@ def arguments_of(builder: Callable[..., nn.Module], spec: ModelSpec) -> tuple[An
 
 
 def built_aside(make: Callable[[], nn.Module]) -> nn.Module:
-    """Call a builder on the cpu, without a trace in the random states and without warnings about copies to `meta`."""
+    """Call a builder on the cpu; keep the random states, and suppress warnings about copies to `meta`."""
     with random_states_kept(), _quiet_copies(), torch.device("cpu"):
         return make()
 
@@ -66,7 +66,7 @@ def built_aside(make: Callable[[], nn.Module]) -> nn.Module:
 def built_on_meta(make: Callable[[], nn.Module]) -> nn.Module | None:
     """Call a builder on the meta device, which takes neither time nor memory.
 
-    None where the constructor needs values: it fails there, or turns a tensor into text.
+    Returns None if the constructor needs values: it then fails, or turns a tensor into text.
     """
     looking = _Looking()
     try:
@@ -74,13 +74,13 @@ def built_on_meta(make: Callable[[], nn.Module]) -> nn.Module | None:
             model = make()
     except TooLarge:
         raise
-    except Exception:  # noqa: BLE001  (a constructor may raise anything where a tensor has no values)
+    except Exception:  # noqa: BLE001  (a constructor may raise anything if tensors have no values)
         return None
     return None if looking.found else model
 
 
 def is_complete(model: nn.Module) -> bool:
-    """Whether only tensors of its state dict are on the meta device."""
+    """Whether only tensors in the state dict are on the meta device."""
     outside = held_outside_state(model).values()
     return not any(isinstance(value, Tensor) and value.is_meta for value in outside)
 
@@ -101,17 +101,17 @@ class _Looking(TorchFunctionMode):
 
 @contextmanager
 def _quiet_copies() -> Iterator[None]:
-    """Without torch's warning for every tensor that a constructor loads into a parameter on the meta device."""
+    """Suppress torch's warnings about tensors that a constructor loads into parameters on the meta device."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"(?s).*copying from a non-meta parameter", UserWarning)
         yield
 
 
 def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
-    """What builds the dense network of a spec, from what the user hands over.
+    """A function that builds the dense network of a spec with the user's builder.
 
     Raises:
-        OptionError: it takes other arguments than none, or (shape, classes).
+        OptionError: it takes arguments other than (shape, classes).
     """
     if isinstance(model, str):
         named = replace(spec, name=model)
@@ -124,8 +124,8 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
         inspect.signature(model).bind(*arguments)
     except TypeError as error:
         raise OptionError(
-            f"`model` {name} is called with nothing, or with the shape (C, H, W) of an image and the number of "
-            f"classes: {error}; pass a function that builds the network, such as lambda: {name}(...)"
+            f"`model` {name} must take no arguments, or the shape (C, H, W) of an image and the number of classes: "
+            f"{error}; pass a function that builds the network, such as lambda: {name}(...)"
         ) from error
 
     def made() -> nn.Module:
@@ -136,15 +136,15 @@ def builder_of(model: Builder, spec: ModelSpec) -> Callable[[], nn.Module]:
 
 
 def check_buildable(spec: ModelSpec, where: str) -> None:
-    """Refuse to build a network that no name builds.
+    """Refuse to build a network that has no builder's name.
 
     Raises:
-        CheckpointError: it came in as an `nn.Module`.
+        CheckpointError: it was passed as an `nn.Module`.
     """
     if spec.name.startswith(OWN):
         own = spec.name.removeprefix(OWN)
         raise CheckpointError(
-            f"{where} holds a network of the class {own}, which a file cannot build: load it in Python with "
+            f"{where} holds a network of class {own}, which cannot be built from a file: load it in Python with "
             f"prunectl.load(path, model={own.rpartition('.')[2]}), or save it with model='file.py:build'"
         )
 
@@ -153,14 +153,14 @@ def check_readable(spec: ModelSpec) -> None:
     """Refuse to write a network that could not be built again.
 
     Raises:
-        CheckpointError: its name leads to no builder.
+        CheckpointError: its name is that of no builder.
     """
     if spec.name.startswith(OWN):
         return
     try:
         resolve("model", spec.name)
     except UnknownName as error:
-        raise CheckpointError(f"a file of this network could not be read again: {error}") from error
+        raise CheckpointError(f"a checkpoint of this network could not be read again: {error}") from error
 
 
 def _required(model: Callable[..., Any]) -> int:

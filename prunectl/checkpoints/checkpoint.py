@@ -42,7 +42,7 @@ from prunectl.torchtools.digest import digest
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
-    """A network, its masks, and what its file says of it. Operations take one and return a new one."""
+    """A network, its masks and its description. Operations take a checkpoint and return a new one."""
 
     model: nn.Module
     masks: Masks
@@ -55,11 +55,11 @@ class Checkpoint:
     names: tuple[str, ...] = ()
     """Names of the classes; empty if they are unknown."""
     resize: Resize | None = None
-    """How image files become network input; None where no rule is known."""
+    """How image files become network input; None if unknown."""
     sha256: str | None = None
-    """Of the file that this was read from; None for a network that no file holds yet."""
+    """Hash of the file that this was read from; None for a network that was not saved yet."""
     builder: Callable[[], nn.Module] | None = None
-    """Builds the dense network of a class of the user's own, which the name in `spec` does not."""
+    """Builds a dense network of the user's own class, which the name in `spec` cannot build."""
     places: Places = field(default_factory=dict)
     """Possible places of the files that it names, as recorded in its file."""
 
@@ -94,27 +94,27 @@ class Checkpoint:
             return build(self.spec) if self.builder is None else self.builder()
 
     def to(self, device: torch.device) -> "Checkpoint":
-        """Place network and masks on a device; the network is copied when that is another one."""
+        """Move network and masks to a device; the network is copied if it is on another one."""
         model = self.model if device == self.device else copy.deepcopy(self.model).to(device)
         return replace(self, model=model, masks=self.masks.to(device))
 
     def check_held_out(self, data: ImageData) -> None:
-        """Refuse to measure on held-out training images (--tuning) that a training of this network saw.
+        """Refuse to measure on held-out training images (--tuning) if this network was trained on them.
 
         Raises:
-            OptionError: some training of its history, on this dataset, held nothing out.
+            OptionError: a training in its history used this dataset and held nothing out.
         """
         for entry in self.history if dict(data.changes).get("tuning") else ():
             seen = entry.data or {}
             trained = entry.command == "train" and entry.options.get("steps", 0) > 0
             if trained and seen.get("name") == data.name and not seen.get("tuning"):
                 raise OptionError(
-                    "`tuning` measures on training images, which this network was trained on (`train` without "
+                    "`tuning` measures on training images, and this network was trained on them (`train` without "
                     "`tuning`); leave it out to measure on the test images"
                 )
 
     def doubts_of(self, data: ImageData) -> list[str]:
-        """What to say of a measurement on these images: that they are the test images, while choices are made."""
+        """Warnings about measuring on these images: the test images are not for making choices."""
         trainings = [
             entry.data or {}
             for entry in self.history
@@ -125,12 +125,12 @@ class Checkpoint:
         if dict(data.changes).get("tuning") or not (trainings and trainings[-1].get("tuning")):
             return []
         return [
-            "these are the test images, and the network was trained with --tuning, which holds out others: measure on "
-            "those while you choose, and on the test images once"
+            "these are the test images, but the network was trained with --tuning, which holds out training images: "
+            "use --tuning while you make choices, and measure on the test images once"
         ]
 
     def after(self, command: str, options: Mapping[str, Any], **changes: Any) -> "Checkpoint":
-        """The checkpoint that `command` makes of this one, with its line in the history."""
+        """The checkpoint that `command` makes of this one, with an entry in the history."""
         entry = HistoryEntry(
             command,
             dict(options),
@@ -141,7 +141,7 @@ class Checkpoint:
         return replace(self, history=(*self.history, entry), sha256=None, **changes)
 
     def with_result(self, result: Mapping[str, Any]) -> "Checkpoint":
-        """The same, with what came out written to the last line of the history."""
+        """The same, with the result recorded in the last entry of the history."""
         *earlier, last = self.history
         return replace(self, history=(*earlier, last.with_result(result)))
 
@@ -157,12 +157,12 @@ def load(
     """The network of a checkpoint in eval mode, for normalised images (B, C, H, W): dense, masked or shrunk.
 
     With `pixels`, the network takes pixels in [0, 1] and normalises them by the checkpoint's mean and std. `model`
-    builds the dense network where the file alone cannot: a class, a function, a network, or `file.py:build`. `trust`
-    lets the code run that the file names.
+    builds the dense network if the file alone cannot: a class, a function, a network, or `file.py:build`. `trust`
+    allows code named in the file to run.
 
     Raises:
         FileError, CheckpointError, UntrustedCode: as `read`.
-        NoNormalisation: `pixels`, and the file does not say how they are normalised.
+        NoNormalisation: `pixels`, but the file does not say how they are normalised.
     """
     with trusting(everything=trust):
         found = read(path, device, model=model)
@@ -179,10 +179,10 @@ def read(
 ) -> Checkpoint:
     """Read a checkpoint and its mask file, or an exported folder; `model` is as in `load`.
 
-    With `mapped`, the network's tensors stay in the file, as they are there: for what looks at each number by itself.
+    With `mapped`, the network's tensors stay in the file, for code that looks at each number by itself.
 
     Raises:
-        FileError, CheckpointError: missing, damaged, of another program, or with a mask file that belongs to another.
+        FileError, CheckpointError: it is missing, damaged, from another program, or has another file's masks.
         UntrustedCode: it names code, and the user has not consented.
     """
     device, path = torch.device(device or "cpu"), checkpoint_file(Path(path))
@@ -212,7 +212,7 @@ def _read(path: Path, model: Builder | None, mapped: bool) -> Checkpoint:
 
 
 def to_header(checkpoint: Checkpoint, pair: str | None) -> Header:
-    """What the file of a checkpoint says of it."""
+    """The header of a checkpoint."""
     return Header(
         model=checkpoint.spec,
         data=checkpoint.data,
@@ -251,11 +251,11 @@ def write(
 ) -> None:
     """Write a checkpoint and its mask file; the same checkpoint makes the same bytes. Without `force` it must be new.
 
-    Beside the header it records the places of the files that it names; `files.sha256` ignores these. `metadata` are
-    further texts for the file's own metadata; a file with them is meant to be passed on, so it names no absolute path.
+    The file also records the places of the files that it names; `files.sha256` ignores these. `metadata` are further
+    texts for the file's metadata; such a file is meant to be passed on, so it names no absolute path.
 
     Raises:
-        FileError: it cannot be written; earlier files at that place stay whole.
+        FileError: it cannot be written; earlier files of that name stay intact.
         CheckpointError: it could not be read again, because no name builds its network or its header is invalid.
     """
     path = Path(path)
@@ -281,7 +281,7 @@ def write(
 
 
 def _header_text(checkpoint: Checkpoint, pair: str | None, path: Path) -> str:
-    """The JSON of a header, after it was read back once: what is written can be read."""
+    """The JSON of a header, after a check that it can be read back."""
     text = to_header(checkpoint, pair).to_json()
     Header.from_json(text, path)
     return text

@@ -1,4 +1,4 @@
-"""diff: what two checkpoints have in common, from their histories to their weights."""
+"""diff: compares two checkpoints, from their histories to their weights."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -20,12 +20,12 @@ from prunectl.torchtools.pieces import largest_difference
 def diff(a: Checkpoint, b: Checkpoint) -> dict[str, Any]:
     """One record of plain values; a pair is [a's, b's].
 
-    `network` holds what differs in how the dense networks are built, `files` the sha256 of the user's Python files that
-    had other contents, `steps` the commands with what differs in them, and `layers`, for every prunable weight that
-    both have, shapes, kept entries, the overlap of what is kept (Jaccard: kept by both / kept by either) and the
-    largest difference of two entries. Shrunk networks are compared in the shapes of their dense original, where removed
-    entries are pruned and 0; overlap and difference are None where the originals have different shapes.
-    `largest_difference` is that of all tensors of equal shape, under their names where not 0.
+    `network` holds the differences in how the dense networks are built, `files` the sha256 of the user's Python files
+    that differ, `steps` the commands with their differences, and `layers`, for every prunable weight that both have,
+    shapes, kept entries, the overlap of the kept entries (Jaccard: kept by both / kept by either) and the largest
+    difference of two entries. Shrunk networks are compared in the shapes of their dense original, where removed
+    entries are pruned and 0; overlap and difference are None if the originals have different shapes.
+    `largest_difference` holds those of tensors of equal shape, by name, if not 0.
     """
     first, second = a.to(torch.device("cpu")), b.to(torch.device("cpu"))
     return {
@@ -44,13 +44,13 @@ def _network(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _other_files(a: Places, b: Places) -> dict[str, list[str]]:
-    """The names under which both were made with code of another content."""
+    """The names of files whose content differed when the two were made."""
     pairs = {spec: (a[spec].sha256, b[spec].sha256) for spec in a if spec in b}
     return {spec: [ours, theirs] for spec, (ours, theirs) in pairs.items() if ours and theirs and ours != theirs}
 
 
 def _steps(a: tuple[HistoryEntry, ...], b: tuple[HistoryEntry, ...]) -> Iterator[dict[str, Any]]:
-    """The commands of both histories side by side: `at` is the place of each, None where one has no such step."""
+    """The commands of both histories side by side: `at` has the position in each, None if one lacks the step."""
     names = [entry.command for entry in a], [entry.command for entry in b]
     for kind, a_from, a_to, b_from, b_to in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
         if kind == "equal":
@@ -110,7 +110,7 @@ def _layers(a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
 
 
 def _dense(checkpoint: Checkpoint) -> tuple[nn.Module, Masks]:
-    """A network in the shapes of its dense original, with masks over what a shrink removed."""
+    """A network in the shapes of its dense original, with masks for what shrinks removed."""
     kept = Plan.of(checkpoint.edits).kept
     if not kept:
         return checkpoint.model, checkpoint.masks
@@ -125,7 +125,7 @@ def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 
 def _largest(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, float]:
-    """The largest difference in every tensor of equal shape where there is any."""
+    """The largest difference in every tensor of equal shape that differs."""
     shared = {n: (t, b[n]) for n, t in a.items() if n in b and b[n].shape == t.shape}
     found = {n: largest_difference(*pair) for n, pair in shared.items() if not torch.equal(*pair)}
     return dict(sorted(found.items(), key=lambda item: -item[1]))

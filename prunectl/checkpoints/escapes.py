@@ -1,4 +1,4 @@
-"""Texts from files of strangers, made safe for where they are shown: a terminal, a table program, Markdown."""
+"""Makes texts from strangers' files safe to show in a terminal, a spreadsheet or Markdown."""
 
 import re
 
@@ -8,10 +8,10 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def visible(text: str, keep: str = "\t") -> str:
-    """Every character that steers a terminal or cannot be seen as its escape, in one line.
+    """The text in one line, with an escape for every character that steers a terminal or is invisible.
 
-    These are control characters (ESC, C1, newlines), marks of direction, of width zero and unusual spaces: all that
-    Unicode calls not printable, but those in `keep`.
+    These are control characters (ESC, C1, newlines), direction marks, zero-width characters and unusual spaces: all
+    that Unicode calls not printable, except those in `keep`.
     """
     if text.isprintable():
         return text
@@ -19,12 +19,12 @@ def visible(text: str, keep: str = "\t") -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A text; with a quote before it if a spreadsheet would run it as a formula."""
+    """The value; a text that a spreadsheet would run as a formula gets a quote in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def markdown(text: str) -> str:
-    """A text escaped for Markdown: no HTML, no link, no emphasis, no end of a cell."""
+    """The text escaped for Markdown: it makes no HTML, link, emphasis or end of a cell."""
     return visible(_MARKDOWN.sub(_escaped, text), "")
 
 

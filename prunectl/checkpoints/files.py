@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their target, synced, then renamed onto it."""
+"""Writes files completely or not at all: beside their target, synced, then renamed onto it."""
 
 import contextlib
 import hashlib
@@ -17,18 +17,18 @@ from prunectl.errors import FileError
 from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
 PLACES = "prunectl.places"
-"""The metadata key of the places of the files that a header names."""
+"""The metadata key for the places of the files that a header names."""
 _BEGIN = b'{"__metadata__":{'
 _PLACED = _BEGIN + b'"prunectl.places":'
 _PAIR = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 1 << 27
-"""Bytes of a header, at most."""
+"""Most bytes of a header."""
 Content = bytes | Iterable[bytes | memoryview]
-"""Of a file: its bytes, whole or part by part."""
+"""The bytes of a file, whole or part by part."""
 
 
 def check_target(path: Path, *, force: bool, otherwise: str = "choose another output with -o") -> None:
-    """Refuse a target that cannot or must not be written, before any work is done for it; `otherwise` says what to do.
+    """Refuse a target that cannot or must not be written, before any work is done; `otherwise` says what to do.
 
     Raises:
         FileError: it exists and `force` is False, it is not a regular file, or its folder cannot be written.
@@ -43,7 +43,7 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
         if not stat.S_ISREG(mode):
             raise FileError(f"cannot write {path}: it is not a regular file; {otherwise}")
         if not force:
-            remove_leftovers(path.absolute().parent, path.name)  # its writer may have been killed once it was in place
+            remove_leftovers(path.absolute().parent, path.name)  # of a writer that was killed after the rename
             raise FileError(f"{path} exists; {otherwise}, or replace it with `force`")
     folder = path.absolute().parent
     if not folder.is_dir():
@@ -53,9 +53,9 @@ def check_target(path: Path, *, force: bool, otherwise: str = "choose another ou
 
 
 def write(path: Path, data: Content, *, force: bool = True) -> None:
-    """Put `data` at `path` in one step: at every moment, a kill included, the earlier file or the new one is whole.
+    """Write `data` to `path` in one step: even after a kill, either the earlier or the new file is there, complete.
 
-    Without `force` the file must be new: of two writers, the second fails. Leftovers of killed writers are removed.
+    Without `force` the file must be new: the second of two writers fails. Leftovers of killed writers are removed.
 
     Raises:
         FileError: it cannot be written (disk full, no permission); an earlier file is untouched.
@@ -66,7 +66,7 @@ def write(path: Path, data: Content, *, force: bool = True) -> None:
         _take_name(beside, path, force=force)
         _sync_folder(path)
     except FileExistsError as error:
-        raise FileError(f"{path} exists: another program wrote it in the meantime; nothing was changed") from error
+        raise FileError(f"{path} exists: another program has just written it; nothing was changed") from error
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
@@ -77,11 +77,11 @@ def write(path: Path, data: Content, *, force: bool = True) -> None:
 def write_pair(
     path: Path, data: Content, sidecar: Path, sidecar_data: Content | None, pair: str | None, *, force: bool = True
 ) -> None:
-    """Put a file and its sidecar in place such that a reader always finds two that belong together.
+    """Write a file and its sidecar so that a reader always finds two that belong together.
 
-    The new sidecar waits, complete, under `pending_sidecar(sidecar, pair)`; the rename of the file decides; only then
-    does the sidecar take its name. `sidecar_data` None removes an earlier sidecar instead. Sidecars left waiting by a
-    kill are removed.
+    The new sidecar is written to `pending_sidecar(sidecar, pair)`, then the file is renamed onto its target, and only
+    then the sidecar. `sidecar_data` None removes an earlier sidecar instead. Pending sidecars of killed writers are
+    removed.
 
     Raises:
         FileError: as `write`.
@@ -91,7 +91,7 @@ def write_pair(
         with folder_locked(path.absolute().parent) as alone:
             if sidecar_data is not None and pair is not None:
                 pending = pending_sidecar(sidecar, pair)
-                waits = pending.exists()  # since a kill, and may belong to the file that is in place
+                waits = pending.exists()  # left by a kill; it may belong to the current file
                 write(pending, sidecar_data)
             try:
                 write(path, data, force=force)
@@ -111,14 +111,14 @@ def write_pair(
 
 
 def pending_sidecar(sidecar: Path, pair: str) -> Path:
-    """Where a sidecar waits until the file that it belongs to is in place."""
+    """The path of a sidecar until its file is in place."""
     return sidecar.with_name(f"{sidecar.name}.{pair}")
 
 
 def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file, or its beginning, with these texts added to its metadata, by the order of keys.
+    """The bytes of a safetensors file, or its beginning, with these texts added to its metadata, sorted by key.
 
-    The library itself orders several texts at random.
+    The library itself writes several texts in random order.
     """
     start = 8 + int.from_bytes(data[:8], "little")
     head = json.loads(data[8:start])
@@ -128,7 +128,7 @@ def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def with_places(data: bytes, text: str) -> bytes:
-    """A safetensors file, or its beginning, with `text` as its first metadata, under `PLACES`; `sha256` ignores it."""
+    """A safetensors file, or its beginning, with `text` as its first metadata, under `PLACES`; `sha256` skips it."""
     start = 8 + int.from_bytes(data[:8], "little")
     head = data[8:start].rstrip(b" ")
     assert head.startswith(_BEGIN + b'"')
@@ -136,7 +136,7 @@ def with_places(data: bytes, text: str) -> bytes:
 
 
 def begun(head: bytes) -> bytes:
-    """The length of a header and the header, padded so that tensors begin at a multiple of 8: how a file begins."""
+    """The beginning of a file: the header's length and the header, padded so that tensors start at a multiple of 8."""
     head += b" " * (-len(head) % 8)
     return len(head).to_bytes(8, "little") + head
 
@@ -144,7 +144,7 @@ def begun(head: bytes) -> bytes:
 def append_record(path: Path, record: Mapping[str, Any]) -> str:
     """Append one JSON record to a log, and return its line.
 
-    A line that a kill cut off is ended first, so that the new record has a line of its own.
+    A line that a kill cut off is ended first, so that the new record gets its own line.
 
     Raises:
         FileError: it cannot be written.
@@ -169,7 +169,7 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The same value, with None for numbers that JSON does not know."""
+    """The same value, with None for numbers that are not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -179,10 +179,10 @@ def _finite(value: Any) -> Any:
 
 @contextlib.contextmanager
 def locked(path: Path, taken: str) -> Iterator[None]:
-    """Hold a lock on a file, made if need be; a kill frees it. A system that knows no such locks holds none.
+    """Hold a lock on a file, created if need be; a kill frees it. Systems without such locks hold none.
 
     Raises:
-        FileError: another process holds it, which `taken` says, or the file cannot be opened.
+        FileError: another process holds it (with the message `taken`), or the file cannot be opened.
     """
     descriptor = opened(path)
     try:
@@ -194,7 +194,7 @@ def locked(path: Path, taken: str) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes without recorded places, so that the same commands in two folders agree."""
+    """Hex digest of a file's bytes without recorded places, so that the same commands agree in any folder."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         head = file.read(length) if length <= _LONGEST else b""
@@ -209,7 +209,7 @@ def sha256(path: Path) -> str:
 
 
 def _without_places(head: bytes) -> bytes | None:
-    """A header without what `with_places` added; None if it added nothing."""
+    """The header without the text of `with_places`; None if there is none."""
     if not head.startswith(_PLACED):
         return None
     rest = head[len(_PLACED) :].decode(errors="replace")
@@ -238,7 +238,7 @@ def _write_beside(path: Path, data: Content) -> Path:
 
 
 def _take_name(beside: Path, path: Path, *, force: bool) -> None:
-    """Bring a complete file to its name, which must be free unless `force` says otherwise.
+    """Rename a complete file to its target, which must be free unless `force` is set.
 
     Raises:
         FileExistsError: the name is taken.
@@ -250,21 +250,21 @@ def _take_name(beside: Path, path: Path, *, force: bool) -> None:
         os.link(beside, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links (FAT)
+    except OSError:  # a file system without hard links (FAT)
         if os.path.lexists(path):
             raise FileExistsError(path) from None
         beside.replace(path)
 
 
 def _pending(sidecar: Path) -> list[Path]:
-    """The sidecars that wait for a file."""
+    """The pending sidecars of a file."""
     start = f"{sidecar.name}."
     found = [name for name in os.listdir(sidecar.parent) if name.startswith(start)]  # noqa: PTH208  (few calls)
     return [sidecar.with_name(name) for name in found if _PAIR.fullmatch(name, len(start))]
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a rename durable, where the file system lets a folder be synced."""
+    """Make a rename durable, if the file system can sync folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path.absolute().parent, os.O_RDONLY)
         try:

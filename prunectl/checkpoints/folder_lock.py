@@ -1,4 +1,4 @@
-"""A lock on a folder, for the moment in which several files of it change together."""
+"""Locks a folder while several of its files change together."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _TRIES, _PAUSE_S = 400, 0.05
 
 @contextlib.contextmanager
 def folder_locked(folder: Path) -> Iterator[bool]:
-    """Keep other writers out, and say whether that worked: not every file system knows locks."""
+    """Keep other writers out, and say whether that worked: not every file system has locks."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -30,7 +30,7 @@ def folder_locked(folder: Path) -> Iterator[bool]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Wait for a lock, not for ever."""
+    """Wait for a lock, up to a limit."""
     for _ in range(_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read without its tensors and without torch."""
+"""The header of a checkpoint, read without its tensors and without torch."""
 
 import contextlib
 import json
@@ -29,12 +29,12 @@ from prunectl.errors import CheckpointError, FileError
 from prunectl.torchtools.temporaries import remove_leftovers
 
 MOST_HEADER, MOST_STEPS, MOST_TEXT = 100_000_000, 1000, 2**24
-"""Bytes of the JSON of a safetensors file, as the format has it; entries of a history; characters of a header."""
+"""Limits: bytes of a safetensors file's JSON, set by the format; entries of a history; characters of a header."""
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 _BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "U64": 64, "F64": 64, "C64": 64}
-"""Of an entry of each type; a type that is not listed is taken at its word."""
+"""Bytes of an entry of each type; the sizes of other types are not checked."""
 SCHEMA = 3
-"""1 had neither `names` nor `resize`, 2 no `normalisation_known`; a header is written as the first that can hold it."""
+"""1 had neither `names` nor `resize`, 2 no `normalisation_known`; a header gets the lowest number that can hold it."""
 _READ = (1, 2, 3)
 KEY = "prunectl"
 
@@ -51,7 +51,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class DenseCounts:
-    """Counts of the original dense network, which sparsities refer to. `nodes` is None where they are unknown."""
+    """Counts of the original dense network, to which sparsities refer. `nodes` is None if unknown."""
 
     parameters: int
     weights: int
@@ -61,7 +61,7 @@ class DenseCounts:
 
 @dataclass(frozen=True)
 class Resize:
-    """How image files become network input: the shorter side to `size` / `crop` pixels, then the middle square.
+    """How image files become network input: resize the shorter side to `size` / `crop` pixels, crop the centre.
 
     `size` is the side of the square, `crop` in (0, 1] its share of the resized image, `interpolation` one of
     `header_check.INTERPOLATIONS`.
@@ -81,8 +81,8 @@ class Resize:
 class Header:
     """The JSON under the metadata key `prunectl` of a checkpoint.
 
-    `weights` counts the prunable weights that are kept; `pair` is the id that the mask file shares, None = no masks.
-    `names` are those of the classes, empty if there are none; `resize` is None where no rule is known.
+    `weights` counts the kept prunable weights; `pair` is the id that the mask file shares, None = no masks. `names` are
+    the class names, empty if there are none; `resize` is None if no rule is known.
     """
 
     model: ModelSpec
@@ -97,11 +97,11 @@ class Header:
     names: tuple[str, ...] = ()
     resize: Resize | None = None
     normalisation_known: bool = True
-    """False where images were normalised before prunectl got them; `mean` is then 0 and `std` 1."""
+    """False if images were normalised before prunectl got them; `mean` is then 0 and `std` 1."""
 
     @property
     def nodes_present(self) -> int | None:
-        """How many nodes are in memory, by the last command that removed some; None if no command recorded it."""
+        """The number of nodes in memory, from the last command that removed some; None if no command recorded it."""
         return next((int(entry.result["nodes"]) for entry in reversed(self.history) if "nodes" in entry.result), None)
 
     def to_json(self) -> str:
@@ -120,7 +120,7 @@ class Header:
         """Read what `to_json` wrote.
 
         Raises:
-            CheckpointError: another schema, or fields that are missing, unknown, or hold another kind of value.
+            CheckpointError: unknown schema, or fields that are missing, unknown, or of the wrong type.
         """
         try:
             if len(text) > MOST_TEXT:
@@ -169,18 +169,18 @@ def read_toc(path: Path) -> TensorFile:
     """
     try:
         if path.is_dir():
-            raise FileError(f"{path} is a folder; give a checkpoint file (*.safetensors)")
+            raise FileError(f"{path} is a folder; use a checkpoint file (*.safetensors)")
         with readable(path) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             if not start:
-                raise CheckpointError(f"{path} is empty; the step that should have written it failed")
+                raise CheckpointError(f"{path} is empty: the program that wrote it failed; use an intact copy")
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > min(size - 8, MOST_HEADER):
                 check_not_torch(path)
                 if path.suffix == ".onnx":
-                    raise CheckpointError(f"{path} is an ONNX file: eval and predict take it, other commands do not")
-                raise CheckpointError(f"{path} is not a safetensors file, or was cut off in its header")
+                    raise CheckpointError(f"{path} is an ONNX file; only eval and predict take these")
+                raise CheckpointError(f"{path} is not a safetensors file, or its header is truncated")
             text = file.read(length)
     except OSError as error:
         hint = "; check the path" if isinstance(error, FileNotFoundError) else ""
@@ -189,7 +189,7 @@ def read_toc(path: Path) -> TensorFile:
         entries = parsed(text)
         metadata = entries.pop("__metadata__", {})
         if not all(isinstance(text, str) for text in metadata.values()):
-            raise TypeError("metadata are texts")
+            raise TypeError("metadata must be texts")
         tensors = {name: _entry(entry, 8 + length) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: its header cannot be read") from error
@@ -216,16 +216,16 @@ def _read_header(path: Path) -> tuple[Header, TensorFile]:
     toc = read_toc(path)
     text = toc.metadata.get(KEY) or _header_beside(path)
     if text is None:
-        raise CheckpointError(f"{path} has no '{KEY}' header: something else wrote it; import it: {import_of(path)}")
+        raise CheckpointError(f"{path} has no '{KEY}' header: another program wrote it; import it: {import_of(path)}")
     if text.startswith('{"training":'):
         raise CheckpointError(f"{path} is an interrupted training; continue with `prunectl train --resume {path}`")
     if '"model"' not in text and '"shapes"' in text:
-        raise CheckpointError(f"{path} is a mask file; give the NAME.safetensors beside it")
+        raise CheckpointError(f"{path} is a mask file; use the NAME.safetensors beside it")
     return Header.from_json(text, path), toc
 
 
 def _header_beside(path: Path) -> str | None:
-    """The header in the `config.json` of a folder: other programs that write the weights anew drop that in the file."""
+    """The header in a folder's `config.json`: other programs that rewrite the weights drop the one in their file."""
     if path.name != FOLDER_FILE:
         return None
     try:
@@ -235,7 +235,7 @@ def _header_beside(path: Path) -> str | None:
 
 
 def read_mask_header(path: Path, pair: str) -> tuple[TensorFile, dict[str, tuple[int, ...]]]:
-    """Find the mask file of checkpoint `path` by its pair id, also under the name where a kill left it waiting.
+    """Find the mask file of checkpoint `path` by its pair id, also under its pending name after a kill.
 
     Returns its table of contents, and the shape of every mask by name.
 
@@ -265,7 +265,7 @@ def settle(path: Path) -> None:
         waits = None if pair is None else pending_sidecar(final, pair)
         if waits is not None and waits.is_file():
             with folder_locked(path.absolute().parent) as alone:
-                if alone:  # nobody is about to do it
+                if alone:  # no other process is doing it
                     waits.replace(final)
 
 

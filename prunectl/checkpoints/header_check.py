@@ -1,4 +1,4 @@
-"""What the fields of a header may hold."""
+"""Checks the fields of a header."""
 
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from prunectl.checkpoints.header import Header, Resize
 
 MOST_VALUES, MOST_CLASSES = 2**26, 1_000_000
-"""Of an image, and of a network: 3 x 4,096 x 4,096 is fine."""
+"""Most values of an image, and most classes: 3 x 4,096 x 4,096 is fine."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
 def check_fields(head: "Header") -> None:
-    """Refuse values of another kind than the fields say: a stranger's file must not choose what a builder gets.
+    """Refuse values of the wrong type: a stranger's file must not choose what a builder gets.
 
     Raises:
-        ValueError: naming the fields.
+        ValueError: names the fields.
     """
     spec, dense, pair = head.model, head.dense, head.pair
     fits = {
@@ -41,16 +41,16 @@ def check_fields(head: "Header") -> None:
     lists = {"mean": head.mean, "std": head.std, "names": head.names, "edits": head.edits}
     wrong = [field for field, fit in fits.items() if not fit or not isinstance(lists.get(field, ()), tuple)]
     if wrong:
-        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+        raise ValueError(f"wrong type of value under {', '.join(wrong)}")
 
 
 def is_shape(shape: Any) -> bool:
-    """Whether a shape (C, H, W) is one that images have."""
+    """Whether this is a shape (C, H, W) of images."""
     return len(shape) == 3 and all(is_count(n) and n > 0 for n in shape) and prod(shape) <= MOST_VALUES
 
 
 def is_resize(resize: "Resize") -> bool:
-    """Whether the values of a rule are of the kinds that it takes."""
+    """Whether the values of a rule have valid types."""
     crop, whole = resize.crop, is_count(resize.size) and resize.size > 0
     return whole and is_number(crop) and 0 < crop <= 1 and resize.interpolation in INTERPOLATIONS
 
@@ -77,6 +77,6 @@ def _is_edit(edit: Any) -> bool:
 
 
 def _is_size_of(attribute: Any, value: Any) -> bool:
-    """A name that code could have, and one size or several."""
+    """Whether this is an attribute name with one size or several."""
     sizes = value if isinstance(value, list) else [value]
     return isinstance(attribute, str) and attribute.isidentifier() and all(is_count(size) for size in sizes)

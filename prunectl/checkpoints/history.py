@@ -1,4 +1,4 @@
-"""One entry of a checkpoint's history: a command, its options and its result; checked when it is read."""
+"""Entries of a checkpoint's history: command, options and result; checked when read."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ _FIELDS = ("command", "options", "result", "versions", "threads", "parent")
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """`options` are those of the command, `result` what it reached, `versions` what it ran on.
+    """One command of a history: its `options`, its `result`, and the `versions` that it ran on.
 
     `parent` is the sha256 of the checkpoint that the command read, None for a fresh network; `threads` is None in files
     that do not record it.
@@ -54,7 +54,7 @@ class HistoryEntry:
         """Read what `to_json` returns.
 
         Raises:
-            ValueError: naming the first field that is missing, unknown, or of another type than expected.
+            ValueError: names the first field that is missing, unknown, or of the wrong type.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"expected an object, found {kind_of(values)}")
@@ -96,12 +96,12 @@ class HistoryEntry:
 
 
 def is_data(value: Any) -> bool:
-    """A `DataRecord`, as a history or a record holds it."""
+    """Whether this is a `DataRecord`, as in a history or a record."""
     return values_that(is_scalar)(value) and is_text(value.get("name")) and optional(is_text)(value.get("source"))
 
 
 def _is_layer(value: Any) -> bool:
-    """The error of a layer before and after its repair."""
+    """Whether this is the error of a layer before and after its repair."""
     errors = ("before", "after")
     return (
         values_that(is_scalar)(value) and is_text(value.get("layer")) and all(is_number(value.get(e)) for e in errors)
@@ -109,7 +109,7 @@ def _is_layer(value: Any) -> bool:
 
 
 def _is_trial(value: Any) -> bool:
-    """A candidate of `prune --criterion auto`, with what it reached or why it was refused."""
+    """Whether this is a candidate of `prune --criterion auto`, with its result or why it was refused."""
     return values_that(is_scalar)(value) and is_text(value.get("candidate"))
 
 
@@ -142,7 +142,7 @@ RESULTS: dict[str, Check] = {
     "tried": expect("a list of candidates", every(_is_trial)),
     "unreached_classes": expect("a list of whole numbers", every(is_count)),
 }
-"""What results hold; any other value is a plain one, and `events` are results with an `epoch`."""
+"""The checks for results; other values must be plain, and `events` are results with an `epoch`."""
 _ANYWHERE = {**{key: check for each in RECORDS for key, check in checks(each).items()}, DATA: _DATA}
 """The checks for the options of a command that this prunectl does not know."""
 _OPTIONS = {command: {**_ANYWHERE, **checks(command)} for command in RECORDS}
@@ -150,7 +150,7 @@ _SHRINK = ("nodes", "removed", "parameters", "flops", "runs", "proof")
 
 
 def _check_options(command: str, options: Mapping[str, Any]) -> None:
-    """Check the options that prunectl knows by their types; any other one, of a newer version, is a plain value."""
+    """Check the types of the options that prunectl knows; others, of a newer version, must be plain values."""
     _check_all("options", options, _OPTIONS.get(command, _ANYWHERE))
     if command == "train" and options.get("steps", 0) > options.get("total_steps", 0):
         raise ValueError("'options.steps' is more than 'options.total_steps'")
@@ -168,7 +168,7 @@ def check_events(name: str, events: Any) -> None:
     """Check the results of the rounds of a training.
 
     Raises:
-        ValueError: naming what is missing, or of another kind than expected.
+        ValueError: names what is missing or of the wrong type.
     """
     if not every(lambda event: isinstance(event, Mapping))(events):
         raise ValueError(f"'{name}': expected a list of objects")

@@ -1,4 +1,4 @@
-"""inspect: what a checkpoint holds, read from its headers and mask bits, without torch."""
+"""inspect: shows what a checkpoint holds, from its headers and mask bits, without torch."""
 
 import math
 from dataclasses import asdict
@@ -15,7 +15,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     `weight_sparsity` refers to the original dense network; a tensor without a mask is kept whole.
 
     Raises:
-        FileError, CheckpointError: missing or damaged files, or a mask file that belongs to other weights.
+        FileError, CheckpointError: files are missing or damaged, or the mask file belongs to other weights.
     """
     path = Path(path)
     head, toc = read_header(path)

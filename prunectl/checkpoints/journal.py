@@ -11,16 +11,16 @@ from prunectl.errors import FileError
 
 
 class Journal:
-    """A file of records that one process at a time writes, and all its lines in memory until the file has them.
+    """A file of records that one process at a time writes; lines stay in memory until the file has them.
 
     A lock on it keeps others out; a kill releases the lock. `lines` are bytes that end in a newline.
     """
 
     def __init__(self, path: Path, taken: str) -> None:
-        """Open the file, made if need be, with the complete lines that it has; `taken` says that another has it.
+        """Open the file, created if need be, with its complete lines.
 
         Raises:
-            FileError: another process has it, or it cannot be opened.
+            FileError: another process has it (with the message `taken`), or it cannot be opened.
         """
         self.path, self.taken = path, taken
         self._descriptor = self._claimed()
@@ -29,10 +29,10 @@ class Journal:
             data = file.read()
         self.lines = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
         self._written, self._size = len(self.lines), sum(map(len, self.lines))
-        """How many of the lines the file begins with, and their bytes; what follows there was cut off by a kill."""
+        """How many of the lines the file begins with, and their bytes; anything after that was cut off by a kill."""
 
     def begin(self, lines: Sequence[bytes]) -> None:
-        """Let the file hold these lines alone.
+        """Replace the file's content by these lines.
 
         Raises:
             FileError: it cannot be written yet.
@@ -41,7 +41,7 @@ class Journal:
         self.flush()
 
     def keep(self, count: int) -> None:
-        """Leave out all but the first `count` lines.
+        """Drop all but the first `count` lines.
 
         Raises:
             FileError: it cannot be written yet.
@@ -54,13 +54,13 @@ class Journal:
         """Add a record.
 
         Raises:
-            FileError: it cannot be written yet; it is kept for the next time.
+            FileError: it cannot be written yet; it is kept for the next attempt.
         """
         self.lines.append(json_line(record).encode() + b"\n")
         self.flush()
 
     def flush(self) -> None:
-        """Write what the file lacks; a file that is gone is made again with its folder.
+        """Write the lines that the file lacks; create a deleted file again, with its folder.
 
         Raises:
             FileError: it cannot be written yet.
@@ -81,7 +81,7 @@ class Journal:
             raise FileError(f"cannot write {self.path}: {error.strerror}") from error
 
     def move(self, target: Path) -> None:
-        """Write what is missing, and take the file to another name, unless it is empty.
+        """Write the missing lines, and rename the file, unless it is empty.
 
         Raises:
             FileError: it cannot be written.
@@ -97,7 +97,7 @@ class Journal:
         os.close(self._descriptor)
 
     def _is_there(self) -> bool:
-        """Whether the name still leads to the file that is open."""
+        """Whether the path still leads to the open file."""
         ours = os.fstat(self._descriptor)
         try:
             named = self.path.lstat()
@@ -106,11 +106,11 @@ class Journal:
         return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
 
     def _claimed(self) -> int:
-        """The opened and locked file."""
+        """The descriptor of the file, opened and locked."""
         descriptor = opened(self.path)
         try:
             if os.fstat(descriptor).st_nlink > 1:
-                raise FileError(f"cannot write {self.path}: the file also has another name (a hard link); move it away")
+                raise FileError(f"cannot write {self.path}: it has another name too (a hard link); move it away")
             if not lock(descriptor):
                 raise FileError(self.taken)
         except FileError:

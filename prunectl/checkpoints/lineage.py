@@ -1,4 +1,4 @@
-"""The commands that led to a checkpoint, as they can be run again; read from its header, without torch."""
+"""The commands that led to a checkpoint, in a form that can be run again; read from its header, without torch."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -28,16 +28,16 @@ from prunectl.plugins.registry import TABLES, check_trusted
 
 _BEGINNINGS = {
     MODULE: "it began with an nn.Module in a Python program",
-    IMPORT: "it imported a file, which no history holds",
+    IMPORT: "it imported a file, which the history does not contain",
 }
-"""What a history can begin with in place of a command, and why it cannot be run again."""
+"""Origins of a history other than a command, and why they cannot be run again."""
 Read = Callable[[list[str]], Mapping[str, Any]]
-"""Parses a command line into its parameters by name; runs nothing, and raises OptionError where it does not read."""
+"""Parses a command line into its parameters by name, without running it; raises OptionError if it is invalid."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a history. `sha256` is that of the checkpoint it wrote, `parent` of the one it read."""
+    """One command of a history, with the hashes of the checkpoint it wrote (`sha256`) and read (`parent`)."""
 
     command: str
     flags: tuple[Flag, ...]
@@ -53,9 +53,9 @@ class Step:
     operands: tuple[str, ...] = ()
     """Arguments before the flags: the file of an import."""
     is_command: bool = True
-    """False for a network or a state dict that came from a Python program."""
+    """False for a network or state dict that came from a Python program."""
     not_again: str | None = None
-    """Why the command alone does not lead to the same result."""
+    """Why the command alone does not reproduce the result."""
 
     @property
     def arguments(self) -> list[str]:
@@ -66,7 +66,7 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The command for a shell; a comment if it is not a command."""
+        """The command for a shell, or a comment if it is no command."""
         return shlex.join(["prunectl", *self.arguments]) if self.is_command else f"# {shlex.join(self.arguments)}"
 
 
@@ -104,9 +104,9 @@ def steps_of(head: Header, digest: str | None, where: str) -> list[Step]:
 def check_safe(steps: Sequence[Step], read: Read, where: str) -> None:
     """Refuse steps that would do anything but compute: a stranger may have written the history.
 
-    `read` parses a command line, `where` names the file that holds the history. It judges what the parser found, not
-    the text: options of the recorded commands alone, and no code of a file that the user does not trust. A step that is
-    refused for other reasons is passed over.
+    `read` parses a command line, `where` names the file with the history. The parsed result is checked, not the text:
+    only options of the recorded commands, and no code from files that the user does not trust. A step that cannot be
+    run again for other reasons is skipped.
 
     Raises:
         OptionError: an option or a value that this prunectl does not take.
@@ -128,7 +128,7 @@ def check_safe(steps: Sequence[Step], read: Read, where: str) -> None:
 def _refuse_other_parameters(command: str, given: set[str]) -> None:
     stray = sorted(given - parameters(command))
     if stray:
-        raise OptionError(f"`{stray[0]}` is for the command line only, not for a history")
+        raise OptionError(f"`{stray[0]}` is only allowed on the command line, not in a history")
 
 
 def files_of(steps: list[Step], path: Path) -> list[Path | None]:
@@ -145,7 +145,7 @@ def checkpoints_beside(path: Path) -> dict[str, Path]:
 
 
 def _with_files(step: Step, path: Path) -> Step:
-    """The step with flags that name checkpoints by path, in place of the hashes in the history."""
+    """The step with flags that name checkpoints by path instead of by the hashes in the history."""
     names = {f"--{entry.name.replace('_', '-')}" for entry in known(step.command).values() if entry.option.file}
     sought = [value for name, value in step.flags if name in names and value is not None]
     if not sought:
@@ -153,20 +153,20 @@ def _with_files(step: Step, path: Path) -> Step:
     found = checkpoints_beside(path)
     lacking = next((value for value in sought if value not in found), None)
     if lacking is not None:
-        why = f"it needs the checkpoint whose sha256 begins with {lacking[:12]}, which is not in {path.parent}"
+        why = f"it needs the checkpoint with sha256 {lacking[:12]}..., which is not in {path.parent}"
         return replace(step, not_again=step.not_again or why)
     flags = ((name, str(found[str(value)]) if name in names else value) for name, value in step.flags)
     return replace(step, flags=tuple(flags))
 
 
 def _step(head: Header, i: int, digest: str | None, *, blank: bool) -> Step:
-    """One entry of a history, read; `blank` says that no command before it, and no module, brought images."""
+    """One entry of a history; `blank` says that no command before it, and no module, used images."""
     entry = head.history[i]
     command, options = entry.command, entry.options
     if command in _BEGINNINGS and i == 0:
         return _beginning(head, digest)
     if command not in COMMANDS:
-        raise ValueError(f"step {i + 1} is '{command}', known are {', '.join(COMMANDS)}")
+        raise ValueError(f"step {i + 1} is '{command}', expected one of {', '.join(COMMANDS)}")
     source, of_data = _data(head, entry.data, first=blank)
     first = i == int(_begins_pretrained(head))
     start = _fresh(head) if first else []
@@ -223,7 +223,7 @@ def _beginning(head: Header, digest: str | None) -> Step:
 
 
 def _imported(head: Header, own: list[Flag]) -> list[Flag]:
-    """The flags of an import: those of its history, and how the network is built and used."""
+    """The flags of an import: those in its history, and those for building and using the network."""
     entry, spec = head.history[0], head.model
     found: list[Flag] = [
         ("--model", str(entry.options.get("pretrained") or spec.name)),
@@ -233,13 +233,13 @@ def _imported(head: Header, own: list[Flag]) -> list[Flag]:
         ("--mean", ",".join(map(repr, head.mean))),
         ("--std", ",".join(map(repr, head.std))),
     ]
-    if "pretrained" in entry.options:  # its own rules say what may be missing, and which weights they are
+    if "pretrained" in entry.options:  # --pretrained decides what may be missing, and which weights they are
         return [*found, ("--pretrained", None)]
     return [*found, *([("--data", head.data)] if head.data else []), *own]
 
 
 def _begins_pretrained(head: Header) -> bool:
-    """Whether the first command began with published weights (--pretrained), which have an entry of their own."""
+    """Whether the first command began with published weights (--pretrained), which have their own entry."""
     first, *later = head.history or (None,)
     return first is not None and "pretrained" in first.options and bool(later) and later[0].parent is None
 
@@ -253,13 +253,13 @@ def _fresh(head: Header) -> list[Flag]:
 
 
 def _are_plain(spec: ModelSpec) -> bool:
-    """Whether synthetic images for a network are those that --image-size alone makes of a network for any shape."""
+    """Whether --image-size alone leads to the synthetic images of this network."""
     channels, height, width = spec.input
     return (channels, height, spec.classes) == (1, width, 10)
 
 
 def _data(head: Header, record: Mapping[str, Any] | None, *, first: bool) -> tuple[str | None, list[Flag]]:
-    """What names the images of a step, and the options that lead to them."""
+    """The name of a step's dataset, and the options that lead to its images."""
     if record is None:
         return None, []
     name = record["name"]
@@ -272,7 +272,7 @@ def _data(head: Header, record: Mapping[str, Any] | None, *, first: bool) -> tup
 
 
 def _joined(flag: Flag) -> list[str]:
-    """A flag as arguments, so that its value is never taken for another flag."""
+    """The arguments of a flag, joined so that its value is never taken for another flag."""
     name, value = flag
     if value is None:
         return [name]
@@ -284,5 +284,5 @@ def _not_again(entry: HistoryEntry) -> str | None:
     if not entry.is_whole:
         return f"it was stopped after {options['steps']} of {options['total_steps']} steps (--max-minutes)"
     if options.get("processes", 1) > 1:
-        return f"{options['processes']} processes scored it together (torchrun)"
+        return f"{options['processes']} processes scored it (torchrun)"
     return None

@@ -1,4 +1,4 @@
-"""The network of a header, with the tensors of a file."""
+"""Builds the network of a header, filled with the tensors of a file."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ from prunectl.structure.surgery.plan import Plan
 def network(
     head: Header, state: dict[str, Tensor], where: str, builder: Callable[[], nn.Module] | None = None
 ) -> nn.Module:
-    """The network of a header with the tensors of a file: built dense, changed as the shrinks changed it, filled.
+    """Build the dense network of a header, apply the edits of its shrinks, and fill it with a file's tensors.
 
-    `builder` builds the dense network in place of the name in the header.
+    `builder` builds the dense network instead of the name in the header.
 
     Raises:
         CheckpointError: options, edits or tensors that do not make a network.
@@ -34,7 +34,7 @@ def network(
     try:
         plan = Plan.of(head.edits)
         empty = built_on_meta(dense_network)
-        model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes any memory
+        model = None if empty is None else fitted(empty)  # refuses what does not fit before it takes memory
         if model is None or not is_complete(model):
             model = fitted(built_aside(dense_network))
     except BuilderFailed as error:
@@ -53,4 +53,4 @@ def network(
 
 def _damaged(head: Header, where: str, error: BaseException) -> CheckpointError:
     what = str(error).partition("\n")[0]
-    return CheckpointError(f"{where}: network {head.model.name} cannot be built as the header says ({what})")
+    return CheckpointError(f"{where}: network {head.model.name} cannot be built from its header ({what})")

@@ -1,4 +1,4 @@
-"""Files that prunectl adds to or finds beside others, where a stranger may have put a link, a pipe or a device."""
+"""Opens files safely where a stranger may have put a link, a pipe or a device."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ _FLAGS |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_C
 
 
 def opened(path: Path) -> int:
-    """A descriptor of the regular file at `path` to read and to append to; it is made if it is missing.
+    """A descriptor of the regular file at `path`, to read and append; the file is created if it is missing.
 
     Raises:
         FileError: it cannot be opened, or something else than a regular file has that name.
@@ -36,10 +36,10 @@ def opened(path: Path) -> int:
 
 
 def readable(path: Path) -> BinaryIO:
-    """A regular file, opened to be read; a pipe would keep its reader waiting for ever.
+    """A regular file, opened for reading; a pipe would block the reader.
 
     Raises:
-        OSError: it cannot be opened, or is something else.
+        OSError: it cannot be opened, or is no regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY")))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -50,9 +50,9 @@ def readable(path: Path) -> BinaryIO:
 
 
 def lock(descriptor: int) -> bool:
-    """Lock an open file for this process, which a kill frees; False where another process holds it.
+    """Lock an open file for this process; a kill frees the lock. False if another process holds it.
 
-    A file system that knows no locks holds none.
+    File systems without locks hold none.
     """
     if fcntl is None:
         return True
@@ -66,7 +66,7 @@ def lock(descriptor: int) -> bool:
 
 
 def append(descriptor: int, data: bytes) -> None:
-    """Append all of `data`; where the disk fills up on the way, what was written of it is cut off again.
+    """Append all of `data`, or nothing: if the disk fills up on the way, the written part is removed again.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""A shrunk network in the shapes of its dense original, masked where nodes are gone."""
+"""Expands a shrunk network to the shapes of its dense original, with masks for removed nodes."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +15,10 @@ from prunectl.structure.surgery.plan import Plan
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A network that can be followed, and its masks; `kept` is what is left in it of the dense network.
+    """A network that can be traced, and its masks; `kept` is what is left of the dense network.
 
     `nodes` counts those of `model`, `nodes_present` those in memory in the smaller network; `outer` says whether
-    channels of the image may go as well.
+    channels of the image may be pruned too.
     """
 
     model: nn.Module
@@ -31,25 +31,25 @@ class Whole:
 
 
 def nodes_present(checkpoint: Checkpoint) -> int:
-    """How many nodes are in memory, by the result of the last command that removed some."""
+    """The number of nodes in memory, from the result of the last command that removed some."""
     if Plan.of(checkpoint.edits).kept:
         return next(int(e.result["nodes"]) for e in reversed(checkpoint.history) if "nodes" in e.result)
     return checkpoint.dense.nodes or 0
 
 
 def expanded(checkpoint: Checkpoint) -> Whole:
-    """The same network, back in its original shapes if it runs on swapped modules or a rewritten graph.
+    """The same network, expanded to its original shapes if it runs on swapped modules or a rewritten graph.
 
-    Removed channels cannot be followed through these as well as through the network's own code.
+    Removed channels are harder to follow through these than through the network's own code.
 
     Raises:
-        OptionError: it was shrunk with statistics over what is left, which no masked network computes.
+        OptionError: it was shrunk with statistics over the kept channels, which no masked network computes.
     """
     plan = Plan.of(checkpoint.edits)
     outer = any(entry.options.get("outer_layers") for entry in checkpoint.history)
     present = nodes_present(checkpoint)
     if plan.alive:
-        raise OptionError('a network shrunk with `norm` "alive" equals no masked one; shrink so once, at the end')
+        raise OptionError('a network shrunk with `norm` "alive" equals no masked one; use "alive" once, at the end')
     if not plan.graph and not any("swap" in edit for edit in plan.edits):
         return Whole(checkpoint.model, checkpoint.masks, plan.kept, plan.edits, present, present, outer)
     cpu = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""A network as it is used: pixels are normalised before it, logits become probabilities after it."""
+"""Wraps a network for use: normalises pixels before it, turns logits into probabilities after it."""
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,11 @@ from prunectl.torchtools.copies import in_type_of
 class Deployed(nn.Module):
     """Takes float32 images and returns float32, whatever type `network` computes in.
 
-    With `preprocessing` the images are pixels in [0, 1], else they are normalised already. `softmax` returns
-    probabilities in place of logits.
+    With `preprocessing` the images are pixels in [0, 1], else they are already normalised. `softmax` returns
+    probabilities instead of logits.
 
     Raises:
-        NoNormalisation: nothing says how pixels become the network's input.
+        NoNormalisation: how pixels become the network's input is unknown.
     """
 
     mean: Tensor
@@ -31,7 +31,7 @@ class Deployed(nn.Module):
         for name in ("mean", "std") if preprocessing is not None else ():
             values = torch.tensor(getattr(preprocessing, name), device=like_images(network).device)
             self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
-        self.training = network.training  # of this module alone: an exported program refuses `train()`
+        self.training = network.training  # only on this module: an exported program refuses `train()`
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, classes)."""
@@ -42,7 +42,7 @@ class Deployed(nn.Module):
 
 
 def deployed(network: nn.Module, preprocessing: Preprocessing | None = None, *, softmax: bool = False) -> nn.Module:
-    """A network that takes and returns float32, with what surrounds it; the network alone if nothing does."""
+    """The network with normalisation and softmax around it, in float32; the network itself if it needs neither."""
     if preprocessing is None and not softmax and like_images(network).dtype == torch.float32:
         return network
     return Deployed(network, preprocessing, softmax=softmax)

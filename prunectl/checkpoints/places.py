@@ -1,4 +1,4 @@
-"""The places of the files that a checkpoint names: written beside its header, read without torch."""
+"""Records where the files are that a checkpoint names, beside its header; read without torch."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from prunectl.plugins.registry import names
 
 
 def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool = True) -> str | None:
-    """What a file at `path` says of the places of these names, as JSON; None where they name no file.
+    """The record of these names' places for a file at `path`, as JSON; None if they name no file.
 
-    `known` are the places that the names came with; others are names from the working folder. Without `absolute`, only
-    the relative path from the file to them is recorded. A file of code whose content has changed since a step before
-    keeps the earlier hashes.
+    `known` are the places that the names came with; other names are relative to the working folder. Without `absolute`,
+    only their path relative to the file is recorded. A code file that has changed since an earlier step keeps the
+    earlier hashes.
     """
     folder = os.path.realpath(path.absolute().parent)
     found: dict[str, dict[str, Any]] = {}
@@ -45,11 +45,11 @@ def written(specs: Iterable[str], known: Places, path: Path, *, absolute: bool =
 def places_of(metadata: Mapping[str, str], path: Path) -> Places:
     """Possible places of the files that the checkpoint at `path` names.
 
-    The order: the recorded path relative to the checkpoint, the absolute path, beside the checkpoint, and as named from
-    the working folder. For a file of code, one of unchanged content comes first.
+    In this order: the recorded path relative to the checkpoint, the absolute path, beside the checkpoint, and as named
+    in the working folder. For a code file, one with unchanged content comes first.
 
     Raises:
-        CheckpointError: the record does not read.
+        CheckpointError: the record is invalid.
     """
     text = metadata.get(PLACES)
     if text is None:
@@ -71,7 +71,7 @@ def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str
 
 
 def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
-    """One name of a record. Only its path comes from the record; the name decides what kind of thing runs."""
+    """One name of a record. Only its path comes from the record; the name decides what runs."""
     parts = _parts(spec)
     texts = [values[key] for key in ("near", "at") if values.get(key) is not None]
     if parts is None or any("\0" in text for text in texts):
@@ -79,7 +79,7 @@ def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
     begin, path, end = parts
     named = Path(path).expanduser()
     if end and any(Path(text).name != named.name for text in texts):
-        raise ValueError(f"another file than '{spec}' names")
+        raise ValueError(f"its file is not the one that '{spec}' names")
     beside = [folder / named.name] if named.name not in ("", "..") else []
     paths = [*(folder / text for text in texts), *beside, named]
     found = tuple(Path(os.path.normpath(each.absolute())) for each in paths)
@@ -87,9 +87,9 @@ def _place(spec: str, values: Mapping[str, Any], folder: Path) -> Place:
 
 
 def _parts(spec: str) -> tuple[str, str, str] | None:
-    """What is before the path in a name, the path, and what is behind it; None for a name without one.
+    """The path in a name, with the text before and after it; None for a name without one.
 
-    NAME:PATH of a dataset comes first, which `check_trusted` does not take for code.
+    NAME:PATH of a dataset is tried first, which `check_trusted` does not treat as code.
     """
     name, colon, path = spec.partition(":")
     if colon and name in names("data"):
@@ -99,9 +99,9 @@ def _parts(spec: str) -> tuple[str, str, str] | None:
 
 
 def _here(spec: str) -> Place | None:
-    """The place of a name from the working folder; None where it names nothing that is there.
+    """The place of a name in the working folder; None if nothing is there.
 
-    The path is from the root, its folder without links; the last part keeps its name.
+    The path is absolute, with links in its folder resolved; the last part keeps its name.
     """
     parts = _parts(spec)
     if parts is None:

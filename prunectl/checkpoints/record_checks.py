@@ -1,4 +1,4 @@
-"""What a record of a results file or of a log may hold; what prunectl does not know may be anything."""
+"""Checks records of results files and logs; values that prunectl does not know may be anything."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,16 +22,16 @@ def check_log(record: Mapping[str, Any]) -> None:
     """Check a record of a training's log.
 
     Raises:
-        ValueError: names a value of another kind than expected.
+        ValueError: names a value of the wrong type.
     """
     _check(record, _LOG)
 
 
 def check_result(record: Mapping[str, Any]) -> None:
-    """Check a record of a results file; that of `eval` and `attack` must be complete, because reports rely on it.
+    """Check a record of a results file; those of `eval` and `attack` must be complete, because reports rely on them.
 
     Raises:
-        ValueError: names a value that is missing, or of another kind than expected.
+        ValueError: names a value that is missing or of the wrong type.
     """
     _check(record, _RESULT)
     for name in _REQUIRED.get(record.get("command", ""), ()):
@@ -46,7 +46,7 @@ def _check(record: Mapping[str, Any], checks: Mapping[str, Check]) -> None:
 
 
 def _fields(required: Mapping[str, Fits], others: Mapping[str, Fits] | None = None) -> Fits:
-    """An object with these fields, and perhaps others."""
+    """Whether this is an object with these fields, and possibly others."""
     known = {**required, **(others or {})}
     return lambda value: (
         isinstance(value, Mapping)
@@ -56,7 +56,7 @@ def _fields(required: Mapping[str, Fits], others: Mapping[str, Fits] | None = No
 
 
 def _is_event(value: Any) -> bool:
-    """The result of a round of pruning."""
+    """Whether this is the result of a round of pruning."""
     try:
         for name, each in value.items() if isinstance(value, Mapping) else [("", None)]:
             RESULTS.get(name, _SCALAR)(name, each)
@@ -70,7 +70,7 @@ def _share(value: Any) -> bool:
 
 
 def _table(value: Any) -> bool:
-    """A confusion: as many columns as rows."""
+    """Whether this is a confusion table, with as many columns as rows."""
     return every(every(is_count))(value) and all(len(row) == len(value) for row in value)
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint that a pruned one came from, found by its hash."""
+"""Finds the checkpoint that a pruned one came from, by its hash."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from prunectl.checkpoints.header import read_header
 from prunectl.errors import OptionError
 
 _KEEPS_WEIGHTS = ("prune", "shrink", "repair")
-"""Commands after which a network is no more trained than before."""
+"""Commands that do not train."""
 
 
 def pruned_by(history: History) -> int | None:
-    """The entry whose parent a pruned network is to be compared with, None where nothing was pruned by `prune`.
+    """The entry whose parent a pruned network is compared with, None if `prune` was never run.
 
-    That is the last `prune`, or the first of several that follow each other without a training in between.
+    It is the last `prune`, or the first of several without a training in between.
     """
     found = next((i for i in reversed(range(len(history))) if history[i].command == "prune"), None)
     if found is None:
@@ -27,17 +27,17 @@ def reference_of(path: Path) -> Path:
     """The checkpoint that `path` was pruned from, in its folder or in the current one.
 
     Raises:
-        OptionError: nothing was pruned, the network was pruned before it was trained, or no file is that checkpoint.
-        FileError, CheckpointError: the file at `path` does not read.
+        OptionError: nothing was pruned, the network was pruned before it was trained, or the checkpoint is not found.
+        FileError, CheckpointError: the file at `path` cannot be read.
     """
     history = read_header(path)[0].history
     pruning = pruned_by(history)
     if pruning is None:
-        raise OptionError(f"{path} was not pruned by `prunectl prune`; give the dense network as `reference`")
+        raise OptionError(f"{path} was not pruned by `prunectl prune`; use the dense network as `reference`")
     parent = history[pruning].parent
     if parent is None:
         raise OptionError(
-            f"{path} was pruned from a network that no file held, so nothing is known of it; train it, or give "
+            f"{path} was pruned from a network that was never saved, so it cannot be found; train it, or pass "
             "`reference`"
         )
     ancestors = Ancestors()
@@ -47,5 +47,5 @@ def reference_of(path: Path) -> Path:
             return found
     raise OptionError(
         f"the checkpoint that {path} was pruned from (sha256 {parent[:12]}...) is neither beside it nor in the current "
-        "folder; give it as `reference`"
+        "folder; pass it as `reference`"
     )

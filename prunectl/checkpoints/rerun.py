@@ -1,4 +1,4 @@
-"""rerun: run a checkpoint's history again."""
+"""rerun: runs a checkpoint's history again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,16 +22,16 @@ Run = Callable[[list[str]], str | None]
 def rerun(
     steps: Sequence[Step], folder: Path, run: Run, where: str, *, data_dir: Path | None = None, download: bool = False
 ) -> Path:
-    """Run the commands of a history into `folder`, in as many threads as then; returns the last checkpoint's place.
+    """Run the commands of a history into `folder`, with the recorded threads; returns the last checkpoint's path.
 
-    The steps are those that `lineage.check_safe` accepted. `where` names the file that holds the history.
+    The steps must have passed `lineage.check_safe`. `where` names the file with the history.
 
     Raises:
-        OptionError: a step that its command alone does not repeat, or a history without steps.
+        OptionError: its command alone cannot repeat a step, or the history has no steps.
         PrunectlError: a step failed.
     """
     if not steps:
-        raise OptionError(f"{where} has no history, so nothing can be run again")
+        raise OptionError(f"{where} has no history to run again")
     for i, step in enumerate(steps):
         if step.not_again is not None:
             raise OptionError(f"step {i + 1} ({step.command}) of {where} cannot be run again: {step.not_again}")
@@ -53,7 +53,7 @@ def rerun(
 
 
 def version_changes(steps: Sequence[Step]) -> dict[str, list[Any]]:
-    """The versions that differ from those here: name -> [recorded, here], of several recorded ones the last."""
+    """The versions that differ from those installed here: name -> [last recorded, here]."""
     here = versions(next((name for step in steps for kind, name in step.named if kind == "model"), ""))
     return {
         name: [was, here.get(name)] for step in steps for name, was in step.versions.items() if was != here.get(name)
@@ -61,9 +61,9 @@ def version_changes(steps: Sequence[Step]) -> dict[str, list[Any]]:
 
 
 def file_changes(places: Places) -> dict[str, dict[str, Any]]:
-    """The Python files of the user that are not as they were for every step, by the name in the history.
+    """The user's Python files that changed since some step, by their name in the history.
 
-    `sha256` is [that of the last step, here], `earlier` holds those of the steps before it.
+    `sha256` is [at the last step, here], `earlier` holds the hashes at the steps before it.
     """
     found: dict[str, dict[str, Any]] = {}
     for spec, place in places.items():
@@ -75,13 +75,13 @@ def file_changes(places: Places) -> dict[str, dict[str, Any]]:
 
 
 def unrecorded(steps: Sequence[Step], places: Places) -> list[str]:
-    """What the steps use, and whose content no history records: folders of images, and modules of the user's."""
+    """Inputs of the steps whose content no history records: folders of images, and the user's modules."""
     named = dict.fromkeys(name for step in steps for kind, name in step.named if _is_own(kind, name))
     return [name for name in named if name not in places or places[name].sha256 is None]
 
 
 def _is_own(kind: str, name: str) -> bool:
-    """Whether a name leads to a file, a folder or a module of the user's."""
+    """Whether a name leads to the user's own file, folder or module."""
     return names_code(kind, name) or (kind == "data" and ":" in name and not name.startswith("synthetic:"))
 
 

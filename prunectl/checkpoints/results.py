@@ -1,4 +1,4 @@
-"""The records of eval and attack for a checkpoint, found by the hash of its bytes."""
+"""Reads the records of eval and attack for a checkpoint, found by its hash."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from prunectl.checkpoints.texts import read_lines
 from prunectl.errors import FileError
 
 LOADER = "loader"
-"""What histories and records call images that came from a loader in a Python program."""
+"""The name in histories and records for images from a loader in a Python program."""
 
 
 def records(path: Path, sha256: str) -> list[dict[str, Any]]:
-    """The records of a checkpoint with this hash, oldest first; lines that do not read are left out.
+    """The records of a checkpoint with this hash, oldest first; invalid lines are left out.
 
     Raises:
         FileError: the file beside it cannot be read.
@@ -24,7 +24,7 @@ def records(path: Path, sha256: str) -> list[dict[str, Any]]:
 
 
 def recorded_accuracy(path: Path, sha256: str, data: str) -> float | None:
-    """The accuracy that eval measured last on the test images of `data`; None if it measured none."""
+    """The last accuracy that eval measured on the test images of `data`, or None."""
     measured = [
         record["accuracy"]
         for record in records(path, sha256)

@@ -1,4 +1,4 @@
-"""Reading a file that someone may be replacing."""
+"""Reads files that another process may be replacing."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ Found = TypeVar("Found")
 
 
 def steadily(path: Path, read: Callable[[], Found]) -> Found:
-    """What `read` makes of the file at `path`; again where the file changed meanwhile, whether that failed or not.
+    """The result of `read` for the file at `path`; it reads again if the file changed meanwhile.
 
-    `read` opens the file several times, for its header, its tensors, its hash: all of them must be of one file.
+    `read` opens the file several times, for its header, its tensors and its hash, which must be of one file.
 
     Raises:
-        FileError: as `read`, of a file that did not change.
+        FileError: from `read`, for a file that did not change.
     """
     for _ in range(_TRIES):
         before = _identity(path)
@@ -35,7 +35,7 @@ def steadily(path: Path, read: Callable[[], Found]) -> Found:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced or written to; None where there is none."""
+    """Values that change when a file is replaced or written to; None if there is no file."""
     try:
         status = path.stat()
     except OSError:

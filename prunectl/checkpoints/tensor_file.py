@@ -1,4 +1,4 @@
-"""Safetensors files, written and read one tensor at a time, so that memory never holds a second copy."""
+"""Writes and reads safetensors files one tensor at a time, so that memory never holds a second copy."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from prunectl.torchtools.digest import raw
 
 
 def head_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """What the file of `safetensors.torch.save` has before its first tensor; order and names of types are from there.
+    """The bytes before the first tensor, identical to those of `safetensors.torch.save`.
 
     It uses only types and shapes of the tensors.
     """
@@ -42,13 +42,13 @@ def content(head: bytes, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memo
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, each a copy in memory.
 
-    In a file they start at any byte, and torch's sums over unaligned tensors can differ in the last bit. A network must
-    compute the same after it was read.
+    In a file they may start at any byte, and torch's sums over unaligned tensors can differ in the last bit; a network
+    must compute the same after it was read.
 
     Raises:
         FileError, CheckpointError, SafetensorError, OSError: the file cannot be read, or is not a safetensors file.
     """
-    with safe_open(path, "pt"):  # which checks that tensors neither overlap nor leave gaps
+    with safe_open(path, "pt"):  # checks that tensors neither overlap nor leave gaps
         toc = read_toc(path)
     found = {}
     with path.open("rb") as file:
@@ -62,12 +62,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def map_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, which stay in it: they take memory of their own only where something writes to them.
+    """The tensors of a file, mapped: they take memory of their own only where something writes to them.
 
     Raises:
         FileError, CheckpointError, SafetensorError, OSError: as `read_tensors`.
     """
-    if os.name == "nt":  # where no file that is mapped can be replaced
+    if os.name == "nt":  # Windows cannot replace a mapped file
         return read_tensors(path)
     read_toc(path)
     return load_file(path)
@@ -75,12 +75,12 @@ def map_tensors(path: Path) -> dict[str, Tensor]:
 
 @cache
 def _type(kind: str) -> torch.dtype:
-    """The type that the library has under a name."""
+    """The torch type for a type name of the library."""
     head = json.dumps({"x": {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}}).encode()
     return load(begun(head))["x"].dtype
 
 
 def _json(data: bytes) -> dict[str, dict[str, object]]:
-    """What the beginning of a file says of its tensors."""
+    """The descriptions of the tensors in a file's header."""
     found: dict[str, dict[str, object]] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return found

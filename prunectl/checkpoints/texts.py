@@ -1,4 +1,4 @@
-"""JSON and TOML of files that anyone may have written: refused by a ValueError, however deep or long they are."""
+"""Reads JSON and TOML from untrusted files; bad ones raise ValueError, however deep or long they are."""
 
 import json
 import os
@@ -13,17 +13,17 @@ from prunectl.errors import FileError
 
 DEPTH = 32
 MOST_LINES, MOST_BYTES = 100_000, 2**30
-"""Of a file of records; a training logs a hundred records and one for each epoch."""
+"""Limits for a file of records; a training logs a hundred records and one for each epoch."""
 _ESCAPED = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
-"""Half a surrogate pair, or a zero character, which no file name holds."""
+"""Half a surrogate pair, or a zero character; no file name has these."""
 
 
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, a text in it is not Unicode or holds a zero character, or lists and objects are
-            nested deeper than `DEPTH`.
+        ValueError: it is not JSON, a text in it is not Unicode or has a zero character, or it is nested deeper than
+        `DEPTH`.
     """
     try:
         value = json.loads(text)
@@ -38,7 +38,7 @@ def parsed(text: str | bytes) -> Any:
 
 
 def _check_texts(value: Any) -> None:
-    """Refuse half a surrogate pair, but for what stands for a byte in the name of a file, and zero characters.
+    """Refuse zero characters and half surrogate pairs, except those that encode a byte of a file name.
 
     Raises:
         ValueError: a text is not Unicode, or holds a zero character.
@@ -48,7 +48,7 @@ def _check_texts(value: Any) -> None:
             _check_texts(each)
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("a text in it holds a zero character")
+            raise ValueError("a text in it has a zero character")
         try:
             value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
@@ -72,7 +72,7 @@ def parsed_toml(text: str) -> dict[str, Any]:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether anything is nested deeper than `DEPTH`; level by level, as recursion would overflow."""
+    """Whether anything is nested deeper than `DEPTH`, checked level by level, as recursion would overflow."""
     level = [value]
     for _ in range(DEPTH + 1):
         nested = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
@@ -81,12 +81,12 @@ def _is_deep(value: Any) -> bool:
 
 
 def read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The records of a file with one JSON object a line, and what is wrong with its other lines.
+    """The records of a file with one JSON object per line, and the problems of its other lines.
 
-    A line that a kill cut off, or that `check` refuses by a ValueError, is left out. A missing file is an empty one.
+    A line that a kill cut off, or for which `check` raises ValueError, is left out. A missing file counts as empty.
 
     Raises:
-        FileError: it cannot be read, or is larger than any such file.
+        FileError: it cannot be read, or is too large.
     """
     try:
         with readable(path) as file:

@@ -8,9 +8,9 @@ from prunectl.plugins.registry import LIBRARIES
 
 
 def versions(model: str = "") -> dict[str, str]:
-    """The versions that a result depends on, and the instructions of the cpu, by which torch chooses its kernels.
+    """The versions that a result depends on, and the cpu's instruction set, by which torch chooses its kernels.
 
-    That of the library which `model` comes from is one of them.
+    The library that `model` comes from is included.
     """
     from prunectl.version import __version__  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""The command line: parsing, printing, progress. The only room that knows Typer and rich."""
+"""The command line: parsing, printing, progress. Only this package uses Typer and rich."""

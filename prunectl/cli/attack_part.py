@@ -20,7 +20,7 @@ _SUFFIX = ".attack.part.jsonl"
 
 
 class Part:
-    """The batches that are `done`, in a file as they come; a full disk delays the file but does not stop the attack."""
+    """The batches that are `done`, written to a file one by one; a full disk delays the file but not the attack."""
 
     def __init__(self, journal: Journal, attacker: "Attacker") -> None:
         self.journal, self.attacker = journal, attacker
@@ -29,7 +29,7 @@ class Part:
         self._examples = 0
 
     def take_up_(self) -> None:
-        """Read the batches of an interrupted attack; those from the first damaged line (a kill) on are done again."""
+        """Read the batches of an interrupted attack; those from the first damaged line (of a kill) on are repeated."""
         for line in self.journal.lines[1:]:
             try:
                 self._read_(parsed(line))
@@ -43,7 +43,7 @@ class Part:
         self._write(lambda: self.journal.begin([json.dumps({"run": identity}).encode() + b"\n"]))
 
     def keep(self, batch: "Tally") -> None:
-        """Add a batch, and the examples that came with it."""
+        """Add a batch with its examples."""
         parts = self.attacker.examples.parts
         fresh = [self.attacker.examples.text(part) for part in parts[self._examples :]]
         self._examples = len(parts)
@@ -51,21 +51,21 @@ class Part:
         self._write(lambda: self.journal.add(record))
 
     def _write(self, change: Callable[[], None]) -> None:
-        """Change the file; where that fails, say so once."""
+        """Change the file; if that fails, warn once."""
         try:
             change()
             self.is_kept = True
         except FileError as error:
             if self.is_kept:
-                output.warn(f"{error}; the attack goes on, and is kept once there is room")
+                output.warn(f"{error}; the attack continues, and is saved once there is room")
             self.is_kept = False
 
     def finish(self) -> None:
-        """Remove what is recorded elsewhere by now."""
+        """Remove the file, whose content is now recorded elsewhere."""
         self.journal.lines.clear()
 
     def _read_(self, record: dict[str, Any]) -> None:
-        """Take one line.
+        """Read one line.
 
         Raises:
             ValueError, KeyError, TypeError, AttributeError: it is not a line of this attack.
@@ -75,7 +75,7 @@ class Part:
         attacker = self.attacker
         tally = Tally.read(record["batch"])
         if (len(tally.robust), list(tally.methods)) != (len(attacker.levels), [m.name for m in attacker.methods]):
-            raise ValueError("of another attack")
+            raise ValueError("it is of another attack")
         if "examples" in record:
             attacker.examples.take_up_(record["examples"], attacker.data.shape, len(attacker.data.classes))
         self.done.append(tally)
@@ -88,11 +88,11 @@ def has_part(path: Path) -> bool:
 
 @contextmanager
 def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Iterator[Part]:
-    """A new attack of the checkpoint at `path`, or the interrupted one with what it has done.
+    """A new attack of the checkpoint at `path`, or the interrupted one with its finished batches.
 
     Raises:
         FileError: there is none to resume, or another process attacks the same checkpoint.
-        OptionError: there is one, and neither --resume nor --force; or it began with other options.
+        OptionError: there is one, but neither --resume nor --force; or it began with other options.
     """
     place = beside(path, _SUFFIX)
     if resume and not place.exists():
@@ -118,8 +118,8 @@ def begun(attacker: "Attacker", path: Path, *, resume: bool, force: bool) -> Ite
 
 
 def _difference(journal: Journal, identity: dict[str, Any]) -> str:
-    """How an interrupted attack differs from this one, in words; empty if it does not."""
-    if not journal.lines:  # killed before anything was done
+    """A text on how an interrupted attack differs from this one; empty if it does not."""
+    if not journal.lines:  # killed before the first batch
         return ""
     try:
         before = {"examples": 0, "amp": False, **parsed(journal.lines[0])["run"]}
@@ -130,7 +130,7 @@ def _difference(journal: Journal, identity: dict[str, Any]) -> str:
 
 
 def _identity(attacker: "Attacker") -> dict[str, Any]:
-    """What must be the same for an attack to go on."""
+    """The values that must be the same to continue an attack."""
     others = {"reference": attacker.reference, "source": attacker.source}
     return {
         "checkpoint": attacker.checkpoint.sha256,

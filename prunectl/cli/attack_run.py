@@ -1,4 +1,4 @@
-"""An attack on the command line: watched, stopped by Ctrl-C, shown."""
+"""Runs an attack on the command line: with progress, Ctrl-C and a result table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,7 +25,7 @@ def attacked(
 ) -> Iterator[dict[str, Any]]:
     """Attack to the end, or to Ctrl-C, and yield the record; finished batches are saved beside the checkpoint.
 
-    They are removed after the block, in which the record is written. Without a path, nothing is saved.
+    These are removed after the block, which must write the record. Without a path, nothing is saved.
     """
     from prunectl.robustness.attack import Attacker
     from prunectl.torchtools.distributed import leads
@@ -37,14 +37,14 @@ def attacked(
         return
     if path is None and (how["examples"] or resume):
         flag = "--resume" if resume else "--save-examples"
-        raise FileError(f"{flag}: nothing can be written beside the checkpoint; copy it to a folder of your own")
+        raise FileError(f"{flag}: the checkpoint's folder is not writable; copy the checkpoint to another one")
     pictures = path if how["examples"] else None
     if pictures is not None and not has_part(pictures):
         _check_pictures(pictures, force=force)
     attacker = Attacker(network, images, **how)
     with nullcontext() if path is None else begun(attacker, path, resume=resume, force=force) as part:
         if pictures is not None:
-            _check_pictures(pictures, force=force or resume)  # those of an interrupted attack are its own
+            _check_pictures(pictures, force=force or resume)  # an interrupted attack may replace its own
         _run(attacker, part)
         record = attacker.record()
         show(record)
@@ -90,7 +90,7 @@ def _run(attacker: "Attacker", part: "Part | None") -> None:
 
 
 def show(record: dict[str, Any]) -> None:
-    """The numbers as a table, and the warnings about them."""
+    """Print the numbers as a table, and the warnings about them."""
     norms = "".join(
         f", median {record['norm']} norm of {name} {'none' if size in (None, float('inf')) else f'{size:.4g}'}"
         for name, size in record.get("median_norm", {}).items()
@@ -119,18 +119,18 @@ def _robust(total: "Tally") -> str:
 
 
 def _so_far(what: str, total: "Tally | None") -> str:
-    """What is running, and what came out of the batches before."""
+    """What is running, and the result of the finished batches."""
     return what if total is None else f"{what}, {_robust(total)}"
 
 
 def _pictures(attacker: "Attacker", path: Path) -> None:
-    """Write the examples that were asked for."""
+    """Write the requested examples."""
     from prunectl.checkpoints.files import write
 
     if not attacker.examples.wanted:
         return
     if not len(attacker.examples):
-        output.say("no attack succeeded: there are no examples to save")
+        output.say("no examples to save: no attack succeeded")
         return
     picture, tensors = (beside(path, suffix) for suffix in _PICTURES)
     about = {"attack": attacker.name, "norm": attacker.methods[0].norm, "eps": attacker.levels[-1]}

@@ -1,4 +1,4 @@
-"""What the shell completes after an option, without importing torch."""
+"""Shell completion of option values, without importing torch."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +13,7 @@ Complete = Callable[[str], list[str]]
 
 
 def completes(kind: str) -> Complete:
-    """Completes names of a kind; those of a library behind `torchvision/` or `timm/`."""
+    """Completes names of a kind; after `torchvision/` or `timm/`, the names of that library."""
 
     def complete(incomplete: str) -> list[str]:
         library, slash, _ = incomplete.partition("/")
@@ -25,7 +25,7 @@ def completes(kind: str) -> Complete:
 
 
 def names_of(kind: str) -> list[str]:
-    """All values that an option of a kind takes: names, presets and prefixes."""
+    """All values of an option of a kind: names, presets and prefixes."""
     more = {"criterion": [AUTO], "attack": [*PRESETS], "model": [f"{each}/" for each in LIBRARIES["model"]]}
     return [*names(kind), *more.get(kind, [])]
 
@@ -36,7 +36,7 @@ def completes_one(*values: str) -> Complete:
 
 
 def completes_list(values: Callable[[], Iterable[str]]) -> Complete:
-    """Completes values with commas between them, each once."""
+    """Completes values separated by commas, each once."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -47,7 +47,7 @@ def completes_list(values: Callable[[], Iterable[str]]) -> Complete:
 
 
 def completes_options(kind: str, parameter: str, default: str = "") -> Callable[[typer.Context, str], list[str]]:
-    """Completes `-O KEY=` for the plug-in that another option of the command names, or its default."""
+    """Completes `-O KEY=` for the plug-in in another option of the command, or its default."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         from prunectl.errors import UnknownName

@@ -1,4 +1,4 @@
-"""Options from the environment and from a TOML file, below those of the command line."""
+"""Reads options from the environment and a TOML file; those on the command line take precedence."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _YES_OR_NO = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off", "t"
 
 
 def configure(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Below the command line: PRUNECTL_LR=0.1 in the environment, then the command's table in a TOML file."""
+    """Fill options from the environment (PRUNECTL_LR=0.1), then from the command's table in a TOML file."""
     _refuse_unknown(ctx)
     settable = (param for param in ctx.command.params if param.opts[0].startswith("-") and param.name != "config")
     known = {_key(each): param for param in settable for each in _spellings(param.opts)}
@@ -33,7 +33,7 @@ def configure(ctx: typer.Context, path: Path | None) -> Path | None:
 def _is_for_others(ctx: typer.Context, key: str, param: Any, text: str) -> bool:
     """Whether a text in the environment is meant for other commands.
 
-    Some names, such as LATENCY, are a flag of one command and take a value of another: 0 is for the flag, 0.5x for the
+    Some names, such as LATENCY, are a flag of one command but take a value in another: 0 is for the flag, 0.5x for the
     value.
     """
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
@@ -48,7 +48,7 @@ def _spellings(options: Sequence[str]) -> Sequence[str]:
 
 
 def _refuse_unknown(ctx: typer.Context) -> None:
-    """Refuse PRUNECTL_* in the environment that names no option of any command; such a key in a file is refused."""
+    """Refuse a PRUNECTL_* variable that names no option of any command, as such a key in a file is refused."""
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
     given = sorted(name for name in os.environ if name.startswith("PRUNECTL_")) if commands else []
     if not given:
@@ -56,16 +56,16 @@ def _refuse_unknown(ctx: typer.Context) -> None:
     known = {_key(option).upper() for each in commands.values() for param in each.params for option in param.opts}
     for name in given:
         if name.removeprefix("PRUNECTL_") not in known:
-            raise OptionError(f"{name} in the environment: no command has that option; see prunectl {ctx.info_name} -h")
+            raise OptionError(f"no command has the option {name} of the environment; see prunectl {ctx.info_name} -h")
 
 
 def _key(option: str) -> str:
-    """How an option is called in a file, and in capitals in the environment: --batch-size is batch_size, -O is O."""
+    """The name of an option in a file (in capitals in the environment): --batch-size is batch_size, -O is O."""
     return option.lstrip("-").replace("-", "_")
 
 
 def _table(ctx: typer.Context, path: Path, known: set[str]) -> dict[str, Any]:
-    """The options of the running command in a TOML file."""
+    """The options for the running command in a TOML file."""
     try:
         tables = parsed_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

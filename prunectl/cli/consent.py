@@ -1,4 +1,4 @@
-"""Consent to run code: what a command line names may run, and with --trust what its files name."""
+"""Consent to run code: code named on the command line may run, and with --trust code named in its files."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from prunectl.plugins.trust import trusting
 
 
 def consenting(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """A command that trusts the code which its own options name, and with `trust` all code."""
+    """Wrap a command so that it trusts the code named in its own options, and with `trust` all code."""
 
     @functools.wraps(command)
     def run(**parameters: Any) -> None:
@@ -22,7 +22,7 @@ def consenting(name: str, command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _code_in(command: str, parameters: Mapping[str, Any]) -> Iterator[str]:
-    """The code that parsed parameters of a command name."""
+    """The code named in the parsed parameters of a command."""
     from prunectl.checkpoints.options.table import plugins_in
 
     attacks = [("attack", name) for name in str(parameters.get("attack") or "").split(",")]
@@ -33,7 +33,7 @@ def _code_in(command: str, parameters: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class ConsentingRun:
-    """Runs command lines, in any process, with the consent to all code (`trust`) that the user of this one gave."""
+    """Runs command lines, in any process, with the user's consent (`trust`) to this command."""
 
     trust: bool
 

@@ -1,4 +1,4 @@
-"""Means over an epoch, from the log records of a training, each of which has the means since the one before."""
+"""Computes means over an epoch from log records, which hold the means since the previous record."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class EpochMeans:
-    """Loss and accuracy on the training images of an epoch, as far as it came; `images` is their number."""
+    """Mean loss and accuracy on the training images of an epoch so far; `images` is their number."""
 
     epoch: int
     images: int
@@ -19,7 +19,7 @@ class EpochMeans:
 
     @staticmethod
     def of(record: Mapping[str, Any], before: "EpochMeans | None" = None) -> "EpochMeans":
-        """The means after a log record, from those before it."""
+        """The means after a log record, from the means before it."""
         epoch, images = math.ceil(record["epoch"] - _ROUNDING), record["images"]
         own = EpochMeans(epoch, images, record["loss"], record["accuracy"])
         if before is None or before.epoch != epoch:

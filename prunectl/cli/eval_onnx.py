@@ -1,4 +1,4 @@
-"""What `eval` does with an ONNX file that `export` wrote."""
+"""Runs `eval` on an ONNX file that `export` wrote."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def check_options(*, runtimes: Sequence[str], device: str, amp: bool) -> None:
-    """Refuse what an ONNX file cannot do.
+    """Refuse options that are not for ONNX files.
 
     Raises:
-        OptionError: another runtime or device, or --amp.
+        OptionError: a runtime or device other than its own, or --amp.
     """
     other = next((name for name in runtimes if name != "onnx"), None)
     if other is not None:
@@ -65,7 +65,7 @@ def _images(
     split: float | None,
     **changes: Any,
 ) -> "ImageData":
-    """The images of the file's dataset, or of --data, in its size and with its numbers of classes.
+    """The images of --data, or of the file's dataset, in the file's size and with its class numbers.
 
     Raises:
         OptionError: neither names a dataset.

@@ -1,4 +1,4 @@
-"""What `eval` says of a network's latency."""
+"""The latency lines of `eval`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from prunectl.cli import output
 
 
 def latency_lines(record: Mapping[str, Any]) -> list[str]:
-    """A line for every batch and runtime, and one for the time of torch.compile; none without a measurement."""
+    """A line per batch size and runtime, and one for the time of torch.compile; none without a measurement."""
     timings = record.get("latency", [])
     lines = [
         f"latency of {output.many(timing['batch'], 'image')} ({record['device']}, 1 CPU thread): {_shown(timing)}"

@@ -15,15 +15,15 @@ _PAGE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<name>[\w-]+)\.md(?:#[\w-]+)?\)")
 
 
 def pages() -> dict[str, str]:
-    """What each page is about, by name, in reading order."""
+    """The subject of each page, by name, in reading order."""
     return {found["name"]: found["about"] for found in _LISTED.finditer(_read(INDEX))}
 
 
 def page(name: str) -> str:
-    """The Markdown of a page, its links to other pages as commands, its pictures as words.
+    """The Markdown of a page, with links to other pages as commands and pictures as text.
 
     Raises:
-        UnknownName: no page has this name; the nearest one is offered.
+        UnknownName: no page has this name; the message suggests the nearest one.
     """
     wanted = name.lower().removesuffix(".md")
     known = pages()
@@ -42,4 +42,4 @@ def _read(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; install prunectl again") from error
+        raise FileError(f"cannot read {path}: {error.strerror}; reinstall prunectl") from error

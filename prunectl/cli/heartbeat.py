@@ -1,4 +1,4 @@
-"""Signs of life where stderr is no terminal: a line soon after the start, then one whenever 30 s pass without any."""
+"""Signs of life if stderr is no terminal: a line soon after the start, then one after every 30 s without output."""
 
 import math
 import sys
@@ -11,11 +11,11 @@ from typing import TextIO
 FIRST, EVERY = 0.8, 30.0
 """Seconds from the start to the first line, and the longest time between two lines."""
 _running: "list[Heartbeat]" = []
-"""That of the command that was started; commands that it runs inside this process have none of their own."""
+"""The heartbeat of the started command; commands that it runs in this process have none of their own."""
 
 
 class Heartbeat:
-    """Prints what a command does, from a thread of its own; `activity` says it, such as "shrink: proof in float64"."""
+    """Prints what a command does, in its own thread; `activity` is the text, such as "shrink: proof in float64"."""
 
     def __init__(self, command: str, stream: TextIO) -> None:
         self.command, self.stream = command, stream
@@ -31,12 +31,12 @@ class Heartbeat:
         self._thread.start()
 
     def note(self) -> None:
-        """Take notice that a line was printed."""
+        """Record that a line was printed."""
         self.last = time.monotonic()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Print nothing while the command waits for the one before it in a pipe, which has signs of its own."""
+        """Print nothing while the command waits for the previous one in a pipe, which has its own heartbeat."""
         self.started = self.last = math.inf
         try:
             yield
@@ -45,7 +45,7 @@ class Heartbeat:
             self._woken.set()
 
     def stop(self) -> None:
-        """Print nothing more."""
+        """Stop printing."""
         self._ended = True
         self._woken.set()
         self._thread.join()
@@ -54,7 +54,7 @@ class Heartbeat:
         while not self._ended:
             now = time.monotonic()
             silence = EVERY if self.beats else FIRST
-            if now - self.last < silence:  # a line came meanwhile
+            if now - self.last < silence:  # a line was printed meanwhile
                 self._woken.wait(min(max(self.last + silence - now, 0.0), threading.TIMEOUT_MAX))
                 self._woken.clear()
                 continue
@@ -69,7 +69,7 @@ class Heartbeat:
 
 @contextmanager
 def beating(command: str, *, silent: bool) -> Iterator[None]:
-    """Show that a command is alive for as long as this lasts, unless a terminal shows it or it is to be silent."""
+    """Show signs of life inside the block, unless a terminal shows progress or the command is `silent`."""
     if silent or _running or sys.stderr.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""The options that say what images there are to be: a split of a folder, or a shape without any images."""
+"""Options for the images of a new network: a split of a folder, or a shape without images."""
 
 from typing import Annotated
 

@@ -1,6 +1,6 @@
-"""Command lines that other commands run: read without running, or run inside this process.
+"""Runs command lines inside this process for other commands, or parses them without running.
 
-The commands are those that `cli.app` registers; it is imported by name, as it imports this module.
+The commands are those of `cli.app`, which is imported by name because it imports this module.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from prunectl.errors import OptionError
 _REGISTRY = "prunectl.cli.app"
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
-"""Variables that still count: places and trust, not what is computed."""
+"""Environment variables that still apply: paths and trust, not options."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Ran:
 
 
 def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool = True) -> Ran:
-    """Run `prunectl ARGUMENTS`; its stderr goes to `stream`, the line of a failure only with `failure`.
+    """Run `prunectl ARGUMENTS`; its stderr goes to `stream`, a failure's line only with `failure`.
 
     Unexpected exceptions are not caught.
 
-    Options come from the arguments alone, whatever PRUNECTL_* says.
+    Options come only from the arguments, not from PRUNECTL_*.
     """
     importlib.import_module(_REGISTRY)
     out, err = io.StringIO(), _Tee(stream, failure)
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool
 
 
 def read(arguments: Sequence[str]) -> dict[str, Any]:
-    """The parameters of a command line, and under `command` its name; nothing is run or imported.
+    """The parameters of a command line, with the command's name as `command`; nothing is run or imported.
 
     Raises:
-        OptionError: no such command or option, or a value of another kind.
+        OptionError: unknown command or option, or an invalid value.
     """
     name = arguments[0] if arguments else ""
     command = _commands().get(name)
@@ -75,14 +75,14 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def default(command: str, flag: str) -> object:
-    """What a command takes where an option is left out; None where nothing, or another option, says so."""
+    """The default of a command's option; None if there is none or another option decides."""
     params = _commands()[command].params if command in _commands() else ()
     return next((param.default for param in params if flag in param.opts), None)
 
 
 @cache
 def _commands() -> dict[str, Any]:
-    """The commands by name, as the parser has them."""
+    """The parser's commands, by name."""
     importlib.import_module(_REGISTRY)
     commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
     return commands
@@ -90,7 +90,7 @@ def _commands() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _plain_environment() -> Iterator[None]:
-    """Leave out options that come from the environment."""
+    """Ignore options from the environment."""
     hidden = {key: os.environ[key] for key in os.environ if key.startswith("PRUNECTL_") and key not in _PLACES}
     for key in hidden:
         del os.environ[key]
@@ -101,7 +101,7 @@ def _plain_environment() -> Iterator[None]:
 
 
 class _Tee(io.StringIO):
-    """Passes a text on, the line of a failure on request, and remembers the last line."""
+    """Passes a text on, a failure's line only on request, and stores the last line."""
 
     def __init__(self, stream: TextIO | None, failure: bool) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class _Tee(io.StringIO):
 
     def write(self, text: str) -> int:
         self.last = ([line.strip() for line in text.splitlines() if line.strip()] or [self.last])[-1]
-        ends = self.held and text == "\n"  # print() ends a line apart
+        ends = self.held and text == "\n"  # print() writes the end of a line separately
         self.held = not self.failure and text.startswith("prunectl: ")
         if self.stream is not None and not ends and not self.held:
             self.stream.write(text)

@@ -1,4 +1,4 @@
-"""What a command has made, kept where its own place cannot be written."""
+"""Keeps the result of a command elsewhere if its target cannot be written."""
 
 import shutil
 import sys
@@ -11,13 +11,13 @@ from prunectl.errors import CheckpointError, FileError, NotWritten
 
 
 def written(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a result to `path`, whose folder is made again where it vanished.
+    """Let `write` write a result to `path`, whose folder is created again if it vanished.
 
-    Where that fails, the result goes to a new folder of $TMPDIR. On a terminal the user may then make room and press
-    Enter to try again.
+    If that fails, the result goes to a new folder in $TMPDIR. On a terminal the user may then make room and press Enter
+    to try again.
 
     Raises:
-        NotWritten: it failed to the end.
+        NotWritten: all attempts failed.
     """
     try:
         _write(path, write)
@@ -54,7 +54,7 @@ def _elsewhere(path: Path, write: Callable[[Path], object]) -> Path | None:
 
 
 def _tried_again(path: Path, write: Callable[[Path], object], error: FileError, kept: Path | None) -> FileError | None:
-    """Try again whenever someone at a terminal presses Enter; returns the last failure, None where it was written."""
+    """Try again whenever the user presses Enter; returns the last failure, or None once it is written."""
     while _asks():
         output.warn(f"{error}; {_where(kept)}; make room and press Enter to try again, or Ctrl-C")
         try:
@@ -75,9 +75,9 @@ def _answer() -> str:
 
 
 def _asks() -> bool:
-    """Whether someone sees a question and can answer it."""
+    """Whether a user can see and answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _where(kept: Path | None) -> str:
-    return f"the result is kept: {kept}" if kept is not None else f"{tempfile.gettempdir()} has no room for it either"
+    return f"the result is in {kept}" if kept is not None else f"{tempfile.gettempdir()} has no room for it either"

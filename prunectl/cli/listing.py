@@ -1,4 +1,4 @@
-"""Lists of plug-ins and the page of one, for 80 columns."""
+"""Prints lists of plug-ins and details of one, for 80 columns."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def width() -> int:
 def show_list(rows: Sequence[Mapping[str, str]], text: str) -> None:
     """Print rows as a table whose last column is `text`.
 
-    On a terminal the text is wrapped beside the others, or below them where there is little room; else a row is a line.
+    On a terminal the text is wrapped beside the others, or below them if there is little room; else a row is a line.
     """
     heads = [key for key in rows[0] if key != text]
     table = [{key: key for key in rows[0]}, *rows]
@@ -44,7 +44,7 @@ def show_list(rows: Sequence[Mapping[str, str]], text: str) -> None:
 
 
 def show_facts(name: str, values: Mapping[str, str | Sequence[str]]) -> None:
-    """Print what is known of one plug-in: a word, then its text, or its lines."""
+    """Print the details of one plug-in: a word, then its text or lines."""
     output.emit(name)
     size = max(map(len, values)) + 2
     for key, text in values.items():
@@ -55,7 +55,7 @@ def show_facts(name: str, values: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def options_of(kind: str, facts: "Facts") -> list[str]:
-    """The options of a plug-in as they are written, with their defaults and what they mean; "none" without any."""
+    """The options of a plug-in with their defaults and meanings; "none" without any."""
     flag = "-M" if kind == "model" else "-O"
     meaning = {key: f": {OPTIONS[kind][key]}" if key in OPTIONS[kind] else "" for key in facts.options}
     return [f"{flag} {key}={_shown(value)}{meaning[key]}" for key, value in facts.options.items()] or ["none"]
@@ -67,13 +67,13 @@ def as_json(record: Any) -> None:
 
 
 def wrapped(text: str, size: int, *, indent: str = "") -> list[str]:
-    """Lines of whole words, names with hyphens among them; all but the first are indented."""
+    """Lines of whole words, including names with hyphens; all but the first are indented."""
     size = max(size, 20)
     return textwrap.wrap(text, size, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def joined(names: Iterable[str]) -> str:
-    """Names with commas between them."""
+    """Names separated by commas."""
     return ", ".join(names)
 
 

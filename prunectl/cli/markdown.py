@@ -1,4 +1,4 @@
-"""Markdown on a terminal: headings at the left margin, tables whose words are broken but never cut off."""
+"""Shows Markdown on a terminal: headings at the left margin, tables whose words are broken but never cut off."""
 
 import io
 import re
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Heading, Markdown, TableElement
 
 _CODE = re.compile(r"^```.*?^```$|(?P<code>`(?:[^`\n]|\n(?!\n))+`)", re.MULTILINE | re.DOTALL)
-"""A block, or code in a line, which may go over the end of a line but not of a paragraph."""
+"""A code block, or inline code, which may continue on the next line but not in the next paragraph."""
 _BLANK_LINES = re.compile(r"\n[ \n]*\n[ \n]*\n")
 
 
@@ -35,12 +35,12 @@ class _Page(Markdown):
 
 
 def _with_backticks(found: re.Match[str]) -> str:
-    """Code in a line, so marked that its backticks are shown; a block as it is."""
+    """Inline code, marked so that its backticks are shown; blocks are unchanged."""
     return f"`` {' '.join(found[0].split())} ``" if found["code"] else found[0]
 
 
 def laid_out(text: str, width: int, *, colours: bool) -> str:
-    """Lay out Markdown in `width` columns, as it is printed; without `colours`, code in a line keeps its backticks."""
+    """Lay out Markdown in `width` columns for printing; without `colours`, inline code keeps its backticks."""
     if not colours:
         text = _CODE.sub(_with_backticks, text)
     shown = io.StringIO()

@@ -1,4 +1,4 @@
-"""Long names in narrow columns: broken behind a dot, hyphen, underscore or slash, not within a word."""
+"""Breaks long names in narrow columns after a dot, hyphen, underscore or slash, not within a word."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ _LEAST = 12
 
 
 def broken(name: str, width: int) -> str:
-    """A name on lines of at most this many columns; a word that is longer is cut."""
+    """A name on lines of at most this many columns; longer words are cut."""
     lines = [""]
     for part in _PART.findall(name):
         if lines[-1] and len(lines[-1]) + len(part) > width:
@@ -18,7 +18,7 @@ def broken(name: str, width: int) -> str:
 
 
 def first_broken(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
-    """Rows of a table whose first cells are broken to the columns that the others leave, two between each."""
+    """Rows of a table with first cells broken to the columns that the others leave, with two between each."""
     others = [
         max(len(line) for cell in column for line in cell.split("\n")) for column in zip(head, *rows, strict=True)
     ]

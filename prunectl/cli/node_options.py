@@ -1,4 +1,4 @@
-"""The options that say which nodes may be pruned, and how their scores compare."""
+"""Options for which nodes may be pruned, and how their scores are compared."""
 
 from typing import Annotated, Any
 

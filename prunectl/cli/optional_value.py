@@ -1,4 +1,4 @@
-"""An option whose value may be left out, which the parser itself does not know."""
+"""Options with an optional value, which the parser does not support."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -8,21 +8,21 @@ from typer.core import TyperCommand
 from prunectl.checkpoints.options.repair import METHODS
 
 OPTIONAL = {"--repair": METHODS}
-"""The values of each of these options; alone it means the first."""
+"""The values of each of these options; without a value, the first is used."""
 
 
 class WithOptionalValues(TyperCommand):
     """A command in which `--repair` alone is `--repair refit`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put in what was left out, then parse."""
+        """Insert omitted values, then parse."""
         for flag, values in OPTIONAL.items():
             args = completed(args, flag, values)
         return super().parse_args(ctx, args)
 
 
 def completed(arguments: Sequence[str], flag: str, values: Collection[str]) -> list[str]:
-    """The arguments with the first of the values behind every `flag` that none of them follows."""
+    """The arguments, with the first value inserted after every `flag` without a value."""
     found: list[str] = []
     for i, argument in enumerate(arguments):
         found.append(argument)

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their texts are read."""
+"""Options that several commands share, and functions that read them."""
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -173,7 +173,7 @@ def flag_of(spellings: Sequence[str]) -> str:
 
 
 def given(ctx: typer.Context, names: Collection[str]) -> str | None:
-    """The first of these parameters that the command line has, as its flag, or None."""
+    """The flag of the first of these parameters on the command line, or None."""
     for param in ctx.command.params:
         source = ctx.get_parameter_source(str(param.name))
         if param.name in names and source is not None and source.name == "COMMANDLINE":
@@ -183,15 +183,15 @@ def given(ctx: typer.Context, names: Collection[str]) -> str | None:
 
 
 def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
-    """The checkpoint of a command line: a path, or the first line of stdin; of a folder, the file in it.
+    """The checkpoint of a command line: a path, or the first line of stdin; for a folder, the file in it.
 
-    `or_model` says that the command takes --model as well.
+    `or_model` says that the command also takes --model.
 
     Raises:
         OptionError: there is none, or stdin is empty.
     """
     forms = (
-        "NAME.safetensors, a path on stdin, or a new network by --model"
+        "NAME.safetensors, a path on stdin, or a new network with --model"
         if or_model
         else "NAME.safetensors, or a path on stdin"
     )
@@ -203,22 +203,22 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
         raise OptionError(f"no CHECKPOINT; expected {forms}")
     line = from_first(_line_of_stdin)
     if "\0" in line:
-        raise OptionError("stdin holds bytes, not the path of a checkpoint; give the path as CHECKPOINT instead")
+        raise OptionError("stdin holds bytes, expected the path of a checkpoint; pass the path as CHECKPOINT instead")
     if not line:
         raise OptionError(
-            f"nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
+            f"stdin is empty: the previous command failed (set -o pipefail), or CHECKPOINT is missing; expected {forms}"
         )
     return _own_file(Path(line))
 
 
 def _own_file(path: Path) -> Path:
-    """The file of a checkpoint; weights of PyTorch are refused before PyTorch is loaded."""
+    """The file of a checkpoint; PyTorch weights are refused before PyTorch is loaded."""
     check_not_torch(path)
     return checkpoint_file(path)
 
 
 def _line_of_stdin() -> str:
-    """The first line, once it is there; a zero byte if that is not text."""
+    """The first line, once it arrives; a zero byte if it is not text."""
     try:
         with waiting():
             return line_of(sys.stdin).strip()
@@ -239,7 +239,7 @@ def open_data(
     split: float | None = None,
     network: "NetworkInput | None" = None,
 ) -> "ImageData":
-    """Load a dataset and change it as the options say; notices about unused parts go to stderr."""
+    """Load a dataset and apply the options; notices about unused parts go to stderr."""
     from prunectl.cli.progress import decoding
     from prunectl.data.load import load_data
 
@@ -268,20 +268,20 @@ def named(output: Path | None, source: Path, command: str) -> Path:
 
 
 def target(output: Path | None, source: Path, command: str, *, force: bool) -> Path:
-    """Where a command writes: what the user says, else `x.safetensors` -> `x.COMMAND.safetensors`; checked now."""
+    """The output of a command: the user's, else `x.safetensors` -> `x.COMMAND.safetensors`; it is checked at once."""
     path = named(output, source, command)
     if not force and path.is_file():
         settle(path)
     check_target(path, force=force)
     if not path.name.endswith(SUFFIXES):
-        raise OptionError(f"an output's name ends in .safetensors or .st, got {path}")
+        raise OptionError(f"the name of an output must end in .safetensors or .st, got {path}")
     if base_name(path).endswith(SIDECARS):
-        raise OptionError(f"{path} is the name of a file beside a checkpoint; choose another output with -o")
+        raise OptionError(f"{path} is reserved for a file beside a checkpoint; choose another output with -o")
     check_target(mask_path(path), force=force)
     return path
 
 
 def fresh_name(model: str, data: str) -> Path:
-    """The name that the files of a fresh network begin with, as a checkpoint in the current folder."""
+    """The checkpoint in the current folder whose name begins the names of a fresh network's files."""
     stem = Path(model.rpartition(":")[2] or model).name
     return Path(f"{stem}-{Path(data.partition(':')[0]).name}.safetensors")

@@ -1,4 +1,4 @@
-"""What a person sees: lines and tables on stderr. Stdout carries paths and records alone."""
+"""Prints lines and tables for people on stderr. Stdout carries only paths and records."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from prunectl.errors import FileError
 
 
 def emit(text: object) -> None:
-    """Print one line on stdout: a path as it is, a text with escapes.
+    """Print one line on stdout: a path unchanged, a text with escapes.
 
     Raises:
         FileError: it cannot be written (a full disk).
@@ -26,7 +26,7 @@ def emit(text: object) -> None:
 
 
 def emit_lines(text: str) -> None:
-    """Print a text of several lines on stdout, as CSV is.
+    """Print a text of several lines on stdout, such as CSV.
 
     Raises:
         FileError: as `emit`.
@@ -41,13 +41,13 @@ def _write(text: str, stream: TextIO) -> None:
         raise
     except OSError as error:
         stdout = sys.__stdout__
-        if stdout is not None and raw(sys.stdout) is stdout:  # or the line is tried again at the end
+        if stdout is not None and raw(sys.stdout) is stdout:  # else the line is tried again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         raise FileError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def say(text: str) -> None:
-    """Print one line on stderr, unless --quiet was given."""
+    """Print one line on stderr, unless --quiet is set."""
     if not is_quiet():
         _print(text)
 
@@ -58,21 +58,21 @@ def warn(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    """Print a line; one that cannot be written (a log on a full disk) must not end the work."""
+    """Print a line; a failure to write it (a log on a full disk) must not end the work."""
     with suppress(OSError):
         print(wrapped(visible(text)), file=sys.stderr, flush=True)  # noqa: T201
     _note()
 
 
 def _note() -> None:
-    """Let the signs of life wait again."""
+    """Restart the waiting time of the heartbeat."""
     beat = running()
     if beat is not None:
         beat.note()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on stderr, in $COLUMNS, else 80, where it is no terminal; all but the first column are numbers."""
+    """Print a plain table on stderr, in the terminal's width, else $COLUMNS, else 80; only the first column is text."""
     if is_quiet():
         return
     from rich.table import Table
@@ -88,13 +88,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _width(stream: TextIO) -> int | None:
-    """The columns to fill: None for those of a terminal, else $COLUMNS, else 80."""
+    """The columns to fill: None for a terminal's own, else $COLUMNS, else 80."""
     given = os.environ.get("COLUMNS", "")
     return None if stream.isatty() else int(given) if given.isdecimal() and int(given) else 80
 
 
 def markdown(text: str) -> None:
-    """Print Markdown of prunectl's own on stdout, laid out for the terminal, in $COLUMNS, else 80, where it is none.
+    """Print prunectl's own Markdown on stdout, in the terminal's width, else $COLUMNS, else 80.
 
     Raises:
         FileError: as `emit`.
@@ -131,7 +131,7 @@ def times(ratio: float) -> str:
 
 
 def pruned(event: dict[str, Any]) -> str:
-    """What one round of pruning during training reached."""
+    """The result of one round of pruning during training."""
     nodes = f"node sparsity {event['node_sparsity']:.4f}, " if "node_sparsity" in event else ""
     flops = f", {counted(event['flops'])} FLOPs" if "flops" in event else ""
     when = f"step {event['step']}" if "step" in event else f"epoch {event['epoch']}"
@@ -140,23 +140,23 @@ def pruned(event: dict[str, Any]) -> str:
 
 
 def repaired(result: Mapping[str, Any]) -> list[str]:
-    """What a repair did to the layers of a network: on average, and where it changed nothing."""
+    """The lines about a repair: the mean errors, and the layers that it did not change."""
     layers, wide = result.get("layers", []), result.get("too_wide", [])
     shown = ", ".join(wide[:5]) + (", ..." if len(wide) > 5 else "")
-    skipped = [f"        left out, as they have too many inputs for least squares: {shown}"] if wide else []
+    skipped = [f"        left out (too many inputs for least squares): {shown}"] if wide else []
     if not layers and wide:
         return ["repair: no layer was fitted", *skipped]
     if not layers:
-        return ["repair: BatchNorm statistics alone"]
+        return ["repair: only BatchNorm statistics"]
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
     same = sum(layer["before"] == layer["after"] for layer in layers)
-    left = f"; {many(same, 'layer')} left as found" if same else ""
+    left = f"; {many(same, 'layer')} not changed" if same else ""
     error = f"mean squared error of their outputs, in units of their variance, {before:.3f} -> {after:.3f}"
     return [f"repair: {many(len(layers), 'layer')}, {error}{left}", *skipped]
 
 
 def thin_groups(result: Mapping[str, Any]) -> str | None:
-    """A warning of groups that pruning has left less than a tenth of their nodes."""
+    """A warning about groups that keep less than a tenth of their nodes."""
     thin = result.get("thin_groups", [])
     shown = ", ".join(thin[:5]) + (", ..." if len(thin) > 5 else "")
     many = "1 group keeps" if len(thin) == 1 else f"{len(thin)} groups keep"
@@ -177,7 +177,7 @@ def odd_widths(result: Mapping[str, Any], multiple_of: int | str) -> str | None:
 
 
 def multiples(result: Mapping[str, Any]) -> str | None:
-    """What --multiple-of auto kept: in how many groups a multiple of 8, in how many any number."""
+    """A line about --multiple-of auto: how many groups keep a multiple of 8, and how many any number."""
     groups: dict[str, int] = result.get("multiples", {})
     found = [f"multiples of {step} in {many(count, 'group')}" for step, count in groups.items() if step != "1"]
     found += [f"any number in {many(groups['1'], 'group')} of up to 16 nodes"] if "1" in groups else []

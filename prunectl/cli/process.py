@@ -1,4 +1,4 @@
-"""What the process asks of its system before torch starts; variables that the user has set stay."""
+"""Sets up the process before torch starts; variables that the user has set are kept."""
 
 import ctypes
 import os
@@ -6,9 +6,9 @@ import os
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _ALL, _LARGE = 1 << 30, 1 << 24
-"""Bytes of freed tensors: smaller ones stay with a process that keeps them, or with one that gives back large ones."""
+"""Bytes of freed tensors: a process keeps smaller ones, with the first or second limit."""
 _KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
-"""Commands that run a network on many batches; `prune` does where its criterion looks at images, and says so."""
+"""Commands that run a network on many batches; `prune` does if its criterion uses images, and calls this itself."""
 
 
 def prepare(command: str) -> None:
@@ -21,10 +21,10 @@ def prepare(command: str) -> None:
 
 
 def _spin_less() -> None:
-    """Threads of torch that wait for work spin for milliseconds by default.
+    """Make waiting threads of torch sleep sooner; by default they spin for milliseconds.
 
-    Two trainings on the same two cores then take 5 to 10 times as long as one (measured: 1.4 s alone, 15 s each
-    together); spinning less, 4 s each.
+    Two trainings on the same two cores would take 5 to 10 times as long as one (measured: 1.4 s alone, 15 s each
+    together; 4 s each with less spinning).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
@@ -33,15 +33,15 @@ def _spin_less() -> None:
 def keep_freed_memory() -> None:
     """Let glibc keep freed tensors below 1 GiB: otherwise, each new one faults its pages in again.
 
-    Activations of some 10 MB are freed and allocated in every layer of every step; tests/benchmarks/allocator.py has
-    what that costs. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back: kept
-    in one size, they would lie beside what it needs in another.
+    Activations of some 10 MB are freed and allocated in every layer of every step; tests/benchmarks/allocator.py
+    measures the cost. A command that passes over weights, in pieces of less than 16 MiB, gives larger tensors back:
+    kept in one size, they would take memory besides what it needs in another size.
     """
     _set_threshold(_ALL)
 
 
 def _set_threshold(size: int) -> None:
-    """Give tensors of this size back when they are freed; nothing where the user has set the allocator, or no glibc."""
+    """Return tensors of this size when they are freed; nothing happens without glibc or if the user has set it up."""
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     try:

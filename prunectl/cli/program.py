@@ -1,4 +1,4 @@
-"""The program: its options, and how a failure ends; `app` adds the commands."""
+"""The program: its options, and its handling of failures; `app` adds the commands."""
 
 import contextlib
 import logging
@@ -47,10 +47,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line, the program's own by default; a failure to act on is one line on stderr and an exit code."""
+    """Run a command line, by default the program's own; expected failures become one line and an exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     prepare(words[0] if words else "")
-    # torch looks for a CUDA toolkit when it times or compiles, and warns of one without a gpu
+    # torch looks for a CUDA toolkit when it times or compiles, and warns about one without a gpu
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  (None where the shell closed it: <&-)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (print() would take stdout instead)
@@ -79,14 +79,14 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    """End with one line, and with this code even where the line cannot be written (stderr on a full disk)."""
+    """End with one line, and with this code even if the line cannot be written (stderr on a full disk)."""
     with contextlib.suppress(OSError):
         print(wrapped(f"prunectl: {text}"), file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)
 
 
 def with_flags(text: str, parameters: Iterable[Any]) -> str:
-    """A message of the library with each of a command's parameters, `multiple_of`, as its flag, --multiple-of."""
+    """A message of the library with each parameter, such as `multiple_of`, replaced by its flag, --multiple-of."""
     flags: dict[str, str | None] = {}
     for parameter in parameters:
         spellings = [option.lstrip("-").replace("-", "_") for option in parameter.opts]
@@ -108,11 +108,11 @@ def _parameters(arguments: Sequence[str] | None) -> Sequence[Any]:
 
 
 def _full(error: Exception) -> str | None:
-    """What to say when memory is full or the system ended a worker process, None of any other error."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's own, named without importing torch
+    """The message if memory is full or the system ended a worker process; None for other errors."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own, by name to avoid importing torch
         return "out of memory on the device; use a smaller -b, or --device cpu"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "out of memory; use a smaller -b, --subset or --image-size"
-    if str(error).startswith("DataLoader worker"):  # torch raises it from a signal handler, wherever the program is
+    if str(error).startswith("DataLoader worker"):  # torch raises it from a signal handler, anywhere in the program
         return f"{LOST_WORKER}; use a smaller --image-size or -b"
     return None

@@ -12,12 +12,12 @@ from prunectl.cli.terminal import console
 from prunectl.cli.verbosity import is_quiet, is_verbose
 
 EVERY, OFTEN = 10.0, 1.0
-"""Seconds between two plain lines, and with --verbose."""
+"""Seconds between two plain lines, without and with --verbose."""
 _REFRESH = 0.2
 
 
 class Bar:
-    """A bar that rich draws, or plain lines; `total` None is work of unknown length. `fields` is asked when shown."""
+    """A bar that rich draws, or plain lines; `total` None is work of unknown length."""
 
     def __init__(self, title: str, total: int | None) -> None:
         self.title, self.total = title, total
@@ -55,7 +55,7 @@ class Bar:
         """Show that `done` of the total are done."""
         now = time.monotonic()
         if self.first is None:
-            self.first = done  # work that was done before, which says nothing of the speed
+            self.first = done  # earlier work, which does not count for the speed
         if self.quiet or not self._is_due(now):
             return
         if self.bar:
@@ -67,7 +67,7 @@ class Bar:
         self.shown = now
 
     def begin(self, title: str, total: int) -> None:
-        """Continue with other work, of another total."""
+        """Continue with other work and a new total."""
         if title == self.title and total == self.total:
             return
         self.title, self.total, self.first = title, total, None
@@ -79,7 +79,7 @@ class Bar:
             self.say_alive("")
 
     def step(self, text: str) -> None:
-        """Show what is done now, in work of unknown length."""
+        """Show the current step of work of unknown length."""
         if self.bar:
             self.bar.update(self.task, text=visible(text))
         elif not self.quiet:
@@ -88,13 +88,13 @@ class Bar:
                 output.say(f"{self.title}: {text}")
 
     def say_alive(self, text: str) -> None:
-        """Let the signs of life say this from now on."""
+        """Set the text of the heartbeat."""
         beat = heartbeat.running()
         if beat is not None:
             beat.activity = f"{self.title}: {text or 'working'}"
 
     def close(self) -> None:
-        """Take the bar away; the signs of life say again what they said before."""
+        """Remove the bar, and restore the text of the heartbeat."""
         beat = heartbeat.running()
         if beat is not None and self.before is not None:
             beat.activity = self.before
@@ -102,7 +102,7 @@ class Bar:
             self.bar.stop()
 
     def _is_due(self, now: float) -> bool:
-        """Whether it is time to show something: at once where the command is known to take longer."""
+        """Whether it is time to show something: at once if the command is known to take longer."""
         if self.bar:
             return now - self.shown >= _REFRESH
         beat = heartbeat.running()
@@ -110,7 +110,7 @@ class Bar:
         return first or now - self.shown >= self.every
 
     def _left(self, done: int, now: float) -> str:
-        """The time that is left, at the speed so far."""
+        """The remaining time at the speed so far."""
         begun = self.first or 0
         if self.total is None or done <= begun:
             return ""
@@ -140,7 +140,7 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
 
 @contextmanager
 def decoding(spec: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for images that are read, which appears with the first report."""
+    """A bar for reading images, which appears with the first report."""
     bars: list[Bar] = []
 
     def report(done: int, total: int) -> None:

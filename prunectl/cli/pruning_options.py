@@ -1,4 +1,4 @@
-"""The options of `prune` alone."""
+"""The options that only `prune` has."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What methods keep of each layer, in the terminal and as JSON, CSV or Markdown."""
+"""Prints what methods keep of each layer, on the terminal or as JSON, CSV or Markdown."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ def show(settings: "Sequence[Setting]", sources: "Sources", form: str) -> None:
     """Print a table for each setting and target, or with a `form` all values in one.
 
     Raises:
-        CheckpointError: the layers of no pruned network are known.
+        CheckpointError: no layers of a pruned network are known.
     """
     from prunectl.reporting import formats
     from prunectl.reporting.layer_shares import COLUMNS, layer_shares, values
@@ -44,7 +44,7 @@ def show(settings: "Sequence[Setting]", sources: "Sources", form: str) -> None:
 
 
 def _dense(setting: "Setting") -> "Shapes | None":
-    """The layers of the dense network in its own order; None where its code is not trusted, or a file is gone."""
+    """The layers of the dense network in its order; None if its code is not trusted or a file is missing."""
     from prunectl.reporting.network.layers import dense_layers
 
     for _, point in setting.points:
@@ -54,7 +54,7 @@ def _dense(setting: "Setting") -> "Shapes | None":
 
 
 def _tables(name: str, shares: "LayerShares") -> None:
-    """Layers by methods, for each target; weights first, then the outputs that keep any where some do not."""
+    """Print layers by methods, for each target: kept weights, then outputs with kept weights if some have none."""
     from rich.table import Table
 
     console = terminal.console(sys.stdout, None if sys.stdout.isatty() else WIDTH)

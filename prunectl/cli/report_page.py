@@ -1,4 +1,4 @@
-"""The page that `prunectl report -o` writes."""
+"""Writes the page of `prunectl report -o`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def write_page(
     from prunectl.reporting.sources import collect, unmeasured_text
 
     if not path.name.endswith(SUFFIXES):
-        raise OptionError(f"a page's name ends in .html, got {path}; --csv, --json and the like print tables")
+        raise OptionError(f"the name of a page must end in .html, got {path}; --csv, --json and so on print tables")
     files.check_target(path, force=force)
     require()
     with progress.progress_bar("report") as bar:
@@ -58,7 +58,7 @@ def _named(sources: "Sources", inside: Path) -> "Source":
     """The network of --inside.
 
     Raises:
-        FileError: only its results are left.
+        FileError: only its results exist.
     """
     found = next((source for source in sources.given if source.path == inside and source.seen is not None), None)
     if found is None:
@@ -77,7 +77,7 @@ def _looks(
     run: bool,
     data_dir: Path | None,
 ) -> "dict[Path, Look]":
-    """Analyse networks; a failure is a line on stderr, except for the one that `must` be analysed."""
+    """Analyse networks; a failure prints a line on stderr, except for the one that `must` be analysed."""
     from prunectl.reporting.network.looks import looks
 
     def images(checkpoint: "Checkpoint") -> "ImageData":

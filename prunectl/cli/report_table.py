@@ -1,4 +1,4 @@
-"""The terminal's view of a report, 80 columns wide where no terminal says otherwise."""
+"""Prints a report on the terminal, in its width or 80 columns."""
 
 import sys
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 WIDTH, _NAME = 80, 26
 _OTHERS = tuple(f"latency_{runtime}_" for runtime in RUNTIMES if runtime != EAGER)
-"""What the columns of other runtimes begin with."""
+"""Prefix of the columns of other runtimes."""
 
 
 def show(rows: Sequence[dict[str, Any]], settings: "Sequence[Setting]") -> None:
-    """One line for every checkpoint; where there are several seeds, one for every operating point."""
+    """Print one line per checkpoint; with several seeds, also one per operating point."""
     console = terminal.console(sys.stdout, None if sys.stdout.isatty() else WIDTH)
     if any(len(point.rows) > 1 for setting in settings for _, point in setting.points):
         for setting in settings:
@@ -63,7 +63,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _runtimes(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
-    """The latency in other runtimes, where it was measured."""
+    """Print the latency in other runtimes, if it was measured."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title="latency", title_justify="left")
@@ -101,7 +101,7 @@ def _robust(console: "Console", rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _points(console: "Console", setting: "Setting") -> None:
-    """Mean and standard deviation over seeds, and below it what the checklist misses."""
+    """Print mean and standard deviation over seeds, and below them what the checklist misses."""
     from rich.table import Table
 
     from prunectl.reporting.formats import share_text, target_text
@@ -139,7 +139,7 @@ def _points(console: "Console", setting: "Setting") -> None:
         add(series.label if point is series.points[0] else "", point)
     console.print(table)
     if setting.points:
-        console.print("* without pruned weights, which only hardware for sparse weights skips")
+        console.print("* without pruned weights, which only sparse hardware skips")
     for check in checklist(setting):
         if not check.met:
             output.say(f"report: {check.rule}: {check.found}")

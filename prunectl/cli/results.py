@@ -1,4 +1,4 @@
-"""Where `eval` and `attack` note what they measured."""
+"""Records the measurements of `eval` and `attack`."""
 
 import json
 from pathlib import Path
@@ -33,12 +33,12 @@ def hand_over(
 ) -> None:
     """Append what a command measured to its results file, if it has one, and print it, or the checkpoint's path.
 
-    Of several processes the first one does. The file is written first, because the next command of a pipe reads it; if
-    that fails, the record is printed anyway. A `resumed` measurement may be recorded already, if a kill came right
+    Only the first of several processes does. The file is written first, because the next command of a pipe reads it; if
+    that fails, the record is printed anyway. A `resumed` measurement may already be recorded, if it was killed right
     after that.
 
     Raises:
-        FileError: it could not be noted.
+        FileError: it could not be recorded.
     """
     from datetime import UTC, datetime
 
@@ -61,7 +61,7 @@ def hand_over(
 
 
 def _is_noted(checkpoint: Path, record: dict[str, Any]) -> bool:
-    """Whether the last record says the same, to the seconds that each part took."""
+    """Whether the last record is the same, including the seconds of each part."""
     from prunectl.checkpoints.results import records
 
     before = records(checkpoint, record["checkpoint"])

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP), taken where work can stop and be kept."""
+"""Catches Ctrl-C, SIGTERM and SIGHUP (a closed terminal) where work can stop and be saved."""
 
 import signal
 from collections.abc import Iterator

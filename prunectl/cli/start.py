@@ -1,4 +1,4 @@
-"""Where train and prune begin: a checkpoint or a fresh network, with its images."""
+"""The start of train and prune: a checkpoint or a fresh network, with its images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,10 @@ from prunectl.plugins.places import known
 from prunectl.plugins.registry import check_trusted
 
 SYNTHETIC, CLASSES = "synthetic", 1000
-"""Images that take any shape, and the classes of a network that is built for a shape alone."""
+"""Datasets that take any shape, and the default number of classes of a network built for a shape alone."""
 
 _CHANGES = {"subset": "--subset", "tuning": "--tuning", "random_labels": "--random-labels"}
-"""Options that change which images a command takes, and hold for this command alone."""
+"""Options that change the images of one command only."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def begins_at(
     checkpoint: str | None, model: str | None, model_options: list[str] | None, data: str | None, *, pretrained: bool
 ) -> Path:
-    """The checkpoint to read, or the name that the files of a fresh network begin with.
+    """The checkpoint to read, or the name that begins the names of a fresh network's files.
 
     Raises:
-        OptionError: a checkpoint and a network were given, or options of no network.
+        OptionError: there is both a checkpoint and a network, or options of a network without one.
     """
     if model is None:
         if model_options or pretrained:
@@ -45,10 +45,10 @@ def begins_at(
 
 
 def check_input(shape: str | None, classes: int | None, model: str | None, data: str | None) -> None:
-    """Refuse --input and --classes where something else determines them.
+    """Refuse --input and --classes if something else determines them.
 
     Raises:
-        OptionError: they go with a checkpoint, or with images that have a shape of their own.
+        OptionError: they were set with a checkpoint, or with images that have their own shape.
     """
     if classes is not None and shape is None:
         raise OptionError("--classes is for --input; --data sets its own number of classes")
@@ -73,9 +73,9 @@ def start(
     device: "torch.device",
     seed: int,
 ) -> "tuple[Checkpoint, ImageData]":
-    """Read the checkpoint at `source`, or build network `model`, and load the images that go with it.
+    """Read the checkpoint at `source`, or build network `model`, and load its images.
 
-    A network that is built for a `shape` (C, H, W) alone has none; its first images make it theirs.
+    A network built for a `shape` (C, H, W) alone has none; it takes the names of its first images later.
     """
     from prunectl.checkpoints.checkpoint import read
     from prunectl.data.images import no_images
@@ -108,7 +108,7 @@ def fresh_images(
     classes: int | None = None,
     **changes: Any,
 ) -> "ImageData":
-    """The images that a fresh network is built for; synthetic ones have `shape`, or that which the network is for."""
+    """The images for a fresh network; synthetic ones have `shape`, or the network's usual shape."""
     from prunectl.data.sets.synthetic import CLASSES as FEW
     from prunectl.data.source import NetworkInput
     from prunectl.models.published import published_input
@@ -129,7 +129,7 @@ def _pretrained(
     changes: dict[str, Any],
     seed: int,
 ) -> "tuple[Checkpoint, ImageData]":
-    """A network with published weights, and its images: none without `data`, in the size of the weights if they can."""
+    """A network with published weights, and its images: none without `data`, in the size of the weights if possible."""
     from prunectl.data.images import no_images
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
@@ -153,7 +153,7 @@ def _pretrained(
 
 
 def _of_images(checkpoint: "Checkpoint", images: "ImageData", data: str | None) -> "Checkpoint":
-    """A network that no image has reached takes the name, the classes and the normalisation of its first."""
+    """A network that has not seen images takes the name, classes and normalisation of its first ones."""
     reached = (
         entry.data is not None or entry.command not in ("train", "prune", "repair", "shrink")
         for entry in checkpoint.history
@@ -172,12 +172,12 @@ def images_for(
     split: float | None = None,
     **changes: Any,
 ) -> "ImageData":
-    """The images of a checkpoint, or of --data, in the size that the network takes where the dataset has no own.
+    """The images of --data or of a checkpoint, in the network's size if the dataset has none of its own.
 
-    A folder without test images is split as it was to train the network. Classes are numbered as the network's names.
+    A folder without test images is split as for the network's training. Classes are numbered like the network's names.
 
     Raises:
-        OptionError: another split is asked for, which would test on training images.
+        OptionError: another split was requested, which would test on training images.
     """
     from prunectl.data.load import RESIZABLE
     from prunectl.data.source import NetworkInput
@@ -201,7 +201,7 @@ def images_for(
 
 
 def warn_of_other_images(checkpoint: "Checkpoint", images: "ImageData") -> None:
-    """Say where the step before changed the same dataset by an option that this command does not have."""
+    """Warn if the previous command changed the same dataset by an option that this command does not have set."""
     now = images.described
     entry = next((entry for entry in reversed(checkpoint.history) if entry.data), None)
     before = {} if entry is None or entry.data is None else entry.data
@@ -211,34 +211,34 @@ def warn_of_other_images(checkpoint: "Checkpoint", images: "ImageData") -> None:
         if before.get(key) and not now.get(key):
             option = flag if before[key] is True else f"{flag} {before[key]}"
             count = output.many(len(images.train), "training image")
-            output.warn(f"{entry.command} used {option}, this command takes {count}; add {option} for the same images")
+            output.warn(f"{entry.command} used {option}, this command uses {count}; add {option} for the same images")
 
 
 def with_names(checkpoint: "Checkpoint", images: "ImageData") -> "Checkpoint":
-    """A network whose classes have no names takes those of its images; without names, it shows numbers."""
+    """The network, with the class names of its images if it has none; without names, numbers are shown."""
     numbers = tuple(map(str, range(len(images.classes))))
     return checkpoint if checkpoint.names or images.classes == numbers else replace(checkpoint, names=images.classes)
 
 
 def held_out_split(seen: "Sequence[Mapping[str, Any]]", spec: str, asked: float | None) -> float | None:
-    """The share of each class to hold out: that with which the network was made, else --split.
+    """The share of each class to hold out: the one with which the network was made, else --split.
 
-    `seen` is what the commands of its history say of their images, oldest first.
+    `seen` is what its history's commands say about their images, oldest first.
 
     Raises:
-        OptionError: another one is asked for, which would test on training images.
+        OptionError: another share was requested, which would test on training images.
     """
     trained = _trained_split(seen, spec)
     if asked is not None and trained is not None and asked != trained:
         raise OptionError(
             f"--split {asked:g}: this network was made with --split {trained:g} of the same images, so it would be "
-            "tested on some that it saw; leave out --split"
+            "tested on training images; leave out --split"
         )
     return asked if trained is None else trained
 
 
 def _trained_split(seen: "Sequence[Mapping[str, Any]]", spec: str) -> float | None:
-    """The share of these images that the commands of a history held out; None where none did."""
+    """The share of these images that a history's commands held out; None if none did."""
     place = spec.partition(":")[2]
     folder = Path(place).expanduser().resolve().name if place else None
     for images in reversed(seen):

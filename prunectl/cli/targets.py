@@ -1,4 +1,4 @@
-"""How far and when to prune, on the command line: a sparsity, a budget, a threshold, a pattern; epochs or steps."""
+"""Options for how far and when to prune: a sparsity, a budget, a threshold, a pattern; epochs or steps."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from prunectl.errors import OptionError
 
 DEFAULT_SPARSITY = 0.9
 DEFAULT_SCOPES = {"n:m": "2:4", "sr-ste": "2:4"}
-"""Criteria whose own scope is a target, known before torch is imported."""
+"""Criteria whose own scope is a target, listed so that torch is not imported."""
 Sparsity = Annotated[
     float | None,
     typer.Option(
@@ -63,10 +63,10 @@ def sparsity_for(
     scope: str | None,
     budgets: dict[str, str | None],
 ) -> float | None:
-    """The sparsity that was asked for, 0.9 where nothing was; None where a budget, a threshold or a pattern was.
+    """The requested sparsity, 0.9 without a target; None with a budget, a threshold or a pattern.
 
     Raises:
-        OptionError: several targets were given, or one that does not read.
+        OptionError: there are several targets, or an invalid one.
     """
     from prunectl.checkpoints.options.pruning import check_sparsity
     from prunectl.pruning.budget import Budget
@@ -77,7 +77,7 @@ def sparsity_for(
     named = [flag for flag, value in flags.items() if value is not None]
     named += [f"--scope {scope}"] if scope is not None and scope.replace(":", "", 1).isdigit() and ":" in scope else []
     if len(named) > 1:
-        raise OptionError(f"give one target, got {' and '.join(named)}")
+        raise OptionError(f"use one target, got {' and '.join(named)}")
     for kind, text in given.items():
         Budget.read(kind, text)
         return None

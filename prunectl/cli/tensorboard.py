@@ -1,4 +1,4 @@
-"""TensorBoard: a training watched while it runs."""
+"""Logs a training to TensorBoard while it runs."""
 
 import importlib.util
 from contextlib import suppress
@@ -20,7 +20,7 @@ _FLUSH_S = 5
 
 
 def check_installed() -> None:
-    """Refuse where TensorBoard is not there.
+    """Refuse --tensorboard if TensorBoard is not installed.
 
     Raises:
         OptionError: TensorBoard is not installed.
@@ -30,19 +30,19 @@ def check_installed() -> None:
 
 
 def folder(asked: bool, place: Path | None, path: Path) -> Path | None:
-    """The TensorBoard folder of a training into `path`; None if none was asked for.
+    """The TensorBoard folder of a training into `path`; None if none was requested.
 
     Raises:
-        FileError: a link has its usual name.
+        FileError: its usual name is a link.
     """
     usual = beside(path, FOLDER)
     if place is None and asked and usual.is_symlink():
-        raise FileError(f"cannot write {usual}: it is a link; move it away, or give --tensorboard-dir")
+        raise FileError(f"cannot write {usual}: it is a link; move it away, or use --tensorboard-dir")
     return place or (usual if asked else None)
 
 
 class Board:
-    """Writes events of a training into a folder; from its first step on, earlier ones there are void."""
+    """Writes events of a training into a folder; from its first step on, earlier events there are invalid."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         """Begin after `step` steps.
@@ -56,7 +56,7 @@ class Board:
             self.writer = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=_FLUSH_S)
         except OSError as error:
             raise FileError(
-                f"cannot write {folder}: {error.strerror or error}; give another --tensorboard-dir"
+                f"cannot write {folder}: {error.strerror or error}; use another --tensorboard-dir"
             ) from error
         self.folder, self.failed = folder, False
         self.examples: tuple[Tensor, Tensor] | None = None
@@ -71,7 +71,7 @@ class Board:
         try:
             self._show(trainer, record)
         except OSError as error:
-            output.warn(f"cannot write {self.folder}: {error.strerror or error}; TensorBoard ends here")
+            output.warn(f"cannot write {self.folder}: {error.strerror or error}; logging to TensorBoard ends here")
             self.failed = True
 
     def _show(self, trainer: "Trainer", record: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Board:
             self._show_network(trainer, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining events."""
         with suppress(OSError):
             self.writer.close()
 

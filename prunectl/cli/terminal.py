@@ -1,4 +1,4 @@
-"""The one way to stdout and stderr: whatever a stranger's file says, it cannot steer the terminal."""
+"""The only way to stdout and stderr: texts from strangers' files cannot steer the terminal."""
 
 import shutil
 import sys
@@ -15,9 +15,9 @@ _NEWLINES = "\n\t"
 
 
 class Escaping:
-    """A stream for text, in which all that is not printable but newlines and tabs is written as its escape.
+    """A text stream that writes unprintable characters as escapes, except newlines and tabs.
 
-    A carriage return that begins a text stays: progress bars of other libraries go back to their line so.
+    A carriage return at the start of a text stays: progress bars of other libraries use it to return to their line.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -35,9 +35,9 @@ class Escaping:
 
 
 def guard() -> None:
-    """Let stderr, stdout where that is a terminal, and warnings through escapes alone.
+    """Escape stderr, warnings, and stdout if it is a terminal.
 
-    What is piped stays exact: paths for the next command, JSON, tables.
+    Piped output stays exact: paths for the next command, JSON, tables.
     """
     if not isinstance(sys.stderr, Escaping):
         sys.stderr = Escaping(sys.stderr)
@@ -57,12 +57,12 @@ def raw(stream: TextIO) -> TextIO:
 
 
 def console(stream: TextIO, width: int | None = None) -> "Console":
-    """A console of rich for tables and bars, whose texts are escaped and mean no markup."""
+    """A rich console for tables and bars, with escaped texts and without markup."""
     from rich.console import Console
     from rich.text import Text
 
     class Plain(Console):
-        """Texts as they are."""
+        """A console without markup."""
 
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(visible(text, _NEWLINES), **{**options, "markup": False, "emoji": False})
@@ -71,7 +71,7 @@ def console(stream: TextIO, width: int | None = None) -> "Console":
 
 
 def wrapped(text: str) -> str:
-    """A line for stderr; on a terminal broken at spaces, where the terminal would break it within a word."""
+    """A line for stderr; on a terminal it is broken at spaces, since the terminal would break words."""
     if not sys.stderr.isatty():
         return text
     width, indent = shutil.get_terminal_size().columns, len(text) - len(text.lstrip())

@@ -1,4 +1,4 @@
-"""How the texts of options are read: KEY=VALUE, CxHxW, numbers, fractions."""
+"""Reads the texts of options: KEY=VALUE, CxHxW, numbers, fractions."""
 
 import math
 import re
@@ -34,12 +34,12 @@ def image_shape(text: str | None) -> tuple[int, int, int] | None:
         return None
     sides = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x([1-9]\d{0,5})", text)
     if sides is None:
-        raise OptionError(f"--input takes channels, height and width as 3x224x224, got '{text}'")
+        raise OptionError(f"--input takes channels, height and width, such as 3x224x224, got '{text}'")
     return int(sides[1]), int(sides[2]), int(sides[3])
 
 
 def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
-    """Read numbers with commas between them; None stays None.
+    """Read numbers separated by commas; None stays None.
 
     Raises:
         OptionError: one of them is not a finite number.
@@ -51,7 +51,7 @@ def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
     except ValueError:
         found = (math.nan,)
     if not all(math.isfinite(number) for number in found):
-        raise OptionError(f"{flag} takes numbers like 0.5,0.5,0.5, got '{text}'")
+        raise OptionError(f"{flag} takes numbers such as 0.5,0.5,0.5, got '{text}'")
     return found
 
 
@@ -65,7 +65,7 @@ def fraction(text: str, flag: str) -> float:
     try:
         return float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
-        raise OptionError(f"{flag} takes numbers like 8/255 or 0.03, got '{text}'") from None
+        raise OptionError(f"{flag} takes numbers such as 8/255 or 0.03, got '{text}'") from None
 
 
 def multiple(text: str | int) -> int | str:

@@ -1,4 +1,4 @@
-"""Processes that `torchrun` started: which commands they share, and how only the first one writes, prints and fails."""
+"""Runs commands in processes of `torchrun`: some share their work; only the first process writes, prints and fails."""
 
 import functools
 import io
@@ -14,29 +14,29 @@ from prunectl.errors import Interrupted, OptionError
 
 T = TypeVar("T")
 SHARED = frozenset({"attack", "eval", "prune", "train"})
-"""Commands whose work is shared; the first process runs every other one alone."""
+"""Commands whose work is shared; all others run only in the first process."""
 _REFUSED = {"sweep": "starts its own processes", "rerun": "runs each command as it ran before"}
 _PATIENCE = 20.0
-"""Seconds after which a process that failed says so itself: where the first one fails too, torchrun ends it sooner."""
+"""Seconds after which a failed process prints its error: if the first one fails too, torchrun ends it sooner."""
 _NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 def rank() -> int:
-    """The number of this process among those that `torchrun` started; 0 without it."""
+    """The number of this process among those of `torchrun`; 0 without it."""
     return int(os.environ.get("RANK", "0")) if size() > 1 else 0
 
 
 def size() -> int:
-    """How many processes `torchrun` started; 1 without it."""
+    """The number of processes of `torchrun`; 1 without it."""
     count = os.environ.get("WORLD_SIZE", "1")
     return int(count) if count.isdecimal() else 1
 
 
 @contextmanager
 def following() -> Iterator[None]:
-    """In all processes but the first, print nothing, and let the first one fail first, which says why.
+    """In all processes except the first, print nothing, and let the first one fail and report first.
 
-    torchrun ends all processes when one fails: one that is still there later failed alone, and says so.
+    torchrun ends all processes when one fails: a process that still runs later failed alone, and reports it.
     """
     if not rank():
         yield
@@ -55,7 +55,7 @@ def following() -> Iterator[None]:
 
 
 def from_first(value: Callable[[], T]) -> T:
-    """What the first process finds, on all that share a command; the others do not look."""
+    """A value from the first process, sent to all that share a command."""
     if size() == 1:
         return value()
     from prunectl.torchtools import distributed
@@ -65,7 +65,7 @@ def from_first(value: Callable[[], T]) -> T:
 
 @contextmanager
 def ahead() -> Iterator[None]:
-    """The first process runs ahead, for example to download and decode what the others then read."""
+    """Let the first process run ahead, for example to download and decode what the others then read."""
     if size() == 1:
         yield
         return
@@ -79,7 +79,7 @@ def ahead() -> Iterator[None]:
 
 
 def joining(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """A command that shares its work with the other processes, or that the first one runs alone."""
+    """Wrap a command to share its work with the other processes, or to run only in the first one."""
 
     @functools.wraps(command)
     def run(**parameters: Any) -> None:
@@ -99,7 +99,7 @@ def joining(name: str, command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _shared(command: Callable[..., None], parameters: dict[str, Any]) -> None:
-    """Run a command in all processes; the first one alone checks what its files would replace.
+    """Run a command in all processes; only the first one checks which files it would replace.
 
     Raises:
         LostProcess: another process has ended.
@@ -114,10 +114,10 @@ def _shared(command: Callable[..., None], parameters: dict[str, Any]) -> None:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM, which torchrun sends to all when one has ended, is one line.
+    """Turn SIGTERM, which torchrun sends to all when one process ends, into one line.
 
     Raises:
-        Interrupted: it came.
+        Interrupted: SIGTERM arrived.
     """
 
     def stop(number: int, frame: object) -> None:
@@ -127,7 +127,7 @@ def _terminated() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not rank():  # it says why in a moment, and ends then
+        if not rank():  # it is about to report the reason and end
             before = signal.SIG_IGN
         raise
     finally:

@@ -1,4 +1,4 @@
-"""train --resume: continue an interrupted training."""
+"""train --resume: continues an interrupted training."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def refuse_others(ctx: typer.Context) -> None:
-    """Refuse options that --resume would ignore, as they are in the resume file."""
+    """Refuse options that --resume would ignore, because the resume file has them."""
     free = {"resume", "data_dir", "device", "output_path", "max_minutes", "force", "config"}
     free |= {"tensorboard", "tensorboard_dir", "download", "trust", "quiet", "verbose"}
     for param in ctx.command.params:
@@ -49,7 +49,7 @@ def resumed(
 ) -> None:
     """Continue an interrupted training; options come from its file unless the command line sets them.
 
-    Downloads and folders elsewhere are not taken from the file, which may come from a stranger.
+    Downloads and outside folders are not taken from the file, which may come from a stranger.
 
     Raises:
         UntrustedCode: the file names code, or a TensorBoard outside its own folder.
@@ -66,7 +66,7 @@ def resumed(
     begun = paused.checkpoint.to(device_named(began.device if device == "auto" else device))
     path = output_path or paused_path.with_name(Path(began.output).name)
     ours = path.exists() and sha256(path) == began.written  # left by --max-minutes
-    if from_first(lambda: not ours and _is_done(path, paused)):  # after all have read the file that is removed now
+    if from_first(lambda: not ours and _is_done(path, paused)):  # all have read the file by now; it may be removed
         if leads():
             _finish(path, paused_path)
         return
@@ -91,7 +91,7 @@ def resumed(
     for place in begun.places.values():
         if place.change() is not None:
             output.say(
-                f"{place.find()} has changed since {paused_path} was written; the training goes on with it as it is"
+                f"{place.find()} has changed since {paused_path} was written; the training continues with the new one"
             )
     with known(begun.places):
         check_trusted("data", run.data, str(paused_path))
@@ -113,7 +113,7 @@ def resumed(
 
 
 def _is_done(path: Path, paused: "Paused") -> bool:
-    """Whether the output is the result of this training, killed right after it was written."""
+    """Whether the output is the result of this training, which was killed right after writing it."""
     from prunectl.checkpoints.header import read_header
     from prunectl.checkpoints.options.values import recorded
 
@@ -135,7 +135,7 @@ def _is_done(path: Path, paused: "Paused") -> bool:
 
 
 def _finish(path: Path, paused: Path) -> None:
-    """Finish what the kill interrupted."""
+    """Finish the end of a training that a kill interrupted."""
     from prunectl.checkpoints.header import read_header, settle
 
     so_far = beside(path, LOG_SO_FAR)
@@ -145,30 +145,30 @@ def _finish(path: Path, paused: Path) -> None:
     if read_header(path)[0].pair is None:
         mask_path(path).unlink(missing_ok=True)  # of the checkpoint that this training replaced
     paused.unlink()
-    output.say(f"train: {path} was complete already; its resume file is removed")
+    output.say(f"train: {path} was already complete; removed its resume file")
     output.emit(path)
 
 
 def _check_inside(folder: Path, paused: Path) -> None:
-    """Refuse to write where a resume file says, outside its own folder.
+    """Refuse to write outside the folder of a resume file because that file says so.
 
     Raises:
         UntrustedCode: the file is not trusted.
     """
     if not folder.resolve().is_relative_to(paused.resolve().parent) and not consented():
         raise UntrustedCode(
-            f"{paused} would write a TensorBoard to {folder}; repeat --tensorboard-dir {folder}, or give another one"
+            f"{paused} would write a TensorBoard to {folder}; pass --tensorboard-dir {folder}, or another one"
         )
 
 
 def _teacher(run: Run, paused: Path) -> Path:
-    """The teacher's path now: the old one, else found by its hash in the folder of the resume file.
+    """The teacher's current path: the old one, else found by its hash in the folder of the resume file.
 
     Raises:
         FileError: it is in neither place.
     """
     was = Path(str(run.teacher))
-    if run.teacher_sha256 is None:  # of an earlier version
+    if run.teacher_sha256 is None:  # a file of an earlier version
         beside_it = paused.parent / was.name
         return beside_it if not was.exists() and beside_it.exists() else was
     if was.is_file() and sha256(was) == run.teacher_sha256:
@@ -176,8 +176,8 @@ def _teacher(run: Run, paused: Path) -> Path:
     found = checkpoints_beside(paused).get(run.teacher_sha256)
     if found is None:
         raise FileError(
-            f"{paused} needs its teacher, the checkpoint whose sha256 begins with {run.teacher_sha256[:12]}: tried "
-            f"{was} and the folder {paused.parent}; copy it there"
+            f"{paused} needs its teacher, the checkpoint with sha256 {run.teacher_sha256[:12]}...: looked for it at "
+            f"{was} and in {paused.parent}; copy it there"
         )
     return found
 
@@ -187,7 +187,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def _forget(log: Journal, step: int) -> None:
-    """Cut off the records of later steps, which were lost when the training was killed."""
+    """Remove the records of later steps, which were lost when the training was killed."""
     later = (i for i, line in enumerate(log.lines) if _step_of(line) > step)
     log.keep(next(later, len(log.lines)))
 

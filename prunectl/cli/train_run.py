@@ -1,4 +1,4 @@
-"""A training on the command line: progress, log, Ctrl-C and time limit, output."""
+"""Runs a training on the command line: progress, log, Ctrl-C and time limit, output."""
 
 import time
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from prunectl.training.trainer import Trainer
 
 _SAVE_EVERY = 600.0
-"""Seconds between two saves of a running training, so that --resume works after a crash too."""
+"""Seconds between two saves of a running training, so that --resume also works after a crash."""
 _MOST_LAG = 0.05
-"""The share of old BatchNorm statistics from which a hint is printed: up to 28 steps with the usual momentum of 0.1."""
+"""The share of old BatchNorm statistics above which a hint is printed: up to 28 steps with a momentum of 0.1."""
 _LATE, _STOPPED = 1, 2
-"""What ends a training early: its time limit, a signal."""
+"""Reasons to end a training early: the time limit, a signal."""
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -41,7 +41,7 @@ def refuse_over_paused(path: Path) -> None:
     """Refuse to replace an interrupted training of the same output.
 
     Raises:
-        OptionError: there is one.
+        OptionError: there is an interrupted training.
     """
     paused = beside(path, PAUSED)
     if paused.exists():
@@ -52,10 +52,10 @@ def refuse_over_paused(path: Path) -> None:
 
 @contextmanager
 def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
-    """Lock an output for one training, check once more that it can be written, and yield the log so far.
+    """Lock an output for one training, check again that it can be written, and yield the log so far.
 
     Raises:
-        FileError: another training is writing there, or has written meanwhile.
+        FileError: another training is writing there, or has just written there.
     """
     taken = f"another training is writing {path}; wait for it, or choose another output with -o"
     log = Journal(beside(path, LOG_SO_FAR), taken)
@@ -67,7 +67,7 @@ def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
 
 
 def follow(trainer: "Trainer") -> None:
-    """Take part in a training that the first of several processes watches, saves and writes.
+    """Take part in a training that the first process watches, saves and writes.
 
     Raises:
         Interrupted: Ctrl-C; the first process has saved the training.
@@ -95,9 +95,9 @@ def run(
     log: Journal,
     force: bool,
 ) -> None:
-    """Train to the end, to Ctrl-C or to the time limit; write the checkpoint, or what --resume needs to go on.
+    """Train to the end, Ctrl-C or the time limit; write the checkpoint, or a file for --resume.
 
-    The path is `claimed`; `run` holds the options that --resume needs. If another program has written to the path
+    The path must be `claimed`; `run` holds the options that --resume needs. If another program has written to the path
     meanwhile, the training is saved for --resume instead.
     """
     from prunectl.checkpoints import checkpoint
@@ -127,7 +127,7 @@ def run(
 def _train(
     trainer: "Trainer", saved: Saved, max_minutes: float | None, board_at: Path | None
 ) -> tuple[str | None, bool]:
-    """Train; returns a line on the last log record, and whether all steps are done."""
+    """Train; returns a line about the last log record, and whether all steps are done."""
     from prunectl.torchtools.distributed import Vote, wait_for_all
 
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
@@ -146,7 +146,7 @@ def _train(
                 means = EpochMeans.of(record, means)
                 summary = _summary(record, means)
             ends = vote(_STOPPED if stopped else _LATE if now > deadline else 0)
-            if ends == _STOPPED:  # before anything is shown, whose terminal may be gone
+            if ends == _STOPPED:  # before any output, because the terminal may be gone
                 interrupted = saved.interrupted()
                 wait_for_all()
                 raise interrupted
@@ -171,25 +171,25 @@ def _refuse_what_came(saved: Saved, *, force: bool) -> None:
     """Refuse to replace a file that was written to the output meanwhile, and save the training for --resume.
 
     Raises:
-        FileError: there is one.
+        FileError: there is such a file.
     """
     path = saved.output
-    if not path.absolute().parent.is_dir():  # it is made again
+    if not path.absolute().parent.is_dir():  # it will be created again
         return
     try:
         check_target(path, force=force)
     except FileError as error:
         saved.save()
-        raise FileError(f"{error}; the training is kept: prunectl train --resume {saved.path} -o OTHER") from error
+        raise FileError(f"{error}; the training is saved: prunectl train --resume {saved.path} -o OTHER") from error
 
 
 def _steps(trainer: "Trainer", log: Journal) -> Iterator[dict[str, Any] | None]:
-    """The steps of a training; where it diverges, the message names the log so far."""
+    """The steps of a training; if it diverges, the message names the log."""
     try:
         yield from trainer.steps()
     except DivergedError as error:
         if log.lines:
-            raise DivergedError(f"{error}; the log up to there is {log.path}") from error
+            raise DivergedError(f"{error}; see the log {log.path}") from error
         raise
 
 
@@ -204,20 +204,20 @@ def _status(trainer: "Trainer", rate: float) -> str:
 
 
 def _recalibrated(trainer: "Trainer") -> str:
-    """The accuracy of the network that is written, where that is another than the training's."""
+    """The accuracy of the written network, if that is not the training's."""
     found = trainer.recalibrated
     return "" if found is None else f"; recalibrated: {output.percent(found.top1)}"
 
 
 def _hint_at_recalibration(trainer: "Trainer", model: "nn.Module") -> None:
-    """Say where a training was too short for BatchNorm's running statistics."""
+    """Print a hint if a training was too short for BatchNorm's running statistics."""
     from prunectl.training.lag import lag
 
     old = lag(model, trainer.step) if trainer.step and not trainer.recipe.recalibrate else 0.0
     if old > _MOST_LAG:
         output.say(
-            f"hint: after {output.many(trainer.step, 'step')}, {old:.0%} of BatchNorm's running statistics is from "
-            "before the training; --recalibrate estimates them again"
+            f"hint: after {output.many(trainer.step, 'step')}, {old:.0%} of BatchNorm's running statistics still comes "
+            "from before the training; --recalibrate estimates them again"
         )
 
 

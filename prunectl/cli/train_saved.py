@@ -1,4 +1,4 @@
-"""The files of a running training: its log, and what --resume needs."""
+"""The files of a running training: its log, and the save for --resume."""
 
 import contextlib
 from dataclasses import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PAUSED = ".resume.safetensors"
 LOG = ".log.jsonl"
 LOG_SO_FAR = ".log.jsonl.part"
-"""The log of a training that is not done: an earlier log stays until the training that replaces it is complete."""
+"""The log of a running training: an earlier log stays until the training that replaces it is complete."""
 
 
 def finish_log(output: Path) -> None:
@@ -49,7 +49,7 @@ def _steps_of(checkpoint: Path) -> object:
 
 
 class Saved:
-    """The files of a running training. A disk that is full or missing for a while does not end it."""
+    """The files of a running training. A full or missing disk does not end the training."""
 
     def __init__(self, trainer: "Trainer", run: "Run", output_path: Path, log: Journal, *, force: bool) -> None:
         self.trainer, self.run, self.output, self.log, self.force = trainer, run, output_path, log, force
@@ -57,33 +57,33 @@ class Saved:
         self._warned = False
 
     def note(self, record: dict[str, Any]) -> None:
-        """Add a record to the log, now or when that can be written again."""
+        """Add a record to the log, now or once it can be written again."""
         try:
             self.log.add(record)
             self._warned = False
         except FileError as error:
             if not self._warned:
-                output.warn(f"{error}; the training goes on, and its log is written once there is room")
+                output.warn(f"{error}; the training continues, and its log is written once there is room")
             self._warned = True
 
     def save(self, **changes: Any) -> None:
         """Save the training for --resume.
 
         Raises:
-            NotWritten: not there; perhaps in a folder of $TMPDIR.
+            NotWritten: it could not be saved there; it may be in a folder of $TMPDIR.
         """
         kept.written(self.path, lambda place: self._write(place, **changes))
 
     def save_if_possible(self, again: float) -> None:
-        """Save the training for --resume; where that fails an earlier one stays; the next is due in `again` seconds."""
+        """Save the training for --resume; if that fails, an earlier save stays; the next is due in `again` seconds."""
         try:
             self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
             self._write(self.path)
         except (PrunectlError, OSError) as error:
-            output.warn(f"{error}; the training goes on, and the next save is due in {again / 60:.0f} minutes")
+            output.warn(f"{error}; the training continues; the next save is in {again / 60:.0f} minutes")
 
     def interrupted(self) -> Interrupted:
-        """Save the training; returns what to say of it."""
+        """Save the training; returns the error to raise."""
         where = f"interrupted at step {self.trainer.step}"
         try:
             self.save()
@@ -92,30 +92,30 @@ class Saved:
         return Interrupted(f"{where}; continue with: prunectl train --resume {self.path}")
 
     def way_back(self, error: NotWritten) -> str:
-        """How to go on where a file could not be written: with the training that was kept, or an earlier save."""
+        """A text on how to continue if a file could not be written: with the saved training, or an earlier save."""
         force = " --force" if self.force or self.path.exists() else ""
         if error.kept is not None and error.kept.name == self.path.name:
             return f"; continue with: prunectl train --resume {error.kept} -o {self.output}{force}"
         if error.kept is None and self.path.exists():
-            return f"; an earlier save is left: prunectl train --resume {self.path}{' --force' if self.force else ''}"
+            return f"; an earlier save remains: prunectl train --resume {self.path}{' --force' if self.force else ''}"
         return ""
 
     def left_by_time_limit(self) -> bool:
-        """Whether --max-minutes of this training wrote the file at the output."""
+        """Whether --max-minutes of this training wrote the output file."""
         return self.output.exists() and files.sha256(self.output) == self.run.written
 
     def end(self, *, finished: bool) -> None:
-        """After the checkpoint is written: rename the log, and keep a resume file only if steps are left.
+        """After the checkpoint is written: rename the log, and keep a resume file only if steps remain.
 
         Raises:
-            NotWritten: what is needed to go on after a time limit could not be written.
+            NotWritten: the save for continuing after a time limit could not be written.
         """
         final = beside(self.output, LOG)
         try:
             if finished and self.log.lines:
                 self.log.move(final)
             elif finished:
-                for left in (final, self.log.path):  # of an earlier training that was replaced or killed
+                for left in (final, self.log.path):  # from an earlier training that was replaced or killed
                     left.unlink(missing_ok=True)
             else:
                 files.write(final, b"".join(self.log.lines))

@@ -1,4 +1,4 @@
-"""The space on disk that a training needs, said before its first step."""
+"""Reports the disk space that a training needs, before its first step."""
 
 import shutil
 from pathlib import Path
@@ -15,13 +15,13 @@ except ImportError:  # not everywhere
     resource = None  # type: ignore[assignment]
 
 _LARGE = 100_000_000
-"""Bytes of a save from which on its size is said where there is room, too."""
+"""Bytes of a save from which its size is printed even if there is room."""
 
 
 def say(trainer: "Trainer", path: Path, paused: Path) -> None:
-    """Say what a training into `path` needs, as a warning where there is less.
+    """Print the space that a training into `path` needs, as a warning if there is less.
 
-    A save for --resume is written beside the one before, and the checkpoint beside the last save.
+    A save for --resume is written beside the previous one, and the checkpoint beside the last save.
     """
     save, network = trainer.state_bytes(), trainer.network_bytes()
     earlier = paused.stat().st_size if paused.exists() else 0
@@ -32,15 +32,15 @@ def say(trainer: "Trainer", path: Path, paused: Path) -> None:
         f"{output.counted(needed)}B together"
     )
     if free is not None and needed > free:
-        output.warn(f"{text}, and {path.absolute().parent} has {output.counted(free)}B free; make room")
+        output.warn(f"{text}, but {path.absolute().parent} has {output.counted(free)}B free; make room")
     elif largest is not None and save > largest:
-        output.warn(f"{text}, and files are limited to {output.counted(largest)}B (ulimit -f); raise that")
+        output.warn(f"{text}, but files are limited to {output.counted(largest)}B (ulimit -f); raise the limit")
     elif save >= _LARGE:
         output.say(f"train: {text}")
 
 
 def _free(folder: Path) -> int | None:
-    """Bytes that the user may still write there, None where the system does not say."""
+    """The bytes that the user may still write there; None if unknown."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -48,7 +48,7 @@ def _free(folder: Path) -> int | None:
 
 
 def _largest_file() -> int | None:
-    """The size that the system allows a file of this process, None for any."""
+    """The largest file that the system allows this process; None for any size."""
     if resource is None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)

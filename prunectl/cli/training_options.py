@@ -1,4 +1,4 @@
-"""The options of `train` alone."""
+"""The options that only `train` has."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Waiting for the step before in a pipe, and loading meanwhile what the command needs."""
+"""Waits for the previous command in a pipe, and loads meanwhile what the command needs."""
 
 import functools
 import importlib
@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from typing import TextIO
 
 NICENESS = 10
-"""The niceness of the loading, beside the steps that run."""
+"""The niceness of loading beside running commands."""
 LATER = {
-    "train": ["torch._dynamo"],  # by the first step of an optimiser
+    "train": ["torch._dynamo"],  # imported by the first optimiser step
     "prune": ["prunectl.checkpoints.checkpoint", "prunectl.pruning.prune"],
     "shrink": ["torch.export._trace"],
     "eval": ["torch.export._trace"],
@@ -39,10 +39,10 @@ def loading_ahead(name: str, command: Callable[..., None]) -> Callable[..., None
 
 
 def line_of(stream: TextIO) -> str:
-    """The first line of a stream. While none is there, a thread imports what the running command imports.
+    """The first line of a stream. While waiting, a thread imports the modules of the running command.
 
-    All steps of a pipe start at once, and each but the first waits for a path: without this each would begin to load
-    torch when the one before has ended. The price is memory, about 300 MB in every step that waits.
+    All commands of a pipe start at once, and each except the first waits for a path: without this, each would begin to
+    load torch only when the previous one has ended. The price is memory, about 300 MB in every waiting command.
 
     Raises:
         UnicodeDecodeError: the line is not text.
@@ -67,7 +67,7 @@ def line_of(stream: TextIO) -> str:
 
 def imported_by(command: Callable[..., None]) -> Iterator[str]:
     """The modules that a function imports when it runs, in order."""
-    import dis  # only a step that waits has the time
+    import dis  # only a waiting command has the time
 
     for step in dis.get_instructions(inspect.unwrap(command)):
         if step.opname == "IMPORT_NAME":
@@ -75,7 +75,7 @@ def imported_by(command: Callable[..., None]) -> Iterator[str]:
 
 
 def _has_line(stream: TextIO) -> bool:
-    """Whether a line, or the end, can be read at once; also where that cannot be known."""
+    """Whether a line, or the end, can be read at once; True if unknown."""
     try:
         return bool(select.select([stream], [], [], 0)[0])
     except (OSError, ValueError):  # a stream of Python's own; a pipe on Windows
@@ -83,8 +83,8 @@ def _has_line(stream: TextIO) -> bool:
 
 
 def _load(names: list[str], ended: threading.Event) -> None:
-    """Import modules at a low priority until none is needed; what fails fails again, and is said, where it is used."""
-    if sys.platform == "linux":  # where a priority is that of one thread
+    """Import modules at a low priority until `ended`; failures are reported later, where the module is used."""
+    if sys.platform == "linux":  # there, each thread has its own priority
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     for name in names:
         if ended.is_set():

@@ -1,4 +1,4 @@
-"""What every command has: --quiet and --verbose, and signs of life."""
+"""Adds --quiet, --verbose and signs of life to every command."""
 
 import functools
 import inspect
@@ -23,12 +23,12 @@ Verbose = Annotated[
 
 
 def watched(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """A command with --quiet and --verbose, that shows that it is alive."""
+    """Wrap a command with --quiet, --verbose and signs of life."""
 
     @functools.wraps(command)
     def run(*, quiet: bool = False, verbose: bool = False, **parameters: Any) -> None:
         if quiet and verbose:
-            raise OptionError("give one of --quiet and --verbose")
+            raise OptionError("--quiet and --verbose exclude each other; use one of them")
         with printing(quiet=quiet, verbose=verbose), beating(name, silent=is_quiet()), _described(name):
             command(**parameters)
 
@@ -60,7 +60,7 @@ def _described(name: str) -> Iterator[None]:
 
 
 def _peak_bytes() -> int | None:
-    """The largest resident memory of this process; None where the system does not say."""
+    """The largest resident memory of this process; None if unknown."""
     try:
         import resource
     except ImportError:  # Windows

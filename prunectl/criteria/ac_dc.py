@@ -8,7 +8,7 @@ from prunectl.scores import Scores
 
 
 def largest(model: nn.Module, data: Batches, now: Round) -> Scores:
-    """|θ| of every prunable weight, 0 for those that are pruned. Source: Peste et al. 2021 (arXiv:2106.12379), T_k."""
+    """|θ| of every prunable weight, 0 for pruned ones. Source: Peste et al. 2021 (arXiv:2106.12379), T_k."""
     return absolute(model, data)
 
 

@@ -1,4 +1,4 @@
-"""CHIP: what a feature map adds to those of its layer (Sui et al. 2021)."""
+"""CHIP: how much a feature map adds to the others of its layer (Sui et al. 2021)."""
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,13 @@ def independence(model: nn.Module, data: Batches, structure: Structure, *, image
     """‖A‖* - ‖M ⊙ A‖* of a layer's feature maps A (C, H · W), where M zeroes the node; mean over `images`.
 
     ‖·‖* is the nuclear norm, the sum of singular values. Time grows with C · min(C, H · W)³. Source: Sui et al. 2021
-    (arXiv:2110.13981), section 3.2, channel independence of one map, where 640 images are taken.
+    (arXiv:2110.13981), section 3.2, channel independence of one map; they use 640 images.
     """
     return over_maps(model, data, structure, images, _losses)
 
 
 def _losses(maps: Tensor, places: Tensor) -> Tensor:
-    """The nuclear norm that maps (B, C, H, W) lose without the channels of a node, summed over images."""
+    """The loss of nuclear norm of maps (B, C, H, W) without the channels of a node, summed over images."""
     rows = maps.double().flatten(2)
     wide = rows.shape[1] <= rows.shape[2]
     gram = rows @ rows.mT if wide else rows.mT @ rows
@@ -31,7 +31,7 @@ def _losses(maps: Tensor, places: Tensor) -> Tensor:
 
 
 def _nuclear(grams: Tensor) -> Tensor:
-    """The sum over matrices X of their nuclear norms, from X Xᵀ (B, n, n)."""
+    """The sum of the nuclear norms of matrices X, from X Xᵀ (B, n, n)."""
     values: Tensor = torch.linalg.eigvalsh(grams)
     return values.clamp_min(0).sqrt().sum()
 

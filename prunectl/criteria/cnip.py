@@ -26,9 +26,9 @@ def elasticities(
 ) -> Scores:
     """|dL/dθ · θ / L| of every prunable weight and |dL/dc · c / L| of every node's gate, from one pass.
 
-    All share the same batches and the same loss L, so that they compare. The authors' code scores weights and nodes in
-    two passes over different batches, whose losses differ, and its iterations never reach their target; here the weight
-    sparsity, in which the weights of removed nodes count, is exactly the one asked for (`structure.joint`).
+    All share the same batches and the same loss L, so they are comparable. The authors' code scores weights and nodes
+    in two passes over different batches, whose losses differ, and its iterations never reach their target. Here the
+    weight sparsity, which includes the weights of removed nodes, is exactly the requested one (`structure.joint`).
     """
     weights = prunable(model)
     values = sensitivity(model, data, {*weights, *gated(structure, model)}, LossSampling(batches, bn, loss, chunk))

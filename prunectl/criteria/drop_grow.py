@@ -14,8 +14,8 @@ from prunectl.scores import Scores
 def at_random(model: nn.Module, data: Batches, now: Round, *, fraction: float = 0.3) -> Scores:
     """In every layer, drop the share `fraction` of each sign that is closest to 0, and grow as many at random.
 
-    It does so after all epochs but the last. A weight that was just dropped may grow again, as a new one. The score is
-    1 if it is kept or grows, else 0.
+    It does so after every epoch except the last. A weight that was just dropped may grow again, as a new one. The score
+    is 1 if it is kept or grows, else 0.
     Source: Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, ζ = 0.3.
     """
     kept, draws = {}, {}

@@ -10,10 +10,10 @@ from prunectl.structure.nodes import Structure
 
 
 def filter_norm(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """Σ|θ| of all prunable weights that make a node: its filters, summed over coupled channels.
+    """Σ|θ| of all prunable weights that output a node: its filters, summed over coupled channels.
 
-    Source: Li et al. 2017, arXiv:1608.08710, section 3.1. The paper chooses the share of a layer by hand; normalised
-    scores replace that here, and `--scope layer` takes the same share of every layer.
+    Source: Li et al. 2017, arXiv:1608.08710, section 3.1. The paper chooses the share of each layer by hand; here
+    normalised scores replace that, and `--scope layer` prunes the same share of every layer.
     """
     sizes = {name: weight.detach().abs() for name, weight in prunable(model).items()}
     return at_filters(structure, model, sizes)

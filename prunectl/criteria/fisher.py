@@ -15,8 +15,8 @@ def fisher_information(
 ) -> Scores:
     """1 / 2N Σ (dL_n/dc)² over N images of a gate c = 1 at all weights that read a node.
 
-    The rise of the loss without the node, to second order, with the Fisher information in place of the Hessian. The
-    gate of coupled channels is one, so their gradients add up before they are squared. Source: Liu et al. 2021
+    The rise of the loss without the node, to second order, with the Fisher information instead of the Hessian. Coupled
+    channels share one gate, so their gradients add up before they are squared. Source: Liu et al. 2021
     (arXiv:2108.00708), section 3.2, without the division by memory.
     """
     single = first_images(data, images, 1)

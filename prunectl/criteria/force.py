@@ -1,4 +1,4 @@
-"""FORCE: foresight connection sensitivity, in rounds in which weights may return (de Jorge et al. 2021)."""
+"""FORCE: foresight connection sensitivity, in rounds where weights may return (de Jorge et al. 2021)."""
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ def foresight(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """|dL/dθ · θ₀| of every prunable weight: the gradient of the pruned network, θ₀ the weight before it was pruned.
+    """|dL/dθ · θ₀| of every prunable weight: the gradient in the pruned network times the weight θ₀ before pruning.
 
     Source: de Jorge et al. 2021 (arXiv:2006.09081), algorithm 1.
 

@@ -1,4 +1,4 @@
-"""FPGM: filters close to the geometric median of their layer go (He et al. 2019)."""
+"""FPGM: prunes filters close to the geometric median of their layer (He et al. 2019)."""
 
 import torch
 from torch import Tensor, nn

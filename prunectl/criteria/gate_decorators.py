@@ -16,10 +16,10 @@ from prunectl.structure.nodes import Structure
 
 
 class TickTock(Callback):
-    """The epoch before a round is a tick, in which no convolution trains; in tocks all do, with `strength` · Σ|φ|.
+    """The epoch before a round is a tick, where no convolution trains; in tocks all train, with `strength` · Σ|φ|.
 
-    The gate φ of a channel multiplies the output of its BatchNorm. Its value is the norm's scale, so that the network
-    computes what it did. In a tick |dL/dφ · φ| is added up over the steps; L takes in the penalty of `--reg`.
+    The gate φ of a channel multiplies the output of its BatchNorm. Its value is the norm's scale, so the network
+    computes the same. A tick adds up |dL/dφ · φ| over its steps; L includes the penalty of `--reg`.
     Source: You et al. 2019 (arXiv:1909.08174), section 3 and figure 2.
     """
 
@@ -34,12 +34,12 @@ class TickTock(Callback):
         self.frozen: list[nn.Parameter] = []
         still = [name for name, scale in batch_norm_scales(model).items() if not scale.requires_grad]
         if still:
-            raise OptionError(f"gate decorators train the scales of BatchNorm, and {still[0]} is frozen")
+            raise OptionError(f"gate decorators train the scales of BatchNorm, but {still[0]} is frozen; unfreeze it")
         self.gated = _gated(model, structure)
         self.register_buffer("importance", torch.zeros(structure.nodes))
 
     def on_epoch_start(self, model: nn.Module, due: bool) -> None:
-        """In a tick, the kernels of convolutions are frozen."""
+        """Freeze the kernels of convolutions in a tick."""
         self.on_epoch_end(model)
         self.ticks = due
         if due:
@@ -62,13 +62,13 @@ class TickTock(Callback):
         return self.strength * torch.stack([scale.abs().sum() for scale in batch_norm_scales(model).values()]).sum()
 
     def after_backward(self, model: nn.Module) -> None:
-        """Add up what the gates do to the loss."""
+        """Add up the effects of the gates on the loss."""
         if self.ticks:
             found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
             self.importance += _effects(model, self.structure, found).to(self.importance.device)
 
     def scores(self, model: nn.Module) -> Scores | None:
-        """What was added up; nodes without a gate go last."""
+        """The accumulated effects; nodes without a gate are pruned last."""
         return above_where(~self.gated, self.importance.cpu())
 
 
@@ -98,7 +98,7 @@ def _gated(model: nn.Module, structure: Structure) -> Tensor:
     """Which nodes have a gate, bool (nodes,)."""
     gated = at_scales(structure, dict(batch_norm_scales(model)))[1] > 0
     if not gated.any():
-        raise OptionError("gate decorators put their gates into BatchNorm, and no node has any; use taylor")
+        raise OptionError("gate decorators need BatchNorm for their gates, but no node has one; use taylor")
     return gated
 
 

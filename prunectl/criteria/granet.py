@@ -8,10 +8,10 @@ from prunectl.criteria.base.growth import by_gradient
 
 
 def from_dense(*, until: float = 1.0) -> Exploration:
-    """Begin with all weights, s_i = 0 of the paper.
+    """Begin with all weights (s_i = 0 in the paper).
 
-    As in the authors' code, a round prunes all layers together by |θ|, and then drops a share of every layer and
-    regrows as many by gradient. The share falls over the training; after the last pruning, such rounds continue.
+    As in the authors' code, a round prunes all layers together by |θ|, then drops a share of every layer and regrows as
+    many weights by gradient. The share falls over the training; drop-and-grow rounds continue after the last pruning.
     """
     return Exploration(start="", until=until)
 

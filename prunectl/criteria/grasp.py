@@ -1,4 +1,4 @@
-"""GraSP: keep the weights without which the gradient flow would fall (Wang et al. 2020)."""
+"""GraSP: keep the weights that the gradient flow needs (Wang et al. 2020)."""
 
 from collections.abc import Collection, Iterator
 from itertools import islice
@@ -34,7 +34,7 @@ def gradient_flow(
 ) -> Scores:
     """θ · Hg of every prunable weight θ: removing the lowest raises |g|² most, or lowers it least.
 
-    g is the gradient of the cross-entropy of logits / T by the weights that are left, H its Hessian. Source: Wang,
+    g is the gradient of the cross-entropy of logits / T by the kept weights, H its Hessian. Source: Wang,
     Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the
     scores of several batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
     """
@@ -65,7 +65,7 @@ def node_gradient_flow(
 def _removals(
     model: nn.Module, data: Batches, names: Collection[str], draw: LossSampling, temperature: float
 ) -> dict[str, Tensor]:
-    """θ · Hg of the named parameters, g by all of them, added up over the batches of a draw; float32."""
+    """θ · Hg of the named parameters, with g by all of them, added up over the batches of a draw; float32."""
     if not temperature > 0:
         raise OptionError(f"the temperature must be above 0, got {temperature}")
     network = differentiable(model)
@@ -76,7 +76,7 @@ def _removals(
         evaluating(network, batch_norm_trains=draw.bn == "batch"),
         full_precision(),
         sdpa_kernel(SDPBackend.MATH),
-    ):  # others have no Hessian
+    ):  # other kernels have no Hessian
         for inputs, labels in islice(data, draw.batches if wanted else 0):
             for found in _products(network, wanted, list(draw.parts(inputs, labels)), draw, temperature):
                 torch._foreach_add_(total, [tensor.detach() for tensor in found])
@@ -91,7 +91,7 @@ def _products(
     draw: LossSampling,
     temperature: float,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the parts of Hg of one batch. One part alone is gone through once, and its graph kept for the Hessian."""
+    """Yield the parts of Hg of one batch. A single part takes only one pass, whose graph is kept for the Hessian."""
 
     def gradient(part: tuple[Tensor, Tensor, float], keep: bool) -> tuple[Tensor, ...]:
         images, labels, share = part

@@ -1,4 +1,4 @@
-"""HoyerSquare and its groups: train with the penalty, trim, continue without it (Yang et al. 2020)."""
+"""HoyerSquare and Group-HoyerSquare: train with the penalty, trim, continue without it (Yang et al. 2020)."""
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ SOURCE = "Yang et al. 2020, arXiv:1908.09979"
 class Hoyer(Callback):
     """Adds `strength` times the regulariser HoyerSquare to the loss, up to the round that trims.
 
-    The shorter the training, the stronger it must be, or what is trimmed is not near zero yet.
+    A shorter training needs a stronger penalty, else the trimmed weights are not yet near zero.
     """
 
     regulariser = "hoyer-square"
@@ -37,7 +37,7 @@ class Hoyer(Callback):
 
 
 class GroupHoyer(Hoyer):
-    """The same with groups: filters, channels, rows and columns, of which there are less."""
+    """The same with groups: filters, channels, rows and columns, which are fewer."""
 
     regulariser = "group-hoyer-square"
 
@@ -46,7 +46,7 @@ class GroupHoyer(Hoyer):
 
 
 def largest_of_filter(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """The largest |θ| over the prunable weights that make a node, so a node goes only if all of them are trimmed.
+    """The largest |θ| of the prunable weights that output a node: a node is removed only if all of them are trimmed.
 
     Source: Yang, Wen & Li 2020 (arXiv:1908.09979), section 3.
     """

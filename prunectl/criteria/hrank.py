@@ -12,8 +12,8 @@ from prunectl.structure.nodes import Structure
 def map_rank(model: nn.Module, data: Batches, structure: Structure, *, images: int = 128) -> Scores:
     """The mean rank of a node's feature map (H, W) over `images` images, after the activation.
 
-    The map of a neuron has rank 1 where it is not 0. Source: Lin et al. 2020 (arXiv:2002.10179), eq. 3 and 4, where 500
-    images are taken and the mean hardly depends on how many.
+    The map of a neuron has rank 1 if it is not 0. Source: Lin et al. 2020 (arXiv:2002.10179), eq. 3 and 4; they use 500
+    images, and the mean hardly depends on the number.
     """
     return over_maps(model, data, structure, images, _ranks)
 

@@ -19,11 +19,11 @@ SPREAD, LIMIT, EPSILON = 0.01, math.log(100.0), 1e-6
 
 
 class HardConcrete(Callback):
-    """A gate z in [0, 1] on every node, where weights read it; with `strength` / N · the expected L0 norm in the loss.
+    """A gate z in [0, 1] on every node, where weights read it; adds `strength` / N · the expected L0 norm to the loss.
 
-    `log_alpha` (nodes,) are the locations, started about log(1 - `droprate`) - log(`droprate`); N is the number of
-    images, so that the penalty is that of the whole data. `count` is `weights` or `flops`: what the norm
-    counts. Source: Louizos, Welling & Kingma 2018 (arXiv:1712.01312), eq. 10 to 13 and section 3.
+    `log_alpha` (nodes,) are the locations, starting near log(1 - `droprate`) - log(`droprate`); N is the number of
+    images, so that the penalty is that of the whole data. The norm counts `weights` or `flops`, by `count`. Source:
+    Louizos, Welling & Kingma 2018 (arXiv:1712.01312), eq. 10 to 13 and section 3.
     """
 
     needs_structure = True
@@ -53,19 +53,19 @@ class HardConcrete(Callback):
         self.total = float(self._expected(model, self.present))
 
     def without_(self, gone: Tensor) -> None:
-        """Nodes that are masked away do not count."""
+        """Exclude masked nodes from the count."""
         self.present.masked_fill_(gone.to(self.present.device), 0)
 
     def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """The weights that read nodes, times gates that are drawn for this step."""
+        """The weights that read nodes, times the gates drawn for this step."""
         with torch.no_grad():
-            self.log_alpha.clamp_(-LIMIT, LIMIT)  # where gates can still open and close
+            self.log_alpha.clamp_(-LIMIT, LIMIT)  # within these limits, gates can still open and close
         noise = torch.rand(self.log_alpha.shape).to(self.log_alpha).clamp(EPSILON, 1 - EPSILON)
         drawn = torch.sigmoid((noise.log() - (1 - noise).log() + self.log_alpha) / BETA)
         return self._gated(model, _stretched(drawn).clamp(0, 1))
 
     def fold_(self, model: nn.Module) -> None:
-        """Multiply the gates of test time into the weights."""
+        """Multiply the weights by the test-time gates."""
         with torch.no_grad():
             for name, value in self._gated(model, _stretched(torch.sigmoid(self.log_alpha)).clamp(0, 1)).items():
                 model.get_parameter(name).copy_(value)
@@ -75,16 +75,16 @@ class HardConcrete(Callback):
         return self.strength / self.images * self._expected(model, self._open())
 
     def scores(self, model: nn.Module) -> Scores:
-        """The gates of test time before they are cut to [0, 1]: no more than 0 where a gate is closed."""
+        """The test-time gates before clipping to [0, 1]; closed gates are at most 0."""
         return Scores(nodes=_stretched(torch.sigmoid(self.log_alpha.detach())).cpu())
 
     def metrics(self, model: nn.Module) -> Mapping[str, float]:
-        """The expected share of what is counted."""
+        """The expected share of the counted quantity."""
         with torch.no_grad():
             return {f"expected_{self.count}": float(self._expected(model, self._open())) / max(self.total, 1.0)}
 
     def _open(self) -> Tensor:
-        """The probability that a node is there and its gate not 0, (nodes,)."""
+        """The probability that a node is present and its gate is not 0, (nodes,)."""
         return self.present * torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
 
     def _gated(self, model: nn.Module, gates: Tensor) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ class HardConcrete(Callback):
         return found
 
     def _expected(self, model: nn.Module, present: Tensor) -> Tensor:
-        """The expected number of weights, or of FLOPs per image, where nodes are there with these probabilities."""
+        """The expected number of weights or FLOPs per image, if nodes are present with these probabilities."""
         padded = torch.cat([present, present.new_ones(1)])
         if self.count == "flops":
             terms = [
@@ -118,12 +118,12 @@ class HardConcrete(Callback):
 
 
 def _stretched(gates: Tensor) -> Tensor:
-    """From (0, 1) to (γ, ζ)."""
+    """Stretch from (0, 1) to (γ, ζ)."""
     return gates * (ZETA - GAMMA) + GAMMA
 
 
 def learnt(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """The gates that training has learnt (`HardConcrete`); all are open in a network trained without gates."""
+    """The gates learnt in training (`HardConcrete`); all are open in a network trained without gates."""
     return Scores(nodes=torch.ones(structure.nodes))
 
 

@@ -1,4 +1,4 @@
-"""Magnitude: keep the largest weights (Han et al. 2015), in the schemes that are built on it."""
+"""Magnitude: keep the largest weights (Han et al. 2015), and schemes based on it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Network slimming: channels with small BatchNorm scales go (Liu et al. 2017)."""
+"""Network slimming: prunes channels with small BatchNorm scales (Liu et al. 2017)."""
 
 from torch import nn
 
@@ -13,8 +13,8 @@ from prunectl.structure.nodes import Structure
 def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     """|γ| of the BatchNorm of every node, averaged if several norms follow coupled channels.
 
-    Nodes without BatchNorm are pruned last, as the method leaves them alone. Train with `--reg bn-l1` before. Source:
-    Liu et al. 2017 (arXiv:1708.06519), section 3.
+    Nodes without BatchNorm are pruned last, because the method does not prune them. Train with `--reg bn-l1` first.
+    Source: Liu et al. 2017 (arXiv:1708.06519), section 3.
 
     Raises:
         OptionError: the network has no BatchNorm.
@@ -22,7 +22,7 @@ def scales(model: nn.Module, data: Batches, structure: Structure) -> Scores:
     found = {name: scale.abs() for name, scale in batch_norm_scales(model).items()}
     total, count = at_scales(structure, found)
     if not count.any():
-        raise OptionError("network slimming ranks by the scales of BatchNorm, and this network has none; use taylor")
+        raise OptionError("network slimming ranks by the scales of BatchNorm, but this network has none; use taylor")
     return above_where(count == 0, total / count.clamp_min(1))
 
 

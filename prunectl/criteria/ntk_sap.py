@@ -1,4 +1,4 @@
-"""NTK-SAP: keep the spectrum of the neural tangent kernel, for any weights and images (Wang et al. 2023)."""
+"""NTK-SAP: preserve the spectrum of the neural tangent kernel, for any weights and images (Wang et al. 2023)."""
 
 from collections.abc import Mapping
 
@@ -19,8 +19,8 @@ def tangent_spectrum(
 ) -> Scores:
     """|d/dm Σ ‖f(X, θ m) - f(X, (θ + Δ) m)‖²| of the mask m of every prunable weight, at the current mask.
 
-    X ~ N(0, I) are `images` inputs, θ weights drawn anew (Kaiming, normal) and Δ ~ N(0, ε² I), in each of `draws`.
-    BatchNorm normalises by X with the weights θ. Parameters that are no prunable weights stay as they are. The sum is
+    In each of `draws`, X ~ N(0, I) are `images` inputs, θ new weights (Kaiming, normal) and Δ ~ N(0, ε² I).
+    BatchNorm normalises by X with the weights θ. Parameters other than prunable weights do not change. The sum is
     ε² times an estimate of the kernel's trace, the sum of its eigenvalues. Source: Wang, Li & Sun 2023
     (arXiv:2304.02840), eq. 9 and algorithm 1, with 100 exponential rounds; images and ε are those of the authors' code
     for ten classes.
@@ -57,7 +57,7 @@ def _change(
     moved: Mapping[str, Tensor],
     inputs: Tensor,
 ) -> Tensor:
-    """The squared distance between the outputs of two sets of weights behind the same masks, over all inputs."""
+    """The squared distance between the outputs of two sets of weights under the same masks, over all inputs."""
 
     def outputs(weights: Mapping[str, Tensor]) -> Tensor:
         masked = {name: (masks[name] * weight).to(inputs.dtype) for name, weight in weights.items()}

@@ -11,23 +11,22 @@ from prunectl.masks import prunable
 from prunectl.scores import Scores
 
 _ENTRIES = 1 << 22
-"""Entries of the inverse Hessians that are changed at once, one for each row."""
+"""Most entries of the inverse Hessians (one per row) that are changed at once."""
 _AT_ONCE = 32
-"""Updates of an inverse Hessian in one product."""
+"""Updates of an inverse Hessian that are combined in one product."""
 _SHRINK = 0.8
-"""The share of weights left at which the others are dropped from memory."""
+"""The share of remaining weights at which the others are dropped from memory."""
 
 
 def trace_of_losses(model: nn.Module, data: Batches, *, images: int = 256, damp: float = 0.01) -> Scores:
     """The error of removing each weight, one after another, while the kept weights compensate.
 
-    In every row of a layer's weight matrix, again and again, the weight with the least w² / [H⁻¹]_pp is removed, also
-    from H⁻¹, and the others move by -w_p / [H⁻¹]_pp · H⁻¹_:p. H = X Xᵀ of the layer's inputs in the network as it is. A
-    score is the largest of these losses up to the weight's turn: the lowest scores of a layer are pruned first if the
-    row with the least loss is always next. The kept weights are set to the values that the last removal leaves.
-
-    Source: Frantar & Alistarh 2022 (arXiv:2208.11580), section 4 (ExactOBS). The time grows with
-    the inputs of an output to the power of three, for every output.
+    In every row of a layer's weight matrix, the weight with the least w² / [H⁻¹]_pp is removed repeatedly, also from
+    H⁻¹, and the others move by -w_p / [H⁻¹]_pp · H⁻¹_:p. H = X Xᵀ of the layer's inputs in the current network. A score
+    is the largest of these losses up to the weight's turn, so pruning the lowest scores of a layer always continues
+    with the row of least loss. The kept weights get the values that the last removal leaves.
+    Source: Frantar & Alistarh 2022 (arXiv:2208.11580), section 4 (ExactOBS). For every output, the time grows with the
+    cube of its inputs.
     """
     found = layers(model, data, images, damp)
     scores, shapes = {}, {name: weight.shape for name, weight in prunable(model).items()}
@@ -41,7 +40,7 @@ def trace_of_losses(model: nn.Module, data: Batches, *, images: int = 256, damp:
 
 
 def _traced(rows: Tensor, inverse: Tensor) -> Tensor:
-    """The score of every weight in rows (R, K) with the same H⁻¹ (K, K): float32, no two in a row are equal."""
+    """The score of every weight in rows (R, K) with the same H⁻¹ (K, K): float32, all different within a row."""
     scores = torch.zeros_like(rows, dtype=torch.float32)
     last, still = torch.full_like(scores[:, :1], -1.0), _Remaining(rows, inverse)
     for _ in range(rows.shape[1]):
@@ -52,10 +51,10 @@ def _traced(rows: Tensor, inverse: Tensor) -> Tensor:
 
 
 class _Remaining:
-    """The weights that are left of some rows, and the H⁻¹ of each row: some updates of it are made in one product.
+    """The remaining weights of some rows, and the H⁻¹ of each row, whose updates are combined in products.
 
-    H⁻¹ is `inverses` (R, L, L) less u uᵀ for every column u of `pending` (R, L, n); `places` (R, L) are columns of the
-    whole matrix. Now and then, the rest is compacted.
+    H⁻¹ is `inverses` (R, L, L) minus u uᵀ for every column u of `pending` (R, L, n); `places` (R, L) are columns of the
+    whole matrix. From time to time, the remaining weights are compacted.
     """
 
     def __init__(self, rows: Tensor, inverse: Tensor) -> None:
@@ -65,7 +64,7 @@ class _Remaining:
         self._begin_()
 
     def remove_(self) -> tuple[Tensor, Tensor]:
-        """Remove the weight that costs least from every row; returns what it costs and its place, both (R, 1)."""
+        """Remove the weight with the least cost from every row; returns its cost and place, both (R, 1)."""
         losses = self.weights.square() / self.diagonal.clamp_min(1e-300)
         loss, goes = losses.masked_fill(~self.left, torch.inf).min(1, keepdim=True)
         place, wide = self.places.gather(1, goes), self.weights.shape[1]
@@ -89,7 +88,7 @@ class _Remaining:
         self.diagonal = self.inverses.diagonal(dim1=1, dim2=2).clone()
 
     def _flush_(self) -> None:
-        """Apply the pending updates, and compact the rest where much is removed."""
+        """Apply the pending updates, and compact the remaining weights if many were removed."""
         columns = torch.cat(self.pending, 2)
         self.inverses.baddbmm_(columns, columns.mT, alpha=-1)
         count = int(self.left[0].sum())

@@ -18,8 +18,8 @@ def surgeons_loss(
 ) -> Scores:
     """Σ w_P ([H⁻¹]_PP)⁻¹ w_Pᵀ over the rows of all layers that read a node, P its columns: (nodes,).
 
-    This is the least rise of the squared error of a layer's outputs when the node alone is removed and the kept weights
-    compensate. They are set to the best values once the nodes of the round are known. H = X Xᵀ of the layer's inputs.
+    This is the least rise of the squared error of a layer's outputs if only this node is removed and the kept weights
+    compensate. They get their best values once the nodes of the round are selected. H = X Xᵀ of the layer's inputs.
     Nodes that no weight reads are pruned last.
 
     Source: Wang, Rachwan, Günnemann & Charpentier 2024 (arXiv:2403.18955) sum a layer-wise Optimal Brain Surgeon over

@@ -1,4 +1,4 @@
-"""PHEW: the weights on random walks that prefer large ones (Patil & Dovrolis 2021)."""
+"""PHEW: keep the weights on random walks that prefer large ones (Patil & Dovrolis 2021)."""
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,21 @@ from prunectl.structure.trace import trace
 _AT_ONCE = 16384
 _NEVER = torch.iinfo(torch.int64).max
 _LOST = FROZEN - 1
-"""The position of a walk that found no weight to continue along."""
+"""The position of a walk that cannot continue."""
 
 
 def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scores:
-    """Weights on random walks score above 1, earlier walks higher; the others score |θ| / Σ |θ| of their layer.
+    """Weights on random walks score above 1, higher on earlier walks; other weights score |θ| / Σ |θ| of their layer.
 
-    Walks start at the channels of the image and at the outputs by turns, and lead to the other end. From a node a walk
-    takes each of the node's weights in a layer with probability |θ| / Σ |θ|. Where later layers lead on from the node
-    too, it leaves a layer out with probability 1/2. A layer over positions, such as one that mixes tokens, does not
-    change the node. The walks end when half of all weights are on one, or after `walks` of them.
+    Walks start alternately at the channels of the image and at the outputs, and lead to the other end. From a node, a
+    walk takes each of the node's weights in a layer with probability |θ| / Σ |θ|. If later layers also lead on from the
+    node, it skips a layer with probability 1/2. A layer over positions, such as one that mixes tokens, does not change
+    the node. Walking ends when half of all weights are on a walk, or after `walks` walks.
     Source: Patil & Dovrolis 2021 (arXiv:2010.11354), section 5.
 
     Raises:
         OptionError: fewer than 1 walk.
-        StructureError: the network cannot be traced, so that nothing says which layers follow each other.
+        StructureError: the network cannot be traced, so the order of layers is unknown.
     """
     if walks < 1:
         raise OptionError(f"walks must be 1 or more, got {walks}")
@@ -47,7 +47,7 @@ def on_walks(model: nn.Module, data: Batches, *, walks: int = 1_000_000) -> Scor
 
 
 def _axes(model: nn.Module) -> dict[str, tuple[Tensor, int, int]]:
-    """Every prunable weight with the axes of its inputs and outputs, one and the same where channels go alone."""
+    """Every prunable weight with its input and output axes, which are the same one for depthwise layers."""
     found, inputs = {}, input_axes(model)
     convolutions = {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd)}
     alone = {f"{name}.weight".lstrip(".") for name, m in convolutions.items() if 1 < m.groups == m.in_channels}
@@ -58,7 +58,7 @@ def _axes(model: nn.Module) -> dict[str, tuple[Tensor, int, int]]:
 
 
 def _in_order(structure: Structure, model: nn.Module) -> list[str]:
-    """The prunable weights in the order in which the network multiplies by them; others that it holds come last."""
+    """The prunable weights in the order in which the network uses them; unused ones come last."""
     named = dict(model.named_parameters(remove_duplicate=False))
     used: dict[int, int] = {}
     for place, product in enumerate(structure.products):
@@ -67,7 +67,7 @@ def _in_order(structure: Structure, model: nn.Module) -> list[str]:
 
 
 def _classes(structure: Structure, name: str, layer: "_Layer") -> tuple[Tensor, Tensor]:
-    """The nodes of a weight's inputs and outputs, FROZEN where an index has no node."""
+    """The nodes of a weight's inputs and outputs; FROZEN for an index without a node."""
 
     def on(axis: int) -> Tensor:
         return structure.axes.get((name, axis), torch.full((layer.sizes.shape[axis],), FROZEN))
@@ -84,7 +84,7 @@ class _Layer:
         self.first = torch.full((self.sizes.numel(),), _NEVER)
 
     def walked(self) -> int:
-        """How many entries are on walks."""
+        """The number of entries on walks."""
         return int((self.first < _NEVER).sum())
 
     def scores(self, walks: int) -> Tensor:
@@ -95,7 +95,7 @@ class _Layer:
 
 
 class _Steps:
-    """The steps that a layer allows: from the nodes `begins` on one axis of its weight to `ends` on the other."""
+    """The possible steps in a layer: from the nodes `begins` on one axis of its weight to `ends` on the other."""
 
     def __init__(self, layer: _Layer, begins: Tensor, ends: Tensor, back: bool = False) -> None:
         self.layer, self.begins, self.ends = layer, begins, ends
@@ -112,11 +112,11 @@ class _Steps:
         self.over_places = bool((begins == FROZEN).all() and (ends == FROZEN).all())
 
     def leads_on(self, at: Tensor) -> Tensor:
-        """Whether a walk at each of some nodes can take a step: bool, of their shape."""
+        """Whether a walk can take a step from each of these nodes: bool, of their shape."""
         return (at != _LOST) if self.over_places else torch.isin(at, self.begins)
 
     def take_(self, at: Tensor, numbers: Tensor) -> Tensor:
-        """Take a step of every walk, from nodes at which one can be taken; return where each is then."""
+        """Take a step in every walk, from nodes where one is possible; return the new positions."""
         if self.over_places:
             self._step_(torch.full_like(at, FROZEN), numbers)
             return at
@@ -136,7 +136,7 @@ class _Steps:
 
 
 def _walk(way: list[_Steps], numbers: Tensor, nodes: int) -> None:
-    """Take walks through all layers on the way, from FROZEN: the image, or the outputs."""
+    """Take walks through all layers on the way, starting at FROZEN: the image, or the outputs."""
     at = torch.full_like(numbers, FROZEN)
     for steps, later in zip(way, _later(way, nodes), strict=True):
         leaves_out = later[at % len(later)] & (at != FROZEN) & (_draws(at) < 0.5)
@@ -146,7 +146,7 @@ def _walk(way: list[_Steps], numbers: Tensor, nodes: int) -> None:
 
 
 def _later(way: list[_Steps], nodes: int) -> list[Tensor]:
-    """From which nodes the layers behind each one lead on: bool (nodes + 2,), the last for _LOST and FROZEN."""
+    """The nodes from which the layers after each one lead on: bool (nodes + 2,), the last two for _LOST and FROZEN."""
     leads, found = torch.zeros(nodes + 2, dtype=torch.bool), []
     for steps in reversed(way):
         found.append(leads.clone())

@@ -23,10 +23,10 @@ def meta_gradient(
     bn: str = "batch",
     loss: str = "cross-entropy",
 ) -> Scores:
-    """|dL(θ_M)/dθ_0 · θ_0|, L the loss of a batch after M `updates` of SGD, each on its own batch.
+    """|dL(θ_M)/dθ_0 · θ_0|, where L is the loss of a batch after M SGD `updates`, each on its own batch.
 
-    Every parameter takes part in the updates, pruned weights stay 0; `rate` is the learning rate; `bn` and `loss` are
-    those of `LossSampling`. Memory grows with M. Source: Alizadeh et al. 2022 (arXiv:2202.08132), section 3.1,
+    Updates change every parameter, but pruned weights stay 0; `rate` is the learning rate; `bn` and `loss` are those of
+    `LossSampling`. Memory grows with M. Source: Alizadeh et al. 2022 (arXiv:2202.08132), section 3.1,
     algorithm 1: the derivative by masks c = 1 of the initial weights, c · θ_0.
 
     Raises:
@@ -47,7 +47,7 @@ def meta_gradient(
 
 
 def _updated(now: dict[str, Tensor], loss: Tensor, rate: float, start: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters after a step of SGD, with the graph that leads there."""
+    """The parameters after a step of SGD, with its graph."""
     steps = _derivatives(loss, now, create_graph=True)
     return {name: value - rate * steps[name] * kept_entries(start[name]) for name, value in now.items()}
 

@@ -27,8 +27,8 @@ def elasticity(
 
     The options are those of `LossSampling`.
 
-    The authors' code has the gate in front of the BatchNorm, which is the same before training (a fresh BatchNorm in
-    eval mode and a LeakyReLU pass the factor on), and takes the loss of raw logits (`loss=nll-logits`).
+    The authors' code puts the gate before the BatchNorm, which is equivalent before training (a fresh BatchNorm in eval
+    mode and a LeakyReLU pass the factor on), and uses the loss of raw logits (`loss=nll-logits`).
     """
     values = sensitivity(model, data, gated(structure, model), LossSampling(batches, bn, loss, chunk))
     return Scores(nodes=at_gates(structure, model, values).abs())

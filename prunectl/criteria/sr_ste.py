@@ -1,4 +1,4 @@
-"""SR-STE: a network trains with a pattern N:M of its weights, and all weights learn (Zhou et al. 2021)."""
+"""SR-STE: trains with a pattern N:M of the weights, while all weights learn (Zhou et al. 2021)."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from prunectl.masks import input_axes
 class SparseRefined(Callback):
     """The network computes with the N largest of every M weights, S(W); the gradient of S(W) reaches all of W.
 
-    Weights that are out decay by `strength`: W <- W - γ (g(S(W)) + λ (1 - mask) W), here as a penalty with that
+    Weights outside S(W) decay by `strength`: W <- W - γ (g(S(W)) + λ (1 - mask) W), here as a penalty with that
     gradient. Source: Zhou et al. 2021 (arXiv:2102.04010), λ = 2e-4.
     """
 
@@ -36,7 +36,7 @@ class SparseRefined(Callback):
         """
         pattern = pattern_of(scope)
         if pattern is None:
-            raise OptionError(f"sr-ste trains a pattern: give `scope` 2:4 in place of {scope}, and no sparsity")
+            raise OptionError(f"sr-ste trains a pattern; use `scope` 2:4 instead of {scope}, and no sparsity")
         self.pattern = pattern
         self.layers = [name for name, mask in kept.items() if not mask.all()]
 
@@ -55,7 +55,7 @@ class SparseRefined(Callback):
         return self.strength / 2 * torch.stack(squares).sum()
 
     def fold_(self, model: nn.Module) -> None:
-        """Put S(W) in the place of W."""
+        """Replace W by S(W)."""
         with torch.no_grad():
             for name in self.layers:
                 weight = model.get_parameter(name)
@@ -63,7 +63,7 @@ class SparseRefined(Callback):
 
     def _mask(self, name: str, weight: Tensor) -> Tensor:
         mask = best_of_every(weight.detach().abs(), self.pattern, self.axes[name])
-        assert mask is not None  # a layer that the pattern prunes has inputs in a multiple of M
+        assert mask is not None  # layers pruned by the pattern have a multiple of M inputs
         return mask
 
 

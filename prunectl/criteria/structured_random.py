@@ -9,7 +9,7 @@ from prunectl.structure.nodes import Structure
 
 
 def uniform(model: nn.Module, data: Batches, structure: Structure) -> Scores:
-    """Uniform draws from torch's random state on the cpu, one for each node."""
+    """Uniform draws from torch's random state on the cpu, one per node."""
     return Scores(nodes=torch.rand(structure.nodes))
 
 

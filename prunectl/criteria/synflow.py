@@ -11,10 +11,10 @@ from prunectl.torchtools.copies import with_tensors
 
 
 def synaptic_flow(model: nn.Module, data: Batches) -> Scores:
-    """dR/dθ · θ of every prunable weight, R = the sum of the outputs for an image of ones through |θ|, in float64.
+    """dR/dθ · θ of every prunable weight; R is the sum of the outputs for an image of ones through |θ|, in float64.
 
-    Scores are divided by their largest, because R of a deep network leaves the range of float32; buffers are absolute
-    too.
+    Scores are divided by the largest one, because R of a deep network exceeds the range of float32; buffers are
+    absolute too.
     Source: Tanaka, Kunin, Yamins & Ganguli 2020 (arXiv:2006.05467), algorithm 1. Their 100 exponential rounds
     keep layers from collapsing.
     """
@@ -38,7 +38,7 @@ def _flow(model: nn.Module, images: Tensor, dtype: torch.dtype) -> dict[str, Ten
 
 
 def _absolute(tensor: Tensor, parameter: bool, dtype: torch.dtype) -> Tensor:
-    """|t| in a type, with a gradient of its own where it is a parameter; integers as they are."""
+    """|t| in a type, with its own gradient if it is a parameter; integers are unchanged."""
     made = tensor.detach().abs().to(dtype) if tensor.is_floating_point() else tensor.clone()
     return made.requires_grad_() if parameter and made.is_floating_point() else made
 

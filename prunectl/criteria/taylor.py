@@ -19,12 +19,11 @@ def squared_effect(
     loss: str = "cross-entropy",
     chunk: int = 0,
 ) -> Scores:
-    """(dL/dc · c)² of a gate c = 1 on every node, the mean over batches.
+    """The mean of (dL/dc · c)² over batches, for a gate c = 1 on every node.
 
     The options are those of `LossSampling`.
-
-    Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the change of the loss without the node, to
-    first order, is squared in every batch.
+    Source: Molchanov et al. 2019 (arXiv:1906.10771), section 3, with gates: the first-order change of the loss without
+    the node is squared in every batch.
     """
     return Scores(nodes=mean_squared_effect(model, data, structure, LossSampling(batches, bn, loss, chunk)))
 

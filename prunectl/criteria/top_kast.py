@@ -1,4 +1,4 @@
-"""Top-KAST: a sparse forward pass by the largest weights, gradients for a larger set (Jayakumar et al. 2020)."""
+"""Top-KAST: a sparse forward pass with the largest weights, gradients for a larger set (Jayakumar et al. 2020)."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ from prunectl.scores import highest
 class AlwaysSparse(Callback):
     """In every layer, the forward pass uses the set A of the largest weights; the larger set B gets the gradient.
 
-    A has the size of the target, B the sparsity `backward` (but holds A). Weights outside of B keep their value. The
-    penalty `strength` / 2 · (Σ_A θ² + Σ_(B without A) θ² / D), D the density of A, lets weights of A leave and those
-    that only learn prove themselves. Source: Jayakumar et al. 2020 (arXiv:2106.03517), section 2, with the
-    squares of weight decay as magnitudes; both sets are found anew in every step.
+    A has the size of the target, B the sparsity `backward` (but includes A). Weights outside B keep their value. The
+    penalty `strength` / 2 · (Σ_A θ² + Σ_(B without A) θ² / D), where D is the density of A, lets weights enter and
+    leave A. Source: Jayakumar et al. 2020 (arXiv:2106.03517), section 2, with the squares of weight decay as
+    magnitudes; both sets are selected again in every step.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class AlwaysSparse(Callback):
         self.before: dict[str, Tensor] = {}
 
     def aim_(self, kept: Mapping[str, Tensor], scope: str) -> None:
-        """Take the size of A in every layer that is pruned."""
+        """Set the size of A in every pruned layer."""
         self.sizes = {name: int(mask.count_nonzero()) for name, mask in kept.items() if not mask.all()}
 
     def parametrized(self, model: nn.Module) -> Mapping[str, Tensor]:
@@ -55,18 +55,18 @@ class AlwaysSparse(Callback):
         return self.strength / 2 * torch.stack(terms).sum()
 
     def after_backward(self, model: nn.Module) -> None:
-        """Remember the weights, as momentum and decay move those outside of B too."""
+        """Save the weights, because momentum and decay also move those outside B."""
         self.before = {name: model.get_parameter(name).detach().clone() for name in self.sets}
 
     def after_step(self, model: nn.Module) -> None:
-        """Put those outside of B back."""
+        """Restore the weights outside B."""
         with torch.no_grad():
             for name, (_, learning) in self.sets.items():
                 weight = model.get_parameter(name)
                 weight.copy_(torch.where(learning, weight, self.before[name]))
 
     def fold_(self, model: nn.Module) -> None:
-        """Set all weights outside of A to zero."""
+        """Set all weights outside A to zero."""
         with torch.no_grad():
             for name in self.sizes:
                 weight = model.get_parameter(name)

@@ -17,11 +17,11 @@ from prunectl.torchtools.weight_products import weight_product
 
 
 def weight_times_input(model: nn.Module, data: Batches, *, images: int = 128) -> Scores:
-    """|θ| · ‖X‖₂ of every prunable weight, X all inputs that it multiplies, over images and positions of a map.
+    """|θ| · ‖X‖₂ of every prunable weight; X are all inputs that it multiplies, over images and positions.
 
     If X is all zeros, because the network computes with another tensor made from the weight, the score is |θ|. Source:
     Sun, Liu, Bair & Kolter 2024 (arXiv:2306.11695), eq. 1, with a convolution as the linear layer of its patches. The
-    paper ranks the weights of each output alone.
+    paper ranks the weights of each output separately.
     """
     weights = prunable(model)
     squares = _InputSquares(weights)
@@ -48,7 +48,7 @@ class _InputSquares(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if product.convolves:
                 sums += _of_kernel(out, squares, args).view_as(sums)
             else:
-                matrix = args[-1]  # the weight, most often transposed
+                matrix = args[-1]  # the weight, usually transposed
                 found = squares.sum(0).unsqueeze(1).expand_as(matrix)
                 sums += (found if _laid_out_alike(matrix, sums) else found.T).reshape(sums.shape)
         return out
@@ -60,9 +60,9 @@ def _laid_out_alike(matrix: Tensor, weight: Tensor) -> bool:
 
 
 def _of_kernel(out: Tensor, squares: Tensor, args: Any) -> Tensor:
-    """The sum over images and places of what each weight of a convolution multiplies, in its shape.
+    """The sum of the inputs that each weight of a convolution multiplies, over images and positions, in its shape.
 
-    It is the derivative by the weight of the sum of the outputs.
+    It is the derivative of the sum of the outputs by the weight.
     """
     _, weight, _, *geometry = args
     only_weight = [False, True, False]

@@ -1,1 +1,1 @@
-"""Images with labels. Loading, decoding, batching live here; the datasets themselves are in `sets/`."""
+"""Labelled images: loading, decoding and batching; the datasets themselves are in `sets/`."""

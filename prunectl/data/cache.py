@@ -1,4 +1,4 @@
-"""Decoded images, kept in the user's cache folder: a tree of files is decoded once."""
+"""Caches decoded images in the user's cache folder, so that a tree of files is decoded once."""
 
 import contextlib
 import hashlib
@@ -22,18 +22,18 @@ from prunectl.data.workers import decoded_batches
 from prunectl.errors import DataError
 from prunectl.torchtools.temporaries import remove_leftovers, temporary
 
-_VERSION = 2  # of the decoder: a change of what it makes of a file must change this
+_VERSION = 2  # of the decoder: increase it if the pixels that it makes of a file change
 _CHUNK, _CHUNK_BYTES = 128, 2**25
-"""Images, and bytes of pixels, that a worker brings at a time."""
+"""Images, and bytes of pixels, that a worker returns at a time."""
 _UNNAMED = re.compile(r"\.[a-z0-9_]{8}")
-"""What earlier versions called a cache while they wrote it."""
+"""Names of earlier versions for a cache that is being written."""
 _FORGOTTEN_S = 24 * 3600.0
 
 
 def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Tensor:
-    """The pixels (N, C, H, W) of the image files `paths` below `root`, read from the cache when no file changed.
+    """The pixels (N, C, H, W) of the image files `paths` below `root`, read from the cache if no file changed.
 
-    They are mapped from the cache file, so that the system may drop pages of them and read them again.
+    They are mapped from the cache file, so the system may drop pages and read them again.
 
     Raises:
         DataError: an image cannot be read, or the cache folder cannot be written.
@@ -46,14 +46,14 @@ def decoded(root: Path, paths: Sequence[str], decoder: Decoder, progress: Progre
         _write(target, fingerprint, (len(paths), *decoder.shape), _chunks(paths, decoder, progress))
         pixels = _read(target, fingerprint)
     if pixels is None:
-        raise DataError(f"{target}: expected what was just written, found another file; run again")
+        raise DataError(f"{target}: expected the cache just written, found another file; run the command again")
     return pixels
 
 
 def _fingerprint(root: Path, paths: Sequence[str], decoder: Decoder) -> str:
-    """A hash that changes with the decoder, and with the name below the root, the size or the time of any file.
+    """A hash that changes with the decoder, and with the name below the root, size or time of any file.
 
-    A checkpoint names the root in full, a command may name it from the current folder: both have the same pixels.
+    Names are relative to the root, so that its absolute and relative paths share a cache.
     """
     above = f"{root}{os.sep}"
     digest = hashlib.sha256(f"{_VERSION} {decoder}".encode())
@@ -67,7 +67,7 @@ def _fingerprint(root: Path, paths: Sequence[str], decoder: Decoder) -> str:
 
 
 def _chunks(paths: Sequence[str], decoder: Decoder, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
-    """Decode some images at a time, and say how many are done."""
+    """Decode some images at a time, and report progress."""
     step = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(decoder.shape)))
     chunks = [range(first, min(first + step, len(paths))) for first in range(0, len(paths), step)]
     for chunk, pixels in zip(chunks, decoded_batches(paths, decoder, chunks), strict=True):
@@ -77,7 +77,7 @@ def _chunks(paths: Sequence[str], decoder: Decoder, progress: Progress | None) -
 
 
 def _read(target: Path, fingerprint: str) -> Tensor | None:
-    """The cached pixels, unless there are none, damaged ones or those of other files."""
+    """The cached pixels; None if they are missing, damaged or of other files."""
     try:
         with safe_open(target, "pt") as file:
             if (file.metadata() or {}).get("fingerprint") != fingerprint:
@@ -108,7 +108,7 @@ def _write(target: Path, fingerprint: str, shape: tuple[int, ...], chunks: Itera
     except OSError as error:
         raise DataError(
             f"{target}: expected room to cache {size:,} bytes of decoded images, found: {error.strerror}; "
-            "set XDG_CACHE_HOME to a folder that has it"
+            "set XDG_CACHE_HOME to a folder with more room"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -116,7 +116,7 @@ def _write(target: Path, fingerprint: str, shape: tuple[int, ...], chunks: Itera
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what killed decodes have left, which is as large as their images."""
+    """Remove the leftovers of killed decodes, which are as large as their images."""
     remove_leftovers(target.parent, target.name)
     for place in target.parent.iterdir():
         if _UNNAMED.fullmatch(place.name):

@@ -1,4 +1,4 @@
-"""Image files to pixels of one size."""
+"""Decodes image files to pixels of one size."""
 
 import math
 import os
@@ -22,11 +22,11 @@ FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.Deco
 MOST_HIGH = 1024
 """The default side of images, in pixels."""
 MOST_PIXELS = 2**26
-"""Of one image while it is decoded, so that a worker takes some hundred megabytes at most, whatever a file declares."""
+"""Most pixels of one image, so that decoding it takes some hundred megabytes, whatever its file declares."""
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I")
 _ORIENTATION = 0x0112  # of EXIF
 _WITH_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-"""What Pillow's `info` has where an orientation may be."""
+"""Keys of Pillow's `info` that may hold an orientation."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +36,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of EXIF; 5 and above swap width and height."""
+"""The transposition that undoes each EXIF orientation; 5 and above swap width and height."""
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -47,10 +47,10 @@ INTERPOLATIONS = {
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads an image file, takes the middle square and resizes it to `size` pixels a side, in gray or in colour.
+    """Reads an image file, takes the central square and resizes it to `size` pixels a side, in gray or in colour.
 
-    With `crop` below 1 or another interpolation it follows the rule of ImageNet's evaluation, to the pixel: resize the
-    shorter side to `size` / `crop`, then cut the middle `size` x `size` out.
+    With `crop` below 1 or another interpolation it follows ImageNet's evaluation rule, to the pixel: resize the shorter
+    side to `size` / `crop`, then crop the central `size` x `size`.
     """
 
     size: int
@@ -59,13 +59,13 @@ class Decoder:
     interpolation: str = "bilinear"
 
     def __repr__(self) -> str:
-        """The name of a cache, which must not change for the rule that came first."""
+        """The text that names a cache; it must not change for the rule that came first."""
         rule = "" if self._takes_square else f", crop={self.crop!r}, interpolation={self.interpolation!r}"
         return f"Decoder(size={self.size!r}, mode={self.mode!r}{rule})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what it brings."""
+        """(C, H, W) of the decoded images."""
         return len(self.mode), self.size, self.size
 
     @property
@@ -85,7 +85,7 @@ class Decoder:
             raise _unreadable(path, error) from error
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Bring an open image to (C, H, W)."""
+        """Convert an open image to (C, H, W)."""
         if self._takes_square:
             scale = self.size / min(image.size)
             # a JPEG decodes to 1/2, 1/4 or 1/8 of its size at a fraction of the cost; never to less than is needed
@@ -117,9 +117,9 @@ def decoder_like(
     *,
     more: Iterable[str] = (),
 ) -> Decoder:
-    """A decoder for images like these: gray if all are, and as high as most of them unless `image_size` says otherwise.
+    """A decoder for images like these: gray if all are, and of `image_size`, else as high as most of them.
 
-    Of `more`, only the heights are read.
+    Only the heights of `more` are read.
 
     Raises:
         DataError: one is not an image.
@@ -160,7 +160,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """That of EXIF or XMP, 1 where it has none or cannot be read."""
+    """The orientation from EXIF or XMP; 1 if there is none or it cannot be read."""
     if image.info.keys().isdisjoint(_WITH_ORIENTATION):  # getexif() costs a tenth of decoding 32x32 pixels
         return 1
     try:
@@ -173,13 +173,13 @@ def _orientation(image: Image.Image) -> int:
 
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
-    """The upper eight bits of gray levels of sixteen, which convert() would cut off at 255.
+    """The upper eight bits of 16-bit gray levels, which convert() would clip at 255.
 
     Raises:
-        ValueError: 32 bits, whose range nothing says.
+        ValueError: it has 32 bits, whose range is unknown.
     """
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PPM", "PNG")):
-        raise ValueError("gray levels of 32 bits; convert it to 8 or 16 bits")
+        raise ValueError("32-bit gray levels; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image
@@ -187,15 +187,15 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
 
 def _check_pixels(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        raise ValueError(f"{width} x {height} pixels, of which {MOST_PIXELS:,} are read at most")
+        raise ValueError(f"{width} x {height} pixels, more than the limit of {MOST_PIXELS:,}")
 
 
 def _opened(path: str) -> Image.Image:
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a pipe would keep a reader waiting for ever)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a pipe would block the reader)
         raise OSError("not a regular file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of EXIF that is cut off
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `MOST_PIXELS` is less
+        warnings.simplefilter("ignore", UserWarning)  # about truncated EXIF
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `MOST_PIXELS` is lower
         return Image.open(path)
 
 

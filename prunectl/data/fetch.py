@@ -1,4 +1,4 @@
-"""Download a dataset so that either all of it is there afterwards, or nothing."""
+"""Downloads datasets completely or not at all."""
 
 import contextlib
 import sys
@@ -17,10 +17,10 @@ _FAILURES = (OSError, RuntimeError, EOFError, HTTPException, zipfile.BadZipFile,
 
 
 def fetch(name: str, root: Path, bring: Callable[[Path], object]) -> None:
-    """Let `bring` download into a temporary folder inside `root`, and move what came to `root` once it is complete.
+    """Let `bring` download into a temporary folder inside `root`; move the files to `root` once it is complete.
 
     Raises:
-        DataError: the download failed; `root` is as it was.
+        DataError: the download failed; `root` is unchanged.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -40,14 +40,14 @@ def fetch(name: str, root: Path, bring: Callable[[Path], object]) -> None:
 def opened(
     name: str, root: Path, looked_for: str, open_at: Callable[[Path, bool], tuple[Any, Any]], download: bool
 ) -> tuple[Any, Any]:
-    """Open (training set, test set) by `open_at(folder, download)`, one of torchvision's datasets, below `root`.
+    """Open (training set, test set) below `root` with `open_at(folder, download)`, for a dataset of torchvision.
 
     Raises:
-        DataError: nothing whole is there, and it may not or cannot be downloaded.
+        DataError: it is missing or incomplete, and may not or cannot be downloaded.
     """
     try:
         return open_at(root, False)
-    except (RuntimeError, OSError) as error:  # torchvision's words for missing and for damaged files are the same
+    except (RuntimeError, OSError) as error:  # torchvision raises the same for missing and damaged files
         if not download and (root / looked_for).exists():
             raise DataError(
                 f"{root / looked_for}: expected the files of {name}, found others or damaged ones; "
@@ -60,7 +60,7 @@ def opened(
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename in one step what is new, and merge a folder into one that is there."""
+    """Move new files and folders by one rename each, and merge a folder into an existing one."""
     if source.is_dir() and target.is_dir():
         for item in source.iterdir():
             _move(item, target / item.name)

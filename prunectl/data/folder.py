@@ -20,7 +20,7 @@ _GRAY = Preprocessing((0.449,), (0.226,))
 
 
 def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, progress: Progress | None) -> ImageData:
-    """Decode a tree into memory, or leave it on disk when it has more than `limit` bytes (None: half the memory)."""
+    """Decode a tree into memory, or leave it on disk if it has more than `limit` bytes (None: half the memory)."""
     channels = decoder.shape[0]
     augment = ("flip",) if channels == 3 else ()
     changes = () if tree.split is None else (("split", tree.split),)
@@ -44,7 +44,7 @@ def folder_data(name: str, tree: Tree, decoder: Decoder, *, limit: int | None, p
 
 
 def stream_preprocessing(images: Stream) -> Preprocessing:
-    """That of ImageNet, for gray or for colour; for other channels that of some images, spread evenly."""
+    """ImageNet's, for gray or colour; for other channels, measured on some images, spread evenly."""
     channels = images.shape[0]
     if channels in (1, 3):
         return _COLOUR if channels == 3 else _GRAY
@@ -55,7 +55,7 @@ def stream_preprocessing(images: Stream) -> Preprocessing:
 def half_of_memory() -> int:
     """Half of the machine's memory, in bytes.
 
-    Of all of it, not of what is free now: the same command must not read its images another way on a busy day.
+    Free memory is not used, because the same command must read its images in the same way on a busy machine.
     """
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 

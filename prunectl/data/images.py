@@ -1,4 +1,4 @@
-"""Labelled images: ONE uint8 tensor on the device, sliced, normalised and augmented there, batch by batch."""
+"""Labelled images: one uint8 tensor on the device, sliced, normalised and augmented there, batch by batch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ Rows = Callable[[int], slice]
 class Preprocessing:
     """How pixels in [0, 1] become network input, per channel: (pixel - mean) / std.
 
-    `known` is False where a loader had normalised the images: mean 0 and std 1 are right for them, wrong for pixels.
+    `known` is False if a loader normalised the images: mean 0 and std 1 are then right for them, but not for pixels.
     """
 
     mean: tuple[float, ...]
@@ -33,19 +33,19 @@ class Preprocessing:
 
     @staticmethod
     def unknown(channels: int) -> "Preprocessing":
-        """Images are passed on unchanged, and nothing says how pixels become such images."""
+        """For images that are passed on unchanged, and whose normalisation is unknown."""
         return Preprocessing((0.0,) * channels, (1.0,) * channels, known=False)
 
     def check_known(self) -> None:
-        """Refuse to read pixels where nothing says how they are normalised.
+        """Refuse to read pixels if their normalisation is unknown.
 
         Raises:
             NoNormalisation: `known` is False.
         """
         if not self.known:
             how = "prunectl.save(checkpoint, path, mean=..., std=...) in Python; for pixels in [0, 1], mean=0, std=1"
-            said = "the checkpoint does not say how its images were normalised: they came from a loader"
-            raise NoNormalisation(f"{said}. Write it with {how}")
+            said = "the checkpoint does not state how its images were normalised: they came from a loader"
+            raise NoNormalisation(f"{said}. Save it with {how}")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalise uint8 pixels (B, C, H, W) to float32 of the same shape."""
@@ -55,7 +55,7 @@ class Preprocessing:
 
 @lru_cache(maxsize=64)
 def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Scale and shift (C, 1, 1), made once for a device: making them anew for every batch would wait for the gpu."""
+    """Scale and shift (C, 1, 1), made once per device: making them for every batch would wait for the gpu."""
     scale = [1 / (255 * s) for s in std]
     shift = [-m / s for m, s in zip(mean, std, strict=True)]
     with torch.inference_mode(False):  # who comes first may be evaluating, who comes next wants a gradient
@@ -76,7 +76,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device) -> "ImageSource":
-        """Place what is in memory on a device."""
+        """Move the tensors in memory to a device."""
 
     def take(self, index: Tensor) -> "ImageSource":
         """The images at these positions."""
@@ -107,7 +107,7 @@ class Images:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
             raise DataError(f"images must be uint8 (N, C, H, W), got {self.pixels.dtype} {tuple(self.pixels.shape)}")
         if self.labels.shape != self.pixels.shape[:1]:
-            raise DataError(f"{len(self.pixels)} images have {len(self.labels)} labels; the data files do not match")
+            raise DataError(f"expected a label per image, got {len(self.labels)} labels for {len(self.pixels)} images")
         if self.labels.dtype != torch.int64:
             raise DataError(f"labels must be int64 (N,), got {self.labels.dtype}; convert them with .long()")
 
@@ -121,7 +121,7 @@ class Images:
         return len(self.pixels)
 
     def to(self, device: torch.device) -> "Images":
-        """Place both tensors on a device."""
+        """Move both tensors to a device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def take(self, index: Tensor) -> "Images":
@@ -143,9 +143,9 @@ class Images:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (pixels uint8 (B, C, H, W), labels (B,)), in order or, with a seed, shuffled and augmented.
 
-        Order and augmentation of batch i depend on (seed, i) alone, so that an interrupted epoch resumes at any batch.
+        Order and augmentation of batch i depend only on (seed, i), so an interrupted epoch can resume at any batch.
         A shuffled epoch leaves out a last batch of a single image, which BatchNorm cannot train on. `rows` may pick
-        images of every batch, which come as they would in the whole batch; a batch of which it picks none is left out.
+        images of every batch; they are the same as in the whole batch. A batch without picked images is left out.
         """
         order = shuffled(len(self), seed, self.pixels.device)
         for i, chosen in enumerate(slices(len(self), size, drop_single=seed is not None)):
@@ -166,7 +166,7 @@ class Images:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A dataset: images to train on, images to evaluate on, and what a network must know of them."""
+    """A dataset: images to train on, images to evaluate on, and what a network must know about them."""
 
     name: str
     train: ImageSource
@@ -177,7 +177,7 @@ class ImageData:
     changes: tuple[tuple[str, Any], ...] = ()
     """Changes to the dataset on disk, such as ("tuning", True)."""
     notices: tuple[str, ...] = ()
-    """Notices for the user: parts of the dataset that are not used, or that replace something missing."""
+    """Notices for the user about parts of the dataset that are unused or replace something missing."""
 
     @property
     def described(self) -> dict[str, Any]:
@@ -193,18 +193,18 @@ class ImageData:
         """Refuse a network made for other images.
 
         Raises:
-            DataError: another shape or number of classes.
+            DataError: shape or number of classes differ.
         """
         if (self.shape, len(self.classes)) != (shape, classes):
             raise DataError(
                 f"network {network} takes {_words(shape)} images of {classes} classes, {self.name} has "
-                f"{_words(self.shape)} of {len(self.classes)}; give the `data` that it was made for, or `image_size`"
+                f"{_words(self.shape)} of {len(self.classes)}; use the `data` that it was made for, or set `image_size`"
             )
 
     def in_order_of(self, names: tuple[str, ...]) -> "ImageData":
-        """The same images with their classes numbered as in `names`, where these are the same names in another order.
+        """The same images with their classes numbered as in `names`, if these are the same names in another order.
 
-        Folders number their classes by the alphabet, other programs as they like.
+        Folders number their classes alphabetically, other programs in any order.
         """
         if names == self.classes or sorted(names) != sorted(self.classes) or len(set(names)) < len(names):
             return self
@@ -217,7 +217,7 @@ class ImageData:
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     def tuning(self) -> "ImageData":
-        """Hold out a fixed fifth of the training images for evaluation; the test images are left alone."""
+        """Hold out a fixed fifth of the training images for evaluation, instead of the test images."""
         order = _permutation(len(self.train), _SPLIT_SEED)
         held = int(len(self.train) * HELD_OUT)
         train, test = self.train.take(order[held:]), self.train.take(order[:held])
@@ -226,12 +226,12 @@ class ImageData:
     def subset(self, count: int, seed: int) -> "ImageData":
         """Train on `count` images drawn at random."""
         if not 2 <= count <= len(self.train):
-            raise DataError(f"`subset` {count}: {self.name} has {len(self.train)} training images; use 2 to that many")
+            raise DataError(f"`subset` takes 2 to {len(self.train)}, the training images of {self.name}, got {count}")
         chosen = _permutation(len(self.train), seed)[:count].sort().values
         return replace(self, train=self.train.take(chosen), changes=(*self.changes, ("subset", count)))
 
     def random_labels(self, seed: int) -> "ImageData":
-        """Shuffle the labels of the training images (Zhang et al. 2017); those of the test images stay."""
+        """Shuffle the labels of the training images, not of the test images (Zhang et al. 2017)."""
         labels = self.train.labels
         shuffled_labels = labels[_permutation(len(labels), seed_for("labels", seed)).to(labels.device)]
         train = self.train.relabel(shuffled_labels)
@@ -239,7 +239,7 @@ class ImageData:
 
 
 def no_images(shape: tuple[int, int, int], classes: int) -> ImageData:
-    """What a network is made for where no dataset is named: a shape (C, H, W) and classes, without images."""
+    """A dataset without images, for a network that is made from a shape (C, H, W) and classes alone."""
     empty = Images(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     as_it_is = Preprocessing((0.0,) * shape[0], (1.0,) * shape[0])
     return ImageData("", empty, empty, tuple(map(str, range(classes))), as_it_is)
@@ -270,10 +270,10 @@ def slices(count: int, size: int, *, drop_single: bool) -> Iterator[slice]:
 def augmented(
     pixels: Tensor, augment: tuple[str, ...], seed: int, whole: int | None = None, part: slice = ALL
 ) -> Tensor:
-    """Flip each image with probability 1/2, and crop it at random after padding by 4, as `augment` names them.
+    """Flip each image with probability 1/2, and crop it at random after padding by 4, if `augment` says so.
 
-    Shape and type stay (B, C, H, W), uint8; the draws come from the cpu, and are the same on every device. They are
-    made for `whole` images, of which these are a `part`.
+    Shape and type stay (B, C, H, W), uint8. Random numbers are drawn on the cpu and are the same on every device. They
+    are drawn for `whole` images, of which these are a `part`.
     """
     if not augment:
         return pixels

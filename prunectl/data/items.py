@@ -1,4 +1,4 @@
-"""One image of a Dataset, whatever it is, as pixels."""
+"""Converts the images of a Dataset, of any kind, to pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from prunectl.data.source import NetworkInput
 from prunectl.errors import DataError
 
 _CHANNELS = ((1, 3), (2, 4))
-"""Sizes of the axis of channels, the likely ones first."""
+"""Possible numbers of channels, likely ones first."""
 _PROBED = 16
 
 
 @dataclass(frozen=True)
 class Shaper:
-    """Brings images to one shape (C, H, W): PIL images by a decoder, uint8 arrays by resizing, floats as they are."""
+    """Converts images to one shape (C, H, W): PIL images by a decoder, uint8 arrays by resizing, floats unchanged."""
 
     shape: tuple[int, int, int]
     is_float: bool = False
@@ -50,14 +50,14 @@ class Shaper:
         if self.resizes and not self.is_float:
             pixels = resized(pixels[None], self.shape[1])[0]
         if pixels.shape != self.shape:
-            raise DataError(f"found {kind(image)}, expected {self.shape} as the first; resize it, or return PIL images")
+            raise DataError(f"found {kind(image)}, expected {self.shape} like the first; resize it, or use PIL images")
         return pixels
 
 
 def shaper_like(images: Sequence[Any], image_size: int | None, network: NetworkInput | None = None) -> Shaper:
-    """What brings images like these to `image_size`, else to the network's size, else to that of most, or of the first.
+    """A Shaper for images like these: to `image_size`, else the network's size, else that of most, or of the first.
 
-    Only PIL images follow the network, and may be of several sizes; they are gray if all of these are.
+    Only PIL images follow the network, and may have several sizes; they become gray if all of these are.
 
     Raises:
         DataError: they are neither PIL images nor arrays, or floats of another size.
@@ -95,11 +95,11 @@ class Items:
         """Image and label at position `i`.
 
         Raises:
-            DataError: the Dataset fails, or has something else there.
+            DataError: the Dataset fails, or the item is something else.
         """
         try:
             found = self.dataset[i]
-        except Exception as error:  # a stranger's code: its failure is one line, also out of a worker
+        except Exception as error:  # foreign code: its failure becomes one line, also from a worker
             what = str(error).partition("\n")[0]
             raise DataError(f"{self.where}, item {i}: {type(error).__name__}: {what}") from error
         if not isinstance(found, tuple | list) or len(found) != 2:
@@ -112,7 +112,7 @@ class Items:
         return [self.item(i * len(self) // count)[0] for i in range(count)]
 
     def labels(self) -> Tensor:
-        """All labels: the Dataset's `targets` where the first items agree with them, else those of every item."""
+        """All labels: the Dataset's `targets` if the first items agree with them, else read from every item."""
         targets = getattr(self.dataset, "targets", None)
         if isinstance(targets, list | tuple | np.ndarray | Tensor) and len(targets) == len(self):
             step = max(1, len(self) // _PROBED)
@@ -130,7 +130,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads position `i` of a Dataset in one shape, as `prunectl.data.decode.Decoder` reads a file."""
+    """Reads position `i` of a Dataset in one shape, like `prunectl.data.decode.Decoder` for files."""
 
     items: Items
     shaper: Shaper
@@ -144,7 +144,7 @@ class Reader:
         """Pixels and label.
 
         Raises:
-            DataError: as `Items.item` and `Shaper`, with the item named.
+            DataError: as `Items.item` and `Shaper`; names the item.
         """
         image, label = self.items.item(i)
         try:
@@ -171,7 +171,7 @@ def channels_first(image: Any) -> Tensor:
 def batch_channels_first(images: NDArray[Any] | Tensor) -> Tensor:
     """An array (B, H, W), (B, H, W, C) or (B, C, H, W) as a tensor (B, C, H, W), uint8 or float32.
 
-    The channels are an axis of 1 or 3, else of 2 or 4: in a tensor rather the second, in an array rather the last.
+    The channel axis has 1 or 3 entries, else 2 or 4; tensors prefer the second axis, arrays the last.
 
     Raises:
         DataError: it is not such an array.

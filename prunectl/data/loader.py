@@ -1,4 +1,4 @@
-"""Images of the user's own: what a DataLoader, or any iterable of batches, yields."""
+"""Reads the user's own images from a DataLoader or any iterable of batches."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,33 +11,33 @@ from prunectl.data.images import ImageData, Images, ImageSource, Preprocessing
 from prunectl.errors import DataError
 
 NAME = "loader"
-"""What histories and records call such images."""
+"""The name of such images in histories and records."""
 MOST_BYTES = 4 * 2**30
 """Images are kept in memory, as float32, up to this size."""
 _UNIT = 255.0
-"""Pixels are in [0, 255] throughout; the images of a loader are kept as multiples of that, and divided again."""
+"""Pixels are in [0, 255] everywhere; a loader's images are stored multiplied by 255, and divided again."""
 _ROUNDING = 1e-6
 Batches = Iterable[Any]
-"""Batches of (float images (B, C, H, W) as the network takes them, integer labels (B,)), to be iterated again."""
+"""Batches of (float images (B, C, H, W) as the network takes them, integer labels (B,)); iterable repeatedly."""
 
 
 @dataclass(frozen=True)
 class FloatImages(Images):
-    """Labelled images that are normalised already: `pixels` is 255 times them, float32 (N, C, H, W)."""
+    """Labelled images that are already normalised: `pixels` holds them times 255, float32 (N, C, H, W)."""
 
     def __post_init__(self) -> None:
         """Nothing to check: `from_loader` made them."""
 
 
 def from_loader(loader: Batches, *, classes: int | None = None, test: Batches | None = None) -> ImageData:
-    """Read a loader into memory, as images to train and to score on; `test` are those to evaluate on, by default none.
+    """Read a loader into memory, as images to train and score on; `test` are those to evaluate on, by default none.
 
-    The network gets the images unchanged, up to float32 rounding. `classes` is that of the network, None for the
+    The network gets the images unchanged, up to float32 rounding. `classes` is the network's number, None for the
     largest label + 1.
 
     Raises:
-        DataError: no batches, batches that are not images with labels, other shapes than those before, labels outside
-            the classes, or more than `MOST_BYTES`.
+        DataError: no batches, batches that are not images with labels, differing shapes, labels outside the classes, or
+        more than `MOST_BYTES`.
     """
     train = _read(loader)
     tested = train.take(torch.arange(0)) if test is None else _read(test)
@@ -74,10 +74,10 @@ def first_shape(loader: Batches) -> tuple[int, int, int]:
 def as_network_takes(images: ImageData, preprocessing: Preprocessing) -> ImageData:
     """The images for a network with this preprocessing.
 
-    Floats are what the network gets. They become the pixels from which `preprocessing` makes them again.
+    Floats are the network's input; they become the pixels that `preprocessing` maps back to them.
 
     Raises:
-        NoNormalisation: the images are pixels, and nothing says how the network's were normalised.
+        NoNormalisation: the images are pixels, and the network's normalisation is unknown.
     """
     if not isinstance(images.train, FloatImages):
         preprocessing.check_known()
@@ -87,7 +87,7 @@ def as_network_takes(images: ImageData, preprocessing: Preprocessing) -> ImageDa
 
 
 def check_unit_range(images: ImageSource) -> None:
-    """Refuse images of a loader that are not pixels in [0, 1].
+    """Refuse a loader's images that are not pixels in [0, 1].
 
     Raises:
         DataError: some are below 0 or above 1.
@@ -121,7 +121,7 @@ def missing_classes(data: ImageData) -> list[int]:
 
 
 def _before(images: ImageSource, preprocessing: Preprocessing) -> ImageSource:
-    """The pixels that become these floats by a normalisation."""
+    """The pixels that a normalisation maps to these floats."""
     if not isinstance(images, FloatImages):
         return images
     std, mean = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.std, preprocessing.mean))
@@ -144,13 +144,13 @@ def _read(loader: Batches) -> FloatImages:
         size += images.numel() * 4
         if size > MOST_BYTES:
             raise DataError(
-                f"the loader yields more than {MOST_BYTES >> 30} GiB of images; give fewer, such as "
+                f"the loader yields more than {MOST_BYTES >> 30} GiB of images; use fewer, such as "
                 "itertools.islice of it in a list, or train in a loop of your own with prunectl.hold"
             )
         pixels.append(images.detach().to("cpu", torch.float32) * _UNIT)
         labels.append(targets.detach().cpu().long())
     if not pixels:
-        raise DataError("the loader yields no batch; expected (images, labels), and one that can be iterated again")
+        raise DataError("the loader yields no batch; expected (images, labels), and an iterable that can be repeated")
     return FloatImages(torch.cat(pixels), torch.cat(labels))
 
 

@@ -1,4 +1,4 @@
-"""What a data function of the user's own returns, as an ImageData: Datasets, DataLoaders or arrays."""
+"""Converts what the user's own data function returns (Datasets, DataLoaders or arrays) to an ImageData."""
 
 import inspect
 import math
@@ -22,7 +22,7 @@ from prunectl.errors import DataError, OptionError
 
 _T = TypeVar("_T")
 _OTHERS = (np.ndarray, Tensor, dict, str, bytes)
-"""What has items, and is not a Dataset or DataLoader."""
+"""Types that have items but are no Dataset or DataLoader."""
 _EVERY = 128
 """Items between two reports of progress."""
 _NESTED = 8
@@ -30,10 +30,10 @@ _NESTED = 8
 
 
 def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
-    """Call a function of the user's own with what a `Loader` gets, or with nothing, whichever it takes.
+    """Call the user's function with the arguments of a `Loader`, or without any, whichever it takes.
 
     Raises:
-        OptionError: it is not a function, or takes something else.
+        OptionError: it is not a function, or takes other arguments.
     """
     try:
         signature = inspect.signature(loader)
@@ -46,8 +46,8 @@ def call(spec: str, loader: Any, *root: Any, **options: Any) -> Any:
             continue
         return loader(*positional, **named)
     raise OptionError(
-        f"`data` {spec}: expected a function of nothing, or of (root, *, image_size, download, progress), found "
-        f"{signature}; give its parameters defaults"
+        f"`data` {spec}: expected a function without parameters, or of (root, *, image_size, download, progress), "
+        f"found {signature}; add default values"
     )
 
 
@@ -63,12 +63,12 @@ def own_data(
     """An ImageData unchanged, or one made of (train, test), each a Dataset, a DataLoader or (images, labels).
 
     PIL images are cropped to centred squares of `image_size`, else of the network's size, else as high as the first, by
-    the rule of the network. Images of uint8 keep their shape. Beyond `limit` bytes (None: half of the machine's memory)
-    those of a Dataset are read anew each time. Floats are what the network gets. Random numbers that a Dataset or a
-    shuffling DataLoader draws from torch are the same in every command.
+    the network's resize rule. uint8 images keep their shape. Beyond `limit` bytes (None: half of the machine's memory)
+    the images of a Dataset are read again each time. Floats are passed to the network as they are. Random numbers that
+    a Dataset or a shuffling DataLoader draws from torch are the same in every command.
 
     Raises:
-        DataError: it is something else, or does not fit into memory where it must.
+        DataError: it is something else, or must fit into memory and does not.
     """
     if isinstance(returned, ImageData):
         return returned
@@ -117,7 +117,7 @@ class _Pairs:
 
 
 def _part(part: Any, spec: str, name: str) -> Items | _Whole:
-    """One of the forms; data that is in memory anyway is read."""
+    """A part in one of the two forms; data that is in memory anyway is read."""
     where = f"`data` {spec}: {name}"
     if isinstance(part, IterableDataset):
         raise DataError(f"{where}: found an IterableDataset; put a DataLoader around it")
@@ -142,7 +142,7 @@ def _part(part: Any, spec: str, name: str) -> Items | _Whole:
 
 
 def _read_batches(loader: Iterable[Any], where: str) -> _Whole:
-    """What a DataLoader yields, in memory."""
+    """Everything that a DataLoader yields, in memory."""
     images: list[Tensor] = []
     labels: list[Tensor] = []
     for batch in loader:
@@ -191,11 +191,11 @@ def _bytes(parts: Iterable[Items | _Whole], shaper: Shaper) -> int:
 
 
 def _check_bytes(size: int, where: str = "") -> None:
-    """Refuse what does not fit: floats of a Dataset, or what a DataLoader yields."""
+    """Refuse floats or batches that do not fit into memory."""
     if size > MOST_BYTES:
         raise DataError(
             f"{where}more than {MOST_BYTES >> 30} GiB of floats or batches; return Datasets of PIL or uint8 images, "
-            "which are read as they are needed"
+            "which are read on demand"
         )
 
 
@@ -223,7 +223,7 @@ def _preprocessing(train: Images | Stream) -> Preprocessing:
 
 
 def _named(where: str, read: Callable[[], _T]) -> _T:
-    """Read with the part named in every failure, those of a stranger's code included."""
+    """Read, and name the part in every error, also in those of foreign code."""
     try:
         return read()
     except DataError as error:

@@ -1,4 +1,4 @@
-"""What every dataset does to its pixels: bring them to a size, and measure them."""
+"""Resizes and measures the pixels of datasets."""
 
 import torch
 from torch import Tensor

@@ -15,9 +15,9 @@ _BLOCK = 8  # batches that are looked up together, so that images on disk are de
 def scoring_batches(
     images: ImageSource, preprocessing: Preprocessing, device: torch.device, size: int, seed: int, balanced: bool = True
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised batches (B, C, H, W) with labels (B,) on a device, without end.
+    """Endless normalised batches (B, C, H, W) with labels (B,) on a device.
 
-    Balanced batches hold as many images of every class as of any other, give or take one.
+    In balanced batches, the numbers of images of two classes differ by one at most.
     """
     size = min(size, len(images))
     if not balanced:
@@ -32,10 +32,10 @@ def scoring_batches(
 
 
 def balanced_indices(labels: Tensor, size: int, seed: int) -> Iterator[Tensor]:
-    """Batches of `size` positions, int64, without end.
+    """Endless batches of `size` positions, int64.
 
-    Every class has a shuffled queue of its own, shuffled anew when it runs out; the classes that have one image more
-    than others in a batch take turns.
+    Every class has its own shuffled queue, shuffled again when it runs out; classes take turns at having one image more
+    than others in a batch.
     """
     generator = torch.Generator().manual_seed(seed)
     queues = [_endless(members, generator) for members in _members(labels)]
@@ -56,6 +56,6 @@ def _members(labels: Tensor) -> list[Tensor]:
 
 
 def _endless(items: Tensor, generator: torch.Generator) -> Iterator[int]:
-    """The items in random order, again and again."""
+    """The items in random order, repeated endlessly."""
     while True:
         yield from items[torch.randperm(len(items), generator=generator)].tolist()

@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 class NetworkInput:
     """What a network takes, for datasets that follow it: image shape (C, H, W), classes, and how files are resized.
 
-    The shorter side of a file becomes side / `crop` pixels, of which the middle square is taken.
+    The shorter side of a file is resized to side / `crop` pixels, then the central square is cropped.
     """
 
     shape: tuple[int, int, int]
@@ -29,8 +29,8 @@ class NetworkInput:
 class Loader(Protocol):
     """A dataset plug-in: loads the data below `root`, or downloads it to there if `download` allows.
 
-    One that takes them also gets `split`, the share of each class to hold out where there are no test images,
-    `network`, a NetworkInput or None, and `direct`, True where the user named its folder.
+    Loaders that take them also get `split`, the share of each class to hold out if there are no test images,
+    `network`, a NetworkInput or None, and `direct`, True if the user named the dataset's folder.
     """
 
     def __call__(  # noqa: D102
@@ -52,7 +52,7 @@ def data_folder(given: Path | None) -> Path:
 
 
 def missing(name: str, root: Path, looked_for: str) -> DataError:
-    """The error for a dataset that is not below `root`, with the command that brings it."""
+    """The error for a dataset that is not below `root`, with the way to get it."""
     return DataError(
         f"no {name} in {root} (looked for {looked_for}); "
         "add `download` (train, prune, eval, attack), or set `data_dir` to its folder"

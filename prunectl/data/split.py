@@ -1,4 +1,4 @@
-"""A part of each class, held out to test on where a dataset brings no test images."""
+"""Holds out a part of each class for testing if a dataset has no test images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ def check_split(share: float) -> None:
     """Refuse a share outside (0, 1).
 
     Raises:
-        OptionError: it is.
+        OptionError: it is outside.
     """
     if not 0 < share < 1:
-        raise OptionError(f"`split` {share:g}: expected a share of the images in (0, 1), such as 0.1")
+        raise OptionError(f"`split` takes a share of the images in (0, 1), such as 0.1, got {share:g}")
 
 
 def held_out(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:
     """Split the images of one class into positions to train on and to test on, both ascending.
 
-    An image's name decides its place in a fixed order, so that the same ones are held out on every machine, a larger
-    share holds out those of a smaller one and more, and new images hardly move the others. A class of two images or
-    more keeps at least one on either side; the only image of a class is trained on.
+    An image's name decides its place in a fixed order: every machine holds out the same images, a larger share includes
+    the images of a smaller one, and new images hardly move the others. A class of two images or more keeps at least one
+    on either side; the only image of a class is trained on.
     """
     wanted = min(max(1, int(len(names) * share + 0.5)), len(names) - 1)
     chosen = set(sorted(range(len(names)), key=lambda i: _place(names[i]))[:wanted])

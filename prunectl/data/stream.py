@@ -15,11 +15,11 @@ from prunectl.errors import DataError
 
 
 class Decodes(Protocol):
-    """Makes pixels of an item of `paths`: of a file's path, or of a position in a Dataset."""
+    """Decodes an item of `paths`: a file's path, or a position in a Dataset."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what it brings."""
+        """(C, H, W) of the decoded images."""
 
     def __call__(self, item: Any, /) -> NDArray[np.uint8]:
         """The pixels (C, H, W) of one item."""
@@ -36,7 +36,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.positions.shape:
-            raise DataError(f"{len(self.positions)} images have {len(self.labels)} labels; the files do not match")
+            raise DataError(f"expected a label per image, got {len(self.labels)} labels, {len(self.positions)} images")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""A tree of image files, one folder a class."""
+"""Lists a tree of image files with one folder per class."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Files:
 class Tree:
     """The files to train on and to test on; classes are the folders in train/, by name.
 
-    `split` is the share of each class that was held out to test on, None where the tree has test images of its own.
+    `split` is the share of each class that was held out for testing, None if the tree has its own test images.
     `notices` are sentences about unused parts of the tree.
     """
 
@@ -43,7 +43,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Part:
-    """What the class folders of one part of a tree hold, and links in their place that lead back up."""
+    """The class folders of one part of a tree with their files, and links that lead back up."""
 
     folder: Path
     classes: Mapping[str, Found]
@@ -55,7 +55,7 @@ class Part:
         return {name: found.images for name, found in self.classes.items() if found.images}
 
     def notices(self) -> list[str]:
-        """Sentences about files that are no images, and links that were not followed."""
+        """Sentences about files that are not images, and links that were not followed."""
         skipped = [path for found in self.classes.values() for path in found.skipped]
         loops = [*self.loops, *(path for found in self.classes.values() for path in found.loops)]
         notices = []
@@ -75,7 +75,7 @@ class Part:
         return notices
 
     def left_out(self) -> list[str]:
-        """A sentence about the folders that are no class, because they hold no image."""
+        """A sentence about folders that are no class because they hold no image."""
         empty = [name for name, found in self.classes.items() if not found.images]
         if not empty:
             return []
@@ -91,20 +91,19 @@ class Part:
 
 
 def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> Tree:
-    """List train/CLASS/ and test/CLASS/, or val/ or valid/ in place of test/, or val/ as Tiny-ImageNet has it.
+    """List train/CLASS/ and test/CLASS/, or val/ or valid/ instead of test/, or val/ in the form of Tiny-ImageNet.
 
-    A tree without a folder of test images holds out `split` of each class, by default a tenth. `flat` allows CLASS/ in
+    Without a folder of test images, `split` of each class is held out, by default a tenth. `flat` allows CLASS/ in
     `root` itself.
 
     Raises:
-        DataError: `root` is not such a tree, it tests classes that it does not train, or it has test images and a
-        `split`.
+        DataError: `root` is no such tree, has test classes without training images, or has test images and a `split`.
     """
     train = _train_part(root, flat=flat)
     if not train.images:
         raise DataError(
             f"no image folder at {root} (expected train/CLASS/*.jpg, and test/CLASS/*.jpg or val/CLASS/*.jpg, found no "
-            "images in train/); give its place as `data` imagefolder:PATH"
+            "images in train/); pass its path as `data` imagefolder:PATH"
         )
     classes = tuple(train.images)
     if not _has_tests(root):
@@ -123,12 +122,12 @@ def find_tree(root: Path, *, split: float | None = None, flat: bool = False) -> 
 
 
 def classes_in(folder: Path) -> dict[str, list[str]]:
-    """The image files below each folder in `folder`, sorted; none for a folder without images or that is absent."""
+    """The image files below each folder in `folder`, sorted; folders without images, or an absent one, have none."""
     return _part(folder).images
 
 
 def _train_part(root: Path, *, flat: bool) -> Part:
-    """train/, or `root` itself where neither train/ nor test images are in it but two classes or more."""
+    """train/, or `root` itself if it has no train/ and no test images, but two classes or more."""
     if not flat or (root / "train").is_dir() or _has_tests(root):
         return _part(root / "train")
     part = _part(root)
@@ -159,21 +158,21 @@ def _split_tree(root: Path, train: Part, split: float | None) -> Tree:
     classes = tuple(train.images)
     notices = [*train.left_out(), *train.notices()]
     if split is None:
-        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out to test (--split)")
+        notices.append(f"{root} has neither test/ nor val/: {share:.0%} of each class is held out (--split)")
     notices += _untested(root, classes, held)
     return Tree(root, classes, _files(kept, classes), _files(held, classes), share, tuple(notices))
 
 
 def _untested(root: Path, classes: tuple[str, ...], test: Mapping[str, list[str]]) -> list[str]:
-    """A sentence on the classes that no test image has, unless that is all of them."""
+    """A sentence about classes without test images, unless none has any."""
     missing = [name for name in classes if not test.get(name)]
     if not missing or len(missing) == len(classes):
         return []
-    return [f"{root}: no image to test {len(missing)} of {len(classes)} classes on ({_first(missing)})"]
+    return [f"{root}: {len(missing)} of {len(classes)} classes have no test images ({_first(missing)})"]
 
 
 def _test_files(root: Path, known: frozenset[str]) -> tuple[Mapping[str, list[str]], list[str]]:
-    """The test images by class, and notices: of the first folder with known classes, as a test/ can lack labels."""
+    """The test images by class, and notices, from the first folder with known classes: a test/ may lack labels."""
     annotations = root / "val" / "val_annotations.txt"
     if annotations.is_file():
         return _annotated(annotations), []
@@ -186,13 +185,13 @@ def _test_files(root: Path, known: frozenset[str]) -> tuple[Mapping[str, list[st
     if not strange:
         raise DataError(
             f"no test images at {root} (expected test/CLASS/*.jpg or val/CLASS/*.jpg beside train/, found neither); "
-            "move a part of each class of train/ to there, or delete its empty folder and use `split` 0.1"
+            "move a part of each class of train/ there, or delete its empty folder and use `split` 0.1"
         )
     return strange, []
 
 
 def _annotated(annotations: Path) -> dict[str, list[str]]:
-    """Read Tiny-ImageNet's list of the files in val/images: name, class and four coordinates, between tabs."""
+    """Read Tiny-ImageNet's list of the files in val/images: name, class and four coordinates, separated by tabs."""
     found: dict[str, list[str]] = {}
     for line in annotations.read_text(encoding="utf-8").splitlines():
         name, tab, rest = line.partition("\t")
@@ -203,7 +202,7 @@ def _annotated(annotations: Path) -> dict[str, list[str]]:
 
 
 def _files(found: Mapping[str, list[str]], classes: tuple[str, ...]) -> Files:
-    """Bring the files in the order of the classes."""
+    """The files, in the order of the classes."""
     counts = torch.tensor([len(found.get(name, ())) for name in classes])
     paths = tuple(path for name in classes for path in found.get(name, ()))
     return Files(paths, torch.arange(len(classes)).repeat_interleave(counts))

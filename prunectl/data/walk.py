@@ -1,4 +1,4 @@
-"""The image files below a folder, other files there, and links that lead back up."""
+"""Finds the image files below a folder, other files there, and links that lead back up."""
 
 import heapq
 import os
@@ -14,21 +14,21 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".ico", ".qoi", *_AVIF),
 )
-"""Files that are taken for images without a look at their content: decoding refuses those that are none."""
+"""Suffixes that count as images without a look at the content; decoding refuses files that are none."""
 _BY_CONTENT = (
     *("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "ICO", "QOI", "AVIF"),
     *("ICNS", "PCX", "PSD", "SGI", "SUN", "DDS"),
 )
-"""Formats with a magic number that Pillow decodes by itself, which a file of another name may have."""
+"""Formats that Pillow decodes by itself and recognises by a magic number, under any file name."""
 _FAILURES = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, Image.DecompressionBombError)
 _Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Paths below a folder, each list sorted: images, files that are none, and links that are not followed.
+    """Paths below a folder, each list sorted: images, other files, and links that are not followed.
 
-    `loops` lead to a folder above themselves, `again` to one that is read under another name already.
+    `loops` lead to a folder above themselves, `again` to one that is already read under another name.
     """
 
     images: list[str] = field(default_factory=list)
@@ -38,11 +38,11 @@ class Found:
 
 
 def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
-    """Look below `folder`, also through links; `above` are the folders that no link may lead back to.
+    """Search below `folder`, also through links; `above` are the folders that no link may lead back to.
 
-    Each folder is read once, first those that are there without a link: n folders that link to each other twice have
-    2^n names. Hidden files are left out. So are FIFOs, sockets and devices, which a read could wait on for ever, and
-    the file systems of the kernel; a link whose file is missing is listed, because reading it reports the error.
+    Each folder is read once, those without a link first: n folders that link to each other twice have 2^n names. Hidden
+    files are left out, and so are FIFOs, sockets, devices and the kernel's file systems, which could block a read. A
+    broken link is listed, because reading it reports the error.
     """
     found = Found()
     here = identity(folder)
@@ -76,19 +76,19 @@ def find_images(folder: Path, above: frozenset[_Identity]) -> Found:
 
 
 def _of_the_kernel() -> set[int]:
-    """The devices of file systems that hold no files of anyone's: reading some of those waits for ever."""
+    """The devices of the kernel's file systems, where reading some files blocks forever."""
     found = {os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.isdir(place)}  # noqa: PTH112, PTH116
     return found - {os.stat("/").st_dev}  # noqa: PTH116
 
 
 def identity(place: Path | os.DirEntry[str]) -> _Identity:
-    """Device and inode of what a path leads to."""
+    """Device and inode of the target of a path."""
     status = os.stat(place)  # noqa: PTH116  (a DirEntry's own inode is that of the link)
     return status.st_dev, status.st_ino
 
 
 def folders_above(folder: Path) -> frozenset[_Identity]:
-    """The folder and all above it, by its path as it is written and without links."""
+    """The folder and all above it, by its path as written and with links resolved."""
     return frozenset(
         identity(place) for path in (folder.absolute(), folder.resolve()) for place in (path, *path.parents)
     )
@@ -109,7 +109,7 @@ def _is_image(item: os.DirEntry[str]) -> bool:
 
 
 def _opens(path: str) -> bool:
-    """Whether the content of a file begins as an image does."""
+    """Whether a file begins like an image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

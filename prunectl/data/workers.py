@@ -1,4 +1,4 @@
-"""Image files decoded by worker processes, some batches ahead of their use."""
+"""Decodes image files in worker processes, some batches ahead of their use."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _WORKERS = 4
 def decoded_batches(
     paths: Sequence[Any], decoder: Callable[[Any], NDArray[np.uint8]], batches: Sequence[Sequence[int]]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield for each batch of positions in `paths` the pixels (B, C, H, W), in the order of `batches`.
+    """Yield the pixels (B, C, H, W) of each batch of positions in `paths`, in the order of `batches`.
 
-    Processes, not threads: on files of 32x32 pixels two threads are slower than one, two processes twice as fast.
+    Processes, not threads: on files of 32x32 pixels, two threads are slower than one, two processes twice as fast.
 
     Raises:
         DataError: an image cannot be read, or a process was killed.
@@ -31,7 +31,7 @@ def decoded_batches(
         sampler=batches,
         num_workers=min(_WORKERS, cores(), len(batches)),
         collate_fn=_unchanged,
-        generator=torch.Generator(),  # the loader draws a number; not from the state that dropout draws from
+        generator=torch.Generator(),  # the loader draws a number, which must not change dropout's random state
     )
     try:
         for array in loader:
@@ -46,7 +46,7 @@ def decoded_batches(
 
 @dataclass(frozen=True)
 class _Batches(Dataset[NDArray[np.uint8] | DataError]):
-    """Runs in a worker; brings arrays, not tensors, which would need more of /dev/shm than a container has."""
+    """Runs in a worker; returns arrays, since tensors would need more of /dev/shm than a container has."""
 
     paths: Sequence[Any]
     decoder: Callable[[Any], NDArray[np.uint8]]
@@ -54,7 +54,7 @@ class _Batches(Dataset[NDArray[np.uint8] | DataError]):
     def __getitem__(self, positions: Sequence[int]) -> NDArray[np.uint8] | DataError:
         try:
             return np.stack([self.decoder(self.paths[i]) for i in positions])  # (B, C, H, W)
-        except DataError as error:  # returned: the loader would raise it as ten lines of traceback
+        except DataError as error:  # returned, because the loader would raise it with a traceback of ten lines
             return error
 
 

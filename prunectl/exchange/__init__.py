@@ -1,1 +1,1 @@
-"""Networks of other libraries come in, ours go out: files and formats of others."""
+"""Import networks of other libraries and export ours, in the formats of others."""

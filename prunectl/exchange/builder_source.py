@@ -19,15 +19,15 @@ from prunectl.plugins.places import placed
 from prunectl.plugins.registry import TABLES, resolve
 
 Source = tuple[list[str], str]
-"""Imports and statements that come first, and the expression that builds the network."""
+"""The imports and statements to run first, and the expression that builds the network."""
 _OURS = re.compile(r"^\s*(?:import|from)\s+prunectl\b", re.MULTILINE)
 
 
 def builder_source(spec: ModelSpec, path: Path) -> Source:
-    """How a program at `path` builds the network of a spec.
+    """The source with which a program at `path` builds the network of a spec.
 
     Raises:
-        StructureError: only prunectl builds it.
+        StructureError: only prunectl can build it.
     """
     library, _, short = spec.name.partition("/")
     if library == "torchvision":
@@ -42,9 +42,7 @@ def builder_source(spec: ModelSpec, path: Path) -> Source:
             "model='file.py:build', or export NAME.onnx or NAME.pt2"
         )
     if spec.name in TABLES["model"]:
-        raise StructureError(
-            f"{spec.name} is a network of prunectl that no other library has; export NAME.onnx or NAME.pt2"
-        )
+        raise StructureError(f"no library other than prunectl has {spec.name}; export NAME.onnx or NAME.pt2")
     return _own(spec, path)
 
 
@@ -71,7 +69,7 @@ def _timm(name: str, spec: ModelSpec) -> Source:
 
 
 def _own(spec: ModelSpec, path: Path) -> Source:
-    """A function of the user's own: in a file, a package, or behind an entry point."""
+    """The user's own function: in a file, a package, or behind an entry point."""
     builder: Callable[..., nn.Module] = resolve("model", spec.name)
     place, _, name = placed(spec.name).rpartition(":")
     module = sys.modules.get(builder.__module__)

@@ -15,15 +15,15 @@ from prunectl.version import __version__
 
 ALONE = {
     "model.py": "Without prunectl, in this folder: `from model import load; net = load()`.\n\n",
-    "model.pt2": 'Without prunectl: `net = torch.export.load("model.pt2").module()`; torch unpickles parts of such a '
+    "model.pt2": 'Without prunectl: `net = torch.export.load("model.pt2").module()`; torch unpickles parts of this '
     "file, so load it only from a source that you trust.\n\n",
 }
 Row = tuple[str, str, str]
-"""A quantity, its value here, and that of the dense original."""
+"""A quantity, its value here, and its value in the dense original."""
 
 
 def card(checkpoint: Checkpoint, head: Header, name: str, source: Path | None, alone: str | None) -> str:
-    """README.md in Markdown, with the front matter that the hub reads.
+    """The text of README.md, with the front matter that the hub reads.
 
     `source` is the checkpoint's file, `alone` the file that loads the network without prunectl.
     """
@@ -43,7 +43,7 @@ def card(checkpoint: Checkpoint, head: Header, name: str, source: Path | None, a
 
 
 def _measured(checkpoint: Checkpoint, source: Path | None) -> dict[str, Any] | None:
-    """The last record of `eval` on the checkpoint's own data, None where there is none."""
+    """The last `eval` record on the checkpoint's own data, or None."""
     if source is None or checkpoint.sha256 is None:
         return None
     found = records(source, checkpoint.sha256)
@@ -79,7 +79,7 @@ def _results(measured: dict[str, Any] | None) -> list[Row]:
 
 
 def _front_matter(head: Header, name: str, measured: dict[str, Any] | None) -> str:
-    """YAML, in which a JSON value is a value."""
+    """The front matter in YAML, which accepts JSON values."""
     values: dict[str, Any] = {
         "library_name": "timm" if head.model.name.startswith("timm/") and not head.edits else "prunectl",
         "pipeline_tag": "image-classification",
@@ -115,7 +115,7 @@ def _use(head: Header, alone: str | None) -> str:
 
 
 def _commands(checkpoint: Checkpoint, head: Header) -> str:
-    """A line for each command of the history."""
+    """The commands of the history, one per line."""
     try:
         steps = steps_of(head, checkpoint.sha256, "the checkpoint")
     except CheckpointError:  # a command of a later prunectl

@@ -1,4 +1,4 @@
-"""The check of an exported file: it is run beside the network before it takes its name."""
+"""Checks an exported file against the network before the file gets its name."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from prunectl.errors import ProofError, first_line
 from prunectl.structure.surgery.proof import DrawImages
 
 BATCHES = (1, 7)
-"""One image, and a number of them that no tracer has seen."""
+"""One image, and a batch size that the tracer has not seen."""
 
 
 def worst_difference(
@@ -18,7 +18,7 @@ def worst_difference(
     """The largest difference of outputs relative to the largest output, over batches of 1 and 7 random images.
 
     Raises:
-        ProofError: what was exported fails on one of them.
+        ProofError: the exported network fails on one of them.
     """
     generator, worst = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64)
     for size in BATCHES:
@@ -42,13 +42,13 @@ def worst_difference(
 
 
 def check_close(found: float, allowed: float, what: str) -> None:
-    """Refuse a difference above what is allowed.
+    """Refuse a difference above the allowed one.
 
     Raises:
-        ProofError: it is, or it is not a number.
+        ProofError: it is above, or not a number.
     """
     if not found <= allowed:
         raise ProofError(
-            f"{what} differs from the network by {found:.2g} of the largest output, at most {allowed:.0e} is allowed; "
+            f"{what} differs from the network by {found:.2g} of the largest output, above the allowed {allowed:.0e}; "
             "nothing was written"
         )

@@ -1,4 +1,4 @@
-"""export: write a checkpoint for those who have no prunectl, checked before the file takes its name."""
+"""export: write a checkpoint for use without prunectl, and check it before the file gets its name."""
 
 import copy
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ FORMATS = "NAME.onnx, NAME.pt2, NAME.py or FOLDER/"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it compares with the network.
+    """The result of an export: what was written, and how it compares with the network.
 
-    `difference` is the largest one on random images, relative to the largest output, and `allowed` the most that is
-    written. For int8 there is none: `accuracy` holds those of "float32" and "int8" on the test images, and `speed` how
-    many times faster than float32 one image is in ONNX Runtime, on one CPU thread; below 1 it is slower.
-    `fused` counts BatchNorms that were folded, with their `proof`: relative differences by type.
+    `difference` is the largest one on random images, relative to the largest output, and `allowed` its limit. int8 has
+    neither: `accuracy` holds the "float32" and "int8" accuracies on the test images, and `speed` is the speed-up over
+    float32 for one image in ONNX Runtime on one CPU thread (below 1: slower).
+    `fused` counts the folded BatchNorms, and `proof` holds the relative differences by type.
     """
 
     path: Path
@@ -55,17 +55,17 @@ def export(
 ) -> Exported:
     """Write a network for use without prunectl: NAME.onnx, NAME.pt2, NAME.py beside NAME.safetensors, or a folder.
 
-    It computes what `load` of the checkpoint computes on normalised images (B, C, H, W). The first two can also take
+    It computes the same as the loaded checkpoint on normalised images (B, C, H, W). The first two can also take
     `pixels` in [0, 1], return `softmax` probabilities and `fuse` BatchNorms into the layers before them. An ONNX file
-    can compute in `fp16`, or in `int8`, calibrated on the training images of a dataset, given by its
-    name or as ImageData. `report` is called with what is done now.
+    can compute in `fp16`, or in `int8`, calibrated on the training images of a dataset (its name or ImageData).
+    `report` is called with the current step.
 
     Raises:
-        OptionError: another kind of file, an option that does not go with it, or a package that is missing.
-        FileError: it is there already and `force` is not given, or it cannot be written.
-        NoNormalisation: `pixels`, `int8` or a folder, and nothing says how the network's images were normalised.
+        OptionError: unknown kind of file, an option that the kind does not have, or a missing package.
+        FileError: the file exists and `force` is not set, or it cannot be written.
+        NoNormalisation: `pixels`, `int8` or a folder, but the normalisation of the network's images is unknown.
         StructureError: the network cannot be traced, or the format cannot hold it.
-        ProofError: what was made does not compute the same; nothing is written.
+        ProofError: the exported network does not compute the same; nothing is written.
     """
     kind, target = kind_of(path), Path(path)
     check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8 is not None)
@@ -85,7 +85,7 @@ def export(
 
 
 def _to_calibrate(network: Checkpoint, data: object) -> ImageData:
-    """The images of a dataset, as the network takes them.
+    """The dataset's images, in the form that the network takes.
 
     Raises:
         OptionError: it is neither a name nor an ImageData.
@@ -100,10 +100,10 @@ def _to_calibrate(network: Checkpoint, data: object) -> ImageData:
 
 
 def kind_of(path: str | Path) -> str:
-    """Which kind of file a path names: "onnx", "pt2", "py" or "folder".
+    """The kind of file that a path names: "onnx", "pt2", "py" or "folder".
 
     Raises:
-        OptionError: none of them.
+        OptionError: it names none of these.
     """
     suffix = Path(path).suffix
     if str(path).endswith("/") or Path(path).is_dir() or not suffix:
@@ -114,10 +114,10 @@ def kind_of(path: str | Path) -> str:
 
 
 def check_options(kind: str, *, pixels: bool, softmax: bool, fuse: bool, fp16: bool, int8: bool) -> None:
-    """Refuse options that do not go with a kind of file, before any work is done.
+    """Refuse options that a kind of file does not have, before any work is done.
 
     Raises:
-        OptionError: naming the first of them, or what has to be installed.
+        OptionError: names the first such option, or what has to be installed.
     """
     asked = {"pixels": pixels, "softmax": softmax, "fuse": fuse, "fp16": fp16, "int8": int8}
     fit = {"onnx": tuple(asked), "pt2": ("pixels", "softmax", "fuse")}.get(kind, ())
@@ -126,7 +126,7 @@ def check_options(kind: str, *, pixels: bool, softmax: bool, fuse: bool, fp16: b
         takes = "NAME.onnx" if wrong in ("fp16", "int8") else "NAME.onnx and NAME.pt2"
         raise OptionError(f"`{wrong}` is for {takes}; leave it out, or choose such an output")
     if fp16 and int8:
-        raise OptionError("give `fp16` or `int8`, not both")
+        raise OptionError("`fp16` and `int8` exclude each other; use one of them")
     if kind == "onnx":
         check_installed()
 
@@ -135,7 +135,7 @@ def check_target(target: Path, kind: str, source: Path | None, *, force: bool) -
     """Refuse a target that must not be written, before any work is done.
 
     Raises:
-        FileError: it is there already and `force` is False, or it cannot be written.
+        FileError: it exists and `force` is False, or it cannot be written.
     """
     if kind == "folder":
         check_folder(target, force=force)

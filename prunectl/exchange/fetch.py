@@ -1,4 +1,4 @@
-"""Weights that libraries publish, fetched into their own caches; they are then read like any other file."""
+"""Fetches published weights into the caches of their libraries; they are then read like any other file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ from prunectl.exchange.usage import published_weights
 from prunectl.plugins.registry import HUBS
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
-"""How timm names a repository of the Hugging Face hub, and a folder."""
+"""timm's prefixes for a repository of the Hugging Face hub and for a folder."""
 _CONFIGS = ("config.json", "preprocessor_config.json")
 
 
 def place_of(name: str) -> Path:
-    """The place of FILE: a path, `local-dir:FOLDER`, or `hf-hub:OWNER/NAME`, which is fetched.
+    """The path of FILE: a path, `local-dir:FOLDER`, or `hf-hub:OWNER/NAME`, which is fetched.
 
     Raises:
         FileError: it cannot be fetched.
@@ -23,13 +23,13 @@ def place_of(name: str) -> Path:
 
 
 def fetch_pretrained(model: str, weights: str | None = None) -> Path:
-    """Fetch the weights that the library of `model` publishes: a file, or a folder of the Hugging Face hub.
+    """Fetch the published weights of `model`: a file, or a folder of the Hugging Face hub.
 
-    A network of timm may also be `timm/hf-hub:OWNER/NAME` or `timm/local-dir:FOLDER`. `weights` chooses among those of
-    torchvision, by default the best; those of timm are chosen by the tag in the name.
+    timm networks may also be `timm/hf-hub:OWNER/NAME` or `timm/local-dir:FOLDER`. `weights` chooses among torchvision's
+    weights, by default the best; the tag in a timm name chooses among timm's.
 
     Raises:
-        OptionError: the library publishes none.
+        OptionError: no published weights are known.
         FileError: they cannot be fetched.
     """
     library, _, name = model.partition("/")
@@ -38,7 +38,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
     if library == "torchvision":
         return fetch_file(published_weights(name, weights).url)
     if weights is not None:
-        raise OptionError(f"`weights` names weights of torchvision, got {weights} for {model}; leave it out")
+        raise OptionError(f"`weights` is for torchvision networks, got {weights} for {model}; leave it out")
     if library == "timm":
         import timm  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def fetch_pretrained(model: str, weights: str | None = None) -> Path:
 
 
 def fetch_file(url: str) -> Path:
-    """Fetch a file into torch's cache, unless it is there; its name may end in the start of its sha256.
+    """Fetch a file into torch's cache, unless it is there. Its name may end with the start of its sha256.
 
     Raises:
         FileError: it cannot be fetched or written, or has another hash.
@@ -74,7 +74,7 @@ def fetch_file(url: str) -> Path:
 
 
 def fetch_repository(name: str) -> Path:
-    """Fetch configuration and weights of a repository into the cache of the Hugging Face hub, unless they are there.
+    """Fetch a repository's configuration and weights into the cache of the Hugging Face hub, unless they are there.
 
     Raises:
         FileError: it cannot be fetched, or the hub's client is not installed.
@@ -93,6 +93,6 @@ def fetch_repository(name: str) -> Path:
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """The file of that name, its shards, and their index."""
+    """Patterns for the file of that name, its shards, and their index."""
     stem, dot, end = name.rpartition(".")
     return name, f"{stem}-*-of-*{dot}{end}", f"{name}.index.json"

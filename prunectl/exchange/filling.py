@@ -1,4 +1,4 @@
-"""Tensors of a file become those of a network; what does not fit is named."""
+"""Fills a network with the tensors of a file, and names what does not fit."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from prunectl.torchtools.pieces import all_finite
 
 @dataclass(frozen=True)
 class Filled:
-    """What filling a network left over: names of its own tensors that stay fresh, and of tensors it does not have.
+    """What filling a network left over: its tensors that stay fresh, and the file's tensors that it does not have.
 
-    `converted` are the types that the file has in place of the network's own.
+    `converted` are the types that the file has instead of the network's own.
     """
 
     fresh: tuple[str, ...]
@@ -40,12 +40,12 @@ def fill_(
 ) -> Filled:
     """Copy tensors into a network, under names that its modules may convert from those of their earlier versions.
 
-    It was built for an `image` (C, H, W) and so many `classes`, by which a refusal says what else to give. Names that
-    fit one of the patterns `allowed` (`head.*`) may be missing, unused, or of another shape. `mapped` tensors lie in a
-    file that is mapped into memory; each is read once, and leaves memory when it is copied.
+    `image` (C, H, W) and `classes` are those it was built for; errors use them to suggest others. Names that match a
+    pattern of `allowed` (`head.*`) may be missing, unused, or of another shape. `mapped` tensors are in a file that is
+    mapped into memory; each is read once, and leaves memory when it is copied.
 
     Raises:
-        CheckpointError: other names are, or a tensor cannot be a weight.
+        CheckpointError: names that are not allowed differ, or a tensor cannot be a weight.
     """
     current = model.state_dict()
     own: dict[str, Tensor] = {name: t for name, t in current.items() if isinstance(t, Tensor)}
@@ -88,20 +88,20 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:
-    """Refuse what torch would copy silently, and what no later command would read."""
+    """Refuse tensors that torch would copy silently but later commands could not read."""
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise CheckpointError(
-            f"{where}: {name} is sparse, quantized or without values; give the file of a plain network"
+            f"{where}: {name} is sparse, quantized or without values; use the file of a plain network"
         )
     counts = tensor.is_floating_point() and not own.is_floating_point() and torch.equal(tensor, tensor.round())
     if own.is_floating_point() != tensor.is_floating_point() and not counts:
         expected = str(own.dtype).removeprefix("torch.")
-        raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; give the file of a network in float32")
+        raise CheckpointError(f"{where}: {name} is {kind}, expected {expected}; use the file of a network in float32")
 
 
 def _not_tied(model: nn.Module, names: set[str]) -> list[str]:
-    """The names whose tensors have no other name that was filled."""
+    """The names of tensors that were not filled under another name either."""
     shared = model.state_dict(keep_vars=True)
     filled = {id(tensor) for name, tensor in shared.items() if name not in names}
     return sorted(name for name in names if id(shared.get(name)) not in filled)

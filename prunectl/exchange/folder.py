@@ -1,4 +1,4 @@
-"""A Hugging Face folder: weights, how to build and use the network, and a model card."""
+"""Writes a Hugging Face folder: weights, how to build and use the network, and a model card."""
 
 import json
 import shutil
@@ -25,18 +25,18 @@ from prunectl.torchtools.temporaries import remove_leftovers, temporary
 ALLOWED = 1e-5
 MASKS = mask_path(Path(FOLDER_FILE)).name
 RUNS_ALONE = ("model.py", "model.pt2")
-"""Files of which a folder holds one, so that the network loads without prunectl."""
+"""Files that load the network without prunectl; a folder holds at most one of them."""
 OURS = (FOLDER_FILE, MASKS, FOLDER_CONFIG, "preprocessor_config.json", "README.md", *RUNS_ALONE)
-"""What an export writes, and a later one replaces."""
+"""The files that an export writes, and a later one replaces."""
 PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-"""Pillow's numbers of the interpolations, which preprocessor_config.json holds."""
+"""Pillow's numbers for the interpolations, as preprocessor_config.json holds them."""
 
 
 def check_folder(path: Path, *, force: bool) -> None:
     """Refuse a folder that cannot or must not be written.
 
     Raises:
-        FileError: it holds files and `force` is False, it holds files of others, or its parent cannot be written.
+        FileError: it holds other files, it holds an export and `force` is False, or its parent cannot be written.
     """
     if not path.is_dir():
         files.check_target(path, force=False)
@@ -50,12 +50,12 @@ def check_folder(path: Path, *, force: bool) -> None:
 
 
 def write_folder(checkpoint: Checkpoint, path: Path, source: Path | None) -> tuple[int, float]:
-    """Write the folder in one step, also over an earlier one; its bytes, and the difference when read back.
+    """Write the folder in one step, also over an earlier one; return its bytes and the difference when read back.
 
     `source` is the checkpoint's file, with its results beside it.
 
     Raises:
-        NoNormalisation: nothing says how pixels become the network's input, which the folder states.
+        NoNormalisation: the folder must state how pixels become the network's input, but nothing says how.
         FileError: it cannot be written; nothing is left.
         ProofError: the network that is read back computes something else.
     """
@@ -112,9 +112,9 @@ def _contents(checkpoint: Checkpoint, path: Path, source: Path | None) -> dict[s
 
 
 def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
-    """The file that loads the network without prunectl: a loader for a network of a library, else a program, or none.
+    """The file that loads the network without prunectl: a loader for a library's network, else a program, or none.
 
-    A file of the user's own stays where it is, so that a loader would not find it from another machine.
+    A network from the user's own file gets no loader: on another machine it would not find that file.
     """
     loader, program = RUNS_ALONE
     try:
@@ -130,9 +130,9 @@ def _runs_alone(checkpoint: Checkpoint, path: Path) -> dict[str, bytes]:
 
 
 def config(checkpoint: Checkpoint, head: Header) -> dict[str, Any]:
-    """What config.json holds: the classes, our header under "prunectl", and what the network's library reads.
+    """The content of config.json: the classes, our header under "prunectl", and what the network's library reads.
 
-    A shrunk network fits no library's code, so its folder lacks the last of these.
+    A shrunk network fits no library's code, so its folder lacks the last one.
     """
     names = checkpoint.names or tuple(str(i) for i in range(head.model.classes))
     library, _, short = head.model.name.rpartition("/")
@@ -146,7 +146,7 @@ def config(checkpoint: Checkpoint, head: Header) -> dict[str, Any]:
 
 
 def _for_timm(head: Header) -> dict[str, Any]:
-    """What `timm.create_model("local-dir:FOLDER", pretrained=True)` reads."""
+    """The values that `timm.create_model("local-dir:FOLDER", pretrained=True)` reads."""
     rule, (channels, height, width) = head.resize, head.model.input
     use = {
         "input_size": [channels, height, width],
@@ -161,7 +161,7 @@ def _for_timm(head: Header) -> dict[str, Any]:
 
 
 def preprocessor(head: Header) -> dict[str, Any]:
-    """What preprocessor_config.json holds; CLIP's processor is the one that does just these steps."""
+    """The content of preprocessor_config.json; CLIP's processor does exactly these steps."""
     rule, (_, height, width) = head.resize, head.model.input
     found: dict[str, Any] = {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": head.model.input[0] == 3}
     if rule is None:

@@ -1,4 +1,4 @@
-"""BatchNorms folded into the convolution or linear layer before them, on the traced graph, with a proof."""
+"""Folds BatchNorms into the convolution or linear layer before them, on the traced graph, with a proof."""
 
 import copy
 from typing import Any
@@ -13,38 +13,38 @@ from prunectl.structure.program import program_of
 from prunectl.structure.surgery.proof import DrawImages, Reference, like_images
 
 LAYERS = {"conv1d": 0, "conv2d": 0, "conv3d": 0, "linear": 0, "conv_transpose1d": 1, "conv_transpose2d": 1}
-"""Operations that a norm is folded into, with the axis of their weight that makes the outputs."""
+"""Operations that a norm can be folded into, with the output axis of their weight."""
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 ROUNDING = 4.0
-"""In float32, this many times the network's own difference to itself in float64 is allowed."""
+"""The allowed float32 difference, as a multiple of the network's own difference between float32 and float64."""
 
 
 def fused(network: nn.Module, shape: tuple[int, int, int], draw: DrawImages) -> tuple[nn.Module, int, dict[str, float]]:
-    """The traced network without its BatchNorms, how many were folded, and the proof: relative differences by type.
+    """The traced network without its BatchNorms, the number folded, and the proof: relative differences by type.
 
-    A norm stays where something else also reads the layer before it, or where layers share weights.
+    A norm stays if something else also reads the layer before it, or if layers share weights.
 
     Raises:
-        OptionError: there is none to fold.
+        OptionError: no BatchNorm can be folded.
         ProofError: the fused network differs by more than 1e-10 in float64, or 1e-5 in float32.
     """
     double = copy.deepcopy(network).double()
     folded, count = _folded(double, shape)
     if not count:
-        raise OptionError("the network has no BatchNorm right behind a convolution or linear layer; leave out `fuse`")
+        raise OptionError("the network has no BatchNorm right after a convolution or linear layer; leave out `fuse`")
     expected = Reference(double, shape, draw=draw)
     exact = expected.difference(folded)
-    check_close(exact, TOLERANCES[torch.float64], "in float64 the fused network")
+    check_close(exact, TOLERANCES[torch.float64], "the fused network in float64")
     single = expected.of(copy.deepcopy(network).float())
     small, _ = _folded(single.network, shape)
     found = single.difference(small)
     allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))
-    check_close(found, allowed, "in float32 the fused network")
+    check_close(found, allowed, "the fused network in float32")
     return small, count, {"float64": exact, "float32": found}
 
 
 def _folded(network: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-    """The traced network with every norm folded that can be, and their number."""
+    """The traced network with every foldable norm folded, and their number."""
     module = program_of(network, shape, like_images(network).dtype).module(check_guards=False)
     norms = [node for node in module.graph.nodes if packet(node) == "batch_norm"]
     count = sum(_fold_(module, norm) for norm in norms)
@@ -58,7 +58,7 @@ def _folded(network: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module,
 
 
 def _fold_(module: fx.GraphModule, norm: fx.Node) -> bool:
-    """Fold one norm into the layer that it reads; False where that would change something else."""
+    """Fold one norm into the layer that it reads; False if that would change something else."""
     given = bind(norm)
     layer = given["input"]
     statistics = [given["running_mean"], given["running_var"]]
@@ -92,7 +92,7 @@ def _fold_(module: fx.GraphModule, norm: fx.Node) -> bool:
 
 
 def _is_read_once(module: fx.GraphModule, node: Any) -> bool:
-    """Whether a tensor of the network is read by one operation alone."""
+    """Whether only one operation reads a tensor of the network."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return False
     tensor = _tensor(module, node)

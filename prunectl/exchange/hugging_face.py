@@ -1,4 +1,4 @@
-"""Folders of the Hugging Face hub: what their configuration says of a network, and the names in their files."""
+"""Reads folders of the Hugging Face hub: the network by its configuration, and the names in the files."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _BYTE = 255
 
 @dataclass(frozen=True)
 class Described:
-    """What a folder says: the network by name, its options, its use."""
+    """What a folder says about its network: name, options, use."""
 
     model: str
     options: dict[str, str]
@@ -35,10 +35,10 @@ class Described:
 
 
 def describe(folder: Path) -> Described | None:
-    """Read the configuration of a folder of timm or transformers; None where there is none.
+    """Read the configuration in a folder of timm or transformers; None if there is none.
 
     Raises:
-        FileError, CheckpointError: it cannot be read, or is of neither.
+        FileError, CheckpointError: it cannot be read, or belongs to neither library.
     """
     if not (folder / CONFIG).exists():
         return None
@@ -51,10 +51,10 @@ def describe(folder: Path) -> Described | None:
             return _transformers(config, preprocessor)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{folder / CONFIG} cannot be read ({first_line(error)}); use an intact copy, or give `model`, `input`, "
-            "`classes`, `mean` and `std` and the file with the weights"
+            f"{folder / CONFIG} cannot be read ({first_line(error)}); use an intact copy, or import the file with the "
+            "weights and pass `model`, `input`, `classes`, `mean` and `std`"
         ) from error
-    raise CheckpointError(f"{folder / CONFIG} names neither an architecture of timm nor a model_type of transformers")
+    raise CheckpointError(f"{folder / CONFIG} names neither a timm architecture nor a transformers model_type")
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _transformers(config: dict[str, Any], preprocessor: dict[str, Any]) -> Descr
 
 
 def _names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names of the classes; None if they are the default `LABEL_0` and so on."""
+    """The class names; None for the defaults `LABEL_0` and so on."""
     labels = config.get("id2label")
     if not labels:
         return None
@@ -115,7 +115,7 @@ def _names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _normalisation(preprocessor: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and std of pixels in [0, 1], of which a processor of other pixels (`rescale_factor`) is a multiple."""
+    """Mean and std for pixels in [0, 1], scaled from those that the processor states for its own `rescale_factor`."""
     if not preprocessor or preprocessor.get("rescale_offset"):
         return None, None
     factor = float(preprocessor.get("rescale_factor", 1 / _BYTE)) if preprocessor.get("do_rescale", True) else 1.0
@@ -130,7 +130,7 @@ def _normalisation(preprocessor: Mapping[str, Any]) -> tuple[tuple[float, ...] |
 
 
 def _shape(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Shape | None:
-    """The shape of an image as the processor makes it, else as the network takes it."""
+    """The image shape that the processor makes, else the one that the network takes."""
     channels = int(config.get("num_channels", 3))
     cropped = preprocessor.get("crop_size") if preprocessor.get("do_center_crop") else None
     for size in (cropped, preprocessor.get("size"), config.get("image_size")):
@@ -146,7 +146,7 @@ def _shape(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Shape 
 
 
 def _resize(preprocessor: Mapping[str, Any], shape: Shape | None) -> Resize | None:
-    """The rule where it is: the shorter side to a size, then the middle; a squeezed image is another rule."""
+    """The rule, if it is ours: resize the shorter side, then crop the middle; None for others, such as squeezing."""
     size = preprocessor.get("size")
     interpolation = _RESAMPLE.get(preprocessor.get("resample", 2))
     if shape is None or shape[1] != shape[2] or interpolation is None or not isinstance(size, Mapping):
@@ -161,12 +161,12 @@ def _resize(preprocessor: Mapping[str, Any], shape: Shape | None) -> Resize | No
 
 
 def is_transformers(network: nn.Module) -> bool:
-    """Whether it is a network of transformers, whose files may have other names than its modules."""
+    """Whether it is a network of transformers, whose files may use other names than its modules."""
     return type(network).__module__.startswith("transformers.")
 
 
 def match_transformers(network: nn.Module, content: Mapping[str, Any], key: str | None, where: str) -> Matched:
-    """As `match`, for a network of transformers: names as its modules have them, or as its files have them.
+    """As `match`, for a network of transformers: with the names of its modules or those of its files.
 
     Raises:
         OptionError, CheckpointError: as `match`.
@@ -188,7 +188,7 @@ def match_transformers(network: nn.Module, content: Mapping[str, Any], key: str 
 
 
 def _written(network: Any) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's tensors in a file: before transformers 5 those of its modules."""
+    """Names and shapes of a network's tensors in a file; before transformers 5 they are those of its modules."""
     state = {name: torch.empty_like(tensor, device="meta") for name, tensor in network.state_dict().items()}
     try:
         from transformers.core_model_loading import revert_weight_conversion  # noqa: PLC0415
@@ -198,7 +198,7 @@ def _written(network: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _converted(network: Any, state: Tensors, where: str) -> Tensors:
-    """Tensors of a file under the names of the network's modules, by transformers' own reader."""
+    """Tensors of a file under the names of the network's modules, converted by transformers' own reader."""
     with quiet():
         try:
             loaded, found = type(network).from_pretrained(

@@ -1,4 +1,4 @@
-"""import: a network that another program trained becomes a checkpoint."""
+"""import: makes a checkpoint of a network that another program trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from prunectl.torchtools.digest import digest
 from prunectl.torchtools.freed import trim
 
 _LARGER, _FRESH = 4, 50_000_000
-"""Limits of a network's numbers: this multiple of those in its file, and so many more for fresh layers and copies."""
+"""Limit of a network's size: this multiple of its file's numbers, plus this many for fresh layers and copies."""
 
 
 def from_state_dict(
@@ -50,14 +50,14 @@ def from_state_dict(
     """Make a checkpoint of weights that another program wrote: a file, a folder, or a state dict.
 
     `model` names the network, as `torchvision/resnet18`, `timm/...` or `file.py:build`; `options` are its own. `input`
-    (C, H, W), `classes`, `mean`, `std` and the classes' `names` come from the library's configuration where it has one;
-    a folder of timm or transformers with a `config.json` has it all, and `model` may be left out.
-    `key` says which state dict of a file that holds several, `weights` which of torchvision's published ones it is.
-    Names that fit a pattern of `allow_missing` (`head.*`) may be missing, which leaves them fresh, or unused.
+    (C, H, W), `classes`, `mean`, `std` and the classes' `names` default to the library's configuration; a folder of
+    timm or transformers with a `config.json` has all of it and needs no `model`.
+    `key` chooses among several state dicts in a file, `weights` says which of torchvision's published weights it holds.
+    Names that match a pattern of `allow_missing` (`head.*`) may be missing, and stay fresh, or be unused.
 
     Raises:
         FileError, CheckpointError: the file cannot be read as weights, or they do not fit the network.
-        UnknownName, OptionError: no such network or option, or its use is unknown.
+        UnknownName, OptionError: unknown network or option, or its input, classes or normalisation are unknown.
     """
     file = _in_memory(state) if isinstance(state, Mapping) else read_weights(Path(state))
     given = {key: str(value) for key, value in (options or {}).items()}
@@ -66,7 +66,7 @@ def from_state_dict(
         model, given = described.model, {**described.options, **given}
     if model is None:
         raise OptionError(
-            f"the file does not state which network {file.name} holds; give `model`, such as torchvision/resnet18"
+            f"{file.name} does not state which network it holds; pass `model`, such as torchvision/resnet18"
         )
     known, source = configuration_of(model, weights, file.sha256)
     if described is not None:
@@ -77,9 +77,9 @@ def from_state_dict(
     with suggesting(model, file.content):
         shape, count, means, stds = check_complete(usage, model)
     held = sum(tensor.numel() for tensor in tensors_in(file.content))
-    with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so that is another network"):
+    with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so it is for another network"):
         begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
-    trim()  # what its first weights were made of
+    trim()  # the memory of its first weights
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)
     chosen = ImportOptions(
         file.name, file.sha256, weights, key, tuple(allow_missing), seed=seed if allow_missing else None
@@ -94,7 +94,7 @@ def _imported(
     options: ImportOptions,
     source: str,
 ) -> Checkpoint:
-    """The fresh network of `begun` with the tensors of a file, and the masks that they hold."""
+    """The fresh network of `begun` filled with a file's tensors, and the masks that they hold."""
     network = begun.model
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if isinstance(t, Tensor)}
     if is_transformers(network):
@@ -126,7 +126,7 @@ def _imported(
 
 def _in_memory(state: Mapping[str, Any]) -> WeightFile:
     if not state:
-        raise OptionError("the state dict is empty; give net.state_dict()")
+        raise OptionError("the state dict is empty; pass net.state_dict()")
     plain = {name: t for name, t in state.items() if isinstance(t, Tensor) and t.layout == torch.strided}
     return WeightFile(STATE_DICT, digest(plain), state)
 

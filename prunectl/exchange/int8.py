@@ -1,4 +1,4 @@
-"""int8: an ONNX file quantised by ONNX Runtime, calibrated on images."""
+"""int8: quantises an ONNX file with ONNX Runtime, calibrated on images."""
 
 import io
 import tempfile
@@ -16,7 +16,7 @@ from prunectl.structure.export import quietly
 from prunectl.torchtools.temporaries import temporary_folder
 
 CALIBRATED_ON = 256
-"""Images, spread evenly over the training images."""
+"""Number of calibration images, spread evenly over the training images."""
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]
 """Makes network input of uint8 pixels (B, C, H, W)."""
@@ -25,7 +25,7 @@ Prepare = Callable[[Tensor], Tensor]
 def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> bytes:
     """The same network in int8, weights by channel, with quantise and dequantise operations (QDQ) around each layer.
 
-    `name` is that of the input. A softmax that makes the output stays in float32, so that probabilities add up to 1.
+    `name` is that of the input. A final softmax stays in float32, so that probabilities add up to 1.
 
     Raises:
         StructureError: the quantiser fails on the network.
@@ -52,7 +52,7 @@ def quantised(data: bytes, name: str, images: ImageSource, prepare: Prepare) -> 
 
 
 def accuracy(run: Callable[[Tensor], Tensor], images: ImageSource, prepare: Prepare) -> float:
-    """The accuracy of a network, as a share of the images."""
+    """The accuracy of a network, in [0, 1]."""
     right = 0
     for pixels, labels in images.batches(BATCH):
         right += int((run(prepare(pixels)).argmax(1) == labels).sum())
@@ -60,7 +60,7 @@ def accuracy(run: Callable[[Tensor], Tensor], images: ImageSource, prepare: Prep
 
 
 class _Reader:
-    """The calibration images as ONNX Runtime asks for them."""
+    """Feeds the calibration images to ONNX Runtime."""
 
     def __init__(self, name: str, images: ImageSource, prepare: Prepare) -> None:
         count = min(CALIBRATED_ON, len(images))
@@ -73,6 +73,6 @@ class _Reader:
             yield prepare(pixels)
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next batch by the name of the input, None at the end."""
+        """The next batch, under the name of the input; None at the end."""
         batch = next(self.batches, None)
         return None if batch is None else {self.name: batch.numpy()}

@@ -44,21 +44,21 @@ _WHOLE = "    network.load_state_dict(load_file(path))\n"
 
 
 def check_loader(path: Path, source: Path | None, *, force: bool) -> None:
-    """Refuse targets that must not be written; weights that are the checkpoint itself are left as they are.
+    """Refuse targets that must not be written; weights that are the checkpoint itself are left alone.
 
     Raises:
-        FileError: one is there already and `force` is False, or it cannot be written.
+        FileError: one exists and `force` is False, or it cannot be written.
     """
     files.check_target(path, force=force)
     if not path.stem.isidentifier():
-        raise FileError(f"{path} cannot be imported: choose a name of letters, digits and _")
+        raise FileError(f"Python cannot import a file named {path}; choose a name of letters, digits and _")
     weights = path.with_suffix(".safetensors")
     if not _is_same(weights, source):
         files.check_target(weights, force=force)
 
 
 def write_loader(checkpoint: Checkpoint, path: Path, source: Path | None) -> tuple[int, float]:
-    """Write both files, after the program was run; their bytes, and the difference of what it loads.
+    """Run the program, then write both files; return their bytes and how much the loaded network differs.
 
     Raises:
         StructureError: the network does not run on its own modules, or nothing but prunectl builds it.
@@ -73,7 +73,7 @@ def write_loader(checkpoint: Checkpoint, path: Path, source: Path | None) -> tup
         (folder / weights.name).write_bytes(data)
         loaded = _loaded(text, path, folder / weights.name)
         found = worst_difference(deployed(checkpoint.model), deployed(loaded), checkpoint.spec.input, draw)
-    check_close(found, 1e-5, "what the loader loads")
+    check_close(found, 1e-5, "the network that the loader loads")
     begun = None if _is_same(weights, source) or weights.exists() else weights
     if not _is_same(weights, source):
         files.write(weights, data)
@@ -126,7 +126,7 @@ def loader_source(checkpoint: Checkpoint, path: Path) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A name that cannot end the text that it is in: a stranger's file may hold any."""
+    """The name, escaped so that it cannot end the string around it: a stranger's file may hold any name."""
     return repr(name)[1:-1].replace('"', "'")
 
 
@@ -140,7 +140,7 @@ def _attributes(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _imports(own: list[str], more: list[str]) -> str:
-    """The imports of the program: those of the standard library, then others, then statements that load a file."""
+    """The program's imports: standard library, others, then statements that load a file."""
     standard = [line for line in own if line == "import importlib.util"] + ["from pathlib import Path"]
     others = sorted(["from safetensors.torch import load_file", *more, *(x for x in own if x.startswith("from "))])
     rest = [line for line in own if line not in standard and line not in others]
@@ -148,7 +148,7 @@ def _imports(own: list[str], more: list[str]) -> str:
 
 
 def _constants(values: dict[str, Any], width: int | None) -> str:
-    """Assignments, wrapped at a width; on a line each without one."""
+    """Assignments, wrapped at a width if there is one, else one line each."""
     lines = []
     for name, value in values.items():
         text = f"{name} = {value!r}"
@@ -165,7 +165,7 @@ def _wrapped(name: str, value: Any, width: int) -> str:
 
 
 def _loaded(text: str, path: Path, weights: Path) -> nn.Module:
-    """What the program loads when it is run at `path`."""
+    """The network that the program loads when run at `path`."""
     scope = {"__file__": str(path.absolute()), "__name__": path.stem}
     try:
         exec(compile(text, str(path), "exec"), scope)  # noqa: S102  (written above, from values that are quoted)
@@ -173,8 +173,7 @@ def _loaded(text: str, path: Path, weights: Path) -> nn.Module:
         loaded: nn.Module = network(weights)
     except Exception as error:  # the network's own code may raise anything
         raise StructureError(
-            f"the network's library does not build it as the file needs it: {first_line(error)}; export NAME.onnx or "
-            "NAME.pt2"
+            f"the network's library cannot build this network: {first_line(error)}; export NAME.onnx or NAME.pt2"
         ) from error
     return loaded
 

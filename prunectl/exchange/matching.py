@@ -1,4 +1,4 @@
-"""Which tensors of a file are which of a network: by names and shapes, whatever the keys and prefixes."""
+"""Matches the tensors of a file to those of a network by name and shape, whatever the keys and prefixes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from prunectl.exchange.mismatch import other_shapes
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Modules that torch puts around others, at any depth."""
+"""Name parts of the modules that torch wraps around others, at any depth."""
 _DEPTH = 4
 _LISTED = 4
 
@@ -22,8 +22,7 @@ _LISTED = 4
 class Matched:
     """Tensors under the network's names; `masks` are those of `torch.nn.utils.prune`, bool, True = kept.
 
-    `key` says where in the file they were, "" at its top; `versions` are those of modules, by which torch converts the
-    names of earlier ones.
+    `key` is their place in the file, "" for its top; torch converts the names of earlier module `versions`.
     """
 
     key: str
@@ -33,15 +32,15 @@ class Matched:
 
 
 def match(content: Mapping[str, Any], expected: Shapes, key: str | None, where: str) -> Matched:
-    """The one state dict in `content` that fits a network, its prefixes taken off.
+    """The one state dict in `content` that fits a network, without its prefixes.
 
     Raises:
-        OptionError: none is under `key`, or several fit and `key` is None.
-        CheckpointError: no tensor of the file has the name and shape of one of the network.
+        OptionError: there is none under `key`, or several fit and `key` is None.
+        CheckpointError: no tensor of the file has the name and shape of one in the network.
     """
     found = dict(_state_dicts(content))
     if key is not None and key not in found:
-        raise OptionError(f"`key` {key}: {where} has no tensors there; it has them under {_names(found) or 'nothing'}")
+        raise OptionError(f"{where} has no tensors under `key` {key}; keys with tensors: {_names(found) or 'none'}")
     tried = {key: found[key]} if key is not None else found
     fits = {name: _Fit.of(state, expected) for name, state in tried.items()}
     some = {name: fit for name, fit in fits.items() if fit.count}
@@ -49,20 +48,20 @@ def match(content: Mapping[str, Any], expected: Shapes, key: str | None, where: 
         raise CheckpointError(_no_fit(tried, expected, where))
     chosen = {name: fit for name, fit in some.items() if fit.count == len(expected)} or some
     if len(chosen) > 1:
-        raise OptionError(f"{where} holds several that fit: {_names(chosen)}; choose one with `key`")
+        raise OptionError(f"{where} holds several state dicts that fit: {_names(chosen)}; choose one with `key`")
     name, fit = next(iter(chosen.items()))
     return Matched(name, fit.state, fit.masks, _versions(found[name], fit))
 
 
 def share_that_fits(content: Mapping[str, Any], expected: Shapes) -> float:
-    """The share of a network's tensors that the best state dict in `content` has, by name and shape."""
+    """The share of a network's tensors found in the best state dict of `content`, by name and shape."""
     counts = [_Fit.of(state, expected).count for _, state in _state_dicts(content)]
     return max(counts, default=0) / max(len(expected), 1)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """A state dict renamed: `prefix` was taken off, `added` put before; `count` names fit the network."""
+    """A renamed state dict: `prefix` was removed, `added` prepended; `count` names fit the network."""
 
     state: Tensors
     masks: Tensors
@@ -83,13 +82,13 @@ class _Fit:
 
 
 class _State(Tensors):
-    """A state dict of a file; `versions` are those of its modules, under their names there."""
+    """A state dict of a file; `versions` holds those of its modules, under their names in the file."""
 
     versions: Any = None
 
 
 def _state_dicts(content: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, _State]]:
-    """Every mapping with tensors under names, by its place in the file, as `state_dict` or `ema.module`."""
+    """Every mapping from names to tensors, with its place in the file, such as `state_dict` or `ema.module`."""
     state = _State((name, t) for name, t in content.items() if isinstance(name, str) and isinstance(t, Tensor))
     state.versions = getattr(content, "_metadata", None)
     if state:
@@ -104,7 +103,7 @@ def _unwrapped(name: str) -> str:
 
 
 def _without_pairs(state: Tensors) -> tuple[Tensors, Tensors]:
-    """Weights and masks in place of the pairs `NAME_orig`, `NAME_mask` that `torch.nn.utils.prune` leaves."""
+    """Replace the pairs `NAME_orig`, `NAME_mask` of `torch.nn.utils.prune` by weights and masks."""
     plain, masks = dict(state), {}
     for name, mask in state.items():
         whole = name.removesuffix("_mask")
@@ -119,7 +118,7 @@ def _without_pairs(state: Tensors) -> tuple[Tensors, Tensors]:
 
 
 def _renaming(state: Tensors, expected: Shapes) -> tuple[str, str]:
-    """The prefix to remove and the one to add, by which most tensors match the network in name and shape."""
+    """The prefix to remove and the one to add for most tensors to match the network in name and shape."""
     counts: Counter[tuple[str, str]] = Counter({("", ""): 0})
     below = {added: {n.removeprefix(added): s for n, s in expected.items()} for added in _common_prefixes(expected)}
     for name, tensor in state.items():
@@ -131,7 +130,7 @@ def _renaming(state: Tensors, expected: Shapes) -> tuple[str, str]:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """Every beginning of a name that ends before one of its parts: "", "module.", "module.model."."""
+    """Every prefix of a name, by whole parts: "", "module.", "module.model."."""
     yield ""
     for i, letter in enumerate(name):
         if letter == ".":
@@ -139,7 +138,7 @@ def _prefixes(name: str) -> Iterator[str]:
 
 
 def _common_prefixes(expected: Shapes) -> list[str]:
-    """The beginnings that all names of a network share, "" among them."""
+    """The prefixes, "" included, that all names of a network share."""
     names = list(expected)
     return [prefix for prefix in _prefixes(names[0]) if all(name.startswith(prefix) for name in names)] if names else []
 
@@ -149,7 +148,7 @@ def _renamed(name: str, prefix: str, added: str) -> str:
 
 
 def _versions(state: _State, fit: _Fit) -> dict[str, dict[str, int]]:
-    """The versions of modules that `state_dict()` notes beside the tensors, under the network's names."""
+    """The module versions that `state_dict()` stores beside the tensors, under the network's names."""
     noted = state.versions
     if not isinstance(noted, Mapping):
         return {}
@@ -167,7 +166,7 @@ def _names(found: Mapping[str, Any]) -> str:
 
 def _no_fit(tried: Mapping[str, _State], expected: Shapes, where: str) -> str:
     if not tried:
-        return f"{where} holds no tensors under names; expected a state dict: torch.save(net.state_dict(), path)"
+        return f"{where} holds no named tensors; expected a state dict: torch.save(net.state_dict(), path)"
     for state in tried.values():
         named = {_unwrapped(name): tuple(tensor.shape) for name, tensor in state.items()}
         pairs = {name: (named[name], shape) for name, shape in expected.items() if name in named}
@@ -175,4 +174,4 @@ def _no_fit(tried: Mapping[str, _State], expected: Shapes, where: str) -> str:
             return other_shapes(pairs, where)
     sample = ", ".join(list(next(iter(tried.values())))[:_LISTED])
     wanted = ", ".join(list(expected)[:_LISTED])
-    return f"no tensor of {where} fits the network: it has {sample}, the network has {wanted}; give another `model`"
+    return f"no tensor of {where} fits the network: it has {sample}, the network has {wanted}; use another `model`"

@@ -8,11 +8,11 @@ from prunectl.version import __version__
 
 
 def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str, str]:
-    """Texts by key; lists and tables are JSON.
+    """The metadata of an export, by key; lists and tables are JSON.
 
-    `input` is "pixels" in [0, 1] or "input" normalised with `mean` and `std`, `output` "logits" or "probabilities";
-    `names` are those of the classes, `resize` is how image files become the input, `data` the checkpoint's dataset,
-    `history` the commands, and `sha256` that of the checkpoint's file. What is not known is left out.
+    `input` is "pixels" in [0, 1] or "input" normalised with `mean` and `std`; `output` is "logits" or "probabilities";
+    `names` are the class names, `resize` says how image files become the input, `data` is the checkpoint's dataset,
+    `history` the commands, and `sha256` the hash of the checkpoint's file. Unknown values are left out.
     """
     weights = checkpoint.masks.kept(checkpoint.model)
     found = {
@@ -38,10 +38,10 @@ def metadata(checkpoint: Checkpoint, *, pixels: bool, softmax: bool) -> dict[str
 
 
 def input_name(*, pixels: bool) -> str:
-    """What the input of an exported network is called."""
+    """The name of an exported network's input."""
     return "pixels" if pixels else "input"
 
 
 def output_name(*, softmax: bool) -> str:
-    """What the output of an exported network is called."""
+    """The name of an exported network's output."""
     return "probabilities" if softmax else "logits"

@@ -1,17 +1,17 @@
-"""How the tensors of a file differ from those of a network, and which option makes them fit."""
+"""Error messages for tensors of a file that do not fit a network, with the option that makes them fit."""
 
 from collections.abc import Mapping, Sequence
 
 Shape = tuple[int, ...]
 Pairs = Mapping[str, tuple[Shape, Shape]]
-"""The shape in the file and that in the network, by name."""
+"""Shapes in the file and in the network, by name."""
 _LISTED, _PATTERNS = 6, 3
 
 
 def other_shapes(pairs: Pairs, where: str, image: Shape = (), classes: int | None = None) -> str:
-    """The refusal of tensors of other shapes, by a network built for images (C, H, W) of so many classes, if known."""
+    """The message for tensors of other shapes; the network was built for `image` (C, H, W) and `classes`, if known."""
     name, (found, own) = next(iter(pairs.items()))
-    more = f" ({len(pairs)} tensors differ so)" if len(pairs) > 1 else ""
+    more = f" ({len(pairs)} tensors differ like this)" if len(pairs) > 1 else ""
     said = f"{where}: {name} is {_size(found)}, the network has {_size(own)}{more}"
     heads = {name: pair for name, pair in pairs.items() if _differ_at(0, *pair) and classes in (None, pair[1][0])}
     stems = {name: pair for name, pair in pairs.items() if _differ_at(1, *pair) and image[:1] == pair[1][1:2]}
@@ -20,34 +20,34 @@ def other_shapes(pairs: Pairs, where: str, image: Shape = (), classes: int | Non
         right = {f"{count:,} classes": f"`classes` {count}" for count in counts}
         right |= {f"{n}-channel images": f"`input` {'x'.join(map(str, (n, *image[1:])))}" for n in colours}
         fresh = _patterns(list(pairs))
-        other = f", or leave what differs fresh with `allow_missing` {fresh}" if fresh else ""
-        return f"{said}; the file is for {' and '.join(right)}: give {' '.join(right.values())}{other}"
-    return f"{said}; give `classes`, `input` and -M as the file was trained, or the `model` that it holds"
+        other = f", or `allow_missing` {fresh} to leave the differing layers fresh" if fresh else ""
+        return f"{said}; the file is for {' and '.join(right)}: pass {' '.join(right.values())}{other}"
+    return f"{said}; pass the `model`, `classes`, `input` and -M that the file was trained with"
 
 
 def other_names(missing: Sequence[str], unused: Sequence[str], where: str) -> str:
-    """The refusal of tensors that only one of both has."""
+    """The message for tensors that only the file or only the network has."""
     parts = [
         f"{len(names)} {what}: {', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''}"
         for what, names in (("missing in the file", missing), ("not in the network", unused))
         if names
     ]
-    ways = (("leave fresh what is missing", missing), ("leave out what the network lacks", unused))
+    ways = (("leave missing layers fresh", missing), ("skip layers that the network lacks", unused))
     means = " and ".join(way for way, names in ways if names)
     return (
-        f"{where} does not fit the network, {'; '.join(parts)}. Give the `model` and -M that the file was made for, or "
+        f"{where} does not fit the network, {'; '.join(parts)}. Pass the `model` and -M that the file was made for, or "
         f"`allow_missing` {_patterns([*missing, *unused]) or 'PATTERN'} to {means}"
     )
 
 
 def _patterns(names: Sequence[str]) -> str:
-    """A pattern for the layer of each name, in quotes, between flags; empty where they are many."""
+    """A quoted pattern for the layer of each name, joined by flags; empty if there are many."""
     layers = dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in names)
     return " `allow_missing` ".join(f"'{layer}'" for layer in layers) if len(layers) <= _PATTERNS else ""
 
 
 def _differ_at(axis: int, found: Shape, own: Shape) -> bool:
-    """Whether two shapes differ in one axis alone."""
+    """Whether two shapes differ in this axis alone."""
     if len(found) != len(own) or axis >= len(own) or found[axis] == own[axis]:
         return False
     return (*found[:axis], *found[axis + 1 :]) == (*own[:axis], *own[axis + 1 :])

@@ -1,4 +1,4 @@
-"""ONNX files: exported by torch, run in ONNX Runtime before they are written."""
+"""Makes ONNX files: torch exports them, and ONNX Runtime runs them before they are written."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from prunectl.measuring.onnx import onnx_model
 def onnx_bytes(
     network: nn.Module, shape: tuple[int, int, int], *, names: tuple[str, str], metadata: Mapping[str, str]
 ) -> bytes:
-    """The ONNX file of a network that takes float32 images (B, C, H, W), for any B; `names` are of input and output.
+    """The ONNX file of a network that takes float32 images (B, C, H, W), for any B; `names` name input and output.
 
     Raises:
-        StructureError: it cannot be traced, holds an operation that ONNX has not, or is larger than 2 GB.
+        StructureError: it cannot be traced, has an operation that ONNX lacks, or is larger than 2 GB.
     """
     model = onnx_model(network, shape, names=names)
     try:
@@ -23,12 +23,12 @@ def onnx_bytes(
     except Exception as error:  # protobuf raises errors of any type
         raise StructureError(
             f"the network cannot be exported to ONNX ({type(error).__name__}: {first_line(error)}); "
-            "export NAME.pt2 in its place"
+            "export NAME.pt2 instead"
         ) from error
 
 
 def with_metadata(model: Any, metadata: Mapping[str, str]) -> bytes:
-    """Serialise a model with these texts, without the exporter's notes on source lines and paths of this machine."""
+    """Serialise a model with this metadata, without the exporter's notes on source lines and paths of this machine."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -47,7 +47,7 @@ def with_metadata(model: Any, metadata: Mapping[str, str]) -> bytes:
 
 
 def _name_batch_(graph: Any) -> None:
-    """Call the size of the batch by that name: the exporter numbers its symbols."""
+    """Name the batch dimension "batch"; the exporter only numbers its symbols."""
     symbol = graph.input[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in value.type.tensor_type.shape.dim:

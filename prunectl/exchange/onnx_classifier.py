@@ -1,4 +1,4 @@
-"""An ONNX file that `prunectl export` wrote, as a classifier of image files."""
+"""Classifies image files with an ONNX file that `prunectl export` wrote."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from prunectl.measuring.classify import Classifier
 
 
 def onnx_classifier(path: Path) -> Classifier:
-    """The network of the file, on the cpu; errors are those of `read_onnx`."""
+    """The file's network on the cpu; raises the errors of `read_onnx`."""
     file = read_onnx(path)
 
     def probabilities(images: Sequence[Tensor]) -> Tensor:

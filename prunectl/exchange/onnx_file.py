@@ -1,4 +1,4 @@
-"""An ONNX file that `prunectl export` wrote: its network in ONNX Runtime, and what its metadata say."""
+"""Reads ONNX files that `prunectl export` wrote: the network in ONNX Runtime, and the metadata."""
 
 import json
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ from prunectl.measuring.onnx import Session, check_installed
 
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
-    """`names` are those of the classes, () if the file has none; `data` is the dataset that `eval` uses, or "".
+    """An exported file; `names` are the class names, or (); `data` is the dataset that `eval` uses, or "".
 
-    `seen` is what the commands of its history say of their images, oldest first, and `content` the file's bytes.
+    `seen` is what its history's commands say about their images, oldest first; `content` is the file's bytes.
     """
 
     session: Session
@@ -48,7 +48,7 @@ def read_onnx(path: Path, *, threads: int | None = None) -> OnnxFile:
     Raises:
         OptionError: ONNX Runtime is not installed.
         FileError: no such file.
-        CheckpointError: it is not an ONNX file, or does not say how it is used.
+        CheckpointError: it is not an ONNX file, or does not say how images become its input.
     """
     check_installed()
     try:
@@ -82,7 +82,7 @@ def _described(session: Session, content: bytes, described: Mapping[str, str]) -
     }
     wrong = [key for key, fit in fits.items() if not fit]
     if wrong:
-        raise ValueError(f"another kind of value expected under {', '.join(wrong)}")
+        raise ValueError(f"wrong type of value under {', '.join(wrong)}")
     return OnnxFile(
         session=session,
         content=content,
@@ -99,7 +99,7 @@ def _described(session: Session, content: bytes, described: Mapping[str, str]) -
 
 
 def _seen(history: Any) -> tuple[Mapping[str, Any], ...]:
-    """What the commands of a history say of their images; entries of another form say nothing."""
+    """What a history's commands say about their images; entries of another form are skipped."""
     entries = history if isinstance(history, list) else []
     options = [entry.get("options") for entry in entries if isinstance(entry, dict)]
     found = [each.get("data") for each in options if isinstance(each, dict)]

@@ -1,4 +1,4 @@
-"""evaluate_onnx: how good an exported ONNX file is, and what it costs."""
+"""evaluate_onnx: measures the accuracy and cost of an exported ONNX file."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,9 +24,9 @@ def evaluate_onnx(
     batch_size: int | None = None,
     with_latency: bool = True,
 ) -> dict[str, Any]:
-    """Evaluate on the test images of `data`, in ONNX Runtime on the cpu: one record of plain values.
+    """Evaluate on the test images of `data`, in ONNX Runtime on the cpu; returns one record of plain values.
 
-    `bytes` is the size of the file. The latency is that of one CPU thread. Another file, `against`, is measured on the
+    `bytes` is the size of the file. Latency is measured on one CPU thread. Another file, `against`, is measured on the
     same images and in turns with this one: its record is under that name. Without images, accuracies are left out.
 
     Raises:
@@ -49,7 +49,7 @@ def evaluate_onnx(
 
 def _accuracy(file: OnnxFile, data: ImageData, batch_size: int | None) -> dict[str, Any]:
     if not len(data.test):
-        raise DataError(f"{data.name} has no test images; give other `data`")
+        raise DataError(f"{data.name} has no test images; use other `data`")
     data = data.in_order_of(file.names)
     images = data.test.to(torch.device("cpu"))
     result = accuracy_of(

@@ -1,4 +1,4 @@
-"""What a file of `torch.save` would run and allocate, read from its opcodes before anything of it is loaded."""
+"""Checks what a file of `torch.save` would run and allocate, from its opcodes, before any of it is loaded."""
 
 import pickletools
 import zipfile
@@ -25,22 +25,22 @@ _DTYPES = frozenset(
     )
 )
 _LEGACY_PICKLES = 5
-"""Magic number, protocol, system, content, keys of storages: how torch wrote before 1.6."""
+"""The pickles that torch wrote before 1.6: magic number, protocol, system, content, keys of storages."""
 
 
 def check_pickle(path: Path) -> None:
-    """Refuse a file of `torch.save` that holds more than tensors in plain containers, or declares more than it holds.
+    """Refuse a `torch.save` file with anything but tensors in plain containers, or that declares more than it holds.
 
-    torch's own reader runs no code either, but lets a file of some bytes ask for any amount of memory.
+    torch's own reader runs no code either, but a tiny file could make it allocate any amount of memory.
 
     Raises:
-        CheckpointError: it does; the message has the lines of Python that convert a file whose author is trusted.
+        CheckpointError: it does; the message has the Python lines that convert a trusted file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(4)
         if not start:
-            raise CheckpointError(f"{path} is empty; the program that should have written it failed")
+            raise CheckpointError(f"{path} is empty: the program that wrote it failed; use an intact copy")
         file.seek(0)
         try:
             for name, by_torch in _in_zip(path) if start == b"PK\x03\x04" else _in_stream(file):
@@ -61,28 +61,28 @@ def _is_plain(name: str) -> bool:
 
 
 def _in_zip(path: Path) -> Iterator[tuple[str, bool]]:
-    """The names that the pickle of a zip file would import, True beside each."""
+    """The names that the pickle in a zip file would import, each with True."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
         if any(entry.filename.rpartition("/")[2] == "constants.pkl" for entry in entries):
             raise CheckpointError(
-                f"{path} is a TorchScript program, expected weights; write them in Python: "
+                f"{path} is a TorchScript program, expected weights; save them in Python: "
                 f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')"
             )
         declared, size = sum(entry.file_size for entry in entries), path.stat().st_size
         if declared > size:
             raise CheckpointError(f"{path} has {size:,} bytes but declares {declared:,}; use an intact copy")
         if len(pickles) != 1:
-            raise CheckpointError(f"{path} is a zip file without weights of torch.save; give a state dict")
+            raise CheckpointError(f"{path} is a zip file without weights of torch.save; use a state dict")
         with archive.open(pickles[0]) as file:
             yield from ((name, True) for name in _imports(file))
 
 
 def _in_stream(file: IO[bytes]) -> Iterator[tuple[str, bool]]:
-    """The names that the pickles of an earlier torch would import; False beside each where torch did not write them.
+    """The names that the pickles of an earlier torch would import, each with False if torch did not write the file.
 
-    torch begins with its magic number, which imports nothing.
+    torch's files begin with its magic number, which imports nothing.
     """
     for i in range(_LEGACY_PICKLES):
         yield from ((name, i > 0) for name in _imports(file))
@@ -98,7 +98,7 @@ def _imports(file: IO[bytes]) -> Iterator[str]:
 
 
 def _conversion(path: Path, name: str, *, by_torch: bool) -> str:
-    """The lines that save the weights alone of a trusted file that holds more."""
+    """The message with the Python lines that save only the weights of a trusted file."""
     file, target = repr(path.name), repr(path.stem + ".weights.pt")
     modules = "torch" if by_torch else "torch, pickle, pathlib"
     read = f"torch.load({file}, weights_only=False)" if by_torch else f"pickle.loads(pathlib.Path({file}).read_bytes())"

@@ -1,4 +1,4 @@
-"""A network that begins with the weights which its library publishes, for images of one's own."""
+"""Networks that start from the published weights of their library, for the user's own images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from prunectl.plugins.registry import HUBS
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Published weights in the cache of their library: `name` is that of the network without its repository."""
+    """Published weights in the cache of their library; `name` is the network's name without its repository."""
 
     model: str
     name: str
@@ -32,9 +32,9 @@ class Pretrained:
     def checkpoint(
         self, *, input: Shape | None, classes: int | None, names: Sequence[str], data: str, seed: int
     ) -> Checkpoint:
-        """The network with these weights; its last layers are fresh where there are other classes than they are for.
+        """The network with these weights; its last layers are fresh if the weights are for other classes.
 
-        Images are normalised as the weights were trained. The history says the file and its sha256.
+        Images are normalised as in the training of the weights. The history records the file and its sha256.
 
         Raises:
             OptionError, CheckpointError: the weights do not fit images of this shape.
@@ -59,7 +59,7 @@ class Pretrained:
         return replace(made, history=(entry,), resize=made.resize or resize_of(made.spec.input))
 
     def _head(self, shape: Shape | None, classes: int | None) -> list[str]:
-        """The parameters whose shape depends on the number of classes; none if the weights have that number."""
+        """The parameters whose shape depends on the number of classes; none if the weights are for that number."""
         if classes == self.usage.classes or None in (shape, classes, self.usage.classes):
             return []
         one, other = (self._shapes(shape, count) for count in (classes, self.usage.classes))  # type: ignore[arg-type]
@@ -72,19 +72,19 @@ class Pretrained:
 
 
 def fetched(model: str, options: Mapping[str, str]) -> Pretrained:
-    """Fetch what the library of `model` publishes: `torchvision/NAME`, `timm/NAME`, `timm/hf-hub:OWNER/NAME`.
+    """Fetch the published weights of `model`: `torchvision/NAME`, `timm/NAME`, `timm/hf-hub:OWNER/NAME`.
 
     `timm/local-dir:FOLDER` reads a local folder and fetches nothing. `options` are passed to the network's builder.
 
     Raises:
         OptionError: no published weights of it are known.
-        FileError: they cannot be fetched, which says what to check.
+        FileError: they cannot be fetched; the message says what to check.
     """
     place = fetch_pretrained(model)
     described = describe(place) if place.is_dir() else None
     if model.startswith(HUBS):
         if described is None:
-            raise OptionError(f"{model} has no config.json; give a folder or repository that timm wrote")
+            raise OptionError(f"{model} has no config.json; use a folder or repository that timm wrote")
         return Pretrained(model, described.model, place, {**described.options, **options}, described.usage)
     library, _, name = model.partition("/")
     weights = published_weights(name, None).name if library == "torchvision" else None

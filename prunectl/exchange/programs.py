@@ -1,4 +1,4 @@
-"""NAME.onnx and NAME.pt2: programs that need no code of the network, with what surrounds it in use."""
+"""NAME.onnx and NAME.pt2: programs that run without the network's code, with normalisation and softmax if asked."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ ALLOWED = {"onnx": 1e-4, "pt2": 1e-5}
 """Largest difference to the network in PyTorch, relative to the largest output."""
 ALLOWED_FP16 = 2e-2
 Report = Callable[[str], None]
-"""Called with what is done now, such as "checking the outputs"."""
+"""Called with the current step, such as "checking the outputs"."""
 _LEAST = 1e-30
-"""The lowest probability that is compared: float32 holds it to all its digits."""
+"""The lowest probability that is compared: float32 holds it in full precision."""
 ROUNDINGS = 4.0
-"""How often the network's own type may round in between."""
+"""Allowed error in units of the network's own rounding."""
 
 
 def quiet(_: str) -> None:
@@ -39,7 +39,7 @@ def quiet(_: str) -> None:
 
 @dataclass(frozen=True)
 class Use:
-    """How a program is used: it takes `pixels` in [0, 1] or normalised images, returns `softmax` or logits."""
+    """How a program is used: with `pixels` in [0, 1] or normalised images; returning `softmax` or logits."""
 
     pixels: bool = False
     softmax: bool = False
@@ -63,10 +63,10 @@ class Program:
 
 
 def program(checkpoint: Checkpoint, kind: str, use: Use, report: Report = quiet) -> Program:
-    """Make the file of a kind, "onnx" or "pt2", of a network on the cpu in eval mode, and check it.
+    """Make and check an "onnx" or "pt2" file of a network on the cpu in eval mode.
 
     Raises:
-        OptionError: there is no BatchNorm to fold.
+        OptionError: no BatchNorm can be folded.
         StructureError: the network cannot be traced, or the format cannot hold it.
         ProofError: the program does not compute what the network computes.
     """
@@ -111,7 +111,7 @@ def program(checkpoint: Checkpoint, kind: str, use: Use, report: Report = quiet)
 
 
 def _logarithms(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The logarithms of the probabilities of a network, which differ as its logits do.
+    """The logarithms of a network's probabilities, which differ as much as its logits do.
 
     Probabilities close to 0 and 1 would hide differences.
     """
@@ -129,9 +129,9 @@ def _written(
     data = onnx_bytes(network, shape, names=_names(use), metadata=described)
     try:
         return data, Session(data)
-    except Exception as error:  # ONNX Runtime has errors of its own, as for bfloat16
+    except Exception as error:  # ONNX Runtime raises its own errors, for example for bfloat16
         raise StructureError(
-            f"ONNX Runtime does not run the network: {first_line(error)}; export NAME.pt2 in its place"
+            f"ONNX Runtime does not run the network: {first_line(error)}; export NAME.pt2 instead"
         ) from error
 
 

@@ -31,7 +31,7 @@ def pt2_bytes(network: nn.Module, shape: tuple[int, int, int], metadata: Mapping
 
 
 class Loaded:
-    """What torch.export.load makes of an archive."""
+    """The network that torch.export.load makes of an archive."""
 
     def __init__(self, data: bytes) -> None:
         with quietly():

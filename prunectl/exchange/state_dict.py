@@ -1,4 +1,4 @@
-"""Weights in files of other programs: safetensors, torch's zip and pickle files, and folders with shards of either.
+"""Reads weights that other programs wrote: safetensors, torch's zip and pickle files, and folders of shards.
 
 Nothing of such a file is run, and no tensor is larger than what the file holds for it.
 """
@@ -25,16 +25,16 @@ from prunectl.exchange.pickle_check import check_pickle
 
 INDEX = ".index.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""What a folder calls its weights; with `.index.json` behind the name, a list of the shards that hold them."""
+"""Names of weight files in a folder; with `.index.json` appended, the list of their shards."""
 _MOST_INDEX = 64 << 20
 
 _DEPTH = 8
-"""Of tables in tables."""
+"""Maximal nesting of tables."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """`content` is what the file holds: tensors by name, perhaps below other names; `name` has no folder."""
+    """A file's `content`: tensors by name, possibly in nested tables; `name` is the file's, without folder."""
 
     name: str
     sha256: str
@@ -45,8 +45,8 @@ def read_weights(path: Path) -> WeightFile:
     """Read a file of weights, an index of shards, or a folder that holds one of them.
 
     Raises:
-        FileError: it is missing, cannot be read, or leads out of its folder.
-        CheckpointError: it is damaged, of an unknown format, a checkpoint of prunectl, or needs code to be read.
+        FileError: it is missing, cannot be read, or links out of its folder.
+        CheckpointError: it is damaged, of an unknown format, a prunectl checkpoint, or needs code to be read.
     """
     if path.is_dir():
         found = _weights_in(path)
@@ -77,7 +77,7 @@ def _read_one(path: Path) -> WeightFile:
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     toc = read_toc(path)
     if KEY in toc.metadata:
-        raise CheckpointError(f"{path} is a checkpoint of prunectl already: give it to prunectl eval, prune and so on")
+        raise CheckpointError(f"{path} is already a prunectl checkpoint; use it with prunectl eval, prune and so on")
     return _load_safetensors(toc)
 
 
@@ -92,7 +92,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     check_pickle(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # storages of earlier versions of torch
+            warnings.simplefilter("ignore")  # about storages of earlier versions of torch
             content = torch.load(  # noqa: TID251  (runs no code of a file)
                 path, map_location="cpu", weights_only=True, mmap=_is_plain_zip(path)
             )
@@ -108,7 +108,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Whether a file stores its tensors as memory does, so that it can be mapped instead of copied."""
+    """Whether a file stores its tensors in the layout of memory, so that it can be mapped instead of copied."""
     if not is_zipfile(path):
         return False
     with ZipFile(path) as archive:
@@ -116,7 +116,7 @@ def _is_plain_zip(path: Path) -> bool:
 
 
 def tensors_in(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Tensor]:
-    """The tensors of what a file holds, also those below other names."""
+    """All tensors in a file's content, nested ones included."""
     for value in content.values():
         if isinstance(value, Tensor):
             yield value
@@ -125,7 +125,7 @@ def tensors_in(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Tensor]:
 
 
 def _check_sizes(content: Mapping[Any, Any], path: Path, depth: int = 0) -> None:
-    """Refuse a tensor that has more elements than the file holds for it, as a stride of 0 makes them."""
+    """Refuse a tensor with more elements than the file holds for it, which a stride of 0 allows."""
     for name, value in content.items():
         if isinstance(value, Tensor) and value.layout == torch.strided:
             held = value.untyped_storage().nbytes() // value.element_size()
@@ -138,7 +138,7 @@ def _check_sizes(content: Mapping[Any, Any], path: Path, depth: int = 0) -> None
 
 
 def _read_shards(index: Path) -> WeightFile:
-    """Read every tensor of an index from the shard that it names, in the folder of the index and nowhere else."""
+    """Read every tensor of an index from its shard, which must be in the index's own folder."""
     content: dict[str, Tensor] = {}
     digests = []
     by_shard = _by_shard(index)
@@ -155,7 +155,7 @@ def _read_shards(index: Path) -> WeightFile:
 
 
 def _by_shard(index: Path) -> dict[str, list[str]]:
-    """The keys of every shard, shards by name."""
+    """The keys of every shard, by the shard's name."""
     check_regular(index)
     try:
         if index.stat().st_size > _MOST_INDEX:
@@ -175,7 +175,7 @@ def _by_shard(index: Path) -> dict[str, list[str]]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is not a regular file, such as a pipe, which would keep its reader waiting.
+    """Refuse anything but a regular file; a pipe, for example, would block the reader.
 
     Raises:
         FileError: it is absent, or not a regular file.
@@ -183,7 +183,7 @@ def check_regular(path: Path) -> None:
     if not path.exists():
         raise FileError(f"cannot read {path}: no such file; check the path")
     if not path.is_file():
-        raise FileError(f"{path} is not a regular file; give a file of weights (.safetensors, .pt, .pth, .bin)")
+        raise FileError(f"{path} is not a regular file; use a file of weights (.safetensors, .pt, .pth, .bin)")
 
 
 def check_inside(file: Path, folder: Path) -> None:
@@ -200,5 +200,5 @@ def check_inside(file: Path, folder: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first, or its kind."""
+    """The first line of an error's message, or its type."""
     return str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Another network that weights fit, where the one that the user names does not take them."""
+"""Suggests the network that weights fit, if the one that the user names does not take them."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,15 @@ from prunectl.errors import CheckpointError, OptionError
 from prunectl.exchange.matching import share_that_fits
 
 _MOST = 0.8
-"""The share of a network's tensors that a file has: the last layers may have other shapes."""
+"""The share of a network's tensors that a file must have; the last layers may have other shapes."""
 
 
 @contextmanager
 def suggesting(model: str, content: Mapping[str, Any]) -> Iterator[None]:
-    """Add to a refusal of network `model` that torchvision's network of this name fits the tensors, if it does.
+    """If torchvision's network of the same name fits the tensors that `model` refuses, suggest it in the error.
 
     Raises:
-        OptionError, CheckpointError: those of the block.
+        OptionError, CheckpointError: from the block.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def _fits_torchvision(model: str, content: Mapping[str, Any]) -> bool:
     if model not in models.list_models(module=models):
         return False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of how later versions will draw the weights
+        warnings.simplefilter("ignore")  # about how later versions will initialise weights
         made = built_on_meta(lambda: models.get_model(model, weights=None))
     if made is None:
         return False

@@ -1,4 +1,4 @@
-"""A folder that takes the place of an earlier one in one step, with what others put there."""
+"""Replaces a folder in one step, and keeps the files that others put there."""
 
 import ctypes
 import os
@@ -13,8 +13,8 @@ _HERE, _EXCHANGE = -100, 2
 def take_place(new: Path, old: Path, ours: Collection[str]) -> None:
     """Put folder `new` in the place of `old`, which moves to `new`; files of others stay where they are.
 
-    At every moment, a kill included, the earlier folder or the new one is whole. Where the system cannot exchange two
-    folders, the files of `ours` move one by one, and those that `new` lacks are removed.
+    The earlier or the new folder is whole at every moment, even if the process is killed. If the system cannot exchange
+    two folders, the files of `ours` move one by one, and those that `new` lacks are removed.
 
     Raises:
         OSError: a file cannot be moved.
@@ -28,12 +28,12 @@ def take_place(new: Path, old: Path, ours: Collection[str]) -> None:
 
 
 def _can_move(folder: Path) -> bool:
-    """Whether a folder can be moved safely: no link leads there, and this process does not run in it."""
+    """Whether a folder can be moved safely: it is no link, and this process does not run in it."""
     return not folder.is_symlink() and not Path.cwd().is_relative_to(folder.resolve())
 
 
 def _linked(old: Path, new: Path, ours: Collection[str]) -> bool:
-    """Link what others put into `old` into `new`, too; False where the file system cannot."""
+    """Link the files that others put into `old` into `new` too; False if the file system cannot."""
     try:
         for each in old.iterdir():
             if each.name in ours:
@@ -49,7 +49,7 @@ def _linked(old: Path, new: Path, ours: Collection[str]) -> bool:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders in one step; False where the system cannot."""
+    """Exchange the names of two folders in one step; False if the system cannot."""
     try:
         exchange = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError, TypeError):  # not Linux, or an old C library

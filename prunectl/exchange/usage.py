@@ -1,4 +1,4 @@
-"""How a network is used: its input, normalisation, classes and resize rule, by its library's own configuration."""
+"""How a network is used: input, normalisation, classes and resize rule, from its library's own configuration."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,12 +12,12 @@ from prunectl.plugins.registry import unknown
 
 Shape = tuple[int, int, int]
 _AGREED, _OF_TIMM = "torchvision's weights of", "timm's configuration of"
-"""Where a use comes from that is the library's default for the network, and not known to be that of the file."""
+"""Sources of a use that is only the library's default for the network, and may not be that of the file."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What is known of a network's use; an unknown field is None. `names` are those of the classes."""
+    """What is known of a network's use; an unknown field is None. `names` are the class names."""
 
     input: Shape | None = None
     classes: int | None = None
@@ -27,7 +27,7 @@ class Usage:
     resize: Resize | None = None
 
     def over(self, other: "Usage") -> "Usage":
-        """These values, and those of `other` where there are none."""
+        """These values, filled up with those of `other`."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}
         merged = replace(other, **{name: value for name, value in known.items() if value is not None})
         if self.input not in (None, other.input) and self.resize is None:
@@ -41,7 +41,7 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     """Input, classes, mean and std, one number a channel.
 
     Raises:
-        OptionError: one of them is unknown, or they do not fit each other.
+        OptionError: one of them is unknown, or they contradict each other.
     """
     if usage.classes is None and usage.names is not None:
         usage = replace(usage, classes=len(usage.names))
@@ -50,12 +50,12 @@ def check_complete(usage: Usage, model: str) -> tuple[Shape, int, tuple[float, .
     lacking = [flag for flag, value in wanted.items() if value is None]
     if lacking or usage.input is None or usage.classes is None or usage.mean is None or usage.std is None:
         raise OptionError(
-            f"the file does not state the {', '.join(flag.strip('`') for flag in lacking)} of {model}; give "
+            f"the file does not state the {', '.join(flag.strip('`') for flag in lacking)} of {model}; pass "
             + " ".join(f"{flag} {forms[flag]}" for flag in lacking)
         )
     mean, std = normalisation(usage.mean, usage.std, usage.input[0])
     if usage.names is not None and len(usage.names) != usage.classes:
-        raise OptionError(f"`class_names` has {len(usage.names)} names, the network {usage.classes} classes")
+        raise OptionError(f"expected {usage.classes} `class_names`, one per class, got {len(usage.names)}")
     return usage.input, usage.classes, mean, std
 
 
@@ -65,7 +65,7 @@ def normalisation(
     """Mean and std, one number a channel, from one number or one per channel.
 
     Raises:
-        OptionError: another count, or a std that is not above 0.
+        OptionError: wrong count, or a std that is not above 0.
     """
     found = [_per_channel(values, channels, flag) for flag, values in (("`mean`", mean), ("`std`", std))]
     if any(value <= 0 for value in found[1]):
@@ -81,34 +81,34 @@ def _per_channel(values: tuple[float, ...], channels: int, flag: str) -> tuple[f
 
 
 def configuration_of(model: str, weights: str | None, digest: str) -> tuple[Usage, str]:
-    """What the library of network `model` says of its use, and where it says so ("" where it says nothing).
+    """The use of network `model` by its library's configuration, and the source of it ("" if there is none).
 
-    `weights` names published ones of torchvision (`IMAGENET1K_V2`); without it they are known by the sha256 of their
-    file, else only that is taken which all weights of the network agree on.
+    `weights` names published weights of torchvision (`IMAGENET1K_V2`). Without it they are recognised by the file's
+    sha256, else only values on which all weights of the network agree are used.
 
     Raises:
-        OptionError: there are no such weights.
+        OptionError: no such weights.
     """
     library, slash, name = model.partition("/")
     if slash and library == "torchvision" and ":" not in model:
         return _torchvision(name, weights, digest)
     if weights is not None:
-        raise OptionError(f"`weights` names weights of torchvision, got {weights} for {model}; leave it out")
+        raise OptionError(f"`weights` is for torchvision networks, got {weights} for {model}; leave it out")
     if slash and library == "timm" and ":" not in model:
         return _timm(name)
     return Usage(), ""
 
 
 def is_assumed(source: str) -> bool:
-    """Whether a use that `configuration_of` found is that of the library's own weights, which the file may not hold."""
+    """Whether the use that `configuration_of` found is for the library's own weights, which the file may not hold."""
     return source.startswith((_AGREED, _OF_TIMM))
 
 
 def published_weights(name: str, weights: str | None) -> Any:
-    """One of the weights that torchvision publishes for network `name`, by default the best.
+    """One of torchvision's published weights of network `name`, by default the best.
 
     Raises:
-        OptionError: there are none, or none of that name.
+        OptionError: there are none, or none with that name.
     """
     from torchvision import models  # noqa: PLC0415
 
@@ -122,7 +122,7 @@ def published_weights(name: str, weights: str | None) -> Any:
 
 
 def is_published(model: str, weights: str | None, digest: str) -> bool:
-    """Whether these are weights that torchvision publishes: the user says so, or their hash does."""
+    """Whether these are published weights of torchvision, by the user's word or their hash."""
     from torchvision import models  # noqa: PLC0415
 
     library, _, name = model.partition("/")
@@ -142,7 +142,7 @@ def _torchvision(name: str, weights: str | None, digest: str) -> tuple[Usage, st
         known = [published_weights(name, weights)]
     if known:
         return _of_weights(known[0]), f"torchvision's {known[0]}"
-    found = [_of_weights(each) for each in every if each.meta["categories"]]  # the others have no classifier
+    found = [_of_weights(each) for each in every if each.meta["categories"]]  # others have no classifier
     agreed = {field.name: _agreed([getattr(each, field.name) for each in found]) for field in fields(Usage)}
     return Usage(**agreed), f"{_AGREED} {name}"
 
@@ -165,7 +165,7 @@ def _of_weights(weights: Any) -> Usage:
 
 
 def resize_rule(size: int, crop: float, interpolation: str) -> Resize | None:
-    """The rule, None where a file cannot say it."""
+    """The rule, or None if a file cannot express it."""
     return Resize(size, crop, interpolation) if 0 < crop <= 1 and interpolation in INTERPOLATIONS else None
 
 
@@ -181,10 +181,10 @@ def _timm(name: str) -> tuple[Usage, str]:
 
 
 def of_timm(config: Mapping[str, Any]) -> Usage:
-    """The use of a network by timm's `pretrained_cfg`.
+    """The use of a network according to timm's `pretrained_cfg`.
 
     Raises:
-        ValueError, TypeError: a value is of another kind than expected.
+        ValueError, TypeError: a value is not of the expected type.
     """
     classes, names = config.get("num_classes"), config.get("label_names")
     descriptions = config.get("label_descriptions")
@@ -209,7 +209,7 @@ def _numbers(values: Any) -> tuple[float, ...] | None:
 
 
 def _imagenet(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names of ImageNet's classes, where the tag of the weights says that they were trained on it."""
+    """The class names of ImageNet, if the weights' tag says that they were trained on it."""
     tag, classes = str(config.get("tag") or ""), config.get("num_classes")
     if classes != 1000 or not tag.endswith(("in1k", "_in1k_384")):
         return None

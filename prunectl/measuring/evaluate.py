@@ -43,7 +43,7 @@ def evaluate(
     data.check_fits(spec.input, spec.classes, spec.name)
     checkpoint.check_held_out(data)
     if not len(data.test):
-        raise DataError(f"{data.name} has no test images; give other `data`")
+        raise DataError(f"{data.name} has no test images; use other `data`")
     images = data.test.to(checkpoint.device)
     say = report or (lambda _: None)
     say("accuracy")

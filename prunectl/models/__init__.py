@@ -1,1 +1,1 @@
-"""The networks, one short file a family, torchvision and timm by name, and a fresh network as a checkpoint."""
+"""The networks: one short file per family, torchvision and timm by name, and fresh networks as checkpoints."""

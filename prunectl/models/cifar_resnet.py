@@ -8,7 +8,7 @@ from prunectl.models.layers import check_input, initialise_he_
 
 
 class Subsample(nn.Module):
-    """Shortcut without parameters: every other row and column, zeros for the channels that are new."""
+    """Shortcut without parameters: every other row and column, with zeros in the new channels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """A 3x3 convolution, three stages of widths 1, 2, 4 times `width`, the mean over all places, one linear layer."""
+    """A 3x3 convolution, three stages of widths 1, 2, 4 times `width`, global average pooling, one linear layer."""
 
     def __init__(self, channels: int, classes: int, depth: int, shortcut: str, width: int = 16) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ def _resnet(
 ) -> nn.Module:
     check_input(name, input_shape)
     if shortcut not in ("pad", "conv"):
-        raise OptionError(f"the shortcut of {name} is 'pad' or 'conv', got '{shortcut}'")
+        raise OptionError(f"the shortcut of {name} must be 'pad' or 'conv', got '{shortcut}'")
     if width < 1:
-        raise OptionError(f"the width of {name} is at least 1, got {width}")
+        raise OptionError(f"the width of {name} must be at least 1, got {width}")
     return CifarResNet(input_shape[0], classes, depth, shortcut, width)
 
 

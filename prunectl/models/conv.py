@@ -19,7 +19,7 @@ def conv6(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def conv_only(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A network without a linear layer, the shapes of Verdenius et al. 2020 (174,442 parameters at 3x32x32)."""
+    """A network without a linear layer, in the shapes of Verdenius et al. 2020 (174,442 parameters at 3x32x32)."""
     check_input("conv-only", input_shape, smallest=26)
     return network(
         features=[

@@ -1,4 +1,4 @@
-"""A dense network as a checkpoint that no file holds yet: built by name, or a module of the user's own."""
+"""Makes a checkpoint of a new dense network, built by name, or of the user's own module."""
 
 import copy
 from collections.abc import Mapping
@@ -35,8 +35,8 @@ def fresh(
     `source` names the dataset (`digits`, `imagefolder:PATH`); it is stored in the file as the default of --data.
 
     Raises:
-        UnknownName, OptionError: no such network or option, a network without a layer to prune, or one whose output
-            is not one logit per class; a network that a file could not hold (`check_rebuilds`).
+        UnknownName, OptionError: unknown network or option; the network has no layer to prune, its output is not one
+        logit per class, or a file could not hold it (`check_rebuilds`).
         DataError: the images are too small for it.
     """
     begun = untrained(model, data.shape, len(data.classes), data.preprocessing, options=options, seed=seed)
@@ -52,7 +52,7 @@ def untrained(
     options: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Checkpoint:
-    """Build network `model` for images of a shape, of no dataset, with seeded fresh weights, on the cpu.
+    """Build network `model` for images of a shape, without a dataset, with seeded fresh weights, on the cpu.
 
     Raises:
         UnknownName, OptionError, DataError: as `fresh`.
@@ -60,19 +60,19 @@ def untrained(
     keywords = keyword_options(resolve("model", model), dict(options or {}), f"model {model}")
     if not is_shape(shape) or not 0 < classes <= MOST_CLASSES:
         raise TooLarge(
-            f"{model} for images of {'x'.join(map(str, shape))} and {classes:,} classes: take at most {MOST_VALUES:,} "
-            f"values in an image, and {MOST_CLASSES:,} classes"
+            f"{model} for images of {'x'.join(map(str, shape))} and {classes:,} classes is too large: use at most "
+            f"{MOST_VALUES:,} values per image, and {MOST_CLASSES:,} classes"
         )
     spec = ModelSpec(name=model, input=shape, classes=classes, options=keywords)
-    if not names_code("model", model):  # which may count its calls
-        built_on_meta(lambda: build(spec))  # refuses one that is too large before it takes any memory
+    if not names_code("model", model):  # own code may count its calls
+        built_on_meta(lambda: build(spec))  # refuses one that is too large before it takes memory
     with random_states_kept():
         seed_all_(seed_for("weights", seed))
         network = build(spec)
     counted = _counted(network, spec.input)
     if counted.outputs != (1, spec.classes):
         raise OptionError(
-            f"{model} returns {counted.outputs} for one image, expected logits (1, {spec.classes}), one for each class"
+            f"{model} returns {counted.outputs} for one image, expected logits (1, {spec.classes}), one per class"
         )
     begun = Checkpoint(
         model=network,
@@ -87,7 +87,7 @@ def untrained(
 
 
 def resize_of(shape: Shape) -> Resize | None:
-    """The rule by which our datasets make square images of this size; None where they are not square."""
+    """The rule by which our datasets make square images of this size; None if they are not square."""
     return Resize(shape[1]) if shape[1] == shape[2] else None
 
 
@@ -96,11 +96,11 @@ def from_module(
 ) -> Checkpoint:
     """A dense checkpoint around a module that takes images (B, C, H, W); the module itself is not changed.
 
-    The number of classes is that of its logits. The history says the module's class and the sha256 of its tensors.
+    The number of classes is that of its logits. The history records the module's class and the sha256 of its tensors.
 
     Raises:
-        OptionError: it does not take images of this shape and nothing else, has no layer to prune, or its output is
-            not logits (B, classes).
+        OptionError: it does not take only images of this shape, has no layer to prune, or does not return logits
+        (B, classes).
     """
     counted = _counted(module, shape)
     if len(counted.outputs) != 2 or counted.outputs[0] != 1:

@@ -1,4 +1,4 @@
-"""What a user hands over, a module or a file and a loader or a dataset, as a checkpoint and its images."""
+"""Turns the arguments of the Python functions (module or file, loader or dataset) into a checkpoint and images."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -22,13 +22,13 @@ that can be iterated again, an ImageData, or the name of a dataset such as "cifa
 
 
 def read_network(checkpoint: Checkpoint | str | Path) -> Checkpoint:
-    """A checkpoint, read if its path is given."""
+    """The checkpoint itself, or read from its path."""
     return checkpoint if isinstance(checkpoint, Checkpoint) else read(Path(checkpoint))
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A checkpoint with its images, None where none were given; `preprocessing` is that of the checkpoint's file."""
+    """A checkpoint with its images, or None; `preprocessing` is that of the checkpoint's file."""
 
     checkpoint: Checkpoint
     images: ImageData | None
@@ -42,18 +42,18 @@ class Given:
             DataError: there are none.
         """
         if self.images is None:
-            raise DataError("no images: give `data`, a loader, an ImageData or the name of a dataset")
+            raise DataError("no images: pass `data`, a loader, an ImageData or the name of a dataset")
         return self.images
 
     def restored(self, result: Checkpoint) -> Checkpoint:
-        """What was made of the checkpoint, with the checkpoint's own preprocessing."""
+        """The result, with the checkpoint's own preprocessing restored."""
         return replace(result, preprocessing=self.preprocessing)
 
 
 def given(model: Network, data: Data | None, shape: Shape | None = None, test: Batches | None = None) -> Given:
-    """A checkpoint and its images: `shape` is that of an image for a module without data, `test` belongs to a loader.
+    """A checkpoint and its images; `shape` is an image's, for a module without data; `test` is for a loader.
 
-    The images of a loader are normalised already, so the checkpoint does not normalise them.
+    A loader's images are already normalised, so the checkpoint does not normalise them.
     """
     if not isinstance(model, nn.Module):
         checkpoint = read_network(model)
@@ -62,7 +62,7 @@ def given(model: Network, data: Data | None, shape: Shape | None = None, test: B
         images = _loaded(data, None)
         checkpoint = _from_module(model, images, shape)
     if test is not None and (images is None or isinstance(images, ImageData)):
-        raise OptionError("`test` goes with a loader; a dataset brings its own test images")
+        raise OptionError("`test` is for a loader; a dataset has its own test images; leave it out")
     if images is None or isinstance(images, ImageData):
         ordered = None if images is None else images_of(checkpoint, images)
         return Given(checkpoint, ordered, checkpoint.preprocessing)
@@ -71,16 +71,16 @@ def given(model: Network, data: Data | None, shape: Shape | None = None, test: B
 
 
 def images_of(checkpoint: Checkpoint, images: ImageData) -> ImageData:
-    """The images as the network takes them: classes in the order of its names, floats with its normalisation undone.
+    """The images in the form that the network takes: classes in the order of its names, normalisation of floats undone.
 
     Raises:
-        NoNormalisation: nothing says how pixels become the network's input.
+        NoNormalisation: how pixels become the network's input is unknown.
     """
     return as_network_takes(images.in_order_of(checkpoint.names), checkpoint.preprocessing)
 
 
 def given_to_measure(model: Network, data: Data) -> Given:
-    """A checkpoint and images to evaluate on: the test images of a dataset, all those of a loader."""
+    """A checkpoint and images to evaluate on: a dataset's test images, or all of a loader."""
     found = given(model, data)
     if isinstance(data, ImageData | str):
         return found
@@ -88,7 +88,7 @@ def given_to_measure(model: Network, data: Data) -> Given:
 
 
 def _loaded(data: Data | None, shape: Shape | None) -> ImageData | Batches | None:
-    """The dataset of a name, resized for the network if it has no fixed size."""
+    """The named dataset, resized for the network if it has no fixed size."""
     if not isinstance(data, str):
         return data
     square = shape is not None and shape[1] == shape[2] and data.partition(":")[0] in RESIZABLE
@@ -107,18 +107,18 @@ def _from_module(model: nn.Module, images: ImageData | Batches | None, shape: Sh
         shape = first_shape(images)
     if shape is None:
         raise OptionError(
-            "a module does not state its input shape; give `data`, or the shape (C, H, W) of an image as `input`"
+            "a module does not state its input shape; pass `data`, or the shape (C, H, W) of an image as `input`"
         )
     return from_module(model, shape, preprocessing=Preprocessing.unknown(shape[0]))
 
 
 def warn_of_missing_classes(images: ImageData | None, balanced: bool) -> None:
-    """Warn that balanced draws leave out classes which no training image has."""
+    """Warn that balanced draws leave out classes without training images."""
     lacking = missing_classes(images) if images is not None and balanced else []
     if lacking:
         names = ", ".join(map(str, lacking[:10])) + (", ..." if len(lacking) > 10 else "")
         warnings.warn(
-            f"no image of {len(lacking)} of {len(images.classes if images else ())} classes ({names}): scores are "
-            "balanced over the others",
+            f"{len(lacking)} of {len(images.classes if images else ())} classes have no training image ({names}): "
+            "scores are balanced over the others",
             stacklevel=3,
         )

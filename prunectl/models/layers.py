@@ -1,4 +1,4 @@
-"""The toolbox of the built-in networks: the layers they repeat, how these begin, and what input is too small."""
+"""The building blocks of the built-in networks: repeated layers, initialisation, and a check of the input size."""
 
 from collections import OrderedDict
 from itertools import pairwise
@@ -72,7 +72,7 @@ def initialise_(model: nn.Module) -> None:
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     gain = nn.init.calculate_gain("leaky_relu", SLOPE)
     for layer in layers:
-        if layer.weight.is_meta:  # nothing to fill, and the QR behind it would only cost time
+        if layer.weight.is_meta:  # nothing to fill, and its QR decomposition would only cost time
             continue
         nn.init.orthogonal_(layer.weight, 1.0 if layer is layers[-1] else gain)
         if layer.bias is not None:

@@ -1,4 +1,4 @@
-"""What networks of other libraries share: how they are built, and whether they fit the images."""
+"""Shared code for networks of other libraries: builds them, and checks that they fit the images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def build(name: str, make: Callable[[], nn.Module], input_shape: tuple[int, int,
 
     Raises:
         DataError: it does not take such images.
-        OptionError: it does not know an option, or returns something else than logits.
+        OptionError: it does not have an option, or does not return logits.
     """
     try:
         model = _make(make)
@@ -34,17 +34,17 @@ def build(name: str, make: Callable[[], nn.Module], input_shape: tuple[int, int,
 
 
 def refuse(name: str, options: dict[str, Any], fixed: tuple[str, ...]) -> None:
-    """Refuse options that are not the user's: what the data decides, and what would load or fetch weights.
+    """Refuse options that the user must not set: those that the data decides or that would load weights.
 
     Raises:
-        OptionError: one of `fixed` is given.
+        OptionError: one of `fixed` is set.
     """
     if taken := [key for key in options if key in fixed]:
         raise OptionError(f"{name}: option '{taken[0]}' is set by prunectl; leave it out")
 
 
 def _make(make: Callable[[], nn.Module]) -> nn.Module:
-    """Build on the default device, or on the cpu first where a network computes its sizes with tensors (RegNet)."""
+    """Build on the default device, or on the cpu first if a network computes its sizes with tensors (RegNet)."""
     try:
         return make()
     except NotImplementedError:
@@ -54,7 +54,7 @@ def _make(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _check_logits(name: str, model: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Run it on the meta device, which computes nothing."""
+    """Check its outputs on the meta device, which computes nothing."""
     try:
         with torch.no_grad():
             empty = on_meta(model).train()
@@ -67,7 +67,7 @@ def _check_logits(name: str, model: nn.Module, input_shape: tuple[int, int, int]
 
 
 def _unfit(name: str, input_shape: tuple[int, int, int], error: Exception) -> DataError:
-    """The error for images that a network does not take."""
+    """The error for images that do not fit a network."""
     what = str(error).partition("\n")[0] or type(error).__name__
     size = "x".join(map(str, input_shape))
     return DataError(

@@ -12,8 +12,8 @@ SETTING = [[1, 16, 1, 1], [6, 24, 2, 1], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3
 def mobilenetv2_cifar(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) for CIFAR (2,236,682 parameters at 3x32x32).
 
-    The blocks are torchvision's. The first convolution and the second stage have stride 1 in place of 2, as ports to
-    CIFAR have it, so that 32x32 images reach the last stage at 4x4.
+    The blocks are torchvision's. As in other ports to CIFAR, the first convolution and the second stage have stride 1
+    instead of 2, so that 32x32 images reach the last stage at 4x4.
     """
     check_input("mobilenetv2-cifar", input_shape)
     model = MobileNetV2(num_classes=classes, inverted_residual_setting=SETTING)

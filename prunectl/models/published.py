@@ -1,10 +1,10 @@
-"""The images that networks of other libraries are published for."""
+"""The input shapes for which networks of other libraries are published."""
 
 _USUAL = (3, 224, 224)
 
 
 def published_input(model: str) -> tuple[int, int, int] | None:
-    """(C, H, W) that `torchvision/NAME` or `timm/NAME` is published for; None for other networks."""
+    """The (C, H, W) for which `torchvision/NAME` or `timm/NAME` is published; None for other networks."""
     library, _, name = model.partition("/")
     if library == "torchvision" and name:
         return _USUAL
@@ -12,7 +12,7 @@ def published_input(model: str) -> tuple[int, int, int] | None:
         return None
     try:
         import timm  # noqa: PLC0415
-    except ImportError:  # building the network says so
+    except ImportError:  # building the network reports it
         return None
     known = timm.get_pretrained_cfg(name)
     if known is None:

@@ -7,7 +7,7 @@ from prunectl.models.layers import SLOPE, check_input, head, network
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around which the input passes, through a 1x1 convolution where the block strides."""
+    """Two 3x3 convolutions with a shortcut, which is a 1x1 convolution if the block has a stride."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class BasicBlock(nn.Module):
 def resnet18(input_shape: tuple[int, int, int], classes: int, *, stem: str = "imagenet") -> nn.Module:
     """ResNet-18 (He et al. 2015) in the shapes of Verdenius et al. 2020 (11,707,978 parameters at 3x32x32).
 
-    The stem "cifar" keeps the resolution that "imagenet" divides by four: every block costs 16 times the FLOPs.
+    The stem "imagenet" divides the resolution by four, "cifar" keeps it, which costs 16 times the FLOPs in every block.
 
     Raises:
         OptionError: an unknown stem.
@@ -69,11 +69,11 @@ def _stem(channels: int, kind: str) -> list[nn.Module]:
         return [first, *after, nn.MaxPool2d(3, stride=2, padding=1)]
     if kind == "cifar":
         return [nn.Conv2d(channels, 64, 3, padding=1, bias=False), *after]
-    raise OptionError(f"a ResNet's stem is 'imagenet' or 'cifar', got '{kind}'")
+    raise OptionError(f"a ResNet's stem must be 'imagenet' or 'cifar', got '{kind}'")
 
 
 def _stage(inputs: int, outputs: int, depth: int) -> list[nn.Module]:
-    """Blocks of one width, of which the first strides where the width grows."""
+    """Blocks of one width; the first has a stride where the width grows."""
     first = BasicBlock(inputs, outputs, stride=1 if inputs == outputs else 2)
     return [first, *(BasicBlock(outputs, outputs, stride=1) for _ in range(depth - 1))]
 

@@ -1,4 +1,4 @@
-"""The networks of timm by name, with fresh weights."""
+"""timm's networks by name, with fresh weights."""
 
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ SETTLED = (
 
 
 def network(name: str) -> Builder:
-    """The builder of `timm/NAME`: `(input_shape, classes, **options)`, options being timm's keywords.
+    """The builder of `timm/NAME`: `(input_shape, classes, **options)`, where options are timm's keywords.
 
     Raises:
         UnknownName: timm has no such network, or is not installed.
@@ -24,7 +24,7 @@ def network(name: str) -> Builder:
     try:
         import timm  # noqa: PLC0415
     except ImportError as error:
-        raise UnknownName(f"timm/{name} needs timm, which is not installed: pip install 'prunectl[timm]'") from error
+        raise UnknownName(f"timm/{name} needs the package timm: pip install 'prunectl[timm]'") from error
     if not timm.is_model(name):
         raise unknown("model", f"timm/{name}", [f"timm/{each}" for each in timm.list_models()])
 

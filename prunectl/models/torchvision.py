@@ -1,4 +1,4 @@
-"""The classifiers of torchvision by name, with fresh weights."""
+"""torchvision's classifiers by name, with fresh weights."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ _AUXILIARY = ("googlenet", "inception_v3")
 
 
 def network(name: str) -> Builder:
-    """The builder of `torchvision/NAME`: `(input_shape, classes, **options)`, options being torchvision's keywords.
+    """The builder of `torchvision/NAME`: `(input_shape, classes, **options)`, where options are torchvision's keywords.
 
     Raises:
         UnknownName: torchvision has no such classifier.
@@ -30,7 +30,7 @@ def network(name: str) -> Builder:
         if input_shape[0] != 3:
             size = "x".join(map(str, input_shape))
             raise DataError(
-                f"{full} takes images of 3 channels, got {size} (CxHxW); use another network, such as resnet18"
+                f"{full} takes images with 3 channels, got {size} (CxHxW); use another network, such as resnet18"
             )
         keywords = {**defaults(name, input_shape), **options}
         make = partial(models.get_model, name, weights=None, num_classes=classes, **keywords)
@@ -40,7 +40,7 @@ def network(name: str) -> Builder:
 
 
 def defaults(name: str, input_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """What a network must know of the images; no auxiliary logits, which training does not read."""
+    """The options that depend on the images, and no auxiliary logits, which training does not use."""
     _, height, width = input_shape
     if name.startswith("vit_"):
         return {"image_size": height}

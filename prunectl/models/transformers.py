@@ -1,4 +1,4 @@
-"""The image classifiers of transformers by their type, with fresh weights."""
+"""transformers' image classifiers by type, with fresh weights."""
 
 import json
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ NO_CODE = frozenset(
     }
 )
 """Keys of a configuration that name code or weights elsewhere."""
-_MISSING = "needs transformers, which is not installed: pip install 'prunectl[hf]'"
+_MISSING = "needs the package transformers: pip install 'prunectl[hf]'"
 
 
 def network(kind: str) -> Builder:
     """The builder of `transformers/TYPE`: `(input_shape, classes, *, config, **options)`.
 
-    `config` is the JSON text of a `config.json`, of which other options replace values; both may be left out.
+    `config` is the JSON text of a `config.json`; other options replace its values. Both are optional.
 
     Raises:
         UnknownName: transformers has no image classifier of that type, or is not installed.
@@ -54,10 +54,10 @@ def network(kind: str) -> Builder:
 
 
 def types(name: str) -> list[str]:
-    """The types of network that transformers has an image classifier of, but that around other libraries.
+    """The types for which transformers has an image classifier, except its wrapper around other libraries.
 
     Raises:
-        UnknownName: transformers is not installed, so that no `name` is known.
+        UnknownName: transformers is not installed, so no `name` is known.
     """
     try:
         from transformers.models.auto.modeling_auto import (  # noqa: PLC0415
@@ -69,12 +69,12 @@ def types(name: str) -> list[str]:
 
 
 def _read(config: str, name: str) -> dict[str, Any]:
-    """The values of a configuration, without those that images determine and those that name code or weights."""
+    """The values of a configuration, without those that depend on the images or name code or weights."""
     try:
         values = json.loads(config)
         return {key: value for key, value in values.items() if key not in (*_SETTLED, *NO_CODE)}
     except (ValueError, AttributeError, RecursionError) as error:
-        raise OptionError(f"{name}: `config` is not a JSON object ({error}); give the text of a config.json") from error
+        raise OptionError(f"{name}: `config` is not a JSON object ({error}); pass the text of a config.json") from error
 
 
 def _made(kind: str, values: dict[str, Any], input_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -97,7 +97,7 @@ def _made(kind: str, values: dict[str, Any], input_shape: tuple[int, int, int], 
 
 
 def _class_of(kind: str) -> str:
-    """The class of a type's image classifier, the first where there are several."""
+    """The class of a type's image classifier; the first if there are several."""
     from transformers.models.auto.modeling_auto import (  # noqa: PLC0415
         MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as known,
     )
@@ -123,6 +123,6 @@ def quiet() -> Iterator[None]:
 
 
 def _logits(_module: nn.Module, _images: tuple[Any, ...], output: Any) -> Tensor:
-    """The logits of what a network of transformers returns."""
+    """The logits in the output of a network of transformers."""
     logits: Tensor = output if isinstance(output, Tensor) else output.logits
     return logits

@@ -25,7 +25,7 @@ def vgg16(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
 def vgg19_bn(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """VGG-19 with BatchNorm for CIFAR (Liu et al. 2017, arXiv:1708.06519, section 4.2).
 
-    Sixteen convolutions without biases, the mean over all places, one linear layer; 20,035,018 parameters at 3x32x32.
+    Sixteen convolutions without biases, global average pooling, one linear layer; 20,035,018 parameters at 3x32x32.
     """
     check_input("vgg19-bn", input_shape, smallest=16)
     layers: list[nn.Module] = []

@@ -17,13 +17,13 @@ def vit_tiny_cifar(input_shape: tuple[int, int, int], classes: int, *, depth: in
     Width 192, three heads, `depth` blocks, a class token; the layers are torchvision's.
 
     Raises:
-        DataError: the images are not square, or their sides are no multiple of 4.
+        DataError: the images are not square, or their side is not a multiple of 4.
     """
     check_input("vit-tiny-cifar", input_shape, smallest=PATCH)
     channels, height, width = input_shape
     if height != width or height % PATCH:
         size = f"{channels}x{height}x{width}"
-        raise DataError(f"vit-tiny-cifar needs square images whose sides are a multiple of {PATCH}, got {size} (CxHxW)")
+        raise DataError(f"vit-tiny-cifar needs square images with a side divisible by {PATCH}, got {size} (CxHxW)")
     model = VisionTransformer(
         image_size=height,
         patch_size=PATCH,
@@ -34,9 +34,7 @@ def vit_tiny_cifar(input_shape: tuple[int, int, int], classes: int, *, depth: in
         num_classes=classes,
     )
     model.conv_proj = _draw_(nn.Conv2d(channels, 192, PATCH, stride=PATCH), math.sqrt(1 / (channels * PATCH**2)))
-    model.heads.head = _draw_(
-        nn.Linear(192, classes), 0.02
-    )  # zero weights, as torchvision has them, hide it from scores
+    model.heads.head = _draw_(nn.Linear(192, classes), 0.02)  # torchvision's zero weights would hide it from scores
     network: nn.Module = model
     return network
 

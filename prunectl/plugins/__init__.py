@@ -1,1 +1,1 @@
-"""Names and options of plug-ins: the table of built-in ones, how a name is resolved, how options are read."""
+"""Names and options of plug-ins: the table of built-in ones, and functions that resolve names and read options."""

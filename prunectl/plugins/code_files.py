@@ -1,4 +1,4 @@
-"""Python files of the user, imported from anywhere."""
+"""Imports the user's Python files from any folder."""
 
 import hashlib
 import importlib.util
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class _Source(SourceFileLoader):
-    """Neither writes bytecode, so that the user's folder stays as it is, nor reads any of an earlier file."""
+    """A loader without bytecode: it writes none into the user's folder, and reads none of an earlier file."""
 
     sha256: str | None = None
-    """That of the text which was compiled."""
+    """The sha256 of the compiled text."""
 
     def get_code(self, fullname: str) -> CodeType:
-        """Compile the file as it is now."""
+        """Compile the current file."""
         text = self.get_data(self.path)
         self.sha256 = hashlib.sha256(text).hexdigest()
         code: CodeType = self.source_to_code(text, self.path)
@@ -25,7 +25,7 @@ class _Source(SourceFileLoader):
 
 
 def imported_sha256(path: Path) -> str | None:
-    """The sha256 of a file's text when this process imported it, which may have changed since; None if it did not."""
+    """The sha256 of a file's text when this process imported it (it may have changed since), or None."""
     loader = getattr(getattr(sys.modules.get(_key(path)), "__spec__", None), "loader", None)
     return loader.sha256 if isinstance(loader, _Source) else None
 
@@ -41,7 +41,7 @@ def import_file(path: Path) -> Any:
         return sys.modules[key]
     spec = importlib.util.spec_from_file_location(key, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise ImportError(f"no file {path}")
+        raise ImportError(f"no such file: {path}")
     if isinstance(spec.loader, SourceFileLoader):
         spec.loader = _Source(key, str(path))
     module = importlib.util.module_from_spec(spec)

@@ -1,17 +1,18 @@
-"""What the built-in datasets hold, said without torch: shape, classes, counts, normalisation, augmentation, files."""
+"""Facts about the built-in datasets, without torch: shape, classes, counts, normalisation, augmentation, files."""
 
 from dataclasses import dataclass
 
 MEASURED = "mean and standard deviation of the training images"
-_OR_IMAGENET = f"{MEASURED}; those of ImageNet where they do not fit into memory"
+_OR_IMAGENET = f"{MEASURED}; ImageNet's if they do not fit into memory"
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """`shape` (C, H, W) is that without --image-size; what depends on the user's images is None or said in a text.
+    """The facts of a dataset; values that depend on the user's images are None or a text.
 
-    `mean` and `std` are empty where `normalisation` says how they are found. `augment` is what `train` does unless
-    --augment says otherwise. `files` is what is looked for below the data folder, `megabytes` the size of the download.
+    `shape` (C, H, W) is without --image-size. `mean` and `std` are empty if `normalisation` says how they are computed.
+    `augment` is the default of `train --augment`. `files` are those expected below the data folder, `megabytes` is the
+    size of the download.
     """
 
     shape: tuple[int, int, int] | None = None
@@ -25,7 +26,7 @@ class DatasetFacts:
     megabytes: int | None = None
     normalisation: str = ""
     more: str = ""
-    """What else is to be known of the augmentation."""
+    """A remark on the augmentation."""
     get: str = ""
 
 

@@ -1,4 +1,4 @@
-"""What the listings say of plug-ins, read from their source: torch need not be imported."""
+"""Facts about plug-ins for listings, read from their source, so that torch need not be imported."""
 
 import ast
 import inspect
@@ -10,12 +10,12 @@ from prunectl.plugins.registry import TABLES, resolve
 from prunectl.plugins.source_code import Source, Unreadable
 
 SHOWN = ("unit", "when", "schedule", "steps", "scope", "source")
-"""What a list of criteria has."""
+"""The fields in a list of criteria."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A plug-in: its options with defaults, what it does in a sentence, and the values of a criterion by field."""
+    """A plug-in: its options with defaults, a sentence on what it does, and the values of a criterion by field."""
 
     options: dict[str, Any]
     about: str = ""
@@ -23,10 +23,10 @@ class Facts:
 
 
 def facts(kind: str, name: str) -> Facts:
-    """The facts of a plug-in; one whose source does not say them is imported.
+    """The facts of a plug-in; it is imported if its source does not tell.
 
     Raises:
-        UnknownName: nothing has that name.
+        UnknownName: no plug-in has that name.
     """
     if name in TABLES[kind]:
         try:
@@ -62,14 +62,14 @@ def _criterion(source: Source, found: ast.stmt) -> Facts:
     else:
         raise Unreadable(ast.unparse(made.func))
     options = dict(base.options)
-    for value in given.values():  # what else takes part: a callback, what explores
+    for value in given.values():  # other parts: a callback, an exploration
         options |= _part_options(source, value)
     values = {key: source.value(given[key]) for key in base.fields if key in given}
     return Facts(options, base.about, {**base.fields, **values})
 
 
 def _part_options(source: Source, value: ast.expr) -> dict[str, Any]:
-    """The options of a function or class, or of a `partial` of one with other defaults; none of any other value."""
+    """The options of a function or class, or of a `partial` of one with other defaults; none for any other value."""
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "partial":
         fixed = {each.arg: source.value(each.value) for each in value.keywords if each.arg is not None}
         return {**_part_options(source, value.args[0]), **fixed}
@@ -80,14 +80,14 @@ def _part_options(source: Source, value: ast.expr) -> dict[str, Any]:
 
 
 def _defaults() -> dict[str, Any]:
-    """The fields that a list has, as `Criterion` sets them by default."""
+    """The default values in `Criterion` for the fields of a list."""
     record = source_code.source_of("prunectl.criteria.base.criterion")
     known = {key: value for key, value in source_code.fields(record, "Criterion") if key in SHOWN}
     return {key: None if known[key] is None else record.value(known[key]) for key in SHOWN}  # type: ignore[arg-type]
 
 
 def _imported(kind: str, plugin: Any) -> Facts:
-    """The facts of what another package, or a file, brings."""
+    """The facts of a plug-in from another package or a file."""
     parts = [getattr(plugin, "scorer", plugin)]
     if kind == "criterion":
         parts += [value for value in vars(plugin).values() if callable(value) and value is not parts[0]]

@@ -1,4 +1,4 @@
-"""The networks of torchvision and timm by name, read from their source: importing either takes seconds."""
+"""The names of torchvision's and timm's networks, read from their source, since importing either takes seconds."""
 
 import importlib.util
 import re
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 READABLE = ("torchvision", "timm")
-"""Libraries whose networks are functions that a decorator registers; transformers reads types from configurations."""
+"""Libraries that register networks by a decorator of functions; transformers reads types from configurations."""
 _REGISTERED = re.compile(r"^@register_model(?:\(\))?[^\n]*\n(?:@[^\n]*\n(?:[ )][^\n]*\n)*)*def (\w+)", re.MULTILINE)
 
 

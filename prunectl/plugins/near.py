@@ -1,4 +1,4 @@
-"""Names that are similar to a wrong one, and the functions of a file that was named without any."""
+"""Suggests names similar to a wrong one, and the functions of a file that was named without one."""
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
@@ -7,16 +7,16 @@ from pathlib import Path
 from prunectl.errors import UnknownName
 
 _FAR, _CLOSE = 0.6, 0.75
-"""Least similarities of names: to be better than a list of all, and to be the one that was meant."""
+"""Least similarities of names: to be suggested instead of a list, and to be suggested alone."""
 _LISTED, _WHOLE, _FUNCTIONS = 5, 10, 6
-"""Names that are listed: of many the first, and as many as all of a few; functions of a file."""
+"""Limits for lists of names: the first of many, all of a few, and the functions of a file."""
 _LISTINGS = {
     **{"criterion": "criteria", "model": "models", "data": "datasets", "dataset": "datasets", "attack": "attacks"},
     **{"page of the guide": "guide", "layer": "inspect CHECKPOINT"},
 }
-"""The commands that list the names of a kind, or of what messages call it."""
+"""The commands that list the names of a kind, by its word in messages."""
 _PART = 3
-"""The least letters of a name that is searched within longer ones."""
+"""The least length of a name that is searched within longer ones."""
 _CALLED = {
     # criteria
     "magnitude": "l1 l2 l1-unstructured global-unstructured unstructured global",
@@ -68,11 +68,11 @@ _CALLED = {
     "security": "trust",
     "ref-commands": "cli options",
 }
-"""Our names, and what others call them."""
+"""Our names, and the names that others use."""
 
 
 def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Collection[str]] = ()) -> UnknownName:
-    """The error for an unknown name, with the nearest known ones, or some of all."""
+    """The error for an unknown name, with the nearest known ones, or some of them."""
     known = list(known)
     called = name.lower().replace("_", "-")
     also = [ours for ours, others in _CALLED.items() if ours in known and called in others.split()]
@@ -84,10 +84,10 @@ def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Coll
 
 
 def some(names: Sequence[str], listing: str) -> str:
-    """The names where they are few, else the first, how many there are, and where they are listed."""
+    """All names if they are few, else the first, their number, and the command that lists them."""
     if len(names) <= _WHOLE:
         return ", ".join(names)
-    return f"{', '.join(names[:_LISTED])}, ... ({len(names)} in all{f': {listing}' if listing else ''})"
+    return f"{', '.join(names[:_LISTED])}, ... ({len(names)} in total{f': {listing}' if listing else ''})"
 
 
 def forms(kind: str, known: Iterable[str]) -> str:
@@ -97,9 +97,9 @@ def forms(kind: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[str]] = ()) -> list[str]:
-    """The known names that may have been meant, the likeliest first; `libraries` have names as `library/name`.
+    """The known names that may have been meant, likeliest first; `libraries` have names such as `library/name`.
 
-    A network that libraries have under exactly this name comes before those that only look like it.
+    A library's network with exactly this name comes before similar names.
     """
     name = name.lower()
     exact = [full for full in (_named(name, library) for library in libraries) if full is not None]
@@ -114,7 +114,7 @@ def nearest(name: str, known: Collection[str], libraries: Sequence[Collection[st
 
 
 def functions_in(path: Path) -> list[str] | None:
-    """The public functions of a Python file, its classes, and what calls make; it is not run. None where unreadable."""
+    """The public functions, classes and results of calls in a Python file, without running it; None if unreadable."""
     import ast  # noqa: PLC0415  (it takes a while, and only a mistake needs it)
 
     try:
@@ -129,10 +129,10 @@ def functions_in(path: Path) -> list[str] | None:
 
 
 def without_function(file: str, name: str | None = None) -> str:
-    """What to say of a file where `FILE.py:NAME` is expected and the name is missing or wrong."""
+    """The message for a `FILE.py:NAME` with a missing or wrong name."""
     found = functions_in(Path(file))
     if found is None:
-        return f"'{file}' is no Python file that can be read; expected FILE.py:NAME, such as net.py:build"
+        return f"'{file}' is not a readable Python file; expected FILE.py:NAME, such as net.py:build"
     if not found:
         return f"'{file}' defines no function; expected FILE.py:NAME, such as net.py:build"
     close = difflib.get_close_matches(name or "", found, n=1)

@@ -1,4 +1,4 @@
-"""What the options of plug-ins mean, by kind: one line for each name, whichever plug-in has it."""
+"""The meaning of plug-in options, by kind: one line per name, the same for all plug-ins that have it."""
 
 OPTIONS: dict[str, dict[str, str]] = {
     "criterion": {

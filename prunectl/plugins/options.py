@@ -1,4 +1,4 @@
-"""Options of a plug-in: its keyword-only arguments, given as `-O key=value`."""
+"""Options of a plug-in: its keyword-only arguments, set as `-O key=value`."""
 
 import inspect
 import math
@@ -13,17 +13,16 @@ _REQUIRED = inspect.Parameter.empty
 def keyword_options(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
     """Turn `-O key=value` texts into the keyword-only arguments of a plug-in, each read as its default's type.
 
-    A plug-in that takes any keyword (`**options`) gets what its signature does not name as a number or a truth value
-    where the text reads as one.
+    A plug-in that takes any keyword (`**options`) gets other keys as numbers or truth values if their text is one.
 
     Raises:
-        OptionError: an unknown key (the known ones are listed), a value that does not read as the type, or no function.
+        OptionError: an unknown key (the message lists the known ones), an invalid value, or not a function.
     """
     return shared_options((plugin,), given, what)[0]
 
 
 def shared_options(plugins: Iterable[Any], given: dict[str, str], what: str) -> list[dict[str, Any]]:
-    """The same for plug-ins that share one list of options: each gets those that it takes.
+    """The same for plug-ins that share one list of options: each gets the options that it has.
 
     Raises:
         OptionError: as `keyword_options`.
@@ -39,7 +38,7 @@ def shared_options(plugins: Iterable[Any], given: dict[str, str], what: str) -> 
 
 
 def _keywords(plugin: Any, given: dict[str, str], what: str) -> dict[str, Any]:
-    """The keyword-only arguments of a plug-in and their defaults; whatever is given where it takes any."""
+    """The keyword-only arguments of a plug-in and their defaults; if it takes any keyword, also those in `given`."""
     try:
         parameters = inspect.signature(plugin).parameters
     except (TypeError, ValueError) as error:
@@ -60,14 +59,16 @@ def _read(text: str, default: Any, what: str) -> Any:
             return text
         value = _value(text) if default is None else type(default)(text)
     except (ValueError, KeyError):
-        raise OptionError(f"{what} is of type {type(default).__name__}, as {default} is; got '{text}'") from None
+        raise OptionError(
+            f"{what} takes a value of type {type(default).__name__}, such as {default}, got '{text}'"
+        ) from None
     if isinstance(value, float) and math.isnan(value):
-        raise OptionError(f"{what} is a number, got '{text}'")
+        raise OptionError(f"{what} takes a number, got '{text}'")
     return value
 
 
 def _value(text: str) -> bool | int | float | str:
-    """A truth value or a number if it reads as one, else the text."""
+    """A truth value or a number if the text is one, else the text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):

@@ -1,4 +1,4 @@
-"""Where the file behind a name is: `net.py:build` and `imagefolder:FOLDER` are names from some working folder."""
+"""Finds the file behind a name: `net.py:build` and `imagefolder:FOLDER` are relative to some working folder."""
 
 import hashlib
 import re
@@ -15,8 +15,8 @@ from prunectl.errors import UnknownName
 class Place:
     """Possible paths of the file or folder of a name, the likeliest first; `begin` and `end` surround it in the name.
 
-    `sha256` is that of a file of code when the name was recorded: where several paths exist, one of that content is it.
-    `earlier` are those that the file had when steps before that one were recorded.
+    `sha256` is the hash of a code file when the name was recorded: if several paths exist, the one with this content is
+    used. `earlier` are its hashes when earlier steps were recorded.
     """
 
     begin: str
@@ -26,20 +26,20 @@ class Place:
     earlier: tuple[str, ...] = ()
 
     def find(self) -> Path | None:
-        """The path that is there, None where none is."""
+        """The first existing path, or None."""
         there = [path for path in self.paths if exists(path)]
         same = [path for path in there if self.sha256 is not None and sha256_of(path) == self.sha256]
         return next(iter(same or there), None)
 
     def change(self) -> tuple[str, str] | None:
-        """Its sha256 when it was recorded, and that of the file that is there, where they differ."""
+        """Its sha256 when it was recorded, and the current one, if they differ."""
         found = self.find()
         here = None if found is None else sha256_of(found)
         return None if None in (self.sha256, here) or here == self.sha256 else (str(self.sha256), str(here))
 
 
 Places = Mapping[str, Place]
-"""By the name that was given."""
+"""Places by name."""
 _KNOWN: ContextVar[Places | None] = ContextVar("places", default=None)
 
 
@@ -70,12 +70,12 @@ def placed(spec: str) -> str:
     found = place.find()
     if found is None:
         tried = ", ".join(dict.fromkeys(map(str, place.paths)))
-        raise UnknownName(f"the file of '{spec}' is in none of its places: tried {tried}; copy it to one of them")
+        raise UnknownName(f"cannot find the file of '{spec}': tried {tried}; copy it to one of them")
     return f"{place.begin}{found}{place.end}"
 
 
 def exists(path: Path) -> bool:
-    """Whether a file or folder is there; of a pattern such as `DIR/*.tar`, its folder."""
+    """Whether a file or folder exists; for a pattern such as `DIR/*.tar`, its folder."""
     plain = next((parent for parent in (path, *path.parents) if not re.search(r"[*?\[{]", str(parent))), path)
     try:
         return plain.exists()
@@ -84,7 +84,7 @@ def exists(path: Path) -> bool:
 
 
 def sha256_of(path: Path) -> str | None:
-    """Hex digest of a file of code; None of anything else."""
+    """Hex digest of a code file; None for anything else."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else None
     except OSError:

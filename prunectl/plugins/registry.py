@@ -152,7 +152,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
 }
 NOUNS = {"data": "dataset"}
-"""What messages call a kind, where that is another word."""
+"""The word for a kind in messages, if it differs."""
 LIBRARIES: dict[str, dict[str, str]] = {
     "model": {
         "torchvision": "prunectl.models.torchvision:network",
@@ -160,34 +160,34 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "transformers": "prunectl.models.transformers:network",
     },
 }
-"""Libraries of plug-ins under names of their own, `library/name`; each takes a name and returns the plug-in."""
+"""Libraries of plug-ins with names such as `library/name`; each takes a name and returns the plug-in."""
 HUBS = ("timm/hf-hub:", "timm/local-dir:")
-"""How timm names a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
+"""timm's names for a network in a repository of the Hugging Face hub, and in a folder: data, no code."""
 PRESETS = {
     "quick": ("fgsm", "pgd"),
     "standard": ("deepfool", "apgd-ce", "apgd-dlr", "apgd-t", "square"),
 }
-"""Several attacks in cascade: each attacks only images that the ones before left correct."""
+"""Cascades of attacks: each attacks only the images that earlier ones left correct."""
 
 
 def names(kind: str) -> list[str]:
-    """Every name of a kind: the built-in ones, then those that installed packages add."""
+    """All names of a kind: the built-in ones, then those that installed packages add."""
     return [*TABLES[kind], *(point.name for point in _entry_points(f"prunectl.{kind}"))]
 
 
 def resolve(kind: str, spec: str) -> Any:
-    """Bring what `spec` names.
+    """The plug-in that `spec` names.
 
     `spec` is a built-in name, else `path/to/file.py:name` or `package.module:name`, else `library/name` of a known
     library, else the name of an entry point in the group `prunectl.<kind>`.
 
     Raises:
-        UnknownName: nothing has that name; the nearest match is offered.
+        UnknownName: no plug-in has that name; the message suggests the nearest one.
     """
     if spec in TABLES[kind]:
         return _attribute(kind, TABLES[kind][spec])
     if spec.startswith(HUBS):
-        raise UnknownName(f"{spec} is a network with its weights: give `pretrained` too")
+        raise UnknownName(f"{spec} is a network with weights; pass `pretrained` too")
     if ":" in spec:
         if kind == "criterion" and spec.replace(":", "", 1).isdecimal():
             raise UnknownName(f"no criterion named '{spec}'; use criterion n:m with `scope` {spec}")
@@ -201,25 +201,25 @@ def resolve(kind: str, spec: str) -> Any:
 
 
 def _unknown_plugin(kind: str, spec: str) -> UnknownName:
-    """The error for a plug-in that nothing has: near names of libraries too, or the functions of a file."""
+    """The error for an unknown plug-in, with near names, also of libraries, or the functions of a file."""
     if spec.endswith(".py"):
         return UnknownName(f"{NOUNS.get(kind, kind)} {without_function(spec)}")
     if kind == "data" and Path(spec).is_dir():
-        return UnknownName(f"no dataset named '{spec}'; for a folder of images, write imagefolder:{spec}")
+        return UnknownName(f"no dataset named '{spec}'; for a folder of images, use imagefolder:{spec}")
     libraries = [library_names(library) for library in READABLE] if kind in LIBRARIES else []
     presets = PRESETS if kind == "attack" else ()
     return unknown(NOUNS.get(kind, kind), spec, [*names(kind), *presets], libraries)
 
 
 def _entry_points(group: str) -> "Iterable[EntryPoint]":
-    """What installed packages add."""
-    from importlib.metadata import entry_points  # it takes a while to import
+    """The entry points of installed packages."""
+    from importlib.metadata import entry_points  # importing it takes a while
 
     return entry_points(group=group)
 
 
 def check(kind: str, spec: str) -> None:
-    """Refuse an unknown name without importing the plug-in of a known one; a library's names are not looked up.
+    """Refuse an unknown name without importing the plug-in of a known one; a library's names are not checked.
 
     Raises:
         UnknownName: as `resolve`.
@@ -231,30 +231,30 @@ def check(kind: str, spec: str) -> None:
 
 
 def check_options(attack: str, options: Mapping[str, str]) -> None:
-    """Refuse options of the preset `standard`, whose numbers are to mean the same everywhere.
+    """Refuse options of the preset `standard`, whose results must be comparable everywhere.
 
     Raises:
-        OptionError: there are some.
+        OptionError: there are options.
     """
     if attack == "standard" and options:
         raise OptionError(
-            f"standard has no options, so that its results are comparable, got {', '.join(options)}; use quick, "
-            f"or name attacks of it: {','.join(PRESETS[attack])}"
+            f"standard has no options, so that its results are comparable, got {', '.join(options)}; use quick, or "
+            f"name its attacks: {','.join(PRESETS[attack])}"
         )
 
 
 def names_code(kind: str, spec: str) -> bool:
-    """Whether a spec is `file.py:name` or `package.module:name`: no built-in name, and no NAME:PATH of a dataset."""
+    """Whether a spec is `file.py:name` or `package.module:name`, not a built-in name or NAME:PATH of a dataset."""
     if ":" not in spec or spec in TABLES[kind] or spec.startswith(HUBS):
         return False
     return kind != "data" or spec.partition(":")[0] not in names(kind)
 
 
 def check_trusted(kind: str, spec: str, where: str) -> None:
-    """Refuse to run code that a file names, and not the user: all but built-in names and installed entry points.
+    """Refuse to run code that a file names, not the user: all but built-in names and installed entry points.
 
     Raises:
-        UntrustedCode: `spec` names code, which the user has not named, and consents neither by --trust nor by
+        UntrustedCode: `spec` names code that the user has not named, without consent by --trust or
             PRUNECTL_TRUST=1.
     """
     if not names_code(kind, spec):
@@ -263,13 +263,13 @@ def check_trusted(kind: str, spec: str, where: str) -> None:
     if not is_trusted(code):
         found = f", found at {code.rpartition(':')[0]}" if code != spec else ""
         raise UntrustedCode(
-            f"{where} names {kind} '{spec}', whose code would run{found}; if you trust it, give `trust`, or set "
+            f"{where} names {kind} '{spec}', whose code would run{found}; if you trust it, pass `trust`, or set "
             "PRUNECTL_TRUST=1"
         )
 
 
 def _library(kind: str, spec: str) -> str | None:
-    """Where the library of a `library/name` is found, None for any other spec."""
+    """The address of the library of a `library/name`, None for any other spec."""
     library, slash, _ = spec.partition("/")
     return LIBRARIES.get(kind, {}).get(library) if slash else None
 
@@ -279,7 +279,7 @@ def _attribute(kind: str, address: str) -> Any:
     place, _, attribute = address.rpartition(":")
     try:
         if not place or (place.startswith(".") and not place.endswith(".py")):
-            raise ImportError(f"no module '{place}'")
+            raise ImportError(f"no module named '{place}'")
         module = import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
     except (ImportError, AttributeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Plug-ins read from their source: options, docstrings and constants, read without importing what they need."""
+"""Reads options, docstrings and constants of plug-ins from their source, without importing them."""
 
 import ast
 import contextlib
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 Definition = ast.FunctionDef | ast.ClassDef
-"""What has a docstring and arguments."""
+"""Definitions with a docstring and arguments."""
 _SKIPPED = ("self", "distance")
-"""Arguments that are no options."""
+"""Arguments that are not options."""
 REQUIRED = "required"
 
 
 class Unreadable(Exception):
-    """A fact that only running the code would show."""
+    """Raised for a fact that only running the code would show."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Source:
         """Where a name is defined: here, or in the module that it is imported from.
 
         Raises:
-            Unreadable: neither.
+            Unreadable: it is defined in neither.
         """
         for part in self.tree.body:
             if isinstance(part, Definition) and part.name == name:
@@ -45,12 +45,12 @@ class Source:
         raise Unreadable(f"{self.name} does not define {name}")
 
     def _imported(self, part: ast.ImportFrom) -> str:
-        """The full name of the module that an import takes from."""
+        """The full name of the module of an import."""
         above = self.name.split(".")[: -part.level] if part.level else []
         return ".".join([*above, *([part.module] if part.module else [])])
 
     def value(self, node: ast.expr) -> Any:
-        """A constant expression.
+        """The value of a constant expression.
 
         Raises:
             Unreadable: it is none.
@@ -72,10 +72,10 @@ class Source:
             raise Unreadable(ast.unparse(node)) from error
 
     def options(self, found: Definition) -> dict[str, Any]:
-        """The options of a function or class, with their defaults; `REQUIRED` where there is none."""
+        """The options of a function or class, with their defaults, or `REQUIRED`."""
         try:
             where, function = (self, found) if isinstance(found, ast.FunctionDef) else self._constructor(found)
-        except Unreadable:  # that of `object`
+        except Unreadable:  # the constructor of `object`
             return {}
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args] if isinstance(found, ast.ClassDef) else []
@@ -98,14 +98,14 @@ class Source:
         return where.options(function)
 
     def _shown(self, node: ast.expr) -> Any:
-        """A default, as its source where it is no constant."""
+        """A default; its source if it is not a constant."""
         try:
             return self.value(node)
         except Unreadable:
             return ast.unparse(node)
 
     def _constructor(self, found: ast.ClassDef) -> "tuple[Source, ast.FunctionDef]":
-        """The constructor of a class, or of the first of its bases that has one."""
+        """The constructor of a class, or of its first base that has one."""
         for part in found.body:
             if isinstance(part, ast.FunctionDef) and part.name == "__init__":
                 return self, part
@@ -141,17 +141,17 @@ def source_of(module: str) -> Source:
 
 
 def definition(address: str) -> tuple[Source, ast.stmt]:
-    """What `module:name` defines.
+    """The definition of `module:name`.
 
     Raises:
-        Unreadable: its source does not say.
+        Unreadable: its source does not show it.
     """
     module, _, name = address.rpartition(":")
     return source_of(module).find(name)
 
 
 def call(found: ast.stmt) -> ast.Call:
-    """The call of a constant such as `snip = Criterion(...)`.
+    """The call in a constant such as `snip = Criterion(...)`.
 
     Raises:
         Unreadable: it is none.

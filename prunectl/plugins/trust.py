@@ -1,4 +1,4 @@
-"""Whose code may run: what the user names on the command line, and on consent what files name."""
+"""Decides whose code may run: code that the user names on the command line, and with consent code named in files."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ _TRUSTED: ContextVar[frozenset[str]] = ContextVar("trusted", default=frozenset()
 
 @contextmanager
 def trusting(specs: Iterable[str] = (), *, everything: bool = False) -> Iterator[None]:
-    """Trust the files and packages of these specs, or `everything`, for as long as this lasts."""
+    """Trust the files and packages of these specs, or `everything`, inside the block."""
     token = _TRUSTED.set(_TRUSTED.get() | {*map(_code, specs), *([_EVERYTHING] if everything else [])})
     try:
         yield
@@ -20,16 +20,16 @@ def trusting(specs: Iterable[str] = (), *, everything: bool = False) -> Iterator
 
 
 def trust(*specs: str) -> AbstractContextManager[None]:
-    """Let code run that files name: `with prunectl.trust("net.py:build"): prunectl.prune("x.safetensors", ...)`.
+    """Allow code named in files to run: `with prunectl.trust("net.py:build"): prunectl.prune("x.safetensors", ...)`.
 
-    Without `specs`, as `file.py:name` or `package.module:name`, all code. It applies to every function that reads a
-    path.
+    `specs` are `file.py:name` or `package.module:name`; without them, all code is allowed. It applies to every
+    function that reads a path.
     """
     return trusting(specs, everything=not specs)
 
 
 def consented() -> bool:
-    """Whether the user consents to all that a file asks for."""
+    """Whether the user consents to everything that a file names."""
     return os.environ.get("PRUNECTL_TRUST") == "1" or _EVERYTHING in _TRUSTED.get()
 
 
@@ -39,6 +39,6 @@ def is_trusted(spec: str) -> bool:
 
 
 def _code(spec: str) -> str:
-    """What runs: a file, from whatever folder it is named, or a module."""
+    """The code that runs: a file, by its path from any folder, or a module."""
     place = spec.rpartition(":")[0]
     return os.path.realpath(place) if place.endswith(".py") else place

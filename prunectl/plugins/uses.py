@@ -1,4 +1,4 @@
-"""When to use which plug-in: one or two sentences for each built-in name."""
+"""When to use each built-in plug-in, in one or two sentences."""
 
 USES: dict[str, dict[str, str]] = {
     "criterion": {
@@ -7,7 +7,7 @@ USES: dict[str, dict[str, str]] = {
         "snip": "Fast baseline for weights before training, up to about 95 %; above that use snipit.",
         "snipit": "Weights before training at high sparsity: in rounds, it removes far fewer whole layers than snip.",
         "snipit-during": "Weights in the first epochs of training, at high sparsity.",
-        "grasp": "Weights before training, where the gradient flow of the pruned network matters; compare with snipit.",
+        "grasp": "Weights before training, if the gradient flow of the pruned network matters; compare with snipit.",
         "iterative-grasp": "grasp in rounds, for a fair comparison with snipit.",
         "synflow": "Weights before training without any images; keeps every layer connected at extreme sparsity.",
         "force": "Weights before training at extreme sparsity; pruned weights may return in a later round.",
@@ -15,7 +15,7 @@ USES: dict[str, dict[str, str]] = {
         "ntk-sap": "Weights before training without labels, by the network's training dynamics.",
         "phew": "Weights before training without any images, by random walks; a baseline that needs no data.",
         "magnitude": "First choice for the weights of a trained network; fine-tune or repair afterwards.",
-        "lamp": "Weights of a trained network where plain magnitude prunes some layers too much.",
+        "lamp": "Weights of a trained network, if plain magnitude prunes some layers too much.",
         "n:m": "Weights of a trained network in the 2:4 pattern that sparse tensor cores run.",
         "wanda": "Weights of a trained network without fine-tuning: magnitude times the size of the inputs.",
         "gmp": "Weights over a whole training, slowly; a strong and simple baseline.",
@@ -72,7 +72,7 @@ USES: dict[str, dict[str, str]] = {
         "pgd": "The usual attack in the max norm.",
         "linf-pgd": "Another name for pgd.",
         "apgd-ce": "Stronger than pgd, without a step size to tune (Croce and Hein 2020).",
-        "apgd-dlr": "Finds what apgd-ce misses where gradients vanish; 3 classes or more.",
+        "apgd-dlr": "Finds adversarial images that apgd-ce misses when gradients vanish; 3 classes or more.",
         "apgd-t": "The strongest of the three apgd attacks, slow; 4 classes or more.",
         "square": "Uses no gradients: for networks with masked gradients.",
         "linf-deepfool": "Smallest perturbation in the max norm, fast.",

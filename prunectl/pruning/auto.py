@@ -43,7 +43,7 @@ def pruned_by_the_best(
     """
     options = _completed(options)
     if data is None or not len(data.train):
-        raise OptionError("criterion auto measures candidates on training images; give `data`")
+        raise OptionError("criterion auto measures candidates on training images; pass `data`")
     candidates = CANDIDATES[str(options.unit)]
     most = len(candidates) if options.min_accuracy is None else MOST_TRIALS
     watch = None if report is None else (lambda done, accuracy: report(done, most, accuracy))
@@ -94,7 +94,7 @@ def _completed(options: StandalonePruning) -> StandalonePruning:
     aims = [name for name in ("sparsity", *BUDGETS, "min_accuracy") if getattr(options, name) is not None]
     if len(aims) != 1:
         raise OptionError(
-            f"give one target: a sparsity, a budget, or `min_accuracy`; got {' and '.join(aims) or 'none'}"
+            f"use one target: a sparsity, a budget, or `min_accuracy`; got {' and '.join(aims) or 'none'}"
         )
     unit = options.unit or ("weights" if options.sparsity is not None else "nodes")
     if unit not in CANDIDATES:

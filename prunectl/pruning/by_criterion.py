@@ -69,7 +69,7 @@ def pruned_by_criterion(
     steps = method.steps if options.steps is None else options.steps
     planned = schedule_named(str(options.schedule), steps, may_fall=method.regrow_value is not None)
     if method.needs_data and data is None:
-        raise OptionError(f"criterion {criterion} scores on images; give `data`")
+        raise OptionError(f"criterion {criterion} scores on images; pass `data`")
     if method.unit != "weights":
         checkpoint = retraceable(checkpoint)
     if method.prepare is not None and any(given.prepare.values()):
@@ -146,7 +146,7 @@ def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion)
     """Refuse none or several targets, and options that do not go together."""
     targets = [t for t in (options.sparsity, rules.budget, rules.threshold, pattern_of(rules.scope)) if t is not None]
     if len(targets) != 1:
-        raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
+        raise OptionError("use one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
     for control in options.controls:
         if control not in CONTROLS:
             raise unknown("control", control, CONTROLS)

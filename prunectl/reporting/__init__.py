@@ -1,4 +1,4 @@
-"""Checkpoints compared: rows, curves and their formats, read from headers, results and logs without torch.
+"""Compares checkpoints: rows, curves and their formats, from headers, results and logs, without torch.
 
-The HTML page is in `page/`; `network/` analyses one network for it, with torch.
+The HTML page is in `page/`; `network/` analyses networks for it, with torch.
 """

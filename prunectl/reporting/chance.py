@@ -1,4 +1,4 @@
-"""Networks that a training left at chance accuracy, and what of their pruning explains it."""
+"""Finds networks left at chance accuracy by their training, and likely causes in their pruning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod, sqrt
@@ -8,14 +8,14 @@ from prunectl.checkpoints.names import base_name
 from prunectl.reporting.sources import Source
 
 _DEVIATIONS = 2
-"""Standard deviations of the accuracy that guessing reaches on so many images."""
+"""Allowed distance from chance, in standard deviations of the accuracy of guessing."""
 _THIN = 0.01
-"""The share of its weights below which a layer is named."""
+"""A layer that keeps a smaller share of its weights is named."""
 _NAMED = 3
 
 
 def chance_notices(sources: Sequence[Source]) -> list[str]:
-    """One line for each pruned network that was trained afterwards, and is no better than one answer for all images."""
+    """One line per pruned network that was trained afterwards, but is no better than one answer for all images."""
     return [
         f"{base_name(one.path)}: {100 * one.measured['accuracy']:.2f}% after training, no better than one answer for "
         f"all images{_because(one)}"
@@ -25,14 +25,14 @@ def chance_notices(sources: Sequence[Source]) -> list[str]:
 
 
 def _was_trained(source: Source) -> bool:
-    """Whether a training that took steps followed the last pruning, or had it within."""
+    """Whether a training with steps followed the last pruning, or included it."""
     history = source.history
     last = next((i for i in reversed(range(len(history))) if "criterion" in history[i].options), None)
     return last is not None and any(e.command == "train" and e.options.get("steps") for e in history[last:])
 
 
 def _is_chance(measured: Mapping[str, Any]) -> bool:
-    """Whether an accuracy is within what the best constant answer reaches by luck."""
+    """Whether the best constant answer could reach this accuracy by luck."""
     images, accuracy = measured.get("images"), measured.get("accuracy")
     rows = [sum(row) for row in measured.get("confusion") or ()]
     if not images or accuracy is None or not rows or sum(rows) != images:
@@ -42,7 +42,7 @@ def _is_chance(measured: Mapping[str, Any]) -> bool:
 
 
 def _because(source: Source) -> str:
-    """What is known of the cause, the surest first; nothing where the network looks sound."""
+    """The known causes, the surest first; empty if the network looks sound."""
     causes = list(_causes(source))
     return f": {'; '.join(causes)}" if causes else ""
 

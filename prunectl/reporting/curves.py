@@ -1,4 +1,4 @@
-"""Curves: operating points of a method over seeds, with mean and standard deviation."""
+"""Curves: operating points of methods, with mean and standard deviation over seeds."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ class Stat:
 
     @staticmethod
     def of(values: Iterable[float | None]) -> "Stat | None":
-        """The statistics of the values that were measured; None without any."""
+        """The statistics of the measured values; None without any."""
         known = [value for value in values if value is not None]
         if not known:
             return None
@@ -35,7 +35,7 @@ class Stat:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One method at one target, with a row for each seed."""
+    """One method at one target, with one row per seed."""
 
     target: float | str | None
     rows: tuple[ReportRow, ...]
@@ -45,7 +45,7 @@ class Point:
         return Stat.of(row.get(value) if isinstance(value, str) else value(row) for row in self.rows)
 
     def median(self, key: str) -> float | None:
-        """The median of a column, so that a disturbed timing has no weight; None without any value."""
+        """The median of a column, which ignores disturbed timings; None without any value."""
         known = [row[key] for row in self.rows if row[key] is not None]
         return median(known) if known else None
 
@@ -81,11 +81,11 @@ class Setting:
 
 
 def settings(sources: Sources) -> tuple[list[Setting], list[str]]:
-    """The settings, in order of appearance, and one line for each reason why runs cannot be compared.
+    """The settings, in order of appearance, and one line per reason why runs cannot be compared.
 
     A checkpoint counts if it was measured and no other one of the same method descends from it: a pruned network that
-    is still to be trained is only a step. A dense network counts if it was trained; of several recipes, the most
-    accurate is the baseline. Where none was given, the measured dense ancestors of the others are.
+    is trained later is only a step. A dense network counts if it was trained; of several recipes, the most accurate is
+    the baseline. If none was given, the measured dense ancestors of the others count.
     """
     notices: list[str] = []
     found: dict[tuple[str, str], list[_End]] = {}
@@ -122,7 +122,7 @@ def _is_dense(how: PruningMethod) -> bool:
 
 
 def _dense_ancestors(sources: Sources) -> list[_End]:
-    """The measured dense networks that were not given, but that given ones came from."""
+    """The measured dense ancestors of the given networks that were not given themselves."""
     given = {source.path for source in sources.given}
     before = {one.path: one for source in sources.given for one in sources.lineage.get(source.path, ())}
     found = [
@@ -144,7 +144,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _mixed(sources: Sources) -> list[str]:
-    """A line where the measured networks differ in versions or devices, have doubtful attacks, or are at chance."""
+    """Lines about networks with different versions or devices, doubtful attacks, or chance accuracy."""
     measured = [source for source in sources.given if source.measured]
     made = [one.history[-1].versions for one in measured if one.history]
     common = set.intersection(*(set(versions) for versions in made)) if made else set()
@@ -159,7 +159,7 @@ def _mixed(sources: Sources) -> list[str]:
 
 
 def _doubts(sources: Sources) -> list[str]:
-    """The warnings of attacks about their own numbers, each once."""
+    """The warnings that attacks recorded about their results, each once."""
     doubted: dict[tuple[str, str], list[str]] = {}
     for source in sources.given:
         for record in source.attacks:
@@ -196,14 +196,15 @@ def _setting(model: str, data: str, ends: list[_End], sources: Sources, notices:
     when: dict[tuple[str | None, str], str | None] = {}
     for source, row, how in ends:
         if source.seen is None:
-            notices.append(f"{source.path}: its method is unknown without the checkpoint; it is in no curve")
+            notices.append(f"{source.path}: its method is unknown without the checkpoint, so it is in no curve")
             continue
         key = (how.criterion, how.recipe)
         when[key] = how.when
         at = groups.setdefault(key, {}).setdefault(how.target, {})
         if how.seed in at:
             notices.append(
-                f"{source.path} and {at[how.seed]['checkpoint']} have one method, target and seed: the latter counts"
+                f"{source.path} and {at[how.seed]['checkpoint']} have the same method, target and seed; the latter "
+                "is used"
             )
             continue
         at[how.seed] = row
@@ -237,7 +238,7 @@ def _labels(keys: Sequence[tuple[str | None, str]]) -> dict[tuple[str | None, st
 
 
 def _ordered(points: Iterable[Point]) -> list[Point]:
-    """Sorted by the weights left, then by the nodes left, most first."""
+    """The points, sorted by remaining weights, then by remaining nodes, most first."""
 
     def left(point: Point) -> tuple[float, float]:
         weights, nodes = point.stat("weights"), point.stat("node_sparsity")

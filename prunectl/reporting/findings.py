@@ -1,4 +1,4 @@
-"""The analysis of one network as plain values for the page; `reporting.network` computes them with torch."""
+"""The analysis of one network in plain values for the page; `reporting.network` computes them with torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 class Layer:
     """One prunable layer of the dense network; `left` of its `outputs` (channels or neurons) keep a weight.
 
-    `picture` is a PNG of its mask: outputs downwards, inputs across, darker where more weights are kept.
+    `picture` is a PNG of its mask, with outputs as rows and inputs as columns, darker where more weights are kept.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Layer:
 class Distribution:
     """The distribution of weights or scores: a histogram, and the absolute values by rank.
 
-    `ranked` holds some of the (rank, value) pairs; rank 1 is the largest. `kept` is how many of all values are kept.
+    `ranked` holds some of the (rank, value) pairs; rank 1 is the largest. `kept` is the number of kept values.
     """
 
     count: int
@@ -43,7 +43,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Sample:
-    """A test image with its saliency map, as PNGs, its class, and the class that the network predicts."""
+    """A test image with its saliency map, as PNGs, its class, and the predicted class."""
 
     label: str
     answer: str
@@ -76,9 +76,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Speed:
-    """The timings of the dense, the masked and the shrunk network, and why pruning did not make it faster.
+    """The timings of the dense, the masked and the shrunk network, and reasons if pruning did not make it faster.
 
-    `is_shrunk` says which of the last two the checkpoint holds.
+    `is_shrunk` says whether the checkpoint holds the shrunk or the masked one.
     """
 
     timings: tuple[Timing, ...]
@@ -95,7 +95,7 @@ class Look:
     layers: tuple[Layer, ...] = ()
     weights: Distribution | None = None
     before: Distribution | None = None
-    """The weights of the dense network that it came from."""
+    """The weights of its dense ancestor."""
     scores: Distribution | None = None
     samples: tuple[Sample, ...] = ()
     adversarial: tuple[Adversarial, ...] = ()

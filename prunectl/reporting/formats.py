@@ -1,4 +1,4 @@
-"""A report as comma-separated values, Markdown and LaTeX."""
+"""Formats a report as comma-separated values, Markdown or LaTeX."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ _LATEX = str.maketrans(
 
 
 def as_csv(rows: Sequence[ReportRow]) -> str:
-    """Comma-separated values under a line of column names; `robust` holds `attack@eps=accuracy` parts."""
+    """Comma-separated values with a line of column names; `robust` holds `attack@eps=accuracy` parts."""
     return table_csv(
         COLUMNS, [[robust_text(row) if key == "robust" else row[key] for key in COLUMNS] for row in rows]
     ).rstrip("\n")

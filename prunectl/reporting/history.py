@@ -1,4 +1,4 @@
-"""The pruning method in the history of a checkpoint: criterion, target, seed and recipe."""
+"""Reads the pruning method from the history of a checkpoint: criterion, target, seed and recipe."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from prunectl.pruning.budget import BUDGET_UNITS as BUDGETS
 
 TARGETS = ("sparsity", *BUDGETS, "threshold", "min_accuracy")
 _NOT_SAID = {"sha256", "file", "source", "class", "total_steps", "teacher_sha256"}
-"""What tells files and programs apart, and not methods."""
+"""Options that distinguish files and programs, but not methods."""
 _MOST_SAID = 3
 _VARIES = {"seed", "device"}
 """Options in which runs of one recipe may differ, besides the target of the last pruning."""
@@ -24,9 +24,9 @@ History = Sequence[HistoryEntry]
 class PruningMethod:
     """How a network was made; without a criterion it is dense.
 
-    A network of another program counts as trained. `target` is a sparsity, or a text such as `flops 4x`. `when` is
-    before, during or after training. `recipe` is equal
-    for runs that differ only in seed and target.
+    A network from another program counts as trained. `target` is a sparsity, or a text such as `flops 4x`. `when` is
+    before, during or after training. `recipe` is equal for runs that differ
+    only in seed and target.
     """
 
     criterion: str | None
@@ -59,7 +59,7 @@ def pruning_method(history: History) -> PruningMethod:
 
 
 def step(entry: HistoryEntry) -> str:
-    """One command of a history, abbreviated, as `prune(snip 0.9)`."""
+    """One command of a history, abbreviated, such as `prune(snip 0.9)`."""
     options = entry.options
     if entry.command == "prune":
         return f"prune({options.get('criterion')} {_target(options)})"
@@ -88,7 +88,7 @@ def differences(recipes: Sequence[str]) -> list[str]:
 
 
 def _few(words: list[str]) -> list[str]:
-    """The first of some words, and how many more there are: a name of a method must stay one."""
+    """The first words and the number of others, so that the name of a method stays short."""
     return (
         words if len(words) <= _MOST_SAID + 1 else [*words[:_MOST_SAID], f"{len(words) - _MOST_SAID} more differences"]
     )
@@ -108,7 +108,7 @@ def _target(options: Mapping[str, Any]) -> float | str | None:
 
 
 def _fixed(options: Mapping[str, Any], *, aims: bool) -> dict[str, Any]:
-    """The options that runs of one recipe share; a training that a time limit stopped has `fewer` steps."""
+    """The options that runs of one recipe share; a training stopped by a time limit has `fewer` steps."""
     varies = {*_VARIES, *(TARGETS if aims else ())}
     fixed = {key: value for key, value in options.items() if key not in varies}
     if "total_steps" in fixed and "steps" in fixed:
@@ -125,7 +125,7 @@ class _Option:
     name: str
 
     def said(self, often: Mapping[str, int]) -> str:
-        """The name, preceded by the command where several options have the same name."""
+        """The name, preceded by the command if several options have the same name."""
         return self.name if often[self.name] < 2 else f"{self.command} {self.place}: {self.name}"
 
 

@@ -1,4 +1,4 @@
-"""How much of each layer a checkpoint keeps, read from its headers and mask bits, without torch."""
+"""Computes how much of each layer a checkpoint keeps, from its headers and mask bits, without torch."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from prunectl.errors import FileError
 from prunectl.reporting.sources import Source
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Of the prunable weights of a dense network, by the name of their layer."""
+"""Shapes of the prunable weights of a dense network, by layer name."""
 _WEIGHT = ".weight"
 
 
 @dataclass(frozen=True)
 class KeptLayer:
-    """Shares in [0, 1] of a layer of the dense network: of its weights, and of its outputs that keep any."""
+    """The kept shares, in [0, 1], of a dense layer: of its weights, and of its outputs with kept weights."""
 
     weights: float
     outputs: float
 
 
 def dense_shapes(sources: Iterable[Source]) -> Shapes:
-    """The layers of the dense network, from the headers of those of its checkpoints that were not shrunk.
+    """The layers of the dense network, from the headers of checkpoints that were not shrunk.
 
-    Nothing if there is none, or if they have tensors that may be no layer (an embedding).
+    Empty if there is none, or if they have tensors that may not be layers (an embedding).
     """
     for source in sources:
         if source.seen is None or source.seen["edits"]:
@@ -40,7 +40,7 @@ def dense_shapes(sources: Iterable[Source]) -> Shapes:
 
 
 def kept_layers(source: Source, dense: Shapes) -> dict[str, KeptLayer]:
-    """What a checkpoint keeps of every layer of `dense`; nothing where it cannot be read, or has other layers."""
+    """What a checkpoint keeps of every layer of `dense`; empty if it cannot be read or has other layers."""
     try:
         head, file = read_header(source.path)
         bits, sizes = (None, {}) if head.pair is None else read_mask_header(source.path, head.pair)
@@ -57,7 +57,7 @@ def kept_layers(source: Source, dense: Shapes) -> dict[str, KeptLayer]:
 
 
 def _left(name: str, shape: tuple[int, ...], bits: TensorFile | None, sizes: Shapes) -> tuple[int, int]:
-    """The weights that are kept, and the outputs that keep one; all of a tensor without a mask."""
+    """The kept weights, and the outputs that keep one; a tensor without a mask is kept whole."""
     if bits is None or name not in sizes:
         return prod(shape), shape[0]
     rows, size = shape[0], prod(shape[1:])

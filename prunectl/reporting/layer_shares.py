@@ -1,4 +1,4 @@
-"""Where methods prune: what each keeps of every layer, with mean and standard deviation over seeds."""
+"""Where methods prune: the share that each keeps of every layer, with mean and standard deviation over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ COLUMNS = (
     *("model", "data", "method", "target", "seeds", "layer", "shape"),
     *("weights_kept", "weights_kept_std", "outputs_kept", "outputs_kept_std"),
 )
-"""Of the table of values, one row for each method, target and layer."""
+"""Columns of the table of values, with one row per method, target and layer."""
 
 
 @dataclass(frozen=True)
 class MethodLayers:
-    """One method at one target: the shares of weights, and of outputs that keep any, by layer of the dense network."""
+    """One method at one target: the kept shares of weights, and of outputs with kept weights, by dense layer."""
 
     label: str
     target: str
@@ -36,15 +36,15 @@ class LayerShares:
 
     @property
     def targets(self) -> list[str]:
-        """Every target, in the order of the methods."""
+        """All targets, in the order of the methods."""
         return list(dict.fromkeys(each.target for each in self.methods))
 
 
 def layer_shares(setting: Setting, sources: Mapping[str, Source], layers: Shapes | None = None) -> LayerShares | None:
-    """What the methods of a setting keep; None where no header tells.
+    """The layer shares of the methods of a setting; None if no header has them.
 
-    `layers` are those of the dense network; without them they are taken from a checkpoint that was not shrunk, whose
-    header has them by name.
+    `layers` are those of the dense network; by default they come from a checkpoint that was not shrunk, whose header
+    has them by name.
     """
     points = [*([("dense", setting.dense)] if setting.dense else []), *((s.label, p) for s, p in setting.points)]
     of_point = {id(point): [sources[row["checkpoint"]] for row in point.rows] for _, point in points}
@@ -64,13 +64,13 @@ def layer_shares(setting: Setting, sources: Mapping[str, Source], layers: Shapes
 
 
 def _ancestors(ends: Sequence[Source], sources: Mapping[str, Source]) -> list[Source]:
-    """The checkpoints that others came from, by hash: among them is one in the dense shapes."""
+    """The ancestors of the checkpoints, by hash; one of them has the dense shapes."""
     parents = {entry.parent for one in ends for entry in one.history} - {None}
     return [one for one in sources.values() if one.sha256 in parents]
 
 
 def values(setting: Setting, shares: LayerShares) -> list[dict[str, Any]]:
-    """Plain values by column, one row for each method, target and layer."""
+    """Plain values by column, one row per method, target and layer."""
     return [
         {
             **{"model": setting.model, "data": setting.data, "method": each.label, "target": each.target},

@@ -1,4 +1,4 @@
-"""The names that the plan of a sweep has for its pipelines, read from the sweep's `report.json`."""
+"""Reads the names of a sweep's pipelines from its `report.json`."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class Planned:
-    """The pipeline of a plan that ended in a checkpoint, and its values of the grid."""
+    """The pipeline of a plan that made a checkpoint, with its values of the grid."""
 
     pipeline: str
     values: tuple[tuple[str, Value], ...]
@@ -28,9 +28,9 @@ def planned(paths: Iterable[Path]) -> dict[Path, Planned]:
 
 
 def method_names(groups: Sequence[Sequence[Planned | None]], fallbacks: Sequence[str]) -> list[str]:
-    """A name for each group of runs: the pipeline and the values that set it apart from other groups.
+    """A name for each group of runs: the pipeline and the values that distinguish it from other groups.
 
-    A group with runs from outside the plan has its fallback, which also distinguishes groups of one name.
+    A group with runs from outside the plan gets its fallback, which also distinguishes groups with the same name.
     """
     everywhere: dict[tuple[str, str], set[Value]] = {}
     for group in groups:
@@ -60,7 +60,7 @@ def _name(group: Sequence[Planned], everywhere: dict[tuple[str, str], set[Value]
 
 
 def _pipelines(path: Path) -> dict[str, Planned]:
-    """By the name of the checkpoint's file; nothing where there is no such file, or it holds something else."""
+    """Pipelines by the name of the checkpoint's file; empty if there is no such file or it is invalid."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The rows of a report: plain values, one row for each checkpoint."""
+"""The rows of a report: plain values, one row per checkpoint."""
 
 from collections.abc import Sequence
 from math import prod
@@ -11,7 +11,7 @@ from prunectl.reporting.history import pruning_method, step
 from prunectl.reporting.sources import Source, Sources, collect
 
 ReportRow = dict[str, Any]
-"""The values of one checkpoint by column; those that were not measured are None."""
+"""The values of one checkpoint by column; None if not measured."""
 COLUMNS = (
     "checkpoint",
     "model",
@@ -44,10 +44,10 @@ COLUMNS = (
 
 
 def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[ReportRow]:
-    """One row of plain values for each checkpoint, in the order given; what was not measured is None.
+    """One row of plain values per checkpoint, in the given order; None for values that were not measured.
 
-    Only results measured on exactly this file count; of several, the last one. With `parents`, the ancestors of each
-    checkpoint that are in its folder come before it.
+    Only results measured on exactly this file count; the last of several is used. With `parents`, the ancestors of each
+    checkpoint in its folder come before it.
 
     Raises:
         FileError, CheckpointError: a checkpoint is missing or damaged.
@@ -58,9 +58,8 @@ def report(paths: Sequence[str | Path], *, parents: bool = False) -> list[Report
 def rows(sources: Sources) -> list[ReportRow]:
     """The rows of the checkpoints in `sources.given`.
 
-    `compression` is the prunable weights of the dense network divided by those kept. `speedup`, a theoretical one, is
-    its FLOPs divided by those left without pruned weights. `training_flops` counts all trainings that led to the
-    network.
+    `compression` is the prunable weights of the dense network divided by the kept ones. `speedup` is theoretical: the
+    dense FLOPs divided by those without pruned weights. `training_flops` counts all trainings that led to the network.
     """
     return [row_of(source, sources.lineage.get(source.path, ())) for source in sources.given]
 
@@ -97,7 +96,7 @@ def row_of(source: Source, lineage: Sequence[Source]) -> ReportRow:
 
 
 def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
-    """FLOPs of all trainings that led to a network, from their logs; None where a log or an ancestor is missing.
+    """FLOPs of all trainings that led to a network, from their logs; None if a log or an ancestor is missing.
 
     Scoring is not counted: a round takes 5 batches, a training thousands.
     """
@@ -115,7 +114,7 @@ def training_flops(source: Source, lineage: Sequence[Source]) -> int | None:
 def attack_name(record: dict[str, Any]) -> str:
     """The name of an attack with everything that differs from its defaults.
 
-    That is the norm, options, a target, the network that the examples were made on, fewer images, held-out images.
+    These are the norm, options, a target, the source network of a transfer, fewer images, held-out images.
     """
     options = "".join(f" {key}={value}" for key, value in sorted(record.get("options", {}).items()))
     norm = record.get("norm")
@@ -126,14 +125,14 @@ def attack_name(record: dict[str, Any]) -> str:
 
 
 def images_of(record: dict[str, Any]) -> str:
-    """The images of a record, where they are not the whole test set."""
+    """The images of a record, if they are not the whole test set."""
     done, there = record.get("images"), record.get("test_images")
     fewer = f" on {done} of {there} images" if done != there else ""
     return fewer + (" held out" if record.get("data", {}).get("tuning") else "")
 
 
 def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
-    """The results of each attack, sorted by ε; of several at one ε, the last one."""
+    """The results of each attack, sorted by ε; the last of several at one ε."""
     attacks: dict[str, dict[float, dict[str, Any]]] = {}
     for record in source.attacks:
         results = {result["eps"]: result for result in record.get("results", [])}
@@ -143,15 +142,15 @@ def _robust(source: Source) -> dict[str, list[dict[str, Any]]]:
 
 
 def parameters_left(seen: dict[str, Any]) -> int:
-    """All parameters of a network, norms and biases included, without the pruned ones."""
+    """All parameters of a network, including norms and biases, without the pruned ones."""
     there = parameters_stored(seen)
-    if there == seen["dense"]["parameters"]:  # no node is gone
+    if there == seen["dense"]["parameters"]:  # no nodes were removed
         return int(there - seen["dense"]["weights"] + seen["weights"])
     return int(there - sum(prod(tensor["shape"]) - tensor["kept"] for tensor in seen["tensors"]))
 
 
 def _latency(measured: dict[str, Any]) -> dict[str, float]:
-    """Median seconds by column; those of torch as it is have no runtime in the name."""
+    """Median seconds by column; those of plain torch have no runtime in the name."""
     found = {}
     for entry in measured.get("latency", []):
         runtime = entry.get("runtime", EAGER)
@@ -162,14 +161,14 @@ def _latency(measured: dict[str, Any]) -> dict[str, float]:
 
 
 def parameters_stored(seen: dict[str, Any]) -> int:
-    """All parameters in the file, those included that are pruned and stored as zeros."""
+    """All parameters in the file, including pruned ones stored as zeros."""
     results = [entry.get("result", {}) for entry in seen["history"]]
     there = (result["parameters"] for result in reversed(results) if "parameters" in result)
     return int(next(there, seen["dense"]["parameters"]))
 
 
 def _node_sparsity(source: Source) -> float | None:
-    """What the last command that pruned nodes left, where nothing was measured."""
+    """The node sparsity of the last command that pruned nodes, if nothing was measured."""
     return next((e.result["node_sparsity"] for e in reversed(source.history) if "node_sparsity" in e.result), None)
 
 

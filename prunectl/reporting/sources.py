@@ -1,4 +1,4 @@
-"""The input of a report: checkpoints with their results and logs, and what is wrong with them."""
+"""Reads the input of a report: checkpoints with their results and logs, and their problems."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ from prunectl.reporting.plan import Planned, planned
 RESULTS, LOG = ".results.jsonl", ".log.jsonl"
 _LISTED = 5
 _SHOWN = 5
-"""Notices about the lines of one file."""
+"""Most notices about the lines of one file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A checkpoint, the results measured on exactly this file, and the log of the training that made it.
+    """A checkpoint, the results measured on exactly this file, and the log of its training.
 
-    `seen` is the record of `inspect`, None where only results or a log are left.
+    `seen` is the record of `inspect`, None if only results or a log exist.
     """
 
     path: Path
@@ -49,9 +49,9 @@ class Source:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The names of the data of the last training, else those that the header has; empty where they are unknown.
+        """The names of the last training's data, else the header's; empty if unknown.
 
-        A loader has no name of its own: its network's data is what the header says (`prunectl.save(..., data=...)`).
+        A loader has no name: its network's data is that of the header (`prunectl.save(..., data=...)`).
         """
         described = next((e.options.get("data") for e in reversed(self.history) if e.command == "train"), None)
         if described is not None and (described.get("name") != LOADER or "source" in described):
@@ -66,9 +66,9 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The sources in the order given, the ancestors of each one (oldest first), and one line for each problem.
+    """The sources in the given order, the ancestors of each one (oldest first), and one line per problem.
 
-    `plan` has the pipelines of those that a sweep made.
+    `plan` has the pipelines of sources made by a sweep.
     """
 
     given: tuple[Source, ...]
@@ -84,9 +84,9 @@ class Sources:
 
 
 def collect(paths: Sequence[str | Path], *, parents: bool = False) -> Sources:
-    """Read checkpoints, or results and logs whose checkpoint is gone; a folder means all checkpoints in it.
+    """Read checkpoints, or results and logs without a checkpoint; a folder means all checkpoints in it.
 
-    With `parents`, the ancestors of each checkpoint that are in its folder come before it.
+    With `parents`, the ancestors of each checkpoint in its folder come before it.
 
     Raises:
         FileError, CheckpointError: nothing can be read.
@@ -113,7 +113,7 @@ def collect(paths: Sequence[str | Path], *, parents: bool = False) -> Sources:
 
 
 def unmeasured_text(sources: Sources) -> str | None:
-    """The names of the networks without an accuracy, but of steps towards a measured one; None where there are none."""
+    """The names of networks without an accuracy, except steps towards a measured one; None if there are none."""
     steps = {entry.parent for source in sources.given if source.measured for entry in source.history}
     lacking = [each for each in sources.given if each.seen is not None and not each.measured]
     names = [base_name(each.path) for each in lacking if each.sha256 not in steps]
@@ -121,7 +121,7 @@ def unmeasured_text(sources: Sources) -> str | None:
 
 
 def _checkpoints(paths: Sequence[Path]) -> list[Path]:
-    """The checkpoints that paths mean, without the sidecars that a pattern such as *.safetensors also matches."""
+    """The checkpoints of these paths, without the sidecars that a pattern such as *.safetensors also matches."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -133,17 +133,17 @@ def _checkpoints(paths: Sequence[Path]) -> list[Path]:
         elif len(paths) == 1 or not _sidecar(path):
             found.append(path)
     if not found:
-        raise FileError("only files that belong to a checkpoint were given; give the NAME.safetensors")
+        raise FileError("expected checkpoints, got only files that belong to one; use the NAME.safetensors")
     return list(dict.fromkeys(found))
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, with those of which only results or a log are left."""
+    """The checkpoints in a folder, including those of which only results or a log exist."""
     files = sorted(folder.iterdir())
     found = {file for file in files if file.name.endswith(SUFFIXES) and not _sidecar(file)}
     found |= {_owner(file) for file in files if file.name.endswith((RESULTS, LOG))}
     if not found:
-        raise FileError(f"{folder} is a folder; give a checkpoint file (*.safetensors), or a folder that holds some")
+        raise FileError(f"{folder} is a folder; use a checkpoint file (*.safetensors), or a folder that holds some")
     return sorted(found, key=lambda path: path.name)
 
 
@@ -160,7 +160,7 @@ def _owner(path: Path) -> Path:
 
 
 def _readable(paths: Iterable[Path], notices: list[str]) -> list[Source]:
-    """Every checkpoint that can be read; the others, missing ones too, are notices.
+    """All readable checkpoints; the others, also missing ones, become notices.
 
     Raises:
         FileError, CheckpointError: no checkpoint can be read.
@@ -184,7 +184,7 @@ def _read(path: Path, notices: list[str]) -> Source:
     seen = inspect(path) if there else None
     records = _lines(results, check_result, notices)
     if seen is None:
-        notices.append(f"{path} does not exist: only its results and its log are shown")
+        notices.append(f"{path} does not exist; only its results and log are shown")
         digest = next((str(r["checkpoint"]) for r in reversed(records) if r.get("checkpoint")), None)
     else:
         digest = sha256(path)
@@ -201,7 +201,7 @@ def _read(path: Path, notices: list[str]) -> Source:
 
 
 def _lines(path: Path, check: Callable[[Any], None], notices: list[str]) -> list[dict[str, Any]]:
-    """The records of a file; a line that is no record, as a kill leaves it, is a notice, and so is a whole file."""
+    """The records of a file; an incomplete line (after a kill) or an unreadable file becomes a notice."""
     try:
         found, problems = read_lines(path, check)
     except FileError as error:
@@ -217,4 +217,4 @@ def _missing(source: Source, step: int) -> str:
     """The notice for the parent of a history entry that was not found."""
     parent = str(source.history[step].parent)[:12]
     command = source.history[step - 1].command if step else "an earlier command"
-    return f"{source.path}: its ancestor {parent} (made by {command}) is not in the folder; its cost is not counted"
+    return f"{source.path}: its ancestor {parent} (made by {command}) is not in the folder, so its cost is not counted"

@@ -1,1 +1,1 @@
-"""Accuracy under attacks and corruptions; the attacks that foolbox lacks are in `attacks/`."""
+"""Accuracy under attacks and corruptions; attacks that foolbox lacks are in `attacks/`."""

@@ -1,4 +1,4 @@
-"""attack: the accuracy of a network on adversarial images."""
+"""attack: measures the accuracy of a network on adversarial images."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from prunectl.torchtools.contexts import precision
 from prunectl.torchtools.rng import forked
 
 _QUICK_SAMPLE = 32
-"""Images that `quick` is checked on: more would take longer than its attacks."""
+"""Images for the checks of `quick`: more would take longer than its attacks."""
 Report = Callable[[int, int, list[float]], None]
 """Called after each batch with (images done, images, robust accuracy so far for each eps)."""
 
@@ -39,10 +39,10 @@ def attack(
     report: Report | None = None,
     **how: Any,
 ) -> dict[str, Any]:
-    """Attack the test images, in batches, at every eps: one record. `how` is as `Attacker` has it.
+    """Attack the test images, in batches, at every eps; returns one record. `how` has the arguments of `Attacker`.
 
     Raises:
-        UnknownName, OptionError: no such attack or option, an eps outside the range of its norm.
+        UnknownName, OptionError: unknown attack or option, or an eps outside the range of its norm.
         DataError: the images do not fit the network, or there are none.
         CheckpointError: the network's outputs are NaN.
     """
@@ -54,17 +54,16 @@ def attack(
 
 
 class Attacker:
-    """An attack that yields after every batch, so that whoever runs it can watch, stop and save it.
+    """An attack that yields after every batch, so that the caller can watch, stop and save it.
 
     Images are in [0, 1] and eps (in that unit) bounds the attacks' norm; the normalisation is part of the network.
-    Robust accuracy is measured on adversarials within the ball, over ALL images: one that is wrong without an attack
-    counts as wrong, and is not attacked; `success` is the share of the attacked images that are turned.
-
-    `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks continue with the images
-    that are still correct at an eps. The worst case is taken image by image. `target` is a class, `next` or `random`.
-    `reference` is a network whose predictions are compared. Adversarials are made on `source` where there is one:
-    transfer. With `amp` all networks run in bfloat16 where that is safe, so that the robust accuracy is that of a
-    network that runs so. `watch` is called at every forward pass with (images done, what is running).
+    Robust accuracy is measured on adversarial images within the ball, over ALL images: an image that is misclassified
+    without an attack counts as wrong and is not attacked. `success` is the share of attacked images that the attack
+    turns. `attack` is one name, several (`fgsm,pgd`: each on every image), or a preset, whose attacks continue with the
+    images that are still correct at an eps. The worst case is taken image by image. `target` is a class, `next` or
+    `random`. `reference` is a network whose predictions are compared. With `source`, adversarial images are made on
+    that network (transfer). With `amp` all networks run in bfloat16 where that is safe, and the robust accuracy is that
+    of the network in bfloat16. `watch` is called at every forward pass with (images done, what is running).
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Attacker:
             count = min(n, len(data.test))
             self.images = data.test.take(torch.arange(count) * len(data.test) // max(count, 1))
         if not len(self.images):
-            raise DataError(f"{data.name} has no test images to attack; give other `data`, or a larger `n`")
+            raise DataError(f"{data.name} has no test images to attack; use other `data` or a larger `n`")
         self.batch_size, self.amp, self.seed = batch_size, amp, seed
         self.total: Tally | None = None
         self.warnings: list[str] = []
@@ -111,10 +110,10 @@ class Attacker:
         self.watch = watch
 
     def batches(self, done: Sequence[Tally] = ()) -> Generator[tuple[Tally, Tally]]:
-        """Attack batch by batch, after those that are done; yields each one's counts and the total so far.
+        """Attack batch by batch, after those in `done`; yields the counts of each batch and the total so far.
 
-        Of several processes each attacks some of the batches; all yield all of them, in order. Between two batches the
-        networks are in eval mode and without gradients; at the end, or on `close`, as before.
+        Each of several processes attacks some of the batches; all yield all of them, in order. Between two batches the
+        networks are in eval mode and without gradients; at the end, or on `close`, they are restored.
         """
         self.total = Tally.sum(done) if done else None
         device = self.checkpoint.device
@@ -142,7 +141,7 @@ class Attacker:
         return -(-len(self.images) // self.batch_size)
 
     def _mine(self, done: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Number, pixels (B, C, H, W) and labels (B,) of the batches that this process attacks after those done."""
+        """Number, pixels (B, C, H, W) and labels (B,) of the remaining batches of this process."""
         numbers = range(done, self._batches)[distributed.rows(self._batches - done)]
         positions = torch.split(torch.arange(len(self.images)), self.batch_size)
         whole = distributed.processes() == 1
@@ -153,7 +152,7 @@ class Attacker:
             yield i, *batch
 
     def _attacked(self, networks: Networks, i: int, pixels: Tensor, labels: Tensor) -> tuple[Tally, Examples]:
-        """The counts of batch `i`, and the examples that it has for those that are still wanted."""
+        """The counts of batch `i`, and its examples, if more are wanted."""
         started, device = time.perf_counter(), self.checkpoint.device
         examples = Examples(self.examples.wanted - len(self.examples))
         part = self._batch(i, networks, pixels.to(device).float() / 255, labels.to(device), examples).tally()
@@ -161,7 +160,7 @@ class Attacker:
         return part, examples
 
     def _batch(self, index: int, networks: Networks, images: Tensor, labels: Tensor, examples: Examples) -> Batch:
-        """A batch (B, C, H, W) with its labels (B,), the examples that it has, and the progress through it."""
+        """A batch (B, C, H, W) with its labels (B,), its examples, and its progress."""
         before = 0 if self.total is None else self.total.images
         parts = len(self.methods) * len(self.levels)
         self._progress = Progress(self.watch, before, len(images), parts)
@@ -179,11 +178,11 @@ class Attacker:
         )
 
     def _passed(self) -> None:
-        """A network was called."""
+        """Count a call of a network."""
         self._progress.seen()
 
     def record(self) -> dict[str, Any]:
-        """What was measured on the batches so far; there is at least one."""
+        """The record of the batches so far; there must be at least one."""
         total = self.total
         assert total is not None
         results = total.results(self.levels)
@@ -218,7 +217,7 @@ class Attacker:
         }
 
     def _sample(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A few images (B, C, H, W) from all over the set, their labels (B,), and the classes to aim at (B,)."""
+        """A few images (B, C, H, W) spread over the set, their labels (B,), and the target classes (B,)."""
         count = min(_QUICK_SAMPLE if self.name == "quick" else 2 * doubts.SAMPLE, len(self.images))
         spread = self.images.take(torch.arange(count) * len(self.images) // count)
         pixels, labels = next(iter(spread.batches(count)))
@@ -250,4 +249,4 @@ def _aim(target: str | None, classes: tuple[str, ...]) -> Callable[[Tensor, int]
     if target.isdecimal() and int(target) < count:
         return lambda labels, seed: torch.full_like(labels, int(target))
     known = ", ".join(classes[:12]) + (", ..." if count > 12 else "")
-    raise OptionError(f"`target` is next, random or a class ({known}), got '{target}'")
+    raise OptionError(f"`target` must be next, random or a class ({known}), got '{target}'")

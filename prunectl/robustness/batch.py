@@ -1,4 +1,4 @@
-"""One batch of images under all attacks."""
+"""Runs all attacks on one batch of images."""
 
 import time
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from prunectl.torchtools.rng import seed_for
 
 @dataclass(frozen=True)
 class Networks:
-    """What takes part: the victim, the network that adversarials are made on, and one that is compared or None."""
+    """The victim, the network on which adversarials are made, and the one to compare with, or None."""
 
     victim: Any
     maker: Any
     reference: Any
     name: str
-    """How errors call the victim."""
+    """The victim's name in errors."""
 
 
 class Batch:
     """B images at E levels of eps, which become a `Tally`.
 
     In a cascade every attack begins at the largest eps, and continues at smaller ones with the images that it turned:
-    an image that withstands it in a ball is not tried in smaller ones, which are inside. Where adversarials are made on
-    another network that does not follow, and every level is tried.
+    an image that withstands it in a ball is not tried in the smaller balls inside. If adversarials are made on another
+    network, this conclusion does not hold, and every level is tried.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Batch:
         return MethodTally(tried, robust, turned, norms, time.perf_counter() - started)
 
     def _fixed(self, method: Method) -> list[tuple[int, int, int]]:
-        """An attack of given size: what `_note` says of every level."""
+        """An attack of given size: the counts of `_note` for every level."""
         rows: dict[int, tuple[int, int, int]] = {}
         inward = self.cascade and not self.transfer
         failed = torch.zeros_like(self.attacked)  # at a larger eps
@@ -111,7 +111,7 @@ class Batch:
         return [rows[e] for e in order]
 
     def _minimal(self, method: Method) -> tuple[list[tuple[int, int, int]], list[float]]:
-        """An attack that looks for the nearest adversarials: what `_note` says of every level, and their norms."""
+        """An attack that searches the nearest adversarials: the counts of `_note` for every level, and the norms."""
         self.progress.begin(method.name, method.attack, len(self.levels))
         tried = self.standing.any(0) if self.cascade else self.attacked
         *found, nearest = self._made(method, tried, self.levels)
@@ -121,7 +121,7 @@ class Batch:
         for e, images in enumerate(found):
             now = tried & self.standing[e] if self.cascade else tried
             here = now[tried]
-            cut = here & (images != nearest).flatten(1).any(1)  # pulled into the ball: asked again
+            cut = here & (images != nearest).flatten(1).any(1)  # pulled into the ball: predicted again
             classes = reached.clone()
             classes[cut] = predict(self.networks.victim, images[cut])
             rows.append(self._note(e, now, images[here], classes[here]))
@@ -135,14 +135,14 @@ class Batch:
         return sizes.where(self._turned(classes, tried), torch.inf)
 
     def _made(self, method: Method, tried: Tensor, levels: Sequence[float]) -> list[Tensor]:
-        """Adversarials of some images, with random numbers of this batch's own."""
+        """Adversarials of some images, with this batch's own random numbers."""
         images = self.images[tried]
         if not len(images):
             return [images] * (len(levels) + method.minimal)
         seed, index = self.seed
         torch.manual_seed(mixed(seed_for("attack", seed), index))
         aims = None if self.aims is None else self.aims[tried]
-        # what fools the network that it is made on may not be enough for the other one
+        # an image that fools the network it is made on may not fool the other one
         unmet = self.transfer and not method.minimal
         clean = None if self.transfer else self.logits[tried]
         return method(self.networks.maker, images, wanted(self.labels[tried], aims, unmet=unmet, clean=clean), levels)
@@ -152,7 +152,7 @@ class Batch:
         return classes != self.labels[tried] if self.aims is None else classes == self.aims[tried]
 
     def _note(self, e: int, tried: Tensor, images: Tensor, classes: Tensor) -> tuple[int, int, int]:
-        """Count what an attack reached at a level: tried, turned, left right; in a cascade larger ones have it, too."""
+        """Count an attack's results at a level: tried, turned, still correct; in a cascade also at larger levels."""
         at = tried.nonzero()[:, 0]
         wrong = at[classes != self.labels[tried]]
         reached = self._turned(classes, tried)

@@ -1,4 +1,4 @@
-"""corrupt: the accuracy of a network under common corruptions of its test images."""
+"""corrupt: measures the accuracy of a network under common corruptions of its test images."""
 
 import io
 import math
@@ -28,8 +28,8 @@ SEVERITIES = {
     "jpeg": (80.0, 65.0, 58.0, 50.0, 40.0),
 }
 """Severity 1 to 5 of Hendrycks & Dietterich 2019 (arXiv:1903.12261) for images of 32 x 32 pixels: the noise's standard
-deviation in [0, 1], the blur's in pixels, the share of contrast that is left, the JPEG quality; and, where theirs adds
-to the value of HSV, a factor of the brightness."""
+deviation in [0, 1], the blur's in pixels, the remaining share of contrast, the JPEG quality; and a brightness factor
+(theirs adds to the value of HSV)."""
 Report = Callable[[int, int], None]
 """Called after each setting with (settings done, settings)."""
 
@@ -45,7 +45,7 @@ def corrupt(
     seed: int = 0,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on corrupted test images, at every severity of every corruption: one record; `amp` is as in `accuracy`.
+    """Measure accuracy on test images at every severity of every corruption; one record. `amp` is as in `accuracy`.
 
     Raises:
         UnknownName: no such corruption.
@@ -60,7 +60,7 @@ def corrupt(
     checkpoint.check_held_out(data)
     count = len(data.test) if n is None else min(n, len(data.test))
     if not count:
-        raise DataError(f"{data.name} has no test images to corrupt; give other `data`, or a larger `n`")
+        raise DataError(f"{data.name} has no test images to corrupt; use other `data` or a larger `n`")
     images = as_pixels(data.test.take(torch.arange(count) * len(data.test) // count))
     started = time.perf_counter()
     settings = [(name, severity) for name in corruptions for severity in range(1, 6)]
@@ -110,7 +110,7 @@ def corrupt(
 
 
 def corrupted(pixels: Tensor, name: str, strength: float) -> Tensor:
-    """Corrupt uint8 images (B, C, H, W), by torchvision; `strength` as `SEVERITIES` has it."""
+    """Corrupt uint8 images (B, C, H, W) with torchvision; `strength` is a value of `SEVERITIES`."""
     from torchvision.transforms.v2 import functional  # noqa: PLC0415
 
     if name == "jpeg":
@@ -128,7 +128,7 @@ def corrupted(pixels: Tensor, name: str, strength: float) -> Tensor:
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:
-    """One image (C, H, W) through JPEG, by Pillow, as torchvision's is deprecated; channels that are no RGB apart."""
+    """Pass an image (C, H, W) through Pillow's JPEG (torchvision's is deprecated); channels one by one unless RGB."""
     from PIL import Image  # noqa: PLC0415
 
     if image.shape[0] not in (1, 3):

@@ -1,4 +1,4 @@
-"""Foolbox's gradient descents and repeated draws, from which every image drops out as soon as it is adversarial."""
+"""Runs foolbox's gradient descents and repeated draws; every image drops out as soon as it is adversarial."""
 
 import copy
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from torch import Tensor
 from prunectl.robustness.attacks.criterion import chosen, is_adversarial, target_classes, wanted_classes
 
 _SLACK = 1 + 1e-4
-"""What rounding may add to the size of a point in the ball."""
+"""The factor that rounding may add to the size of a point in the ball."""
 
 
 def shortened(attack: Any) -> Callable[[Any, Tensor, Any, float], Tensor] | None:
-    """An attack of foolbox with early exits: a function of (network, images, criterion, eps), or None."""
+    """A foolbox attack with early exits: a function of (network, images, criterion, eps), or None."""
     from foolbox.attacks.additive_noise import BaseRepeatedAdditiveNoiseAttack  # noqa: PLC0415
     from foolbox.attacks.gradient_descent_base import BaseGradientDescent  # noqa: PLC0415
 
@@ -26,7 +26,7 @@ def shortened(attack: Any) -> Callable[[Any, Tensor, Any, float], Tensor] | None
 
 
 def _descended(attack: Any, network: Any, images: Tensor, criterion: Any, epsilon: float) -> Tensor:
-    """The steps of `BaseGradientDescent.run`: the first adversarial of every image, else where it ends (B, C, H, W)."""
+    """The steps of `BaseGradientDescent.run`: every image's first adversarial, else its last point (B, C, H, W)."""
     from eagerpy.astensor import astensor  # noqa: PLC0415
 
     classes, sign = wanted_classes(criterion), 1.0 if target_classes(criterion) is None else -1.0
@@ -57,7 +57,7 @@ def _descended(attack: Any, network: Any, images: Tensor, criterion: Any, epsilo
 
 
 class _Outputs:
-    """A network that remembers what it returned last: the loss of a step says whether an image is adversarial."""
+    """A network that stores its last outputs: the loss pass of a step also tells which images are adversarial."""
 
     def __init__(self, network: Any) -> None:
         self.network, self.bounds = network, network.bounds
@@ -70,7 +70,7 @@ class _Outputs:
 
 
 def _narrow(optimizer: Any, keep: Any) -> None:
-    """Keep an optimiser's running averages of the remaining images alone."""
+    """Keep an optimiser's running averages of only the remaining images."""
     for name, value in vars(optimizer).items():
         if getattr(value, "shape", ())[:1] == keep.shape:
             setattr(optimizer, name, value[keep])
@@ -86,7 +86,7 @@ def _drawn(attack: Any, network: Any, images: Tensor, criterion: Any, epsilon: f
     for _ in range(attack.repeats):
         inputs = images[place]
         drawn = once.run(network, astensor(inputs), chosen(criterion, place), epsilon=epsilon).raw
-        hit = (drawn != inputs).flatten(1).any(1)  # noise that turns nothing is not returned
+        hit = (drawn != inputs).flatten(1).any(1)  # noise that does not turn an image is not returned
         found[place[hit]], place = drawn[hit], place[~hit]
         if not len(place):
             break

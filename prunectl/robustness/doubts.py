@@ -1,6 +1,6 @@
-"""Reasons to distrust a robust accuracy: what Carlini et al. 2019 (arXiv:1902.06705) have an evaluation check.
+"""Warns about unreliable robust accuracies, with the checks of Carlini et al. 2019 (arXiv:1902.06705).
 
-Checks that need further attacks use a few images.
+Checks that need more attacks use a few images.
 """
 
 import copy
@@ -19,7 +19,7 @@ from prunectl.robustness.tally import Tally
 
 SAMPLE = 64
 _NOISE = 0.02
-"""Shares of images that differ by less say nothing."""
+"""Smaller differences between shares of images are not significant."""
 
 
 def of_network(
@@ -31,14 +31,14 @@ def of_network(
     labels: Tensor,
     aims: Tensor | None = None,
 ) -> list[str]:
-    """Warnings about a network, and about the attacks on the one that they are made on.
+    """Warnings about a network, and about the attacks on the network on which they are made.
 
-    Images (B, C, H, W) and labels (B,) come from all over the test set; `aims` (B,) are classes to aim at.
+    Images (B, C, H, W) and labels (B,) are spread over the test set; `aims` (B,) are target classes.
     """
     found = []
     with torch.no_grad():
         if not torch.equal(victim(images), victim(images)):
-            found.append("the network's outputs differ between two runs: average over its noise before you attack it")
+            found.append("the network's outputs differ between two runs: average out its noise before attacking it")
     attacked = predict(maker, images) == labels
     if aims is not None:
         attacked &= aims != labels
@@ -48,14 +48,14 @@ def of_network(
         return found
     zero = _zero_gradients(maker, images, labels)
     if zero:
-        more = "" if any("square" in method.name for method in methods) else "; square goes without gradients"
+        more = "" if any("square" in method.name for method in methods) else "; square needs no gradients"
         found.append(
             f"the gradient is zero on {zero:.1%} of {len(images)} images: attacks that follow it fail there, which is "
             f"no robustness{more}"
         )
     for method in methods:
         if _is_cut_short(method) or (
-            _iterates(method) and not getattr(method.attack, "targets", 0)  # that takes long, and says the same
+            _iterates(method) and not getattr(method.attack, "targets", 0)  # targeted ones take long and add nothing
         ):
             found += _of_method(method, maker, levels, images, labels, aims)
     return found
@@ -64,9 +64,9 @@ def of_network(
 def of_results(
     methods: Sequence[Method], total: Tally, levels: Sequence[float], *, cascade: bool, transfer: bool = False
 ) -> list[str]:
-    """Warnings about the numbers that came out."""
+    """Warnings about the results."""
     if not total.attacked:
-        return ["no image that could be attacked is rightly classified: there was nothing to attack"]
+        return ["nothing to attack: no image that could be attacked is classified correctly"]
     robust = {name: [count / total.images for count in one.robust] for name, one in total.methods.items()}
     blind = [method.name for method in methods if not _iterates(method) and "square" in method.name]
     found = [warning for name, shares in robust.items() for warning in _rising(name, shares, levels)]
@@ -76,8 +76,8 @@ def of_results(
             more = max(count / total.images for count in total.methods[name].turned)
             if more > _NOISE:
                 found.append(
-                    f"{name}, which sees outputs alone, breaks {more:.1%} more than the attacks by gradient did: "
-                    "gradients are masked"
+                    f"{name}, which sees only outputs, breaks {more:.1%} more than the gradient attacks: gradients are "
+                    "masked"
                 )
         return found
     single = [method.name for method in methods if getattr(method.attack, "steps", None) == 1]
@@ -85,8 +85,7 @@ def of_results(
     for one, many in ((one, many) for one in single for many in iterated):
         worse = [eps for eps, a, b in zip(levels, robust[one], robust[many], strict=True) if b > a + _NOISE]
         found += [
-            f"{many} leaves more standing than {one} at eps {eps:g}: many steps ought to win more than one"
-            for eps in worse
+            f"{many} leaves more images correct than {one} at eps {eps:g}: many steps should beat one" for eps in worse
         ]
     return found
 
@@ -98,24 +97,24 @@ def _iterates(method: Method) -> bool:
 
 
 def _is_cut_short(method: Method) -> bool:
-    """Whether a search for the nearest adversarial has fewer steps than by default."""
+    """Whether a search for the nearest adversarial has fewer steps than the default."""
     steps, usual = getattr(method.attack, "steps", None), method.usual_steps
     return method.minimal and isinstance(usual, int) and isinstance(steps, int) and steps < usual
 
 
 def _without_adversarials(methods: Sequence[Method], total: Tally) -> Iterator[str]:
-    """A search for the nearest adversarial image always has one to find: any image can become any other one."""
+    """Warn about searches that find nothing: an adversarial image always exists, as images can become any other."""
     for method in methods:
         missed = sum(math.isinf(norm) for norm in total.methods[method.name].norms) if method.minimal else 0
         if missed > _NOISE * total.images:
             yield (
-                f"{method.name} finds no adversarial image at any distance for {missed} of {total.images} images, "
-                "though there is one: it was cut short or does not converge, which is no robustness"
+                f"{method.name} finds no adversarial image at any distance for {missed} of {total.images} images, but "
+                "one always exists: the attack was cut short or does not converge, so this is no robustness"
             )
 
 
 def _rising(name: str, shares: Sequence[float], levels: Sequence[float]) -> Iterator[str]:
-    """Robust accuracy cannot be higher at a larger eps."""
+    """Warn about a robust accuracy that is higher at a larger eps, which is impossible."""
     for e in range(1, len(levels)):
         if shares[e] > shares[e - 1] + _NOISE:
             yield (
@@ -125,7 +124,7 @@ def _rising(name: str, shares: Sequence[float], levels: Sequence[float]) -> Iter
 
 
 def _zero_gradients(network: Any, images: Tensor, labels: Tensor) -> float:
-    """The share of images whose loss has no gradient at all."""
+    """The share of images whose loss has zero gradient."""
     points = images.clone().requires_grad_(True)
     loss = nn.functional.cross_entropy(network(points), labels, reduction="sum")
     if not loss.requires_grad:
@@ -137,7 +136,7 @@ def _zero_gradients(network: Any, images: Tensor, labels: Tensor) -> float:
 def _of_method(
     method: Method, network: Any, levels: Sequence[float], images: Tensor, labels: Tensor, aims: Tensor | None
 ) -> list[str]:
-    """Whether an attack wins where nothing can be recognised any more, and whether more steps win more."""
+    """Check that an attack wins at an eps that hides everything, and that more steps do not win more."""
 
     def standing(attack: Any, eps: float) -> Tensor:
         torch.manual_seed(0)  # the same start for few steps and for many
@@ -149,14 +148,14 @@ def _of_method(
     whole = largest(method.norm, images.shape[1:])
     left = float(standing(method.attack, whole).float().mean())
     if left > _NOISE:
-        found.append(f"{method.name}: {left:.0%} still stand at eps {whole:g}, where an image can become any other one")
+        found.append(f"{method.name}: {left:.0%} stay correct at eps {whole:g}, where an image can become any other")
     longer, eps = copy.copy(method.attack), levels[len(levels) // 2]
     longer.steps = 2 * method.attack.steps
     before, after = standing(method.attack, eps), standing(longer, eps)
     fell, rose = int((before & ~after).sum()), int((after & ~before).sum())
-    if fell - rose > 2 * math.sqrt(fell + rose):  # two standard deviations of what chance would do
+    if fell - rose > 2 * math.sqrt(fell + rose):  # two standard deviations of chance
         found.append(
-            f"{method.name}: twice the steps leave {int(after.sum())} of {len(images)} images standing at eps {eps:g}, "
-            f"not {int(before.sum())}: it has not converged; take -O steps={longer.steps}"
+            f"{method.name}: twice the steps leave {int(after.sum())} of {len(images)} images correct at eps {eps:g}, "
+            f"not {int(before.sum())}: it has not converged; use -O steps={longer.steps}"
         )
     return found

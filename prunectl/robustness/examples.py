@@ -1,4 +1,4 @@
-"""Adversarial examples to look at: a grid of pictures, and the images themselves."""
+"""Collects adversarial examples: the images, and a grid of pictures."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ _IMAGES, _LABELS = ("clean", "adversarial"), ("label", "clean_prediction", "adve
 
 
 class Examples:
-    """The first `wanted` images that were turned at the largest eps, gathered batch by batch."""
+    """The first `wanted` images turned at the largest eps, collected batch by batch."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
@@ -25,7 +25,7 @@ class Examples:
         return sum(len(part["label"]) for part in self.parts)
 
     def add(self, clean: Tensor, adversarial: Tensor, labels: Tensor, before: Tensor, after: Tensor) -> None:
-        """Take what is still wanted of a batch: images (B, C, H, W), labels and predictions (B,)."""
+        """Add examples of a batch until enough are collected: images (B, C, H, W), labels and predictions (B,)."""
         chosen = ((before == labels) & (after != labels)).nonzero()[: self.wanted - len(self), 0]
         if len(chosen):
             kinds = {
@@ -38,23 +38,23 @@ class Examples:
             self.parts.append({name: tensor[chosen].cpu() for name, tensor in kinds.items()})
 
     def take(self, more: "Examples") -> None:
-        """Take what is still wanted of others."""
+        """Add others until enough are collected."""
         for part in more.parts:
             left = self.wanted - len(self)
             if left > 0:
                 self.parts.append({name: tensor[:left] for name, tensor in part.items()})
 
     def text(self, part: dict[str, Tensor]) -> str:
-        """What was taken of one batch, as text for a file of an interrupted attack."""
+        """The examples of one batch, as text for the file of an interrupted attack."""
         from safetensors.torch import save  # noqa: PLC0415
 
         return base64.b64encode(save({name: tensor.contiguous() for name, tensor in part.items()})).decode()
 
     def take_up_(self, text: str, shape: tuple[int, int, int], classes: int) -> None:
-        """Undo `text`, which may come from a stranger.
+        """Add the examples in a result of `text`, which may come from a stranger.
 
         Raises:
-            ValueError, TypeError: it holds no examples of images of this shape (C, H, W) and these classes.
+            ValueError, TypeError: it holds no examples with this shape (C, H, W) and these classes.
         """
         from safetensors import SafetensorError  # noqa: PLC0415
         from safetensors.torch import load  # noqa: PLC0415
@@ -70,17 +70,17 @@ class Examples:
             wanted = (count, *shape) if name in _IMAGES else (count,)
             dtype = torch.float32 if name in _IMAGES else torch.int64
             if tuple(tensor.shape) != wanted or tensor.dtype != dtype:
-                raise ValueError(f"{name} has another shape or type")
+                raise ValueError(f"{name} has the wrong shape or type")
             if name in _LABELS and count and not 0 <= int(tensor.min()) <= int(tensor.max()) < classes:
                 raise ValueError(f"{name} is not a class")
         self.parts.append(part)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of them: `clean` and `adversarial` float32 (N, C, H, W) in [0, 1], labels and predictions int64 (N,)."""
+        """All examples: `clean` and `adversarial` float32 (N, C, H, W) in [0, 1], labels and predictions int64 (N,)."""
         return {name: torch.cat([part[name] for part in self.parts]).contiguous() for name in self.parts[0]}
 
     def safetensors(self, about: dict[str, Any]) -> bytes:
-        """The tensors as a file; `about` is its metadata, texts."""
+        """The tensors as a file; `about` becomes its metadata, as texts."""
         from safetensors.torch import save  # noqa: PLC0415
 
         from prunectl.checkpoints.files import with_metadata  # noqa: PLC0415
@@ -88,7 +88,7 @@ class Examples:
         return with_metadata(save(self.tensors()), {key: str(value) for key, value in about.items()})
 
     def png(self, classes: Sequence[str]) -> bytes:
-        """A picture: one row an image, as it is, adversarial, and the difference ten times larger around grey."""
+        """A picture with one row per image: clean, adversarial, and ten times the difference around grey."""
         from PIL import Image, ImageDraw  # noqa: PLC0415
 
         found = self.tensors()
@@ -114,7 +114,7 @@ class Examples:
 
 
 def _picture(image: Tensor) -> Any:
-    """One image (C, H, W) in [0, 1] in the size of a cell; more than three channels are shown by their mean."""
+    """One image (C, H, W) in [0, 1] in the size of a cell; more than three channels are averaged."""
     from PIL import Image  # noqa: PLC0415
 
     shown = image if image.shape[0] in (1, 3) else image.mean(0, keepdim=True)

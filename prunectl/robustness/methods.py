@@ -21,52 +21,52 @@ _PRESET_OPTIONS = {"quick": {"steps": "20"}}
 """Options of a preset's attacks that are not their own defaults."""
 NORMS = ("linf", "l2", "l1", "l0")
 _CLASSES = {"apgd-dlr": 3, "l2-apgd-dlr": 3, "apgd-t": 4, "l2-apgd-t": 4}
-"""How many classes the losses of some attacks need at least; a preset leaves them out where there are fewer."""
+"""The least number of classes for the losses of some attacks; with fewer, a preset leaves them out."""
 _AIMLESS = ("fgsm", "l2-fgsm", "l1-fgsm", "l1-fgm", "deepfool", "linf-deepfool")
 """Attacks without a targeted form."""
 _LEAST = {
     **dict.fromkeys(("steps", "queries", "repeats", "binary_search_steps", "restarts"), 1),
     **dict.fromkeys(("stepsize", "rel_stepsize", "abs_stepsize", "overshoot"), 0),
 }
-"""The least values of numbers among the options."""
+"""The least values of numeric options."""
 _EPS = {
     "linf": ((0.02, 0.05, 0.1, 0.2, 0.3), (1 / 255, 2 / 255, 4 / 255, 8 / 255)),
     "l2": ((0.25, 0.5, 1.0, 1.5, 2.0), (0.1, 0.25, 0.5, 1.0)),
     "l1": ((2.5, 5.0, 10.0, 20.0), (3.0, 6.0, 12.0, 24.0)),
     "l0": ((5.0, 10.0, 20.0, 40.0), (10.0, 20.0, 40.0, 80.0)),
 }
-"""Sizes for grey and for coloured images; among them the field's own: 0.3 and 8/255, L2 2 and 0.5, L1 12."""
+"""Default eps for grey and coloured images, including the field's usual ones: 0.3 and 8/255, L2 2 and 0.5, L1 12."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """An attack that can be run: `norm` bounds it, `minimal` says that it looks for the nearest adversarial."""
+    """An attack that can be run: `norm` bounds it, `minimal` says that it searches for the nearest adversarial."""
 
     name: str
     attack: Any
     norm: str
     minimal: bool
     usual_steps: int | None = None
-    """How many steps it has by default; None for an attack without steps."""
+    """Its default number of steps; None for an attack without steps."""
 
     def __call__(self, network: Any, images: Tensor, criterion: Any, levels: Sequence[float]) -> list[Tensor]:
-        """Adversarials (B, C, H, W) for every eps, within the ball and [0, 1]; of a minimal attack the last is not cut.
+        """Adversarials (B, C, H, W) for every eps, within the ball and [0, 1]; a minimal attack's last one is not cut.
 
         Raises:
-            OptionError: foolbox's attack does not work for this network.
+            OptionError: foolbox's attack fails on this network.
         """
         try:
             found = self._run(network, images, criterion, levels)
         except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
             raise OptionError(f"attack {self.name} does not run here: {error or type(error).__name__}") from error
-        # a search that got lost in numbers that are not finite has found nothing
+        # a search that ended in numbers that are not finite has found nothing
         found = [images.where(~one.isfinite().flatten(1).all(1).view(-1, 1, 1, 1), one) for one in found]
         if self.minimal:
             return [*(self._within(images, found[0], eps) for eps in levels), found[0]]
         return [self._within(images, one, eps) for one, eps in zip(found, levels, strict=True)]
 
     def _run(self, network: Any, images: Tensor, criterion: Any, levels: Sequence[float]) -> list[Tensor]:
-        """What the attack finds: for every eps, or once; foolbox's own call would ask the network again each time."""
+        """The attack's results, for every eps or once; foolbox's own call would run the network again each time."""
         from eagerpy.astensor import astensor  # noqa: PLC0415
         from foolbox.attacks.base import FixedEpsilonAttack  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ class Method:
         return sizes
 
     def _within(self, images: Tensor, found: Tensor, eps: float) -> Tensor:
-        """What was found, pulled into the ball; under L0 the image itself in place of one outside."""
+        """The adversarials, pulled into the ball; under L0, the image itself replaces one outside."""
         if self.norm == "linf":
             return (images + (found - images).clamp(-eps, eps)).clamp(0, 1)
         sizes = self.norms(images, found)
@@ -101,10 +101,10 @@ class Method:
 def methods(
     chosen: Sequence[str], norm: str | None, options: Mapping[str, str], *, classes: int, targeted: bool = False
 ) -> list[Method]:
-    """The attacks of these names or of one preset; options go to those that have them.
+    """The attacks with these names or of one preset; options go to the attacks that have them.
 
     Raises:
-        UnknownName, OptionError: no such attack, norm or option, attacks of several norms, too few classes.
+        UnknownName, OptionError: unknown attack, norm or option, attacks with several norms, or too few classes.
     """
     if norm is not None and norm not in NORMS:
         raise unknown("norm", norm, NORMS)
@@ -122,16 +122,16 @@ def methods(
 
 
 def _of_preset(preset: str, norm: str, classes: int, *, targeted: bool) -> list[str]:
-    """The attacks of a preset that have a form for the norm, for this number of classes, and for a target."""
+    """The attacks of a preset that exist for the norm, this number of classes, and a target."""
     if norm not in _PRESET_NORMS[preset]:
-        raise OptionError(f"{preset} is for {', '.join(_PRESET_NORMS[preset])}; for {norm} name attacks, such as fmn")
+        raise OptionError(f"{preset} is for {', '.join(_PRESET_NORMS[preset])}; for {norm}, name attacks such as fmn")
     left_out = {*_AIMLESS, "apgd-t", "l2-apgd-t"} if targeted else set()  # apgd-dlr aims at the one target
     wanted = [_under(name, norm) for name in PRESETS[preset]]
     return [name for name in wanted if classes >= _CLASSES.get(name, 2) and name not in left_out]
 
 
 def _check_named(wanted: Sequence[str], classes: int, *, targeted: bool) -> None:
-    """Refuse attacks that are the same, or that the network or the target does not allow."""
+    """Refuse attacks named twice, or that the network or the target does not allow."""
     if len({TABLES["attack"].get(name, name) for name in wanted}) < len(wanted):
         raise OptionError(f"an attack is named twice: {', '.join(wanted)}")
     for name in wanted:
@@ -146,19 +146,17 @@ def levels(eps: Sequence[float] | None, norm: str, shape: tuple[int, int, int]) 
     """The eps in increasing order, by default those of the norm and the kind of image.
 
     Raises:
-        OptionError: none, or one that is not above 0 and at most the distance between two images.
+        OptionError: there is none, or one is not above 0 and at most the largest distance between two images.
     """
     if eps is None:
         return list(_EPS[norm][shape[0] > 1])
     most, given = largest(norm, shape), ", ".join(f"{e:g}" for e in eps) or "none"
     if norm == "l0" and not all(e >= 1 and float(e).is_integer() for e in eps):
-        raise OptionError(f"eps of l0 attacks count changed channel values, in whole numbers, got {given}")
+        raise OptionError(f"eps of l0 attacks must be whole numbers of changed channel values, got {given}")
     if not eps or not all(0 < e <= most for e in eps):
-        hint = (
-            "; pixels are in [0, 1], write 8/255 for 8 grey levels" if norm == "linf" and eps and max(eps) > 1 else ""
-        )
+        hint = "; pixels are in [0, 1], use 8/255 for 8 grey levels" if norm == "linf" and eps and max(eps) > 1 else ""
         raise OptionError(
-            f"expected eps of {norm} attacks above 0 and up to {most:g} for these images, got {given}{hint}"
+            f"eps of {norm} attacks must be above 0 and at most {most:g} for these images, got {given}{hint}"
         )
     return sorted(set(eps))
 
@@ -176,14 +174,14 @@ def _under(name: str, norm: str | None) -> str:
 
 
 def maker(name: str) -> Callable[..., Any]:
-    """What makes an attack: the plug-in of that name, else foolbox's class.
+    """The function that makes an attack: the plug-in of that name, else foolbox's class.
 
     Raises:
         UnknownName, OptionError: there is none, or it is a preset.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which complains without git
     if name in PRESETS:
-        raise OptionError(f"{name} is several attacks in cascade; name it alone")
+        raise OptionError(f"{name} is a cascade of several attacks; use it alone")
     if name in names("attack") or ":" in name:
         return _keyword_only(resolve("attack", name))
     import foolbox.attacks  # noqa: PLC0415
@@ -197,7 +195,7 @@ def maker(name: str) -> Callable[..., Any]:
 
 
 def norm_of_class(name: str) -> str:
-    """The norm that bounds a class of foolbox.attacks; "any" where `norm` chooses it."""
+    """The norm that bounds a class of foolbox.attacks; "any" if `norm` chooses it."""
     from foolbox import distances  # noqa: PLC0415
 
     own = getattr(maker(name).func, "distance", None)  # type: ignore[attr-defined]
@@ -205,7 +203,7 @@ def norm_of_class(name: str) -> str:
 
 
 def _keyword_only(make: Any) -> Callable[..., Any]:
-    """The same with every argument by keyword, as options are given; the distance comes from the norm."""
+    """The same with keyword arguments only, like options; the distance comes from the norm."""
     signature = inspect.signature(make)
     made = functools.partial(make)
     parameters = [
@@ -220,7 +218,7 @@ def _keyword_only(make: Any) -> Callable[..., Any]:
 
 
 def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
-    """Make an attack, and find out how it is bounded."""
+    """Make an attack, and determine the norm that bounds it."""
     from foolbox import distances  # noqa: PLC0415
     from foolbox.attacks.base import MinimizationAttack  # noqa: PLC0415
 
@@ -248,9 +246,9 @@ def _built(name: str, make: Any, keywords: dict[str, Any], norm: str) -> Method:
 
 
 def _check_norms(made: Sequence[Method], norm: str | None) -> None:
-    """One eps has one meaning: all attacks of a run share a norm."""
+    """Refuse attacks with several norms, so that eps has one meaning."""
     listed = ", ".join(f"{method.name} ({method.norm})" for method in made)
     if norm is not None and any(method.norm != norm for method in made):
-        raise OptionError(f"`norm` {norm} has no attack of that name: got {listed}")
+        raise OptionError(f"no attack of that name has `norm` {norm}: got {listed}")
     if len({method.norm for method in made}) > 1:
-        raise OptionError(f"attacks of one run share a norm, got {listed}; run them one after the other")
+        raise OptionError(f"attacks of one run must share a norm, got {listed}; run them one after the other")

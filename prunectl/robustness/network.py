@@ -1,4 +1,4 @@
-"""A network as attacks take it: images in [0, 1] in, logits out, normalised inside, left as it was."""
+"""Wraps a network for attacks: from images in [0, 1] to logits, with the normalisation inside."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,14 +16,14 @@ from prunectl.torchtools.layout import laid_out
 
 @contextmanager
 def opened(*checkpoints: Checkpoint, amp: bool = False) -> Iterator[list[Any]]:
-    """The networks in foolbox's wrapping, in eval mode and without gradients on parameters while the block runs.
+    """The networks in foolbox's wrapper, in eval mode and without parameter gradients inside the block.
 
-    They run in their fastest layout; with `amp` in bfloat16 where that is safe, and attacks compute in float32.
+    They run in their fastest layout, with `amp` in bfloat16 where that is safe; attacks compute in float32.
     """
     import foolbox  # noqa: PLC0415
 
     if len({checkpoint.preprocessing.known for checkpoint in checkpoints}) > 1:
-        for checkpoint in checkpoints:  # each normalises the same pixels by itself
+        for checkpoint in checkpoints:  # each normalises the same pixels itself
             checkpoint.preprocessing.check_known()
     make: Any = foolbox.PyTorchModel  # type: ignore[attr-defined]
     with ExitStack() as stack:
@@ -40,7 +40,7 @@ def opened(*checkpoints: Checkpoint, amp: bool = False) -> Iterator[list[Any]]:
 
 
 class _Attacked(nn.Module):
-    """Takes and returns float32; gradients by the images are contiguous, as attacks of anyone view them flat."""
+    """Takes and returns float32; image gradients are contiguous, because foreign attacks view them flat."""
 
     def __init__(self, network: nn.Module, *, amp: bool) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def check_finite(finite: bool, name: str) -> None:
 
 
 def predict(network: Any, images: Tensor) -> Tensor:
-    """Classes (B,); of no images without asking the network, which may not take none."""
+    """Predicted classes (B,); for no images, the network is not run."""
     if not len(images):
         return torch.empty(0, dtype=torch.int64, device=images.device)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def predict(network: Any, images: Tensor) -> Tensor:
 
 @contextmanager
 def _without_gradients(model: nn.Module) -> Iterator[None]:
-    """Freeze the parameters inside the block: foolbox would leave gradients on them."""
+    """Freeze the parameters inside the block, because foolbox would leave gradients on them."""
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in frozen:

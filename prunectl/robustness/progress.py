@@ -1,4 +1,4 @@
-"""Where an attack is within a batch: counted in the forward passes that it asks of the network."""
+"""Progress of an attack within a batch, counted in forward passes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from typing import Any
 from torch import nn
 
 Watch = Callable[[float, str], None]
-"""Called at every forward pass with (images done, what is running); a batch counts by the share that is done."""
+"""Called at every forward pass with (images done, what is running); the current batch counts by its finished share."""
 _COUNTS = ("steps", "queries", "repeats", "restarts", "binary_search_steps", "targets")
-"""Options of attacks whose product bounds their passes."""
+"""Options of attacks whose product limits their number of passes."""
 
 
 class Progress:
-    """Counts passes of a batch of `images`, after those `before`, in equal `parts`: an attack at one eps is a part."""
+    """Counts passes of a batch of `images` after `before` others, in equal `parts`; an attack at one eps is a part."""
 
     def __init__(self, watch: Watch | None, before: int, images: int, parts: int) -> None:
         self.watch, self.before, self.images, self.parts = watch, before, images, parts
@@ -21,12 +21,12 @@ class Progress:
         self.name, self.bound = "", 1
 
     def begin(self, name: str, attack: Any, parts: int = 1) -> None:
-        """The next part, or parts, is an attack under this name."""
+        """Begin the next part or parts, with an attack of this name."""
         self.name, self.bound, self.passes = name, _bound(attack), 0
         self.now, self.done = self.done, self.done + parts
 
     def seen(self) -> None:
-        """One more forward pass."""
+        """Count a forward pass."""
         self.passes, self.all_passes = self.passes + 1, self.all_passes + 1
         if self.watch is not None and self.name:
             inside = min(self.passes / self.bound, 1.0) * (self.done - self.now)
@@ -35,7 +35,7 @@ class Progress:
 
 
 def _bound(attack: Any) -> int:
-    """The passes that an attack takes at most, as far as its options say."""
+    """The most passes that an attack takes, according to its options."""
     bound = 1
     for name in _COUNTS:
         count = getattr(attack, name, None)
@@ -45,7 +45,7 @@ def _bound(attack: Any) -> int:
 
 @contextmanager
 def counted(models: list[nn.Module], seen: Callable[[], None]) -> Iterator[None]:
-    """Call `seen` before every forward pass of the networks, each once, while the block runs."""
+    """Call `seen` once before every forward pass of the networks, inside the block."""
     handles = [model.register_forward_pre_hook(lambda *_: seen()) for model in dict.fromkeys(models)]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Counts of an attack, batch by batch: plain numbers that add up, and are written as they come."""
+"""Counts of an attack, batch by batch: plain numbers that can be added and stored."""
 
 import functools
 import statistics
@@ -22,33 +22,33 @@ class MethodTally:
     robust: list[int]
     turned: list[int]
     norms: list[float] = field(default_factory=list)
-    """Of a minimal attack: the norm of the adversarial of every image it was tried on, infinite where there is none."""
+    """For a minimal attack: the norm of the adversarial of every tried image, infinite if there is none."""
     seconds: float = 0.0
 
 
 @dataclass
 class Tally:
-    """A number of images under all attacks: how many are right as they are, and at every eps in the worst case."""
+    """Counts of images under all attacks: those correct without an attack, and in the worst case at every eps."""
 
     images: int
     clean: int
     robust: list[int]
     turned: list[int]
     attacked: int
-    """Images that were attacked: correctly classified, and of another class than the target."""
+    """Attacked images: correctly classified, and not of the target class."""
     agree: list[int] | None
-    """Worst cases that the reference classifies as the network does; None without a reference."""
+    """Worst cases that the reference classifies like the network; None without a reference."""
     clean_agree: int | None
     methods: dict[str, MethodTally]
     seconds: float = 0.0
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Plain values for JSON."""
         return asdict(self)
 
     @staticmethod
     def read(plain: dict[str, Any]) -> "Tally":
-        """Back from JSON, where an infinite norm is null.
+        """Read the values of `plain`, where an infinite norm is null.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError: it is not a tally.
@@ -65,7 +65,7 @@ class Tally:
             _COUNTS(name, value)
         _SECONDS("seconds", plain["seconds"])
         if len({len(value) for value in tables.values() if value is not None}) != 1:
-            raise ValueError("another number of eps")
+            raise ValueError("the number of eps differs")
         methods = {
             name: MethodTally(**{**one, "norms": [float("inf") if n is None else n for n in one["norms"]]})
             for name, one in plain["methods"].items()
@@ -74,7 +74,7 @@ class Tally:
 
     @staticmethod
     def sum(parts: Iterable["Tally"]) -> "Tally":
-        """All parts together; there is at least one."""
+        """The sum of all parts; there must be at least one."""
         return functools.reduce(Tally.plus, parts)
 
     def plus(self, other: "Tally") -> "Tally":
@@ -103,7 +103,7 @@ class Tally:
         )
 
     def results(self, levels: Sequence[float]) -> list[dict[str, Any]]:
-        """What the record says for every eps: shares of all images; success among those that were attacked."""
+        """The record's results for every eps: shares of all images, and success among the attacked ones."""
         return [
             {
                 "eps": eps,
@@ -116,11 +116,11 @@ class Tally:
         ]
 
     def medians(self) -> dict[str, float]:
-        """The median norm of the nearest adversarials of every minimal attack, infinite where most images have none."""
+        """The median norm of every minimal attack's nearest adversarials, infinite if most images have none."""
         return {name: statistics.median(one.norms) for name, one in self.methods.items() if one.norms}
 
     def _of(self, one: MethodTally, e: int) -> dict[str, Any]:
-        """One attack at one eps."""
+        """The results of one attack at one eps."""
         success = one.turned[e] / one.tried[e] if one.tried[e] else None
         return {"robust_accuracy": one.robust[e] / self.images, "tried": one.tried[e], "success": success}
 

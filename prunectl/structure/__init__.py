@@ -1,4 +1,4 @@
-"""The structure engine: which axes of which tensors belong to one node.
+"""The structure engine: finds which axes of which tensors belong to one node.
 
-Tracing, labels, nodes; `rules/` for operations, `surgery/` for cutting.
+Tracing, labels and nodes are here; `rules/` has the operations, `surgery/` removes nodes.
 """

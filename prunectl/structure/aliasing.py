@@ -1,4 +1,4 @@
-"""Writes in place, and the tensors that share memory."""
+"""Finds in-place writes, and tensors that share memory."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def in_place(node: fx.Node) -> bool:
 
 
 def bases(node: fx.Node) -> list[fx.Node]:
-    """A tensor, that of which it is a view or the same after a write, and so on."""
+    """A tensor, the tensor of which it is a view or a written version, and so on."""
     chain = [node]
     while (base := _base(chain[-1])) is not None:
         chain.append(base)
@@ -21,17 +21,17 @@ def bases(node: fx.Node) -> list[fx.Node]:
 
 
 def written_by(node: fx.Node) -> list[fx.Node]:
-    """All tensors made so far in the memory that an operation writes into; none if it does not write."""
+    """All earlier tensors in the memory that an operation writes into; none if it does not write."""
     if not in_place(node) or not isinstance(node.args[0], fx.Node):
         return []
     found = bases(node.args[0])[-1:]
-    for shared in found:  # grows
+    for shared in found:  # grows while it runs
         found += [user for user in shared.users if user < node and _base(user) is shared]
     return found
 
 
 def _base(node: fx.Node) -> Any:
-    """The tensor whose memory an operation's result may share, or that it takes pieces of; None if there is none."""
+    """The tensor whose memory an operation's result may share, or which it splits; None if there is none."""
     if node.op != "call_function" or not node.args:
         return None
     target = node.target

@@ -1,4 +1,4 @@
-"""The scales of BatchNorm as gates of nodes."""
+"""Uses the scales of BatchNorm as gates of nodes."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ def batch_norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def at_scales(structure: Structure, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Sum values of BatchNorm scales, (C,) each by name, for every node, and count how many it has.
+    """Sum values of BatchNorm scales, (C,) by name, for every node, and count the scales of each.
 
     Both are on the cpu: float32 (nodes,) and int64 (nodes,).
     """

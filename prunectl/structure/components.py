@@ -6,7 +6,7 @@ import numpy as np
 
 
 def components(rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
-    """The number of the component of each of `size` points, int (size,), where rows[i] is linked with columns[i]."""
+    """The component number of each of `size` points, int (size,), if rows[i] is linked with columns[i]."""
     # scipy takes as long to import as all of prunectl, and most commands never get here
     from scipy.sparse import coo_array  # noqa: PLC0415
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What sums of products and axes that meet do to labels."""
+"""Propagates labels through sums of products and through axes that meet."""
 
 from math import prod
 
@@ -12,8 +12,8 @@ from prunectl.structure.propagation import Propagation
 def contract(flow: Propagation, node: fx.Node, operands: list[tuple[Value, str]], out: str, factor: int = 1) -> Value:
     """A sum of products, written as in einsum: one letter for every axis.
 
-    A letter that is summed over may shrink only where one side is exactly zero at what is removed. `factor` counts
-    further multiplications of each entry (the positions of a kernel).
+    A summed axis may shrink only if one side is exactly zero at the removed indices. `factor` counts further
+    multiplications of each entry (the positions of a kernel).
     """
     rows: dict[str, Row | None] = {}
     zero: dict[str, bool] = {}
@@ -25,7 +25,7 @@ def contract(flow: Propagation, node: fx.Node, operands: list[tuple[Value, str]]
         zero[letter] = any(v.zero[d] for v, d in places if v.rows[d] is not None)
         rows[letter] = join(flow, node, [v.rows[d] for v, d in places])
         if letter not in out and rows[letter] is not None and not zero[letter]:
-            flow.freeze(rows[letter], node, "summed over, and what is removed would not be zero")
+            flow.freeze(rows[letter], node, "summed over, and removed entries would not be zero")
             rows[letter] = None
     image = any(v.image for v, _ in operands)
     _count(flow, node, operands, rows, length, factor, image)
@@ -43,7 +43,7 @@ def _count(
     factor: int,
     image: bool,
 ) -> None:
-    """Note what a product costs, and which rows of weights read what comes in."""
+    """Record the cost of a product, and which rows of weights read its inputs."""
     free = [row for row in rows.values() if row is not None]
     plain = prod(length[letter] for letter, row in rows.items() if row is None)
     names = [flow.name_of(row) for v, _ in operands if not v.image for row in v.rows if row is not None]
@@ -57,7 +57,7 @@ def _count(
 
 
 def join(flow: Propagation, node: fx.Node, rows: list[Row | None]) -> Row | None:
-    """Axes that meet position by position: their labels become one; where one of them stays, all stay."""
+    """Join axes that meet position by position: their labels become one; if one of them stays, all stay."""
     labelled = [row for row in rows if row is not None]
     if not labelled:
         return None

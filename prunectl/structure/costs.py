@@ -1,4 +1,4 @@
-"""What a network costs once nodes are removed, counted without removing them."""
+"""Counts the costs of a network without some nodes, without removing them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -38,5 +38,5 @@ def costs_without(structure: Structure, model: nn.Module, removed: Tensor) -> Co
 
 
 def float32_bytes(tensor: Tensor, entries: int) -> int:
-    """The bytes that this number of entries of a tensor takes, floating-point numbers as float32."""
+    """The bytes of this number of entries of a tensor, with floating-point numbers as float32."""
     return entries * (torch.float32.itemsize if tensor.is_floating_point() else tensor.element_size())

@@ -1,4 +1,4 @@
-"""How many nodes a network has."""
+"""Counts the nodes of a network."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from prunectl.structure.trace import analyse, trace
 
 
 def count_nodes(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
-    """How many nodes a network has; None if its structure cannot be followed."""
+    """The number of nodes of a network; None if its structure cannot be traced."""
     try:
         return trace(model, shape).nodes
     except StructureError:
@@ -17,7 +17,7 @@ def count_nodes(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
 
 
 def count_cut_off(model: nn.Module, shape: tuple[int, int, int], masks: Masks) -> int | None:
-    """How many nodes a mask cuts off from the image or from the outputs; None if they cannot be followed."""
+    """The number of nodes that masks cut off from the image or the outputs; None if they cannot be traced."""
     try:
         return int(cut_off(model, analyse(model, shape), masks).sum())
     except StructureError:

@@ -1,4 +1,4 @@
-"""A network as a graph of torch's own operations, by torch.export."""
+"""Exports a network as a graph of torch's own operations, with torch.export."""
 
 import contextlib
 import gc
@@ -22,15 +22,15 @@ from prunectl.torchtools.contexts import slow_attention
 from prunectl.torchtools.copies import with_tensors
 
 BATCH = 2
-"""Images in the batch that is traced: a batch of one would be taken for a constant."""
+"""Images in the traced batch: a batch of one would be treated as a constant."""
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Operations in order; `tensors` maps each placeholder to its parameter, buffer or constant.
 
-    The names are those of the network's state_dict (of buffers that no file holds, too). `images` are the placeholders
-    of the inputs, `outputs` the nodes that the caller gets.
+    The names are those of the network's state_dict (also for unsaved buffers). `images` are the placeholders of the
+    inputs, `outputs` the nodes that the network returns.
     """
 
     module: fx.GraphModule
@@ -41,7 +41,7 @@ class Graph:
 
     @property
     def casts(self) -> bool:
-        """Whether the network computes something in another floating-point type than that of its images."""
+        """Whether the network computes something in a floating-point type other than that of its images."""
         made = (node.meta.get("val") for node in self.nodes)
         types = {value.dtype for value in made if isinstance(value, Tensor) and value.is_floating_point()}
         return len(types) > 1
@@ -63,11 +63,11 @@ def export(
 ) -> Graph:
     """Trace a network that takes images (B, C, H, W), on a batch of `BATCH`.
 
-    With `any_batch` the graph can be run on any number of images, where the network allows that; without, which is
-    enough to follow it, tracing takes a third to two thirds of the time. Without `lines`, no operation has the line
-    of the source that it comes from, and tracing takes a sixth to a third less. With `pure`, a graph
-    that would write into memory which other operations read makes new tensors instead; BatchNorm then is
-    `_native_batch_norm_legit_no_training`, the first of three results.
+    With `any_batch` the graph runs on any number of images, if the network allows that; without it, which is enough to
+    follow the structure, tracing takes a third to two thirds of the time. Without `lines`, operations do not have their
+    source line, and tracing takes a sixth to a third less. With `pure`, a graph that would write into memory that other
+    operations read makes new tensors instead; BatchNorm is then `_native_batch_norm_legit_no_training`, the first of
+    three results.
 
     Raises:
         StructureError: it cannot be traced; the error names the failing line of the network's source.
@@ -82,7 +82,7 @@ def export(
         first = error
         program = None
     if program is None or _attributes(copied) != before:
-        # buffers that the first forward makes must be there before it is traced
+        # buffers that the first forward pass creates must exist before tracing
         copied = with_tensors(model, _shared).eval()
         try:
             with torch.no_grad():
@@ -94,7 +94,7 @@ def export(
 
 
 def _without_writes(program: ExportedProgram) -> ExportedProgram:
-    """The same program without writes, where others read what is written."""
+    """The same program without in-place writes that other operations read."""
     order = {node: i for i, node in enumerate(program.graph.nodes)}
     for node, place in order.items():
         if any(order[user] > place for shared in written_by(node) for user in shared.users):
@@ -104,13 +104,13 @@ def _without_writes(program: ExportedProgram) -> ExportedProgram:
 
 
 def _shared(tensor: Tensor) -> Tensor:
-    """The same values in a tensor object of its own, on the cpu: nothing of the tracing belongs on a gpu."""
+    """The same values in a separate tensor object on the cpu: tracing needs nothing on a gpu."""
     values = on_cpu(tensor)
     return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
 
 
 def on_cpu(tensor: Tensor) -> Tensor:
-    """A tensor on the cpu; one of the meta device, which has no values, as zeros that take no memory."""
+    """A tensor on the cpu; one on the meta device, which has no values, becomes zeros that take no memory."""
     if tensor.is_meta:
         return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
     return tensor.detach().cpu()
@@ -130,9 +130,9 @@ def _exported(model: nn.Module, images: Tensor, any_batch: bool, lines: bool) ->
 
 @contextlib.contextmanager
 def _lean(lines: bool) -> Iterator[None]:
-    """Trace without what takes time and changes nothing: collecting garbage and, on request, the lines of the source.
+    """Trace faster, without garbage collection and, on request, without source lines.
 
-    A release of torch that does not know the switch records the lines.
+    Releases of torch without this switch record the lines.
     """
     collects, config = gc.isenabled(), torch.fx.config
     before = getattr(config, "do_not_emit_stack_traces", False)
@@ -148,14 +148,14 @@ def _lean(lines: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without torch's warnings about what a tracer sees in networks of others, and without what exporters print."""
+    """Suppress torch's warnings about foreign networks while tracing, and the output of exporters."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stderr(io.StringIO()),
-            contextlib.redirect_stdout(io.StringIO()),  # of a command, it holds a path alone
+            contextlib.redirect_stdout(io.StringIO()),  # the stdout of a command holds only a path
         ):
             warnings.simplefilter("ignore")
             yield
@@ -164,7 +164,7 @@ def quietly() -> Iterator[None]:
 
 
 def _attributes(model: nn.Module) -> dict[str, int]:
-    """The identity of every tensor that a module holds."""
+    """The identities of all tensors that a module holds."""
     return {
         f"{name}.{key}": id(value)
         for name, module in model.named_modules()
@@ -174,7 +174,7 @@ def _attributes(model: nn.Module) -> dict[str, int]:
 
 
 def _message(error: Exception) -> str:
-    """One line: what went wrong, and the last line of the network's own source on the way there."""
+    """One line: the error, and the last line of the network's own source that led to it."""
     where = ""
     trace = error.__traceback__
     while trace is not None:
@@ -187,12 +187,12 @@ def _message(error: Exception) -> str:
 
     what = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, GuardOnDataDependentSymNode):
-        what = "what runs depends on values there; write it without a branch (torch.where), or prune weights"
+        what = "it branches on values of tensors; write it without a branch (torch.where), or prune weights"
     return f"the network's structure cannot be traced{where}: {what.strip()}"
 
 
 def _read(program: ExportedProgram) -> Graph:
-    """Sort the placeholders of an exported program by what they stand for."""
+    """Sort the placeholders of an exported program by kind."""
     module = program.graph_module
     names: dict[fx.Node, str] = {}
     constants: dict[fx.Node, Tensor] = {}
@@ -217,12 +217,12 @@ def _read(program: ExportedProgram) -> Graph:
 
 
 def sizes(value: Any) -> tuple[int, ...]:
-    """The shape of a traced tensor in numbers: those of the batch that was traced."""
+    """The shape of a traced tensor, as numbers for the traced batch."""
     return tuple(hint(size) for size in value.shape)
 
 
 def hint(size: Any) -> int:
-    """The number behind a size that may depend on the batch."""
+    """The number for a size that may depend on the batch."""
     return cast(int, size.node.hint) if isinstance(size, torch.SymInt) else int(size)
 
 
@@ -240,14 +240,14 @@ def line_of(node: fx.Node) -> str:
 
 
 def owner_of(node: fx.Node) -> str:
-    """The qualified name of the module in which an operation happens, "" for the network itself."""
+    """The qualified name of the module that runs an operation, "" for the network itself."""
     stack = node.meta.get("nn_module_stack") or {}
     path = str(next(reversed(list(stack.values())))[0]) if stack else ""
     return path.removeprefix("L['self'].").removeprefix("L['self']")
 
 
 def bind(node: fx.Node) -> dict[str, Any]:
-    """The arguments of an operation by the names of its schema, defaults filled in."""
+    """The arguments of an operation by the names of its schema, with defaults."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return {str(i): argument for i, argument in enumerate(node.args)}
@@ -263,7 +263,7 @@ def bind(node: fx.Node) -> dict[str, Any]:
 
 
 def packet(node: fx.Node) -> str:
-    """The name of an operation without overload and without the mark of those that write in place."""
+    """The name of an operation, without overload and without the mark of in-place operations."""
     target = node.target
     if isinstance(target, torch._ops.OpOverload):
         name = target._schema.name.partition("::")[2]

@@ -1,4 +1,4 @@
-"""Gates: a factor c = 1 on every node, and what of the weights is multiplied by it."""
+"""Gates: a factor c = 1 on every node, and the parts of the weights that it multiplies."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -10,7 +10,7 @@ from prunectl.structure.nodes import FROZEN, Structure
 
 Axis = tuple[str, int]
 OfRows = Callable[[Tensor], Tensor]
-"""Slices of a tensor as rows (n, d) -> a value of each, (n,)."""
+"""Maps slices of a tensor as rows (n, d) to one value each, (n,)."""
 
 
 def _row_sums(rows: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ def gated(structure: Structure, model: nn.Module) -> set[str]:
 def at_gates(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
     """Sum dL/dθ · θ to dL/dc · c for every node, float32 (nodes,), on the cpu.
 
-    The gate sits where weights read the node: what they multiply is multiplied by c, so the sum over the node's slices
-    of all readers is the gate's. A node that no weight reads (the queries and keys of attention) has its gate behind
-    the weights and biases that make it. `values` holds the parameters that `gated` names.
+    The gate is where weights read the node: it multiplies their inputs by c, so its value is the sum over the node's
+    slices of all readers. A node that no weight reads (the queries and keys of attention) has its gate after the
+    weights and biases that output it. `values` holds the parameters that `gated` names.
     """
     readers = _consumers(structure, model)
     read = _sums(structure, readers, values)
@@ -39,7 +39,7 @@ def at_gates(structure: Structure, model: nn.Module, values: Mapping[str, Tensor
 
 
 def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
-    """Where gates multiply, as `at_gates` has it: the class of every index on an axis, FROZEN where no gate acts."""
+    """Where the gates of `at_gates` multiply: the class of every index on an axis, FROZEN if no gate acts."""
     read = _present(structure, _consumers(structure, model))
     read[FROZEN] = True
     axes = {key: structure.axes[key] for key in _consumers(structure, model)}
@@ -53,10 +53,10 @@ def gate_axes(structure: Structure, model: nn.Module) -> dict[Axis, Tensor]:
 def at_filters(
     structure: Structure, model: nn.Module, values: Mapping[str, Tensor], of_rows: OfRows = _row_sums
 ) -> Scores:
-    """Score nodes by the sum of `values`, tensors like prunable weights, over the filters that make a node.
+    """Score nodes by the sum of `values`, tensors like prunable weights, over a node's filters.
 
-    `of_rows` may take something else than the sum over each filter. Nodes that no filter makes, the channels of an
-    image, are scored by what reads them.
+    `of_rows` may replace the sum over each filter. Nodes without filters (the channels of an image) are scored by the
+    weights that read them.
     """
     made = [key for key in producers(structure, model) if key[0] in values]
     read = [key for key in _consumers(structure, model) if key[0] in values]
@@ -68,7 +68,7 @@ def at_filters(
 
 
 def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tensor]) -> Tensor:
-    """The sum of `values`, tensors like parameters, over every slice that belongs to a node: float32 (nodes,).
+    """The sum of `values`, tensors like parameters, over all slices of a node: float32 (nodes,).
 
     A parameter that has a node on two axes counts on both.
     """
@@ -78,12 +78,12 @@ def at_members(structure: Structure, model: nn.Module, values: Mapping[str, Tens
 
 
 def above_where(lacking: Tensor, scores: Tensor) -> Scores:
-    """Scores above all others for the nodes that a criterion does not score, which are pruned last."""
+    """Scores above all others for nodes that a criterion does not score, so that they are pruned last."""
     return Scores(nodes=scores.where(~lacking, 2 * scores.abs().max() + 1), unscored=lacking)
 
 
 def producers(structure: Structure, model: nn.Module) -> list[Axis]:
-    """The axes along which weights (2 dims or more) make nodes or pass them on, and those of the biases beside them."""
+    """The axes along which weights (2 dims or more) output nodes or pass them on, and the axes of their biases."""
     parameters = dict(model.named_parameters())
     made = [key for key in structure.axes if key[0] in parameters and key not in structure.consumers]
     weights = [key for key in made if parameters[key[0]].ndim > 1]
@@ -99,7 +99,7 @@ def _consumers(structure: Structure, model: nn.Module) -> list[Axis]:
 
 
 def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
-    """Which classes are on any of the axes: bool (nodes + 1,), the last entry is for FROZEN."""
+    """Which classes are on any of the axes: bool (nodes + 1,); the last entry is for FROZEN."""
     found = torch.zeros(structure.nodes + 1, dtype=torch.bool)
     for key in axes:
         found[structure.axes[key]] = True
@@ -109,7 +109,7 @@ def _present(structure: Structure, axes: Iterable[Axis]) -> Tensor:
 def _sums(
     structure: Structure, axes: Iterable[Axis], values: Mapping[str, Tensor], of_rows: OfRows = _row_sums
 ) -> Tensor:
-    """The sum of what `of_rows` makes of `values` over the slices of every class, float64 (nodes + 1,)."""
+    """The sum of `of_rows` of `values` over the slices of every class, float64 (nodes + 1,)."""
     total = torch.zeros(structure.nodes + 1, dtype=torch.float64)
     for name, axis in axes:
         classes = structure.axes[name, axis]

@@ -1,4 +1,4 @@
-"""The graphs of networks, each exported once: a network that does what an earlier one did has the same graph."""
+"""Caches the graphs of networks: a network that does the same as an earlier one shares its graph."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ from prunectl.structure.run_record import record
 
 _MOST = 16
 _ANY_BATCH = (BATCH, BATCH + 3)
-"""The batches of two networks that are compared before they share a graph for any batch."""
+"""The batch sizes on which two networks are compared before they share a graph for any batch."""
 _Key = tuple[str, tuple[int, int, int], bool]
 _known: OrderedDict[_Key, Graph] = OrderedDict()
 
@@ -17,11 +17,11 @@ _known: OrderedDict[_Key, Graph] = OrderedDict()
 def graph_of(
     model: nn.Module, shape: tuple[int, int, int], *, training: bool = False, any_batch: bool = False
 ) -> Graph:
-    """As `export` without lines; nobody may change the graph, which others may hold as well.
+    """As `export` without lines; callers must not change the graph, which may be shared.
 
-    A record (see there) takes a tenth of the time of an export, and is made of every network, so that one whose code
-    or shapes have changed is exported anew. One that does the same in training as in evaluation has one graph for both.
-    Graphs hold no parameters; the last `_MOST` are kept.
+    A record (see `run_record`) takes a tenth of the time of an export. It is made for every network, so one whose code
+    or shapes have changed is exported again. A network that does the same in training and evaluation has one graph for
+    both. Graphs hold no parameters; the last `_MOST` are kept.
 
     Raises:
         StructureError: the network cannot be traced.

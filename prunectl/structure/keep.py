@@ -1,4 +1,4 @@
-"""Layers that must stay: the parameters that patterns name, and the nodes on their axes."""
+"""Finds layers that must stay: the parameters that patterns name, and the nodes on their axes."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ from prunectl.structure.nodes import Structure
 
 
 def parameters_named(model: nn.Module, patterns: Iterable[str]) -> frozenset[str]:
-    """The parameters that shell patterns match, by their own name or by that of a module that holds them.
+    """The parameters whose name, or whose module's name, matches one of the shell patterns.
 
     A tied parameter is found by each of its names, and returned by its first one.
 

@@ -1,4 +1,4 @@
-"""Labels: one number per index of an axis; operations declare labels equal, and what is equal is one node."""
+"""Labels: one number per index of an axis; operations declare labels equal, and equal labels form one node."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Row = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """What is known of one tensor: its shape, and per axis its labels, or None where every index stays.
+    """What is known about a tensor: its shape, and per axis its labels, or None if every index stays.
 
     `zero[d]` says that in the masked network all entries at removed indices of axis d are exactly zero. `image` says
     that the tensor depends on the image, and so has entries for every image of the batch.
@@ -26,7 +26,7 @@ class Value:
 
     @staticmethod
     def plain(shape: Iterable[int], image: bool = True) -> "Value":
-        """A tensor of which every index stays."""
+        """A tensor whose indices all stay."""
         shape = tuple(shape)
         return Value(shape, (None,) * len(shape), (False,) * len(shape), image)
 
@@ -42,7 +42,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something stays: what happens there, and the line of the network's source."""
+    """Why something stays: the reason, the operation, and the line of the network's source."""
 
     why: str
     operation: str
@@ -56,7 +56,7 @@ class Reason:
 
 @dataclass
 class Labels:
-    """A union-find over labels, in which a set may have a reason to stay."""
+    """A union-find over labels, where a set may have a reason to stay."""
 
     parent: Row = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     reason_of: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
@@ -64,7 +64,7 @@ class Labels:
     used: int = 0
 
     def fresh(self, count: int) -> Row:
-        """New labels, each a set of its own."""
+        """New labels, each in its own set."""
         first, self.used = self.used, self.used + count
         if self.used > len(self.parent):
             size = max(1024, 2 * self.used)
@@ -84,7 +84,7 @@ class Labels:
         return root
 
     def unify(self, one: Row, other: Row) -> None:
-        """Declare two rows of labels equal, position by position; a reason to stay holds for all that are equal."""
+        """Declare two rows of labels equal, position by position; a reason to stay holds for all equal labels."""
         while True:
             one, other = self.find(one), self.find(other)
             differ = one != other
@@ -97,13 +97,13 @@ class Labels:
             self.reason_of[low[known]] = self.reason_of[high[known]]
 
     def tie(self, table: NDArray[np.int64]) -> Row:
-        """Declare the labels of every line of a table (n, m) equal; returns one of each line, (n,)."""
+        """Declare the labels in every line of a table (n, m) equal; returns one per line, (n,)."""
         if table.shape[1] > 1:
             self.unify(np.repeat(table[:, 0], table.shape[1] - 1), table[:, 1:].reshape(-1))
         return table[:, 0].copy()
 
     def freeze(self, row: Row | None, reason: Reason) -> None:
-        """Let these labels stay."""
+        """Mark these labels as staying."""
         if row is None or not len(row):
             return
         roots = np.unique(self.find(row))
@@ -118,6 +118,6 @@ class Labels:
         return np.asarray(self.reason_of[self.find(row)] > 0)
 
     def count(self, row: Row) -> int:
-        """How many different sets a row's labels belong to that may go."""
+        """The number of different removable sets among a row's labels."""
         roots = np.unique(self.find(row))
         return int((self.reason_of[roots] == 0).sum())

@@ -1,4 +1,4 @@
-"""Layers as graphs: which input channels reach which output channels through weights that are kept."""
+"""Views layers as graphs: which input channels reach which output channels through kept weights."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Link:
     """A layer whose weight is a parameter of the network.
 
     `outputs` (O,) and `inputs` (I,) are the classes of its channels. `linked[o, i]` says whether some weight from input
-    i to output o is kept; where every channel is convolved on its own (`own`), it is (O,).
+    i to output o is kept; in a depthwise layer (`own`) it is (O,).
     """
 
     node: fx.Node
@@ -28,13 +28,13 @@ class Link:
     linked: Tensor
     own: bool
     axis: int
-    """The axis of input and output that carries the channels: 1 or -1."""
+    """The channel axis of input and output: 1 or -1."""
     transposed: bool
     """Whether the weight has its input channels first."""
 
 
 def link_of(node: fx.Node, flow: Propagation, masks: Masks, number: Tensor) -> Link | None:
-    """The link of an operation, where `number[label]` is the class of each label; None if it is not such a layer."""
+    """The link of an operation; `number[label]` is the class of each label. None if it is not such a layer."""
     kind = liveness_of(node)
     if kind not in (Liveness.LINEAR, Liveness.CONVOLUTION, Liveness.TRANSPOSED):
         return None
@@ -54,6 +54,6 @@ def link_of(node: fx.Node, flow: Propagation, masks: Masks, number: Tensor) -> L
 
 
 def _classes(value: Value, axis: int, number: Tensor) -> Tensor:
-    """The class of every index on an axis, FROZEN where it carries none."""
+    """The class of every index on an axis, FROZEN for an index without one."""
     row = value.rows[axis]
     return torch.full((value.shape[axis],), FROZEN) if row is None else number[row]

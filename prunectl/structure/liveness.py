@@ -1,4 +1,4 @@
-"""Which nodes carry anything from the image to an output, where weights are masked away."""
+"""Finds the nodes that still carry something from the image to an output when weights are masked."""
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,8 +18,8 @@ from prunectl.structure.trace import Analysis, named_tensors
 class Paths:
     """Liveness of classes in every tensor of a graph: `live[node]` and `used[node]` are bool (nodes + 1,).
 
-    The last entry is for all indices that carry no node. A class is live in a tensor when its entries depend on the
-    image, and used when an output depends on them. `of_image` holds the images and what is computed from them.
+    The last entry is for all indices without a node. A class is live in a tensor if its entries depend on the image,
+    and used if an output depends on them. `of_image` holds the images and all tensors computed from them.
     """
 
     def __init__(self, analysis: Analysis, masks: Masks, removed: Tensor) -> None:
@@ -38,20 +38,20 @@ class Paths:
         self._backward()
 
     def lying(self, node: fx.Node) -> Tensor:
-        """The classes on the axes of what a node makes: bool (nodes + 1,)."""
+        """The classes on the axes of a node's result: bool (nodes + 1,)."""
         here = torch.zeros(self.count, dtype=torch.bool)
         for _, row in self.rows(node):
             here[self.number[row]] = True
         return here
 
     def readers(self, model: nn.Module, node: fx.Node) -> int:
-        """How many operations use a parameter, under any of its names; 0 for what is computed."""
+        """The number of operations that use a parameter, under any of its names; 0 for computed tensors."""
         names, tensors = self.flow.graph.names, named_tensors(model)
         own = tensors.get(names.get(node, ""))
         return sum(len(n.users) for n, name in names.items() if own is not None and tensors[name] is own)
 
     def rows(self, node: fx.Node) -> list[tuple[int, Row]]:
-        """The labelled axes of the tensor that a node makes."""
+        """The labelled axes of a node's result."""
         return [pair for value in self.flow.tensors_of(node) for pair in index_rows(value)]
 
     def reached(self) -> Tensor:
@@ -67,14 +67,14 @@ class Paths:
         for node in self.of_image:
             used |= self.lying(node) & self.used[node]
             if node.op == "call_function" and node not in self.links and self.mixes(node) and self.used[node].any():
-                for source in self.sources(node):  # what is inside a recurrent layer is read there
+                for source in self.sources(node):  # a recurrent layer reads its inner classes itself
                     used |= self.lying(source)
         return ~used[:-1] & ~self.gone[:-1]
 
     def _off_the_image(self) -> Tensor:
-        """The classes that are only on what is computed from parameters alone, and used: bool (nodes + 1,).
+        """The used classes that are only on tensors computed from parameters alone: bool (nodes + 1,).
 
-        The rank of a low-rank weight is such a class, or one between two layers that map positions to a bias.
+        Examples are the rank of a low-rank weight, and a class between two layers that map positions to a bias.
         """
         image, others = (torch.zeros(self.count, dtype=torch.bool) for _ in range(2))
         for node in self.of_image:
@@ -93,7 +93,7 @@ class Paths:
         return kind is not Liveness.PASSES or node in self.flow.wide
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
-        """The tensors that go into an operation."""
+        """The input tensors of an operation."""
         return [n for n in node.all_input_nodes if self.flow.tensors_of(n)]
 
     def _forward(self) -> None:
@@ -122,7 +122,7 @@ class Paths:
         there = self.live[source]
         incoming = there[link.inputs] | (
             (link.inputs == FROZEN) & there.any()
-        )  # any channel is live in what has no nodes
+        )  # every channel is live in a tensor without nodes
         outgoing = (link.linked & incoming) if link.own else (link.linked & incoming[None, :]).any(1)
         outgoing = outgoing & ~self.gone[link.outputs]
         live = torch.zeros(self.count, dtype=torch.bool)
@@ -149,7 +149,7 @@ class Paths:
             self.used[output] = ~self.gone
         for node in reversed(self.order):
             used = self.used[node]
-            for written in written_by(node):  # those who read it later have been passed already
+            for written in written_by(node):  # its later readers have already been passed
                 used |= self.used[written]
             if not used.any():
                 continue
@@ -175,7 +175,7 @@ class Paths:
         self.used[source] |= self._aside(link, self.used[link.node])
 
     def _aside(self, link: Link, there: Tensor) -> Tensor:
-        """What holds of classes on the axes that a layer does not multiply over, such as tokens."""
+        """The values of classes on axes that a layer does not multiply over, such as tokens."""
         found, value = torch.zeros_like(there), self.flow.value(link.node)
         for axis, row in index_rows(value):
             if axis != link.axis % len(value.shape):

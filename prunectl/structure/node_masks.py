@@ -1,4 +1,4 @@
-"""Removed nodes as masks, and masks as removed nodes."""
+"""Converts removed nodes to masks, and masks to removed nodes."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def merged(one: Masks, other: Masks) -> Masks:
 
 
 def dead_nodes(structure: Structure, masks: Masks, model: nn.Module) -> Tensor:
-    """The nodes of which every slice of every parameter is masked away: bool (nodes,)."""
+    """The nodes whose slices of all parameters are completely masked: bool (nodes,)."""
     parameters = {name for name, _ in model.named_parameters()}
     lives, seen = (torch.zeros(structure.nodes + 1, dtype=torch.bool) for _ in range(2))
     for (name, axis), classes in structure.axes.items():

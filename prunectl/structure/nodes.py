@@ -1,4 +1,4 @@
-"""Nodes: which slices of which tensors belong together, and which of them a mask has cut off."""
+"""Nodes: which slices of which tensors belong together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ FROZEN = -1
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """What analysis hands to surgery.
+    """The nodes of a network, found by analysis for surgery.
 
     `axes` maps (parameter or buffer name, axis) to the class of every index on that axis, int64. A class, a number
     below `nodes`, is one node, and is removed as a whole. FROZEN marks indices that must stay: the image's channels and
@@ -28,18 +28,18 @@ class Structure:
     consumers: frozenset[tuple[str, int]] = frozenset()
     """The axes through which weights read a node: the columns of a linear layer, the input channels of a convolution.
 
-    All other axes of parameters make a node, or change it on its way (norms, depthwise convolutions).
+    All other axes of parameters output a node, or change it on its way (norms, depthwise convolutions).
     """
     products: tuple["Product", ...] = ()
-    """Every multiplication of matrices or convolution that runs for one image."""
+    """All matrix multiplications and convolutions for one image."""
     image: Tensor = field(default_factory=lambda: torch.tensor([FROZEN]))
-    """The class of every channel of the image, int64 (C,): FROZEN, but where outer layers may be pruned."""
+    """The class of every channel of the image, int64 (C,): FROZEN, unless outer layers may be pruned."""
     reasons: Mapping[tuple[str, int], Reason] = field(default_factory=dict)
     """Why an axis, or some of its indices, must stay."""
 
     @cached_property
     def groups(self) -> Tensor:
-        """The group of every node, int64 (nodes,): nodes on a common axis are of one group."""
+        """The group of every node, int64 (nodes,): nodes on a common axis are in one group."""
         starts, others = [], []
         for classes in self.axes.values():
             free = classes[classes != FROZEN]
@@ -49,11 +49,11 @@ class Structure:
         return torch.from_numpy(components(rows, columns, self.nodes)).long()
 
     def gone(self, removed: Tensor) -> Tensor:
-        """`removed` (bool, (nodes,)) with an entry False for FROZEN at the end, so that it can be indexed by class."""
+        """`removed` (bool, (nodes,)) with False for FROZEN at the end, so that it can be indexed by class."""
         return torch.cat([removed.cpu(), torch.tensor([False])])
 
     def frozen(self, nodes: Tensor) -> "Structure":
-        """The same numbers of nodes, where some (bool, (nodes,)) are FROZEN on every axis."""
+        """The same structure with some nodes (bool, (nodes,)) FROZEN on every axis."""
         if not nodes.any():
             return self
         number = torch.where(nodes, FROZEN, torch.arange(self.nodes))
@@ -63,7 +63,7 @@ class Structure:
         return replace(self, axes=axes, products=products, image=number[self.image])
 
     def to(self, device: torch.device) -> "Structure":
-        """The same with its classes on a device, for what indexes by them in every step of a training."""
+        """The same with its classes on a device, to index by them in every training step."""
         axes = {key: classes.to(device) for key, classes in self.axes.items()}
         products = tuple(replace(p, axes=tuple(classes.to(device) for classes in p.axes)) for p in self.products)
         return replace(self, axes=axes, products=products)
@@ -76,9 +76,9 @@ class Structure:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A multiplication of matrices or a convolution: `factor` x the product of the lengths of `axes` MACs per image.
+    """A matrix multiplication or a convolution: `factor` x the product of the lengths of `axes` MACs per image.
 
-    `axes` hold the classes of the indices that carry nodes; `name` is the weight's, "" where two activations meet.
+    `axes` hold the classes of the indices that carry nodes; `name` is the weight's, "" for two activations.
     """
 
     name: str

@@ -1,17 +1,18 @@
-"""The operations of exported graphs: one entry for each says everything that the engine knows of it.
+"""The operations of exported graphs: one entry for each holds everything that the engine knows about it.
 
 `prunectl explain` prints the name in brackets: "no rule for this operation (col2im; ...)". A new operation often fits
-an existing rule in `rules/`, whose decorator then takes one more name: `move.py` has what moves entries, `reduce.py`
-what sums or compares along an axis, `pointwise.py` what works entry by entry. Else write a rule
+an existing rule in `rules/`; then add its name to the rule's decorator. `move.py` has operations that move entries,
+`reduce.py` those that sum or compare along an axis, `pointwise.py` those that work entry by entry. Else write a rule
 `(flow, node, a) -> Value` with `@operation("name")`, in the file of its family or in a new one, which is found.
 `a` has the arguments by the names of `torch.ops.aten.NAME.default._schema`; `flow.value(a["self"])` is an input.
 
 - `Value(shape, rows, zero, image)` (`labels.py`): `rows[d]` are the labels of axis d, a numpy array of int64, None
-  where it stays; `zero[d]` promises that entries at removed indices are exactly zero. When unsure, `False`.
+  if it stays; `zero[d]` promises that entries at removed indices are exactly zero. When unsure, use `False`.
 - `join` makes labels equal where axes meet; `contract` is for sums of products, where one zero factor is enough
-  (`contraction.py`); `move` is for what only moves entries; `flow.freeze(row, node, "why")` is for what must stay.
+  (`contraction.py`); `move` is for operations that only move entries; `flow.freeze(row, node, "why")` keeps indices.
 - `liveness=` says which nodes reach which; `MIXES`, the default, is always safe.
-- A number in the call that shrinks needs `writer=`, a module attribute that holds it `editor=` (`rules/reshape.py`).
+- A number in the call that shrinks needs `writer=`; a module attribute that holds it needs `editor=`
+  (`rules/reshape.py`).
 """
 
 from collections.abc import Callable
@@ -42,9 +43,9 @@ class Liveness(Enum):
     """Which nodes in an operation's inputs can reach which nodes in its result."""
 
     MIXES = "mixes"
-    """Any can reach any. This is always safe, but keeps nodes that a finer kind would remove."""
+    """Any node can reach any other. This is always safe, but keeps nodes that a finer kind would remove."""
     PASSES = "passes"
-    """Each reaches itself alone, unless statistics are taken over an axis that carries nodes (`Propagation.wide`)."""
+    """Each node reaches only itself, unless statistics are taken over an axis with nodes (`Propagation.wide`)."""
     REDUCES = "reduces"
     """As PASSES, unless an axis that carries nodes is reduced."""
     LINEAR = "linear"
@@ -57,11 +58,11 @@ class Liveness(Enum):
 
 @dataclass(frozen=True)
 class Operation:
-    """What the engine knows of an operation.
+    """What the engine knows about an operation.
 
-    `rule` maps the labels of the inputs to those of the result. `writer` adds the operation to a rewritten graph where
-    an input or the result is smaller; without a writer, or where it returns None, the same call is written. `editor`
-    changes the module that calls the operation, so that the module's own code runs on smaller tensors.
+    `rule` maps the labels of the inputs to those of the result. `writer` adds the operation to a rewritten graph if an
+    input or the result is smaller; without a writer, or if it returns None, the same call is written. `editor` changes
+    the module that calls the operation, so that the module's own code runs on smaller tensors.
     """
 
     rule: Rule
@@ -71,26 +72,26 @@ class Operation:
 
 
 class Impossible(Exception):
-    """Raised by an editor: the network's own code cannot run on the smaller tensors, so its graph is rewritten."""
+    """Raised by an editor if the network's own code cannot run on smaller tensors; its graph is then rewritten."""
 
 
 OPERATIONS: dict[str, Operation] = {}
-"""The entries by the operations' names, without namespace and overload."""
+"""The entries by operation name, without namespace and overload."""
 
 
 def operation(
     *names: str, liveness: Liveness = Liveness.MIXES, writer: Writer | None = None, editor: Editor | None = None
 ) -> Callable[[Rule], Rule]:
-    """Enter the decorated rule, and what else is known of these operations, into the table.
+    """Enter the decorated rule, and what else is known about these operations, into the table.
 
     Raises:
-        ValueError: an operation has an entry already.
+        ValueError: an operation already has an entry.
     """
 
     def enter(rule: Rule) -> Rule:
         for name in names:
             if name in OPERATIONS:
-                raise ValueError(f"the operation '{name}' has an entry already, by {OPERATIONS[name].rule.__module__}")
+                raise ValueError(f"the operation '{name}' already has an entry, in {OPERATIONS[name].rule.__module__}")
             OPERATIONS[name] = Operation(rule, liveness, writer, editor)
         return rule
 
@@ -109,7 +110,7 @@ def is_pointwise(node: fx.Node) -> bool:
 
 
 def liveness_of(node: fx.Node) -> Liveness:
-    """How liveness passes a node's operation; torch's tag of the overload comes before the entry of the name."""
+    """How liveness passes a node's operation; torch's tag of the overload takes precedence over the entry."""
     entry = operation_of(node)
     if is_pointwise(node):
         return Liveness.PASSES

@@ -1,4 +1,4 @@
-"""Nodes in another order: every axis that carries them is permuted."""
+"""Reorders nodes by permuting every axis that carries them."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from prunectl.structure.nodes import FROZEN, Structure
 
 
 def node_kinds(structure: Structure) -> Tensor:
-    """A number for every node, int64 (nodes,), equal for nodes that take as many indices of the same axes."""
+    """A number for every node, int64 (nodes,), equal for nodes with equally many indices on the same axes."""
     kinds = torch.zeros(structure.nodes, dtype=torch.int64)
     axes = [*structure.axes.values(), *(classes for product in structure.products for classes in product.axes)]
     for classes in {axis.numpy().tobytes(): axis for axis in axes}.values():
@@ -19,10 +19,10 @@ def node_kinds(structure: Structure) -> Tensor:
 
 
 def reorder_(tensors: Mapping[str, Tensor], structure: Structure, order: Tensor) -> None:
-    """Let node n take the place of node `order[n]`, int64 (nodes,), in all tensors; both are of one kind.
+    """Move node n to the place of node `order[n]`, int64 (nodes,), in all tensors; both must be of one kind.
 
-    What the network computes stays the same where all nodes that move are treated alike, which only a comparison of
-    outputs can show: a norm over groups of channels does not treat them alike.
+    The network's function stays the same if it treats all moved nodes alike, which only a comparison of outputs can
+    show: a norm over groups of channels does not.
     """
     done: set[tuple[int, int]] = set()
     for (name, axis), classes in structure.axes.items():
@@ -36,7 +36,7 @@ def reorder_(tensors: Mapping[str, Tensor], structure: Structure, order: Tensor)
 
 
 def _source(classes: Tensor, order: Tensor) -> Tensor | None:
-    """Where every index of an axis comes from, None where all stay."""
+    """Where every index of an axis comes from, None if all stay."""
     places = torch.argsort(classes, stable=True)
     ascending = classes[places]
     rank = torch.empty_like(places)

@@ -1,4 +1,4 @@
-"""A network as a torch.export program for batches of any size."""
+"""Exports a network as a torch.export program for batches of any size."""
 
 import torch
 from torch import nn
@@ -8,13 +8,13 @@ from prunectl.errors import StructureError, first_line
 from prunectl.structure.export import quietly
 
 TRACED = 2
-"""Images in the batch that is traced: torch takes a batch of one for a constant."""
+"""Images in the traced batch: torch treats a batch of one as a constant."""
 
 
 def program_of(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ExportedProgram:
-    """Trace a network in eval mode, which takes images (B, C, H, W) of this type.
+    """Trace a network in eval mode that takes images (B, C, H, W) of this type.
 
-    Lines of source and paths of this machine, which torch notes on every operation, are left out.
+    Source lines and paths of this machine, which torch records for every operation, are left out.
 
     Raises:
         StructureError: torch cannot trace it for batches of any size.
@@ -22,12 +22,12 @@ def program_of(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dty
     images = torch.zeros(TRACED, *shape, dtype=dtype)
     try:
         with quietly(), torch.no_grad():
-            network(images)  # buffers that the first forward makes must be there before it is traced
+            network(images)  # buffers that the first forward pass creates must exist before tracing
             program = torch.export.export(network, (images,), dynamic_shapes=({0: Dim("batch")},), strict=False)
     except Exception as error:  # the network's own code runs under the tracer, and may raise anything
         raise StructureError(
             f"the network cannot be exported for batches of any size: {first_line(error)}; "
-            "look for a batch size that its code fixes, or export a folder"
+            "look for a fixed batch size in its code, or export a folder"
         ) from error
     for module in program.graph_module.modules():
         for node in getattr(module, "graph", torch.fx.Graph()).nodes:

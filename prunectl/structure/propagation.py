@@ -1,4 +1,4 @@
-"""Labels flow through a graph: every axis of every parameter gets labels, every operation says what they become."""
+"""Propagates labels through a graph: every axis of every parameter gets labels, and operations map them to results."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ from prunectl.structure.operations import operation_of
 
 
 class Propagation:
-    """One pass over a graph. `values` holds what is known of every tensor, `known` the constants and sizes.
+    """One pass over a graph. `values` holds what is known about every tensor, `known` the constants and sizes.
 
     `axes` are the labels of parameters and buffers by (name, axis); passes over several graphs of one network share
-    them. `products` are the multiplications, `reads` the rows of weights that read what comes in, `wide` the operations
-    that take statistics over an axis that can shrink.
+    them. `products` are the multiplications, `reads` the rows of weights that read inputs, `wide` the operations that
+    take statistics over an axis that can shrink.
     """
 
     def __init__(
@@ -46,22 +46,22 @@ class Propagation:
             elif node.op == "call_function":
                 self._operation(node)
             elif node.op != "get_attr":
-                raise StructureError(f"the network's structure cannot be followed: operation '{node.target}'")
+                raise StructureError(f"the network's structure cannot be traced: operation '{node.target}'")
 
     def value(self, argument: Any) -> Value:
-        """What is known of an argument that is a tensor."""
+        """What is known about an argument that is a tensor."""
         found = self.values.get(argument)
         if isinstance(found, Value):
             return found
         if isinstance(argument, fx.Node) and argument in self.known:
             raise StructureError(
-                "the network's structure cannot be followed: it depends on a number computed from the image at "
+                "the network's structure cannot be traced: it depends on a number computed from the image at "
                 f"{line_of(argument) or argument}"
             )
-        raise StructureError(f"the network's structure cannot be followed: '{argument}' is not a tensor")
+        raise StructureError(f"the network's structure cannot be traced: '{argument}' is not a tensor")
 
     def tensors_of(self, argument: Any) -> list[Value]:
-        """Every tensor in an argument: a tensor, several, or none."""
+        """All tensors in an argument: one, several, or none."""
         if isinstance(argument, fx.Node):
             found = self.values.get(argument)
             return [found] if isinstance(found, Value) else [v for v in found or [] if isinstance(v, Value)]
@@ -70,16 +70,16 @@ class Propagation:
         return []
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """The shape of what a node makes."""
+        """The shape of a node's result."""
         return sizes(node.meta["val"])
 
     def shapes(self, node: fx.Node) -> list[tuple[int, ...]]:
-        """The shapes of all tensors that a node makes."""
+        """The shapes of all tensors in a node's result."""
         made = node.meta["val"]
         return [sizes(made)] if isinstance(made, Tensor) else [sizes(part) for part in made if isinstance(part, Tensor)]
 
     def number(self, argument: Any) -> Any:
-        """A plain number (or a list of them) in place of one that may be computed from sizes."""
+        """A plain number (or a list of them) for one that may be computed from sizes."""
         if isinstance(argument, fx.Node):
             return self.known[argument]
         if isinstance(argument, list | tuple):
@@ -87,11 +87,11 @@ class Propagation:
         return argument
 
     def reason(self, node: fx.Node, why: str) -> Reason:
-        """Why something stays, with the place where it happens."""
+        """Why something stays, with the operation and source line."""
         return Reason(why, packet(node), owner_of(node), line_of(node))
 
     def freeze(self, value: Value | Row | None, node: fx.Node, why: str) -> None:
-        """Let all indices of a tensor, or of a row of labels, stay."""
+        """Keep all indices of a tensor, or of a row of labels."""
         rows = value.rows if isinstance(value, Value) else (value,)
         for row in rows:
             self.labels.freeze(row, self.reason(node, why))
@@ -118,7 +118,7 @@ class Propagation:
         return Value(shape, (None, self._row("", 1, shape[1]), None, None), (False,) * 4)
 
     def _row(self, name: str, axis: int, size: int) -> Row:
-        """The labels of an axis of a parameter, new ones where it has none yet."""
+        """The labels of a parameter's axis; new ones if it has none yet."""
         if (name, axis) not in self.axes:
             self.axes[name, axis] = row = self.labels.fresh(size)
             self.first[int(row[0])] = (name, axis, size)
@@ -138,7 +138,7 @@ class Propagation:
         return Value(tuple(tensor.shape), tuple(rows), (masked,) * tensor.ndim, image=False)
 
     def _constant(self, node: fx.Node, tensor: Tensor) -> None:
-        self.known[node] = on_cpu(tensor).clone()  # a write in place must not reach the network
+        self.known[node] = on_cpu(tensor).clone()  # an in-place write must not reach the network
         self.values[node] = Value.plain(tensor.shape, image=False)
 
     def _operation(self, node: fx.Node) -> None:
@@ -157,7 +157,7 @@ class Propagation:
             self._write_through(node)
 
     def stop(self, node: fx.Node, why: str = "no rule for this operation") -> Value | list[Value]:
-        """Let everything that comes into an operation stay."""
+        """Keep all inputs of an operation."""
         values = self.tensors_of(list(node.all_input_nodes))
         for value in values:
             self.freeze(value, node, why)
@@ -166,7 +166,7 @@ class Propagation:
         return results[0] if isinstance(node.meta["val"], Tensor) else results
 
     def _fold(self, node: fx.Node) -> None:
-        """Compute what depends on constants alone."""
+        """Compute a result that depends only on constants."""
         try:
             made = node.target(*self._concrete(node.args), **self._concrete(node.kwargs))  # type: ignore[operator]
         except (RuntimeError, TypeError, NotImplementedError):
@@ -177,7 +177,7 @@ class Propagation:
             self.values[node] = self.stop(node, "a constant that cannot be computed")
 
     def _concrete(self, argument: Any) -> Any:
-        """The same arguments with constants and sizes in place of nodes."""
+        """The same arguments with constants and sizes instead of nodes."""
         if isinstance(argument, fx.Node):
             return self.known[argument]
         if isinstance(argument, dict):
@@ -187,10 +187,10 @@ class Propagation:
         return argument
 
     def _write_through(self, node: fx.Node) -> None:
-        """After a write in place, the written tensor is the result, and its views promise no more than that does.
+        """After an in-place write, the written tensor is the result, and its views promise no more than it does.
 
-        A write through a view reaches a part of another tensor: where that is read later, it stays, unless the part is
-        set to zero.
+        A write through a view changes a part of another tensor: if that is read later, it stays, unless the part is set
+        to zero.
         """
         result, target = self.values[node], node.args[0]
         if not isinstance(result, Value) or not isinstance(target, fx.Node) or packet(node) == "zero":
@@ -208,7 +208,7 @@ class Propagation:
             self.values[target] = result
 
     def _settle(self, other: fx.Node, node: fx.Node, result: Value) -> Value:
-        """Let a tensor stay that is written to through another."""
+        """Keep a tensor that is written to through another one."""
         value = self.value(other)
         self.freeze(value, node, "written to through a view")
         self.values[other] = Value.plain(value.shape, value.image or result.image)
@@ -216,7 +216,7 @@ class Propagation:
 
 
 def _plain(made: Any) -> Any:
-    """A number in place of a symbolic one."""
+    """A plain number for a symbolic one."""
     if isinstance(made, torch.SymInt | torch.SymFloat | torch.SymBool):
         return made.node.hint
     return made

@@ -1,4 +1,4 @@
-"""Regions of a graph, which calls run (autocast, no_grad): their bodies in place of the calls."""
+"""Inlines regions of a graph (autocast, no_grad), which are traced as calls."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import fx
 
 
 def inline_(module: fx.GraphModule) -> None:
-    """Put the bodies of regions (autocast, no_grad) in the place of the calls to them."""
+    """Replace calls of regions (autocast, no_grad) by their bodies."""
     changed = True
     while changed:
         changed = False
@@ -41,7 +41,7 @@ def _body(module: fx.GraphModule, node: fx.Node) -> tuple[fx.GraphModule, tuple[
 
 
 def _replace_(module: fx.GraphModule, node: fx.Node, result: Any) -> None:
-    """Let the users of a region take what its body returned."""
+    """Let the users of a region read the results of its body."""
     if isinstance(result, fx.Node):
         node.replace_all_uses_with(result)
     else:

@@ -1,4 +1,4 @@
-"""What a network does in a run without values: two networks with one record have the same graph."""
+"""Records what a network does in a run without values: two networks with one record have the same graph."""
 
 import hashlib
 from typing import Any
@@ -15,19 +15,19 @@ from prunectl.torchtools.rng import random_states_kept
 
 _PLAIN = int | float | complex | str | torch.dtype | torch.device | torch.layout | torch.memory_format | None
 _LONGEST = 10**6
-"""Entries of a constant whose values are compared; with longer ones, no record is made."""
+"""Most entries of a constant whose values are compared; with longer ones, no record is made."""
 
 _Kind = tuple[torch.Size, tuple[int, ...], torch.dtype]
 _results: dict[tuple[Any, str], tuple[list[_Kind], TreeSpec]] = {}
-"""What operations return on the meta device: working it out takes torch a millisecond for a BatchNorm."""
+"""Cached results of operations on the meta device: computing them takes torch a millisecond for a BatchNorm."""
 
 
 def record(model: nn.Module, shape: tuple[int, int, int], *, training: bool, batches: tuple[int, ...]) -> str | None:
-    """A hash of all operations on images (B, C, H, W) of some batch sizes; None where something cannot be recorded.
+    """A hash of all operations on images (B, C, H, W) for some batch sizes; None if something cannot be recorded.
 
-    It covers the names, shapes and types of parameters and buffers, every operation with its arguments, where its
-    inputs come from, the module that calls it, and the values of constants. The network is run on the meta device, so
-    its code cannot branch on other values, and the record is the same whatever the parameters are.
+    It covers the names, shapes and types of parameters and buffers, every operation with its arguments, the origin of
+    its inputs, the module that calls it, and the values of constants. The network runs on the meta device, so its code
+    cannot branch on other values, and the record does not depend on the parameters' values.
     """
     try:
         with random_states_kept():
@@ -36,7 +36,7 @@ def record(model: nn.Module, shape: tuple[int, int, int], *, training: bool, bat
             run = _Record(copied, [str(torch.get_default_dtype()), str(next(model.parameters(), like).is_meta)])
             for batch in batches:
                 run.add(copied, torch.empty(batch, *shape, dtype=like.dtype, device="meta"))
-    except Exception:  # noqa: BLE001  (the network's own code may raise anything; who exports it will say what)
+    except Exception:  # noqa: BLE001  (the network's own code may raise anything; the export reports it)
         return None
     return None if run.opaque else run.text.hexdigest()
 
@@ -55,7 +55,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.text, self.opaque = hashlib.sha256(), False
         self.numbers: dict[int, int] = {}
         self.seen: list[Tensor] = []
-        """Held, so that no other tensor gets the identity of one of them."""
+        """Kept alive, so that no other tensor gets one of their identities."""
         self.note(*start)
         for name, tensor in (
             *model.named_parameters(remove_duplicate=False),
@@ -85,21 +85,21 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def note(self, *values: Any) -> None:
-        """Add values to the hash, by texts that distinguish them."""
+        """Add values to the hash, as texts that distinguish them."""
         self.text.update(repr(values).encode())
 
     def number(self, tensor: Tensor) -> int:
-        """The number of a tensor, a new one where it has none yet."""
+        """The number of a tensor; a new one if it has none yet."""
         if id(tensor) not in self.numbers:
             self.seen.append(tensor)
         return self.numbers.setdefault(id(tensor), len(self.seen))
 
     def argument(self, value: Any) -> Any:
-        """A text that is the same for equal arguments; one that has none is noted as opaque."""
+        """A text that is the same for equal arguments; arguments without one set `opaque`."""
         if not isinstance(value, Tensor):
             self.opaque |= not isinstance(value, _PLAIN)
             return repr(value)
-        if id(value) not in self.numbers:  # made by no operation: a constant of the code, or a module's attribute
+        if id(value) not in self.numbers:  # no operation made it: a constant in the code, or a module's attribute
             self.opaque |= value.is_meta or value.numel() > _LONGEST
             if not self.opaque:
                 self.note("constant", self.number(value), value.dtype, value.shape, value.stride(), digest({"": value}))
@@ -107,7 +107,7 @@ class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Switches(TorchFunctionMode):
-    """Records whether gradients and autocast are on, which changes no operation on the meta device."""
+    """Records whether gradients and autocast are on, which no operation on the meta device shows."""
 
     def __init__(self, record: _Record) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class _Switches(TorchFunctionMode):
 
 
 def _result(func: Any, args: Any, keywords: Any) -> Any:
-    """What an operation returns; one that only makes new tensors is run once for arguments of the same kinds."""
+    """The result of an operation; one that only makes new tensors runs once for arguments of the same kinds."""
     given = tree_leaves((args, keywords))
     views = func._schema.is_mutable or any(part.alias_info for part in func._schema.returns)
     if views or any(isinstance(leaf, Tensor) and not leaf.is_meta for leaf in given):
@@ -140,5 +140,5 @@ def _result(func: Any, args: Any, keywords: Any) -> Any:
 
 
 def _kind(value: Any) -> Any:
-    """Of a tensor, its shape, strides and type."""
+    """The shape, strides and type of a tensor; other values unchanged."""
     return (value.shape, value.stride(), value.dtype) if isinstance(value, Tensor) else value

@@ -1,4 +1,4 @@
-"""Find the nodes of a network: export it, let labels flow through the graph, number what was found equal."""
+"""Finds the nodes of a network: exports it, propagates labels through the graph, and numbers equal ones."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from prunectl.structure.propagation import Propagation
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A structure with the passes that it was found by: `number[label]` is the class of each label."""
+    """A structure with the passes that found it: `number[label]` is the class of each label."""
 
     structure: Structure
     flow: Propagation
@@ -25,7 +25,7 @@ class Analysis:
 
 
 def trace(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False) -> Structure:
-    """Find the nodes of a network that takes images (B, C, H, W) of this shape; with `outer`, of the image as well.
+    """Find the nodes of a network that takes images (B, C, H, W) of this shape; with `outer`, also those of the image.
 
     Raises:
         StructureError: the network cannot be traced; the error names the place.
@@ -34,9 +34,9 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False)
 
 
 def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False, lines: bool = False) -> Analysis:
-    """As `trace`, with what was found on the way; with `lines`, reasons have the line of the network's source.
+    """As `trace`, with intermediate results; with `lines`, reasons have the line of the network's source.
 
-    Parameters that are used in training alone (auxiliary heads) couple what they read, too.
+    Parameters that are used only in training (auxiliary heads) also couple what they read.
     """
     exported = export if lines else graph_of
     graph, tensors = exported(model, shape), named_tensors(model)
@@ -55,7 +55,7 @@ def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = Fals
 def follow(
     graph: Graph, tensors: dict[str, Tensor], labels: Labels, axes: dict[tuple[str, int], Row], *, outer: bool = False
 ) -> Propagation:
-    """Let labels flow through a graph."""
+    """Propagate labels through a graph."""
     flow = Propagation(graph, tensors, labels, axes, outer)
     flow.run()
     return flow
@@ -67,14 +67,14 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _unreached(graph: Graph, tensors: dict[str, Tensor]) -> bool:
-    """Whether some parameter takes no part in what the graph computes."""
+    """Whether the graph does not use some parameter."""
     used = {name for node, name in graph.names.items() if node.users}
     reached = {id(tensors[name]) for name in used}
     return any(isinstance(t, nn.Parameter) and id(t) not in reached for t in tensors.values())
 
 
 def _numbered(model: nn.Module, flow: Propagation, labels: Labels, axes: dict[tuple[str, int], Row]) -> Analysis:
-    """Number the classes of labels that may be removed, in the order of the network's parameters."""
+    """Number the classes of removable labels, in the order of the network's parameters."""
     roots = labels.find(np.arange(labels.used, dtype=np.int64))
     number = np.full(labels.used, FROZEN, dtype=np.int64)
     parameters = dict(model.named_parameters())
@@ -103,7 +103,7 @@ def _numbered(model: nn.Module, flow: Propagation, labels: Labels, axes: dict[tu
 
 
 def _aliases(model: nn.Module) -> dict[str, list[str]]:
-    """The other names of tensors that have several, by the name that the graph uses."""
+    """The other names of tied tensors, by the name that the graph uses."""
     by_identity: dict[int, list[str]] = {}
     for name, tensor in named_tensors(model).items():
         by_identity.setdefault(id(tensor), []).append(name)
@@ -111,7 +111,7 @@ def _aliases(model: nn.Module) -> dict[str, list[str]]:
 
 
 def _axis_of(flow: Propagation, row: Row) -> tuple[str, int]:
-    """The parameter's axis that labels were made for."""
+    """The parameter's axis for which labels were made."""
     starts = np.array(sorted(flow.first))
     start = int(starts[np.searchsorted(starts, row[0], side="right") - 1])
     name, axis, _ = flow.first[start]

@@ -1,6 +1,6 @@
-"""Normalisations and means over channels of which some are gone: those would be zero, and count in the statistics.
+"""Normalisations and means over channels of which some were removed: those count as zeros in the statistics.
 
-With k of C entries gone, the mean is sum / C and the variance (sum of (x - mean)^2 + k mean^2) / C, over what is left.
+With k of C entries removed, the mean is sum / C and the variance (sum of (x - mean)^2 + k mean^2) / C, over the rest.
 """
 
 from math import prod
@@ -37,7 +37,7 @@ def group_norm(x: Tensor, groups: int, channels: int, weight: Tensor | None, bia
 def batch_norm(
     x: Tensor, axes: tuple[int, ...], width: int, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Every channel (axis 1) normalised over `axes`, which held `width` entries in the original network."""
+    """Normalise every channel (axis 1) over `axes`, which held `width` entries in the original network."""
     shape = (1, -1, *(1,) * (x.ndim - 2))
     y = _normalised(x, axes, width, eps)
     y = y if weight is None else y * weight.view(shape)

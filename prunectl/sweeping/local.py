@@ -1,4 +1,4 @@
-"""Stages in processes of this machine."""
+"""Runs stages in processes on this machine."""
 
 import heapq
 import multiprocessing
@@ -13,9 +13,9 @@ from prunectl.torchtools.cores import cores
 
 
 def run_local(jobs: Sequence[Job], count: int) -> Generator[Outcome]:
-    """Run jobs, `count` at a time, the earliest first of those that wait for nothing; yields them as they end.
+    """Run jobs, `count` at a time, the earliest ready ones first; yields them as they end.
 
-    A process that dies takes down its own stage alone.
+    A process that dies takes down only its own stage.
     """
     waiting: dict[str, list[int]] = {}
     ready: list[int] = []
@@ -42,13 +42,13 @@ def run_local(jobs: Sequence[Job], count: int) -> Generator[Outcome]:
                 yield outcome
     finally:
         for worker, _ in running.values():
-            worker.stop()  # one without work ends by itself, and takes its locks along
+            worker.stop()  # an idle one ends by itself, and releases its locks
         for worker in [*free, *(worker for worker, _ in running.values())]:
             worker.pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Worker:
-    """A process that runs one stage after the other, and is replaced when it dies."""
+    """A process that runs one stage after another, and is replaced if it dies."""
 
     def __init__(self, beside: int) -> None:
         self.threads = max(1, cores() // beside)
@@ -59,7 +59,7 @@ class _Worker:
         return self.pool.submit(do, job, before)
 
     def outcome(self, future: Future[Outcome], job: Job) -> Outcome:
-        """How a stage ended that is done."""
+        """The outcome of a finished stage."""
         try:
             return future.result()
         except BrokenProcessPool:
@@ -67,7 +67,7 @@ class _Worker:
             return Outcome(job.stage, "its process was killed, or ran out of memory")
 
     def stop(self) -> None:
-        """Ask the process to end; a training that runs is saved first."""
+        """Ask the process to end; a running training is saved first."""
         for process in list((self.pool._processes or {}).values()):
             process.terminate()
 
@@ -77,7 +77,7 @@ class _Worker:
 
 
 def _begin(threads: int) -> None:
-    """In a new process: leave Ctrl-C to the parent, end with it, and take a share of the cores."""
+    """In a new process: leave Ctrl-C to the parent, end when it ends, and use a share of the cores."""
     os.setpgrp()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     parent = multiprocessing.parent_process()

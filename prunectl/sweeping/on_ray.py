@@ -1,4 +1,4 @@
-"""Stages as tasks of a Ray cluster, which Ray schedules by their dependencies."""
+"""Runs stages as tasks of a Ray cluster, which schedules them by their dependencies."""
 
 import logging
 import os
@@ -10,19 +10,19 @@ from prunectl.errors import PrunectlError
 from prunectl.sweeping.work import Job, Outcome, do
 
 _GRACE = 60.0
-"""Seconds that stages get to save what they have when the sweep is to end."""
+"""Seconds for stages to save their work when the sweep ends."""
 _SAID = 200
-"""Letters of Ray's own words that go into a line."""
+"""Most letters of Ray's message in a line."""
 
 
 def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator[Outcome]:
-    """Run jobs on the cluster that RAY_ADDRESS names or that runs here; with `count`, on a new one of this many cpus.
+    """Run jobs on the cluster of RAY_ADDRESS or one that runs here; with `count`, on a new one with this many cpus.
 
-    A job takes one cpu and `gpus` of a gpu. Every node sees the folder of the sweep under the same path.
+    A job takes one cpu and `gpus` of a gpu. Every node must see the sweep's folder under the same path.
     """
     import ray  # noqa: PLC0415  (an extra)
 
-    # without gpus of its own, a task may still use what the machine has
+    # a task without its own gpus may still use those of the machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     where: dict[str, Any] = {} if count is None else {"address": "local", "num_cpus": count}
     asked_to_end = signal.getsignal(signal.SIGTERM)
@@ -30,10 +30,8 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator
         ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ValueError, OSError) as error:
         what = " ".join(str(error).split())[:_SAID]
-        raise PrunectlError(
-            f"no Ray cluster could be joined or started ({what}); see RAY_ADDRESS and --jobs"
-        ) from error
-    signal.signal(signal.SIGTERM, asked_to_end)  # which Ray has taken
+        raise PrunectlError(f"cannot join or start a Ray cluster ({what}); check RAY_ADDRESS and --jobs") from error
+    signal.signal(signal.SIGTERM, asked_to_end)  # Ray has replaced it
     pending: list[Any] = []
     try:
         task = ray.remote(num_cpus=1, num_gpus=gpus)(do)
@@ -51,7 +49,7 @@ def run_on_ray(jobs: Sequence[Job], count: int | None, gpus: float) -> Generator
                 yield Outcome(jobs_of[done].stage, what)
     finally:
         for ref in pending:
-            ray.cancel(ref)  # an interrupt, at which a training that runs is saved
+            ray.cancel(ref)  # an interrupt, which saves a running training
         if pending:
             ray.wait(pending, num_returns=len(pending), timeout=_GRACE)
         ray.shutdown()

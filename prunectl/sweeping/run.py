@@ -1,4 +1,4 @@
-"""A sweep in its folder: what is still to do, and the table of what came out."""
+"""The jobs of a sweep that remain, and its reports."""
 
 import csv
 import io
@@ -21,10 +21,10 @@ from prunectl.sweeping.work import Job, Run
 
 
 def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
-    """The jobs of all stages that are not done in `folder`, parents first.
+    """The jobs of all unfinished stages in `folder`, parents first.
 
     Raises:
-        FileError: a file of someone else's would be replaced.
+        FileError: a file that no sweep wrote would be replaced.
     """
     before = state.known(folder)
     named = state.with_known_names(stages, before)
@@ -37,10 +37,10 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
             continue
         checkpoint = state.checkpoint_of(folder, stage, by_identity)
         if stage.makes and checkpoint.exists() and not state.record_path(folder, stage).exists():
-            raise FileError(f"{checkpoint} exists, and no sweep wrote it; give another --out")
+            raise FileError(f"{checkpoint} exists, and no sweep wrote it; use another --out")
         parent = None if stage.parent is None else by_identity[stage.parent]
         after = None if stage.parent in done else stage.parent
-        if not stage.makes:  # one after the other, as they write beside the same checkpoint
+        if not stage.makes:  # one after another, because they write beside the same checkpoint
             after = waits_for.get(stage.parent, after)
             waits_for[stage.parent] = stage.identity
         jobs.append(
@@ -59,10 +59,10 @@ def jobs_of(stages: Sequence[Stage], folder: Path, run: Run) -> list[Job]:
 
 
 def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Path) -> list[Path]:
-    """Write report.json and report.csv over what the pipelines ended in, as far as it exists; returns what exists.
+    """Write report.json and report.csv about the pipelines' existing final checkpoints; returns these.
 
-    A value of the plan with the name of a report column is under plan_NAME. Where nothing is there, nothing
-    is written.
+    A value of the plan with the name of a report column goes to plan_NAME. Without checkpoints, nothing is
+    written.
     """
     before = state.known(folder)
     named = {stage.identity: stage for stage in state.with_known_names(stages, before)}
@@ -73,7 +73,7 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
         return []
     row_of = {row["checkpoint"]: row for row in report(paths)}  # pipelines may end in the same checkpoint
     rows = [row_of[str(path)] for path in paths]
-    most_first = sorted(results, key=lambda result: -len(result.values))  # which have them in the order of the plan
+    most_first = sorted(results, key=lambda result: -len(result.values))  # keys in the order of the plan
     keys = list(dict.fromkeys(key for result in most_first for key in result.values))
     named_as = {key: f"plan_{key}" if key in COLUMNS else key for key in keys}
     grid = [{"pipeline": r.pipeline, **{named_as[key]: r.values.get(key) for key in keys}} for r in ended]
@@ -89,7 +89,7 @@ def write_report(results: Sequence[Result], stages: Sequence[Stage], folder: Pat
 
 
 def write_page(paths: Sequence[Path], folder: Path) -> Path:
-    """Write report.html over these checkpoints, with up to twelve networks from inside.
+    """Write report.html about these checkpoints, with up to twelve networks from inside.
 
     Raises:
         OptionError: matplotlib is not installed.

@@ -27,15 +27,15 @@ _OWN = {
 Read = Callable[[Sequence[str]], dict[str, Any]]
 """Reads a command line into its parameters by name, its `command`, and `code`, the sha256 of each file that it names.
 
-Raises OptionError where it does not read."""
+Raises OptionError if it is invalid."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """One command. `parent` is the identity of the stage whose checkpoint it reads, None for the first of a pipeline.
 
-    `identity` hashes the command line with the parent's identity. `name` is that of its files; what measures a
-    checkpoint has that of the checkpoint before the command's.
+    `identity` hashes the command line with the parent's identity. `name` is the name of its files; for commands that
+    measure a checkpoint, it begins with the checkpoint's name.
     """
 
     identity: str
@@ -66,10 +66,10 @@ class Result:
 
 
 def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], list[Result]]:
-    """All stages, parents before children, and what every pipeline ends in.
+    """All stages, parents before children, and the result of every pipeline.
 
     Raises:
-        OptionError: a line that no command takes, or commands that cannot follow each other.
+        OptionError: an invalid command line, or commands that cannot follow each other.
     """
     found: dict[str, Stage] = {}
     results = []
@@ -94,31 +94,31 @@ def stages_of(pipelines: Sequence[Pipeline], read: Read) -> tuple[list[Stage], l
 
 
 def _checked(line: tuple[str, ...], read: Read, pipeline: str, *, first: bool) -> dict[str, Any]:
-    """The parameters of a command; one that does not fit its place is refused."""
+    """The parameters of a command; refuses one that does not fit its place."""
     said = f"pipeline '{pipeline}', '{' '.join(line)}'"
     if line[0] not in (*MAKES, *MEASURES):
         raise OptionError(f"{said}: the commands of a plan are {', '.join((*MAKES, *MEASURES))}")
     if any(word.startswith("--config") for word in line):
-        raise OptionError(f"{said}: a sweep has its options in the plan; leave out --config")
+        raise OptionError(f"{said}: the options of a sweep are in the plan; leave out --config")
     try:
         params = read(line)
     except PrunectlError as error:
         raise OptionError(f"{said}: {error}") from error
     own = next((flag for key, flag in _OWN.items() if params.get(key)), None)
     if own is not None:
-        raise OptionError(f"{said}: a sweep names and keeps files itself; leave out {own}")
+        raise OptionError(f"{said}: a sweep names and keeps its files itself; leave out {own}")
     source, model = params.get("checkpoint"), params.get("model")
     if not first and (source or model):
-        raise OptionError(f"{said}: it takes the checkpoint of the command before; leave out {source or '--model'}")
+        raise OptionError(f"{said}: it uses the checkpoint of the previous command; leave out {source or '--model'}")
     if first and line[0] in MEASURES:
-        raise OptionError(f"{said}: it has nothing to measure; begin the pipeline with train or prune")
+        raise OptionError(f"{said}: there is nothing to measure; begin the pipeline with train or prune")
     if first and not source and not model:
-        raise OptionError(f"{said}: a pipeline begins with --model or a CHECKPOINT")
+        raise OptionError(f"{said}: a pipeline must begin with --model or a CHECKPOINT")
     return params
 
 
 def _identity(line: Sequence[str], parent: str | None, source: str | None, code: Sequence[str]) -> str:
-    """Hash the command line, and the bytes of the checkpoint that it starts from and of the code that it names."""
+    """Hash the command line, the bytes of the checkpoint that it starts from, and the code that it names."""
     bytes_of_source = None
     if source is not None:
         try:
@@ -129,7 +129,7 @@ def _identity(line: Sequence[str], parent: str | None, source: str | None, code:
 
 
 def _name(pipeline: str, values: dict[str, Value]) -> str:
-    """`after-snip-sparsity0.9-seed0`: words as they are, numbers behind their keys."""
+    """`after-snip-sparsity0.9-seed0`: words unchanged, numbers after their keys."""
     return "-".join([pipeline, *(_worded(key, value) for key, value in values.items())])
 
 
@@ -139,7 +139,7 @@ def _worded(key: str, value: Value) -> str:
 
 
 def _told_apart(stages: list[Stage]) -> list[Stage]:
-    """The same stages; where two would have one name, the later one gets its identity behind it."""
+    """The same stages; if two have the same name, the later one gets its identity appended."""
     taken: set[str] = set()
     named = []
     for stage in stages:

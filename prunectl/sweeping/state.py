@@ -1,4 +1,4 @@
-"""Which stages of a sweep are done: one small record for every stage, in the folder `stages` of the sweep's own."""
+"""Records which stages of a sweep are done: one small file per stage, in the folder `stages` of the sweep's folder."""
 
 import json
 import re
@@ -20,11 +20,11 @@ PLAN = "plan.toml"
 WRITES = (PLAN, "report.csv", "report.json", "report.html")
 """The files of a sweep beside its checkpoints."""
 Known = Mapping[str, dict[str, Any]]
-"""Identity -> the record of the stage that began or ended last under it."""
+"""Maps an identity to the record of the stage that last began or ended under it."""
 
 
 def checkpoint_of(folder: Path, stage: Stage, stages: Mapping[str, Stage]) -> Path:
-    """The checkpoint that a stage writes, or measures."""
+    """The checkpoint that a stage writes or measures."""
     owner = stage if stage.makes else stages[str(stage.parent)]
     return folder / f"{owner.name}.safetensors"
 
@@ -41,12 +41,12 @@ def note(folder: Path, stage: Stage, **facts: Any) -> None:
 
 
 def known(folder: Path) -> dict[str, dict[str, Any]]:
-    """The records of earlier runs by identity; what does not read is no record."""
+    """The records of earlier runs by identity; unreadable ones are skipped."""
     found = {}
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
             record = parsed(path.read_bytes())
-            if _is_name(record["identity"]) and _is_name(record["name"]):  # it becomes that of files
+            if _is_name(record["identity"]) and _is_name(record["name"]):  # files are named after it
                 found[record["identity"]] = record
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -58,7 +58,7 @@ def _is_name(value: Any) -> bool:
 
 
 def with_known_names(stages: Sequence[Stage], before: Known) -> list[Stage]:
-    """The same stages, under the names that they had before: a pipeline may be renamed, or come later in the plan."""
+    """The same stages with their earlier names: a pipeline may be renamed or moved in the plan."""
     kept = [replace(s, name=before[s.identity]["name"]) if s.identity in before else s for s in stages]
     taken = {stage.name.lower() for stage in kept if stage.identity in before}
     return [
@@ -70,7 +70,7 @@ def with_known_names(stages: Sequence[Stage], before: Known) -> list[Stage]:
 
 
 def finished(folder: Path, stages: Sequence[Stage], before: Known) -> set[str]:
-    """The identities of the stages that are done: they ended well, and what they left is there as it was."""
+    """The identities of finished stages: they succeeded, and their files still exist unchanged."""
     by_identity = {stage.identity: stage for stage in stages}
     done: set[str] = set()
     for stage in stages:  # parents come first
@@ -86,20 +86,20 @@ def finished(folder: Path, stages: Sequence[Stage], before: Known) -> set[str]:
 
 
 def prepare(folder: Path, plan: str) -> None:
-    """Make the folder of a sweep, or take one where a sweep was before; the plan itself may be there already.
+    """Create the folder of a sweep, or reuse one of an earlier sweep; the plan itself may already be there.
 
     Raises:
-        FileError: it cannot be made, or holds a file of someone else's that the sweep would replace.
+        FileError: it cannot be created, or the sweep would replace a file in it that no sweep wrote.
     """
     if not (folder / FOLDER).is_dir():
         for path in (folder / name for name in WRITES):
             if path.exists() and not (path.name == PLAN and path.read_bytes() == plan.encode()):
-                raise FileError(f"{path} exists, and no sweep wrote it; give another --out")
+                raise FileError(f"{path} exists, and no sweep wrote it; use another --out")
     try:
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"cannot write {folder}: {(error.strerror or str(error)).lower()}; give another --out"
+            f"cannot write {folder}: {(error.strerror or str(error)).lower()}; use another --out"
         ) from error
 
 
@@ -109,5 +109,5 @@ def locked(folder: Path) -> AbstractContextManager[None]:
     Raises:
         FileError: another sweep has it.
     """
-    taken = f"another sweep is running in {folder}; wait for it, or give another --out"
+    taken = f"another sweep is running in {folder}; wait for it, or use another --out"
     return files.locked(folder / FOLDER / "lock", taken)

@@ -1,4 +1,4 @@
-"""The work of one stage, wherever it is done."""
+"""The work of one stage, on any machine."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from prunectl.sweeping.state import FOLDER, note
 
 
 class Ended(Protocol):
-    """How a command ended: its exit code, and its last line on stderr."""
+    """The outcome of a command: its exit code, and its last line on stderr."""
 
     @property
     def code(self) -> int:
@@ -25,7 +25,7 @@ class Ended(Protocol):
 
     @property
     def last(self) -> str:
-        """Why it did not."""
+        """Why it failed."""
 
 
 Run = Callable[[Sequence[str], TextIO], Ended]
@@ -34,25 +34,25 @@ Run = Callable[[Sequence[str], TextIO], Ended]
 
 @dataclass(frozen=True)
 class Job:
-    """A stage with all that its work needs in any process on any machine that sees the folder."""
+    """A stage with everything that its work needs, in any process on any machine that sees the folder."""
 
     stage: Stage
     after: str | None
-    """The identity of the stage that must have ended before: the parent, or what measures the same checkpoint."""
+    """The identity of the stage that must end first: the parent, or another one that measures the same checkpoint."""
     folder: Path
     checkpoint: Path
-    """What it writes, or measures."""
+    """The checkpoint that it writes or measures."""
     reads: Path | None
     begun: bool
     """Whether this stage began in an earlier run."""
     run: Run
     working: Path
-    """The folder that names in command lines refer to."""
+    """The folder that names in command lines are relative to."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: `error` is None if it succeeded; `behind` names the failed stage that it waited for."""
+    """The outcome of a stage: `error` is None if it succeeded; `behind` names the failed stage that it waited for."""
 
     stage: Stage
     error: str | None = None
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def do(job: Job, before: Outcome | None) -> Outcome:
-    """Run a stage when that before it has ended, and note that it is done; a full disk fails the stage alone."""
+    """Run a stage after the previous one has ended, and record that it is done; a full disk fails only this stage."""
     stage = job.stage
     if before is not None and before.error is not None and (before.stage.makes or before.behind is not None):
         return Outcome(stage, "not run", behind=before.behind or before.stage.name)
@@ -93,13 +93,13 @@ def _failure(job: Job) -> str | None:
     except Exception as error:  # noqa: BLE001  (a stage may raise anything; the sweep continues)
         return f"{type(error).__name__}: {error}"
     finally:
-        with contextlib.suppress(OSError):  # the text, on a full disk
+        with contextlib.suppress(OSError):  # the text cannot be written on a full disk
             stream.close()
     return (ended.last or f"exit code {ended.code}") if ended.code else None
 
 
 def _arguments(job: Job) -> list[str]:
-    """The whole command line: it resumes a training or an attack that a kill interrupted, else it starts."""
+    """The whole command line: it resumes a training or an attack that was killed, else starts it."""
     line, path = list(job.stage.arguments), str(job.checkpoint)
     if job.stage.command == "attack":
         paused = job.begun and beside(job.checkpoint, ".attack.part.jsonl").exists()

@@ -1,1 +1,1 @@
-"""Small helpers around torch that know nothing of pruning."""
+"""Small helpers around torch that know nothing about pruning."""

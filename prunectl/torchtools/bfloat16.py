@@ -1,4 +1,4 @@
-"""Whether bfloat16 is fast here."""
+"""Checks whether bfloat16 is fast on a device."""
 
 import platform
 
@@ -8,7 +8,7 @@ import torch
 def native_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions that multiply bfloat16; without them a cpu converts every number.
 
-    On a cpu by torch's own queries: AVX-512-BF16, which every processor with AMX has too, or Arm's BF16 extension.
+    On a cpu, torch's own queries decide: AVX-512-BF16, which every processor with AMX has too, or Arm's BF16 extension.
     """
     if device.type != "cpu":
         return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)

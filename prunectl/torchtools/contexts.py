@@ -1,4 +1,4 @@
-"""Settings that are changed for a while and then restored: the mode of every module, torch's fused kernels, TF32."""
+"""Context managers for temporary settings: the mode of every module, torch's fused kernels, TF32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +11,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from prunectl.errors import OptionError
 
 _NO_BACKWARD = {
-    "modified by an inplace operation": "an operation in place overwrites what the backward pass needs: write it "
+    "modified by an inplace operation": "an in-place operation overwrites what the backward pass needs: write it "
     "without the trailing underscore or inplace=True",
     "does not require grad": "its outputs depend on no parameter that requires a gradient: look for no_grad, detach "
     "or requires_grad_(False) in its code",
-    "leaf Variable that requires grad": "an operation in place changes a parameter: write it without the trailing "
+    "leaf Variable that requires grad": "an in-place operation changes a parameter: write it without the trailing "
     "underscore",
     "is not implemented": "an operation has no derivative",
 }
-"""What torch says of a network without a backward pass, and what that means."""
+"""torch's errors for a network without a backward pass, and their meaning."""
 
 
 @contextmanager
 def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator[None]:
-    """Eval mode inside the block; on request, BatchNorm alone normalises by the batch."""
+    """Eval mode inside the block; on request, BatchNorm still normalises by the batch."""
     modes = {module: module.training for module in model.modules()}
     try:
         for module in modes:
@@ -37,7 +37,7 @@ def evaluating(model: nn.Module, *, batch_norm_trains: bool = False) -> Iterator
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch in one CPU thread."""
+    """Run torch in one CPU thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 
 def autocast(model: nn.Module, *, enabled: bool) -> torch.autocast:
-    """Run a float32 network in bfloat16 where that is safe; any other network computes in its own type."""
+    """Run a float32 network in bfloat16 where that is safe; other networks compute in their own type."""
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled and like.dtype == torch.float32)
 
@@ -60,10 +60,10 @@ def precision(model: nn.Module, *, amp: bool) -> str:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Convolutions of float32 in float32: a gpu rounds what they multiply to TF32 otherwise, 11 bits of 24.
+    """Run float32 convolutions in float32: by default, a gpu rounds their operands to TF32, 11 bits of 24.
 
-    With TF32 a network and what is left of it after shrinking disagree on images close to a border. Products of
-    matrices are in float32 anyway, unless the user has chosen otherwise.
+    With TF32, a network and its shrunk version disagree on images close to a decision border. Matrix products are in
+    float32 anyway, unless the user has chosen otherwise.
     """
     cudnn: Any = torch.backends.cudnn
     parts = [cudnn.conv, cudnn.rnn]
@@ -72,7 +72,7 @@ def full_precision() -> Iterator[None]:
         yield
         return
     try:
-        cudnn.allow_tf32 = False  # by the older of torch's two ways, or others could not ask for it in the block
+        cudnn.allow_tf32 = False  # torch's older setting: with the newer one, other code could not read it in the block
         for part in parts:
             if part.fp32_precision == "tf32":
                 part.fp32_precision = "ieee"
@@ -86,7 +86,7 @@ def full_precision() -> Iterator[None]:
 
 @contextmanager
 def slow_attention() -> Iterator[None]:
-    """Attention in its single steps: torch's fused kernel for inference is one operation that hides them."""
+    """Run attention in single steps, which torch's fused inference kernel would hide."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -97,7 +97,7 @@ def slow_attention() -> Iterator[None]:
 
 @contextmanager
 def single_steps() -> Iterator[None]:
-    """Attention and recurrent layers as the products that they are made of, which can be counted."""
+    """Run attention and recurrent layers as the products that they consist of, so that these can be counted."""
     onednn = torch.backends.mkldnn.set_flags(False, None, None, None)[0]  # type: ignore[no-untyped-call]
     try:
         with slow_attention(), sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
@@ -108,10 +108,10 @@ def single_steps() -> Iterator[None]:
 
 @contextmanager
 def differentiated() -> Iterator[None]:
-    """Around forward and backward passes: one line for a network that has no backward pass.
+    """Turn torch's errors about a missing backward pass into one line.
 
     Raises:
-        OptionError: torch finds an operation in place, or no gradient.
+        OptionError: torch finds an in-place operation, or no gradient.
     """
     try:
         yield
@@ -120,15 +120,15 @@ def differentiated() -> Iterator[None]:
         meaning = next((meaning for said, meaning in _NO_BACKWARD.items() if said in text), None)
         if meaning is None:
             raise
-        raise OptionError(f"the network has no backward pass, as {meaning} ({text.partition(':')[0]})") from error
+        raise OptionError(f"the network has no backward pass: {meaning} ({text.partition(':')[0]})") from error
 
 
 @contextmanager
 def enough_for_batch_norm() -> Iterator[None]:
-    """Say in one line where BatchNorm has a single value of a channel to normalise.
+    """Turn torch's error for BatchNorm on a single value per channel into one line.
 
     Raises:
-        OptionError: it has.
+        OptionError: BatchNorm has only one value per channel.
     """
     try:
         yield
@@ -136,6 +136,6 @@ def enough_for_batch_norm() -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise OptionError(
-            "BatchNorm normalises by the batch, and has only 1 value per channel: use batches of 2 images or more, "
+            "BatchNorm normalises by the batch, but has only 1 value per channel: use batches of 2 images or more, "
             "and at least as many training images"
         ) from error

@@ -1,6 +1,6 @@
-"""A second module tree over other tensors: to trace, count or score a network without touching it or copying data.
+"""Copies module trees over other tensors, to trace, count or score a network without changing it or copying data.
 
-(`torch.func.functional_call` serves the same end, but importing what it needs takes a second.)
+(`torch.func.functional_call` does the same, but importing its dependencies takes a second.)
 """
 
 import copy
@@ -16,7 +16,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unregistered_tensors(model: nn.Module) -> dict[tuple[str, str], Tensor]:
-    """Tensors that are mere attributes of modules, by module and name, which no file holds."""
+    """Tensors that are plain attributes of modules, by module and name; they are not saved."""
     return {
         (name, key): value
         for name, module in model.named_modules()
@@ -26,23 +26,23 @@ def unregistered_tensors(model: nn.Module) -> dict[tuple[str, str], Tensor]:
 
 
 def with_tensors(model: M, replace: Callable[[Tensor], Tensor]) -> M:
-    """A copy of the modules, in which every parameter and buffer t is `replace(t)`.
+    """A copy of the modules with every parameter and buffer t replaced by `replace(t)`.
 
     Raises:
-        OptionError: a module holds a tensor that is computed from others, which cannot be copied.
+        OptionError: a module holds a tensor computed from others, which cannot be copied.
     """
     for (name, key), value in unregistered_tensors(model).items():
         if not value.is_leaf:
             raise OptionError(
-                f"layer {name or type(model).__name__} holds a {key} computed from other parameters, as the old "
-                "torch.nn.utils.weight_norm makes it; use torch.nn.utils.parametrizations.weight_norm in its place"
+                f"layer {name or type(model).__name__} holds a {key} computed from other parameters (the old "
+                "torch.nn.utils.weight_norm does this); use torch.nn.utils.parametrizations.weight_norm instead"
             )
     tensors = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): replace(tensor) for tensor in tensors})
 
 
 def differentiable(model: M) -> M:
-    """A copy with the same values: parameters with separate gradients, and buffers that a pass may change."""
+    """A copy with the same values, whose parameters have their own gradients and whose buffers a pass may change."""
     return with_tensors(model, _own)
 
 
@@ -51,7 +51,7 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def in_type(model: M, dtype: torch.dtype) -> M:
-    """A copy whose floating-point tensors have a type, as `.to(dtype)` makes them; no tensor is shared."""
+    """A copy with floating-point tensors converted as by `.to(dtype)`; no tensor is shared."""
     return with_tensors(model, lambda tensor: like(tensor, _cast(tensor.detach(), dtype)))
 
 
@@ -60,7 +60,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def like(tensor: Tensor, value: Tensor) -> Tensor:
-    """The value as a parameter where the tensor is one, trained where that is."""
+    """The value as a parameter if the tensor is one, with the same requires_grad."""
     return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
 
 
@@ -70,7 +70,7 @@ def on_meta(model: M) -> M:
 
 
 def without_values(model: M) -> M:
-    """A copy whose tensors are zeros that take no memory, for what looks at types and shapes alone."""
+    """A copy whose tensors are zeros that take no memory, for code that reads only types and shapes."""
     return with_tensors(model, lambda t: like(t, torch.zeros((), dtype=t.dtype, device=t.device).expand(t.shape)))
 
 

@@ -7,10 +7,10 @@ from prunectl.torchtools.distributed import joined, local_device
 
 
 def device_named(name: str) -> torch.device:
-    """The device of `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; each of several processes has its own gpu.
+    """The device named `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; each of several processes has its own gpu.
 
     Raises:
-        DeviceError: it is not there.
+        DeviceError: it is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -27,5 +27,5 @@ def device_named(name: str) -> torch.device:
         asked = name if device.index is None else device
         raise DeviceError(f"device '{asked}' is not available; use `device` cpu or auto")
     if joined() and device.type == "cuda":
-        torch.cuda.set_device(device)  # where nccl and pinned memory look
+        torch.cuda.set_device(device)  # nccl and pinned memory use the current device
     return device

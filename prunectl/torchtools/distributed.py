@@ -1,4 +1,4 @@
-"""Several processes that run one command together, as `torchrun` starts them: each takes its share of every batch."""
+"""Runs one command in several processes that `torchrun` started: each takes its share of every batch."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +16,14 @@ from prunectl.torchtools.rng import random_state, set_random_state_
 
 T = TypeVar("T")
 _TIMEOUT = timedelta(days=1)
-"""How long a process waits for another one that works alone; one that ended is noticed at once."""
+"""How long a process waits for another one that works alone; a process that ended is noticed at once."""
 _MESSAGE = 1 << 24
-"""Numbers that are sent at once."""
+"""The most numbers per message."""
 _LOST = (
     *("Connection closed by peer", "Connection reset by peer", "Broken pipe"),
     *("NCCL communicator was aborted", "ncclRemoteError", "remote process exited"),
 )
-"""What torch says where another process has ended."""
+"""torch's errors after another process has ended."""
 
 
 def started_together() -> bool:
@@ -33,7 +33,7 @@ def started_together() -> bool:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Join the other processes that `torchrun` started; at the end, each waits for all.
+    """Join the other processes that `torchrun` started; at the end, wait for all.
 
     Raises:
         LostProcess: another process has ended.
@@ -45,7 +45,7 @@ def together() -> Iterator[None]:
     except RuntimeError as error:
         if not any(text in str(error) for text in _LOST):
             raise
-        raise LostProcess("another process of this run has ended, perhaps killed or out of memory: all end") from error
+        raise LostProcess("another process of this run has ended (killed or out of memory?), so all end") from error
     finally:
         dist.destroy_process_group()
 
@@ -56,7 +56,7 @@ def joined() -> bool:
 
 
 def processes() -> int:
-    """How many processes have joined."""
+    """The number of processes that have joined."""
     return dist.get_world_size() if joined() else 1
 
 
@@ -73,12 +73,12 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def rows(count: int) -> slice:
-    """The positions of `count` that this process takes: every world-size-th one from its rank on; perhaps none."""
+    """The positions of `count` that this process takes: every world-size-th one, starting at its rank; may be none."""
     return slice(dist.get_rank(), count, dist.get_world_size()) if joined() else slice(count)
 
 
 def rows_or_all(count: int) -> slice:
-    """As `rows`, but all of them where some process would have none."""
+    """As `rows`, but all of them if some process would have none."""
     return rows(count) if count >= processes() else slice(count)
 
 
@@ -88,7 +88,7 @@ def share(tensor: Tensor) -> Tensor:
 
 
 def sum_(tensors: Sequence[Tensor]) -> None:
-    """Add up tensors over all processes, in place, in few messages; numbers of 16 bits are added in float32."""
+    """Add up tensors over all processes, in place, in few messages; 16-bit numbers are added in float32."""
     for _, alike in groupby(tensors if joined() else (), key=_sent_as):
         message: list[Tensor] = []
         for tensor in alike:
@@ -100,7 +100,7 @@ def sum_(tensors: Sequence[Tensor]) -> None:
 
 
 def same_(tensors: Sequence[Tensor]) -> None:
-    """Let all processes have the values of the first one."""
+    """Copy the values of the first process to all."""
     for tensor in tensors if joined() else ():
         sent = tensor.detach().contiguous()
         dist.broadcast(sent, 0)
@@ -109,7 +109,7 @@ def same_(tensors: Sequence[Tensor]) -> None:
 
 
 def same_random_state_(device: torch.device) -> None:
-    """Let all processes continue with the random state of the first one."""
+    """Copy the random state of the first process to all."""
     if joined():
         states = random_state(device)
         same_(states)
@@ -117,7 +117,7 @@ def same_random_state_(device: torch.device) -> None:
 
 
 def from_first(value: Callable[[], T]) -> T:
-    """What the first process computes, on all; the others do not call it."""
+    """A value that only the first process computes, sent to all."""
     if not joined():
         return value()
     held: list[T | None] = [value() if leads() else None]
@@ -135,14 +135,14 @@ def gathered(value: T) -> list[T]:
 
 
 def wait_for_all() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes arrive here."""
     gathered(None)
 
 
 class Vote:
     """The maximum over all processes, known to all after the same step.
 
-    Of several processes, the numbers of a step are known after the next one, so that none waits for them.
+    With several processes, the numbers of a step are known after the next one, so that none waits for them.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class Vote:
         self._asked: dist.Work | None = None
 
     def __call__(self, mine: int) -> int:
-        """Pass a number; returns the largest of this step, or of the one before where there are several processes."""
+        """Pass a number; returns the largest of this step, or of the previous one with several processes."""
         if not joined():
             return mine
         if self._asked is not None:

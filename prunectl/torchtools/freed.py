@@ -1,4 +1,4 @@
-"""Memory that is freed, which the command line keeps (`cli/process.py`) as the next tensors then come faster."""
+"""Returns freed memory to the system; the command line keeps it (`cli/process.py`) to allocate tensors faster."""
 
 import ctypes
 import gc
@@ -6,15 +6,15 @@ from contextlib import suppress
 
 
 def give_back() -> None:
-    """Return freed memory to the system, after the objects that only hold each other: between steps on large tensors.
+    """Collect garbage and return freed memory to the system, between steps on large tensors.
 
-    The next step may need it in other sizes, and what was kept would count beside that.
+    The next step may need other sizes, in addition to the kept memory.
     """
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Return freed memory to the system; only glibc can do so."""
+    """Return freed memory to the system; only glibc can do this."""
     with suppress(OSError, AttributeError, TypeError):  # musl, macOS, Windows
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What a network holds outside its state dict: tensors and numbers in attributes, containers and closures."""
+"""Finds what a network holds outside its state dict: tensors and numbers in attributes, containers and closures."""
 
 import sys
 import types
@@ -17,14 +17,14 @@ _MISSING = object()
 def held_outside_state(model: nn.Module) -> dict[str, Any]:
     """Tensors, arrays and numbers by their path (`layers.0.scale`, `masks[1]`): all but parameters and stored buffers.
 
-    A parameter that a list holds as well is among them. Text is left out: it may name a run or a time, and has no
-    effect on outputs.
+    A parameter that is also in a list is included. Text is left out: it may name a run or a time, and does not affect
+    the outputs.
     """
     return {path: value for path, value in _walk("", model, set()) if isinstance(value, Leaf)}
 
 
 def _walk(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Every value below this one, once; numbers, which may be the same object everywhere, at every place."""
+    """Every value below this one, once; but numbers at every place, since they may be the same object."""
     if isinstance(value, int | float | complex | np.generic):
         yield path, value
         return
@@ -37,7 +37,7 @@ def _walk(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value consists of, with the text that leads there."""
+    """The parts of a value, with the text of the path to each."""
     if isinstance(value, Tensor | np.ndarray):
         return
     if isinstance(value, nn.Module):
@@ -46,7 +46,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{key}", inner) for key, inner in own["_modules"].items())
         plain = {key: inner for key, inner in own.items() if key not in _BOOKKEEPING}
         yield from ((f".{key}", inner) for key, inner in plain.items())
-    elif isinstance(value, dict):  # by place: numbers as keys may count what was made before, as those of hooks do
+    elif isinstance(value, dict):  # by position: numeric keys may be counters, as for hooks
         keys = [key if isinstance(key, str) else i for i, key in enumerate(value)]
         yield from ((f"[{key!r}]", inner) for key, inner in zip(keys, value.values(), strict=True))
     elif isinstance(value, list | tuple | deque | set | frozenset):
@@ -66,7 +66,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 _BOOKKEEPING = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_flat_weights"}
-"""What modules keep for themselves; recurrent layers update `_flat_weights` whenever a parameter is set."""
+"""Internal attributes of modules; recurrent layers update `_flat_weights` whenever a parameter is set."""
 
 
 def _is_namespace(value: Any) -> bool:
@@ -81,7 +81,7 @@ def _contents(cell: types.CellType) -> Any:
 
 
 def first_difference(one: nn.Module, other: nn.Module) -> tuple[str, Any] | None:
-    """The path of the first value outside the state dict that two networks do not share, and the value of `one`."""
+    """The path of the first value outside the state dict that differs between two networks, and the value in `one`."""
     ours, theirs = held_outside_state(one), held_outside_state(other)
     for path in [*ours, *(path for path in theirs if path not in ours)]:
         if not _same(ours.get(path, _MISSING), theirs.get(path, _MISSING)):
@@ -90,7 +90,7 @@ def first_difference(one: nn.Module, other: nn.Module) -> tuple[str, Any] | None
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal to the bit, in one type."""
+    """Whether two values have the same type and are equal to the bit."""
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):
@@ -102,7 +102,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def same_tensor(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have one type and shape and the same values, nan being itself."""
+    """Whether two tensors have the same type, shape and values; nan equals nan."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     one, other = one.detach().cpu(), other.detach().cpu()

@@ -1,4 +1,4 @@
-"""layout: the memory format in which a network's convolutions are fastest."""
+"""layout: chooses the memory format in which a network's convolutions are fastest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from prunectl.torchtools.contexts import autocast, evaluating, precision
 from prunectl.torchtools.copies import like_parameters, with_tensors
 
 LEAST_CHANNELS, LEAST_PLAIN, LEAST_CONVOLVED = 16, 0.5, 0.95
-"""Channels of a plain convolution in and out, and the shares of all multiplications that these and all convolutions do.
+"""Least channels in and out of a plain convolution, and least shares of multiplications in these and all convolutions.
 
-The figures behind the rule are in tests/benchmarks/layouts.json: narrow convolutions lose in channels-last.
+The measurements behind the rule are in tests/benchmarks/layouts.json: narrow convolutions lose in channels-last.
 """
 LARGE_KERNEL, MOST_LARGE, MOST_LARGE_BY_WEIGHTS = 1 << 20, 0.3, 0.1
-"""Weights of a convolution that loses in channels-last, by its own gradient most of all, and the share of all
+"""Weights of a convolution that loses in channels-last, mostly in its weight gradient, and the share of all
 multiplications that such convolutions may do."""
 LEAST_CONVOLVED_IN_BFLOAT16 = 0.5
-"""The share of convolutions from which a network gains in bfloat16, however narrow they are.
+"""The least share of convolutions with which a network gains in bfloat16, however narrow they are.
 
 On AVX-512-BF16, twelve networks in channels-last evaluate 1.08 to 1.45 times as fast as contiguous, and all but one
 train at least as fast (tests/benchmarks/layouts_avx512_amp.json).
@@ -31,7 +31,7 @@ CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer as it ran on one image; `channels` is the smaller of its numbers in and out."""
+    """A convolution or linear layer run on one image; `channels` is the smaller of its channels in and out."""
 
     convolves: bool
     channels: int
@@ -41,7 +41,7 @@ class Layer:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a convolution of all channels by all, and wide enough to gain."""
+        """Whether it is an ungrouped convolution, wide enough to gain."""
         return self.convolves and self.groups == 1 and self.channels >= LEAST_CHANNELS
 
 
@@ -53,11 +53,10 @@ def layout(
     training: bool = False,
     amp: bool = False,
 ) -> torch.memory_format:
-    """Channels-last or contiguous, for images (C, H, W): by the layers alone, so that it is the same in every run.
+    """Channels-last or contiguous, for images (C, H, W); it depends only on the layers, so every run gets the same.
 
-    `by_weights` says that gradients by the weights are computed, `amp` that it runs under `autocast`. On a gpu a
-    training is in channels-last, and all else as it is. A network whose code takes contiguous feature maps alone
-    (`x.view(len(x), -1)`) stays contiguous.
+    `by_weights` says that weight gradients are computed, `amp` that it runs under `autocast`. On a gpu, only a training
+    uses channels-last. A network whose code needs contiguous feature maps (`x.view(len(x), -1)`) stays contiguous.
     """
     device = like_parameters(model).device.type
     if device not in ("cpu", "cuda") or (device == "cuda" and not training):
@@ -67,7 +66,7 @@ def layout(
     least = 1 if rounded or device == "cuda" else LEAST_CHANNELS
     if not any(_may_gain(module, least) for module in model.modules()):
         return CONTIGUOUS
-    if any(weight.is_inference() for weight in _kernels(model)):  # which nothing can replace
+    if any(weight.is_inference() for weight in _kernels(model)):  # these cannot be replaced
         return CONTIGUOUS
     layers = _ran(model, shape)
     if layers is None or (device == "cpu" and not gains(layers, by_weights=by_weights, rounded=rounded)):
@@ -76,7 +75,7 @@ def layout(
 
 
 def gains(layers: list[Layer], *, by_weights: bool, rounded: bool = False) -> bool:
-    """Whether these layers are faster in channels-last on a cpu; `rounded` ones compute in bfloat16."""
+    """Whether these layers are faster in channels-last on a cpu; `rounded` means bfloat16."""
     total = sum(layer.multiplications for layer in layers)
 
     def share(chosen: Callable[[Layer], bool]) -> float:
@@ -93,8 +92,8 @@ def gains(layers: list[Layer], *, by_weights: bool, rounded: bool = False) -> bo
 
 
 def lay_out_(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """Put the weights of convolutions in a format; their values stay, and so do the Parameter objects."""
-    with torch.inference_mode(False):  # or the weights could not be trained afterwards
+    """Put the weights of convolutions in a format; their values and the Parameter objects stay."""
+    with torch.inference_mode(False):  # else the weights could not be trained afterwards
         for weight in _kernels(model):
             weight.data = _in_format(weight.data, memory_format)
 
@@ -113,7 +112,7 @@ def _in_format(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
 def fastest(
     model: nn.Module, shape: tuple[int, int, int], *, amp: bool = False, by_weights: bool = False
 ) -> Iterator[None]:
-    """Inside the block a network is in the fastest layout for images (C, H, W), and with `amp` under `autocast`."""
+    """Put a network in the fastest layout for images (C, H, W) inside the block, with `amp` under `autocast`."""
     with laid_out(model, shape, amp=amp, by_weights=by_weights), autocast(model, enabled=amp):
         yield
 
@@ -122,9 +121,9 @@ def fastest(
 def laid_out(
     model: nn.Module, shape: tuple[int, int, int], *, amp: bool = False, by_weights: bool = False
 ) -> Iterator[None]:
-    """Inside the block a network is in the fastest layout for images (C, H, W), which with `amp` is that of `autocast`.
+    """Put a network in the fastest layout for images (C, H, W) inside the block; with `amp`, in that of bfloat16.
 
-    Afterwards its weights are in the format that they were in.
+    Afterwards its weights are back in their original format.
     """
     last = layout(model, shape, by_weights=by_weights, amp=amp) == CHANNELS_LAST
     before = [weight for weight in _kernels(model) if weight.is_contiguous()] if last else []
@@ -153,7 +152,7 @@ def _may_gain(module: nn.Module, least: int) -> bool:
 
 
 def _ran(model: nn.Module, shape: tuple[int, int, int]) -> list[Layer] | None:
-    """The layers as they run in channels-last on a blank image; None for a network that does not run so."""
+    """The layers that run in channels-last on a blank image; None if the network does not run in it."""
     found = list[Layer]()
     try:
         copied = with_tensors(model, _channels_last)
@@ -179,9 +178,9 @@ def _note(add: Callable[[Layer], None], module: nn.Conv2d | nn.Linear, _inputs: 
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    """A copy that a run may change, or the same values where none changes them.
+    """A copy of a buffer, a small kernel in channels-last, or the same values of any other parameter.
 
-    Small kernels are enough: what follows one in channels-last is in channels-last, too, and large ones take memory.
+    Small kernels are enough: layers after one in channels-last are in channels-last too, and large ones take memory.
     """
     if not isinstance(tensor, nn.Parameter):
         return tensor.clone()

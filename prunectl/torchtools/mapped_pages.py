@@ -1,4 +1,4 @@
-"""Pages of a file that is mapped into memory: once read they count as the process's own, until it lets go of them."""
+"""Releases pages of a mapped file: once read, they count as the process's own until it releases them."""
 
 import ctypes
 import mmap
@@ -11,11 +11,11 @@ from torch.overrides import TorchFunctionMode
 from prunectl.torchtools.pieces import pieces
 
 _PAGEOUT = 21
-"""MADV_PAGEOUT of madvise(2), since Linux 5.4: nothing is lost, also where a page was changed."""
+"""MADV_PAGEOUT of madvise(2), since Linux 5.4: nothing is lost, even if a page was changed."""
 
 
 class CopiedOut(TorchFunctionMode):
-    """Inside, tensors are copied into others piece by piece, and the pages of each piece then leave memory.
+    """Copies tensors piece by piece inside the block, and releases the pages of each piece.
 
     For tensors that are mapped from a file and read once.
     """
@@ -32,12 +32,12 @@ class CopiedOut(TorchFunctionMode):
 
 
 def _alike(into: Tensor, mapped: Tensor, *_: Any) -> bool:
-    """Whether both lie in row-major order, entry by entry."""
+    """Whether both are in row-major order."""
     return into.shape == mapped.shape and into.is_contiguous() and mapped.is_contiguous()
 
 
 def _page_out(tensor: Tensor) -> None:
-    """Let the whole pages of a contiguous tensor leave memory, until they are read again; only Linux does."""
+    """Release the whole pages of a contiguous tensor until they are read again; only on Linux."""
     begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     pages = (tensor.data_ptr() + tensor.nbytes - begin) // mmap.PAGESIZE
     if sys.platform == "linux" and pages > 0:

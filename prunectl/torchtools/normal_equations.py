@@ -1,4 +1,4 @@
-"""Least squares from sums over rows: each output on its own support."""
+"""Least squares from sums over rows, each output on its own support."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class NormalEquations:
 
     @staticmethod
     def empty(groups: int, outputs: int, inputs: int, device: torch.device) -> "NormalEquations":
-        """No rows yet."""
+        """Sums over no rows."""
         sizes = [(groups, inputs, inputs), (groups, inputs, outputs), (groups, inputs), (groups, outputs)]
         xx, xy, x, y = (torch.zeros(size, dtype=torch.float64, device=device) for size in sizes)
         return NormalEquations(xx, xy, x, y)
@@ -48,7 +48,7 @@ class NormalEquations:
         self.xy.baddbmm_(self.x[:, :, None], self.y[:, None, :], alpha=1 / self.count)
 
     def offsets(self, matrix: Tensor, outputs: slice = ALL) -> Tensor:
-        """The offsets (G, O) by which the outputs of a matrix (G, O, K) have the mean of those wanted."""
+        """The offsets (G, O) that give the outputs of a matrix (G, O, K) the mean of the wanted ones."""
         return (self.y[:, outputs] - torch.einsum("gok,gk->go", matrix, self.x)) / self.count
 
 
@@ -56,11 +56,11 @@ def solved(sums: NormalEquations, matrix: Tensor, support: Tensor, ridge: float,
     """The matrix (G, O, K) that minimises |X w - y|^2 + λ |w - w0|^2 for some outputs, each on its own support.
 
     w0 is the row of `matrix`, which is zero off its `support` (bool, of the same shape), λ is `ridge` times the mean
-    diagonal of X^T X on it. By the choice of w0 no output gets a larger error on the rows summed than it has. An output
-    without support, or whose system is not positive definite in float64, keeps its row.
+    diagonal of X^T X on the support. With this w0, no output's error on the summed rows grows. An output without
+    support, or whose system is not positive definite in float64, keeps its row.
 
     Source: the normal equations of layer-wise reconstruction (Optimal Brain Compression, arXiv:2208.11580, section 3;
-    ThiNet, arXiv:1707.06342, equation 6), with the ridge around the present weights in place of one around zero.
+    ThiNet, arXiv:1707.06342, equation 6), with the ridge around the present weights instead of zero.
     """
     found = matrix.clone()
     for group, (xx, xy) in enumerate(zip(sums.xx, sums.xy, strict=True)):
@@ -80,7 +80,7 @@ def _step(xx: Tensor, chosen: Tensor, right: Tensor, ridge: float) -> Tensor | N
     """Solve (X^T X + λ I) step = right on the chosen inputs."""
     every = len(chosen) == len(xx)
     rows = xx.mT.clone(memory_format=torch.contiguous_format) if every else xx.mT[chosen[:, None], chosen]
-    system = rows.mT  # column by column, as LAPACK reads it: otherwise it works on copies, each as large as the sums
+    system = rows.mT  # column-major for LAPACK, which would otherwise make copies as large as the sums
     diagonal = system.diagonal()
     diagonal += ridge * diagonal.mean()
     failed = torch.empty((), dtype=torch.int32, device=xx.device)

@@ -1,4 +1,4 @@
-"""Large tensors in pieces, so that what an operation makes on its way is as small as a piece."""
+"""Splits large tensors into pieces, so that an operation's temporaries are as small as a piece."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 ENTRIES = 1 << 17
-"""Of a piece: what is made of one stays within a core's cache, and freed memory in few sizes."""
+"""Entries of a piece: its temporaries stay in a core's cache, and freed memory comes in few sizes."""
 ON_DEVICE = 1 << 20
-"""Of a piece on a gpu, which waits for the counts of each."""
+"""Entries of a piece on a gpu, which has to wait for every piece's counts."""
 
 
 def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same entries, in row-major order, of tensors of one size: views where a tensor is contiguous."""
+    """Matching pieces of tensors of one size, in row-major order; views if a tensor is contiguous."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
     size = ENTRIES if flat[0].device.type == "cpu" else ON_DEVICE
     for start in range(0, len(flat[0]), size):
@@ -25,6 +25,6 @@ def all_finite(tensor: Tensor) -> bool:
 
 
 def largest_difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference of two entries at the same place, taken in float64; nan if there is any."""
+    """The largest difference of two entries at the same place, in float64; nan if there is any nan."""
     found = [(a.double() - b.double()).abs_().max() for a, b in pieces(one, other)]
     return float(torch.stack(found).max()) if found else 0.0

@@ -12,30 +12,30 @@ from torch import Tensor
 
 
 def forked(device: torch.device) -> Any:
-    """Leave torch's random state as it was."""
+    """Restore torch's random state after the block."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def random_state(device: torch.device) -> list[Tensor]:
-    """Torch's random state: the cpu's, and the gpu's where the network is there."""
+    """Torch's random state: the cpu's, and the gpu's if `device` is one."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def set_random_state_(device: torch.device, states: list[Tensor]) -> None:
-    """Put torch's random state back to what `random_state` gave."""
+    """Restore the random state that `random_state` returned."""
     torch.set_rng_state(states[0])
     if device.type == "cuda" and len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)
 
 
 def seed_for(purpose: str, seed: int) -> int:
-    """A 63-bit seed from the user's seed and what the draws are for."""
+    """A 63-bit seed from the user's seed and the purpose of the draws."""
     return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little") >> 1
 
 
 @contextmanager
 def random_states_kept() -> Iterator[None]:
-    """Leave the random states of torch on the cpu, of Python and of numpy as they were."""
+    """Restore the random states of torch on the cpu, Python and numpy after the block."""
     python, arrays = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

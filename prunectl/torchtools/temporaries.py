@@ -1,4 +1,4 @@
-"""Temporary files beside what they become, and the removal of those that dead processes have left."""
+"""Makes temporary files beside their targets, and removes those that dead processes have left."""
 
 import contextlib
 import hashlib
@@ -15,12 +15,12 @@ from pathlib import Path
 
 _NAME = re.compile(r"\.(?P<of>.+)\.(?P<pid>\d{1,10})-(?P<host>[0-9a-f]{8})?[0-9a-f]{8}")
 _ELSEWHERE_S = 24 * 3600.0
-"""Seconds without a change after which a file of another machine, whose processes nobody here sees, is a leftover."""
+"""Seconds without a change after which another machine's file is a leftover: its processes are invisible here."""
 _ROUNDING_S = 2.0
 
 
 def temporary(path: Path) -> Path:
-    """A new hidden name beside `path` that says who writes it: .NAME.PID-HOSTRANDOM."""
+    """A new hidden name beside `path` that identifies the writer: .NAME.PID-HOSTRANDOM."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_host()}{secrets.token_hex(4)}")
 
 
@@ -29,7 +29,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """A folder that is removed at the end; those that a kill left in `parent` are removed first.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     remove_leftovers(parent, name)
     folder = temporary(parent / name)
@@ -41,9 +41,9 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, name: str) -> None:
-    """Remove temporary files and folders in `folder` that no living process writes any more.
+    """Remove temporary files and folders in `folder` whose writer is gone.
 
-    Names of earlier versions, .NAME.PID-HEX, say no machine: they are removed only if they belong to the file `name`.
+    Names of earlier versions, .NAME.PID-HEX, have no machine: they are removed only if they belong to the file `name`.
     """
     try:
         with os.scandir(folder) as entries:
@@ -68,7 +68,7 @@ def _remove(entry: os.DirEntry[str], status: os.stat_result) -> None:
 
 
 def _last_change(entry: os.DirEntry[str], status: os.stat_result) -> float:
-    """When a file, or anything directly in a folder, was written last."""
+    """When a file, or anything directly in a folder, was last written."""
     if not stat.S_ISDIR(status.st_mode):
         return status.st_mtime
     with os.scandir(entry.path) as inside:
@@ -76,23 +76,23 @@ def _last_change(entry: os.DirEntry[str], status: os.stat_result) -> float:
 
 
 def _is_left(pid: int, host: str | None, changed: float) -> bool:
-    """Whether the writer of a file is gone: a dead process here, or long silence on another machine."""
+    """Whether the writer of a file is gone: dead on this machine, or silent for long on another one."""
     if host not in (None, _host()):
         return time.time() - changed > _ELSEWHERE_S
-    if os.name != "posix":  # os.kill asks nothing there, it ends the process
+    if os.name != "posix":  # there, os.kill would end the process
         return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except OSError:  # someone else's process
+    except OSError:  # another user's process
         pass
     began = _began(pid)
-    return began is not None and began > changed + _ROUNDING_S  # the number was taken again
+    return began is not None and began > changed + _ROUNDING_S  # the number was reused
 
 
 def _began(pid: int) -> float | None:
-    """When a process began, in seconds since 1970; infinite for one that is dead and not fetched, None if unknown."""
+    """When a process began, in seconds since 1970; infinite for a zombie, None if unknown."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
@@ -105,7 +105,7 @@ def _began(pid: int) -> float | None:
 
 @cache
 def _host() -> str:
-    """Eight digits for this machine, or for this container: a process number means nothing elsewhere."""
+    """Eight digits for this machine or container: a process number means nothing elsewhere."""
     try:
         numbers = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (no path)
     except OSError:

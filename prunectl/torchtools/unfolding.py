@@ -1,4 +1,4 @@
-"""A layer as a product of matrices: its inputs as rows, its weight as a matrix, its outputs as columns."""
+"""Writes a layer as a product of matrices: inputs as rows, the weight as a matrix, outputs as columns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 LINEAR, CONVOLUTION, TRANSPOSED = "linear", "convolution", "transposed"
 MOST_ENTRIES = 1 << 20
-"""Entries of the rows that are made at once: 8 MiB in float64."""
+"""Most entries of the rows made at once: 8 MiB in float64."""
 
 
 @dataclass(frozen=True)
 class Unfolding:
-    """How a linear layer or a convolution (1d to 3d, strided, dilated, grouped, transposed) is a product per group.
+    """A linear layer or a convolution (1d to 3d, strided, dilated, grouped, transposed) as one product per group.
 
     outputs (G, N, O) = rows (G, N, K) @ matrix (G, O, K)^T, where N counts images times positions, G the groups.
     """
 
     kind: str
     shape: tuple[int, ...]
-    """That of the weight."""
+    """The shape of the weight."""
     groups: int = 1
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] | str = ()
@@ -76,8 +76,8 @@ class Unfolding:
     def pieces(self, x: Tensor, y: Tensor, share: float = 1.0, draw: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows (G, N, K) and outputs (G, N, O) in float64, of a few images at once.
 
-        Of the positions in an image, or of the rows of a linear layer, a random `share` is taken, the same in every
-        image; `draw` is the seed.
+        A random `share` of the positions in an image, or of a linear layer's rows, is used, the same in every image;
+        `draw` is the seed.
         """
         if self.kind == LINEAR:
             x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
@@ -94,7 +94,7 @@ class Unfolding:
             yield self.rows(some, places).double(), self.outputs(wanted, places).double()
 
     def rows(self, x: Tensor, places: Tensor | None = None) -> Tensor:
-        """Inputs as (G, N, K), at these positions of the output, or at all."""
+        """Inputs as (G, N, K), at these output positions, or at all."""
         if self.kind == LINEAR:
             return x.reshape(1, -1, x.shape[-1])
         if self.kind == TRANSPOSED:
@@ -110,7 +110,7 @@ class Unfolding:
         return flat.transpose(1, 2).reshape(-1, self.groups, self.sizes[1]).transpose(0, 1)
 
     def _margins(self) -> list[tuple[int, int]]:
-        """What is padded before and after, on every axis."""
+        """The padding before and after, on every axis."""
         if self.padding == "valid":
             return [(0, 0)] * len(self.dilation)
         if self.padding == "same":
@@ -119,7 +119,7 @@ class Unfolding:
         return [(int(side), int(side)) for side in self.padding]
 
     def _spread(self, x: Tensor) -> Tensor:
-        """The input on which a transposed convolution is a plain one: zeros between and around its entries."""
+        """The input with zeros between and around its entries, on which a transposed convolution is a plain one."""
         for i, kernel in enumerate(self.shape[2:]):
             axis, stride = i + 2, self.stride[i]
             size = (x.shape[axis] - 1) * stride + 1
@@ -131,7 +131,7 @@ class Unfolding:
         return x
 
     def _patches(self, x: Tensor, stride: tuple[int, ...], places: Tensor | None) -> Tensor:
-        """What each position of the kernel sees: (G, N, K)."""
+        """The input entries under the kernel at each position: (G, N, K)."""
         index = torch.zeros(1, 1, dtype=torch.int64, device=x.device)  # (kernel, positions) into the flat image
         for length, k, d, s in zip(x.shape[2:], self.shape[2:], self.dilation, stride, strict=True):
             offsets, starts = (

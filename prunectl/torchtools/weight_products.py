@@ -1,4 +1,4 @@
-"""Operations of torch that multiply by the weight of a convolution or a linear layer, as a dispatch mode sees them."""
+"""Recognises, in a dispatch mode, torch operations that multiply by the weight of a convolution or linear layer."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ class WeightProduct(NamedTuple):
 
 
 def weight_product(func: Any, args: Any, weights: Storages) -> WeightProduct | None:
-    """The product that an operation computes; None if it is not a product, or not by any of the weights."""
+    """The product that an operation computes; None if it is no product with one of the weights."""
     kind = func._overloadpacket.__name__
     names = weights.among(args)[:1] if kind in CHANNEL_AXIS else []
     behind_bias = kind == "addmm"

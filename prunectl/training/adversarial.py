@@ -1,4 +1,4 @@
-"""Adversarial training: every step uses images perturbed within a max-norm ball so that they are misclassified."""
+"""Adversarial training: every step uses images perturbed within a max-norm ball to be misclassified."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Forward = Callable[[Tensor], Tensor]
 def adversarial(
     classify: Forward, model: nn.Module, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, loss: str
 ) -> Tensor:
-    """The adversarials of a batch, all pixels in [0, 255]; made in eval mode, so that running statistics stay."""
+    """The adversarial images of a batch, pixels in [0, 255]; made in eval mode, so running statistics do not change."""
 
     def forward(images: Tensor) -> Tensor:
         return classify(255 * images)
@@ -30,13 +30,13 @@ def adversarial(
 
 
 def worst_case(forward: Forward, images: Tensor, labels: Tensor, *, eps: float, steps: int) -> Tensor:
-    """Adversarials that raise the cross-entropy, from a random start (Madry et al. 2018, arXiv:1706.06083)."""
+    """Adversarial images that raise the cross-entropy, from a random start (Madry et al. 2018, arXiv:1706.06083)."""
     start = images + eps * (2 * torch.rand_like(images) - 1)
     return _ascended(lambda x: nn.functional.cross_entropy(forward(x), labels), start, images, eps, steps)
 
 
 def farthest(forward: Forward, images: Tensor, *, eps: float, steps: int) -> Tensor:
-    """Adversarials whose predictions diverge from the clean ones' (Zhang et al. 2019, arXiv:1901.08573)."""
+    """Adversarial images whose predictions diverge from the clean ones' (Zhang et al. 2019, arXiv:1901.08573)."""
     with torch.no_grad():
         clean = forward(images)
     start = images + _START * torch.randn_like(images)
@@ -49,7 +49,7 @@ def divergence(clean: Tensor, other: Tensor) -> Tensor:
 
 
 def passes(loss: str | None, steps: int) -> int:
-    """The cost of a step in forward passes; a backward pass to the weights is two, to the images alone one."""
+    """Cost of a step in forward passes; a backward pass to the weights counts as two, to the images only as one."""
     train = 3
     if loss is None:
         return train

@@ -1,4 +1,4 @@
-"""Batch: the images of one training step with their targets, and what mixes or covers them."""
+"""Batch: the images of one training step with their targets; mixup and cutout."""
 
 from dataclasses import dataclass, replace
 
@@ -18,11 +18,11 @@ class Batch:
     second: Tensor | None = None
     """Labels (B,) of the images that were mixed in."""
     share: float = 1.0
-    """Of the first images in a mixture."""
+    """The share of the first images in a mixture."""
     teacher: Tensor | None = None
     """Logits (B, classes) of the teacher on these pixels."""
     whole: int = 0
-    """Images of the whole batch, where these are the part that one of several processes takes; else 0."""
+    """Images of the whole batch, if these are one process's part of it; else 0."""
 
     @property
     def images(self) -> int:
@@ -38,7 +38,7 @@ class Batch:
 
 
 def changed(batch: Batch, *, cutout: bool, mixup: float, mean: tuple[float, ...], seed: int) -> Batch:
-    """Cover and mix the images of a batch, by draws that the seed alone decides."""
+    """Cover and mix the images of a batch, with draws that depend only on the seed."""
     if not cutout and mixup == 0:
         return batch
     draws = np.random.default_rng(mixed(seed, 1))
@@ -50,8 +50,8 @@ def changed(batch: Batch, *, cutout: bool, mixup: float, mean: tuple[float, ...]
 def covered(pixels: Tensor, mean: tuple[float, ...], draws: np.random.Generator) -> Tensor:
     """Cutout (DeVries and Taylor 2017, arXiv:1708.04552): the mean in a square of half the smaller side.
 
-    The centre is a random pixel of each image. The part of the square beyond the border is cut off. `mean` holds one
-    value in [0, 1] per channel, so that the square is zero after normalisation.
+    The centre is a random pixel of each image; the square is cut off at the border. `mean` holds one value in [0, 1]
+    per channel, so the square is zero after normalisation.
     """
     count, _, height, width = pixels.shape
     half = min(height, width) // 4

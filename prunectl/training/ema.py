@@ -1,4 +1,4 @@
-"""EMA: exponential moving averages of a network and of its callback, which are evaluated and become the result."""
+"""EMA: exponential moving averages of a network and its callback; they are evaluated and become the result."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -35,7 +35,7 @@ class EMA:
         return callback if self.callback is None else cast(Callback, self.callback.module)
 
     def update_(self, model: nn.Module, callback: Callback) -> None:
-        """Average in the values after a step."""
+        """Include the values after a step in the averages."""
         self.model.update_parameters(model)
         if self.callback is not None:
             self.callback.update_parameters(callback)
@@ -43,7 +43,7 @@ class EMA:
     def after(
         self, model: nn.Module, callback: Callback, kept: Kept, grown: Mapping[str, Tensor], masks: Masks
     ) -> "EMA":
-        """The averages for a pruned network; those of weights that have grown start at the weights' values."""
+        """The averages for a pruned network; those of grown weights start at the weights' values."""
         pruned = EMA(self.decay, model, callback)
         averaged = cut(self.network.state_dict(), kept)
         now = {name: tensor.detach() for name, tensor in model.named_parameters()}

@@ -10,9 +10,9 @@ from prunectl.masks import Masks
 from prunectl.training.frozen_channels import frozen_entries
 
 LARGE = 1 << 20
-"""Entries of a parameter whose factors take one byte each on a cpu; a quarter of the memory for 1.3 times the time."""
+"""Entries from which a parameter's factors take one byte each on a cpu: a quarter of the memory, 1.3 times the time."""
 _PIECE = 1 << 16
-"""Entries of such a parameter that are multiplied at once: their factors as floats stay in the processor's cache."""
+"""Entries of such a parameter multiplied at once, so that their float factors stay in the processor's cache."""
 
 
 class Enforcer:
@@ -25,7 +25,7 @@ class Enforcer:
         frozen = frozen or {}
         chosen = [(name, p) for name, p in model.named_parameters() if name in masks or name in frozen]
         self.parameters = [parameter for _, parameter in chosen]
-        # in the parameter's own memory format, or the fused call takes a slow path
+        # in the parameter's own memory format, else the fused call takes a slow path
         self.factors = [torch.ones_like(p, dtype=_factor_type(p), requires_grad=False) for p in self.parameters]
         self.frozen, self.values = [], []
         for (name, parameter), factor in zip(chosen, self.factors, strict=True):
@@ -37,11 +37,11 @@ class Enforcer:
                 self.values.append(parameter.detach().clone().masked_fill_(~frozen[name], 0))
 
     def is_on(self, device: torch.device) -> bool:
-        """Whether this holds parameters of this device."""
+        """Whether its parameters are on this device."""
         return all(factor.device == device for factor in self.factors[:1])
 
     def weights_(self) -> None:
-        """Reset pruned and frozen entries, whatever finite value momentum, decay or noise gave them."""
+        """Reset pruned and frozen entries, whatever finite values momentum, decay or noise left."""
         if self.parameters:
             _multiply_([parameter.detach() for parameter in self.parameters], self.factors)
         if self.frozen:
@@ -55,13 +55,13 @@ class Enforcer:
 
 
 def enforcer_for(checkpoint: Checkpoint) -> Enforcer:
-    """The enforcer of a network's masks, and of the channels that pruning has left without anything to train."""
+    """The enforcer for a network's masks, and for channels in which pruning left nothing to train."""
     model, masks = checkpoint.model, checkpoint.masks
     return Enforcer(masks, model, frozen_entries(model, masks, checkpoint.spec.input))
 
 
 def _factor_type(parameter: Tensor) -> torch.dtype:
-    """The parameter's own type, which a fused call takes, or one byte."""
+    """The parameter's own type, for fused calls, or one byte."""
     return torch.int8 if parameter.device.type == "cpu" and parameter.numel() > LARGE else parameter.dtype
 
 

@@ -1,4 +1,4 @@
-"""Channels that pruning has left without anything to train: they are frozen where BatchNorm cancels them."""
+"""Freezes channels in which pruning left nothing to train, if BatchNorm cancels them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,13 +24,13 @@ def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) 
     """The entries to freeze in channels that BatchNorm cancels and that only BatchNorm reads: bool, by parameter.
 
     A channel that no path of kept weights reaches is a constant, and BatchNorm subtracts it. If a channel reads the
-    image through a single weight, BatchNorm cancels that weight's scale. (Except behind padding, where a constant is
+    image through a single weight, BatchNorm cancels that weight's scale. (Except after padding, where a constant is
     smaller at the borders.) The gradients of such weights and biases are rounding errors and weight decay, which Adam
     scales up to full steps. Their output drifts. In evaluation BatchNorm's running mean lags behind it, and the tiny
-    running deviation turns that lag into a large error. So these weights and biases are frozen, and, behind constants,
-    BatchNorm's scale and shift, which later layers do not need. A channel that a path reaches (`Reachability`) or that
-    differs between random images (`varying`: sound, incomplete) never counts as a constant. Nothing is frozen in a
-    network that fails on random images or on the meta device. `shape` is that of an image.
+    running deviation turns that lag into a large error. So these weights and biases are frozen, and, after constants,
+    also BatchNorm's scale and shift, which later layers do not need. A channel that a path reaches (`Reachability`) or
+    that differs between random images (`varying`: sound, incomplete) never counts as a constant. Nothing is frozen in
+    a network that fails on random images or on the meta device. `shape` is that of an image.
     """
     if not masks:
         return {}
@@ -52,7 +52,7 @@ def frozen_entries(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) 
 def _live_weights(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> dict[str, Tensor]:
     """The number of a channel's kept weights whose input depends on the image: int64 (channels,), by masked weight.
 
-    A channel that nothing reaches in the dense network either counts as having all of its weights.
+    A channel that nothing reaches in the dense network either counts as having all its weights.
     """
     flow, found = Reachability(model, shape), {}
     try:
@@ -99,9 +99,9 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.parameters = Storages(parameters)
         self.weights = weights
         self.outputs: dict[int, tuple[str, Tensor]] = {}
-        """The weights' outputs by id; they are kept alive, so that no id is used twice."""
+        """The weights' outputs by id, kept alive so that no id is used twice."""
         self.felt: set[str] = set()
-        """Weights and biases that another operation reads, or whose outputs it reads."""
+        """Weights and biases that other operations read, directly or through their outputs."""
         self.biases: dict[str, set[str]] = {name: set() for name in weights}
         self.norms: dict[str, set[str]] = {name: set() for name in weights}
 

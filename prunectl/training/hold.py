@@ -1,4 +1,4 @@
-"""Pruned weights held at zero in a training loop of the user's own."""
+"""Holds pruned weights at zero in the user's own training loop."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ from prunectl.training.enforcer import Enforcer, enforcer_for
 def hold(checkpoint: Checkpoint, optimizer: Optimizer) -> "Held":
     """Keep the pruned weights of `checkpoint.model` at zero whenever `optimizer` steps, until `Held.remove`.
 
-    Gradients of pruned entries are zeroed before a step, so that momentum of them stays zero too; what the optimiser
-    holds of them now is forgotten. As in `prunectl.train`, channels that pruning left nothing to train are frozen where
-    a BatchNorm cancels them. The network may move to another device in between, but must not be copied.
+    Gradients of pruned entries are zeroed before a step, so their momentum stays zero too; the optimiser's current
+    state of them is cleared. As in `prunectl.train`, channels in which pruning left nothing to train are frozen if a
+    BatchNorm cancels them. The network may move to another device in between, but must not be copied.
 
     Raises:
-        OptionError: the optimiser trains no pruned parameter of this network, as when it was made from a copy.
+        OptionError: the optimiser trains no pruned parameter of this network, for example if it was made from a copy.
     """
     return Held(checkpoint, optimizer)
 
 
 def carry_(optimizer: Optimizer, before: Checkpoint, after: Checkpoint) -> None:
-    """Let an optimiser of `before.model` continue with `after.model`, what a shrink of it left, with its momentum.
+    """Let an optimiser of `before.model` continue with `after.model`, its shrunk version, with its momentum.
 
     Raises:
-        OptionError: state of the optimiser has other axes than its parameter.
+        OptionError: the optimiser's state does not have the axes of its parameter.
     """
     kept = since(Plan.of(before.edits).kept, Plan.of(after.edits).kept)
     optimizers.carry_(optimizer, before.model, after.model, kept)
@@ -69,14 +69,14 @@ class Held:
         self._here().weights_()
 
     def _here(self) -> Enforcer:
-        """The enforcer, on the device where the network is now."""
+        """The enforcer, on the network's current device."""
         if self._enforcer is None or not self._enforcer.is_on(self.checkpoint.device):
             self._enforcer = enforcer_for(self.checkpoint.to(self.checkpoint.device))
         return self._enforcer
 
 
 def _forget_(optimizer: Optimizer, parameter: Tensor, mask: Tensor) -> None:
-    """Zero what the optimiser holds of pruned entries."""
+    """Zero the optimiser's state of pruned entries."""
     for value in optimizer.state.get(parameter, {}).values():
         if isinstance(value, Tensor) and value.shape == mask.shape:
             with torch.no_grad():

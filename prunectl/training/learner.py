@@ -1,4 +1,4 @@
-"""Learner: a network with everything that trains it."""
+"""Learner: a network with its optimiser, scheduler, average and callback."""
 
 import copy
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ from prunectl.training.whole_batch import whole_batch
 
 
 class Learner:
-    """A checkpoint's network, which is trained in place, with its optimiser, scheduler, average and callback.
+    """Trains a checkpoint's network in place, with its optimiser, scheduler, average and callback.
 
-    `scheduled` is the number of steps of the learning rate's schedule, of which the first `warmup` raise it. A
-    callback's own parameters are trained without decay, in a second parameter group; `groups` is the number of groups
-    before a resume.
+    `scheduled` is the number of steps of the learning-rate schedule, including `warmup` steps at its start. Parameters
+    of a callback are trained without decay, in a second parameter group; `groups` is the number of groups before a
+    resume.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Learner:
         self.rewind_point: RewindPoint | None = None
 
     def fit_(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One step of the optimiser on a batch; returns its loss () and how many predictions are correct ()."""
+        """One optimiser step on a batch; returns its loss () and the number of correct predictions ()."""
         recipe = self.recipe
         with autocast(self.model, enabled=recipe.amp), enough_for_batch_norm(), whole_batch(batch):
             loss, logits = objective(recipe, self._classify, self.model, batch)
@@ -81,7 +81,7 @@ class Learner:
             sum(penalties, loss).backward()  # type: ignore[no-untyped-call]
         loss = loss.detach()
         if batch.whole:
-            counted = correct.float()  # exact, and one message with the rest
+            counted = correct.float()  # exact, and sent in one message with the rest
             self._sum_(loss, counted)
             correct = counted.long()
         self.callback.after_backward(self.model)
@@ -95,24 +95,24 @@ class Learner:
         return loss, correct
 
     def _sum_(self, *sums: Tensor) -> None:
-        """Add up the gradients of all processes, each of its part of the batch, and more sums; in place.
+        """Add up the gradients of all processes, each for its part of the batch, and other sums; in place.
 
-        In one place, after the backward pass: torch's DistributedDataParallel, which overlaps the two, takes neither
-        the tensors that a callback puts in place of parameters, nor the further passes of adversarial training.
+        This happens after the backward pass: torch's DistributedDataParallel, which overlaps the two, supports neither
+        the tensors with which a callback replaces parameters nor the extra passes of adversarial training.
         """
         parameters = [*self.model.parameters(), *self.callback.parameters()]
         distributed.sum_([*(p.grad for p in parameters if p.grad is not None), *sums])
         distributed.same_random_state_(self.device)
 
     def same_(self) -> None:
-        """Let all processes have the network of the first one, where rounding on another kind of device differs."""
+        """Copy the network of the first process to all, since rounding may differ between kinds of devices."""
         networks = [self.model, self.callback, *([] if self.ema is None else [self.ema.network])]
         distributed.same_([tensor for network in networks for tensor in network.state_dict().values()])
 
     def evaluated(self) -> nn.Module:
-        """The network to evaluate: the average if there is one, with the callback folded into a copy of it."""
+        """The network to evaluate: the average, if there is one, with the callback folded into a copy."""
         network = self.model if self.ema is None else self.ema.network
-        if type(self.callback) is Callback:  # folds nothing, so that no copy is needed
+        if type(self.callback) is Callback:  # folds nothing, so no copy is needed
             return network
         folded = copy.deepcopy(network).requires_grad_(True)
         averaged = self.callback if self.ema is None else self.ema.averaged(self.callback)
@@ -131,11 +131,11 @@ class Learner:
     def end_round_(self, pruned: Checkpoint, callback: Callback, returned: Mapping[str, Tensor]) -> None:
         """Continue with the pruned network and a new callback; optimiser and average follow, or are rewound.
 
-        Entries that the masks let return, and those `returned` (bool, by parameter), begin anew in both.
+        Entries that the new masks let return, and those in `returned` (bool, by parameter), are reset in both.
         """
         before, ended = self.checkpoint, self.callback
         if self.recipe.compile and pruned.model is not before.model:
-            torch.compiler.reset()  # or the limit of compilations per function is hit after a few rounds
+            torch.compiler.reset()  # else the limit of compilations per function is hit after a few rounds
         self._take_(pruned, callback)
         kept = since(Plan.of(before.edits).kept, Plan.of(pruned.edits).kept)
         carry_(self.optimizer, before.model, self.model, kept)
@@ -153,12 +153,12 @@ class Learner:
         self.enforcer = enforcer_for(pruned)
 
     def set_rewind_point_(self) -> None:
-        """Let the rounds to come rewind to the present state."""
+        """Make the current state the rewind point of later rounds."""
         average = None if self.ema is None else self.ema.model
         self.rewind_point = RewindPoint.of(self.model, self.optimizer, self.scheduler, average)
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values, the rewind point's under `moment`."""
+        """Tensors and plain values; those of the rewind point are under `moment`."""
         point = None if self.rewind_point is None else self.rewind_point.state_dict()
         tensors, values = separated(point or {})
         return {
@@ -199,7 +199,7 @@ class Learner:
             self.rewind_point = RewindPoint.from_state_dict({**placed, **point, "slots": state["moment"]["slots"]})
 
     def state_bytes(self) -> int:
-        """Bytes of the tensors in `state_dict` after the first step."""
+        """The bytes of the tensors in `state_dict` after the first step."""
         tensors, _ = separated(self.state_dict())
         found = sum(tensor.nbytes for tensor in tensors.values())
         if self.optimizer.state:
@@ -209,7 +209,7 @@ class Learner:
         return found + slots * sum(parameter.nbytes for parameter in parameters)
 
     def _slot_names(self) -> set[str]:
-        """What the optimiser keeps of a parameter after its first step."""
+        """The names of the optimiser's slots of a parameter after its first step."""
         return set(self._slots_of_one())
 
     def _slots_of_one(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class Learner:
         self.checkpoint, self.model, self.callback = checkpoint, checkpoint.model, callback
         self.memory_format = self._layout()
         lay_out_(self.model, self.memory_format)
-        if not compiled:  # a round of weights leaves the module, and what was compiled for it
+        if not compiled:  # rounds that prune weights keep the module and its compiled code
             self.network = torch.compile(self.model) if self.recipe.compile else self.model
         counted = cost(self.model, checkpoint.masks, checkpoint.spec.input)
         self.flops = counted.flops
@@ -236,7 +236,7 @@ class Learner:
         self.weight_sparsity = 1 - counted.kept / checkpoint.dense.weights
 
     def _layout(self) -> torch.memory_format:
-        """The fastest one; contiguous where code of others sees weights and gradients, which it may view flat."""
+        """The fastest layout; contiguous if foreign code sees weights and gradients, since it may view them flat."""
         recipe = self.recipe
         named = {"optimizer": recipe.opt, "regularizer": recipe.reg}
         named["criterion"] = None if recipe.prune is None else recipe.prune.criterion
@@ -256,13 +256,13 @@ class Learner:
         return {**dict(self.model.named_parameters()), **own}
 
     def _classify(self, pixels: Tensor) -> Tensor:
-        """Logits (B, classes) of pixels in [0, 255], with the tensors that the callback puts in place of parameters."""
+        """Logits (B, classes) of pixels in [0, 255], with the tensors by which the callback replaces parameters."""
         inputs = in_type_of(self.model, self.checkpoint.preprocessing(pixels))
         inputs = inputs.contiguous(memory_format=self.memory_format)
         logits = self._outputs(inputs, self.callback.parametrized(self.model))
         if not isinstance(logits, Tensor):
             raise OptionError(
-                f"the network returns a {type(logits).__name__} in training, expected logits (B, classes) alone: leave "
+                f"the network returns a {type(logits).__name__} in training, expected only logits (B, classes): leave "
                 "out its auxiliary outputs"
             )
         return logits
@@ -273,7 +273,7 @@ class Learner:
         return torch.func.functional_call(self.model, dict(replaced), (inputs,))
 
     def _change_gradients_(self) -> None:
-        """Add noise, then clip the norm of all gradients but those of pruned and frozen entries."""
+        """Add noise, then clip the norm of all gradients except those of pruned and frozen entries."""
         if self.recipe.noise:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             noises = [self.recipe.noise * torch.randn_like(gradient) for gradient in gradients]

@@ -1,4 +1,4 @@
-"""The loss of a training step, on clean images or on adversarials made from them."""
+"""The loss of a training step, on clean images or on adversarial ones made from them."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from prunectl.training.teacher import distillation
 def objective(recipe: Recipe, classify: Forward, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss () and logits (B, classes) of a batch.
 
-    `classify` maps pixels in [0, 255] to the logits of `model`. With `pgd` the loss is that of the adversarials alone
+    `classify` maps pixels in [0, 255] to the logits of `model`. With `pgd` the loss is that of the adversarial images
     (Madry et al. 2018, eq. 2.1), with `trades` that of the clean images plus the divergence between the two (Zhang et
     al. 2019).
     """
@@ -29,13 +29,13 @@ def objective(recipe: Recipe, classify: Forward, model: nn.Module, batch: Batch)
 
 
 def _loss(recipe: Recipe, logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy with the labels, weighed with the divergence from a teacher."""
+    """Cross-entropy with the labels, combined with the divergence from a teacher."""
     hard = _cross_entropy(recipe, logits, batch.labels)
     if batch.second is not None:
         hard = batch.share * hard + (1 - batch.share) * _cross_entropy(recipe, logits, batch.second)
     if batch.teacher is None:
         return hard
-    soft = distillation(logits, batch.teacher, recipe.temperature)  # in float32 at least
+    soft = distillation(logits, batch.teacher, recipe.temperature)  # at least in float32
     return torch.lerp(hard.to(soft), soft, recipe.teacher_weight)
 
 

@@ -16,7 +16,7 @@ class Meter:
         self.seen = 0
 
     def add_(self, loss: Tensor, correct: Tensor, images: int) -> None:
-        """Add a batch: its mean loss (), how many predictions are correct (), and of how many images."""
+        """Add a batch: its mean loss (), its number of correct predictions (), and its number of images."""
         self.loss += loss.detach() * images
         self.correct += correct
         self.seen += images

@@ -1,4 +1,4 @@
-"""Progress: how far a training is, and its log records."""
+"""Progress: the counters of a training, and its log records."""
 
 import math
 import time
@@ -44,13 +44,13 @@ class Progress:
         self.step += 1
 
     def latest(self) -> tuple[float, float]:
-        """Mean loss and accuracy on the training images since the last record, or those of that record."""
+        """Mean loss and accuracy on the training images since the last record, else those of that record."""
         if self.meter.seen:
             return self.meter.means()
         return self.last["loss"], self.last["accuracy"]
 
     def record_(self, epoch: float, network: Mapping[str, float]) -> dict[str, Any]:
-        """A log record with what is known of the network; the next one has means over the images from here on.
+        """A log record with the values of the network; the next record's means start here.
 
         Raises:
             DivergedError: the loss is not finite.

@@ -1,4 +1,4 @@
-"""Rounds of pruning between the steps of a training."""
+"""Runs rounds of pruning between the steps of a training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,9 +35,9 @@ from prunectl.training.round_times import RoundTimes, exploring, fitting
 
 
 class PruningRounds:
-    """The rounds of pruning of a training: after which steps they come (`times`), and the results of those done.
+    """The rounds of pruning of a training: the steps after which they come (`times`), and the results so far.
 
-    `returned` are the entries that began anew in the last round, bool, by parameter.
+    `returned` are the entries that were reset in the last round, bool, by parameter.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class PruningRounds:
         events: Sequence[dict[str, Any]] = (),
         passed: int = 0,
     ) -> None:
-        """Check at once what would otherwise fail after hours.
+        """Check at the start what would otherwise fail after hours.
 
-        `events` are the results (`events`) of the rounds that are done; `passed` then counts the rounds that are
-        skipped because the network was that sparse at the start.
+        `events` are the results of the rounds so far; `passed` then counts the rounds that are skipped because the
+        network was already that sparse at the start.
 
         Raises:
-            OptionError: a target that cannot be reached, or options that do not go together.
+            OptionError: an unreachable target, or options that exclude each other.
         """
         self.during, self.recipe, self.data = during, recipe, data
         self.method = method_of(during)
@@ -87,7 +87,7 @@ class PruningRounds:
     def of(
         recipe: Recipe, checkpoint: Checkpoint, data: ImageData, steps_per_epoch: int, saved: Mapping[str, Any]
     ) -> "PruningRounds | None":
-        """The pruning of a recipe, from the values that a stopped training saved; these are empty at the start."""
+        """The pruning of a recipe, from the values that a stopped training saved; empty at the start."""
         if recipe.prune is None:
             return None
         done = saved.get("events", ()), saved.get("passed", 0)
@@ -121,8 +121,8 @@ class PruningRounds:
         if self._follows_nodes:
             if self._followed(checkpoint).model is not checkpoint.model:
                 raise OptionError(
-                    f"{self.during.criterion} takes part in every step, which a network on swapped modules or a "
-                    "rewritten graph does not allow; start from the network before it was shrunk"
+                    f"{self.during.criterion} takes part in every step, which is impossible in a network on swapped "
+                    "modules or a rewritten graph; start from the network before it was shrunk"
                 )
             structure = trace(checkpoint.model, checkpoint.spec.input, outer=self.how.rules.outer_layers)
             protected = parameters_named(checkpoint.model, self.how.keep)
@@ -138,7 +138,7 @@ class PruningRounds:
         return made.to(checkpoint.device)
 
     def run(self, checkpoint: Checkpoint, scores: Scores | None = None) -> Checkpoint:
-        """Run the round that is due on the network, in place; a smaller network is returned where nodes are removed."""
+        """Run the due round on the network, in place; returns a smaller network if nodes are removed."""
         i = len(self.events)
         whole = self._followed(checkpoint)
         torch.manual_seed(seed_for("prune", mixed(self.recipe.seed, i)))
@@ -157,7 +157,7 @@ class PruningRounds:
         found = unit.result()
         pruned = replace(whole, masks=unit.masks).after("prune", self.chosen).with_result(found)
         if isinstance(unit, WithNodes):
-            # a callback that follows the nodes needs the whole shape up to the last round
+            # a callback that follows nodes needs the original shape up to the last round
             if unit.gone.any() and not (self._follows_nodes and i + 1 < len(self.times)):
                 pruned = shrink(pruned, constants=False)
                 found |= {key: value for key, value in pruned.history[-1].result.items() if key != "removed"}
@@ -176,7 +176,7 @@ class PruningRounds:
         targets: RoundTargets,
         known: Scores | None = None,
     ) -> Unit:
-        """Run the round that is due by a criterion, with the scores that are known or its own."""
+        """Run the due round with a criterion, using known scores or its own."""
         i = len(self.events)
         unit = unit_of(method, whole, whole.model, how)
 
@@ -192,8 +192,8 @@ class PruningRounds:
     def _begin_(self, whole: Checkpoint) -> Unit:
         """Prune to the target at random, before the first step.
 
-        By `uniform` every layer keeps the same share, except a first convolution, which is not pruned: Evci et al. 2020
-        (arXiv:1911.11134), section 3. The target is that of the network all the same.
+        With `uniform`, every layer keeps the same share, except a first convolution, which is not pruned (Evci et al.
+        2020, arXiv:1911.11134, section 3). The target is still that of the whole network.
         """
         uniform = self.exploration is not None and self.exploration.start == "uniform"
         method = criterion_named("random" if uniform else "erk")
@@ -209,9 +209,9 @@ class PruningRounds:
         return {**recorded(self.during), **own, **when, "options": self.options.all}
 
     def _target_masks(self, checkpoint: Checkpoint) -> Masks:
-        """Masks with as many weights of every layer as are kept after the last round."""
+        """Masks with the number of weights that every layer keeps after the last round."""
         if self.during.threshold is not None:
-            raise OptionError(f"{self.during.criterion} prunes to a sparsity: give `sparsity` in place of `threshold`")
+            raise OptionError(f"{self.during.criterion} prunes to a sparsity; use `sparsity` instead of `threshold`")
         unit = unit_of(self.method, checkpoint, checkpoint.model, self.how)
         return unit.select(_alike(unit), self.during.sparsity or 0.0)
 
@@ -221,7 +221,7 @@ class PruningRounds:
         return {**reached, "events": self.events}
 
     def _fit(self) -> int:
-        """Fit the intervals into a short training, unless they were chosen; returns the number of rounds."""
+        """Fit the intervals into a short training, unless the user chose them; returns the number of rounds."""
         free = self.during.prune_delay is None and self.during.prune_every is None
         if free and self.exploration is not None and not self.during.steps:
             self._retime(exploring(self.when, self.exploration.until))
@@ -245,13 +245,13 @@ class PruningRounds:
         return during.steps or rounds_before(self.exploration.until, during, self.when)
 
     def _sparsities(self, target: float) -> tuple[float, ...]:
-        """The sparsity after every round to a target, without those that the network had passed at the start."""
+        """The sparsity after every round up to a target, without those already passed at the start."""
         steps = self.during.steps or self.method.steps if self.exploration is None else self._count()
         may_fall = self.method.regrow_value is not None or self.exploration is not None
         return schedule_named(self.schedule, steps, may_fall=may_fall)(target)[self.passed :]
 
     def _progress(self, i: int) -> float:
-        """How far round `i` is: of all rounds, or of the training for a method that explores."""
+        """The progress at round `i`: of all rounds, or of the training for a method that explores."""
         if self.exploration is None:
             return i / len(self.times)
         return min(self.times[i] / (self.exploration.until * self.when.steps), 1.0)
@@ -270,7 +270,7 @@ class PruningRounds:
         return checkpoint if self.method.unit == "weights" else retraceable(checkpoint)
 
     def _is_dense(self, unit: Unit) -> bool:
-        """Whether the network is still to be pruned to the target of a method that explores."""
+        """Whether the network must still be pruned to the target of a method that explores."""
         return unit.keep(self.during.sparsity or 0.0) < unit.kept
 
     def _begun(self, whole: Checkpoint, unit: Unit) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class PruningRounds:
             unit.select(_alike(unit), self.during.sparsity)
         elif self.during.threshold is None:
             unit.solve(_alike(unit))
-        with forked(whole.device):  # so that the scorer's own errors come now
+        with forked(whole.device):  # to raise the scorer's own errors now
             batches = batches_for(whole, self.data, 2, True, 0)
             batches = batches.of(self.during.criterion, self.method.scorer, self.options.scorer)
             scored(self.method, unit, batches, self.options.scorer, amp=self.recipe.amp)
@@ -288,7 +288,7 @@ class PruningRounds:
 
 
 def _alike(unit: Unit) -> Scores:
-    """The same score for all."""
+    """Equal scores for all."""
     scores = {name: torch.ones_like(weight) for name, weight in prunable(unit.model).items()}
     return Scores(scores, torch.ones(unit.structure.nodes) if isinstance(unit, WithNodes) else None)
 

@@ -1,4 +1,4 @@
-"""What a recipe means: its optimiser, learning rates and regulariser."""
+"""Builds the optimiser, learning rates and regulariser of a recipe."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ _FUSED: dict[Any, tuple[str, ...]] = {
     torch.optim.SGD: ("cpu", "cuda"),
     torch.optim.Adagrad: ("cpu",),
 }
-"""The devices for which torch has a step of all parameters in one call; RMSprop has none."""
+"""The devices for which torch has fused optimisers; RMSprop has none."""
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -63,7 +63,7 @@ def penalty(recipe: Recipe) -> Callable[[nn.Module], Tensor] | None:
     """The regulariser of a recipe as a function of the model, None if it has none."""
     if recipe.reg is None:
         if recipe.reg_options:
-            raise OptionError("options for a regulariser were given without one; name it with `reg`")
+            raise OptionError("regulariser options without a regulariser; name it with `reg`")
         return None
     function = resolve("regularizer", recipe.reg)
     keywords = keyword_options(function, recipe.reg_options, f"regularizer {recipe.reg}")

@@ -1,4 +1,4 @@
-"""Resume files: an interrupted training in one file."""
+"""Resume files, which hold an interrupted training."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -67,7 +67,7 @@ def read(path: Path) -> Paused:
     """Read what `write` wrote, on the cpu.
 
     Raises:
-        FileError, CheckpointError: missing, damaged, or not an interrupted training.
+        FileError, CheckpointError: it is missing, damaged, or not an interrupted training.
     """
     return steadily(path, lambda: _read(path))
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> Paused:
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{path} is not an interrupted training ({what}); give a NAME.resume.safetensors that Ctrl-C left"
+            f"{path} is not an interrupted training ({what}); use a NAME.resume.safetensors that Ctrl-C left"
         ) from error
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     with known(places_of(toc.metadata, path)) as places:
@@ -97,12 +97,12 @@ def _read(path: Path) -> Paused:
 
 
 def _plugins(recipe: Recipe, model: str, data: str) -> dict[str, str]:
-    """The name of all that a training runs, by kind."""
+    """The names of the plug-ins that a training runs, by kind."""
     return {"model": model, "data": data, **plugins_of("train", recorded(recipe))}
 
 
 def _named(paused: Paused) -> list[str]:
-    """Every name of a resume file that may lead to a file."""
+    """Every name in a resume file that may lead to a file."""
     begun = paused.checkpoint
     plugins = _plugins(paused.recipe, begun.spec.name, paused.run.data)
     return [*named_in(begun.spec.name, begun.data, begun.history), *plugins.values()]

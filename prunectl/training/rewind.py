@@ -30,7 +30,7 @@ class RewindPoint:
     def of(
         model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, average: AveragedModel | None = None
     ) -> "RewindPoint":
-        """Copy the present state of a training."""
+        """Copy the current state of a training."""
         slots = {name: copied(each) for name, each in slots_of(optimizer, dict(model.named_parameters())).items()}
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         network, averaged = (

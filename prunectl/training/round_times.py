@@ -1,4 +1,4 @@
-"""When the rounds of pruning of a training come."""
+"""Computes when the rounds of pruning come in a training."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from prunectl.checkpoints.options.pruning import Interval, in_steps
 
 _EXPLORING = 3
-"""Rounds of a method that drops and grows, in a training that is too short for the first at its own interval."""
+"""Rounds of a drop-and-grow method in a training that is too short for a first round at its own interval."""
 
 
 def fitting(
@@ -14,8 +14,8 @@ def fitting(
 ) -> tuple[Interval, Interval]:
     """A criterion's own `delay` and `every`, or the longest intervals with which its rounds fit a shorter training.
 
-    An epoch is left after the last round. Where not even a round after each epoch fits, rounds come at equal intervals
-    of the `steps`, except for a criterion that works `by_epoch`; without enough steps, the criterion's own.
+    One epoch is left after the last round. If not even one round after each epoch fits, rounds come at equal intervals
+    of the `steps`; a criterion that works `by_epoch`, or too few steps, keeps the criterion's own.
     """
     if isinstance(delay, str) or isinstance(every, str) or delay + every * rounds < epochs:
         return delay, every
@@ -27,13 +27,13 @@ def fitting(
 
 
 def exploring(when: "RoundTimes", until: float) -> tuple[Interval, Interval] | None:
-    """A shorter `delay` and `every` for a method that drops and grows, if no round comes in this share of the steps."""
+    """A shorter `delay` and `every` for a drop-and-grow method, if no round falls in this share of the steps."""
     every = math.ceil(until * when.steps) // (_EXPLORING + 1)
     return None if when.before(until) or not every else ("0s", f"{every}s")
 
 
 class RoundTimes:
-    """Round 1 comes delay + every after the start, round 2 delay + 2 every, in epochs or in steps of the optimiser.
+    """The times of rounds: delay + every after the start, delay + 2 every, and so on, in epochs or optimiser steps.
 
     The training has `epochs` epochs, and `steps` steps in all.
     """
@@ -49,19 +49,19 @@ class RoundTimes:
         return tuple(self.delay + self.every * (i + 1) for i in range(rounds))
 
     def before(self, share: float) -> int:
-        """How many rounds come before this share of the training is over."""
+        """The number of rounds before this share of the training is over."""
         last = math.ceil(share * self.steps) - 1
         return max((last - self.delay) // self.every, 0) if self.every else 0
 
     def named(self, step: int) -> str:
-        """What a message calls a step: the epoch that it ends, where rounds follow epochs."""
+        """How messages name a step: by the epoch that it ends, if rounds follow epochs."""
         return f"step {step}" if self.by_step else f"epoch {step // max(self.steps_per_epoch, 1)}"
 
     def event(self, step: int) -> dict[str, Any]:
-        """What the record of a round says of its time: the epochs that are over, and the step within epochs."""
+        """The time in the record of a round: the epochs that are over, and the step if rounds come within epochs."""
         epoch = step // max(self.steps_per_epoch, 1)
         return {"epoch": epoch, "step": step} if self.by_step else {"epoch": epoch}
 
     def is_start(self, event: dict[str, Any]) -> bool:
-        """Whether the record of a round is of one before the first step."""
+        """Whether the record is of a round before the first step."""
         return not event.get("step", event["epoch"])

@@ -1,4 +1,4 @@
-"""Values of a resume file, checked against those that a fresh training has: a stranger may have written the file."""
+"""Checks the values of a resume file against those of a fresh training: a stranger may have written the file."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
 }
 
 _NEEDED = ("lr", "last_epoch", "groups")
-"""Names without which an optimiser or a schedule would not go on where it was."""
+"""Names that an optimiser or a schedule needs to continue where it stopped."""
 
 
 def _is_object(value: Any) -> bool:
@@ -34,7 +34,7 @@ def check_values(values: Any) -> None:
     """Check the plain values of a training's state.
 
     Raises:
-        ValueError: one is missing, or of another kind than expected.
+        ValueError: one is missing or of the wrong type.
     """
     _OBJECT("values", values)
     for name, check in _CHECKS.items():
@@ -44,13 +44,13 @@ def check_values(values: Any) -> None:
 
 
 def like(saved: Any, fresh: Any, where: str) -> Any:
-    """The saved value, where it is of the kind of the fresh one; of an object, the names that the fresh one has.
+    """The saved value, if it has the type of the fresh one; for an object, only the names of the fresh one.
 
-    A name that only a later or an earlier torch has is left out or stays fresh, but none of `_NEEDED`. Nothing is known
-    of a value that is None at first.
+    A name that only a later or earlier torch has is left out or stays fresh, except those in `_NEEDED`. A value that is
+    None at first may also be a flag or a number.
 
     Raises:
-        ValueError: it is of another kind, or a needed name is missing.
+        ValueError: it has the wrong type, or a needed name is missing.
     """
     if isinstance(fresh, Mapping):
         if not isinstance(saved, Mapping):
@@ -63,7 +63,7 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
         }
     if isinstance(fresh, list | tuple):
         if not isinstance(saved, list | tuple) or (isinstance(fresh, tuple) and len(saved) != len(fresh)):
-            raise ValueError(f"'{where}' is not a list, or has another length")
+            raise ValueError(f"'{where}' is not a list of the right length")
         return type(fresh)(
             like(each, fresh[min(i, len(fresh) - 1)] if fresh else None, where) for i, each in enumerate(saved)
         )
@@ -72,17 +72,17 @@ def like(saved: Any, fresh: Any, where: str) -> Any:
     else:
         fits = is_number(saved) if type(fresh) in (int, float) else type(saved) is type(fresh)
     if not fits:
-        raise ValueError(f"'{where}' is of another kind")
+        raise ValueError(f"'{where}' has the wrong type")
     return saved
 
 
 def groups_like(saved: list[Any], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The groups of an optimiser as a file has them, with the flags (`fused`, `maximize`) of the fresh ones.
+    """The groups of an optimiser from a file, with the flags (`fused`, `maximize`) of the fresh ones.
 
-    A training changes numbers alone; a flag that it did not set may be one that its optimiser does not take.
+    A training changes only numbers; the optimiser may not take a flag that the training did not set.
 
     Raises:
-        ValueError: as `like`; or there are fewer or more groups.
+        ValueError: as `like`, or the number of groups differs.
     """
     if len(saved) != len(fresh):
         raise ValueError(f"'groups' has {len(saved)} entries, expected {len(fresh)}")
@@ -95,12 +95,12 @@ def groups_like(saved: list[Any], fresh: list[dict[str, Any]]) -> list[dict[str,
 
 
 def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str, needed: Collection[str] = ()) -> None:
-    """Check what an optimiser keeps of a parameter: numbers, and tensors of its shape and type, or of a single entry.
+    """Check an optimiser's slots of a parameter: numbers, and tensors of its shape and type or with a single entry.
 
     A parameter that has had a step has all the `needed` slots.
 
     Raises:
-        ValueError: another tensor, or a slot that is missing.
+        ValueError: a tensor does not fit, or a slot is missing.
     """
     missing = sorted(set(needed) - slots.keys()) if slots else []
     if missing:
@@ -117,7 +117,7 @@ def check_slots(slots: Mapping[str, Any], parameter: nn.Parameter, name: str, ne
 
 @contextmanager
 def fitting() -> Iterator[None]:
-    """What does not fit the training, wherever it shows, is one line.
+    """Turn any error about values that do not fit the training into one line.
 
     Raises:
         CheckpointError: it does not fit.

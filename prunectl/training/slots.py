@@ -1,4 +1,4 @@
-"""Slots: an optimiser's state of one parameter, such as momentum and step count, by the parameter's name."""
+"""Slots: an optimiser's state per parameter, such as momentum and step count, by the parameter's name."""
 
 import copy
 from collections.abc import Mapping
@@ -48,12 +48,12 @@ def from_state(kind: str, state: Mapping[str, Any]) -> dict[str, Slots]:
 
 
 def plain_group(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter group as it was before JSON turned its tuples into lists."""
+    """A parameter group, with the tuples that JSON turned into lists."""
     return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
 
 
 def _check_plain(numbers: Slots) -> None:
-    """Refuse what JSON does not hold.
+    """Refuse values that JSON cannot hold.
 
     Raises:
         OptionError: a value is neither a number nor a text.
@@ -62,5 +62,5 @@ def _check_plain(numbers: Slots) -> None:
         if not isinstance(value, bool | int | float | str | None):
             raise OptionError(
                 f"the optimiser keeps a {type(value).__name__} as '{slot}' of a parameter, which a resume file cannot "
-                "hold; use an optimiser that keeps tensors and numbers"
+                "hold; use an optimiser whose state is tensors and numbers"
             )

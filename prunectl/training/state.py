@@ -1,4 +1,4 @@
-"""State: a training as tensors and plain values, put together from the state of its parts."""
+"""State: a training as tensors and plain values, collected from its parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All that the next step of a training depends on, under the names of a resume file.
+    """Everything that the next step of a training depends on, under the names of a resume file.
 
     Names of tensors begin with that of their kind (`model/0.weight`); names of values have no slash.
     """
@@ -21,7 +21,7 @@ class State:
     def of(parts: Mapping[str, Any], *, live: bool = False) -> "State":
         """Separate tensors, which are copied to the cpu, from plain JSON values.
 
-        `live` tensors are those of the training itself, which its next step changes: for a file that is written now.
+        `live` tensors are the training's own, which its next step changes; use them to write a file at once.
         """
         tensors, values = separated(parts)
         if live:
@@ -30,7 +30,7 @@ class State:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """Tensors and values in one mapping, from which every part loads what is its own."""
+        """Tensors and values in one mapping, from which every part loads its own."""
         return {**self.tensors, **self.values}
 
 

@@ -20,7 +20,7 @@ class Teacher:
     """A frozen network in evaluation mode, and its logits on all training images once they are known.
 
     Raises:
-        OptionError: it takes other images than the `student`, or has other classes.
+        OptionError: its images or classes differ from those of the `student`.
     """
 
     def __init__(self, checkpoint: Checkpoint, student: Checkpoint, *, amp: bool) -> None:
@@ -33,7 +33,7 @@ class Teacher:
                     f"`teacher` has {what} {has}, the network {expected}; use a checkpoint for the same images"
                 )
         if checkpoint.preprocessing.known != student.preprocessing.known:
-            for each in (checkpoint, student):  # each normalises the same pixels by itself
+            for each in (checkpoint, student):  # each normalises the same pixels itself
                 each.preprocessing.check_known()
         self.sha256 = checkpoint.sha256 or digest(checkpoint.model.state_dict())
         self.model = copy.deepcopy(checkpoint.model).to(student.device).eval().requires_grad_(False)
@@ -51,7 +51,7 @@ class Teacher:
         return found.float()
 
     def learn_(self, images: ImageSource) -> None:
-        """Keep the logits (N, classes) of all training images, for a training that does not change them."""
+        """Store the logits (N, classes) of all training images, for a training that does not change images."""
         device = images.labels.device
         known = torch.zeros(len(images), self.classes, device=device)
         numbered = images.relabel(torch.arange(len(images), device=device))

@@ -13,7 +13,7 @@ def train(
 
     Raises:
         DataError: the images do not fit the network.
-        OptionError: the recipe cannot work, or the network was trained on what is held out now.
+        OptionError: the recipe cannot work, or the network was trained on the images that are now held out.
         DivergedError: the loss is not finite.
     """
     trainer = Trainer(checkpoint, data, recipe or Recipe(), teacher=teacher)

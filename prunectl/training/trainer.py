@@ -47,7 +47,7 @@ class Trainer:
         teacher: Checkpoint | None = None,
         reuse: bool = False,
     ) -> None:
-        """Begin a training, or go on from a `state`; with `reuse`, the checkpoint's own network is trained."""
+        """Begin a training, or continue from a `state`; with `reuse`, the checkpoint's own network is trained."""
         spec = checkpoint.spec
         data.check_fits(spec.input, spec.classes, spec.name)
         checkpoint.check_held_out(data)
@@ -61,14 +61,14 @@ class Trainer:
         if self.teacher is not None and recipe.adv_eps:
             raise OptionError("`teacher` and `adv_eps` cannot be combined; leave out one of them")
         if recipe.compile and distributed.joined():
-            raise OptionError("`compile` is for one process, and torchrun started several; leave it out")
+            raise OptionError("`compile` is for one process, but torchrun started several; leave it out")
         count = len(self.data.train)
         self.steps_per_epoch = -(-count // recipe.batch_size) - (count > 1 and count % recipe.batch_size == 1)
         self.total_steps = self.steps_per_epoch * recipe.epochs
         saved = {} if state is None else state.parts
         self.rounds = PruningRounds.of(recipe, checkpoint, self.data, self.steps_per_epoch, saved)
         self.mode = checkpoint.model.training
-        """In which the network came, and goes."""
+        """The mode of the given network, restored in the result."""
         begun = replace(checkpoint, model=(checkpoint.model if reuse else copy.deepcopy(checkpoint.model)).train())
         self.learner = Learner(
             recipe,
@@ -80,9 +80,9 @@ class Trainer:
         )
         self.progress = Progress(self.device)
         self.evaluated: Accuracy | None = None
-        """On the evaluation images, after the epoch that ended last."""
+        """On the evaluation images, after the last finished epoch."""
         self.recalibrated: Accuracy | None = None
-        """The same for the result, where its BatchNorm statistics were taken anew."""
+        """The same for the result, if its BatchNorm statistics were estimated again."""
         with forked(self.device):
             torch.manual_seed(seed_for("train", recipe.seed))
             self.random = random_state(self.device)
@@ -97,16 +97,16 @@ class Trainer:
 
     @property
     def model(self) -> nn.Module:
-        """The module that is trained now."""
+        """The module being trained."""
         return self.learner.model
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """The number of finished steps."""
         return self.progress.step
 
     def steps(self) -> Iterator[dict[str, Any] | None]:
-        """Train on from the present step; after each, yields a log record when one is due, else None.
+        """Continue training from the current step; after each step, yields a log record if one is due, else None.
 
         Raises:
             DivergedError: the loss is not finite.
@@ -142,18 +142,18 @@ class Trainer:
 
     @property
     def changes_images(self) -> bool:
-        """Whether an image differs from one epoch to the next."""
+        """Whether images differ from one epoch to the next."""
         return bool(self.augment or self.recipe.mixup)
 
     def result(self, *, last: bool = False) -> Checkpoint:
         """The trained network: the averaged one if the recipe has an average.
 
-        It is a copy; with `last`, it may be the training's own, which then cannot go on.
+        It is a copy; with `last`, it may be the training's own network, and the training cannot continue.
         """
-        self.learner.optimizer.zero_grad(set_to_none=True)  # the copy takes no more memory than a step
+        self.learner.optimizer.zero_grad(set_to_none=True)  # so that the copy takes no more memory than a step
         model, now = self.learner.evaluated(), self.current
         model = model if last else copy.deepcopy(model)
-        lay_out_(model, CONTIGUOUS)  # as it is read from its file, where it computes the same bits
+        lay_out_(model, CONTIGUOUS)  # as when read from its file, so that both compute the same bits
         now.masks.apply_(model)
         taught_by = None if self.teacher is None else self.teacher.sha256
         run = TrainRun(self.device.type, self.step, self.total_steps, taught_by, distributed.processes())
@@ -170,7 +170,7 @@ class Trainer:
         return self._recalibrated(trained) if self.recipe.recalibrate else trained
 
     def _recalibrated(self, trained: Checkpoint) -> Checkpoint:
-        """The same with BatchNorm statistics taken anew: averages lag behind the weights of a short training."""
+        """The same with new BatchNorm statistics: running averages lag behind the weights of a short training."""
         options = RepairOptions("bn", seed=self.recipe.seed)
         model = repaired_pair(paired(trained, None), trained, self.data, options)[0]
         if len(self.data.test) and not distributed.joined():
@@ -178,11 +178,11 @@ class Trainer:
         return replace(trained, model=model)
 
     def _accuracy(self, model: nn.Module) -> Accuracy:
-        """On the evaluation images."""
+        """The accuracy on the evaluation images."""
         return accuracy(model, self.data.test, self.start.preprocessing, classes=self.start.spec.classes)
 
     def state(self, *, live: bool = False) -> State:
-        """All that `Trainer(self.current, data, recipe, state)` needs to go on from here.
+        """The state that `Trainer(self.current, data, recipe, state)` needs to continue from here.
 
         `live` is as in `State.of`.
         """
@@ -198,12 +198,12 @@ class Trainer:
         )
 
     def state_bytes(self) -> int:
-        """Bytes that a resume file takes after the first step, within some kilobytes; a rewind point adds as much."""
+        """The bytes of a resume file after the first step, within some kilobytes; a rewind point adds as much."""
         masks = sum(-(-mask.numel() // 8) for mask in self.current.masks.values())
         return masks + self.learner.state_bytes()
 
     def network_bytes(self) -> int:
-        """Bytes of the checkpoint, within some kilobytes, unless nodes go during the training."""
+        """The bytes of the checkpoint, within some kilobytes, unless the training removes nodes."""
         return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
     def _load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -212,8 +212,8 @@ class Trainer:
         self.progress.load_state_dict(state)
         self.random = [tensor for _, tensor in sorted(within("random", state).items())]
         with forked(self.device):
-            set_random_state_(self.device, self.random)  # raises where they are none
-        # the result has one entry for the training in place of those that its rounds have added
+            set_random_state_(self.device, self.random)  # raises if they are invalid
+        # the result has one entry for the training instead of those of its rounds
         self.start = replace(self.start, history=self.start.history[: state["entries"]])
 
     def _callback(self, checkpoint: Checkpoint) -> Callback:
@@ -222,7 +222,7 @@ class Trainer:
         return Callback() if found is None else found
 
     def _end_epoch(self, epoch: int) -> None:
-        """Set the rewind point, if that is due after this epoch."""
+        """Set the rewind point if it is due after this epoch."""
         self.learner.callback.on_epoch_end(self.model)
         self.learner.same_()
         if self.rounds is not None and self.rounds.rewinds_after(epoch):
@@ -233,7 +233,7 @@ class Trainer:
         return self.rounds is not None and self.rounds.due(step)
 
     def _prune_(self) -> bool:
-        """Prune, if a round is due now; returns whether the network was pruned."""
+        """Prune if a round is due; returns whether the network was pruned."""
         if self.rounds is None or not self.rounds.due(self.step):
             return False
         self.learner.same_()
@@ -245,7 +245,7 @@ class Trainer:
         return True
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """The batches of an epoch from number `first` on, augmented and with what the teacher says of them."""
+        """The batches of an epoch from number `first` on, augmented, with the teacher's logits."""
         seed, known = mixed(self.recipe.seed, epoch), None if self.teacher is None else self.teacher.known
         train, labels = self.data.train, self.data.train.labels
         source = train if known is None else train.relabel(torch.arange(len(train), device=labels.device))
@@ -266,14 +266,14 @@ class Trainer:
             yield batch if self.teacher is None else replace(batch, teacher=self.teacher.logits(batch.pixels))
 
     def _flops(self, images: int) -> int:
-        """FLOPs of a training step; a teacher that knows its logits costs nothing."""
+        """FLOPs of a training step; a teacher with stored logits costs nothing."""
         recipe, teacher = self.recipe, self.teacher
         taught = 0 if teacher is None or teacher.known is not None else teacher.flops
         own = self.learner.flops * passes(recipe.adv_loss if recipe.adv_eps else None, recipe.adv_steps)
         return (own + taught) * images
 
     def _record(self, at_end: bool) -> dict[str, Any]:
-        """The log record after this step, at the end of an epoch with the accuracy on the evaluation images."""
+        """The log record after this step; at the end of an epoch, it has the accuracy on the evaluation images."""
         learner = self.learner
         network = {"lr": learner.optimizer.param_groups[0]["lr"], "weight_sparsity": learner.weight_sparsity}
         if self.rounds is not None and "node_sparsity" in self.rounds.now:

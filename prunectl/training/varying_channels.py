@@ -1,4 +1,4 @@
-"""Channels whose values differ between images, or between positions of an image."""
+"""Finds channels whose values differ between images, or between positions of an image."""
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,15 @@ from prunectl.torchtools.rng import forked
 
 _DRAWS, _IMAGES = 3, 4
 _SMALLEST = 1e-4
-"""The smallest difference, relative to a channel's largest value, that is not rounding."""
+"""The smallest difference, relative to a channel's largest value, that does not count as rounding."""
 
 
 def varying(model: nn.Module, masks: Masks, shape: Shape) -> Ends:
     """The channels that vary over random images or positions, at the input and output of each weight.
 
-    Parameters are random too, so that neither trained values, nor zeros that training can move, nor a single image
-    decide. The result is sound but incomplete: a channel that it does not find may still vary behind activations that
-    let little through.
+    Parameters are random too, so that the result does not depend on trained values, on zeros that training can move, or
+    on a single image. The result is sound but incomplete: a channel that it misses may still vary after activations
+    that pass little.
     """
     network = with_tensors(model, _copy)
     weights = prunable(network)
@@ -37,7 +37,7 @@ def varying(model: nn.Module, masks: Masks, shape: Shape) -> Ends:
 
 
 def _randomise_(network: nn.Module, masks: Masks, generator: torch.Generator) -> None:
-    """Draw parameters: scales and biases from 0.5 to 1.5, masked weights that preserve the scale of a signal."""
+    """Draw parameters: scales and biases from 0.5 to 1.5, and masked weights that preserve a signal's scale."""
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point():
             normal = torch.randn(parameter.shape, generator=generator).to(parameter)

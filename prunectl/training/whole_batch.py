@@ -1,4 +1,4 @@
-"""WholeBatch: the part of a batch that one of several processes takes, computed as within the whole batch."""
+"""WholeBatch: computes one process's part of a batch as within the whole batch."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -18,15 +18,15 @@ _DRAWS = (Tensor.bernoulli_, torch.rand_like, torch.randn_like)
 
 
 def whole_batch(batch: Batch) -> AbstractContextManager[Any]:
-    """Around the passes of a batch; does nothing where no other process has a part of it."""
+    """The context for the passes of a batch; does nothing if no other process has a part of it."""
     return WholeBatch(batch.whole, rows(batch.whole)) if batch.whole else nullcontext()
 
 
 class WholeBatch(TorchFunctionMode):
-    """Inside the block, BatchNorm takes the statistics of all processes, and draws by image those of the whole batch.
+    """Inside the block, BatchNorm uses the statistics of all processes, and random draws are those of the whole batch.
 
-    `count` are the images of the whole batch, of which `rows` go through the network here. Draws are known by their
-    first axis, which is as long as the part: those of dropout, of `bernoulli_`, `rand_like` and `randn_like`.
+    `count` is the number of images of the whole batch, of which `rows` go through the network here. Draws per image are
+    recognised by a first axis as long as the part: those of dropout, `bernoulli_`, `rand_like` and `randn_like`.
     """
 
     def __init__(self, count: int, rows: slice) -> None:
@@ -36,7 +36,7 @@ class WholeBatch(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """What a function of torch returns of the part."""
+        """The result of a torch function for the part."""
         keywords = dict(kwargs or {})
         if func is _F.batch_norm:
             return batch_norm(*args, **keywords)
@@ -59,7 +59,7 @@ class WholeBatch(TorchFunctionMode):
         return isinstance(tensor, Tensor) and tensor.ndim > 1 and len(tensor) == self.part
 
     def _whole(self, part: Tensor) -> Tensor:
-        """Ones in the shape of the whole batch, laid out as the part, as draws follow the order in memory."""
+        """Ones in the shape of the whole batch, laid out like the part, because draws follow the memory order."""
         ones = part.new_ones((self.count, *part.shape[1:]))
         last = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last) and not part.is_contiguous()
         return ones.contiguous(memory_format=torch.channels_last) if last else ones

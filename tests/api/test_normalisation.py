@@ -55,7 +55,7 @@ def test_commands_refuse_to_read_images_for_it(line, thin, tmp_path, refused, mo
     monkeypatch.setenv("PRUNECTL_TRUST", "1")
     prunectl.save(thin, tmp_path / "small.safetensors", model=BUILDER)
     (tmp_path / "image.png").write_bytes(b"")
-    assert "prunectl: the checkpoint does not say how its images were normalised" in refused(*line.split())
+    assert "prunectl: the checkpoint does not state how its images were normalised" in refused(*line.split())
 
 
 def test_functions_refuse_to_read_pixels_for_it(thin, tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_save_states_it(thin, tmp_path, raw, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"mean": 0.5}, "give `mean` and `std` together"),
+        ({"mean": 0.5}, "pass `mean` and `std` together"),
         ({"mean": (0.5, 0.5), "std": 0.5}, "`mean` takes 1 number or 3"),
         ({"mean": 0.5, "std": 0}, "`std` takes numbers above 0"),
     ],

@@ -130,7 +130,7 @@ class Net(nn.Sequential):
 def test_a_recipe_is_given_whole_or_by_its_fields() -> None:
     whole = prunectl.train(Residual(), loader(), recipe=prunectl.Recipe(epochs=1, lr=0.01))
     assert whole.history[-1].options["lr"] == 0.01
-    with pytest.raises(OptionError, match=r"give `recipe`, or its fields \(lr\), not both"):
+    with pytest.raises(OptionError, match=r"pass `recipe`, or its fields \(lr\), not both"):
         prunectl.train(Residual(), loader(), recipe=prunectl.Recipe(), lr=0.1)
     with pytest.raises(OptionError, match="'learning_rate'; known: epochs, batch_size"):
         prunectl.train(Residual(), loader(), learning_rate=0.1)
@@ -144,14 +144,14 @@ def test_a_test_loader_is_evaluated_on() -> None:
 def test_criteria_without_data_need_the_shape_of_an_image() -> None:
     thin = prunectl.prune(Residual(), criterion="magnitude", sparsity=0.9, input=SHAPE)
     assert thin.spec.input == SHAPE and thin.spec.classes == CLASSES
-    with pytest.raises(OptionError, match="give `data`, or the shape"):
+    with pytest.raises(OptionError, match="pass `data`, or the shape"):
         prunectl.prune(Residual(), criterion="magnitude", sparsity=0.9)
 
 
 def test_a_budget_is_met() -> None:
     thin = prunectl.prune(Residual(), loader(), criterion="taylor", flops="2x")
     assert prunectl.shrink(thin).history[-1].result["flops"] <= thin.dense.flops / 2
-    with pytest.raises(OptionError, match="give one budget"):
+    with pytest.raises(OptionError, match="use one budget"):
         prunectl.prune(Residual(), loader(), criterion="taylor", flops="2x", params="2x")
 
 
@@ -190,7 +190,7 @@ X, Y = torch.randn(4, *SHAPE), torch.arange(4)
         ([(X, Y + 9)], "the loader's labels are 9 to 12, the network has 5 classes; expected 0 to 4"),
         ([(X, Y), (X[..., :8, :8], Y)], "images of (3, 16, 16) and of (3, 8, 8); expected one shape"),
         ([], "the loader yields no batch"),
-        (iter([(X, Y)]), "one that can be iterated again"),
+        (iter([(X, Y)]), "an iterable that can be repeated"),
         (7, "expected a DataLoader or another iterable of (images, labels), found a int"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_network_that_cannot_be_pruned_is_one_line(model, said) -> None:
 
 
 def test_classes_without_an_image_are_named() -> None:
-    with pytest.warns(UserWarning, match=r"no image of 2 of 5 classes \(3, 4\): scores are balanced over the others"):
+    with pytest.warns(UserWarning, match=r"2 of 5 classes have no training image \(3, 4\): scores are balanced"):
         prunectl.prune(Residual(), loader(30, classes=3), criterion="snip", sparsity=0.5)
     prunectl.prune(Residual(), loader(30, classes=3), criterion="snip", sparsity=0.5, balanced=False)
 
@@ -243,7 +243,7 @@ def test_a_file_of_ones_own_class_is_loaded_by_class_builder_module_or_name(tmp_
         CheckpointError, match=r"class tests.helpers.own_networks.Residual.*prunectl.load\(path, model=Res"
     ):
         prunectl.load(path)
-    with pytest.raises(OptionError, match=r"`model` <lambda> is called with nothing, or with the shape"):
+    with pytest.raises(OptionError, match=r"`model` <lambda> must take no arguments, or the shape"):
         prunectl.load(path, model=lambda shape: Residual())
     with pytest.raises(CheckpointError):
         prunectl.load(path, model=lambda: Residual(13))
@@ -292,7 +292,7 @@ def test_a_module_is_explained_by_the_shape_of_its_images() -> None:
     assert (record["model"], record["nodes"]) == ("Residual", 12)
     thin = prunectl.prune(Residual(), loader(), criterion="snap", sparsity=0.5)
     assert prunectl.explain(thin)["nodes"] == 12
-    with pytest.raises(OptionError, match="give `input`"):
+    with pytest.raises(OptionError, match="pass `input`"):
         prunectl.explain(Residual())
 
 

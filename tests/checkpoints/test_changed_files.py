@@ -54,7 +54,7 @@ def test_rerun_names_the_file_that_changed(made, raw):
     first, *_, last = ran.err.splitlines()
     where = f"{made / 'own.py'} has changed since a.safetensors was written"
     assert first == f"{where}: its sha256 was {_short(CRITERION)}, now it is {_short(EDIT)}"
-    assert last == "prunectl: a.safetensors came out differently when its 1 step ran again (another own.py)"
+    assert last == "prunectl: rerunning the 1 step of a.safetensors gave a different checkpoint (another own.py)"
     record = json.loads(raw("rerun", "a.safetensors", "--trust", "--json").out)
     assert [digest[:12] for digest in record["changed_files"]["own.py:score"]["sha256"]] == [
         _short(CRITERION),
@@ -76,7 +76,7 @@ def test_a_change_between_two_steps_is_kept(made, raw, cli):
     place = json.loads(read_toc(made / "c.safetensors").metadata[PLACES])["own.py:score"]
     assert (place["sha256"][:12], [each[:12] for each in place["earlier"]]) == (_short(EDIT), [_short(CRITERION)])
     said = raw("rerun", "c.safetensors", "--trust").err
-    assert f"{made / 'own.py'} changed between the steps of c.safetensors; the rerun takes it as it is now" in said
+    assert f"{made / 'own.py'} changed between the steps of c.safetensors; the rerun uses the current version" in said
     assert "(another own.py)" in said
 
 
@@ -99,7 +99,7 @@ def test_what_has_no_recorded_hash_may_have_changed(tmp_path, raw, cli, monkeypa
     path = tmp_path / "a.safetensors"
     path.write_bytes(path.read_bytes().replace(b'\\"seed\\":0', b'\\"seed\\":1'))
     last = raw("rerun", "a.safetensors", "--trust").err.splitlines()[-1]
-    assert last.endswith("when its 1 step ran again; mine:score may have changed, of which no hash is recorded")
+    assert last.endswith("; mine:score may have changed (its hash is not recorded)")
 
 
 def test_a_resumed_training_names_it(tmp_path, raw, cli):
@@ -108,7 +108,7 @@ def test_a_resumed_training_names_it(tmp_path, raw, cli):
     cli("train", *small.split())
     _edit(tmp_path / "net.py", f"{NET.replace('48', '64')}# a note\n")
     said = raw("train", "--resume", "a.resume.safetensors", "--trust").err
-    assert f"{tmp_path / 'net.py'} has changed since a.resume.safetensors was written; the training goes on" in said
+    assert f"{tmp_path / 'net.py'} has changed since a.resume.safetensors was written; the training continues" in said
 
 
 def test_the_hash_is_that_of_the_code_that_ran(made, cli):

@@ -120,7 +120,7 @@ def test_a_training_that_was_stopped_goes_on(earlier, name) -> None:
 def test_a_sweep_that_is_done_has_nothing_to_do(earlier) -> None:
     ran = run_cli(earlier, "sweep", "plan.toml", "--out", "swept", "--dry-run")
     assert ran.code == 0, ran.err
-    assert "6 done before" in ran.err, ran.err
+    assert "6 already done" in ran.err, ran.err
     assert run_cli(earlier, "report", "swept", "--json").code == 0
 
 

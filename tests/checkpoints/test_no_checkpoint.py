@@ -19,7 +19,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert refusal(tmp_path, FileError) == f"{tmp_path} is a folder; give a checkpoint file (*.safetensors)"
+    assert refusal(tmp_path, FileError) == f"{tmp_path} is a folder; use a checkpoint file (*.safetensors)"
 
 
 def test_a_file_that_may_not_be_read(folder, monkeypatch):
@@ -31,19 +31,19 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
     assert refusal(path, FileError) == f"cannot read {path}: permission denied"
 
 
-NO_HEADER = "has no 'prunectl' header: something else wrote it; import it: prunectl import "
-OF_TORCH = "is not a prunectl checkpoint, but weights of PyTorch; import it: prunectl import "
+NO_HEADER = "has no 'prunectl' header: another program wrote it; import it: prunectl import "
+OF_TORCH = "holds PyTorch weights, not a prunectl checkpoint; import it: prunectl import "
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty; the step that should have written it failed"),
-        (b"PK\x03", "is not a safetensors file, or was cut off in its header"),
+        (b"", "is empty: the program that wrote it failed; use an intact copy"),
+        (b"PK\x03", "is not a safetensors file, or its header is truncated"),
         (b"PK\x03\x04" + bytes(100), OF_TORCH),
         (b"\x80\x02}q\x00(X" + bytes(100), OF_TORCH),
-        (b"x" * 100, "is not a safetensors file, or was cut off in its header"),
-        (b"\xff" * 8, "is not a safetensors file, or was cut off in its header"),
+        (b"x" * 100, "is not a safetensors file, or its header is truncated"),
+        (b"\xff" * 8, "is not a safetensors file, or its header is truncated"),
         (bytes(100), "is not a safetensors file: its header cannot be read"),
         (struct.pack("<Q", 4) + b"nope", "is not a safetensors file: its header cannot be read"),
         (struct.pack("<Q", 2) + b"[]", "is not a safetensors file: its header cannot be read"),
@@ -77,5 +77,5 @@ def test_random_bytes_are_no_checkpoint(tmp_path_factory, data):
 @pytest.mark.parametrize("name", ["masked.mask.safetensors", "renamed.safetensors"])
 def test_a_mask_file_is_no_checkpoint(folder, name):
     path = (folder / "masked.mask.safetensors").rename(folder / name)
-    expected = f"{path} is a mask file; give the NAME.safetensors beside it"
+    expected = f"{path} is a mask file; use the NAME.safetensors beside it"
     assert refusal(path) == expected

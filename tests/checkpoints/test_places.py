@@ -228,17 +228,17 @@ def test_code_runs_on_consent_alone(trained, elsewhere):
     for options in ("", "--opt net.py:build", "--opt mine.py:build"):  # other files than the one that would run
         said = run(elsewhere, f"train {path} --epochs 0 -o b.safetensors {options}", code=1).err
         where = f"names model 'net.py:build', whose code would run, found at {trained / 'net.py'}"
-        assert where in said and "give --trust, or set PRUNECTL_TRUST=1" in said
+        assert where in said and "pass --trust, or set PRUNECTL_TRUST=1" in said
     assert not [name for name in sys.modules if name.startswith("prunectl_file_net")]
     named = f"eval {path} --no-latency --data {trained}/net.py:build"
-    assert "net.py:build: expected a function of nothing" in run(elsewhere, named, code=1).err  # the network was built
+    assert "net.py:build: expected a function without" in run(elsewhere, named, code=1).err  # the network was built
 
 
 def test_trust_is_not_kept(trained, elsewhere):
     run(elsewhere, f"prune {trained}/out/a.safetensors -c magnitude -s 0.5 --trust -o b.safetensors")
     assert b"trust" not in (elsewhere / "b.safetensors").read_bytes().lower()
     run(elsewhere, f"{EVAL} b.safetensors")
-    assert "give --trust" in run(elsewhere, "eval b.safetensors", code=1).err
+    assert "pass --trust" in run(elsewhere, "eval b.safetensors", code=1).err
 
 
 def test_the_stages_of_a_sweep_run_on_its_consent(trained):
@@ -246,7 +246,7 @@ def test_the_stages_of_a_sweep_run_on_its_consent(trained):
 
     line = ["eval", f"{trained}/out/a.safetensors", "--no-latency"]
     assert ConsentingRun(trust=True)(line).code == 0
-    assert "give --trust" in ConsentingRun(trust=False)(line).last
+    assert "pass --trust" in ConsentingRun(trust=False)(line).last
 
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

@@ -52,7 +52,7 @@ def test_what_is_no_regular_file_is_not_written(tmp_path, planted, use):
 def test_a_journal_is_not_begun_in_a_file_with_another_name(tmp_path):
     (tmp_path / "target").write_text("precious")
     os.link(tmp_path / "target", tmp_path / "x")
-    assert "the file also has another name" in refusal(lambda: Journal(tmp_path / "x", "taken"))
+    assert "it has another name too" in refusal(lambda: Journal(tmp_path / "x", "taken"))
     assert (tmp_path / "target").read_text() == "precious"
 
 
@@ -159,7 +159,7 @@ def test_a_board_is_not_written_through_a_link(tmp_path):
     line = ["train", "--model", "logistic-regression", "--image-size", 4, "--subset", 32, "--epochs", 1]
     ran = run_cli(tmp_path, *line, "-o", "a.safetensors", "--tensorboard")
     assert (ran.code, names(tmp_path / "precious")) == (1, [])
-    assert "a.tensorboard: it is a link; move it away, or give --tensorboard-dir" in ran.err
+    assert "a.tensorboard: it is a link; move it away, or use --tensorboard-dir" in ran.err
 
 
 # --- two writers
@@ -173,7 +173,7 @@ def test_of_two_writers_of_a_new_file_the_second_fails(tmp_path, monkeypatch):
         return beside(place, data)
 
     monkeypatch.setattr(files, "_write_beside", slow)
-    expected = f"{path} exists: another program wrote it in the meantime; nothing was changed"
+    expected = f"{path} exists: another program has just written it; nothing was changed"
     assert refusal(lambda: write(path, b"second", force=False)) == expected
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["x"]
@@ -217,8 +217,8 @@ def test_a_command_does_not_replace_what_came_meanwhile_and_keeps_its_result(
     assert (ran.code, ran.out) == (4, "")
     assert (tmp_path / "out.safetensors").read_bytes() == b"of another command"
     assert not list(tmp_path.glob("out.mask*"))
-    told, _, kept = ran.err.strip().rpartition("; the result is kept: ")
-    assert told.endswith("out.safetensors exists: another program wrote it in the meantime; nothing was changed")
+    told, _, kept = ran.err.strip().rpartition("; the result is in ")
+    assert told.endswith("out.safetensors exists: another program has just written it; nothing was changed")
     assert run_cli(tmp_path, "inspect", kept).code == 0
 
 

@@ -119,7 +119,7 @@ def test_a_history_that_leads_elsewhere_is_told_with_what_differs(chain, raw):
     assert lines[0].startswith("recorded with torch 1.")
     assert any(line.startswith("step 1, train: torch 1") for line in lines)
     assert any(line.startswith("features.1 ") for line in lines), ran.err
-    assert lines[-1] == "prunectl: b.safetensors came out differently when its 3 steps ran again (other versions)"
+    assert lines[-1] == "prunectl: rerunning the 3 steps of b.safetensors gave a different checkpoint (other versions)"
 
 
 def test_the_same_network_under_another_header_is_told_so(chain, raw):
@@ -128,8 +128,8 @@ def test_the_same_network_under_another_header_is_told_so(chain, raw):
     assert ran.code == 1
     assert ran.err.splitlines()[-2:] == [
         "all tensors and masks are the same",
-        "prunectl: b.safetensors came out with the same tensors and masks, but another header, when its 3 steps ran "
-        "again (other versions)",
+        "prunectl: rerunning the 3 steps of b.safetensors gave the same tensors and masks, but another header "
+        "(other versions)",
     ]
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     assert refused("rerun", "b.safetensors", "-o", "full") == (
-        "prunectl: full is not an empty folder; give another one with -o\n"
+        "prunectl: full is not an empty folder; use another one with -o\n"
     )
     cli("train", "--model", "lenet300", "--subset", 300, "--epochs", 2, "--max-minutes", 0, "-o", "half.safetensors")
     assert refused("rerun", "half.safetensors") == (
@@ -156,7 +156,7 @@ def test_what_cannot_be_run_again_is_one_line(chain, cli, refused, tmp_path, mon
         (
             b'\\"command\\":\\"prune\\"',
             b'\\"command\\":\\"erase\\"',
-            "step 2 is 'erase', known are train, prune, repair, shrink",
+            "step 2 is 'erase', expected one of train, prune, repair, shrink",
         ),
         (b'\\"threads\\":1', b'\\"threads\\":0', "entry 1: 'threads': expected 1 to 1024, found 0"),
     ):
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_a_rerun_in_one_line(raw, monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "steps", stopped)
     ran = raw("rerun", "a.safetensors")
     assert (ran.code, ran.out) == (130, "")
-    assert ran.err == "prunectl: interrupted: nothing was compared; start again with the same command\n"
+    assert ran.err == "prunectl: interrupted; nothing was compared; start again with the same command\n"
 
 
 def test_why_a_step_failed_is_told_once(raw, monkeypatch):

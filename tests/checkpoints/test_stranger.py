@@ -16,11 +16,23 @@ from tests.helpers.checkpoint_parts import change, put
 CODE = 'from pathlib import Path\nPath("ran").touch()\n'
 REFUSED = {
     "a network among the options": (("model", "x.py:build"), "'model' is not an option of a history"),
-    "a network among the controls": (("controls", ["model=x.py:build"]), "'controls' holds 'model=x.py:build', known"),
-    "data among the controls": (("controls", ["data=x.py:images"]), "'controls' holds 'data=x.py:images', known"),
-    "an optimiser among the controls": (("controls", ["opt=x.py:Adam"]), "'controls' holds 'opt=x.py:Adam', known"),
-    "a folder elsewhere": (("controls", ["tensorboard-dir=../elsewhere"]), "'controls' holds 'tensorboard-dir="),
-    "a file to open": (("controls", ["config=/etc/passwd"]), "'controls' holds 'config=/etc/passwd', known"),
+    "a network among the controls": (
+        ("controls", ["model=x.py:build"]),
+        "shuffle-layerwise, reinit, found 'model=x.py:build'",
+    ),
+    "data among the controls": (
+        ("controls", ["data=x.py:images"]),
+        "shuffle-layerwise, reinit, found 'data=x.py:images'",
+    ),
+    "an optimiser among the controls": (
+        ("controls", ["opt=x.py:Adam"]),
+        "shuffle-layerwise, reinit, found 'opt=x.py:Adam'",
+    ),
+    "a folder elsewhere": (
+        ("controls", ["tensorboard-dir=../elsewhere"]),
+        "shuffle-layerwise, reinit, found 'tensorboard-dir=",
+    ),
+    "a file to open": (("controls", ["config=/etc/passwd"]), "shuffle-layerwise, reinit, found 'config=/etc/passwd'"),
     "an output": (("output", "../x.safetensors"), "'output' is not an option of a history"),
     "a folder of data": (("data_dir", "/"), "'data_dir' is not an option of a history"),
     "an option of another command": (("prune_delay", 3), "'prune_delay' is not an option of a history"),

@@ -96,7 +96,7 @@ RESUMED = {
         "run",
         "tensorboard_dir",
         "/elsewhere",
-        "would write a TensorBoard to /elsewhere; repeat --tensorboard",
+        "would write a TensorBoard to /elsewhere; pass --tensorboard",
     ),
     "an option": ("run", "config", "/x", "is not an interrupted training (unknown value 'config')"),
     "a type": ("recipe", "opt", 3, "is not an interrupted training ('opt': expected a text, found 3)"),
@@ -186,7 +186,7 @@ def test_a_history_that_begins_with_published_weights_fetches_nothing_unasked(
     ran = run_cli(folder, "rerun", "x.safetensors")
     assert (ran.code, fetched) == (1, [])
     assert (
-        "begins with the published weights of timm/hf-hub:some/one, which a rerun would fetch; give --down" in ran.err
+        "begins with the published weights of timm/hf-hub:some/one, which a rerun would fetch; pass --down" in ran.err
     )
     for flag in ("--download", "--trust"):
         assert "no network here" in run_cli(folder, "rerun", "x.safetensors", flag).err

@@ -34,13 +34,13 @@ def damaged(name: str, intact: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("empty", "is empty; the step that should have written it failed"),
-        ("five-bytes", "is not a safetensors file, or was cut off in its header"),
-        ("cut-in-header", "is not a safetensors file, or was cut off in its header"),
+        ("empty", "is empty: the program that wrote it failed"),
+        ("five-bytes", "is not a safetensors file, or its header is truncated"),
+        ("cut-in-header", "is not a safetensors file, or its header is truncated"),
         ("cut-in-tensors", "is damaged: its header describes "),
         ("too-long", "is damaged: its header describes "),
         ("text", "is not a safetensors file"),
-        ("zip", "is not a prunectl checkpoint, but weights of PyTorch"),
+        ("zip", "holds PyTorch weights, not a prunectl checkpoint"),
         ("other-schema", "has header schema 9, this prunectl reads up to 3; update prunectl"),
         ("no-model-in-header", "has a damaged prunectl header"),
     ],
@@ -56,12 +56,12 @@ def test_a_file_that_is_no_whole_checkpoint(command, name, words, net, tmp_path,
 def test_what_is_no_checkpoint_of_ours(command, net, tmp_path, refused):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "folder").mkdir()
-    assert "other.safetensors has no 'prunectl' header: something else wrote it" in refused(
+    assert "other.safetensors has no 'prunectl' header: another program wrote it" in refused(
         command, "other.safetensors"
     )
-    assert "folder is a folder; give a checkpoint file (*.safetensors)" in refused(command, "folder")
+    assert "folder is a folder; use a checkpoint file (*.safetensors)" in refused(command, "folder")
     assert "cannot read gone.safetensors: no such file" in refused(command, "gone.safetensors", *_free(command))
-    assert "give the NAME.safetensors beside it" in refused(command, "net.prune.mask.safetensors")
+    assert "use the NAME.safetensors beside it" in refused(command, "net.prune.mask.safetensors")
 
 
 def _free(command: str) -> list[str]:
@@ -89,7 +89,7 @@ def test_data_that_does_not_fit_or_is_not_there(net, tmp_path, refused):
     (tmp_path / "empty").mkdir()
     for command in ("eval", "attack", "train"):
         told = refused(command, net.name, "--data", "imagefolder:pets")
-        assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; give the --data" in told
+        assert "network lenet300 takes 1x28x28 images of 10 classes, pets has 3x28x28 of 2; use the --data" in told
     assert "no cifar10 in empty (looked for cifar-10-batches-py); add --download (train, " in refused(
         "train", "--model", "lenet300", "--data", "cifar10", "--data-dir", "empty"
     )
@@ -165,7 +165,7 @@ def test_a_training_that_diverges_keeps_its_log_and_no_more(net, raw, cli, tmp_p
         step = int(ran.err.removeprefix("prunectl: the loss is nan after step ").partition(":")[0])
         assert ran.err == (
             f"prunectl: the loss is nan after step {step}: training diverged; lower --lr; "
-            "the log up to there is a.log.jsonl.part\n"
+            "see the log a.log.jsonl.part\n"
         )
         log = (tmp_path / "a.log.jsonl.part").read_text().splitlines()
         assert [json.loads(line)["step"] for line in log] == list(range(1, step))
@@ -219,7 +219,9 @@ def test_a_mask_file_in_the_way_is_not_replaced(net, cli, refused, tmp_path):
 
 
 def test_an_output_is_a_safetensors_file(net, refused):
-    assert "an output's name ends in .safetensors or .st, got new.pt" in refused("train", net.name, "-o", "new.pt")
+    assert "the name of an output must end in .safetensors or .st, got new.pt" in refused(
+        "train", net.name, "-o", "new.pt"
+    )
 
 
 def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_path):
@@ -234,7 +236,7 @@ def test_what_cannot_be_noted_is_measured_all_the_same(net, raw, refused, tmp_pa
     told = raw("attack", net.name, "-a", "fgsm", "-n", 20, "--save-examples", 2)
     assert told.code == 1
     assert told.err.splitlines()[-1] == (
-        "prunectl: --save-examples: nothing can be written beside the checkpoint; copy it to a folder of your own"
+        "prunectl: --save-examples: the checkpoint's folder is not writable; copy the checkpoint to another one"
     )
 
 
@@ -262,6 +264,6 @@ def test_weights_of_torch_are_refused_before_torch_is_loaded(tmp_path, refused) 
     (tmp_path / "net.pth").write_bytes(b"PK\x03\x04" + bytes(60))
     for command in ("prune net.pth -s 0.5", "eval net.pth", "inspect net.pth", "shrink net.pth"):
         assert (
-            "net.pth is not a prunectl checkpoint, but weights of PyTorch; import it: prunectl import net.pth "
+            "net.pth holds PyTorch weights, not a prunectl checkpoint; import it: prunectl import net.pth "
             "--model NAME -o NEW.safetensors" in refused(*command.split())
         )

@@ -109,7 +109,7 @@ def test_what_a_file_cannot_say(text, words, net, config, refused):
 def test_the_environment_cannot_say_what_no_command_knows(name, net, refused, monkeypatch):
     monkeypatch.setenv(f"PRUNECTL_{name}", "0.1")
     for line in (["train", net.name, "--epochs", 0], ["eval", net.name]):
-        assert f"prunectl: PRUNECTL_{name} in the environment: no command has that option" in refused(*line)
+        assert f"prunectl: no command has the option PRUNECTL_{name} of the environment" in refused(*line)
 
 
 def test_a_name_that_is_a_flag_here_and_a_value_there_is_read_where_it_fits(net, cli, refused, monkeypatch):

@@ -48,24 +48,28 @@ def test_a_path_on_stdin_stands_for_the_checkpoint(dash, net, cli):
 
 @pytest.mark.parametrize("command", ["train", "prune", "repair", "shrink", "eval", "attack", "report", "inspect"])
 def test_an_empty_stdin_means_that_the_step_before_failed(command, refused):
-    line = "prunectl: nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; expected "
-    forms = "a path on stdin, or a new network by --model" if command in ("train", "prune") else "or a path on stdin"
+    line = (
+        "prunectl: stdin is empty: the previous command failed (set -o pipefail), or CHECKPOINT is missing; expected "
+    )
+    forms = "a path on stdin, or a new network with --model" if command in ("train", "prune") else "or a path on stdin"
     for told in (refused(command), refused(command, "-", stdin="\n")):
         assert told == f"{line}NAME.safetensors, {forms}\n"
 
 
 def test_bytes_on_stdin_are_no_path(net, refused):
-    assert "stdin holds bytes, not the path of a checkpoint" in refused("eval", stdin=net.read_bytes())
+    assert "stdin holds bytes, expected the path of a checkpoint" in refused("eval", stdin=net.read_bytes())
 
 
 def test_a_terminal_is_not_read(refused):
     assert refused("eval", stdin=None) == "prunectl: no CHECKPOINT; expected NAME.safetensors, or a path on stdin\n"
     told = refused("train", stdin=None)
-    assert told == "prunectl: no CHECKPOINT; expected NAME.safetensors, a path on stdin, or a new network by --model\n"
+    assert (
+        told == "prunectl: no CHECKPOINT; expected NAME.safetensors, a path on stdin, or a new network with --model\n"
+    )
 
 
 def test_a_closed_stdin_or_stderr_is_an_empty_one(tiny, tmp_path):
-    assert run_shell(tmp_path, "prunectl inspect <&-").err.startswith("prunectl: nothing on stdin: ")
+    assert run_shell(tmp_path, "prunectl inspect <&-").err.startswith("prunectl: stdin is empty: ")
     assert run_shell(tmp_path, "prunectl inspect missing.safetensors 2>&-").out == ""
 
 
@@ -183,7 +187,7 @@ def test_a_failing_first_step_leaves_nothing_behind(tmp_path):
     assert sorted(ran.err.splitlines()) == [
         "prunectl: no model named 'lenet30'; did you mean 'lenet300'?",
         *[
-            "prunectl: nothing on stdin: the step before failed (set -o pipefail), or CHECKPOINT is missing; "
+            "prunectl: stdin is empty: the previous command failed (set -o pipefail), or CHECKPOINT is missing; "
             "expected NAME.safetensors, or a path on stdin"
         ]
         * 2,

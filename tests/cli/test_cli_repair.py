@@ -45,7 +45,7 @@ def test_the_errors_of_layers_are_shown(net, tmp_path, raw, cli):
     assert shown.count(": error 0.") + shown.count(": error 1.") == 3
     assert "repair: 3 layers, mean squared error" in cli("log", "net.prune.repair.safetensors")
     small = raw("repair", "net.prune.shrink.safetensors", "-n", "60", "--method", "bn")
-    assert "repair: BatchNorm statistics alone" in small.err
+    assert "repair: only BatchNorm statistics" in small.err
 
 
 def test_what_follows_a_flag_with_an_optional_value():
@@ -71,7 +71,7 @@ def test_the_reference_is_found_by_its_hash_or_given(net, tmp_path, cli, refused
     shutil.move(tmp_path / "net.safetensors", away / "dense.safetensors")
     line = refused("repair", "net.prune.safetensors", "-n", "60")
     assert "the checkpoint that net.prune.safetensors was pruned from (sha256 " in line
-    assert line.endswith("is neither beside it nor in the current folder; give it as --reference\n")
+    assert line.endswith("is neither beside it nor in the current folder; pass it as --reference\n")
     given = ("repair", "net.prune.safetensors", "-n", "60", "--reference", "away/dense.safetensors")
     cli(*given, "-o", "one.safetensors")
     assert "reference" not in last(cli, "one.safetensors")["options"]
@@ -89,16 +89,16 @@ def test_another_reference_is_in_the_history_and_found_beside_it(net, tmp_path, 
     again = raw("rerun", "net.prune.repair.safetensors")
     assert again.code == 0, again.err
     (tmp_path / "other.safetensors").unlink()
-    assert "cannot be run again: it needs the checkpoint whose sha256 begins with" in refused(
+    assert "cannot be run again: it needs the checkpoint with sha256" in refused(
         "rerun", "net.prune.repair.safetensors"
     )
 
 
 def test_what_cannot_be_repaired_is_one_line(net, tiny, tmp_path, refused, cli):
-    assert "net.safetensors was not pruned by `prunectl prune`; give the dense network as --reference" in refused(
+    assert "net.safetensors was not pruned by `prunectl prune`; use the dense network as --reference" in refused(
         "repair", "net.safetensors"
     )
-    assert "tiny.safetensors was pruned from a network that no file held" in refused("repair", "tiny.safetensors")
+    assert "tiny.safetensors was pruned from a network that was never saved" in refused("repair", "tiny.safetensors")
     assert "network for" not in refused("repair", "net.prune.safetensors", "--reference", "gone.safetensors")
     assert (
         "the reference is logistic-regression for 1x4x4 images of 10 classes, the pruned network lenet300"

@@ -193,7 +193,7 @@ def test_a_training_is_resumed_on_the_data_and_the_device_it_began_with(cli, tmp
 
 def test_what_cannot_be_resumed_is_one_line(net, cli, refused, tmp_path):
     for name in ("net.safetensors", "net.prune.mask.safetensors"):
-        assert "; give a NAME.resume.safetensors" in refused("train", "--resume", name)
+        assert "; use a NAME.resume.safetensors" in refused("train", "--resume", name)
     (tmp_path / "text.txt").write_text("no tensors in here, only words")
     assert "is not a safetensors file" in refused("train", "--resume", "text.txt")
     assert "no such file" in refused("train", "--resume", "missing.resume.safetensors")

@@ -66,7 +66,7 @@ def test_a_save_that_fails_leaves_the_save_before_it(raw, disk, tmp_path, monkey
     assert (ran.code, ran.out) == (4, "")
     told = ran.err.splitlines()[-1]
     assert "cannot write a.safetensors: No space left on device" in told and "has no room for it either" in told
-    assert "; an earlier save is left: prunectl train --resume a.resume.safetensors" in told
+    assert "; an earlier save remains: prunectl train --resume a.resume.safetensors" in told
     monkeypatch.setattr(resume, "write", written)
     disk.suffixes = ()
     ran = raw("train", *advice(told))
@@ -78,7 +78,7 @@ def test_a_log_that_cannot_be_written_for_a_while_is_whole_at_the_end(whole, raw
     disk.suffixes, disk.writes = (".log.jsonl.part",), STEPS // 2
     ran = raw(*TRAIN.split(), "-o", "a.safetensors")
     assert ran.code == 0
-    assert ran.err.count("warning: cannot write a.log.jsonl.part: No space left on device; the training goes on") == 1
+    assert ran.err.count("warning: cannot write a.log.jsonl.part: No space left on device; the training continues") == 1
     assert steps(tmp_path / "a.log.jsonl") == steps(whole / "a.log.jsonl") == list(range(1, STEPS + 1))
 
 
@@ -93,7 +93,7 @@ def test_a_result_without_room_is_kept_elsewhere(whole, raw, disk, tmp_path):
     disk.suffixes = ("a.safetensors",)
     ran = raw(*TRAIN.split(), "-o", "a.safetensors")
     assert (ran.code, ran.out) == (4, "")
-    told, _, place = ran.err.strip().splitlines()[-1].rpartition("; the result is kept: ")
+    told, _, place = ran.err.strip().splitlines()[-1].rpartition("; the result is in ")
     assert told == "prunectl: cannot write a.safetensors: No space left on device; nothing was changed"
     assert Path(place).name == "a.safetensors" and sha256(Path(place)) == sha256(whole / "a.safetensors")
     assert names(tmp_path) == ["a.log.jsonl.part"]
@@ -237,7 +237,7 @@ def test_a_time_limit_on_a_full_disk(raw, disk, tmp_path):
     assert (ran.code, ran.out) == (4, "")
     assert (tmp_path / "a.safetensors").exists()
     disk.suffixes = ()
-    place = ran.err.strip().rpartition("; the result is kept: ")[2]
+    place = ran.err.strip().rpartition("; the result is in ")[2]
     assert raw("train", "--resume", place, "-o", "a.safetensors").code == 0
 
 
@@ -252,7 +252,7 @@ def test_a_tensorboard_that_cannot_be_written_ends_alone(whole, raw, tmp_path, m
     monkeypatch.setattr("prunectl.cli.tensorboard.Board._write", full)
     ran = raw(*TRAIN.split(), "-o", "a.safetensors", "--tensorboard")
     assert (ran.code, len(written)) == (0, 1)
-    assert "warning: cannot write a.tensorboard: No space left on device; TensorBoard ends here\n" in ran.err
+    assert "warning: cannot write a.tensorboard: No space left on device; logging to TensorBoard ends here\n" in ran.err
     assert sha256(tmp_path / "a.safetensors") == sha256(whole / "a.safetensors")
 
 

@@ -37,7 +37,7 @@ def test_what_a_command_made_is_kept_elsewhere(command, net, raw, disk, tmp_path
     ran = raw(*MAKE[command].split(), "-o", "out.safetensors")
     assert (ran.code, ran.out) == (4, ""), ran.err
     assert names(tmp_path) == before
-    place = ran.err.strip().rpartition("; the result is kept: ")[2]
+    place = ran.err.strip().rpartition("; the result is in ")[2]
     disk.suffixes = ()
     assert raw(*MAKE[command].split(), "-o", "out.safetensors").code == 0
     assert sha256(Path(place)) == sha256(tmp_path / "out.safetensors")

@@ -148,7 +148,7 @@ def test_shapes_that_are_none(text):
         ),
         (
             "prune --model lenet5 --input 3x20 -c magnitude",
-            "--input takes channels, height and width as 3x224x224, got ",
+            "--input takes channels, height and width, such as 3x224x224, got ",
         ),
         (
             "train --model lenet5 --input 3x28x28",

@@ -51,7 +51,7 @@ def test_every_command_sees_the_split_of_the_training(flat, raw, cli, refused):
 def test_a_folder_without_tests_is_split_and_says_so(flat, raw):
     ran = raw(*shlex.split(TRAIN))
     assert ran.code == 0
-    assert "warning: pets has neither test/ nor val/: 10% of each class is held out to test (--split)\n" in ran.err
+    assert "warning: pets has neither test/ nor val/: 10% of each class is held out (--split)\n" in ran.err
 
 
 def test_warnings_name_what_is_not_used(tmp_path, raw):

@@ -146,7 +146,9 @@ def test_verbose_adds_versions_time_and_memory_and_leaves_stdout_alone(net, raw)
 
 
 def test_one_of_quiet_and_verbose(net, refused):
-    assert refused("eval", net.name, "-q", "-v") == "prunectl: give one of --quiet and --verbose\n"
+    assert (
+        refused("eval", net.name, "-q", "-v") == "prunectl: --quiet and --verbose exclude each other; use one of them\n"
+    )
 
 
 def test_quiet_is_no_part_of_a_history(net, cli, tmp_path):

@@ -104,7 +104,7 @@ def test_train_says_where_it_takes_other_images_than_the_step_before(prune: str,
     raw(*f"prune --model logistic-regression -c magnitude -s 0.5 -o sparse.safetensors {prune}".split())
     ran = raw(*f"train sparse.safetensors --epochs 0 {train}".split())
     assert ran.code == 0
-    expected = "prune used --subset 64, this command takes 1,442 training images; add --subset 64 for the same images"
+    expected = "prune used --subset 64, this command uses 1,442 training images; add --subset 64 for the same images"
     assert (expected in ran.err) == said
 
 

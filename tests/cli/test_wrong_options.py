@@ -231,7 +231,7 @@ def test_what_has_no_near_name(line, words, raw):
         ("guide slurm", "did you mean 'machines'?"),
         ("criteria hessian", "did you mean 'obc' or 'fisher'?"),
         ("train --model vit", "did you mean 'vit-tiny-cifar'?"),
-        ("train --model mlp5 --data .", "no dataset named '.'; for a folder of images, write imagefolder:."),
+        ("train --model mlp5 --data .", "no dataset named '.'; for a folder of images, use imagefolder:."),
     ],
 )
 def test_a_wrong_name(line, words, refused, tmp_path):

@@ -47,7 +47,7 @@ def test_options_are_those_of_the_weights() -> None:
 )
 def test_what_cannot_be_made(criterion: str, unit: str) -> None:
     with pytest.raises(
-        OptionError, match="expected `unit` nodes, and a criterion of weights that never regrows weights; got "
+        OptionError, match="expected `unit` nodes and a criterion of weights that never regrows weights; got "
     ):
         pruned(criterion, unit=unit)
 

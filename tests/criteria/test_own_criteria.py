@@ -58,7 +58,7 @@ def test_a_scorer_in_place_of_a_criterion_is_refused() -> None:
     start = fresh_checkpoint(network, SHAPE)
     with pytest.raises(OptionError, match="is a function, expected a prunectl"):
         prune(start, image_data(), criterion="prunectl.criteria.snip:elasticity", sparsity=0.5)
-    with pytest.raises(OptionError, match="batches of 2 images or more"):
+    with pytest.raises(OptionError, match="must be 2 or more for scores"):
         prune(start, image_data(), criterion="snip", sparsity=0.5, batch_size=1)
 
 
@@ -176,10 +176,10 @@ def test_a_scorer_may_return_a_plain_dictionary(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("scorer", "changes", "message"),
     [
-        (lambda model: None, {}, r"called as scorer\(model, data, \*\*options\)"),
-        (lambda model, data: None, {"unit": "nodes"}, r"called as scorer\(model, data, structure, \*\*options\)"),
-        (lambda model, data: None, {"regrow_value": "zero"}, r"called as scorer\(model, data, round, \*\*options\)"),
-        (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion is a name such as one-shot"),
+        (lambda model: None, {}, r"callable as scorer\(model, data, \*\*options\)"),
+        (lambda model, data: None, {"unit": "nodes"}, r"callable as scorer\(model, data, structure, \*\*options\)"),
+        (lambda model, data: None, {"regrow_value": "zero"}, r"callable as scorer\(model, data, round, \*\*options\)"),
+        (lambda model, data: None, {"schedule": len}, "`schedule` of a Criterion must be a name, such as one-shot"),
     ],
 )
 def test_what_a_criterion_cannot_be_made_of(scorer, changes, message: str) -> None:

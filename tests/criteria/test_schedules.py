@@ -85,7 +85,7 @@ def test_one_shot_is_one_round(target, steps):
 
 @pytest.mark.parametrize("sparsity", [1.0, 0, 0.0, -0.1, math.nan, math.inf, -math.inf, 2])
 def test_what_is_no_sparsity(sparsity):
-    message = f"a sparsity must be between 0 and 1 \\(0.9 = 90 % pruned\\), got {sparsity}"
+    message = f"`sparsity` must be between 0 and 1 \\(0.9 = 90 % pruned\\), got {sparsity}"
     with pytest.raises(OptionError, match=message):
         check_sparsity(sparsity)
 

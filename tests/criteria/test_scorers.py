@@ -128,7 +128,7 @@ def test_chunks_change_the_memory_alone(model: nn.Module, scorer) -> None:
 
 
 def test_chunks_have_no_batch_statistics(model: nn.Module) -> None:
-    with pytest.raises(OptionError, match="bn=batch takes the statistics of whole batches"):
+    with pytest.raises(OptionError, match="bn=batch needs the statistics of whole batches"):
         elasticity(model, iter(batches()), bn="batch", chunk=2)
 
 
@@ -243,7 +243,7 @@ def test_scales_and_norms_of_filters(model: nn.Module, structure: Structure) -> 
 def test_scales_need_norms(structure: Structure) -> None:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.Linear(4, 3))
     for scorer in (scales, gate_importance):
-        with pytest.raises(OptionError, match=r"has (none|any); use taylor"):
+        with pytest.raises(OptionError, match=r"has (none|one); use taylor"):
             scorer(plain, iter(()), trace(plain, SHAPE))
 
 

@@ -64,7 +64,7 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
     assert load_data(f"imagefolder:{root}").notices == (
         f"{root}/train: 2 classes have no readable image and are left out (eel, elk)",
         f"{root}/train: skipped 1,202 files that are not images (cat/x0000.heic, cat/x0001.heic, cat/x0002.heic, ...)",
-        f"{root}: no image to test 1 of 2 classes on (dog)",
+        f"{root}: 1 of 2 classes have no test images (dog)",
     )
 
 
@@ -194,7 +194,7 @@ def test_levels_of_unknown_range_are_refused(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (4, 4), 1000).save(tmp_path / "a.tif")
     with pytest.raises(DataError) as error:
         Decoder(4, "L")(str(tmp_path / "a.tif"))
-    assert "found: gray levels of 32 bits; convert it to 8 or 16 bits" in one_line(error)
+    assert "found: 32-bit gray levels; convert it to 8 or 16 bits" in one_line(error)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos"])

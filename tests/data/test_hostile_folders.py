@@ -135,7 +135,7 @@ def test_a_folder_of_giants_is_brought_to_a_size_that_is_said(tmp_path, monkeypa
     root = write_tree(tmp_path / "pets")
     data = load_data(f"imagefolder:{root}")
     assert data.shape == (3, 6, 6)
-    assert data.notices == (f"{root}: images are brought to 6 x 6 pixels; choose with --image-size",)
+    assert data.notices == (f"{root}: images are resized to 6 x 6 pixels; --image-size changes this",)
     assert load_data(f"imagefolder:{root}", image_size=7).shape == (3, 7, 7)
 
 
@@ -146,7 +146,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(tmp
     monkeypatch.setattr(Image.Image, "load", loaded.append)
     with pytest.raises(DataError) as error:
         Decoder(8, "RGB", **rule)(str(tmp_path / "bomb.png"))
-    assert "found: 16384 x 4097 pixels, of which 67,108,864 are read at most" in one_line(error)
+    assert "found: 16384 x 4097 pixels, more than the limit of 67,108,864" in one_line(error)
     assert loaded == []
 
 
@@ -199,14 +199,14 @@ def test_a_worker_that_is_killed_is_one_line(count, monkeypatch):
     with pytest.raises((DataError, RuntimeError)) as error:
         list(workers.decoded_batches(range(count), Dying(), [[i] for i in range(count)]))
     said = str(error.value) if isinstance(error.value, DataError) else _full(error.value)
-    assert said is not None and said.startswith("a process that decodes images was ended by the system")
+    assert said is not None and said.startswith("the system ended a process that decodes images")
 
 
 def test_another_failure_of_the_loader_comes_through():
     assert _full(RuntimeError("something else")) is None
     told = _full(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
     assert told == (
-        "a process that decodes images was ended by the system, as when memory runs out; "
+        "the system ended a process that decodes images, perhaps because memory ran out; "
         "use a smaller --image-size or -b"
     )
 

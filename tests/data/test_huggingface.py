@@ -95,7 +95,7 @@ def test_nothing_is_fetched_unless_told(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError) as error:
         load_data("hf:nobody/nothing-of-that-name")
     assert one_line(error).startswith("hf:nobody/nothing-of-that-name: cannot be loaded: ")
-    assert one_line(error).endswith("; add `download`, or give a folder")
+    assert one_line(error).endswith("; add `download`, or use a folder")
     assert not datasets.config.HF_HUB_OFFLINE
 
 

@@ -96,7 +96,7 @@ def test_what_a_worker_does(tmp_path: Path) -> None:
 def test_a_cache_file_that_another_run_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_tree(tmp_path / "pets")
     monkeypatch.setattr(cache, "_read", lambda target, fingerprint: None)
-    with pytest.raises(DataError, match="expected what was just written, found another file; run again"):
+    with pytest.raises(DataError, match="expected the cache just written, found another file; run the command again"):
         load_data(f"imagefolder:{root}")
 
 

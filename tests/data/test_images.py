@@ -160,7 +160,7 @@ def test_images_know_their_shape_and_guard_it() -> None:
     [
         (torch.zeros(4, 3, 5, 6), torch.zeros(4, dtype=torch.int64), "images must be uint8"),
         (torch.zeros(4, 5, 6, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), "images must be uint8"),
-        (torch.zeros(4, 1, 5, 6, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "4 images have 3 labels"),
+        (torch.zeros(4, 1, 5, 6, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "got 3 labels for 4 images"),
         (torch.zeros(4, 1, 5, 6, dtype=torch.uint8), torch.zeros(4, dtype=torch.int32), "labels must be int64"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_subset_is_seeded_and_leaves_the_test_images_alone() -> None:
 
 @pytest.mark.parametrize("count", [-1, 0, 1, 11])
 def test_a_subset_has_two_images_at_least_and_no_more_than_there_are(count: int) -> None:
-    with pytest.raises(DataError, match=r"numbered has 10 training images; use 2 to that many"):
+    with pytest.raises(DataError, match=r"takes 2 to 10, the training images of numbered, got"):
         dataset(train=10).subset(count, seed=0)
 
 

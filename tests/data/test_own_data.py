@@ -234,7 +234,7 @@ REFUSED: list[tuple[Any, str]] = [
     ((Pictures(3, lambda i: "a.jpg"), GOOD), "found a str; expected a PIL image, or an array "),
     (
         (Pictures(3, lambda i: tensor(i)[:, : 4 - i]), GOOD),
-        "train, item 1: found uint8 (3, 3, 4), expected (3, 4, 4) as",
+        "train, item 1: found uint8 (3, 3, 4), expected (3, 4, 4) like",
     ),
     ((Pictures(3, lambda i: tensor(i).long()), GOOD), "found int64 (1, 3, 4, 4); expected images of uint8 or floats"),
     (
@@ -284,7 +284,7 @@ def test_floats_and_batches_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     for form in (Pictures(3, lambda i: tensor(i).float()), DataLoader(Pictures(11, tensor), batch_size=2)):
         with pytest.raises(DataError) as error:
             read((form, form))
-        assert "return Datasets of PIL or uint8 images, which are read as they are needed" in one_line(error)
+        assert "return Datasets of PIL or uint8 images, which are read on demand" in one_line(error)
 
 
 FILE = """
@@ -317,7 +317,7 @@ def test_functions_of_nothing_and_of_ours(tmp_path: Path) -> None:
     assert load_data(f"{spec}:ours", image_size=7).shape == (1, 7, 7)
     with pytest.raises(OptionError) as error:
         load_data(f"{spec}:other")
-    assert "expected a function of nothing, or of (root, *, image_size, download, progress), found (folder, size)" in (
+    assert "a function without parameters, or of (root, *, image_size, download, progress), found (folder, size)" in (
         one_line(error)
     )
     with pytest.raises(OptionError, match="expected a function, found a int"):

@@ -130,7 +130,7 @@ def test_the_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("digitz", None, UnknownName, "no dataset named 'digitz'; did you mean 'digits'?"),
         ("nowhere.py:load", None, UnknownName, "no dataset at 'nowhere.py:load'"),
         ("digits:", None, OptionError, "write digits or digits:PATH"),
-        ("digits", 0, OptionError, "`image_size` 0: an image has at least 1 pixel per side"),
+        ("digits", 0, OptionError, "`image_size` takes 1 pixel per side or more, got 0"),
     ],
 )
 def test_specs_that_cannot_work(spec: str, image_size: int | None, error: type[Exception], message: str) -> None:
@@ -172,8 +172,8 @@ def test_a_loader_in_a_file(tmp_path: Path) -> None:
     [
         ("nothing", "expected the function to return ImageData, or (train, test), each a Dataset, a DataLoader or "),
         ("empty", "found 4 training and 0 test images; need both"),
-        ("uneven", "training images are (1, 4, 4), test images (1, 5, 5)"),
-        ("grey", "images have 1 channels, but 3 means, 3 stds"),
+        ("uneven", "shapes differ: (1, 4, 4) (train), (1, 5, 5) (test)"),
+        ("grey", "images have 1 channels, but 3 means and 3 stds"),
         ("label", "expected labels 0 to 0, found 1 to 1"),
     ],
 )

@@ -32,7 +32,7 @@ def test_a_tenth_of_each_class_is_held_out(tmp_path: Path) -> None:
     data = load_data(f"imagefolder:{root}")
     assert (data.train.labels.bincount().tolist(), data.test.labels.bincount().tolist()) == ([27, 9], [3, 1])
     assert data.described == {"name": "pets", "source": f"imagefolder:{root}", "split": 0.1}
-    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out to test (--split)",)
+    assert data.notices == (f"{root} has neither test/ nor val/: 10% of each class is held out (--split)",)
     seen = sorted([*data.train.pixels[:, 0, 0, 0].tolist(), *data.test.pixels[:, 0, 0, 0].tolist()])
     assert seen == list(range(1, 41))  # every image once
     again = load_data(f"imagefolder:{root}")
@@ -82,7 +82,7 @@ def test_a_named_folder_may_lack_train_as_well(tmp_path: Path) -> None:
     root = write_flat(tmp_path / "pets", cat=4, dog=1)
     data = load_data(f"imagefolder:{root}", split=0.5)
     assert (data.classes, len(data.train), len(data.test)) == (("cat", "dog"), 3, 2)
-    assert data.notices == (f"{root}: no image to test 1 of 2 classes on (dog)",)
+    assert data.notices == (f"{root}: 1 of 2 classes have no test images (dog)",)
     with pytest.raises(DataError, match="no image folder at"):
         load_data("imagefolder", root)  # a folder of many datasets is no dataset
     with pytest.raises(DataError, match="no image folder at"):
@@ -96,7 +96,7 @@ def test_where_a_split_has_no_place(tmp_path: Path) -> None:
     assert one_line(error) == f"`split` 0.2: {root} has its own test images; leave out `split`"
     with pytest.raises(OptionError) as refused:
         load_data("digits", split=0.2)
-    assert one_line(refused) == "`split` 0.2 goes with imagefolder, hf and webdataset; digits has test images"
+    assert one_line(refused) == "`split` 0.2: digits has test images; leave out `split`"
     for share in (0.0, 1.0, -1.0, float("nan")):
-        with pytest.raises(OptionError, match=r"expected a share of the images in \(0, 1\), such as 0.1"):
+        with pytest.raises(OptionError, match=r"takes a share of the images in \(0, 1\), such as 0.1"):
             load_data(f"imagefolder:{root}", split=share)

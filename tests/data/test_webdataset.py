@@ -69,7 +69,7 @@ def test_a_part_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert data.test.labels.bincount().tolist() == [2, 2]
     assert sorted(levels(data.train) + levels(data.test)) == list(range(40))
     assert data.described == {"name": "shards", "source": spec, "split": 0.1}
-    assert "has no shards to test on: 10% of each class is held out (--split)" in data.notices[0]
+    assert "has no test shards: 10% of each class is held out (--split)" in data.notices[0]
     assert levels(load_data(spec).test) == levels(data.test)
     assert len(load_data(spec, split=0.5).test) == 20
 
@@ -108,7 +108,7 @@ def test_what_is_no_shard(tmp_path: Path) -> None:
         "c": "expected images such as KEY.jpg, each with KEY.cls, found no image",
         "d": "found 1 images without one (0.png)",
         "f": "no file matches ",
-        "test": "matches shards of test only; let it match those to train on too",
+        "test": "matches only test shards; let it match training shards too",
     }.items():
         with pytest.raises(DataError) as error:
             load_data(f"webdataset:{tmp_path}/{name}.tar")

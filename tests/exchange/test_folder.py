@@ -150,7 +150,7 @@ def test_transformers_loads_the_folder_of_its_own_network(tmp_path: Path) -> Non
 
 
 def test_import_says_that_a_folder_is_a_checkpoint_already(of_timm: Path, refused) -> None:
-    assert "is a checkpoint of prunectl already" in refused("import", of_timm, "-o", "again.safetensors")
+    assert "is already a prunectl checkpoint" in refused("import", of_timm, "-o", "again.safetensors")
 
 
 def test_timm_loads_the_folder_of_its_own_network(of_timm: Path) -> None:

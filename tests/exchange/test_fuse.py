@@ -89,5 +89,5 @@ def test_folded_norms_leave_the_function(case: str) -> None:
 
 @pytest.mark.parametrize("network", [Twice(), nn.Sequential(nn.Flatten(), nn.Linear(256, 3))])
 def test_nothing_to_fold_is_refused(network: nn.Module) -> None:
-    with pytest.raises(OptionError, match="no BatchNorm right behind"):
+    with pytest.raises(OptionError, match="no BatchNorm right after"):
         fused(randomise_(network).eval(), SHAPE, noise)

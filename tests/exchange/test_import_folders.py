@@ -148,7 +148,7 @@ def test_what_no_file_says_is_asked_for_in_one_line(tmp_path) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(
-        OptionError, match=r"the file does not state the mean, std of transformers/vit; give `mean` .* `std`"
+        OptionError, match=r"the file does not state the mean, std of transformers/vit; pass `mean` .* `std`"
     ):
         prunectl.from_state_dict(folder)
     assert prunectl.from_state_dict(folder, mean=[0.5], std=[0.5]).preprocessing.std == HALF
@@ -228,7 +228,7 @@ def test_the_cache_of_the_hub_links_to_its_blobs(tmp_path) -> None:
     [
         ("[]", "is not a JSON object"),
         ("{", "is not JSON"),
-        ("{}", "names neither an architecture of timm nor a model_type"),
+        ("{}", "names neither a timm architecture nor a transformers model_type"),
         ('{"model_type": "vit", "id2label": {"x": "y"}}', "cannot be read"),
         ('{"model_type": "vit", "num_channels": "many"}', "cannot be read"),
         ('{"architecture": "resnet18", "pretrained_cfg": {"mean": 3}}', "cannot be read"),
@@ -253,7 +253,7 @@ def test_another_type_of_network_is_one_line(tmp_path) -> None:
 def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch) -> None:
     folder = saved(vit(), tmp_path / "theirs")
     monkeypatch.setitem(__import__("sys").modules, "transformers.models.auto.modeling_auto", None)
-    with pytest.raises(UnknownName, match=r"needs transformers, which is not installed: pip install 'prunectl\[hf\]'"):
+    with pytest.raises(UnknownName, match=r"needs the package transformers: pip install 'prunectl\[hf\]'"):
         prunectl.from_state_dict(folder)
 
 
@@ -312,7 +312,7 @@ def test_a_configuration_of_another_size_than_its_file_is_refused_before_it_is_b
     folder = saved(vit(), tmp_path / "theirs")
     edit(folder / "config.json", **values)
     with pytest.raises(
-        PrunectlError, match=r"transformers/vit has [\d,]+ numbers or more: model.safetensors holds [\d,]+"
+        PrunectlError, match=r"transformers/vit has at least [\d,]+ numbers: model.safetensors holds [\d,]+"
     ):
         prunectl.from_state_dict(folder)
 

@@ -213,7 +213,7 @@ def test_names_that_could_be_code_or_steer_a_terminal_are_none(tmp_path, refused
     head = json.loads(toc.metadata[KEY])
     for model, line in (
         ({"options": {"a=print(1)": 1}}, "has no option 'a=print(1)'"),
-        ({"name": "torchvision/\x1b[2J"}, "another kind of value expected under model.name"),
+        ({"name": "torchvision/\x1b[2J"}, "wrong type of value under model.name"),
     ):
         text = json.dumps({**head, "model": {**head["model"], **model}})
         save_file(load_file(toc.path), tmp_path / "evil.safetensors", {KEY: text})
@@ -226,7 +226,7 @@ def test_a_line_on_the_terminal_shows_control_characters(capsys) -> None:
 
 
 def test_a_checkpoint_of_ours_is_no_import(tiny, refused) -> None:
-    assert "a checkpoint of prunectl already" in refused("import", "tiny.safetensors", *IMPORT)
+    assert "already a prunectl checkpoint" in refused("import", "tiny.safetensors", *IMPORT)
 
 
 def test_a_program_of_torchscript_is_one_line(tmp_path, refused) -> None:

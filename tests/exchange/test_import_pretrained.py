@@ -107,7 +107,7 @@ def test_networks_of_timm_by_tag_repository_and_folder(source, published, tmp_pa
         ),
         ("--model torchvision/resnet18 --weights V7", "torchvision/resnet18 has no weights V7; known: IMAGENET1K_V1"),
         ("--model torchvision/resnet81", "no model named 'torchvision/resnet81'; did you mean"),
-        ("--model timm/resnet18 --weights V1", "--weights names weights of torchvision"),
+        ("--model timm/resnet18 --weights V1", "--weights is for torchvision networks"),
         ("--model transformers/vit", "no published weights of transformers/vit are known"),
         ("--model lenet5", "--pretrained is for --model torchvision/NAME or timm/NAME, without FILE"),
         ("net.pt --model torchvision/resnet18", "--pretrained is for --model torchvision/NAME or timm/NAME"),
@@ -127,4 +127,4 @@ def test_a_name_of_the_hub_that_is_not_there_is_one_line(published, refused) -> 
 
 def test_nothing_to_import_is_one_line(refused) -> None:
     assert "no FILE: expected weights, a folder, hf-hub:OWNER/NAME, or --pretrained" in refused("import")
-    assert "say which network FILE holds" in refused("import", "net.pt")
+    assert "FILE does not name its network" in refused("import", "net.pt")

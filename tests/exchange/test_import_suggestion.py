@@ -8,7 +8,7 @@ from torchvision import models
 
 from prunectl.exchange.usage import configuration_of, is_assumed
 
-ASSUMED = "the file does not say how its images were normalised; "
+ASSUMED = "the file does not state its normalisation; "
 LEFT = {"--input": "3x64x64", "--classes": "5", "--mean": "0.5", "--std": "0.25"}
 
 
@@ -21,7 +21,7 @@ def test_the_network_of_torchvision_that_the_names_fit_is_suggested(tmp_path, re
     torch.save(models.resnet18(num_classes=5).state_dict(), tmp_path / "weights.pth")
     hint = "; the names fit torchvision/resnet18: try --model torchvision/resnet18"
     found = refused("import", "weights.pth", "--model", "resnet18", *_words("--input", "--classes"))
-    assert f"the file does not state the mean, std of resnet18; give --mean R,G,B --std R,G,B{hint}\n" in found
+    assert f"the file does not state the mean, std of resnet18; pass --mean R,G,B --std R,G,B{hint}\n" in found
     found = refused("import", "weights.pth", "--model", "resnet18", *_words(*LEFT))
     assert "no tensor of weights.pth fits the network" in found
     assert found.endswith(f"{hint}\n")
@@ -31,10 +31,10 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
     torch.save(models.squeezenet1_1(num_classes=5).state_dict(), tmp_path / "net.pth")
     ran = raw("import", "net.pth", "--model", "torchvision/squeezenet1_1", *_words("--classes", "--std"))
     assert (
-        "        as in torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
+        "        from torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
         "resize 256 px, bilinear, crop 224 px\n" in ran.err
     )
-    assert f"{ASSUMED}give --mean if it was otherwise\n" in ran.err
+    assert f"{ASSUMED}pass --mean if it was otherwise\n" in ran.err
     assert json.dumps(ran.out) == '"net.import.safetensors\\n"'
 
 
@@ -42,8 +42,8 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        (["--classes"], "give --mean and --std if it was otherwise\n"),
-        (["--classes", "--mean"], "give --std if it was otherwise\n"),
+        (["--classes"], "pass --mean and --std if it was otherwise\n"),
+        (["--classes", "--mean"], "pass --std if it was otherwise\n"),
         (["--classes", "--mean", "--std"], None),
     ],
 )

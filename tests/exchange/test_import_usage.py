@@ -47,7 +47,7 @@ def test_published_files_are_known_by_their_hash() -> None:
 def test_unknown_weights_are_one_line() -> None:
     with pytest.raises(OptionError, match="no weights V9; known: IMAGENET1K_V1, IMAGENET1K_V2"):
         configuration_of("torchvision/resnet50", "V9", "")
-    with pytest.raises(OptionError, match="names weights of torchvision, got V1 for timm/resnet18"):
+    with pytest.raises(OptionError, match="is for torchvision networks, got V1 for timm/resnet18"):
         configuration_of("timm/resnet18", "V1", "")
 
 
@@ -105,8 +105,8 @@ def test_names_that_torchvision_had_before_are_converted(tmp_path) -> None:
     ("left_out", "line"),
     [
         ("--input --classes --mean --std", "the file does not state the input, classes, mean, std of "),
-        ("--mean", "the file does not state the mean of tests.helpers.foreign:built; give --mean R,G,B"),
-        ("--classes", "the file does not state the classes of tests.helpers.foreign:built; give --classes N"),
+        ("--mean", "the file does not state the mean of tests.helpers.foreign:built; pass --mean R,G,B"),
+        ("--classes", "the file does not state the classes of tests.helpers.foreign:built; pass --classes N"),
     ],
 )
 def test_what_nobody_says_is_asked_for_in_one_line(left_out, line, tmp_path, refused) -> None:
@@ -120,8 +120,8 @@ WRONG = {
     "--input": ("3x16", "takes channels, height and width"),
     "--mean": ("0.5,0.5", "--mean takes 1 number or 3, one per channel; got 2"),
     "--std": ("0,1,1", "--std takes numbers above 0"),
-    "--class-names": ("a,b", "--class-names has 2 names, the network 4 classes"),
-    "--key": ("ema", "net.pt has no tensors there"),
+    "--class-names": ("a,b", "expected 4 --class-names, one per class, got 2"),
+    "--key": ("ema", "net.pt has no tensors under --key ema"),
     "-M": ("depth=3", "has no option 'depth'"),
 }
 
@@ -170,7 +170,10 @@ def test_published_weights_of_googlenet_renormalise_their_input() -> None:
     x = torch.randn(2, 3, 64, 64)
     assert torch.equal(found.model.eval()(x), theirs(x))
     del how["weights"]
-    with pytest.raises(OptionError, match=r"renormalises its input or not, .* give -M transform_input=true"):
+    with pytest.raises(
+        OptionError,
+        match=r"whether inception_v3 renormalises its input; pass -M transform_input=true",
+    ):
         prunectl.from_state_dict(theirs.state_dict(), "torchvision/googlenet", **how)
     plain = prunectl.from_state_dict(
         theirs.state_dict(), "torchvision/googlenet", options={"transform_input": False}, **how

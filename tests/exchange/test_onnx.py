@@ -184,7 +184,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(refused, n
         (["-o", "x.pt2", "--fp16"], "--fp16 is for NAME.onnx"),
         (["-o", "x.py", "--pixels"], "--pixels is for NAME.onnx and NAME.pt2"),
         (["-o", "folder/", "--fuse"], "--fuse is for NAME.onnx and NAME.pt2"),
-        (["-o", "x.onnx", "--fp16", "--int8"], "give --fp16 or --int8, not both"),
+        (["-o", "x.onnx", "--fp16", "--int8"], "--fp16 and --int8 exclude each other"),
         (["-o", "nowhere/x.onnx"], "no folder"),
         (["-o", "net.log.jsonl"], "expected NAME.onnx"),
     ],
@@ -206,7 +206,7 @@ def test_a_network_that_names_float32_is_refused_in_float16(tmp_path: Path) -> N
 
 def test_nothing_to_fuse_is_one_line(refused, tiny: Path) -> None:
     said = refused("export", tiny.name, "-o", "x.onnx", "--fuse")
-    assert "no BatchNorm right behind a convolution or linear layer; leave out --fuse" in said
+    assert "no BatchNorm right after a convolution or linear layer; leave out --fuse" in said
 
 
 @pytest.mark.parametrize("output", ["x.onnx", "x.pt2", "x.py"])
@@ -264,4 +264,4 @@ def test_a_file_whose_probabilities_hide_other_logits_is_found() -> None:
 @pytest.mark.parametrize("command", ["inspect", "log", "shrink"])
 def test_commands_for_checkpoints_say_what_takes_an_onnx_file(command: str, refused, exported, net: Path) -> None:
     exported("net")
-    assert "net.onnx is an ONNX file: eval and predict take it" in refused(command, "net.onnx")
+    assert "net.onnx is an ONNX file; only eval and predict take" in refused(command, "net.onnx")

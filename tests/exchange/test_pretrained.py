@@ -109,7 +109,7 @@ def test_a_folder_of_timm(cli, cache, tmp_path) -> None:
         (f"prune {SQUEEZENET}", "criterion snipit scores on images; add --data"),
         (f"prune {SQUEEZENET} --data digits", "are for images of 3 channels, got 1"),
         ("train net.safetensors --pretrained", "--pretrained is for a new network; name one with --model"),
-        ("prune --model timm/hf-hub:a/b -c magnitude", "timm/hf-hub:a/b is a network with its weights: give --pretrai"),
+        ("prune --model timm/hf-hub:a/b -c magnitude", "timm/hf-hub:a/b is a network with weights; pass --pretrained"),
         ("prune --model timm/local-dir:fm --pretrained -c magnitude", "timm/local-dir:fm has no config.json"),
         (
             "prune --model torchvision/resnet18 --pretrained -c magnitude",

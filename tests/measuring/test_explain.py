@@ -87,7 +87,7 @@ def test_what_a_softmax_over_channels_freezes() -> None:
     found = causes(told)
     assert ("reads the image", "conv2d", [["stem.0.weight", 1, 3, 3]]) in found
     frozen = [["body.conv.weight", 0, 8, 8], ["body.conv.bias", 0, 8, 8]]
-    assert ("reduced over, and what is removed would count", "softmax", frozen) in found
+    assert ("reduced over, and removed entries would count", "softmax", frozen) in found
     (line,) = [cause["line"] for cause in told["frozen"] if cause["operation"] == "softmax"]
     assert line.endswith("return self.out(x * self.conv(x).softmax(1))")
     assert [(g["nodes"], g["made_by"]) for g in told["groups"]] == [(8, ["body.out.weight"])]
@@ -162,14 +162,14 @@ def test_it_fits_80_columns(cli, monkeypatch) -> None:
     ("line", "words"),
     [
         ("--model resnet17", "no model named 'resnet17'; did you mean 'resnet18'?"),
-        ("--model resnet18 --input 224", "--input takes channels, height and width as 3x224x224, got '224'"),
-        ("--model resnet18 --input 3x0x224", "--input takes channels, height and width as 3x224x224, got '3x0"),
-        ("--model resnet18 --input 3x32x32 --data digits", "give --input CxHxW, or --data and --image-size, not both"),
+        ("--model resnet18 --input 224", "--input takes channels, height and width, such as 3x224x224, got '224'"),
+        ("--model resnet18 --input 3x0x224", "--input takes channels, height and width, such as 3x224x224, got"),
+        ("--model resnet18 --input 3x32x32 --data digits", "use --input CxHxW, or --data and --image-size, not both"),
         ("net.safetensors --model resnet18", "expected a CHECKPOINT or --model, got both: net.safetensors and res"),
         ("net.safetensors --input 1x28x28", "--data, --image-size, --input and -M are for --model; a checkpoint has"),
         (
             "--model net.py:build --input 1x8x8",
-            "net.py:11 (Branching.forward): what runs depends on values there;",
+            "net.py:11 (Branching.forward): it branches on values of tensors;",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_processor_is_asked_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("native", "asked", "flops", "said"),
     [
-        (True, None, precision.LEAST_FLOPS, "hint: this processor multiplies in bfloat16"),
+        (True, None, precision.LEAST_FLOPS, "hint: this processor has bfloat16 instructions"),
         (True, None, precision.LEAST_FLOPS - 1, ""),
         (True, True, 10**9, ""),
         (True, False, 10**9, ""),

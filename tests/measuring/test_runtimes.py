@@ -175,7 +175,7 @@ def test_the_history_and_the_messages_name_the_runtime_of_a_latency(net: Path, r
     [
         ("eval net.safetensors --runtime onx", "no runtime named 'onx'; did you mean 'onnx'?"),
         ("eval net.safetensors --runtime eager,", "no runtime named ''"),
-        ("eval net.safetensors --runtime onnx --no-latency", "--no-latency leaves out; give one of them"),
+        ("eval net.safetensors --runtime onnx --no-latency", "--no-latency leaves out; use one of them"),
         ("prune net.safetensors -c depgraph --flops 2x --runtime onnx", "--runtime says where a --latency is measured"),
         ("prune net.safetensors -c depgraph --latency 2x --runtime tvm", "no runtime named 'tvm'"),
     ],

@@ -86,14 +86,14 @@ def test_timm_that_is_not_installed(monkeypatch):
         return install(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UnknownName, match=r"^timm/resnet10t needs timm, .*: pip install 'prunectl\[timm\]'$"):
+    with pytest.raises(UnknownName, match=r"^timm/resnet10t needs the package timm: pip install 'prunectl\[timm\]'$"):
         resolve("model", "timm/resnet10t")
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("torchvision/resnet18", (1, 64, 64), "takes images of 3 channels, got 1x64x64"),
+        ("torchvision/resnet18", (1, 64, 64), "takes images with 3 channels, got 1x64x64"),
         ("torchvision/alexnet", (3, 28, 28), "does not take images of 3x28x28 .*: .*too small"),
         ("torchvision/vit_b_16", (3, 30, 30), "does not take images of 3x30x30 .*: Input shape indivisible"),
         ("torchvision/vit_b_16", (3, 32, 64), "does not take images of 3x32x64"),

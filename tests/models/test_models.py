@@ -163,7 +163,7 @@ def test_a_resnet_for_cifar_of_half_the_width(name, parameters):
     narrow = build(name, device="meta", width=8)
     assert sum(p.numel() for p in narrow.parameters()) == parameters
     assert narrow.linear.weight.shape == (10, 32)
-    with pytest.raises(OptionError, match=f"the width of {name} is at least 1, got 0"):
+    with pytest.raises(OptionError, match=f"the width of {name} must be at least 1, got 0"):
         build(name, width=0)
 
 
@@ -207,4 +207,4 @@ def test_ones_own_network_must_give_a_logit_for_each_class(head, given, tmp_path
     assert fresh("net.py:net", data, source="digits").dense.nodes == 4
     with pytest.raises(OptionError) as error:
         fresh("net.py:net", data, source="digits", options={"head": head})
-    assert str(error.value) == f"net.py:net returns {given} for one image, expected logits (1, 10), one for each class"
+    assert str(error.value) == f"net.py:net returns {given} for one image, expected logits (1, 10), one per class"

@@ -58,15 +58,16 @@ def test_of_many_names_a_handful_is_listed_and_the_command_that_lists_all(kind, 
     with pytest.raises(UnknownName) as error:
         check(kind, "zzz")
     count = len(names(kind)) + (2 if kind == "attack" else 0)  # the presets
-    assert str(error.value).endswith(f" named 'zzz'; known: {first}, ... ({count} in all: `prunectl {listing}`)")
+    assert str(error.value).endswith(f" named 'zzz'; known: {first}, ... ({count} in total: `prunectl {listing}`)")
 
 
 def test_names_of_a_library_and_names_without_a_list():
     many = [f"timm/network{i}" for i in range(99)]
-    assert str(unknown("model", "timm/xxx", many)).endswith("... (99 in all: `prunectl models timm`)")
+    assert str(unknown("model", "timm/xxx", many)).endswith("... (99 in total: `prunectl models timm`)")
     assert str(unknown("thing", "zzz", ["a", "b"])) == "no thing named 'zzz'; known: a, b"
     assert (
-        str(unknown("thing", "zzz", [*"abcdefghijk"])) == "no thing named 'zzz'; known: a, b, c, d, e, ... (11 in all)"
+        str(unknown("thing", "zzz", [*"abcdefghijk"]))
+        == "no thing named 'zzz'; known: a, b, c, d, e, ... (11 in total)"
     )
 
 
@@ -82,8 +83,8 @@ def test_names_of_a_library_and_names_without_a_list():
             "names no function; write {}:score (the file defines score, mine)",
         ),
         ("x = 1\n", "defines no function; expected FILE.py:NAME"),
-        ("def broken(:\n", "is no Python file that can be read; expected FILE.py:NAME"),
-        (None, "is no Python file that can be read; expected FILE.py:NAME"),
+        ("def broken(:\n", "is not a readable Python file; expected FILE.py:NAME"),
+        (None, "is not a readable Python file; expected FILE.py:NAME"),
     ],
 )
 def test_a_file_without_a_function(source, words, tmp_path):

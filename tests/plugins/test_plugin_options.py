@@ -94,7 +94,7 @@ def test_a_value_that_does_not_read(key, text, wants):
 
 @pytest.mark.parametrize("key", ["rate", "path"])
 def test_nan_is_no_number(key):
-    expected = f"option '{key}' of criterion x is a number, got 'nan'"
+    expected = f"option '{key}' of criterion x takes a number, got 'nan'"
     assert refusal(lambda: keyword_options(plugin, {key: "nan"}, "criterion x")) == expected
 
 

@@ -144,11 +144,11 @@ def test_a_name_in_a_package():
         ("no_such_package.module:thing", "No module named 'no_such_package'"),
         ("collections:nothing", "module 'collections' has no attribute 'nothing'"),
         ("collections.nothing:x", "No module named 'collections.nothing'"),
-        (":thing", "no module ''"),
-        (".nothing:thing", "no module '.nothing'"),
-        ("..:thing", "no module '..'"),
+        (":thing", "no module named ''"),
+        (".nothing:thing", "no module named '.nothing'"),
+        ("..:thing", "no module named '..'"),
         (".py:thing", "no file .py"),
-        (":", "no module ''"),
+        (":", "no module named ''"),
     ],
 )
 def test_what_is_not_where_it_is_said_to_be(code, spec, reason):

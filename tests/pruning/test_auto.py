@@ -179,7 +179,7 @@ def test_a_network_that_guesses_is_refused(data) -> None:
 
 
 def test_no_images_are_refused(dense) -> None:
-    with pytest.raises(OptionError, match="measures candidates on training images; give `data`"):
+    with pytest.raises(OptionError, match="measures candidates on training images; pass `data`"):
         prune(dense, None, criterion="auto", sparsity=0.5)
 
 
@@ -192,7 +192,7 @@ def test_an_accuracy_out_of_reach_is_refused(dense, data) -> None:
 
 def test_training_refuses_auto(refused) -> None:
     said = refused("train", "--model", "lenet300", "-c", "auto")
-    assert "--criterion auto compares what is left of a trained network: train first" in said
+    assert "--criterion auto compares candidates on a trained network: train first" in said
 
 
 @pytest.mark.parametrize(("right", "refused"), [(10, True), (17, True), (18, False), (100, False)])
@@ -253,4 +253,4 @@ def test_a_candidate_that_does_not_fit_is_a_row_with_its_reason(dense, data) -> 
     assert trials.run(Candidate("n:m"), sparsity=0.5) is None
     (row,) = trials.rows
     assert row.keys() == {"candidate", "sparsity", "refused"}
-    assert "give one target" in row["refused"]
+    assert "use one target" in row["refused"]

@@ -102,13 +102,13 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
         ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),
         ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"`size` is .* prune nodes \(snap, snapit, str"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: give `sparsity`"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: pass `sparsity`"),
         (
             {"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"},
             "`multiple_of`, `outer_layers`, `normalize` and `max_pruned` are for criteria of nodes",
         ),
-        ({}, "give one target"),
-        ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "give one target"),
+        ({}, "use one target"),
+        ({"sparsity": 0.5, "budget": Budget.read("size", "2x")}, "use one target"),
     ],
 )
 def test_what_cannot_be_reached_or_asked(keywords, message) -> None:

@@ -195,7 +195,7 @@ def test_what_is_a_pattern(scope, pattern):
 
 
 def test_a_pattern_keeps_fewer_than_there_are():
-    with pytest.raises(PrunectlError, match="keeps N of every M weights, N < M, such as 2:4; got 4:4"):
+    with pytest.raises(PrunectlError, match="keeps N of every M weights and needs N < M, such as 2:4; got 4:4"):
         pattern_of("4:4")
 
 

@@ -68,7 +68,7 @@ def test_training_flops_are_those_of_all_trainings_that_led_to_a_network(folder,
     sources = collect([tmp_path])
     assert [row["training_flops"] for row in report([tmp_path])] == [None]
     assert [notice.partition(": ")[2].partition(" (")[0][:13] for notice in sources.notices] == ["its ancestor "] * 2
-    assert sources.notices[0].endswith("(made by train) is not in the folder; its cost is not counted")
+    assert sources.notices[0].endswith("(made by train) is not in the folder, so its cost is not counted")
 
 
 def test_recipes_of_one_criterion_are_separate_series(tmp_path):
@@ -91,7 +91,8 @@ def test_the_same_seed_twice_is_no_second_seed(tmp_path):
     setting, notices = setting_of(tmp_path)
     assert [len(point.rows) for _, point in setting.points] == [1]
     assert notices == [
-        f"{tmp_path}/b.safetensors and {tmp_path}/a.safetensors have one method, target and seed: the latter counts"
+        f"{tmp_path}/b.safetensors and {tmp_path}/a.safetensors have the same method, target and seed; the latter "
+        "is used"
     ]
 
 
@@ -154,7 +155,7 @@ def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
     found = answer_of(tmp_path)
     assert found.words == ("3.1× fewer nonzero parameters", "89.2\u00a0% (\u22120.8)")  # 10 of 110 cannot be pruned
     assert found.reference == (
-        "snip 0.75, 1 seed, dense 90.00\u00a0%. Of 3 operating points, that with the fewest weights within 1 "
+        "snip 0.75, 1 seed, dense 90.00\u00a0%. It has the fewest weights of 3 operating points within 1 "
         "point of dense."
     )
     assert found.path.endswith("snip-0.75.safetensors")
@@ -163,7 +164,7 @@ def test_the_answer_is_the_smallest_network_within_a_point_of_dense(tmp_path):
         ("FLOPs for one image, as executed", "1k", "4.0× fewer without pruned weights"),
         ("Time for one image", "1 ms", "as dense; from separate eval runs"),
         ("Compressed size", "0.4 → 0.1 KB", "4.0× smaller"),
-        ("Training FLOPs", "3k → 1.5k", "0.50× those of dense"),
+        ("Training FLOPs", "3k → 1.5k", "0.50× the dense value"),
         ("Robust accuracy, fgsm at ε = 0.1", "40.0\u00a0%", "dense 50.0\u00a0%"),
     ]
 

@@ -94,7 +94,9 @@ def test_a_look_into_a_masked_network(net, tmp_path, quick):
     )
     assert (found.weights.count, found.before.count) == (5324, 266_200)
     assert found.before.kept == 5324
-    assert found.missing == {"scores": "No scores: there is no net.prune.scores.safetensors, and none for an ancestor."}
+    assert found.missing == {
+        "scores": "No scores: neither net.prune.scores.safetensors nor one for an ancestor exists."
+    }
     assert len(found.samples) == 8
     assert [(t.network, t.runtime, t.batch) for t in found.speed.timings] == [
         (name, "torch", batch) for batch in (1, 64) for name in ("dense", "masked", "shrunk")

@@ -191,10 +191,10 @@ def test_a_repair_is_shown_layer_by_layer(tmp_path):
         panel = inside_section(page_data(Sources((one,), {}, ()))).panels[0]
         drawn = [figure for figure in panel.figures if figure.title == "Repair: error of each layer"]
         assert len(drawn) == figures
-        assert panel.notes.count("The repair changed BatchNorm statistics alone.") == notes
+        assert panel.notes.count("The repair changed only BatchNorm statistics.") == notes
         if drawn:
             assert drawn[0].rows == (("fc1", 0.8, 0.2), ("fc2", 0.5, 0.5))
-            assert "1 of 2 layers were left as they were" in drawn[0].caption
+            assert "The repair did not change 1 of 2 layers" in drawn[0].caption
 
 
 def test_constant_curves_are_words(tmp_path):
@@ -301,7 +301,7 @@ def test_adversarial_examples_beside_the_checkpoint_are_shown(tmp_path):
     path = checkpoint(tmp_path, "net", ("train", {**TRAIN, "seed": 0}))
     (tmp_path / "net.examples.png").write_bytes(b"\x89PNG")
     ((title, (picture,)),) = inside_section(page_data(collect([path]))).panels[0].pictures
-    assert title == "Adversarial examples. Test images, each with what the attack turned it into."
+    assert title == "Adversarial examples. Test images, each beside its adversarial version."
     assert (picture.source, picture.alt) == ("data:image/png;base64,iVBORw==", "Grid of adversarial examples of net")
 
 
@@ -337,4 +337,4 @@ def test_without_matplotlib_one_line_says_how_to_install_it(tiny, refused, monke
 def test_a_page_is_not_overwritten_and_is_called_html(tiny, refused, tmp_path):
     (tmp_path / "page.html").write_text("mine")
     assert "page.html exists; choose another output with -o" in refused("report", tiny.name, "-o", "page.html")
-    assert "a page's name ends in .html, got page.pdf" in refused("report", tiny.name, "-o", "page.pdf")
+    assert "the name of a page must end in .html, got page.pdf" in refused("report", tiny.name, "-o", "page.pdf")

@@ -55,7 +55,7 @@ def test_results_and_logs_replace_a_checkpoint_that_is_gone(dense, tmp_path):
         found = collect([tmp_path / given])
         (source,) = found.given
         assert (source.path, source.seen, source.measured["accuracy"]) == (dense, None, 0.9)
-        assert found.notices == (f"{dense} does not exist: only its results and its log are shown",)
+        assert found.notices == (f"{dense} does not exist; only its results and log are shown",)
 
 
 def test_a_folder_means_its_checkpoints(dense, tmp_path):
@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_a_notice_among_others_and_refused_alone(dense, 
     bad.write_bytes(b"")
     found = collect([dense, bad])
     assert [source.path for source in found.given] == [dense]
-    assert found.notices == (f"left out: {bad} is empty; the step that should have written it failed",)
+    assert found.notices == (f"left out: {bad} is empty: the program that wrote it failed; use an intact copy",)
     with pytest.raises(CheckpointError, match=r"bad.safetensors is empty"):
         collect([bad])
 

@@ -18,7 +18,7 @@ def test_a_dense_import_is_the_baseline_and_networks_without_an_accuracy_are_nam
     text = re.sub("<[^>]+>", "", render(sources))
     assert "No accuracy yet: thin, xsmall. Run prunectl eval on them, then prunectl report." in text
     assert "62.5" in text
-    assert "- means not measured: run prunectl eval on that checkpoint" in text
+    assert "- means not measured; run prunectl eval on that checkpoint" in text
     assert "no network was measured" not in text.lower()
     assert shown_networks(sources)[0].source.path == small
 
@@ -35,4 +35,7 @@ def test_networks_for_which_there_is_no_room_are_named(tmp_path):
         pruning = ("prune", {"criterion": "snip", "sparsity": 0.5 + number / 100, "seed": 0})
         measure(checkpoint(tmp_path, f"n{number}", pruning, weights=50 - number), 0.9 - number / 100)
     text = re.sub("<[^>]+>", "", render(collect([tmp_path])))
-    assert "Not shown, as a page has room for 12: snip 0.62, Pareto front; snip 0.63, Pareto front. To see one" in text
+    assert (
+        "Not shown, because a page has room for 12: snip 0.62, Pareto front; snip 0.63, Pareto front. To see one"
+        in text
+    )

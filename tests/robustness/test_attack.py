@@ -94,7 +94,7 @@ def test_targets() -> None:
     assert only["attacked"] == 3
     none = attack(checkpoint, data, attack="pgd", eps=[0.45], target="0")  # all are of that class already
     assert (none["attacked"], none["results"][0]["success"], none["results"][0]["robust_accuracy"]) == (0, None, 0.75)
-    with pytest.raises(OptionError, match=r"`target` is next, random or a class \(0, 1\), got '2'"):
+    with pytest.raises(OptionError, match=r"`target` must be next, random or a class \(0, 1\), got '2'"):
         attack(checkpoint, data, target="2")
 
 
@@ -248,7 +248,7 @@ def test_foolbox_classes_go_by_their_name_under_the_norm_that_is_asked_for(three
 def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
     record = attack(threes, image_data(), attack="L2FastGradientAttack", eps=[7.5, 2.0])
     assert [result["eps"] for result in record["results"]] == [2.0, 7.5]
-    with pytest.raises(OptionError, match="expected eps of l2 attacks above 0 and up to 8 for these images, got inf"):
+    with pytest.raises(OptionError, match="eps of l2 attacks must be above 0 and at most 8 for these images, got inf"):
         attack(threes, image_data(), attack="L2FastGradientAttack", eps=[float("inf")])
 
 
@@ -256,21 +256,25 @@ def test_the_eps_of_other_norms_may_be_larger(threes: Checkpoint) -> None:
     ("changes", "error", "message"),
     [
         ({"attack": "pdg"}, UnknownName, "no attack named 'pdg'; did you mean 'pgd'"),
-        ({"eps": [0.0]}, OptionError, "expected eps of linf attacks above 0 and up to 1 for these images, got 0"),
+        ({"eps": [0.0]}, OptionError, "eps of linf attacks must be above 0 and at most 1 for these images, got 0"),
         ({"eps": []}, OptionError, "got none"),
         ({"eps": [float("nan")]}, OptionError, "got nan"),
-        ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., write 8/255 for 8 grey levels"),
+        ({"eps": [2.0]}, OptionError, "got 2; pixels are in .0, 1., use 8/255 for 8 grey levels"),
         ({"options": {"stepz": "4"}}, OptionError, "attack pgd has no option 'stepz'; its options: steps=40"),
-        ({"options": {"steps": "many"}}, OptionError, "option 'steps' of attack pgd is of type int, as 40 is"),
+        (
+            {"options": {"steps": "many"}},
+            OptionError,
+            "option 'steps' of attack pgd takes a value of type int, such as 40",
+        ),
         ({"n": 0}, DataError, "no test images to attack"),
         ({"options": {"steps": "0"}}, OptionError, "option 'steps' of attack pgd must be 1 or more, got 0"),
         (
             {"attack": "standard", "norm": "l1"},
             OptionError,
-            "standard is for linf, l2; for l1 name attacks, such as fmn",
+            "standard is for linf, l2; for l1, name attacks such as fmn",
         ),
         ({"attack": "fgsm", "target": "next"}, OptionError, "attack fgsm has no targeted form; use pgd or apgd-ce"),
-        ({"attack": "l0-fmn", "eps": [0.5]}, OptionError, "eps of l0 attacks count changed channel values, in whole"),
+        ({"attack": "l0-fmn", "eps": [0.5]}, OptionError, "eps of l0 attacks must be whole numbers of changed channel"),
         ({"attack": "pgd,linf-pgd"}, OptionError, "an attack is named twice: pgd, linf-pgd"),
     ],
 )
@@ -308,6 +312,6 @@ def test_test_images_of_a_network_that_held_others_out_are_said() -> None:
     }
     for measure in records.values():
         said = measure(tuned, data)["warnings"]
-        assert any("these are the test images, and the network was trained with --tuning" in text for text in said)
+        assert any("these are the test images, but the network was trained with --tuning" in text for text in said)
         for network, images in ((tuned, data.tuning()), (whole, data)):
             assert not any("test images" in text for text in measure(network, images).get("warnings", []))

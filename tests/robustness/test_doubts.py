@@ -59,13 +59,13 @@ def test_a_stochastic_network():
 def test_zero_gradients_and_what_follows_from_them():
     found = warnings(Rounded(), options={"random_start": "false"})
     assert any("the gradient is zero on 100.0% of 30 images" in text for text in found)
-    assert any("pgd: 100% still stand at eps 1, where an image can become any other one" in text for text in found)
+    assert any("pgd: 100% stay correct at eps 1, where an image can become any other" in text for text in found)
 
 
 def test_too_few_steps():
     found = warnings(threshold(), eps=[0.22], options={"steps": "2", "rel_stepsize": "0.25", "random_start": "false"})
-    assert found[-1].startswith("pgd: twice the steps leave 10 of 30 images standing at eps 0.22, not 20: it has not")
-    assert found[-1].endswith("take -O steps=4")
+    assert found[-1].startswith("pgd: twice the steps leave 10 of 30 images correct at eps 0.22, not 20: it has not")
+    assert found[-1].endswith("use -O steps=4")
 
 
 def test_a_network_that_is_never_right():
@@ -75,7 +75,7 @@ def test_a_network_that_is_never_right():
     data = pixels()
     kept = type(data)(data.name, data.train, data.test.take(torch.arange(3)), data.classes, data.preprocessing)
     record = attack(checkpoint_of(model, SHAPE, 2), kept, attack="pgd", eps=[0.2])
-    assert record["warnings"] == ["no image that could be attacked is rightly classified: there was nothing to attack"]
+    assert record["warnings"] == ["nothing to attack: no image that could be attacked is classified correctly"]
 
 
 def tally(**robust: list[int]) -> Tally:
@@ -100,9 +100,9 @@ def test_a_weak_source_says_nothing_against_the_victim():
     [
         (["fgsm"], [[50, 60]], False, "fgsm: robust accuracy rises from 50.0% at eps 0.1 to 60.0% at 0.2"),
         (["fgsm"], [[60, 50]], False, None),
-        (["fgsm", "pgd"], [[50, 40], [45, 45]], False, "pgd leaves more standing than fgsm at eps 0.2"),
+        (["fgsm", "pgd"], [[50, 40], [45, 45]], False, "pgd leaves more images correct than fgsm at eps 0.2"),
         (["fgsm", "pgd"], [[50, 40], [45, 40]], False, None),
-        (["square"], [[90, 40]], True, "square, which sees outputs alone, breaks 60.0% more than the attacks by"),
+        (["square"], [[90, 40]], True, "square, which sees only outputs, breaks 60.0% more than the gradient"),
         (["square"], [[99, 98]], True, None),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_search_for_the_nearest_that_was_cut_short():
         text.startswith("carlini-wagner finds no adversarial image at any distance for 30 of 40 images")
         for text in found
     )
-    assert any(text.startswith("carlini-wagner: 100% still stand at eps 1,") for text in found)
+    assert any(text.startswith("carlini-wagner: 100% stay correct at eps 1,") for text in found)
 
 
 def test_a_search_with_enough_steps_raises_none():

@@ -149,7 +149,7 @@ class Branch(nn.Module):
 def test_code_that_reads_values_has_no_record(exports) -> None:
     assert record(Branch(), SHAPE, training=False, batches=(2,)) is None
     for _ in range(2):
-        with pytest.raises(StructureError, match=r"what runs depends on values.*test_graphs.py|test_graphs.py"):
+        with pytest.raises(StructureError, match=r"it branches on values.*test_graphs.py|test_graphs.py"):
             graph_of(Branch(), SHAPE)
     assert len(exports) == 2
 

@@ -53,7 +53,7 @@ def test_operations_with_a_weight_name_their_arguments_as_liveness_reads_them() 
 
 
 def test_a_second_entry_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the operation 'roll' has an entry already, by prunectl.*\.move"):
+    with pytest.raises(ValueError, match=r"the operation 'roll' already has an entry, in prunectl.*\.move"):
         operation("roll")(swapped)
 
 

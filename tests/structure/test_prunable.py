@@ -36,7 +36,7 @@ def told(layer: nn.Module, *, all_layers: bool = True) -> str:
 def test_a_layer_that_computes_its_weight_is_named_with_what_undoes_that(computes, by, undo):
     network = nn.Sequential(nn.Conv2d(1, 2, 1), computes(nn.Linear(2, 2)))
     said = told(network)
-    assert said.startswith(f"layer 1 computes its weight, as by {by}, so no mask can prune it; ")
+    assert said.startswith(f"layer 1 computes its weight ({by}), so no mask can prune it; ")
     assert f"remove that first: torch.nn.utils.{undo}" in said
     assert told(computes(nn.Linear(2, 2)), all_layers=False).startswith(
         ("layer Linear computes", "layer ParametrizedLinear")
@@ -47,7 +47,7 @@ def test_a_layer_that_computes_its_weight_is_named_with_what_undoes_that(compute
 def test_the_older_weight_norm_is_named():
     with pytest.warns(FutureWarning, match="deprecated"):
         layer = nn.utils.weight_norm(nn.Linear(2, 2))
-    assert "as by the older weight_norm" in told(layer) and "torch.nn.utils.remove_weight_norm(layer)" in told(layer)
+    assert "(the older weight_norm)" in told(layer) and "torch.nn.utils.remove_weight_norm(layer)" in told(layer)
 
 
 @pytest.mark.parametrize("key", ["weight", "bias"])

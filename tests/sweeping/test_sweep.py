@@ -112,7 +112,7 @@ def test_a_failed_stage_holds_up_what_stands_behind_it_and_nothing_else(sweep, r
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1] == (
         "prunectl: 1 stage failed and 2 that depend on it did not run; see "
-        "out/stages/twice-sparsity0.5.prune.prune.log; the same command tries them again"
+        "out/stages/twice-sparsity0.5.prune.prune.log; run the same command to try them again"
     )
     assert "already" in (tmp_path / "out" / "stages" / f"{name}.log").read_text()
     assert [(row["pipeline"], row["sparsity"]) for row in table(tmp_path / "out")] == [
@@ -154,7 +154,7 @@ def test_a_report_or_plan_of_someone_else_is_not_replaced(refused, tmp_path, nam
     (tmp_path / "mine.toml").write_text(plan)
     (tmp_path / name).write_text("mine")
     assert refused("sweep", "mine.toml", "--out", ".") == (
-        f"prunectl: {name} exists, and no sweep wrote it; give another --out\n"
+        f"prunectl: {name} exists, and no sweep wrote it; use another --out\n"
     )
     assert listing(tmp_path).keys() == {"mine.toml", name}
 
@@ -170,7 +170,7 @@ def test_a_sweep_in_which_nothing_ends_says_what_failed(sweep, raw, tmp_path):
     assert (code, record["report"], record["run"]) == (1, None, 0)
     assert list(record["failed"]) == ["a.train"]
     told = raw("sweep", "plan.toml", "--out", "out").err
-    assert "1 stage failed; see out/stages/a.train.log; the same command tries them again" in told
+    assert "1 stage failed; see out/stages/a.train.log; run the same command to try them again" in told
 
 
 @pytest.mark.long

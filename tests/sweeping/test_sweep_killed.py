@@ -174,6 +174,6 @@ def test_a_killed_sweep_on_ray_goes_on_with_what_was_not_finished(tmp_path, monk
     record, after = json.loads(again.stdout), done(tmp_path / "out")
     assert {name: after[name] for name in before} == before
     assert (record["stages"], len(after)) == (STAGES, STAGES)
-    found = int(again.stderr.split(" done before")[0].split()[-1])  # a worker may outlive the driver by a stage
+    found = int(again.stderr.split(" already done")[0].split()[-1])  # a worker may outlive the driver by a stage
     assert found >= len(before)
     assert record["run"] == STAGES - found

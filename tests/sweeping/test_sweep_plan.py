@@ -85,7 +85,7 @@ def test_a_plan_downloads_only_what_the_command_line_lets_it(line, asked):
     with pytest.raises(UntrustedCode) as refused:
         _read("plan.toml", False, line.split())
     assert str(refused.value) == (
-        f"plan.toml: {asked} downloads what the plan names; give `sweep` --download if you want that"
+        f"plan.toml: {asked} downloads what the plan names; pass `sweep` --download to allow that"
     )
     assert _read("plan.toml", True, line.split())["command"] == line.partition(" ")[0]
     with trusting(everything=True):
@@ -112,22 +112,25 @@ def test_names_that_would_be_the_same_are_told_apart():
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ("[grid", "it is not TOML: "),
-        ("", "it has no pipelines; give [pipelines] with lines such as"),
-        ("[gird]\nseed=1\n[pipelines]\na='train --model mlp5'", "'gird' is neither [grid] nor [pipelines]"),
-        ("[pipelines]\na = 3", "pipeline 'a' is a line such as"),
-        ("[pipelines]\n'a/b' = 'train --model mlp5'", "pipeline 'a/b': a name has letters, digits, - and _"),
+        ("[grid", "it is not valid TOML:  "),
+        ("", "it has no pipelines; add [pipelines] with lines such as"),
+        (
+            "[gird]\nseed=1\n[pipelines]\na='train --model mlp5'",
+            "unknown table or key 'gird'; expected [grid] and [pipelines]",
+        ),
+        ("[pipelines]\na = 3", "pipeline 'a' must be a line such as"),
+        ("[pipelines]\n'a/b' = 'train --model mlp5'", "pipeline 'a/b': a name may have letters, digits, - and _"),
         (
             "[pipelines]\na = 'train --model mlp5 --seed {seed}'",
-            "names {seed}, which has no values in it or in [grid]",
+            "uses {seed}, which has no values there or in [grid]",
         ),
-        ("[grid]\nseed=[0]\n[pipelines]\na = 'train --model mlp5'", "no pipeline names {seed} of [grid]"),
+        ("[grid]\nseed=[0]\n[pipelines]\na = 'train --model mlp5'", "no pipeline uses {seed} of [grid]"),
         (
             "[grid]\nseed=[]\n[pipelines]\na = 'train --model mlp5 --seed {seed}'",
-            "[grid]: seed is a text, a number or a",
+            "[grid]: seed must be a text, a number or a",
         ),
-        ("[grid]\nseed=[1,1]\n[pipelines]\na = 'train --model mlp5 --seed {seed}'", "[grid]: seed has a value twice"),
-        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' has values for x, and does not name {x}"),
+        ("[grid]\nseed=[1,1]\n[pipelines]\na = 'train --model mlp5 --seed {seed}'", "[grid]: seed lists a value twice"),
+        ("[pipelines.a]\nrun='train --model mlp5'\nx=1", "pipeline 'a' has values for x, but does not use {x}"),
         ("[pipelines]\na = 'train --model mlp5 | '", "a command is missing beside a |"),
         ('[pipelines]\na = "train --model \'mlp5"', "no closing quotation in"),
         (
@@ -140,13 +143,16 @@ def test_names_that_would_be_the_same_are_told_apart():
         ("[pipelines]\na = 'prune --model mlp5 -c sinp'", "no criterion named 'sinp'; did you mean 'snip'?"),
         (
             "[pipelines]\na = 'train --model mlp5 -o x.safetensors'",
-            "a sweep names and keeps files itself; leave out -o",
+            "a sweep names and keeps its files itself; leave out -o",
         ),
         ("[pipelines]\na = 'train --model mlp5 --config x.toml'", "leave out --config"),
-        ("[pipelines]\na = 'train --epochs 1'", "a pipeline begins with --model or a CHECKPOINT"),
-        ("[pipelines]\na = 'eval x.safetensors'", "it has nothing to measure"),
+        ("[pipelines]\na = 'train --epochs 1'", "a pipeline must begin with --model or a CHECKPOINT"),
+        ("[pipelines]\na = 'eval x.safetensors'", "there is nothing to measure"),
         ("[pipelines]\na = 'train x.safetensors'", "cannot read x.safetensors: no such file or directory"),
-        ("[pipelines]\na = 'train --model mlp5 | train --model mlp5'", "it takes the checkpoint of the command before"),
+        (
+            "[pipelines]\na = 'train --model mlp5 | train --model mlp5'",
+            "it uses the checkpoint of the previous command",
+        ),
         ("[pipelines]\na = 'train --help'", "--help runs no command"),
     ],
 )

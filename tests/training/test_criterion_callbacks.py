@@ -65,11 +65,11 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
 def test_thresholds_that_make_no_sense() -> None:
     with pytest.raises(OptionError, match="`threshold` compares all scores with one number: `scope` is global"):
         prune(start(), None, criterion="magnitude", threshold=0.1, scope="layer")
-    with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
+    with pytest.raises(OptionError, match="use one target: a sparsity, a budget, a threshold"):
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)
-    with pytest.raises(OptionError, match="give one target: a sparsity, a budget, a threshold"):
+    with pytest.raises(OptionError, match="use one target: a sparsity, a budget, a threshold"):
         GradualPruning("imp", 0.5, threshold=0.1)
-    with pytest.raises(OptionError, match="rigl keeps one sparsity: give `sparsity`"):
+    with pytest.raises(OptionError, match="rigl keeps one sparsity; use `sparsity`"):
         Trainer(start(), image_data(), recipe("rigl", None, threshold=0.1))
 
 
@@ -111,7 +111,7 @@ def test_the_average_rewinds_too() -> None:
 
 
 def test_what_cannot_be_rewound() -> None:
-    with pytest.raises(OptionError, match="`rewind_to` 3 is not before the first round of pruning"):
+    with pytest.raises(OptionError, match="`rewind_to` must come before the first round of pruning"):
         Trainer(start(), image_data(), recipe("imp", 0.8, epochs=9, rewind_to=3))
     with pytest.raises(OptionError, match="`rewind_to` is for criteria that rewind, such as imp; gmp does not"):
         Trainer(start(), image_data(), recipe("gmp", 0.8, epochs=20, rewind_to=1))
@@ -184,16 +184,16 @@ def test_a_path_that_must_stay_takes_no_weight_from_another_layer(criterion: str
 
 
 def test_what_cannot_move_is_refused() -> None:
-    with pytest.raises(OptionError, match="rigl keeps one sparsity: leave out `schedule`"):
+    with pytest.raises(OptionError, match="rigl keeps one sparsity; leave out `schedule`"):
         Trainer(start(), image_data(), recipe("rigl", 0.5, schedule="snipit"))
     for criterion in ("rigl", "set"):
-        with pytest.raises(OptionError, match="keeps the number of weights of every layer: leave out `scope`"):
+        with pytest.raises(OptionError, match="keeps the number of weights of every layer; leave out `scope`"):
             Trainer(start(), image_data(), recipe(criterion, 0.7, scope="layer"))
-        with pytest.raises(OptionError, match="expected a fraction of weights to move between 0 and 1"):
+        with pytest.raises(OptionError, match="fraction must be a share of the weights between 0 and 1"):
             train(start(), image_data(), recipe(criterion, 0.7, options={"fraction": "2.5"}))
     with pytest.raises(
         OptionError,
-        match="force regrows weights with their initial values: use it in prunectl prune, before the training",
+        match="force regrows weights with their initial values; use it with prunectl prune, before the training",
     ):
         Trainer(start(), image_data(), recipe("force", 0.7))
 

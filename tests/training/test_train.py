@@ -101,7 +101,7 @@ def test_what_an_interrupted_training_cannot_hold_is_told() -> None:
 def test_a_network_is_not_trained_on_with_what_it_has_seen_held_out() -> None:
     data = image_data()
     seen = train(start(), data, Recipe(epochs=1, batch_size=16))
-    with pytest.raises(OptionError, match="`tuning` measures on training images, which this network was trained on"):
+    with pytest.raises(OptionError, match="`tuning` measures on training images, and this network was trained on"):
         Trainer(seen, data.tuning(), Recipe(epochs=1, batch_size=16))
 
 
@@ -267,7 +267,7 @@ def test_trainings_that_cannot_work() -> None:
     data = image_data()
     with pytest.raises(DataError, match="network test takes 1x8x8 images of 3 classes"):
         train(fresh_checkpoint(network, SHAPE), image_data(shape=(1, 9, 9)))
-    with pytest.raises(OptionError, match="without one; name it with `reg`"):
+    with pytest.raises(OptionError, match="without a regulariser; name it with `reg`"):
         train(start(), data, Recipe(reg_options={"p": "1"}))
     with pytest.raises(OptionError, match="regularizer lp has no option 'q'"):
         train(start(), data, Recipe(reg="lp", reg_options={"q": "1"}))

@@ -163,8 +163,8 @@ def test_a_penalty_is_not_negative(criterion: str) -> None:
         ("snipit-during", {"batches": "0"}, "batches must be 1 or more"),
         ("taylor", {"loss": "ce"}, "no scoring loss named 'ce'"),
         ("iterative-grasp", {"temperature": "0"}, "the temperature must be above 0"),
-        ("rigl", {"fraction": "1.5"}, "expected a fraction of weights to move between 0 and 1, got 1.5"),
-        ("set", {"fraction": "-0.1"}, "expected a fraction of weights to move between 0 and 1, got -0.1"),
+        ("rigl", {"fraction": "1.5"}, "fraction must be a share of the weights between 0 and 1, got 1.5"),
+        ("set", {"fraction": "-0.1"}, "fraction must be a share of the weights between 0 and 1, got -0.1"),
     ],
 )
 def test_what_the_first_round_would_refuse_is_refused_before_the_training(
@@ -219,8 +219,8 @@ def test_a_tick_adds_up_what_gates_on_scale_and_shift_do_and_a_tock_penalises_th
 def test_gates_need_a_norm_that_trains() -> None:
     frozen = network()
     frozen[4].weight.requires_grad_(False)
-    with pytest.raises(OptionError, match=r"gate decorators train the scales of BatchNorm, and 4.weight is frozen"):
+    with pytest.raises(OptionError, match=r"gate decorators train the scales of BatchNorm, but 4.weight is frozen"):
         TickTock(frozen, trace(frozen, SHAPE), 100)
     outside = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
-    with pytest.raises(OptionError, match="and no node has any; use taylor"):
+    with pytest.raises(OptionError, match="but no node has one; use taylor"):
         TickTock(outside, trace(outside, SHAPE), 100)

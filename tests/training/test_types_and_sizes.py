@@ -46,10 +46,10 @@ ONE = [(torch.ones(1, 1, 8, 8), torch.tensor([0]))]
 
 
 def test_one_training_image_and_batch_norm() -> None:
-    message = "BatchNorm normalises by the batch, and has only 1 value per channel: use batches of 2 images or more"
+    message = "BatchNorm normalises by the batch, but has only 1 value per channel: use batches of 2 images or more"
     with pytest.raises(OptionError, match=message):
         prunectl.train(network(), ONE, epochs=1)
-    with pytest.warns(UserWarning, match="no image of 2 of 3"), pytest.raises(OptionError, match=message):
+    with pytest.warns(UserWarning, match="2 of 3 classes have no"), pytest.raises(OptionError, match=message):
         prunectl.prune(network(), ONE, criterion="snip", sparsity=0.5, options={"bn": "batch"})
-    with pytest.warns(UserWarning, match="no image of 2 of 3"):
+    with pytest.warns(UserWarning, match="2 of 3 classes have no"):
         assert prunectl.prune(network(), ONE, criterion="snip", sparsity=0.5).masks

@@ -44,8 +44,8 @@ def test_what_cannot_be_trained_is_one_line(which: str, words: str, tmp_path: Pa
 
 
 def test_a_criterion_that_needs_gradients_says_that_there_are_none(tmp_path: Path) -> None:
-    for which, words in {"in place": "an operation in place", "without gradients": "no parameter"}.items():
+    for which, words in {"in place": "an in-place operation", "without gradients": "no parameter"}.items():
         ran = run_cli(tmp_path, "prune", *NETWORK, "-M", f"which={which}", "-c", "snip", "-s", 0.5)
         assert ran.code == 1
-        assert f"no backward pass, as {words}" in ran.err.replace("its outputs depend on ", "")
+        assert f"no backward pass: {words}" in ran.err.replace("its outputs depend on ", "")
         assert ran.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The options of the commands that lead to a checkpoint: a frozen dataclass each, without torch.
+"""The options of the commands that lead to a checkpoint, one frozen dataclass per command, without torch.
 
-A history, the flags of `log` and `rerun`, and what a stranger's file may hold follow from their fields.
+Their fields define the history, the flags of `log` and `rerun`, and what a stranger's file may hold.
 """

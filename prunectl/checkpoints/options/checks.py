@@ -1,4 +1,4 @@
-"""What a value may be, by the type of the field that it is for; a stranger's file can hold any JSON."""
+"""Checks values by the type of their field; a stranger's file can hold any JSON."""
 
 import math
 import types
@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, get_args, get_origin
 
 Check = Callable[[str, Any], None]
-"""Raises ValueError when the value of this name is not what it should be."""
+"""Raises ValueError if the value of this name is invalid."""
 Fits = Callable[[Any], bool]
 
 
@@ -22,7 +22,7 @@ def expect(expected: str, fits: Fits) -> Check:
 
 
 def kind_of(value: Any) -> str:
-    """How a value is called in a message: a number as it is, else its kind, as a stranger's text may be anything."""
+    """How a message shows a value: a number itself, else its kind, since a stranger's text may be anything."""
     if type(value) in (int, float) and not abs(value) >= 2**63:
         return str(value)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}

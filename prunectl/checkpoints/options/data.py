@@ -1,4 +1,4 @@
-"""The options that say which images a command takes, and what a history says of them."""
+"""The options for a command's images, and their record in a history."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from prunectl.checkpoints.options.option import option
 
 @dataclass(frozen=True)
 class DataRecord:
-    """Which images a command took: the name of the dataset, `source` where that does not find it, and the changes."""
+    """The images of a command: the dataset's name, its `source` if the name does not find it, and the changes."""
 
     name: str = option(shown=False)
     source: str | None = option(None, shown=False)

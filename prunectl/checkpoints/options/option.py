@@ -14,14 +14,13 @@ _METADATA = "option"
 class Option:
     """The properties of a field that its name and type do not determine.
 
-    `key` is its name in a history. `flag` is that of the command line, `negative` the one that says False; a field that
-    is not `shown` has none. `kind` says that the value names a plug-in of this kind, `owner` that the value holds the
-    options of the plug-in under this key. A flag that `needs` another key is left out where that has no value. `joined`
-    writes a list as one text with commas, of which `none` is the empty one; of `choices`, each is a flag of its own.
-    A `sparse` field is recorded only where it differs from its default. `implied` is the value that a command takes
-    without the flag, where that is not the default; it gets the history's options. A `file` is a checkpoint: a history
-    holds its sha256, the command line its path. `earlier` is what the options of a history from before
-    this key meant by it, None where it does not matter.
+    `key` is its name in a history. `flag` is its name on the command line, `negative` the flag for False; fields that
+    are not `shown` have none. `kind` says that the value names a plug-in of this kind, `owner` that the value holds the
+    options of the plug-in under this key. A flag that `needs` another key is left out if that has no value. `joined`
+    writes a list as one text with commas, `none` if it is empty; each of `choices` is a flag of its own. A `sparse`
+    field is recorded only if it differs from its default. `implied` computes, from the history's options, the value
+    without the flag, if that is not the default. A `file` is a checkpoint: a history holds its sha256, the command line
+    its path. `earlier` computes the value for a history from before this key, None if it does not matter.
     """
 
     key: str | None = None
@@ -49,7 +48,7 @@ def option(default: Any = MISSING, *, default_factory: Any = MISSING, **spelling
 
 @dataclass(frozen=True)
 class Entry:
-    """A field as a history holds it: `name` is that of the field, `type` its annotation."""
+    """A field of a history; `name` is the field's name, `type` its annotation."""
 
     name: str
     key: str
@@ -63,10 +62,10 @@ class Entry:
         return self.default is MISSING
 
     def flags(self, values: Mapping[str, Any], shared: bool) -> list[Flag]:
-        """The flags that say its value in these options of a history; `shared` says that -O goes to two plug-ins.
+        """The flags for its value in these options of a history; `shared` says that -O goes to two plug-ins.
 
         Raises:
-            ValueError: no flag says this value.
+            ValueError: no flag expresses this value.
         """
         how, value = self.option, values[self.key]
         flag = how.flag or f"--{self.name.replace('_', '-')}"
@@ -97,13 +96,13 @@ class Entry:
 
     def _choice(self, value: str) -> Flag:
         if value not in self.option.choices:
-            raise ValueError(f"'{self.key}' holds {value!r}, known are {', '.join(self.option.choices)}")
+            raise ValueError(f"'{self.key}': expected one of {', '.join(self.option.choices)}, found {value!r}")
         return f"--{value}", None
 
 
 @cache
 def own_entries(record: Any) -> tuple[Entry, ...]:
-    """The fields of a dataclass, but those that hold an options dataclass themselves."""
+    """The fields of a dataclass, except those that hold an options dataclass themselves."""
     types = get_type_hints(record)
     found = []
     for each in fields(record):
@@ -116,22 +115,22 @@ def own_entries(record: Any) -> tuple[Entry, ...]:
 
 @cache
 def entries(record: Any) -> tuple[Entry, ...]:
-    """All that a history holds of a dataclass: the fields of the dataclasses inside of it, and then its own.
+    """All entries of a dataclass in a history: the fields of nested dataclasses, then its own.
 
-    The pruning of a training is such a field: its options are stored beside those of the training.
+    The pruning of a training is nested: its options are stored beside those of the training.
     """
     inner = [found for annotation in get_type_hints(record).values() if (found := nested_in(annotation)) is not None]
     return (*(entry for each in inner for entry in entries(each)), *own_entries(record))
 
 
 def completed(allowed: Iterable[Entry], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a history with what they meant where they are from before some key."""
+    """The options of a history, completed with the values meant before a key existed."""
     new = {each.key: each.option.earlier for each in allowed if each.option.earlier and each.key not in options}
     found = {key: earlier(options) for key, earlier in new.items()}
     return {**options, **{key: value for key, value in found.items() if value is not None}}
 
 
 def nested_in(annotation: Any) -> type | None:
-    """The options dataclass in an annotation such as `GradualPruning | None`, None where there is none."""
+    """The options dataclass in an annotation such as `GradualPruning | None`, or None."""
     parts = getattr(annotation, "__args__", (annotation,))
     return next((part for part in parts if hasattr(part, "__dataclass_fields__")), None)

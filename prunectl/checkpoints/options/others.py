@@ -1,4 +1,4 @@
-"""The options of the commands that take few: `shrink`, `import`, and the module that a Python program began with."""
+"""The options of `shrink` and `import`, and the origin of a module from a Python program."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class ShrinkOptions:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Which file was imported, and how it was read; `seed` draws what it lacks.
+    """Which file was imported, and how it was read; `seed` initialises missing tensors.
 
     `pretrained` is the model whose published weights the file holds, fetched by `train` or `prune`.
     """
@@ -30,7 +30,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ModuleOrigin:
-    """The class of an `nn.Module` that came in, and the digest of its tensors."""
+    """The class of an `nn.Module` from a Python program, and the digest of its tensors."""
 
     class_name: str = option(key="class")
     sha256: str = option()

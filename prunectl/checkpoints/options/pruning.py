@@ -1,4 +1,4 @@
-"""The options of pruning: of `prune`, and of pruning during training."""
+"""The options of `prune` and of pruning during training."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from prunectl.plugins.registry import unknown
 
 CONTROLS = ("shuffle-layerwise", "reinit")
 MOST_ROUNDS, MOST_IMAGES = 10_000, 1_000_000
-"""Limits of a schedule, and of a batch for scores: larger ones would fill the memory before any error."""
+"""Limits for a schedule and for a scoring batch: larger values would fill the memory before any error."""
 NORMALIZATIONS = ("none", "mean", "max", "l2", "gaussian", "flops")
 BUDGETS = ("params", "flops", "size", "latency")
 AUTO = "auto"
-"""In the place of a criterion: `prune` compares several. In that of a multiple: it depends on the width of a group."""
+"""As a criterion: `prune` compares several. As a multiple: it depends on the width of a group."""
 Interval = int | str
-"""A number of epochs, or of steps of the optimiser as a text such as `100s`."""
+"""A number of epochs, or a text such as `100s` for optimiser steps."""
 _STEPS = re.compile(r"(\d{1,18})s")
 
 
@@ -38,9 +38,9 @@ class PruneOptions:
     """What prunes a network and how far; the options that `prune` and pruning during training share.
 
     `sparsity` is in (0, 1); a threshold replaces it: scores up to it are pruned. None for `schedule`, `steps`, `scope`
-    or `unit` takes the criterion's own. `options` are those of the criterion. `keep` names layers that stay as they
-    are: shell patterns of module or parameter names. At most one of `params`, `flops` and `size` has a value: a budget
-    in place of a sparsity, as `pruning.budget` reads it. The others are those of `pruning.rules.NodeRules`.
+    or `unit` means the criterion's own. `options` are those of the criterion. `keep` names layers that are not pruned,
+    by shell patterns of module or parameter names. At most one of `params`, `flops` and `size` is set: a budget instead
+    of a sparsity, as `pruning.budget` reads it. The other fields are those of `pruning.rules.NodeRules`.
 
     Raises:
         OptionError: a value out of range.
@@ -78,10 +78,10 @@ class PruneOptions:
 
 @dataclass(frozen=True)
 class StandalonePruning(PruneOptions):
-    """The options of `prune`: scores come from batches drawn for them.
+    """The options of `prune`, which draws batches for the scores.
 
-    `latency` is one more budget, measured in a `runtime` of `runtimes.RUNTIMES`; None is eager. `controls`
-    names sanity checks that follow, of `CONTROLS`, `repair` the method of a repair after that.
+    `latency` is another budget, measured in a `runtime` of `runtimes.RUNTIMES`; None is eager. `controls` names sanity
+    checks of `CONTROLS` to run afterwards, and `repair` the method of a repair after that.
     `min_accuracy`, in (0, 1], is a target for the criterion `auto` alone.
     """
 
@@ -105,20 +105,18 @@ class StandalonePruning(PruneOptions):
         check_runtime(self.runtime, self.latency)
         check_min_accuracy(self.min_accuracy, self.criterion)
         if self.batch_size < 2:
-            raise OptionError(
-                f"scores need batches of 2 images or more (BatchNorm), got `batch_size` {self.batch_size}"
-            )
+            raise OptionError(f"`batch_size` must be 2 or more for scores (BatchNorm), got {self.batch_size}")
         check_most(self, {"batch_size": MOST_IMAGES})
 
 
 @dataclass(frozen=True)
 class GradualPruning(PruneOptions):
-    """Which criterion prunes how far during training, and when.
+    """Pruning during training: the criterion, the target and the schedule.
 
-    The rounds of the schedule come prune_delay + prune_every, prune_delay + 2 prune_every, and so on after the start,
-    one round each. Both are numbers of epochs, or of steps of the optimiser as `100s`. Where both are None, they are
-    the criterion's own, or shorter if the training is too short for them. With the authors' 4 and 4 the rounds follow
-    epochs 8, 12, 16. `steps` is s of the paper. A scope such as 2:4 is itself the target, in place of the sparsity.
+    The rounds come prune_delay + prune_every, prune_delay + 2 prune_every, and so on after the start. Both are numbers
+    of epochs, or of optimiser steps such as `100s`. If both are None, they are the criterion's own, or shorter if the
+    training is too short for them. With the authors' 4 and 4 the rounds follow epochs 8, 12, 16. `steps` is s of the
+    paper. A scope such as 2:4 is itself the target, instead of a sparsity.
     """
 
     criterion: str = option("snapit-during", kind="criterion")
@@ -133,7 +131,7 @@ class GradualPruning(PruneOptions):
         pattern = self.scope if ":" in (self.scope or "") else None
         targets = (self.sparsity, self.threshold, self.params, self.flops, self.size, pattern)
         if sum(target is not None for target in targets) != 1:
-            raise OptionError("give one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
+            raise OptionError("use one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
         super().__post_init__()
         check_interval("prune_delay", self.prune_delay, 0)
         check_interval("prune_every", self.prune_every, 1)
@@ -142,7 +140,7 @@ class GradualPruning(PruneOptions):
 
 @dataclass(frozen=True)
 class PruneRun:
-    """What a history says of a run of `prune` beside its options."""
+    """What a history records of a run of `prune` besides its options."""
 
     device: str = option(shown=False)
     processes: int = option(1, shown=False, sparse=True)
@@ -155,7 +153,7 @@ def check_sparsity(sparsity: float) -> None:
         OptionError: not in (0, 1).
     """
     if not 0 < sparsity < 1:
-        raise OptionError(f"a sparsity must be between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
+        raise OptionError(f"`sparsity` must be between 0 and 1 (0.9 = 90 % pruned), got {sparsity}")
 
 
 def check_multiple(multiple_of: int | str) -> None:
@@ -176,44 +174,42 @@ def check_runtime(runtime: str | None, latency: str | None) -> None:
         UnknownName: no such runtime.
     """
     if runtime is not None and latency is None:
-        raise OptionError("`runtime` says where a `latency` is measured: give `latency`, such as 2x, or leave it out")
+        raise OptionError("`runtime` says where a `latency` is measured: pass `latency`, such as 2x, or leave it out")
     check_runtimes([] if runtime is None else [runtime])
 
 
 def check_min_accuracy(least: float | None, criterion: str) -> None:
-    """Refuse a least accuracy that is not a share, or a criterion that does not measure.
+    """Refuse a minimum accuracy that is not a share, or a criterion other than `auto`.
 
     Raises:
         OptionError: not in (0, 1], or the criterion is not `auto`.
     """
     if least is not None and criterion != AUTO:
-        raise OptionError(
-            f"`min_accuracy` is a target for `criterion` {AUTO}, which measures; give {criterion} a sparsity"
-        )
+        raise OptionError(f"`min_accuracy` is a target for `criterion` {AUTO} only; use a sparsity for {criterion}")
     if least is not None and not 0 < least <= 1:
         raise OptionError(f"`min_accuracy` must be a share of images above 0 and at most 1, such as 0.9, got {least:g}")
 
 
 def refuse_auto(criterion: str | None) -> None:
-    """Refuse `auto` where a network is yet to be trained.
+    """Refuse `auto` for a network that is not trained yet.
 
     Raises:
         OptionError: the criterion is `auto`.
     """
     if criterion == AUTO:
         raise OptionError(
-            f"`criterion` {AUTO} compares what is left of a trained network: train first, then prunectl prune "
-            f"--criterion {AUTO}; for pruning during training take snapit-during"
+            f"`criterion` {AUTO} compares candidates on a trained network: train first, then prunectl prune "
+            f"--criterion {AUTO}; for pruning during training use snapit-during"
         )
 
 
 def in_steps(interval: Interval, steps_per_epoch: int) -> int:
-    """An interval in steps of the optimiser."""
+    """An interval in optimiser steps."""
     return interval * steps_per_epoch if isinstance(interval, int) else int(interval.removesuffix("s"))
 
 
 def check_interval(name: str, interval: Interval | None, least: int) -> None:
-    """Refuse what is neither a number of epochs nor of steps, or a value below the least; None is allowed.
+    """Refuse an interval that is neither epochs nor steps, or is below the least; None is allowed.
 
     Raises:
         OptionError: names the field.

@@ -15,7 +15,7 @@ CALIBRATIONS = ("data", "noise")
 class RepairOptions:
     """`method` is refit, scale or bn; `n` is the number of images, `calibration` their source: data or noise.
 
-    `amp` runs the networks in bfloat16 where that is safe; what is fitted stays in its own type.
+    `amp` runs the networks in bfloat16 where that is safe; fitted tensors keep their own type.
 
     Raises:
         OptionError: a value that cannot work.
@@ -39,9 +39,9 @@ class RepairOptions:
 
 @dataclass(frozen=True)
 class RepairRun:
-    """What a history says of a repair beside its options.
+    """What a history records of a repair besides its options.
 
-    `reference` is the sha256 of the dense network, where the history does not lead to it.
+    `reference` is the sha256 of the dense network, if the history does not lead to it.
     """
 
     device: str = option(shown=False)
@@ -52,7 +52,7 @@ def check_method(method: str) -> None:
     """Refuse an unknown method.
 
     Raises:
-        UnknownName: naming those that are.
+        UnknownName: lists the known ones.
     """
     if method not in METHODS:
         raise unknown("repair", method, METHODS)

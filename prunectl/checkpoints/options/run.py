@@ -1,4 +1,4 @@
-"""The command line of an interrupted training, as its resume file holds it."""
+"""The command line of an interrupted training, as stored in its resume file."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,9 @@ from prunectl.checkpoints.options.data import DataOptions
 
 @dataclass(frozen=True)
 class Run:
-    """Images, places and device of a training. `written` is the sha256 of the checkpoint that --max-minutes left.
+    """Images, paths and device of a training. `written` is the sha256 of the checkpoint that --max-minutes left.
 
-    `teacher` is the path that the teacher's checkpoint had; its hash finds it elsewhere; resume files of earlier
+    `teacher` is the former path of the teacher's checkpoint; its hash finds it elsewhere. Resume files of earlier
     versions lack the hash.
     """
 

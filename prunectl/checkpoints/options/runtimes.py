@@ -6,7 +6,7 @@ from prunectl.plugins.registry import unknown
 
 EAGER = "eager"
 RUNTIMES = (EAGER, "compiled", "onnx")
-"""Torch as it is, torch.compile with its inductor, ONNX Runtime."""
+"""Plain torch, torch.compile with its inductor, ONNX Runtime."""
 
 
 def check_runtimes(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the history of each command holds, and the flags that say it."""
+"""The options in the history of each command, and their flags."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -13,11 +13,11 @@ from prunectl.checkpoints.options.repair import RepairOptions, RepairRun
 from prunectl.checkpoints.options.training import Recipe, TrainRun
 
 MODULE = "module"
-"""The command of an entry that says which `nn.Module` a history began with."""
+"""The command of the entry for the `nn.Module` that a history began with."""
 IMPORT = "import"
-"""The command of an entry that says which file of another program a history began with."""
+"""The command of the entry for the imported file that a history began with."""
 STATE_DICT = "a state dict"
-"""The name in such an entry of weights that were in memory, not in a file."""
+"""The name in such an entry for weights that were in memory, not in a file."""
 RECORDS: dict[str, tuple[type, ...]] = {
     "train": (Recipe, TrainRun),
     "prune": (StandalonePruning, PruneRun),
@@ -27,12 +27,12 @@ RECORDS: dict[str, tuple[type, ...]] = {
     MODULE: (ModuleOrigin,),
 }
 COMMANDS = ("train", "prune", "repair", "shrink")
-"""Those that can be given again."""
+"""The commands that can be run again."""
 _BEGIN = (
     *("model", "model_options", "pretrained", "data", "image_size", "input_shape", "classes"),
     *("plugin_options", "seed", "device"),
 )
-"""Parameters that begin a command line, or that have fields of another name."""
+"""Parameters that begin a command line, or whose fields have other names."""
 _WITH_DATA = ("train", "prune", "repair")
 DATA = "data"
 """The key of a `DataRecord`."""
@@ -40,7 +40,7 @@ DATA = "data"
 
 @cache
 def known(command: str) -> dict[str, Entry]:
-    """What a history of a command may hold by key, in the order of its flags; nothing for an unknown command."""
+    """The entries in a command's history by key, in the order of its flags; empty for an unknown command."""
     return {entry.key: entry for record in RECORDS.get(command, ()) for entry in entries(record)}
 
 
@@ -51,10 +51,10 @@ def checks(command: str) -> dict[str, Check]:
 
 
 def flags(command: str, options: Mapping[str, Any]) -> list[Flag]:
-    """The flags that say the options of a history, but those of data, seed and device.
+    """The flags for the options of a history, except those of data, seed and device.
 
     Raises:
-        ValueError: an option that the command does not have, or a value that no flag says.
+        ValueError: an option that the command does not have, or a value that no flag expresses.
     """
     allowed = known(command)
     _refuse_unknown(options, {*allowed, *([DATA] if command in _WITH_DATA else [])})
@@ -66,7 +66,7 @@ def flags(command: str, options: Mapping[str, Any]) -> list[Flag]:
 
 
 def data_flags(record: Mapping[str, Any]) -> list[Flag]:
-    """The flags that say how images were changed, from the value of `data` in a history.
+    """The flags for changes to the images, from the value of `data` in a history.
 
     Raises:
         ValueError: a change that no option makes.
@@ -80,7 +80,7 @@ def data_flags(record: Mapping[str, Any]) -> list[Flag]:
 
 
 def plugins_of(command: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """The plug-ins that options name, by kind: those of a history by its keys, those of a command line by parameter."""
+    """The plug-ins that options name, by kind; options have the keys of a history or the parameters of a command."""
     found = ((entry.option.kind, options.get(key) or options.get(entry.name)) for key, entry in known(command).items())
     return {kind: str(name) for kind, name in found if kind is not None and name}
 
@@ -93,7 +93,7 @@ def plugins_in(command: str, parameters: Mapping[str, Any]) -> dict[str, str]:
 
 @cache
 def parameters(command: str) -> frozenset[str]:
-    """The parameters that the command line of a history can set; no other may come from a stranger's file."""
+    """The parameters that a history can set; no others may come from a stranger's file."""
     own = {entry.name for entry in (*known(command).values(), *entries(DataRecord)) if not entry.option.owner}
     switches = {choice.replace("-", "_") for entry in known(command).values() for choice in entry.option.choices}
     return frozenset({*own, *switches, *_BEGIN})

@@ -20,7 +20,7 @@ def _amp_by_default(options: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """The settings of a training.
 
     `wd` is the optimiser's weight decay, `clip` the largest gradient norm, `noise` the standard deviation of Gaussian
     noise on gradients, `ema` the decay of the averaged weights, which become the result. The regulariser `reg` is added
@@ -87,7 +87,7 @@ class Recipe:
         if self.ema == 1:
             raise OptionError("`ema` 1 never updates the average; use a smaller value, such as 0.999")
         if self.adv_eps == 0:
-            raise OptionError("`adv_eps` 0 makes no adversarials; leave it out, or give a size such as 8/255")
+            raise OptionError("`adv_eps` 0 makes no adversarial images; leave it out, or use a size such as 8/255")
         if self.sched not in SCHEDULES:
             raise unknown("learning-rate schedule", self.sched, SCHEDULES)
         if self.adv_eps is None and (self.adv_steps, self.adv_loss, self.adv_beta) != (7, "pgd", 6.0):
@@ -105,7 +105,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """What a history says of a training beside its recipe: it ended after `steps` of `total_steps`.
+    """What a history records of a training besides its recipe: it ended after `steps` of `total_steps`.
 
     `teacher` is the sha256 of the checkpoint that it learned from.
     """

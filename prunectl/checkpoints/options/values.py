@@ -1,4 +1,4 @@
-"""Options as the plain values of a history or a resume file, and back."""
+"""Converts options to the plain values of a history or a resume file, and back."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -30,7 +30,7 @@ def restored(record: type[T], values: Any, **inner: Any) -> T:
     """Undo `recorded`; `inner` are the nested dataclasses. A missing field has its earlier value, or its default.
 
     Raises:
-        ValueError: naming a value that is unknown, missing, or of another type than its field.
+        ValueError: names a value that is unknown, missing, or of the wrong type.
         OptionError: a value out of range.
     """
     if not isinstance(values, Mapping):

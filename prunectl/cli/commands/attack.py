@@ -28,7 +28,7 @@ ATTACKING = {
     "resume",
     "force",
 }
-"""Options of attacks, which mean nothing for corruptions."""
+"""Options that are only for attacks, not for corruptions."""
 
 
 def command(
@@ -122,9 +122,9 @@ def command(
     _refuse_beside_corruptions(ctx, corruptions)
     attack = ",".join(name.strip() for name in attack.split(","))
     if not all(attack.split(",")):
-        raise OptionError(f"-a takes a name, or several with commas between them, got '{attack}'")
+        raise OptionError(f"-a takes a name, or several separated by commas, got '{attack}'")
     for name in attack.split(","):
-        if name.islower() and name not in PRESETS:  # a class of foolbox is searched there
+        if name.islower() and name not in PRESETS:  # other names are looked up in foolbox
             check("attack", name)
     chosen = texts.pairs(plugin_options, "-O")
     check_options(attack, chosen)
@@ -166,14 +166,14 @@ def command(
 
 
 def _refuse_beside_corruptions(ctx: typer.Context, corruptions: str | None) -> None:
-    """Refuse options of attacks where nothing is attacked."""
+    """Refuse options of attacks if nothing is attacked."""
     flag = options.given(ctx, ATTACKING) if corruptions is not None else None
     if flag is not None:
         raise OptionError(f"{flag} is for attacks and cannot be combined with --corruptions")
 
 
 def _corrupt(network: "Checkpoint", images: "ImageData", names: str, **how: Any) -> dict[str, Any]:
-    """Measure on corrupted images, and show it."""
+    """Measure on corrupted images, and print the result."""
     from prunectl.robustness.corrupt import SEVERITIES, corrupt
 
     named = dict.fromkeys(name.strip() for name in names.split(","))

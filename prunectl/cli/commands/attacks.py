@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NORMS = ("l2", "l1", "l0")
 _IN_L2 = ("deepfool", "carlini-wagner", "ddn", "salt-and-pepper")
-"""Attacks in the L2 norm whose names and classes do not say so."""
+"""L2 attacks whose names and classes do not show the norm."""
 _IN_L1 = ("ead",)
 _OWN = {
     "pgd.py:attack": "a function of your own with keyword-only options that returns a foolbox attack",
@@ -43,7 +43,7 @@ def command(
 
 
 def norm_of(name: str) -> str:
-    """The norm that bounds a built-in attack; of a preset, those that it has a form for."""
+    """The norm that bounds a built-in attack, or the norms of a preset."""
     if name in PRESETS:
         return "linf, l2, l1" if name == "quick" else "linf, l2"
     if name in _IN_L2 or name in _IN_L1:
@@ -75,7 +75,7 @@ def _show(name: str, *, as_json: bool) -> None:
 
 
 def _plugin(name: str) -> "tuple[str, Facts]":
-    """The norm and the facts of an attack by name, or of the user's own."""
+    """The norm and the facts of an attack, by name or the user's own."""
     from prunectl.plugins.facts import facts
 
     check("attack", name)

@@ -18,7 +18,7 @@ _OF_AUTO: dict[str, Any] = {
     "scope": "any",
     "source": "the best of several by accuracy after repair",
 }
-"""`auto` as a criterion without a scorer."""
+"""The entry of `auto`, which has no scorer."""
 _UNITS = {"any": "weights or nodes", "both": "weights and nodes"}
 _WHEN = {"before": "before training", "during": "during training", "after": "after training"}
 _LINES = {
@@ -79,7 +79,7 @@ def _show(name: str, *, as_json: bool) -> None:
 
 
 def _example(name: str, when: str, scope: str) -> str:
-    """A command line to copy; a pattern such as 2:4 is a target itself."""
+    """A command line to copy; a pattern such as 2:4 is itself the target."""
     line = _LINES.get(when, _LINES["before"]).format(name=name)
     return line.removesuffix(" -s 0.5") if ":" in scope else line
 

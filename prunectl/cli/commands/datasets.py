@@ -17,7 +17,7 @@ _OF_OWN = (
     "def function(): return CIFAR10('.', train=True), CIFAR10('.', train=False)"
 )
 _FORMS = {"imagefolder": "imagefolder:PATH", "hf": "hf:OWNER/NAME", "webdataset": "webdataset:PATTERN"}
-"""Datasets that need a place."""
+"""Datasets that need a path or a name."""
 
 
 def command(
@@ -53,7 +53,7 @@ def _show(name: str, *, as_json: bool) -> None:
 
 
 def _held(facts: DatasetFacts) -> dict[str, str]:
-    """What a dataset holds, and what training does with it, in words."""
+    """The content of a dataset, and how training uses it, in words."""
     size = "that of your images" if facts.shape is None else "x".join(map(str, facts.shape))
     mean, std = (",".join(f"{value:.4f}" for value in values) for values in (facts.mean, facts.std))
     change = "`train --augment none` leaves it out" if facts.augment else "`train --augment crop` adds one"

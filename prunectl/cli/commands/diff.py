@@ -43,7 +43,7 @@ def command(
 
 
 def show(record: dict[str, Any]) -> None:
-    """Print what differs, for 80 columns."""
+    """Print the differences, for 80 columns."""
     if record["identical"]:
         output.emit("the same bytes")
         return
@@ -69,7 +69,7 @@ def show(record: dict[str, Any]) -> None:
 
 
 def _accuracies(record: dict[str, Any]) -> None:
-    """Both accuracies, and how to measure the one that is not known."""
+    """Print both accuracies, or how to measure an unknown one."""
     if all(found is None for found in record["accuracy"]):
         return
     texts = " -> ".join(output.percent(found) for found in record["accuracy"])
@@ -79,7 +79,7 @@ def _accuracies(record: dict[str, Any]) -> None:
 
 
 def _step(step: dict[str, Any]) -> str:
-    """A step in a line."""
+    """A step in one line."""
     i, j = (None if at is None else at + 1 for at in step["at"])
     if i is None or j is None:
         return f"step {j if i is None else i}, {step['command']}: only in {'B' if i is None else 'A'}"
@@ -90,7 +90,7 @@ def _step(step: dict[str, Any]) -> str:
 
 
 def _layers(rows: list[dict[str, Any]]) -> None:
-    """The layers that differ, as a table."""
+    """Print the layers that differ, as a table."""
     from rich.table import Table
 
     differing = [row for row in rows if row["jaccard"] != 1 or row["largest_difference"] or _widths(row)]
@@ -117,7 +117,7 @@ def _layers(rows: list[dict[str, Any]]) -> None:
 
 
 def _shape(ours: list[int], theirs: list[int]) -> str:
-    """A shape; of two, what differs in them: channels, or neurons, of the output and of the input."""
+    """One shape, or how two differ: in channels or neurons of the output and the input."""
     if ours == theirs or len(ours) != len(theirs):
         return "\n-> ".join("x".join(map(str, shape)) for shape in ([ours] if ours == theirs else [ours, theirs]))
     names = ("out", "in", "height", "width")

@@ -83,9 +83,7 @@ def command(
     runtimes = tuple(dict.fromkeys(name for names in runtime or () for name in names.split(",")))
     check_runtimes(runtimes)
     if runtimes and not latency:
-        raise OptionError(
-            "--runtime says where the latency is measured, which --no-latency leaves out; give one of them"
-        )
+        raise OptionError("--runtime is for the latency, which --no-latency leaves out; use one of them")
     source = options.checkpoint_path(checkpoint)
     if against is not None:
         _check_kinds(source, against)

@@ -14,7 +14,7 @@ from prunectl.plugins.registry import check
 
 _WIDTH = 80
 _NAMED = 2
-"""Axes that are named for each cause."""
+"""The number of axes named for each cause."""
 
 
 def command(
@@ -60,7 +60,7 @@ def command(
         if checkpoint not in (None, "-"):
             raise OptionError(f"expected a CHECKPOINT or --model, got both: {checkpoint} and {model}")
         if input_shape is not None and (data is not None or image_size is not None):
-            raise OptionError("give --input CxHxW, or --data and --image-size, not both")
+            raise OptionError("use --input CxHxW, or --data and --image-size, not both")
         found = _fresh(
             model, model_options, texts.image_shape(input_shape), classes, data, data_dir, image_size, keep or ()
         )
@@ -81,7 +81,7 @@ def _fresh(
     image_size: int | None,
     keep: Sequence[str],
 ) -> dict[str, Any]:
-    """Explain a network that is built for a shape, or for the images of a dataset."""
+    """Explain a network built for a shape, or for the images of a dataset."""
     from prunectl.checkpoints.build import build
     from prunectl.checkpoints.header import ModelSpec
     from prunectl.cli.start import fresh_images
@@ -95,7 +95,7 @@ def _fresh(
 
 
 def _page(found: dict[str, Any]) -> list[str]:
-    """What a person sees, in lines of at most 80 columns."""
+    """The output for a person, in lines of at most 80 columns."""
     size, groups, parameters = "x".join(map(str, found["input"])), found["groups"], found["parameters"]
     form = ", shrunk" if found["shrunk"] else ""
     lines = [
@@ -114,7 +114,7 @@ def _page(found: dict[str, Any]) -> list[str]:
 
 
 def _table(groups: list[dict[str, Any]]) -> list[str]:
-    """A line for every group."""
+    """The table of groups, one line each."""
     made = min(max(7, *(len(_first(group["made_by"], _WIDTH)) for group in groups)), 34)
     lines = [f" nodes  params   FLOPs  {'made by':<{made}}  read by"]
     for group in groups:
@@ -125,18 +125,18 @@ def _table(groups: list[dict[str, Any]]) -> list[str]:
 
 
 def _first(names: list[str], width: int) -> str:
-    """The first of some layers, and how many more there are."""
+    """The first of some layers, and the number of others."""
     more = f" + {len(names) - 1}" if len(names) > 1 else ""
     return _fitted(names[0].removesuffix(".weight"), width - len(more)) + more if names else "-"
 
 
 def _fitted(text: str, width: int) -> str:
-    """The end of a text, the part of a name that differs most."""
+    """The end of a text: the part in which names differ most."""
     return text if len(text) <= width else "…" + text[1 - width :]
 
 
 def _cause(cause: dict[str, Any]) -> list[str]:
-    """Why some axes stay, the line of the source, the first axes."""
+    """The lines of a cause: why axes stay, the source line, the first axes."""
     axes = cause["axes"]
     operation = "" if cause["operation"] in ("output", "") else f" ({cause['operation']})"
     head = f"- {cause['why']}{operation}: {len(axes)} {'axis' if len(axes) == 1 else 'axes'}"
@@ -148,7 +148,7 @@ def _cause(cause: dict[str, Any]) -> list[str]:
 
 
 def _axis(name: str, axis: int, stay: int, size: int) -> str:
-    """An axis, and how much of it stays."""
+    """The line of an axis: its name, and how much of it stays."""
     part = f"{size:,}" if stay == size else f"{stay:,} of {size:,}"
     where = f" axis {axis}: {part}"
     return _fitted(name, _WIDTH - 4 - len(where)) + where

@@ -92,7 +92,7 @@ def _speed(ratio: float) -> str:
 
 @contextmanager
 def _flags() -> Iterator[None]:
-    """Let errors that name parameters of the library name the options of the command."""
+    """Replace the library's parameters in errors by the options of the command."""
     try:
         yield
     except PrunectlError as error:

@@ -15,5 +15,5 @@ def command(
     top = ctx.find_root()
     program: Any = top.command
     if name is not None:
-        program.resolve_command(top, [name])  # refuses an unknown one
+        program.resolve_command(top, [name])  # refuses unknown commands
     typer.echo(help_of(program, [name or ""]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENDS = (".index.json", ".safetensors", ".st", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _LISTED = 6
 _MEASURED = 500
-"""Most test images on which the accuracy is measured: enough to see that images become input as they should."""
+"""Most test images for measuring the accuracy: enough to check that images are preprocessed correctly."""
 
 
 def command(
@@ -98,7 +98,7 @@ def command(
 ) -> None:
     """Make a checkpoint from the weights of a network that another program trained.
 
-    Input, normalisation and classes come from the library's configuration where it has one. No code in FILE runs.
+    Input, normalisation and classes come from the library's configuration if it has one. No code in FILE runs.
     """
     if model is not None:
         check("model", model)
@@ -147,10 +147,10 @@ def command(
 
 
 def _images(imported: "Checkpoint", data: str, data_dir: Path | None) -> "ImageData | None":
-    """The images that go with the network; None, with a warning, if they do not load and nothing needs them.
+    """The network's images; None, with a warning, if they do not load and are not needed.
 
     Raises:
-        PrunectlError: they do not load, and they have to name the classes.
+        PrunectlError: they do not load, but the class names are needed.
     """
     from prunectl.cli.start import images_for
 
@@ -164,7 +164,7 @@ def _images(imported: "Checkpoint", data: str, data_dir: Path | None) -> "ImageD
 
 
 def _accuracy(imported: "Checkpoint", images: "ImageData") -> str:
-    """The accuracy on test images, spread evenly over the set, in words."""
+    """A text with the accuracy on test images, spread evenly over the set."""
     import torch
 
     from prunectl.measuring.accuracy import accuracy
@@ -179,10 +179,10 @@ def _accuracy(imported: "Checkpoint", images: "ImageData") -> str:
 
 
 def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
-    """What is imported: FILE, or the network whose published weights are fetched.
+    """The source of the import: FILE, or the network whose published weights are fetched.
 
     Raises:
-        OptionError: neither or both were given, or a file that does not say which network it holds.
+        OptionError: there is none or both, or the file does not state its network.
     """
     if pretrained:
         hub = model is not None and model.startswith(HUBS)
@@ -192,18 +192,18 @@ def _source(file: str | None, model: str | None, *, pretrained: bool) -> str:
     if not file:
         raise OptionError("no FILE: expected weights, a folder, hf-hub:OWNER/NAME, or --pretrained with --model")
     if model is None and not file.startswith(("hf-hub:", "local-dir:")) and not Path(file).is_dir():
-        raise OptionError("say which network FILE holds: --model torchvision/resnet18, timm/NAME or file.py:build")
+        raise OptionError("FILE does not name its network; pass --model torchvision/NAME, timm/NAME or file.py:build")
     return file
 
 
 def _stem(name: str) -> Path:
-    """What the output is named after by default, in the current folder."""
+    """The default name of the output, in the current folder."""
     last = Path(name).resolve().name if Path(name).is_dir() else Path(name).name
     return Path(next((last.removesuffix(end) for end in _ENDS if last.endswith(end)), last) or "network")
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Class names: the lines of a file, or a list with commas."""
+    """Class names: the lines of a file, or a list separated by commas."""
     if not Path(text).is_file():
         if Path(text).suffix in (".txt", ".names", ".labels"):
             raise FileError(f"cannot read --class-names {text}: no such file; check the path")
@@ -216,7 +216,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
-    """How the network is used, except what the command line states."""
+    """The network's use, except what the command line states."""
     how, rule = imported.preprocessing, imported.resize
     found = {
         "input_shape": f"input {'x'.join(map(str, imported.spec.input))}",
@@ -232,7 +232,7 @@ def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
 
 
 def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrained: bool) -> None:
-    """What was read, and what was done with it; `stated` are the options that the command line has."""
+    """Print what was read, and how; `stated` are the options on the command line."""
     from prunectl.exchange.usage import is_assumed
 
     spec, result = imported.spec, imported.history[-1].result
@@ -243,14 +243,14 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrain
     if "configuration" in result:
         taken = ", ".join(_taken(imported, stated))
         output.say(
-            f"        as in {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
+            f"        from {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
         )
         unstated = [f"--{option}" for option in ("mean", "std") if option not in stated]
         if unstated and is_assumed(result["configuration"]) and not pretrained:
             both = " and ".join(unstated)
-            output.say(f"        the file does not say how its images were normalised; give {both} if it was otherwise")
+            output.say(f"        the file does not state its normalisation; pass {both} if this is wrong")
     if "converted" in result:
-        output.say(f"        {', '.join(result['converted'])} was converted to the network's own type")
+        output.say(f"        {', '.join(result['converted'])} converted to the network's own type")
     for kind, names in (
         ("fresh, as the file lacks them", "missing"),
         ("left out, as the network lacks them", "unused"),

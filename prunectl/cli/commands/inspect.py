@@ -54,7 +54,7 @@ def command(
 
 
 def _tensors(tensors: list[dict[str, Any]]) -> None:
-    """A line for every layer with weights; with --verbose, for all tensors."""
+    """Print a line for every layer with weights; with --verbose, for all tensors."""
     layers = tensors if is_verbose() else [t for t in tensors if len(t["shape"]) > 1 or t["kept"] < prod(t["shape"])]
     width = max((len(t["name"]) for t in layers), default=0)
     for tensor in layers:

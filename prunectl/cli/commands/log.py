@@ -66,7 +66,7 @@ def _plain(step: "Step") -> dict[str, Any]:
 
 
 def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
-    """A step as a node of the graph, and what is known of it beside the edge."""
+    """Print a step as a node of the graph, with its details beside the edge."""
     first, *more = _wrapped(
         [
             " ".join([step.command, *map(shlex.quote, step.operands)]),
@@ -89,7 +89,7 @@ def _show(step: "Step", file: Path | None, accuracy: float | None) -> None:
 
 
 def _wrapped(parts: list[str]) -> list[str]:
-    """Words on lines that fit, an option and its value on one."""
+    """Wrap words to lines, with an option and its value on one line."""
     lines = [parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + 1 + len(part) > _WIDTH:
@@ -100,13 +100,13 @@ def _wrapped(parts: list[str]) -> list[str]:
 
 
 def _with_effect(flags: "Sequence[Flag]") -> "list[Flag]":
-    """The flags without a number of rounds that there is only one of."""
+    """The flags, without a number of rounds of 1."""
     once = ("--schedule", "one-shot") in flags
     return [flag for flag in flags if not (once and flag[0] == "--steps")]
 
 
 def _shown(command: str, flag: tuple[str, str | None]) -> str:
-    """A flag for a reader; empty if the option has its default value."""
+    """A flag as shown; empty if the option has its default value."""
     from prunectl.cli import in_process
 
     name, value = flag
@@ -133,7 +133,7 @@ def _circumstances(step: "Step") -> list[str]:
 
 
 def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
-    """What came of a step."""
+    """The results of a step."""
     lines = [
         f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
     ]

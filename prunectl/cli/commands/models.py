@@ -17,7 +17,7 @@ _OTHERS = {
     "transformers/vit",
     "net.py:build": "a function of your own, (shape, classes) -> nn.Module, or a class built without arguments",
 }
-"""Networks that are not prunectl's own."""
+"""Networks from other sources than prunectl."""
 
 
 def command(
@@ -49,7 +49,7 @@ def _about(name: str) -> str:
 
 
 def _library(name: str, *, as_json: bool) -> None:
-    """Print the networks of a library whose names begin as this one."""
+    """Print the networks of a library whose names begin with this one."""
     library = name.partition("/")[0]
     if library not in READABLE:
         raise UnknownName(
@@ -57,7 +57,7 @@ def _library(name: str, *, as_json: bool) -> None:
         )
     known = library_names(library)
     if not known:
-        raise UnknownName(f"{library} is not installed: pip install 'prunectl[{library}]'")
+        raise UnknownName(f"{library} is not installed; pip install 'prunectl[{library}]'")
     found = [each for each in known if each.startswith(name)]
     if not found:
         raise unknown("model", name, known)
@@ -71,7 +71,7 @@ def _library(name: str, *, as_json: bool) -> None:
 
 
 def _show_library(name: str, longer: list[str]) -> None:
-    """Print one network of a library, and the names that begin with its name."""
+    """Print one network of a library, and the longer names that begin with its name."""
     shown = {
         "network": f"of {name.partition('/')[0]}; --pretrained downloads its weights, if there are any",
         "options": "-M KEY=VALUE passes any keyword to its builder",
@@ -82,7 +82,7 @@ def _show_library(name: str, longer: list[str]) -> None:
 
 
 def _show(name: str, *, as_json: bool) -> None:
-    """Print one network of prunectl's own, or of a package."""
+    """Print one network of prunectl or of a package."""
     from prunectl.plugins.facts import facts
 
     check("model", name)

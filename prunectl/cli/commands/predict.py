@@ -37,10 +37,10 @@ def command(
     exit code 1; the others are classified.
     """
     if as_csv and as_json:
-        raise OptionError("give one of --csv and --json")
+        raise OptionError("--csv and --json exclude each other; use one of them")
     paths = list(_files(images))
     if not paths:
-        raise DataError(f"no image in {', '.join(images)}; give files, or folders that hold some")
+        raise DataError(f"no image in {', '.join(images)}; use files, or folders that hold some")
 
     from prunectl.measuring.classify import pixels_of, predictions
 
@@ -77,7 +77,7 @@ def _opened(path: Path, device: str) -> "Classifier":
 
 
 def _files(places: list[str]) -> Iterator[Path]:
-    """The files that arguments name: those in a folder at any depth, in order, hidden ones left out."""
+    """The files named by the arguments: those in a folder at any depth, sorted, without hidden ones."""
     for place in places:
         if place == "-":
             yield from (Path(line.rstrip("\n")) for line in sys.stdin if line.strip())

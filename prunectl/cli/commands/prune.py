@@ -156,7 +156,7 @@ def command(
 
 
 def _wants_images(criterion: str, repair: str | None) -> str | None:
-    """What needs images; None if nothing does."""
+    """Why images are needed; None if they are not."""
     if criterion == AUTO:
         return "criterion auto measures on training images"
     from prunectl.criteria.base.criterion import criterion_named
@@ -169,7 +169,7 @@ def _wants_images(criterion: str, repair: str | None) -> str | None:
 def _begin(
     source: Path | None, wants: str | None, *, mapped: bool, **where: Any
 ) -> "tuple[Checkpoint, ImageData | None]":
-    """The checkpoint at `source`, alone where nothing `wants` images, or a fresh network, with its images."""
+    """The checkpoint at `source` or a fresh network, with its images if something `wants` them."""
     from prunectl.checkpoints.checkpoint import read
 
     if source is not None and wants is None:
@@ -187,7 +187,7 @@ def _watched(
     chosen: "StandalonePruning",
     keep_scores: "Callable[[Scores], None] | None",
 ) -> "Checkpoint":
-    """Prune under a progress bar."""
+    """Prune with a progress bar."""
     from prunectl.pruning.prune import pruned
 
     with progress.progress_bar(chosen.criterion, 100) as bar:
@@ -225,7 +225,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
     tell(criterion, pruned)
     method = None if criterion == AUTO else criterion_named(criterion)
     if method is not None and (method.rewinds or method.callback is not None):
-        output.say(f"{criterion} does more than prune while it trains: prunectl train --criterion {criterion}")
+        output.say(f"{criterion} also acts during training; to use that, run prunectl train --criterion {criterion}")
     entry = pruned.history[-1]
     doubt = undecided(entry.options, entry.result)
     if doubt is not None:
@@ -237,7 +237,7 @@ def _hand_over(criterion: str, pruned: "Checkpoint", path: Path, scores: "Iterab
 
 
 def _write_scores(scores: "Scores", of: str, path: Path, *, force: bool) -> None:
-    """Write the scores of a checkpoint, which the hash `of` names."""
+    """Write the scores of the checkpoint with the hash `of`."""
     from prunectl.checkpoints import files
     from prunectl.checkpoints.tensor_file import content, head_of
 

@@ -58,7 +58,7 @@ def command(
     if flag is not None:
         raise OptionError(f"{flag} is for a page; add -o NAME.html")
     if layers and (as_latex or output_path is not None):
-        raise OptionError("--layers is for the terminal, --json, --csv and --markdown; a page has these tables anyway")
+        raise OptionError("--layers is for the terminal, --json, --csv and --markdown; a page always has these tables")
     given: list[str | None] = [*checkpoints] if checkpoints else [None]
     paths = [Path(c) if c not in (None, "-") else options.checkpoint_path(c) for c in given]
     if output_path is not None:

@@ -55,7 +55,7 @@ def command(
     places = places_of(read_header(path)[1].metadata, path)
     changed = rerun.version_changes(steps)
     for name, (was, now) in changed.items():
-        output.say(f"recorded with {name} {was}, here is {now}")
+        output.say(f"recorded with {name} {was}, installed is {now}")
     files = rerun.file_changes(places)
     for file in files.values():
         output.say(_file_change(file, path))
@@ -80,7 +80,7 @@ def command(
             show({**record, "accuracy": [None, None], "files": {}})
     if not identical:
         same = record["same_tensors"] and record["same_masks"]
-        how = "with the same tensors and masks, but another header," if same else "differently"
+        how = "the same tensors and masks, but another header" if same else "a different checkpoint"
         causes = [
             *(["other versions"] if changed else []),
             *(f"another {Path(f['path']).name}" for f in files.values()),
@@ -88,33 +88,33 @@ def command(
         cause = (
             f" ({', '.join(dict.fromkeys(causes))})" if causes else _may_have_changed(rerun.unrecorded(steps, places))
         )
-        raise NotTheSame(f"{path} came out {how} when its {output.many(len(steps), 'step')} ran again{cause}")
+        raise NotTheSame(f"rerunning the {output.many(len(steps), 'step')} of {path} gave {how}{cause}")
     if not as_json:
         output.emit(path if folder is None else made)
 
 
 def _file_change(file: dict[str, Any], path: Path) -> str:
-    """How a file of the user's differs from the one that the history was made with."""
+    """How one of the user's files differs from its version in the history."""
     was, now = (str(digest)[:12] for digest in file["sha256"])
     if was != now:
         return f"{file['path']} has changed since {path} was written: its sha256 was {was}, now it is {now}"
-    return f"{file['path']} changed between the steps of {path}; the rerun takes it as it is now, {now}, for all"
+    return f"{file['path']} changed between the steps of {path}; the rerun uses the current version, {now}, for all"
 
 
 def _may_have_changed(names: Sequence[str]) -> str:
-    """What else may differ, as no file records it."""
-    return f"; {names[0]} may have changed, of which no hash is recorded" if names else ""
+    """A text on inputs that may have changed, since their hashes are not recorded."""
+    return f"; {names[0]} may have changed (its hash is not recorded)" if names else ""
 
 
 def _runner(folder: Path | None) -> Callable[[list[str]], str | None]:
-    """What runs a command: None when it went well, else its last line."""
+    """A function that runs a command and returns None if it succeeded, else its last line."""
     from prunectl.cli import in_process
 
     def run(arguments: list[str]) -> str | None:
         ran = in_process.run(arguments, sys.stderr, failure=False)
         if ran.code == Interrupted.exit_code:
             how = "with the same command" if folder is None else f"with an -o other than {folder}"
-            raise Interrupted(f"interrupted: nothing was compared; start again {how}")
+            raise Interrupted(f"interrupted; nothing was compared; start again {how}")
         return None if ran.code == 0 else ran.last
 
     return run
@@ -124,30 +124,30 @@ def _check_fetches(steps: "Sequence[Step]", path: Path, *, download: bool) -> No
     """Refuse to fetch published weights that only a file names.
 
     Raises:
-        UntrustedCode: neither --download nor --trust is given.
+        UntrustedCode: neither --download nor --trust is set.
     """
     begun = [dict(step.flags).get("--model") or "its library" for step in steps if ("--pretrained", None) in step.flags]
     fetched = [name for name in begun if not name.startswith("timm/local-dir:")]
     if fetched and not download and not consented():
         raise UntrustedCode(
             f"{path} begins with the published weights of {fetched[0]}, which a rerun would fetch; "
-            "give --download if you want that"
+            "pass --download to allow that"
         )
 
 
 def _check(folder: Path | None) -> None:
-    """Refuse a folder with something in it.
+    """Refuse a folder that is not empty.
 
     Raises:
-        FileError: it is not empty, or no folder.
+        FileError: it is not empty, or not a folder.
     """
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileError(f"{folder} is not an empty folder; give another one with -o")
+        raise FileError(f"{folder} is not an empty folder; use another one with -o")
 
 
 @contextlib.contextmanager
 def _folder(folder: Path | None) -> Iterator[Path]:
-    """The folder to work in: the one that was asked for, or a temporary one."""
+    """The folder to work in: the requested one, or a temporary one."""
     if folder is None:
         with temporary_folder(Path(tempfile.gettempdir()), "prunectl-rerun") as made:
             yield made

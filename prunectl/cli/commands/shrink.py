@@ -49,7 +49,7 @@ def command(
     found = ", ".join(f"{difference:.1e} in {dtype}" for dtype, difference in result["proof"].items())
     output.say(f"proof: largest relative difference {found}")
     if result["runs"] == "graph":
-        output.say("       it runs a rewritten graph: the network's own code does not fit the smaller tensors")
+        output.say("       it runs a rewritten graph, because the network's own code does not fit the smaller tensors")
     if "training" in result:
         output.warn(f"for inference only: {result['training']}")
     if "change" in result:

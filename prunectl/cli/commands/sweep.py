@@ -69,14 +69,14 @@ def command(
     line = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{line}, {len(stages) - len(todo)} done before; would run:")
+        output.say(f"{line}, {len(stages) - len(todo)} already done; would run:")
         for job in todo:
             output.emit(f"{job.stage.name}: {' '.join(job.stage.arguments)}")
         return
     state.prepare(out, text)
     with state.locked(out):
         todo = run.jobs_of(stages, out.resolve(), stage_run)
-        output.say(f"{line}, {len(stages) - len(todo)} done before")
+        output.say(f"{line}, {len(stages) - len(todo)} already done")
         write(out / state.PLAN, text.encode())
         started = time.monotonic()
         ended = _watched(todo, _engine(engine, todo, jobs, gpus))
@@ -100,7 +100,7 @@ def command(
 
 
 def _reported(paths: "list[Path]", out: Path) -> Path | None:
-    """The page of all checkpoints; if it cannot be drawn, the reason and the table; None without any."""
+    """The page of all checkpoints; if it cannot be drawn, print the reason and the table; None without any."""
     from prunectl.sweeping import run
 
     try:
@@ -113,10 +113,10 @@ def _reported(paths: "list[Path]", out: Path) -> Path | None:
 
 
 def _stages(plan: Path, text: str, *, download: bool) -> "tuple[list[Stage], list[Result]]":
-    """What a plan consists of.
+    """The stages and results of a plan.
 
     Raises:
-        OptionError: naming the file.
+        OptionError: names the file.
     """
     from prunectl.sweeping.plan import read_plan
     from prunectl.sweeping.stages import stages_of
@@ -155,14 +155,14 @@ def _read(where: str, download: bool, arguments: Sequence[str]) -> dict[str, Any
     attacks = str(params.get("attack") or "").split(",")
     for name in attacks:
         check_trusted("attack", name, where)
-        if name.islower() and name not in PRESETS:  # a class of foolbox is searched there
+        if name.islower() and name not in PRESETS:  # other names are looked up in foolbox
             check("attack", name)
     code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
     return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}
 
 
 def _check_fetches(where: str, command: str, params: Mapping[str, Any]) -> None:
-    """Refuse what a plan downloads, and not the user.
+    """Refuse downloads that only a plan asks for.
 
     Raises:
         UntrustedCode: the command does.
@@ -171,7 +171,7 @@ def _check_fetches(where: str, command: str, params: Mapping[str, Any]) -> None:
     asked = [flag for flag in ("pretrained", "download") if params.get(flag) and not (flag == "pretrained" and local)]
     if asked:
         raise UntrustedCode(
-            f"{where}: {command} --{asked[0]} downloads what the plan names; give `sweep` --download if you want that"
+            f"{where}: {command} --{asked[0]} downloads what the plan names; pass `sweep` --download to allow that"
         )
 
 
@@ -187,10 +187,10 @@ def _engine(name: str, todo: "list[Job]", jobs: int | None, gpus: float) -> "Gen
 
 
 def _watched(todo: "list[Job]", outcomes: "Generator[Outcome]") -> "list[Outcome]":
-    """Wait for all outcomes under one progress bar; failures are printed as they come.
+    """Wait for all outcomes with one progress bar; failures are printed as they come.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; trainings that run are saved first.
+        Interrupted: Ctrl-C or SIGTERM; running trainings are saved first.
     """
     ended: list[Outcome] = []
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -217,7 +217,7 @@ def _progress(ended: "list[Outcome]", total: int) -> str:
 
 
 def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
-    """End with one line where stages failed.
+    """End with one line if stages failed.
 
     Raises:
         StagesFailed: some did.
@@ -232,5 +232,5 @@ def _refuse_failed(failed: "list[Outcome]", out: Path) -> None:
     )
     raise StagesFailed(
         f"{output.many(len(first), 'stage')} failed{behind}; see {out}/stages/{first[0].stage.name}.log; "
-        "the same command tries them again"
+        "run the same command to try them again"
     )

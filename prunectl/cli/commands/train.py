@@ -113,7 +113,7 @@ def command(
     if tensorboard or tensorboard_dir is not None:
         board.check_installed()
     if reg is None and options.given(ctx, {"reg_weight"}):
-        raise OptionError("--reg-weight is the weight of a regulariser; name one with --reg")
+        raise OptionError("--reg-weight is for a regulariser; name one with --reg")
     refuse_auto(criterion)
     named = {"model": model, "optimizer": opt, "regularizer": reg, "criterion": criterion, "schedule": schedule}
     for kind, name in named.items():
@@ -186,7 +186,7 @@ def command(
 
 
 def _gradual_pruning(params: dict[str, Any], criterion_options: dict[str, str]) -> "GradualPruning":
-    """The pruning that the parsed parameters ask for, to the default sparsity if they name no target."""
+    """The pruning of the parsed parameters, with the default sparsity if they name no target."""
     from prunectl.checkpoints.options.pruning import GradualPruning
 
     values = options.filled(GradualPruning, params) | {"keep": tuple(params["keep"] or ())}
@@ -212,7 +212,7 @@ def _absolute(path: Path | None) -> str | None:
 
 
 def _refuse_without_criterion(ctx: typer.Context, criterion: str | None) -> None:
-    """Refuse options of the pruning where nothing is pruned."""
+    """Refuse options of pruning if nothing is pruned."""
     from prunectl.checkpoints.options.pruning import GradualPruning
 
     names = {field.name for field in fields(GradualPruning)}

@@ -1,4 +1,4 @@
-"""What criteria are made of: the Criterion type, sensitivities, callbacks, schedules.
+"""The building blocks of criteria: the Criterion type, sensitivities, callbacks, schedules.
 
-A criterion imports from here alone.
+Criteria import only from here.
 """

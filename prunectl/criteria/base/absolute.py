@@ -1,4 +1,4 @@
-"""The size of weights as scores."""
+"""Scores weights by their size."""
 
 from torch import Tensor, nn
 

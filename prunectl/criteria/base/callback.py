@@ -1,4 +1,4 @@
-"""Callback: how a criterion takes part in the training up to its last round of pruning."""
+"""Callback: lets a criterion take part in the training up to its last round of pruning."""
 
 from collections.abc import Mapping
 
@@ -8,23 +8,23 @@ from prunectl.scores import Scores
 
 
 class Callback(nn.Module):
-    """Does nothing; a criterion overrides what it needs. Its own parameters are trained beside the network's.
+    """Hooks that do nothing; a criterion overrides those it needs. Its own parameters are trained with the network's.
 
-    A new one is made after every round, as `callback(model, structure, images, *, options)`: `structure` is None unless
-    it `needs_structure`, and `images` counts the images of an epoch. The names of the network's parameters are
-    those of `structure`.
+    After every round, a new one is made as `callback(model, structure, images, *, options)`: `structure` is None unless
+    it `needs_structure`, and `images` counts the images of an epoch. `structure` uses the names of the network's
+    parameters.
     """
 
     needs_structure = False
 
     def without_(self, gone: Tensor) -> None:
-        """Drop the nodes that the masks have removed, bool (nodes,); called where it needs the structure."""
+        """Drop the nodes that the masks have removed, bool (nodes,); called if it needs the structure."""
 
     def aim_(self, kept: Mapping[str, Tensor], scope: str) -> None:
-        """Take the target: masks by weight with as many kept as after the last round, of arbitrary ones; the scope."""
+        """Receive the target: masks by weight that keep as many (arbitrary) entries as the last round; the scope."""
 
     def on_epoch_start(self, model: nn.Module, due: bool) -> None:
-        """Before an epoch: choose what trains. `due` where a round of pruning follows the epoch."""
+        """Before an epoch: choose what trains. `due` is True if a round of pruning follows the epoch."""
 
     def on_epoch_end(self, model: nn.Module) -> None:
         """After an epoch, and before a round: undo what `on_epoch_start` did."""
@@ -34,20 +34,20 @@ class Callback(nn.Module):
         return {}
 
     def penalty(self, model: nn.Module) -> Tensor | None:
-        """What is added to the loss: a scalar."""
+        """A scalar to add to the loss."""
         return None
 
     def after_backward(self, model: nn.Module) -> None:
-        """After the backward pass of a step: see the gradients."""
+        """After the backward pass of a step: read the gradients."""
 
     def after_step(self, model: nn.Module) -> None:
-        """After a step of the optimiser: correct the parameters."""
+        """After an optimiser step: correct the parameters."""
 
     def fold_(self, model: nn.Module) -> None:
-        """Fold its effect into a network's parameters, for evaluation and for pruning."""
+        """Fold its effect into a network's parameters, for evaluation and pruning."""
 
     def scores(self, model: nn.Module) -> Scores | None:
-        """Scores for the round that is due, None where the criterion's scorer computes them."""
+        """Scores for the due round; None if the criterion's scorer computes them."""
         return None
 
     def metrics(self, model: nn.Module) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Feature maps: what a network computes for a node, image by image, and scores computed from it."""
+"""Feature maps: what a network computes for a node, image by image, and the scores computed from them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ Worth = Callable[[Tensor, Tensor], Tensor]
 
 
 def over_maps(model: nn.Module, data: Batches, structure: Structure, images: int, worth: Worth) -> Scores:
-    """The mean over images of the score of a node's feature map; nodes without one are pruned last.
+    """The mean score of a node's feature map over images; nodes without one are pruned last.
 
-    The map of a node is the last tensor with the shape of its weight's output: behind norms, sums and activations, and
-    before an operation that changes the size. That of a neuron is 1 x 1.
+    The map of a node is the last tensor with the shape of its weight's output: after norms, sums and activations, and
+    before an operation that changes the size. A neuron's map is 1 x 1.
     """
     watching = _Maps(model, structure)
     total, seen = torch.zeros(2, structure.nodes + 1, dtype=torch.float64)  # the last entries stand for FROZEN
@@ -44,7 +44,7 @@ def over_maps(model: nn.Module, data: Batches, structure: Structure, images: int
 
 
 class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the outputs of weights through operations that leave their shape as it is."""
+    """Follows the outputs of weights through operations that keep their shape."""
 
     def __init__(self, model: nn.Module, structure: Structure) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -67,7 +67,7 @@ class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def collected(self) -> list[tuple[Tensor, Tensor]]:
-        """The class of every channel (C,) and the maps (B, C, H, W) of one pass, in the order in which they ended."""
+        """The class of every channel (C,) and the maps (B, C, H, W) of one pass, in the order of completion."""
         found = []
         for classes, tensor, axis in self.last.values():
             maps = tensor.movedim(axis, 1)
@@ -77,7 +77,7 @@ class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
     def _of_weight(self, func: Any, args: Any, made: Tensor) -> tuple[Tensor, int] | None:
-        """The classes of the channels that a weight makes, and their axis."""
+        """The classes of the channels that a weight outputs, and their axis."""
         product = weight_product(func, args, self.weights)
         if product is None:
             return None
@@ -87,7 +87,7 @@ class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return (found[0], product.axis % made.ndim) if found else None
 
     def _of_input(self, args: Any, made: Tensor) -> tuple[Tensor, int] | None:
-        """The classes of what comes in, where it has the same shape, or the same features for every place."""
+        """The classes of an input with the same shape, or with the same features at every position."""
         for value in args:
             row = self.rows.get(value) if isinstance(value, Tensor) else None
             if row is None:

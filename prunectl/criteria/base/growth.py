@@ -1,4 +1,4 @@
-"""Drop and grow: which weights of a layer survive, and which others replace the dropped ones."""
+"""Drop and grow: decides which weights of a layer survive, and which others replace the dropped ones."""
 
 import math
 
@@ -24,8 +24,8 @@ def by_gradient(
 ) -> Scores:
     """In every layer, drop a share of the weights, those closest to 0, and grow as many with the largest |dL/dθ|.
 
-    The share is fraction / 2 (1 + cos π p), p = the progress from the first step to the end of the rounds. A weight
-    that was just dropped may grow again, as a new one. The score is 1 if it is kept or grows, else 0.
+    The share is fraction / 2 (1 + cos π p), where p is the progress from the first step to the end of the rounds. A
+    weight that was just dropped may grow again, as a new one. The score is 1 if it is kept or grows, else 0.
     Source: RigL of Evci et al. 2020 (arXiv:1911.11134), section 3.
     """
     names = list(prunable(model))
@@ -39,13 +39,13 @@ def by_gradient(
 
 
 def survivors(weight: Tensor, mask: Tensor, share: float) -> Tensor:
-    """The kept weights without the `share` that is closest to zero: bool, of the weight's shape."""
+    """The kept weights without the `share` closest to zero: bool, of the weight's shape."""
     kept = int(mask.count_nonzero())
     return _best(weight.detach().abs().masked_fill(~mask, -1), kept - int(share * kept))
 
 
 def regrown(kept: dict[str, Tensor], growth: dict[str, Tensor], now: Round) -> Scores:
-    """1 for those kept and, up to the number in the masks so far, for those others whose growth is highest; else 0."""
+    """1 for kept weights and for those with the highest growth, up to the number in the current masks; else 0."""
     scores, anew = {}, {}
     for name, survives in kept.items():
         come = int(now.masks.of(name, survives).count_nonzero()) - int(survives.count_nonzero())
@@ -55,13 +55,13 @@ def regrown(kept: dict[str, Tensor], growth: dict[str, Tensor], now: Round) -> S
 
 
 def checked(fraction: float) -> float:
-    """The fraction, if it is one.
+    """The fraction, after a check.
 
     Raises:
-        OptionError: it is not.
+        OptionError: it is not between 0 and 1.
     """
     if not 0 <= fraction <= 1:
-        raise OptionError(f"expected a fraction of weights to move between 0 and 1, got {fraction}")
+        raise OptionError(f"fraction must be a share of the weights between 0 and 1, got {fraction}")
     return fraction
 
 

@@ -1,4 +1,4 @@
-"""A criterion of weights used for nodes: a node is worth what its filters are."""
+"""Uses a criterion of weights for nodes, with the sum over a node's filters."""
 
 import functools
 from dataclasses import replace
@@ -14,19 +14,19 @@ from prunectl.structure.nodes import Structure
 
 
 def for_nodes(method: Criterion, unit: str | None, name: str) -> Criterion:
-    """The criterion with another unit: scores of weights are added up over the filters that make a node.
+    """The criterion with another unit: scores of weights are added up over the filters of a node.
 
-    Sums grow with the weights of a filter, so nodes compare only after a normalisation by group.
+    Sums grow with the number of weights in a filter, so nodes are comparable only after normalisation by group.
 
     Raises:
-        OptionError: scores of weights cannot be made from those of nodes, or pruned weights would return.
+        OptionError: it is a criterion of nodes, or pruned weights would return.
     """
     if unit is None or unit == method.unit:
         return method
     if (method.unit, unit) != ("weights", "nodes") or method.regrow_value or method.callback:
         raise OptionError(
-            f"expected `unit` nodes, and a criterion of weights that never regrows weights; got {unit}, and {name}, "
-            f"which prunes {method.unit}; leave out `unit`, or choose another criterion"
+            f"expected `unit` nodes and a criterion of weights that never regrows weights; got {unit} and {name}, "
+            f"which prunes {method.unit}; leave out `unit`, or use another criterion"
         )
 
     @functools.wraps(method.scorer)

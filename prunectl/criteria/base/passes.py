@@ -1,4 +1,4 @@
-"""Passes of images through a network, for criteria that use its feature maps."""
+"""Runs images through a network for criteria that use its feature maps."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def first_images(data: Batches, images: int, size: int) -> Iterator[tuple[Tensor
     """The first images of a draw, with their labels, up to `size` at a time.
 
     Raises:
-        OptionError: fewer than 1 were asked for.
+        OptionError: `images` is below 1.
     """
     if images < 1:
         raise OptionError(f"images must be 1 or more, got {images}")
@@ -31,9 +31,9 @@ def first_images(data: Batches, images: int, size: int) -> Iterator[tuple[Tensor
 
 
 def watched_passes(model: nn.Module, data: Batches, images: int, watching: TorchDispatchMode) -> Iterator[int]:
-    """Run a network in eval mode and full precision, few images at a time; yield how many, after each pass.
+    """Run a network in eval mode and full precision, a few images at a time; yield their number after each pass.
 
-    `watching` sees every operation of a pass, also those within attention. Of several processes each takes its share.
+    `watching` sees every operation of a pass, also within attention. Each of several processes takes its share.
     """
     device = next(model.parameters()).device.type
     with evaluating(model), torch.no_grad(), full_precision(), slow_attention(), torch.autocast(device, enabled=False):

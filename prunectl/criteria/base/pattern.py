@@ -1,4 +1,4 @@
-"""Patterns N:M: of every M weights that follow each other along the inputs, N are kept."""
+"""Patterns N:M: of every M consecutive weights along the inputs, N are kept."""
 
 import re
 
@@ -12,7 +12,7 @@ _PATTERN = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
 
 def pattern_of(scope: str) -> Pattern | None:
-    """(N, M) of a scope `N:M`, None of any other.
+    """(N, M) for a scope `N:M`, None for any other.
 
     Raises:
         OptionError: N is not less than M.
@@ -22,14 +22,14 @@ def pattern_of(scope: str) -> Pattern | None:
         return None
     n, m = int(found[1]), int(found[2])
     if n >= m:
-        raise OptionError(f"a pattern N:M keeps N of every M weights, N < M, such as 2:4; got {scope}")
+        raise OptionError(f"a pattern N:M keeps N of every M weights and needs N < M, such as 2:4; got {scope}")
     return n, m
 
 
 def best_of_every(scores: Tensor, pattern: Pattern, axis: int | None) -> Tensor | None:
     """True at the N best of every M entries along an axis; None if its length is not a multiple of M.
 
-    Ties go to the earlier index.
+    Among equal scores, earlier indices come first.
     """
     n, m = pattern
     if axis is None or scores.shape[axis] % m:

@@ -1,4 +1,4 @@
-"""Channels in an order in which a pattern N:M keeps more, with the network's function unchanged."""
+"""Reorders channels so that a pattern N:M keeps more, without changing the network's function."""
 
 import copy
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from prunectl.structure.trace import named_tensors, trace
 _SWEEPS = 10
 """Most passes over all pairs of stripes."""
 _MOST_ROWS = 512
-"""Rows by which swaps are chosen: a layer of 512 x 512 x 3 x 3 has 4,608, and 8,128 pairs of stripes."""
+"""Most rows used to choose swaps: a layer of 512 x 512 x 3 x 3 has 4,608, and 8,128 pairs of stripes."""
 _TOLERANCE = 1e-9
-"""The largest relative difference of outputs, in float64, that is rounding."""
+"""The largest relative difference of outputs, in float64, that counts as rounding."""
 
 
 def permute_channels_(
@@ -29,21 +29,21 @@ def permute_channels_(
 ) -> None:
     """Permute channels so that a pattern along the inputs keeps more of Σ|θ|, in all layers that read them.
 
-    Nodes of one group move together in every layer that makes, changes or reads them. Two channels change places where
-    that is better, pair by pair of stripes, until none is, or `_SWEEPS` passes are over (seconds for 64 channels,
-    minutes for 512). A group whose move would change the outputs, or that layers read at different places, stays.
-    Layers of `keep` stay, too. Source: Pool & Yu 2021 (NeurIPS), channel permutations for N:M sparsity; of their
-    search, the greedy swaps of channels.
+    Nodes of one group move together in every layer that outputs, changes or reads them. For every pair of stripes, two
+    channels are swapped if that is better, until no swap is, or after `_SWEEPS` passes (seconds for 64 channels,
+    minutes for 512). A group stays if its move would change the outputs, or if layers read it at different places.
+    Layers in `keep` stay too. Source: Pool & Yu 2021 (NeurIPS), channel permutations for N:M sparsity; the greedy
+    channel swaps of their search.
 
     Raises:
         OptionError: the scope is not a pattern.
-        StructureError: the network cannot be followed.
+        StructureError: the network cannot be traced.
     """
     if not permute:
         return
     pattern = pattern_of(scope)
     if pattern is None:
-        raise OptionError(f"`permute` orders channels for a pattern: give `scope` 2:4 in place of {scope}")
+        raise OptionError(f"`permute` orders channels for a pattern; use `scope` 2:4 instead of {scope}")
     structure = trace(model, shape)
     structure = structure.frozen(nodes_on(structure, parameters_named(model, keep)))
     trial = copy.deepcopy(model).double()
@@ -64,7 +64,7 @@ def permute_channels_(
 
 
 def _better_order(model: nn.Module, structure: Structure, nodes: Tensor, pattern: Pattern) -> Tensor | None:
-    """The node that comes to the place of every node, (all nodes,), None where the order stays."""
+    """The node to move to the place of every node, (all nodes,); None if the order stays."""
     rows, first = list[Tensor](), torch.empty(0, dtype=torch.int64)
     places = first
     weights = prunable(model)
@@ -96,15 +96,15 @@ def _read_in_pattern(model: nn.Module, structure: Structure, m: int) -> dict[str
 
 
 def _in_whole_stripes(classes: Tensor, m: int) -> bool:
-    """Whether every M inputs are of one node, so that no order of nodes changes what is kept."""
+    """Whether every M inputs belong to one node, so that no order of nodes changes what is kept."""
     stripes = classes.view(-1, m)
     return bool((stripes == stripes[:, :1]).all())
 
 
 def better_columns(rows: Tensor, movable: Tensor, pattern: Pattern) -> Tensor:
-    """The column that comes to every place of rows (R, C), int64 (C,), so that N of every M keep more; others stay.
+    """The column to move to every place of rows (R, C), int64 (C,), so that N of every M keep more; others stay.
 
-    Swaps are chosen by `_MOST_ROWS` rows, evenly spaced; where all rows keep no more, nothing moves.
+    `_MOST_ROWS` evenly spaced rows choose the swaps; if all rows together would not keep more, nothing moves.
     """
     n, m = pattern
     source = torch.arange(rows.shape[1])
@@ -128,12 +128,12 @@ def better_columns(rows: Tensor, movable: Tensor, pattern: Pattern) -> Tensor:
 
 
 def _kept(rows: Tensor, n: int, m: int) -> float:
-    """What the N largest of every M columns add up to."""
+    """The sum of the N largest of every M columns."""
     return float(rows.reshape(len(rows), -1, m).double().sort(-1, descending=True).values[..., :n].sum())
 
 
 def _best_swap(pair: Tensor, swaps: list[tuple[int, int]], n: int, m: int) -> tuple[int, int] | None:
-    """The swap of two columns of a pair of stripes (R, 2 M) that keeps most, None where none keeps more."""
+    """The best swap of two columns of a pair of stripes (R, 2 M); None if no swap keeps more."""
     if not swaps:
         return None
     orders = torch.arange(2 * m).repeat(len(swaps) + 1, 1)

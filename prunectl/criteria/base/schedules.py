@@ -1,4 +1,4 @@
-"""Sparsities to pass on the way to a target: (target, steps) -> one sparsity per round, increasing."""
+"""Schedules of sparsities up to a target: (target, steps) -> one sparsity per round, increasing."""
 
 import math
 

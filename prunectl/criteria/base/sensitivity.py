@@ -1,4 +1,4 @@
-"""How the loss responds to a relative change of parameters: the basis of the elasticities of weights and nodes."""
+"""The response of the loss to a relative change of parameters: the basis of the elasticities of weights and nodes."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ LOSSES = {"cross-entropy": nn.functional.cross_entropy, "nll-logits": nn.functio
 
 @dataclass(frozen=True)
 class LossSampling:
-    """How a loss is taken: over how many batches, in which way.
+    """How a loss is computed: over how many batches, and with which settings.
 
     `bn` says which statistics BatchNorm uses: `running`, or those of the `batch`; `loss` is `cross-entropy` or
-    `nll-logits`, the mean of minus the target's logit that the authors' code takes. Dropout is off. With `chunk`, at
-    most this many images go through the network at once, which bounds the memory; 0 takes whole batches.
+    `nll-logits`, the mean of the negative target logit, as in the authors' code. Dropout is off. With `chunk`, at most
+    this many images go through the network at once, which limits the memory; 0 means whole batches.
     """
 
     batches: int = 5
@@ -39,12 +39,12 @@ class LossSampling:
         if self.batches < 1 or self.chunk < 0:
             raise OptionError(f"batches must be 1 or more and chunk 0 or more, got {self.batches} and {self.chunk}")
         if self.bn == "batch" and self.chunk:
-            raise OptionError("bn=batch takes the statistics of whole batches, which chunks do not have; leave out one")
+            raise OptionError("bn=batch needs the statistics of whole batches, which chunk splits; leave out one")
 
     def parts(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
         """The images of a batch that this process takes, in chunks, each with its share of the batch.
 
-        For the statistics of batches every process takes them whole.
+        With the statistics of batches, every process takes whole batches.
         """
         if self.bn == "batch":
             yield inputs, labels, 1 / distributed.processes()
@@ -69,7 +69,7 @@ def gradients(
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield the loss of every batch of a draw and its gradient by the named parameters, float32.
 
-    Zero where a parameter is not used. The model is left as it was: parameters, buffers, gradients and mode.
+    It is zero if a parameter is not used. Parameters, buffers, gradients and mode of the model do not change.
     """
     network = differentiable(model)
     parameters = {name: p for name, p in network.named_parameters() if name in names}
@@ -83,7 +83,7 @@ def gradients(
                 found = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
                 total += value.detach()
                 sums = _added(sums, found)
-                del found  # before the next pass makes others
+                del found  # before the next pass allocates more
             sums = sums or [torch.zeros_like(p, dtype=torch.float32) for p in wanted]
             distributed.sum_([total, *sums])
             yield total, dict(zip(parameters, sums, strict=True))
@@ -100,17 +100,17 @@ def sensitivity(model: nn.Module, data: Batches, names: Collection[str], draw: L
         total = value if total is None else total + value
     if total is None:
         return {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
-    total = total.where(total != 0, 1)  # a loss of exactly 0 ranks as any other: it is one factor for all
+    total = total.where(total != 0, 1)  # the loss is one factor for all scores; avoid a division by 0
     return {name: _product(s, p.detach()).div_(total) for s, (name, p) in zip(sums, parameters.items(), strict=True)}
 
 
 def _product(own: Tensor, other: Tensor) -> Tensor:
-    """The product, in the memory of `own` where that has its type."""
+    """The product, in the memory of `own` if that has its type."""
     return own.mul_(other) if torch.promote_types(own.dtype, other.dtype) == own.dtype else own * other
 
 
 def _added(sums: list[Tensor], more: Collection[Tensor]) -> list[Tensor]:
-    """Add in place; the first values are taken over."""
+    """Add in place; the first values become the sums."""
     if not sums:
         return [tensor.detach().float() for tensor in more]
     torch._foreach_add_(sums, [tensor.detach() for tensor in more])

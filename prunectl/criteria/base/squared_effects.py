@@ -10,7 +10,7 @@ from prunectl.structure.nodes import Structure
 
 
 def mean_squared_effect(model: nn.Module, data: Batches, structure: Structure, draw: LossSampling) -> Tensor:
-    """(dL/dc · c)² of a gate c = 1 on every node, the mean over the batches of a draw: float32 (nodes,), on the cpu."""
+    """The mean of (dL/dc · c)² over batches, for a gate c = 1 on every node: float32 (nodes,), on the cpu."""
     names, total, taken = gated(structure, model), torch.zeros(structure.nodes), 0
     parameters = dict(model.named_parameters())
     for _, found in gradients(model, data, names, draw):

@@ -1,4 +1,4 @@
-"""The Optimal Brain Surgeon of a layer: its Hessian H = X Xᵀ, X the inputs, and the best values of kept weights."""
+"""Optimal Brain Surgeon for a layer: its Hessian H = X Xᵀ of the inputs X, and the best values of kept weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Layer:
     hessian: Tensor
 
     def updated(self, mask: Tensor) -> Tensor:
-        """The weight with the values of those kept that change the outputs least: δ = H_SS⁻¹ H_SP w_P in every row.
+        """The weight with kept entries at the values that change the outputs least: δ = H_SS⁻¹ H_SP w_P in every row.
 
         S are the kept weights of the row, P the pruned ones.
         """
@@ -42,9 +42,9 @@ class Layer:
 
 
 def layers(model: nn.Module, data: Batches, images: int, damp: float) -> dict[str, Layer]:
-    """The layers of a network by the names of their weights, with `damp` times its mean added to the diagonal of H.
+    """The layers of a network by weight name; `damp` times its mean is added to the diagonal of H.
 
-    If the inputs are all zeros, H is the identity. The Hessians of all layers are in memory at once.
+    If all inputs are zero, H is the identity. The Hessians of all layers are in memory at once.
     """
     if damp < 0:
         raise OptionError(f"damp must be 0 or more, got {damp}")
@@ -67,7 +67,7 @@ def layers(model: nn.Module, data: Batches, images: int, damp: float) -> dict[st
 def update(
     found: Mapping[str, Layer], masks: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]
 ) -> dict[str, Tensor]:
-    """The weights that masks prune, as `Layer.updated` leaves them."""
+    """The pruned weights, with the values of `Layer.updated`."""
     pruned = [name for name in found if name in masks and not masks[name].all()]
     return {name: found[name].updated(masks[name]).reshape(shapes[name]) for name in pruned}
 
@@ -78,7 +78,7 @@ def _zeros(unfolding: Unfolding, weight: Tensor) -> Tensor:
 
 
 class _Inputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up x xᵀ over what every weight multiplies."""
+    """Adds up x xᵀ over all inputs x of every weight."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

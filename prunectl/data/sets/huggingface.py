@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, or of a folder, by the `datasets` library, which keeps them on disk."""
+"""Datasets of the Hugging Face hub, or of a folder, read by the `datasets` library, which keeps them on disk."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ def hf(
 ) -> ImageData:
     """A dataset of the Hugging Face hub, such as `hf:uoft-cs/cifar10`, or a folder that `datasets` reads.
 
-    Its column of images and its column of labels are used.
+    It must have one column of images and one of labels.
 
-    It is tested on its first split of test, validation, valid and val that has labels; without any, `split` of each
+    The test images are the first split of test, validation, valid and val that has labels; without any, `split` of each
     class is held out, by default a tenth.
     """
     name = str(root)
@@ -97,11 +97,11 @@ def _rows(name: str, split: Any) -> _Rows:
 
 
 def _splits(name: str, *, download: bool) -> dict[str, _Rows]:
-    """All splits of a dataset, from the library's cache or, where it may, from the network."""
+    """All splits of a dataset, from the library's cache or, if allowed, from the network."""
     try:
         import datasets  # noqa: PLC0415
     except ImportError as error:
-        raise DataError(f"hf:{name} needs datasets, which is not installed: pip install 'prunectl[hf-data]'") from error
+        raise DataError(f"hf:{name} needs the package datasets: pip install 'prunectl[hf-data]'") from error
     try:
         with _quiet(datasets, offline=not download):
             loaded = datasets.load_dataset(name)
@@ -109,13 +109,13 @@ def _splits(name: str, *, download: bool) -> dict[str, _Rows]:
             return {key: _rows(name, split) for key, split in wanted.items()}
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         what = " ".join(str(error).split())
-        hint = "check the name and the network" if download else "add `download`, or give a folder"
+        hint = "check the name and the network" if download else "add `download`, or use a folder"
         raise DataError(f"hf:{name}: cannot be loaded: {what}; {hint}") from error
 
 
 @contextmanager
 def _quiet(datasets: Any, *, offline: bool) -> Iterator[None]:
-    """Without bars and warnings, and without the network where it may not be used."""
+    """Suppress bars and warnings, and the network if `offline`."""
     before = datasets.config.HF_HUB_OFFLINE
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()

@@ -67,7 +67,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """Read unsigned bytes from an IDX file, gzipped or not: uint8 of that many dimensions.
 
     Raises:
-        DataError: it is another kind of file, or not all of it is there.
+        DataError: it is another kind of file, or incomplete.
     """
     try:
         data = path.read_bytes()
@@ -91,7 +91,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 
 
 def _folder(title: str, root: Path, direct: bool, download: bool, *elsewhere: Path) -> Path:
-    """Find the folder that holds all four files; torchvision downloads them where there is none."""
+    """Find the folder with all four files; if there is none, torchvision downloads them."""
     known = [root / title / "raw", root / title, *([root] if direct else []), *elsewhere]
     for folder in known:
         if all(_file(folder, part, kind).is_file() for part in ("train", "t10k") for kind in ("images", "labels")):
@@ -129,6 +129,6 @@ def _images(folder: Path, part: str, classes: int, image_size: int | None) -> Im
 
 
 def _file(folder: Path, part: str, kind: str) -> Path:
-    """The plain file, else the name that the gzipped one has."""
+    """The plain file, else the name of the gzipped one."""
     plain = folder / f"{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
     return plain if plain.is_file() else plain.with_name(plain.name + ".gz")

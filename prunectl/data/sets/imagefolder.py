@@ -25,11 +25,10 @@ def imagefolder(
 ) -> ImageData:
     """Your own images, in any format of Pillow: PATH/train/CLASS/*.jpg and PATH/test/ or val/, else PATH/CLASS/*.jpg.
 
-    The dataset has the name of the folder `root`. The size is that of most of some training images, 1024 at most;
-    images are gray where the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's
-    memory) images are decoded anew each time. A tree without test images holds out `split` of each class, by default a
-    tenth; where it is named (`direct`), it may also lack train/. Files are resized by the rule of the network, if one
-    is given.
+    The dataset is named after the folder `root`. The size is that of most images in a sample, 1024 at most; images are
+    gray if the first of every class is. Beyond `limit` bytes of pixels (None: half of the machine's memory) images are
+    decoded again each time. Without test images, `split` of each class is held out, by default a tenth; if the user
+    named the tree (`direct`), it may also lack train/. Files are resized by the rule of `network`, if there is one.
     """
     tree = find_tree(root, split=split, flat=direct)
     firsts = dict(zip(reversed(tree.train.labels.tolist()), reversed(tree.train.paths), strict=True))
@@ -38,6 +37,6 @@ def imagefolder(
     spread = [paths[i * len(paths) // count] for i in range(count)]
     decoder = decoder_like([paths[0], *firsts.values()], image_size, *rule, more=spread)
     if image_size is None and decoder.size == MOST_HIGH:
-        notice = f"{root}: images are brought to {MOST_HIGH} x {MOST_HIGH} pixels; choose with --image-size"
+        notice = f"{root}: images are resized to {MOST_HIGH} x {MOST_HIGH} pixels; --image-size changes this"
         tree = replace(tree, notices=(*tree.notices, notice))
     return folder_data(root.resolve().name, tree, decoder, limit=limit, progress=progress)

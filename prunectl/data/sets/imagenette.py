@@ -36,7 +36,7 @@ def imagenette(
 ) -> ImageData:
     """Photos of ten easy ImageNet classes (Howard 2019), 128x128: 9,469 for training and 3,925 for testing.
 
-    The size is that of Verdenius et al. 2020, unless `image_size` is another.
+    The default size is that of Verdenius et al. 2020.
     """
     tree = _tree(root, download)
     rule = () if network is None else (network.crop, network.interpolation)

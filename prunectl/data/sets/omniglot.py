@@ -20,7 +20,7 @@ CHARACTERS, DRAWINGS, TRAIN_DRAWINGS = 964, 20, 15
 def omniglot(root: Path, *, image_size: int | None, download: bool, progress: Progress | None) -> ImageData:
     """Handwritten characters (Lake et al. 2015), 28x28, 964 classes: by 15 people for training and by 5 for testing.
 
-    28x28 unless `image_size` says otherwise; ink is 255 and paper 0.
+    `image_size` changes the size; ink is 255 and paper 0.
     """
     place = root / FOLDER
     if not place.is_dir():

@@ -28,15 +28,15 @@ def synthetic(
 ) -> ImageData:
     """Noise around one random image for each class, in the shape of the network or of `synthetic:3x64x64`.
 
-    2,000 images for training and 500 for testing have `shape` (C, H, W), else the shape of the network, else 1x28x28.
-    `image_size` replaces height and width. The classes are those of the network, else 10. There are fewer images where
-    those in colour are large. `root` is not used.
+    2,000 images for training and 500 for testing have `shape` (C, H, W), else the network's shape, else 1x28x28.
+    `image_size` replaces height and width. The network sets the number of classes, else 10. Large images in colour are
+    fewer. `root` is not used.
     """
     channels, height, width = shape or (SHAPE if network is None else network.shape)
     if image_size is not None:
         height = width = image_size
     if channels * height * width > _MOST_VALUES:
-        raise DataError(f"synthetic images of {channels}x{height}x{width} are too large; take at most 3x4096x4096")
+        raise DataError(f"synthetic images of {channels}x{height}x{width} are too large; use at most 3x4096x4096")
     classes = CLASSES if network is None else network.classes
     count = TRAIN if channels == 1 else max(_FEWEST, min(TRAIN, _MOST_BYTES // (channels * height * width)))
     generator = torch.Generator().manual_seed(0)

@@ -1,6 +1,6 @@
 """Tar files as the webdataset library writes them (https://github.com/webdataset/webdataset): KEY.jpg beside KEY.cls.
 
-They are read with the standard library, at any position: an index of the images is made once, when they are opened.
+The standard library reads them at any position: opening them makes an index of the images.
 """
 
 import glob
@@ -35,8 +35,8 @@ def webdataset(
 ) -> ImageData:
     """Shards of images, such as `webdataset:DIR/{train,test}-{000..007}.tar` or `DIR/*.tar`; classes are numbers.
 
-    Shards are for testing where their name has the word test, val, valid or validation, or their folder is named so;
-    only those of the first of these words are used. Without any, `split` of each class is held out, by default a tenth.
+    Shards are for testing if their name has the word test, val, valid or validation, or if that is their folder's name;
+    only those of the first word found are used. Without any, `split` of each class is held out, by default a tenth.
     """
     pattern = str(root)
     if not direct:
@@ -44,15 +44,15 @@ def webdataset(
     shards = sorted({path for expanded in _expanded(pattern) for path in glob.glob(expanded)})  # noqa: PTH207
     strange = next((shard for shard in shards if not Path(shard).is_file()), None)
     if strange is not None:
-        raise DataError(f"{strange}: expected a tar file, found something else; let the pattern match tar files only")
+        raise DataError(f"{strange}: expected a tar file, found something else; use a pattern for tar files only")
     if not shards:
-        raise DataError(f"no file matches {pattern}; give tar files, such as 'webdataset:DIR/{{train,test}}-*.tar'")
+        raise DataError(f"no file matches {pattern}; use tar files, such as 'webdataset:DIR/{{train,test}}-*.tar'")
     kinds: dict[str, list[str]] = {}
     for shard in shards:
         kinds.setdefault(_kind(Path(shard)), []).append(shard)
     tests = [kind for kind in _TESTS if kind in kinds]
     if "train" not in kinds:
-        raise DataError(f"{pattern} matches shards of {', '.join(tests)} only; let it match those to train on too")
+        raise DataError(f"{pattern} matches only {', '.join(tests)} shards; let it match training shards too")
     train = _samples(kinds["train"])
     name, where = Path(shards[0]).resolve().parent.name, f"webdataset:{pattern}"
     if tests:
@@ -66,7 +66,7 @@ def webdataset(
     names = [f"{Path(member.shard).name}/{member.name}" for member in train.members]
     parts = (train.take(part) for part in held_out_of_classes(names, train.targets, share))
     data = own_data(where, tuple(parts), image_size=image_size, progress=progress, network=network)
-    notice = f"{pattern} has no shards to test on: {share:.0%} of each class is held out (--split)"
+    notice = f"{pattern} has no test shards: {share:.0%} of each class is held out (--split)"
     return replace(data, name=name, changes=(("split", share),), notices=(notice,) if split is None else ())
 
 
@@ -135,7 +135,7 @@ _LONGEST = 32  # digits of a label
 
 
 def _kind(shard: Path) -> str:
-    """The word for its part in the name of a shard, else the name of its folder if that is one, else train."""
+    """The part of the dataset named in a shard's file name, else by its folder, else train."""
     words = [*re.split(r"[^a-z]+", shard.name.lower()), shard.parent.name.lower()]
     return next((word for word in words if word in (*_TESTS, "train")), "train")
 

@@ -46,7 +46,7 @@ def paired(checkpoint: Checkpoint, reference: Checkpoint | None, *, in_place: bo
     """
     if reference is not None and not _alike(checkpoint, reference):
         raise OptionError(
-            f"the reference is {_described(reference)}, the pruned network {_described(checkpoint)}; give the "
+            f"the reference is {_described(reference)}, the pruned network {_described(checkpoint)}; use the "
             "checkpoint that it was pruned from"
         )
     plan = Plan.of(checkpoint.edits)

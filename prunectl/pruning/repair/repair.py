@@ -168,4 +168,4 @@ def _check(
     if not checkpoint.masks and not checkpoint.edits:
         raise OptionError("nothing is pruned, so there is nothing to repair; run `prunectl prune` first")
     if reference is None:
-        raise OptionError("no dense network to compare with; give `reference`, the checkpoint before it was pruned")
+        raise OptionError("no dense network to compare with; pass `reference`, the checkpoint before it was pruned")

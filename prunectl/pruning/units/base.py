@@ -78,7 +78,7 @@ class Unit(ABC):
         if self.budget is not None:
             raise OptionError(
                 f"`{self.budget.kind}` is a target for criteria that prune nodes ({criteria_for_nodes()}); this "
-                "one prunes weights: give `sparsity`, or add `unit` nodes"
+                "one prunes weights: pass `sparsity`, or add `unit` nodes"
             )
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise OptionError(f"`threshold` is a number that scores are compared with, got {self.threshold}")
@@ -135,7 +135,7 @@ class Unit(ABC):
         Raises:
             OptionError: this unit supports none of them.
         """
-        raise OptionError(f"the {self.word} sparsity is the only target here: give `sparsity`")
+        raise OptionError(f"the {self.word} sparsity is the only target here: pass `sparsity`")
 
     def lost_classes(self) -> list[int]:
         """The classes that no path of kept weights reaches."""

@@ -19,7 +19,7 @@ class Both(WithNodes):
         if self.scope != "global":
             raise OptionError(f"weights and nodes are ranked together: `scope` is global, got '{self.scope}'")
         if self.threshold is not None:
-            raise OptionError("weights and nodes are ranked together: give `sparsity` in place of `threshold`")
+            raise OptionError("weights and nodes are ranked together: pass `sparsity` instead of `threshold`")
         if self.rules.normalize not in (None, "none"):
             raise OptionError(
                 "weights and nodes are compared without normalisation: `normalize` must be none, got "

@@ -1,4 +1,4 @@
-"""The values of a network in a file, while their memory serves something else."""
+"""Stores the values of a network in a file while their memory is used for something else."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from prunectl.checkpoints.tensor_file import content, head_of, read_tensors
 
 
 def put_aside_(network: nn.Module, file: Path) -> None:
-    """Write all parameters and buffers to a file; in the network, zeros that take no memory stand in for them.
+    """Write all parameters and buffers to a file, and replace them by zeros that take no memory.
 
     Raises:
         OSError: the file cannot be written.
@@ -22,18 +22,18 @@ def put_aside_(network: nn.Module, file: Path) -> None:
 
 
 def take_back_(network: nn.Module, file: Path) -> None:
-    """Give a network the values that `put_aside_` wrote."""
+    """Restore the values that `put_aside_` wrote."""
     values = read_tensors(file)
     for name, tensor in _tensors(network).items():
         tensor.data = values[name]
 
 
 def empty_(network: nn.Module) -> None:
-    """Put zeros that take no memory in place of all parameters and buffers."""
+    """Replace all parameters and buffers by zeros that take no memory."""
     for tensor in _tensors(network).values():
         tensor.data = torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Each once, whatever the number of its names."""
+    """All tensors, tied ones once."""
     return dict([*network.named_parameters(), *network.named_buffers()])

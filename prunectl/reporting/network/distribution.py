@@ -18,7 +18,7 @@ _RANKS = 200
 
 
 def distribution(parts: Sequence[Tensor], *, kept: int) -> Distribution | None:
-    """The distribution of the numbers in some tensors, infinite ones and NaN left out; None without any.
+    """The distribution of the finite numbers in some tensors; None without any.
 
     They are copied once, as float32.
     """
@@ -45,9 +45,9 @@ def distribution(parts: Sequence[Tensor], *, kept: int) -> Distribution | None:
 
 
 def read_scores(path: Path, masks: Mapping[str, Tensor], node_sparsity: float | None) -> Distribution | None:
-    """The scores in a file: one tensor for each parameter, or a vector `nodes` of which `node_sparsity` is pruned.
+    """The scores in a file: one tensor per parameter, or a vector `nodes`, of which `node_sparsity` is pruned.
 
-    None where the file cannot be read, or holds the scores of another network.
+    None if the file cannot be read or holds the scores of another network.
     """
     try:
         scores = load_file(path)

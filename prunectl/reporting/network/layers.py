@@ -14,7 +14,7 @@ from prunectl.structure.surgery.cut import grown
 from prunectl.structure.surgery.plan import Plan
 
 _ROWS, _COLUMNS = 64, 128
-"""The most pixels of a picture."""
+"""Most pixels of a picture."""
 
 
 def whole_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -43,12 +43,12 @@ def dense_layers(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def layer_name(parameter: str) -> str:
-    """What a layer is called, by the name of its weight."""
+    """The name of a layer, from the name of its weight."""
     return parameter.removesuffix(".weight") or parameter
 
 
 def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
-    """One entry for each prunable weight, in the order of the network."""
+    """One entry per prunable weight, in the order of the network."""
     return tuple(
         Layer(
             name=layer_name(name),
@@ -63,8 +63,8 @@ def layers(masks: Mapping[str, Tensor]) -> tuple[Layer, ...]:
 
 
 def _picture(mask: Tensor) -> bytes:
-    """Outputs downwards, inputs and kernels across, averaged where there are more than the pixels."""
+    """A picture with outputs as rows, inputs and kernels as columns, averaged if there are more than the pixels."""
     table = mask.flatten(1).float()[None, None]  # (1, 1, outputs, inputs)
     size = (min(table.shape[2], _ROWS), min(table.shape[3], _COLUMNS))
     share = nn.functional.adaptive_avg_pool2d(table, size)[0, 0]
-    return heatmap(share.sqrt())  # so that a single weight in a large average is still visible
+    return heatmap(share.sqrt())  # keeps a single weight in a large average visible

@@ -1,4 +1,4 @@
-"""The analysis of one network for the page."""
+"""Analyses one network for the page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,8 +41,8 @@ def look(
 ) -> Look:
     """Analyse the network of a checkpoint; `lineage` are its ancestors, oldest first.
 
-    With `run`, the network is timed, and classifies some of the images that `images` loads. Whatever is unavailable is
-    explained in `missing` and does not affect the rest. `stage` is called with what is done next.
+    With `run`, the network is timed, and classifies some of the images that `images` loads. `missing` explains what is
+    unavailable; this does not affect the rest. `stage` is called with the next step.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -54,7 +54,7 @@ def look(
     scores = _scores(source, lineage, masks, missing)
     found, shape = layers(masks), distribution(list(_kept_weights(checkpoint)), kept=kept)
     before = _before(lineage, kept)
-    del masks  # the rest takes memory of its own
+    del masks  # the rest needs the memory
     give_back()
     if run:
         stage("reading images, for saliency maps")
@@ -95,7 +95,7 @@ def _kept_weights(checkpoint: Checkpoint) -> Iterator[Tensor]:
 def _scores(
     source: Source, lineage: Sequence[Source], masks: Mapping[str, Tensor], missing: dict[str, str]
 ) -> Distribution | None:
-    """The scores saved with the checkpoint, or with the last ancestor that has some."""
+    """The scores saved with the checkpoint, or with the last ancestor that has any."""
     files = {beside(one.path, SCORES): one.sha256 for one in (source, *reversed(lineage))}
     there = [file for file in files if file.exists()]
     file = next((file for file in there if is_of(file, files[file])), None)
@@ -103,7 +103,7 @@ def _scores(
         missing["scores"] = (
             f"{there[0]} cannot be read, or holds scores of another network."
             if there
-            else f"No scores: there is no {next(iter(files)).name}, and none for an ancestor."
+            else f"No scores: neither {next(iter(files)).name} nor one for an ancestor exists."
         )
         return None
     results = (entry.result for entry in reversed(source.history))

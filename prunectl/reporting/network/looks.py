@@ -1,4 +1,4 @@
-"""The analysis of all networks that a page shows."""
+"""Analyses all networks that a page shows."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from prunectl.reporting.page.best import Network
 from prunectl.reporting.sources import Sources
 
 Fails = Callable[[Path, PrunectlError], None]
-"""What to do where a network cannot be analysed; it may raise."""
+"""Called for a network that cannot be analysed; it may raise."""
 
 
 def _ignore(path: Path, error: PrunectlError) -> None:
-    """The page has the reason."""
+    """Do nothing; the page shows the reason."""
 
 
 def looks(
@@ -30,7 +30,7 @@ def looks(
 ) -> dict[Path, Look]:
     """Analyse networks; with `run`, the first one is timed, and classifies some of the images that `images` loads.
 
-    `stage` is called with what is done next.
+    `stage` is called with the next step.
     """
     found: dict[Path, Look] = {}
     for number, network in enumerate(networks):

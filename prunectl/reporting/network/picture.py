@@ -1,4 +1,4 @@
-"""Small PNGs that are visible on a light page and on a dark one."""
+"""Makes small PNGs that are visible on light and dark pages."""
 
 import io
 

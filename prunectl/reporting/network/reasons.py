@@ -1,4 +1,4 @@
-"""Why a pruned network is not faster, or less so than its FLOPs promise."""
+"""Finds reasons why a pruned network is not faster, or less than its FLOPs promise."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -22,13 +22,13 @@ _TORCH = "torch"
 def reasons(
     timings: Sequence[Timing], networks: Mapping[str, nn.Module], shape: tuple[int, int, int], *, hints: bool = True
 ) -> list[str]:
-    """One line for each likely reason, and the hint at odd widths, where `hints` are wanted."""
+    """One line per likely reason; with `hints`, also about odd widths."""
     found = []
     at = {(t.network, t.runtime, t.batch): t.median_s for t in timings}
     masked = [at[key] / at["dense", *key[1:]] for key in at if key[0] == "masked"]
     if masked and median(masked) > _NO_FASTER:
         found.append(
-            "Masked: no faster than dense: the same kernels multiply by the zeros. Only removed nodes save time."
+            "Masked: no faster than dense, because the same kernels multiply by zeros. Only removed nodes save time."
         )
     small = networks.get("shrunk")
     if small is None:
@@ -44,7 +44,7 @@ def reasons(
             why = _why(small, dense_s, flops["shrunk"] * batch)
             if why:
                 where = "" if runtime == _TORCH else f" in {runtime}"
-                gain = f"{times:.2f}x the speed of dense, while its FLOPs promise {promised:.2f}x"
+                gain = f"{times:.2f}x the speed of dense, but its FLOPs promise {promised:.2f}x"
                 found.append(f"Shrunk, batch {batch}{where}: {gain}. Likely: {'; '.join(why)}.")
     slow = hint(small) if hints else None
     return found if slow is None else [*found, f"{slow[0].upper()}{slow[1:]}."]

@@ -1,4 +1,4 @@
-"""Seconds that networks take for batches of two sizes."""
+"""Times networks on batches of two sizes."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,17 +9,17 @@ from prunectl.measuring.latency import LATENCY_BATCHES, seconds_in_turns
 from prunectl.measuring.runtimes import forward_pass
 
 _SECONDS = 0.4
-"""For each network, batch size and runtime."""
+"""Seconds per network, batch size and runtime."""
 _ROUNDS = 9
 
 Seconds = dict[tuple[str, int], list[float]]
-"""Of every call, by network and size of the batch."""
+"""Seconds of every call, by network and batch size."""
 
 
 def seconds(
     networks: Mapping[str, Callable[[Tensor], object]], shape: tuple[int, int, int], *, parts: int = 1
 ) -> Seconds:
-    """Time all networks in turns, on each size of a batch; or one of so many equal `parts` of all calls."""
+    """Time all networks in turns, on each batch size; with `parts`, only this fraction of the calls."""
     found: Seconds = {}
     for batch in LATENCY_BATCHES:
         inputs = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Speed of the dense, the masked and the shrunk network side by side, in torch and in ONNX Runtime."""
+"""Compares the speed of the dense, the masked and the shrunk network, in torch and in ONNX Runtime."""
 
 from statistics import median, quantiles
 
@@ -37,9 +37,9 @@ def speed(checkpoint: Checkpoint) -> Speed:
 
 
 def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
-    """The dense, the masked and the shrunk network, those of them that exist, and why one is missing."""
+    """The dense, the masked and the shrunk network, as far as they exist, and why one is missing."""
     plan = Plan.of(checkpoint.edits)
-    small, notes = _shrunk(checkpoint) if not plan.kept else (checkpoint.model, [])  # first, as it takes most memory
+    small, notes = _shrunk(checkpoint) if not plan.kept else (checkpoint.model, [])  # first: it needs most memory
     give_back()
     networks: dict[str, nn.Module] = {"dense": dense_network(checkpoint).eval()}
     if plan.kept:
@@ -52,7 +52,7 @@ def _networks(checkpoint: Checkpoint) -> tuple[dict[str, nn.Module], list[str]]:
 
 
 def _shrunk(checkpoint: Checkpoint) -> tuple[nn.Module | None, list[str]]:
-    """The network that a shrink would make, or why there is none."""
+    """The result of a shrink, or why there is none."""
     if not checkpoint.masks:
         return None, ["Nothing is pruned."]
     try:

@@ -1,4 +1,4 @@
-"""What pruning was asked to save, in the words of the headline."""
+"""Words in the headline for what the target of pruning saves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,11 @@ from prunectl.reporting.page.speedup import Speeds, speedup
 from prunectl.reporting.sources import Source
 
 _SAME = 1.02
-"""A ratio below this saves nothing."""
+"""A ratio below this counts as no saving."""
 
 
 def asked(point: Point, dense: Point | None, sources: Mapping[str, Source], speeds: Speeds) -> str | None:
-    """How much less of the quantity that the target names; None where that is the parameters, or was not measured."""
+    """A text on the saving of the target's quantity; None if that is the parameters, or was not measured."""
     history = _history(point, sources)
     last = _last_pruning(history)
     if last is None:
@@ -32,13 +32,13 @@ def asked(point: Point, dense: Point | None, sources: Mapping[str, Source], spee
 
 
 def accuracy_first(point: Point, sources: Mapping[str, Source]) -> bool:
-    """Whether an accuracy was asked for (`prune --min-accuracy`)."""
+    """Whether the target was an accuracy (`prune --min-accuracy`)."""
     last = _last_pruning(_history(point, sources))
     return last is not None and last.options.get("min_accuracy") is not None
 
 
 def _history(point: Point, sources: Mapping[str, Source]) -> Sequence[HistoryEntry]:
-    """That of the first seed."""
+    """The history of the first seed."""
     source = sources.get(str(point.rows[0]["checkpoint"]))
     return [] if source is None else source.history
 
@@ -49,7 +49,7 @@ def _last_pruning(history: Sequence[HistoryEntry]) -> HistoryEntry | None:
 
 
 def _flops(point: Point, sources: Mapping[str, Source]) -> str | None:
-    """As executed where nodes are gone, else those that removing them will save."""
+    """Saved FLOPs: as executed if nodes were removed, else what removing them will save."""
     dense = _dense_flops(point, sources)
     executed = _ratio(dense, _mean(point, "flops"))
     if executed is not None and executed > _SAME:
@@ -59,7 +59,7 @@ def _flops(point: Point, sources: Mapping[str, Source]) -> str | None:
 
 
 def _size(point: Point, dense: Point | None) -> str | None:
-    """Of the tensors in the file, where these are fewer than those of the dense network, else compressed."""
+    """Saved size: of the tensors in the file if they are smaller than the dense ones, else compressed."""
     for key, words in (("bytes", "smaller"), ("compressed_bytes", "smaller when compressed")):
         found = _ratio(_mean(dense, key), _mean(point, key))
         if found is not None and found > _SAME:
@@ -68,7 +68,7 @@ def _size(point: Point, dense: Point | None) -> str | None:
 
 
 def _latency(point: Point, dense: Point | None, entry: HistoryEntry, speeds: Speeds) -> str | None:
-    """That of the shrunk network: as timed for the page, else as `prune` measured it in turns, else by `eval`."""
+    """The speed of the shrunk network: timed for the page, else measured by `prune` in turns, else by `eval`."""
     found = speedup(point, dense, speeds, str(entry.options.get("runtime") or EAGER), shrunk=True)
     share = entry.result.get("latency")
     if share and (found is None or not found.in_turns):
@@ -81,7 +81,7 @@ def _faster(ratio: float) -> str:
 
 
 def _are_nodes(entry: HistoryEntry) -> bool:
-    """Whether the sparsity of a pruning counts nodes: it is what the nodes came to, and not the weights."""
+    """Whether the sparsity of a pruning counts nodes: the reached node sparsity matches it, not the weight sparsity."""
     target, reached = entry.options.get("sparsity"), entry.result
     if target is None or "node_sparsity" not in reached:
         return False
@@ -94,7 +94,7 @@ def _nodes(point: Point) -> str | None:
 
 
 def _dense_flops(point: Point, sources: Mapping[str, Source]) -> float | None:
-    """Those of the dense network, from the header of the checkpoint."""
+    """The FLOPs of the dense network, from the checkpoint's header."""
     source = sources.get(str(point.rows[0]["checkpoint"]))
     return None if source is None or source.seen is None else float(source.seen["dense"]["flops"])
 

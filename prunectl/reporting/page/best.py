@@ -1,4 +1,4 @@
-"""The best trade-off: the operating point that the page opens on, and the networks that it shows from inside."""
+"""Selects the best trade-off, with which the page opens, and the networks that it shows from inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from prunectl.reporting.history import pruning_method
 from prunectl.reporting.sources import Source, Sources
 
 MARGINS = (1.0, 2.0, 5.0)
-"""The accuracy that may be lost, in percentage points; a wider one counts where nothing is within the narrower one."""
+"""Allowed losses of accuracy, in percentage points; the next one is used if no point is within the previous one."""
 MOST_NETWORKS = 12
 
 _Operating = tuple[Series, Point]
@@ -18,7 +18,7 @@ _Operating = tuple[Series, Point]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network that can be shown from inside, and what it is called there."""
+    """A network that can be shown from inside, with its label."""
 
     source: Source
     label: str
@@ -26,7 +26,7 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best operating point; it is within `margin` points of dense, or None where nothing is."""
+    """The best operating point; it is within `margin` points of dense, or None if no point is."""
 
     series: Series
     point: Point
@@ -44,7 +44,7 @@ def front(setting: Setting) -> list[_Operating]:
 
 
 def best(setting: Setting) -> Best | None:
-    """The fewest weights on the front within a margin of the dense accuracy, else the most accurate point.
+    """The point with the fewest weights on the front within a margin of the dense accuracy, else the most accurate one.
 
     Without a dense network, the most accurate pruned one is the reference.
     """
@@ -63,8 +63,8 @@ def best(setting: Setting) -> Best | None:
 def networks(sources: Sources, settings: Sequence[Setting], first: Source | None = None) -> list[Network]:
     """Up to twelve networks: `first`, then best trade-offs, Pareto fronts, dense networks and other points.
 
-    Each operating point has one network, that of its first seed. Where no pruned network was measured, the last pruned
-    one is first.
+    Each operating point has one network, from its first seed. If no pruned network was measured, the last pruned one
+    comes first.
     """
     labels = _labels(settings)
     there = {str(source.path): source for source in sources.given if source.seen is not None}
@@ -79,7 +79,7 @@ def networks(sources: Sources, settings: Sequence[Setting], first: Source | None
 
 
 def left_out(sources: Sources, settings: Sequence[Setting], shown: Sequence[Network]) -> list[str]:
-    """The names of the operating points that have no network among those `shown`, though it is there."""
+    """The names of operating points whose network exists but is not `shown`."""
     there = {str(source.path) for source in sources.given if source.seen is not None}
     there -= {str(network.source.path) for network in shown}
     return [name for path, name in _labels(settings).items() if path in there]
@@ -90,7 +90,7 @@ def _is_pruned(source: Source) -> bool:
 
 
 def _labels(settings: Sequence[Setting]) -> dict[str, str]:
-    """The first checkpoint of every operating point with its name, in the order of their importance."""
+    """The first checkpoint of every operating point with its name, in order of importance."""
     ranked: list[tuple[int, str, str]] = []
     for setting in settings:
         where, top, ahead = (f", {setting.name}" if len(settings) > 1 else ""), best(setting), front(setting)
@@ -107,5 +107,5 @@ def _labels(settings: Sequence[Setting]) -> dict[str, str]:
 
 def _accuracy(point: Point) -> float:
     found = point.stat("accuracy")
-    assert found is not None  # `settings` has measured networks alone
+    assert found is not None  # `settings` has only measured networks
     return found.mean

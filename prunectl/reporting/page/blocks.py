@@ -1,4 +1,4 @@
-"""What a page consists of: sections with figures, pictures, tables and notes."""
+"""The blocks of a page: sections with figures, pictures, tables and notes."""
 
 import base64
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from prunectl.reporting.page.provenance import CommandStep
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a table cell, the number by which it is sorted, and the anchor that it links to."""
+    """The text of a table cell, its number for sorting, and the anchor that it links to."""
 
     text: str
     value: float | None = None
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def filter_columns(self) -> str:
-        """The numbers of the columns to filter by, from 0, separated by spaces."""
+        """The numbers of the filter columns, from 0, separated by spaces."""
         return " ".join(str(self.columns.index(name)) for name in self.filters)
 
     @property
@@ -62,12 +62,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Summary:
-    """The answer and the checklist of one setting, under its name where there are several."""
+    """The answer and the checklist of one setting, with its name if there are several."""
 
     heading: str
     answer: Answer | None
     run: int | None
-    """The row of the answer's checkpoint in the table of all of them."""
+    """The row of the answer's checkpoint in the table of all checkpoints."""
     checks: Sequence[Check]
 
 
@@ -82,30 +82,30 @@ class Section:
     lead: str = ""
     summaries: list[Summary] = field(default_factory=list)
     choice: list[tuple[str, Figure]] = field(default_factory=list)
-    """Figures of which one is shown at a time, each with the name by which it is chosen."""
+    """Figures shown one at a time, each with its name in the choice."""
     aside: Table | None = None
     """A small table beside them."""
     panels: list["Section"] = field(default_factory=list)
-    """Parts of which one is shown at a time, chosen by title."""
+    """Parts shown one at a time, chosen by title."""
     panel_label: str = "Network"
-    """What is chosen there."""
+    """The label of that choice."""
     folded: str = ""
-    """Folds the blocks under this line."""
+    """If set, the blocks are folded under this line."""
     figures: list[Figure] = field(default_factory=list)
     pictures: list[tuple[str, list[Picture]]] = field(default_factory=list)
-    """Grids of pictures, each under its title."""
+    """Grids of pictures, each with its title."""
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     steps: list[CommandStep] = field(default_factory=list)
     """The roots of a tree of commands."""
     legend: bool = False
-    """Whether the methods can be shown and hidden above the figures."""
+    """Whether a legend above the figures shows and hides methods."""
     front: bool = False
-    """Whether the legend has the Pareto front as well."""
+    """Whether the legend also has the Pareto front."""
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing but notes."""
+        """Whether there are only notes."""
         blocks = (self.summaries, self.choice, self.panels, self.figures, self.pictures, self.tables, self.steps)
         return bool(self.notes) and not any(blocks)
 

@@ -1,4 +1,4 @@
-"""What the sections of a page read."""
+"""The data for the sections of a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +19,16 @@ class PageData:
 
     sources: Sources
     rows: Sequence[ReportRow]
-    """One for each checkpoint in `sources.given`."""
+    """One row per checkpoint in `sources.given`."""
     settings: Sequence[Setting]
     styles: Styles
     notices: Sequence[str]
     networks: Sequence[Network]
-    """The networks that the page shows from inside, the best trade-off first; none where only results are left."""
+    """The networks that the page shows from inside, the best trade-off first; none if only results exist."""
     looks: Mapping[Path, Look]
-    """What was found inside them, by path."""
+    """The analyses of these networks, by path."""
     number: int = 0
-    """Which of the settings is shown, in a section that is repeated for each of them."""
+    """The number of the setting, in a section that is repeated for each setting."""
 
     @property
     def focus(self) -> Source | None:
@@ -37,32 +37,32 @@ class PageData:
 
     @property
     def look(self) -> Look | None:
-        """What was found inside it, None where it was not analysed."""
+        """Its analysis; None if it was not analysed."""
         return None if self.focus is None else self.looks.get(self.focus.path)
 
     @property
     def setting(self) -> Setting:
-        """The setting of a section that is repeated for each of them."""
+        """The setting of a section that is repeated for each setting."""
         return self.settings[self.number]
 
     @property
     def prefix(self) -> str:
-        """Begins the ids of that section and of its figures."""
+        """The prefix of the ids of that section and of its figures."""
         return f"s{self.number}"
 
     @property
     def suffix(self) -> str:
-        """Ends the titles of that section: nothing where there is only one setting."""
+        """The end of the titles of that section; empty if there is only one setting."""
         return f": {self.setting.name}" if len(self.settings) > 1 else ""
 
     @cached_property
     def run_numbers(self) -> dict[str, int]:
-        """The row of each checkpoint in the table of all of them."""
+        """The row of each checkpoint in the table of all checkpoints."""
         return {row["checkpoint"]: number for number, row in enumerate(self.rows)}
 
     @cached_property
     def methods(self) -> dict[str, str]:
-        """The method of each checkpoint that is in a curve."""
+        """The method of each checkpoint in a curve."""
         return {
             row["checkpoint"]: series.label
             for setting in self.settings
@@ -75,12 +75,12 @@ class PageData:
         return tuple(self.run_numbers[row["checkpoint"]] for row in point.rows if row["checkpoint"] in self.run_numbers)
 
     def each_setting(self) -> list["PageData"]:
-        """One for each setting."""
+        """The data for each setting."""
         return [replace(self, number=number) for number in range(len(self.settings))]
 
 
 def page_data(sources: Sources, focus: Source | None = None, looks: Mapping[Path, Look] | None = None) -> PageData:
-    """The data of a page; `looks` is what was found inside networks. `focus` is the best trade-off by default."""
+    """The data of a page; `looks` are the analyses of networks. `focus` is the best trade-off by default."""
     found, notices = settings(sources)
     labels = dict.fromkeys(series.label for setting in found for series in setting.series)
     return PageData(

@@ -1,4 +1,4 @@
-"""The answer that the page opens on: what the best trade-off saves, and at which accuracy."""
+"""The answer with which the page opens: what the best trade-off saves, and at which accuracy."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from prunectl.reporting.rows import parameters_left, parameters_stored
 from prunectl.reporting.sources import Source
 
 _SAME = 0.02
-"""The share by which two values may differ and still count as equal."""
+"""The relative difference up to which two values count as equal."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A number, what it counts, and where it comes from."""
+    """A number, what it counts, and a remark."""
 
     number: str
     words: str
@@ -27,7 +27,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Answer:
-    """The headline, what it refers to, the checkpoint behind it, and the numbers of the same network."""
+    """The headline, its reference, its checkpoint, and more numbers of the same network."""
 
     words: tuple[str, ...]
     reference: str
@@ -38,7 +38,7 @@ class Answer:
 def answer(setting: Setting, sources: Mapping[str, Source], speeds: Speeds | None = None) -> Answer | None:
     """The best operating point of a setting, else its dense network; None without either.
 
-    The headline begins with what pruning was asked to save. `speeds` is what was timed in turns.
+    The headline begins with the quantity of the target. `speeds` are times measured in turns.
     """
     found, dense = best(setting), setting.dense
     if found is None:
@@ -69,7 +69,7 @@ def answer(setting: Setting, sources: Mapping[str, Source], speeds: Speeds | Non
 
 
 def seeds_text(point: Point) -> str:
-    """How many seeds a point is the mean of."""
+    """The number of seeds of a point, as text."""
     return f"mean of {len(point.rows)} seeds" if len(point.rows) > 1 else "1 seed"
 
 
@@ -82,7 +82,7 @@ def counted(number: float) -> str:
 
 
 def _reference(found: Best, setting: Setting) -> str:
-    """Method, target and seeds, and by which rule the point was chosen."""
+    """Method, target and seeds, and the rule that chose the point."""
     name = " ".join(filter(None, [found.series.label, target_text(found.point.target)]))
     base = f", dense {share_text(setting.dense.stat('accuracy'))}\u00a0%" if setting.dense else ""
     said = f"{name}, {seeds_text(found.point)}{base}."
@@ -90,14 +90,12 @@ def _reference(found: Best, setting: Setting) -> str:
         return said
     if found.margin is not None:
         points = "1 point" if found.margin == 1 else f"{found.margin:g} points"
-        return (
-            f"{said} Of {len(setting.points)} operating points, that with the fewest weights within {points} of dense."
-        )
-    return f"{said} The most accurate of {len(setting.points)} operating points."
+        return f"{said} It has the fewest weights of {len(setting.points)} operating points within {points} of dense."
+    return f"{said} It is the most accurate of {len(setting.points)} operating points."
 
 
 def _parameters(point: Point, sources: Mapping[str, Source]) -> tuple[float, float]:
-    """The parameters that are left, and those of the dense network; prunable weights where the file is gone."""
+    """The remaining parameters, and those of the dense network; prunable weights if the file is gone."""
     seen = [one.seen for row in point.rows if (one := sources.get(row["checkpoint"])) is not None and one.seen]
     if seen:
         left = Stat.of(parameters_left(one) for one in seen)
@@ -107,7 +105,7 @@ def _parameters(point: Point, sources: Mapping[str, Source]) -> tuple[float, flo
 
 
 def _holds_zeros(point: Point, sources: Mapping[str, Source]) -> bool:
-    """Whether the files hold pruned weights as zeros, or nothing is known of the files."""
+    """Whether the files hold pruned weights as zeros, or the files are unknown."""
     seen = [one.seen for row in point.rows if (one := sources.get(row["checkpoint"])) is not None and one.seen]
     return not seen or any(parameters_left(one) < parameters_stored(one) for one in seen)
 
@@ -117,7 +115,7 @@ def _size(words: str, now: float, dense: float) -> Tile:
 
 
 def _flops(point: Point, dense: Point | None) -> Tile | None:
-    """As executed, and without pruned weights."""
+    """FLOPs as executed, and without pruned weights."""
     now, saved = _mean(point, "flops"), _mean(point, "speedup")
     before = _mean(dense, "flops")
     if now is None:
@@ -128,7 +126,7 @@ def _flops(point: Point, dense: Point | None) -> Tile | None:
 
 
 def _time(point: Point, dense: Point | None, speeds: Speeds) -> Tile | None:
-    """The measured time, and how it was measured where it is compared."""
+    """The measured time, and how it was measured if it is compared."""
     found = speedup(point, dense, speeds)
     if found is None:
         return None
@@ -146,7 +144,7 @@ def _ratio(
     *,
     low: bool = False,
 ) -> Tile | None:
-    """A value beside that of the dense network; None where it was not measured."""
+    """A value beside the dense network's; None if it was not measured."""
     if not now:
         return None
     if not dense:
@@ -154,16 +152,16 @@ def _ratio(
     if abs(dense / now - 1) <= _SAME:
         return Tile(shown(now), words, "as dense")
     if low:
-        return Tile(f"{shown(dense)} → {shown(now)}", words, f"{now / dense:.2f}× those of dense")
+        return Tile(f"{shown(dense)} → {shown(now)}", words, f"{now / dense:.2f}× the dense value")
     change = f"{times(dense / now)} {better}" if dense >= now else f"{now / dense:.2f}× {worse}"
     before, after = (shown(value).rpartition(" ") for value in (dense, now))
-    if before[2] == after[2]:  # one unit for both
+    if before[2] == after[2]:  # the same unit
         return Tile(f"{before[0]} → {after[0]} {after[2]}", words, change)
     return Tile(f"{shown(dense)} → {shown(now)}", words, change)
 
 
 def _robust(setting: Setting, point: Point) -> Tile | None:
-    """Robust accuracy under the first attack that was run on the point, at its smallest ε."""
+    """Robust accuracy under the first attack on the point, at its smallest ε."""
     for measure in robust_measures(setting):
         own = point.stat(measure.value)
         if own is not None:

@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def points_table(setting: Setting, *, prefix: str, runs: Callable[[Point], tuple[int, ...]]) -> Table:
-    """One row for each operating point, with means and standard deviations over seeds; `runs` are those it leads to."""
+    """One row per operating point, with means and standard deviations over seeds; `runs` are the rows it links to."""
 
     def row(label: str, when: str, point: Point) -> tuple[Cell, ...]:
         first, *others = _row(label, when, point, setting.dense)

@@ -31,9 +31,9 @@ def page(paths: Sequence[str | Path], *, parents: bool = False) -> str:
 
 
 def render(sources: Sources, focus: Source | None = None, looks: Mapping[Path, Look] | None = None) -> str:
-    """The page of what was read; `looks` is what was found inside networks, by path.
+    """The page of these sources; `looks` are analyses of networks, by path.
 
-    The page shows `focus` first, which is the best trade-off by default.
+    The page shows `focus` first, by default the best trade-off.
 
     Raises:
         OptionError: matplotlib is not installed.
@@ -81,7 +81,7 @@ def _template() -> Any:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters["code"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (what comes in is escaped)
+    environment.filters["code"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (the input is escaped)
     return environment.get_template("page.html")
 
 
@@ -92,7 +92,7 @@ def _title(data: PageData) -> str:
 
 
 def _facts(data: PageData) -> list[str]:
-    """The line under the title: how many checkpoints and methods, which seeds and versions."""
+    """The line under the title: the numbers of checkpoints and methods, the seeds and versions."""
     given, numbers = data.sources.given, seeds(data.sources.given)
     facts = [_counted(len(given), "checkpoint"), *([_counted(len(data.styles), "method")] if data.styles else [])]
     if numbers:

@@ -21,7 +21,7 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint with the commands that lead to it, one a line, and why they do not where they do not."""
+    """A checkpoint with the commands that lead to it, one per line, or why they cannot be run again."""
 
     name: str
     sha256: str
@@ -41,7 +41,7 @@ class CommandStep:
 
 
 def tree(sources: Sequence[Source]) -> list[CommandStep]:
-    """The first commands, with later ones as children; commands that differ only in seed or target are one step."""
+    """The first commands, with later ones as children; commands that differ only in seed or target form one step."""
     root = CommandStep("")
     seen: set[tuple[int, str]] = set()
     for source in sources:
@@ -58,7 +58,7 @@ def tree(sources: Sequence[Source]) -> list[CommandStep]:
 
 
 def command_line(step: Step) -> str:
-    """The command of a step for a shell, without options that are as by default."""
+    """The command of a step for a shell, without default options."""
     parts = [_shell(flag, value) for flag, value in step.flags if not _is_default(step.command, flag, value)]
     seed = [] if not step.seed else [f"--seed {step.seed}"]
     device = [] if step.device in (None, "cpu") else [f"--device {shlex.quote(str(step.device))}"]
@@ -84,8 +84,8 @@ def _member(source: Source) -> Member:
         head, _ = read_header(source.path)
         steps = steps_of(head, source.sha256, str(source.path))
         if any(value is not None and _HASH.fullmatch(value) for step in steps for _, value in step.flags):
-            steps = lineage(source.path)  # which finds the files of these hashes
-    except FileError as error:  # a history of another version may hold what this one does not know
+            steps = lineage(source.path)  # it finds the files of these hashes
+    except FileError as error:  # a history of another version may hold unknown options
         return Member(base_name(source.path), source.sha256 or "", "", str(error), versions)
     obstacle = next((f"{step.command}: {step.not_again}" for step in steps if step.not_again), "")
     begun, run = ([command_line(step) for step in steps if step.is_command == kind] for kind in (False, True))

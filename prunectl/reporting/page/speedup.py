@@ -1,4 +1,4 @@
-"""How much faster a network is than its dense original, and how that was measured."""
+"""Computes how much faster a network is than its dense original, and how that was measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from prunectl.reporting.curves import Point
 from prunectl.reporting.findings import Speed, Timing
 
 Speeds = Mapping[str, Speed]
-"""What was timed in turns for the page, by checkpoint."""
+"""The speeds timed in turns for the page, by checkpoint."""
 _BY_EVAL = "from separate eval runs"
 _RUNTIMES = {EAGER: "torch", "onnx": "ONNX Runtime"}
-"""What `Timing` calls the runtimes of `eval`."""
+"""The names of `eval`'s runtimes in `Timing`."""
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """Seconds for one image, those of the dense network where they are known, and how both were measured."""
+    """Seconds for one image, the dense network's if known, and how both were measured."""
 
     now: float
     dense: float | None
@@ -27,10 +27,10 @@ class Speedup:
 def speedup(
     point: Point, dense: Point | None, speeds: Speeds, runtime: str = EAGER, *, shrunk: bool = False
 ) -> Speedup | None:
-    """The speed of an operating point; None where it was not measured.
+    """The speed of an operating point; None if it was not measured.
 
-    Times in turns come before those of separate runs of `eval`, between which the load of a machine changes. `shrunk`
-    asks for that of the shrunk network, where the file is only masked.
+    Times in turns are preferred to separate runs of `eval`, between which the load of a machine changes. `shrunk`
+    selects the shrunk network if the file is only masked.
     """
     for row in point.rows:
         found = speeds.get(str(row["checkpoint"]))
@@ -44,7 +44,7 @@ def speedup(
 
 
 def _in_turns(speed: Speed, runtime: str, *, shrunk: bool) -> Speedup | None:
-    """The times of one network and of its dense original in a runtime; None where one of them is missing."""
+    """The times of one network and of its dense original in a runtime; None if one of them is missing."""
     timed = {each.network: each for each in speed.timings if _is_one(each, runtime)}
     masked = timed.get("masked")
     own = masked if masked is not None and not speed.is_shrunk else timed.get("shrunk")

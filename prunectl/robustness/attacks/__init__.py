@@ -1,1 +1,1 @@
-"""Attacks that foolbox lacks, one file each; they are foolbox attacks, and run wherever those do."""
+"""Attacks that foolbox lacks, one file each, as foolbox attacks."""

@@ -20,7 +20,7 @@ _MOMENTUM = 0.75  # alpha of equation 2
 _RISES = 0.75  # rho: the share of steps that must raise the loss, or the step size is halved
 _TARGETS = 9
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, classes) of the images at positions (B,) to what the attack raises, (B,)."""
+"""Maps logits (B, classes) of the images at positions (B,) to the value that the attack raises, (B,)."""
 
 
 def apgd_ce(*, steps: int = 100, restarts: int = 1) -> "Apgd":
@@ -54,9 +54,9 @@ def l2_apgd_t(*, steps: int = 100, restarts: int = 1, targets: int = _TARGETS) -
 
 
 class Apgd(FixedEpsilonAttack):
-    """Auto-PGD under a norm, with `targets` wrong classes one after the other where that is not 0.
+    """Auto-PGD under a norm; if `targets` is not 0, with that many wrong classes, one after the other.
 
-    An image whose adversarial is found drops out at once, and is not tried again.
+    An image drops out as soon as an adversarial is found, and is not tried again.
     """
 
     def __init__(self, distance: Any, loss: str, *, steps: int, restarts: int, targets: int = 0) -> None:
@@ -111,10 +111,10 @@ class Apgd(FixedEpsilonAttack):
         """Algorithm 1 from a random start: the images found (B, C, H, W), and which of them are adversarial (B,)."""
         geometry = _Linf if self._distance is linf else _L2
         best, broken = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        place = torch.arange(len(images), device=images.device)  # of what is still tried, in `images`
+        place = torch.arange(len(images), device=images.device)  # positions in `images` of those still tried
 
         def look(points: Tensor) -> tuple[Tensor, Tensor]:
-            """Loss and gradient at the points; adversarials among them are kept."""
+            """Loss and gradient at the points; adversarial points are kept."""
             points = points.detach().requires_grad_(True)
             logits = model(points)
             value = loss(logits, at[place])
@@ -154,7 +154,7 @@ class _Ascent:
     peak_gradient: Tensor
     step: Tensor
     rises: Tensor
-    """How many steps since the last checkpoint raised the loss."""
+    """The number of steps since the last checkpoint that raised the loss."""
     peak_then: Tensor
     """The highest loss at the last checkpoint."""
     halved: Tensor
@@ -162,7 +162,7 @@ class _Ascent:
 
     @staticmethod
     def begin(point: Tensor, value: Tensor, gradient: Tensor, *, step: float) -> "_Ascent":
-        """At a first point."""
+        """The state at a first point."""
         return _Ascent(
             point=point,
             before=point,
@@ -182,7 +182,7 @@ class _Ascent:
         return _Ascent(**{name: tensor[chosen] for name, tensor in vars(self).items()})
 
     def move_(self, images: Tensor, epsilon: float, geometry: Any, *, first: bool, look: Any) -> None:
-        """One step, equation 2: along the gradient, with a share of the step before."""
+        """One step, equation 2: along the gradient, with a share of the previous step."""
         along = geometry.project(
             self.point + flat(self.step) * geometry.direction(self.gradient), images, epsilon
         )  # (B, C, H, W)
@@ -198,7 +198,7 @@ class _Ascent:
         self.peak_value = torch.where(higher, self.value, self.peak_value)
 
     def judge_(self, steps: int) -> None:
-        """At a checkpoint: halve the step size where the last steps did not help, and go back to the peak there."""
+        """At a checkpoint: where the last steps did not help, halve the step size and return to the best point."""
         few = self.rises < _RISES * steps
         stuck = ~self.halved & (self.peak_value <= self.peak_then)
         self.halved = few | stuck
@@ -259,14 +259,14 @@ def _checkpoints(steps: int) -> Iterator[tuple[int, int]]:
 
 
 def _away(loss: str, labels: Tensor) -> Loss:
-    """What is high where the label is not predicted."""
+    """A loss that is high if the label is not predicted."""
     if loss == "ce":
         return lambda logits, at: nn.functional.cross_entropy(logits, labels[at], reduction="none")
     return lambda logits, at: _margin(logits, labels[at]) / _spread(logits)  # equation 6
 
 
 def _towards(loss: str, targets: Tensor) -> Loss:
-    """What is high where the targets are predicted."""
+    """A loss that is high if the targets are predicted."""
     if loss == "ce":
         return lambda logits, at: -nn.functional.cross_entropy(logits, targets[at], reduction="none")
     return lambda logits, at: -_margin(logits, targets[at]) / _spread(logits)
@@ -284,13 +284,13 @@ def _targeted_dlr(labels: Tensor, targets: Tensor) -> Loss:
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """By how much the best other class leads over the label, (B,)."""
+    """The lead of the best other class over the label, (B,)."""
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
     return others - _picked(logits, labels)
 
 
 def _spread(logits: Tensor) -> Tensor:
-    """The highest logit over the third highest, (B,)."""
+    """The highest logit minus the third highest, (B,)."""
     ordered = logits.sort(1).values
     return (ordered[:, -1] - ordered[:, -3]).clamp(min=1e-12)
 

@@ -1,4 +1,4 @@
-"""What foolbox's criteria say, for some of the images of a batch, in torch."""
+"""Evaluates foolbox's criteria for some of the images of a batch, in torch."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class UnmetMisclassification(Misclassification):
-    """Away from the labels, and never satisfied, so that an attack runs to its end."""
+    """Misclassification that never counts as reached, so that an attack runs to its end."""
 
     def __call__(self, perturbed: Any, outputs: Any) -> Any:
         """Reports no point as adversarial."""
@@ -17,7 +17,7 @@ class UnmetMisclassification(Misclassification):
 
 
 class UnmetTargetedMisclassification(TargetedMisclassification):
-    """Towards the target classes, and never satisfied."""
+    """Targeted misclassification that never counts as reached."""
 
     def __call__(self, perturbed: Any, outputs: Any) -> Any:
         """Reports no point as adversarial."""
@@ -26,9 +26,9 @@ class UnmetTargetedMisclassification(TargetedMisclassification):
 
 
 def wanted(labels: Tensor, aims: Tensor | None = None, *, unmet: bool = False, clean: Tensor | None = None) -> Any:
-    """What an attack is to reach: other classes than the labels (B,), or the classes that it aims at (B,).
+    """The goal of an attack: classes other than the labels (B,), or the classes that it aims at (B,).
 
-    `clean` (B, classes) are the outputs of the attacked network on the images, where they are known.
+    `clean` (B, classes) are the outputs of the attacked network on the images, if known.
     """
     if aims is None:
         made: Any = UnmetMisclassification(labels) if unmet else Misclassification(labels)
@@ -39,7 +39,7 @@ def wanted(labels: Tensor, aims: Tensor | None = None, *, unmet: bool = False, c
 
 
 def clean_logits(model: Any, images: Tensor, criterion: Any) -> Tensor:
-    """The outputs (B, classes) on the images that the criterion is for; the model is asked where it has none."""
+    """The outputs (B, classes) on the criterion's images; from the model if the criterion has none."""
     known: Tensor | None = getattr(criterion, "clean", None)
     if known is not None:
         return known
@@ -49,19 +49,19 @@ def clean_logits(model: Any, images: Tensor, criterion: Any) -> Tensor:
 
 
 def target_classes(criterion: Any) -> Tensor | None:
-    """The classes that a targeted attack aims at, (B,); None for an attack that only leads away from the labels."""
+    """The classes that a targeted attack aims at, (B,); None for an untargeted attack."""
     targets: Any = getattr(criterion, "target_classes", None)
     return None if targets is None else targets.raw
 
 
 def is_adversarial(criterion: Any, points: Tensor, logits: Tensor, at: Tensor) -> Tensor:
-    """Which of the points (B, ...), the images at positions `at` of the criterion's batch, are adversarial: (B,)."""
+    """Which of the points (B, ...), at positions `at` of the criterion's batch, are adversarial: (B,)."""
     found: Tensor = chosen(criterion, at)(points.detach(), logits.detach())
     return found
 
 
 def chosen(criterion: Any, at: Tensor) -> Any:
-    """The criterion for the images at positions `at` of its batch alone."""
+    """The criterion for only the images at positions `at` of its batch."""
     return type(criterion)(wanted_classes(criterion)[at])
 
 

@@ -1,6 +1,6 @@
-"""DeepFool (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599): the steps are foolbox's, the images leave one by one.
+"""DeepFool (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599) with foolbox's steps, where images drop out one by one.
 
-Foolbox runs every image through all gradients until the last one is adversarial, with a forward pass for each class.
+Foolbox computes all gradients for every image until the last one is adversarial, with a forward pass per class.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def linf_deepfool(*, steps: int = 50, candidates: int = 10, overshoot: float = 0
 
 
 class _Leaving:
-    """Foolbox's DeepFool on the images that are not adversarial yet."""
+    """Foolbox's DeepFool, run only on images that are not adversarial yet."""
 
     steps: int
     candidates: int | None
@@ -33,7 +33,7 @@ class _Leaving:
     get_perturbations: Any
 
     def run(self, model: Any, inputs: Any, criterion: Any, *, early_stop: float | None = None, **kwargs: Any) -> Any:
-        """The first adversarials (B, C, H, W); where an image ends up after all steps, if it is none."""
+        """The first adversarial of each image (B, C, H, W), else its last point."""
         images: Tensor = inputs.raw
         found, place = images.clone(), torch.arange(len(images), device=images.device)
         moved = torch.zeros_like(images)
@@ -72,6 +72,6 @@ class LinfDeepFool(_Leaving, LinfDeepFoolAttack):
 
 
 def _asked(model: Any, points: Tensor) -> tuple[Tensor, Tensor]:
-    """The points (B, C, H, W), and the logits (B, classes) to take gradients of."""
+    """The points (B, C, H, W), and their logits (B, classes), for gradients."""
     points = points.detach().requires_grad_(True)
     return points, model(points)

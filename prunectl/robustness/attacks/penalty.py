@@ -1,8 +1,8 @@
-"""Nearest adversarials by a penalty: the squared distance plus a constant times the label's lead, minimised.
+"""Nearest adversarials by a penalty: minimises the squared distance plus a constant times the label's lead.
 
 Carlini & Wagner 2017 (arXiv:1608.04644) for L2, and EAD, Chen et al. 2018 (arXiv:1709.04114), whose elastic net is
-for L1. Foolbox has both with thousands of steps for every constant, on all images until the slowest is done. Here an
-Here an image leaves a search as soon as it makes no progress, its first constant fits its slope, and the steps of Adam
+for L1. Foolbox's versions take thousands of steps for every constant, on all images until the slowest is done. Here
+an image leaves a search as soon as it makes no progress, its first constant fits its slope, and the steps of Adam
 become smaller. Options have foolbox's names; steps=10000, binary_search_steps=9, initial_const=0.001 are its defaults.
 """
 
@@ -18,11 +18,11 @@ from torch import Tensor
 from prunectl.robustness.attacks.criterion import is_adversarial, target_classes, wanted_classes
 
 _CHECKS = 10
-"""How often a search looks whether an image makes progress."""
+"""Steps between two checks of an image's progress."""
 _PROGRESS = 1e-3
-"""The share by which the loss must fall between two looks, or the image leaves."""
+"""The share by which the loss must fall between two checks for the image to stay in the search."""
 _HALVINGS = 8
-"""How often the way to an adversarial is halved at the end."""
+"""The number of halvings of the way to an adversarial at the end."""
 _ADAM = (0.9, 0.999, 1e-8)
 
 
@@ -59,7 +59,7 @@ def ead(
 ) -> "Ead":
     """The nearest adversarials in L1, or in the elastic net with `decision_rule=EN`, by shrinkage and thresholding."""
     if decision_rule not in ("EN", "L1"):
-        raise ValueError(f"decision_rule is EN or L1, got {decision_rule}")
+        raise ValueError(f"decision_rule must be EN or L1, got {decision_rule}")
     made = Ead(
         binary_search_steps=binary_search_steps,
         steps=steps,
@@ -74,20 +74,20 @@ def ead(
 
 @dataclass
 class _Nearest:
-    """The nearest adversarials so far (B, C, H, W), and their sizes (B,), infinite where there is none."""
+    """The nearest adversarials so far (B, C, H, W), and their sizes (B,), infinite if there is none."""
 
     points: Tensor
     sizes: Tensor
 
     def take_(self, at: Tensor, points: Tensor, sizes: Tensor, hit: Tensor) -> None:
-        """Keep those that hit and are nearer, of images at positions `at`."""
+        """Keep the points that hit and are nearer, for images at positions `at`."""
         nearer = hit & (sizes < self.sizes[at])
         self.points[at[nearer]], self.sizes[at[nearer]] = points[nearer], sizes[nearer]
 
 
 @dataclass
 class _Problem:
-    """What is minimised for every image of a batch."""
+    """The minimisation problem for every image of a batch."""
 
     model: Any
     images: Tensor
@@ -95,7 +95,7 @@ class _Problem:
     confidence: float
 
     def outputs(self, points: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        """By how much the points miss (B,), 0 or more, and which are adversarial (B,), both by the confidence."""
+        """How far the points are from success (B,), 0 or more, and which are adversarial (B,), at the confidence."""
         logits = self.model(points)
         targets = target_classes(self.criterion)
         classes = wanted_classes(self.criterion)[at]
@@ -108,7 +108,7 @@ class _Problem:
         return missed, is_adversarial(self.criterion, points, shifted, at)
 
     def slopes(self) -> tuple[Tensor, Tensor]:
-        """By how much the images miss (B,), and its gradient (B, C * H * W)."""
+        """The distance of the images from success (B,), and its gradient (B, C * H * W)."""
         points = self.images.clone().requires_grad_(True)
         missed, _ = self.outputs(points, torch.arange(len(points), device=points.device))
         (slope,) = torch.autograd.grad(missed.sum(), points)
@@ -132,7 +132,7 @@ class _Search(MinimizationAttack):
         self.confidence, self.initial_const, self.abort_early = confidence, initial_const, abort_early
 
     def run(self, model: Any, inputs: Any, criterion: Any, *, early_stop: float | None = None, **kwargs: Any) -> Any:
-        """Images (B, C, H, W): the nearest adversarials, the image itself where none was found."""
+        """The nearest adversarials (B, C, H, W), or the image itself if none was found."""
         images: Tensor = inputs.raw
         problem = _Problem(model, images, criterion, self.confidence)
         nearest = _Nearest(images.clone(), images.new_full((len(images),), torch.inf))
@@ -149,7 +149,7 @@ class _Search(MinimizationAttack):
         return type(inputs)(nearest.points)
 
     def _draw_near(self, problem: _Problem, nearest: _Nearest) -> None:
-        """Halve the way from the images to the adversarials until these are at the border."""
+        """Move the adversarials to the decision border, by halving the way to the images."""
         at = nearest.sizes.isfinite().nonzero()[:, 0]
         if not len(at):
             return
@@ -164,7 +164,7 @@ class _Search(MinimizationAttack):
             least, most = torch.where(hit, least, share), torch.where(hit, share, most)
 
     def _minimised(self, problem: _Problem, constants: Tensor, nearest: _Nearest) -> Tensor:
-        """Search under constants (B,) from the images on; says where an adversarial was found (B,)."""
+        """Search with constants (B,), starting at the images; returns where an adversarial was found (B,)."""
         found = torch.zeros_like(constants, dtype=torch.bool)
         place = torch.arange(len(constants), device=constants.device)
         state = self._begin(problem.images)
@@ -187,15 +187,15 @@ class _Search(MinimizationAttack):
 
     @abstractmethod
     def _fitting(self, missed: Tensor, slopes: Tensor) -> Tensor:
-        """The constants (B,) with which a linear network of these slopes (B, pixels) would just be turned."""
+        """The constants (B,) with which a linear network with these slopes (B, pixels) would just be turned."""
 
     @abstractmethod
     def _size(self, change: Tensor) -> Tensor:
-        """What is made small of changes (B, C, H, W), (B,)."""
+        """The minimised size of changes (B, C, H, W): (B,)."""
 
     @abstractmethod
     def _begin(self, images: Tensor) -> dict[str, Tensor]:
-        """What a search holds for every image: tensors (B, ...)."""
+        """The state of a search for every image: tensors (B, ...)."""
 
     @abstractmethod
     def _step_(
@@ -229,7 +229,7 @@ class CarliniWagner(_Search):
         missed, hit = problem.outputs(points, at)
         loss = constants * missed + (points - _pixels(state["base"])).flatten(1).square().sum(1)
         (gradient,) = torch.autograd.grad(loss.sum(), delta)
-        size = self.stepsize * (1 - step / self.steps)  # steps of one size would circle around the nearest point
+        size = self.stepsize * (1 - step / self.steps)  # constant steps would circle around the nearest point
         state["delta"] = delta.detach() - size * _adam(state, gradient, step + 1)
         seen = points.detach()
         nearest.take_(at, seen, self._size(seen - problem.images[at]), hit)
@@ -237,14 +237,14 @@ class CarliniWagner(_Search):
 
 
 class Ead(_Search):
-    """The attack in L1, by the accelerated shrinkage and thresholding of its paper."""
+    """The attack in L1, with the accelerated shrinkage and thresholding of its paper."""
 
     distance = l1
     regularization = 0.01
     decision_rule = "L1"
 
     def _fitting(self, missed: Tensor, slopes: Tensor) -> Tensor:
-        """What moves the steepest pixel alone: a threshold per step is a weight of threshold / stepsize on L1."""
+        """The constants that move only the steepest pixel; a threshold per step weighs L1 by threshold / stepsize."""
         steepest = slopes.abs().amax(1).clamp(min=1e-12)
         return (self.regularization / self.stepsize + 2 * missed / steepest) / steepest
 
@@ -278,7 +278,7 @@ class Ead(_Search):
 
 
 def _pixels(points: Tensor) -> Tensor:
-    """From all numbers to [0, 1]."""
+    """Map all numbers to [0, 1]."""
     return (points.tanh() + 1) / 2
 
 

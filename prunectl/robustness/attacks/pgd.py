@@ -1,4 +1,4 @@
-"""Projected gradient descent by foolbox, with a step size that crosses the ball: 2.5 eps over the number of steps.
+"""foolbox's projected gradient descent, with a step size that crosses the ball: 2.5 eps over the number of steps.
 
 Madry et al. 2018 (arXiv:1706.06083). Foolbox's own default, a thirtieth of eps in 40 steps, often ends before it
 converges.

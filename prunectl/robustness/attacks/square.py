@@ -1,8 +1,8 @@
-"""Square Attack: random search by outputs alone, which no masked gradient can mislead.
+"""Square Attack: random search with outputs only, which masked gradients cannot mislead.
 
 Andriushchenko et al. 2020, *Square Attack: a query-efficient black-box adversarial attack via random search*
 (arXiv:1912.00049): algorithm 1, with algorithm 2 for the max norm and algorithm 3 for L2. Within a batch all images
-share the places of the squares and differ in their signs.
+share the positions of the squares and differ in their signs.
 """
 
 import math
@@ -30,7 +30,7 @@ def l2_square(*, queries: int = 5000, share: float = 0.8) -> "Square":
 
 
 class Square(FixedEpsilonAttack):
-    """The attack under a norm; an image whose adversarial is found takes no more queries."""
+    """The attack under a norm; an image takes no more queries once an adversarial is found."""
 
     def __init__(self, distance: Any, *, queries: int, share: float) -> None:
         if queries < 1 or not 0 < share <= 1:
@@ -67,7 +67,7 @@ class Square(FixedEpsilonAttack):
 
 
 def _ask(model: Any, points: Tensor, criterion: Any, at: Tensor) -> tuple[Tensor, Tensor]:
-    """By how much a wrong class (the wanted one) leads (B,), and which points are adversarial (B,)."""
+    """The lead of a wrong class (or the wanted one) (B,), and which points are adversarial (B,)."""
     with torch.no_grad():
         logits = model(points)
     classes = wanted_classes(criterion)[at][:, None]
@@ -98,14 +98,14 @@ def _squares(images: Tensor, found: Tensor, epsilon: float, side: float) -> Tens
 
 
 def _window(height: int, width: int, side: int) -> tuple[slice, slice]:
-    """A square at random."""
+    """A random square."""
     top = int(torch.randint(0, height - side + 1, ()))
     left = int(torch.randint(0, width - side + 1, ()))
     return slice(top, top + side), slice(left, left + side)
 
 
 def _tiles(images: Tensor, epsilon: float) -> Tensor:
-    """The first perturbation under L2: a grid of bumps of random signs."""
+    """The first perturbation under L2: a grid of bumps with random signs."""
     count, channels, height, width = images.shape
     side = max(min(height, width) // _TILES, 1)
     grid = torch.zeros_like(images)
@@ -118,7 +118,7 @@ def _tiles(images: Tensor, epsilon: float) -> Tensor:
 
 
 def _moved(images: Tensor, found: Tensor, epsilon: float, side: float) -> Tensor:
-    """Algorithm 3: a bump in one square, with the norm that is not spent yet and that of another square."""
+    """Algorithm 3: a bump in one square, with the unspent norm and the norm of another square."""
     count, channels, height, width = images.shape
     length = min(max(round(side), 3) // 2 * 2 + 1, height, width)
     here, there = _window(height, width, length), _window(height, width, length)
@@ -149,7 +149,7 @@ def _norm(tensor: Tensor, over: tuple[int, ...]) -> Tensor:
 
 
 def _bump(side: int, device: torch.device) -> Tensor:
-    """Equation 2: one half of the square rises to its centre, the other one falls; norm 1."""
+    """Equation 2: one half of the square rises to its centre, the other half falls; norm 1."""
     half = side // 2
     whole = torch.cat([_peak(half, side), -_peak(side - half, side)])
     return (whole / _norm(whole, (0, 1))).to(device)

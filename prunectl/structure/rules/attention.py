@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
-    """With the scale of the original width."""
+    """Write it with the scale of the original width."""
     scale = a["scale"] if a["scale"] is not None else em.flow.value(a["query"]).shape[-1] ** -0.5
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     return em.call(node.target, *(a[name] for name in names), scale=scale, enable_gqa=a.get("enable_gqa", False))
 
 
 def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """The module's code would take the scale of the new width."""
+    """Refuse, if needed: the module's code would use the scale of the new width."""
     query = edits.flow.value(a["query"])
     if a["scale"] is None and edits.size(query, -1) != query.shape[-1]:
         raise Impossible
@@ -30,7 +30,7 @@ def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 
 @operation("scaled_dot_product_attention", writer=_write, editor=_edit)
 def attention(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """(..., L, E) with (..., S, E) and (..., S, V): E may shrink, for the scale stays that of the original width."""
+    """(..., L, E) with (..., S, E) and (..., S, V): E may shrink, because the scale of the original width is kept."""
     query, key, value = (flow.value(a[name]) for name in ("query", "key", "value"))
     lead = len(query.shape) - 2
     letters = "abcdefgh"[:lead]
@@ -51,7 +51,7 @@ def attention(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _without(value: Value, axis: int) -> Value:
-    """Heads that differ in number meet no more, so their axis counts as broadcast."""
+    """Treat the axis of heads as broadcast, because heads that differ in number do not meet."""
     rows = (*value.rows[:axis], None, *value.rows[axis + 1 :])
     return Value((*value.shape[:axis], 1, *value.shape[axis + 1 :]), rows, value.zero, value.image)
 

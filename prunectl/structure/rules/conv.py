@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """Fewer groups, where whole groups go; a constant weight loses theirs."""
+    """Fewer groups, if whole groups are removed; a constant weight loses theirs."""
     if node not in em.flow.whole_groups:
         return None
     x = em.flow.value(a["input"])
@@ -32,7 +32,7 @@ def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
 
 
 def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """Fewer groups, where whole groups go."""
+    """Fewer groups, if whole groups are removed."""
     if node in edits.flow.whole_groups:
         x = edits.flow.value(a["input"])
         edits.set(node, "groups", a["groups"], edits.size(x, 1) // (x.shape[1] // a["groups"]))
@@ -47,7 +47,7 @@ def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 )
 @operation("convolution", editor=_edit)
 def convolution(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """(B, C, ...) with a weight (O, C / groups, ...), or (C, O / groups, ...) where it is transposed."""
+    """(B, C, ...) with a weight (O, C / groups, ...), or (C, O / groups, ...) if it is transposed."""
     x, weight = flow.value(a["input"]), flow.value(a["weight"])
     transposed = "transpose" in str(node.target) or bool(a.get("transposed"))
     if len(x.shape) != len(weight.shape):
@@ -97,10 +97,10 @@ def _grouped(flow: Propagation, node: fx.Node, x: Value, weight: Value, groups: 
     inputs, outputs = x.shape[1], flow.shape(node)[1]
     into, out = inputs // groups, outputs // groups
     by_input, by_output = (weight.rows[0], weight.rows[1]) if transposed else (weight.rows[1], weight.rows[0])
-    produced = by_output  # one label for every output channel, or for every one of a group where it is transposed
+    produced = by_output  # one label per output channel, or per output channel of a group if it is transposed
     whole = groups >= min(into, out)
     read_by = weight.rows[0] if whole else by_input
-    if read_by is None and not (whole and bind(node)["weight"] in flow.known):  # a constant is cut when it is written
+    if read_by is None and not (whole and bind(node)["weight"] in flow.known):  # the writer cuts constants
         flow.freeze(x.rows[1], node, "grouped by a weight that stays")
         x = Value(x.shape, (x.rows[0], None, *x.rows[2:]), x.zero, x.image)
     if x.rows[1] is None:
@@ -139,7 +139,7 @@ def _grouped(flow: Propagation, node: fx.Node, x: Value, weight: Value, groups: 
 def _by_group(
     flow: Propagation, node: fx.Node, read: Row, weight: Value, groups: int, outputs: int, transposed: bool
 ) -> Row:
-    """One class for each group: its input channels, its output channels and its part of the weight."""
+    """One class per group: its input channels, its output channels and its part of the weight."""
     first = flow.labels.tie(read.reshape(groups, -1))
     if weight.rows[0] is not None:
         flow.labels.unify(first, flow.labels.tie(weight.rows[0].reshape(groups, -1)))

@@ -12,7 +12,7 @@ from prunectl.structure.propagation import Propagation
 
 @operation("col2im", liveness=Liveness.PASSES)
 def fold(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """(B, C · places, patches) to (B, C, H, W): the places of a channel's kernel meet, the patches stay."""
+    """(B, C · positions, patches) to (B, C, H, W): the kernel positions of a channel meet, the patches stay."""
     x = flow.value(a["self"])
     flow.freeze(x.rows[-1], node, "patches are summed to an image")
     row = x.rows[-2]

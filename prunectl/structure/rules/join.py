@@ -1,4 +1,4 @@
-"""Operations that put tensors side by side."""
+"""Operations that concatenate tensors."""
 
 import numpy as np
 from torch import fx
@@ -12,7 +12,7 @@ from prunectl.structure.propagation import Propagation
 @operation("cat", liveness=Liveness.PASSES)
 @operation("concat", "concatenate")
 def cat(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """The labels of the pieces one after the other; along all other axes the pieces meet."""
+    """The labels of the pieces, concatenated; along all other axes the pieces meet."""
     pieces = [value for value in flow.tensors_of(a["tensors"]) if value.shape != (0,)]
     shape = flow.shape(node)
     axis = flow.number(a["dim"]) % len(shape)
@@ -30,12 +30,12 @@ def cat(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 @operation("hstack", liveness=Liveness.PASSES)
 def hstack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Side by side along the channels, or along the only axis."""
+    """Concatenated along the channels, or along the only axis."""
     return cat(flow, node, {**a, "dim": 1})
 
 
 def _one_after_another(flow: Propagation, node: fx.Node, pieces: list[Value], axis: int) -> Row | None:
-    """Concatenated labels; a piece that has none brings labels that stay."""
+    """Concatenated labels; a piece without labels gets labels that stay."""
     if all(value.rows[axis] is None for value in pieces):
         return None
     parts = []
@@ -48,7 +48,7 @@ def _one_after_another(flow: Propagation, node: fx.Node, pieces: list[Value], ax
 
 
 def staying(flow: Propagation, node: fx.Node, count: int, why: str) -> Row:
-    """Labels of what must stay."""
+    """Labels of indices that must stay."""
     row = flow.labels.fresh(count)
     flow.freeze(row, node, why)
     return row
@@ -56,7 +56,7 @@ def staying(flow: Propagation, node: fx.Node, count: int, why: str) -> Row:
 
 @operation("stack", liveness=Liveness.PASSES)
 def stack(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """A new axis, along which the pieces are stacked; along all others they meet."""
+    """The pieces are stacked along a new axis; along all others they meet."""
     pieces, shape = flow.tensors_of(a["tensors"]), flow.shape(node)
     axis = flow.number(a["dim"]) % len(shape)
     rows = [join(flow, node, [v.rows[d] for v in pieces]) for d in range(len(shape) - 1)]

@@ -1,4 +1,4 @@
-"""Linear layers and products of matrices."""
+"""Linear layers and matrix products."""
 
 from string import ascii_letters
 
@@ -29,7 +29,7 @@ def _add_row(flow: Propagation, node: fx.Node, out: Value, bias: fx.Node | None)
     zero = (
         *(False,) * (len(out.shape) - 1),
         out.zero[-1] and b.zero[0],
-    )  # along other axes the bias is added everywhere
+    )  # along other axes the bias is broadcast
     return Value(out.shape, (*out.rows[:-1], row), zero, out.image)
 
 
@@ -48,7 +48,7 @@ def matmul(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 @operation("addmm", "baddbmm")
 def addmm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """A product of matrices to which a matrix, or a row, is added."""
+    """A matrix product plus a matrix or a row."""
     one, other = flow.value(node.args[1]), flow.value(node.args[2])
     lead = _LETTERS[: len(one.shape) - 2]
     out = contract(flow, node, [(one, lead + "nk"), (other, lead + "km")], lead + "nm")
@@ -79,7 +79,7 @@ def einsum(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _without_dots(operands: list[str], out: str, values: list[Value]) -> tuple[list[str], str]:
-    """The same einsum with letters in place of "...", whose axes are aligned from the right."""
+    """The same einsum with letters instead of "...", whose axes are aligned from the right."""
     counts = [len(v.shape) - len(letters.replace("...", "")) for v, letters in zip(values, operands, strict=True)]
     dots = "".join(c for c in ascii_letters if c not in "".join([*operands, out]))[: max(counts)]
     spelled = [letters.replace("...", dots[len(dots) - n :]) for letters, n in zip(operands, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""Operations that move entries: running the operation itself on positions shows where each entry goes."""
+"""Operations that move entries: running the operation on positions shows where each entry goes."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def move(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
     """Labels follow the entries; an axis that is split into several keeps its labels on one of them."""
     source = flow.value(node.args[0])
     if any(isinstance(size, fx.Node) and size not in flow.known for size in _rest(flow, node)):
-        return flow.stop(node, "moved by what depends on the image")
+        return flow.stop(node, "moved by values that depend on the image")
     results = [Value.plain(shape, source.image) for shape in flow.shapes(node)]
     for axis, row in index_rows(source):
         for i, found in enumerate(moved(flow, node, source.shape, axis)):
@@ -35,7 +35,7 @@ def move(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 @operation("tril", "triu")
 def triangle(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """What lies beyond the diagonal becomes 0: both axes stay, and all others pass."""
+    """Entries beyond the diagonal become 0: both axes stay, and all others pass."""
     x = flow.value(a["self"])
     for row in x.rows[-2:]:
         flow.freeze(row, node, "cut off along a diagonal")
@@ -54,13 +54,13 @@ def roll(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _rest(flow: Propagation, node: fx.Node) -> list[fx.Node]:
-    """The nodes among an operation's arguments, except the tensor that is moved and one that only has the shape."""
+    """The nodes among an operation's arguments, except the moved tensor and one used only for its shape."""
     like = packet(node).endswith("_as")
     return [] if like else [n for n in node.all_input_nodes if n is not node.args[0]]
 
 
 def moved(flow: Propagation, node: fx.Node, shape: tuple[int, ...], axis: int) -> list[Tensor]:
-    """Run an operation on a tensor that holds at every entry its position along `axis`."""
+    """Run an operation on a tensor whose entries are their positions along `axis`."""
     ones = [1] * len(shape)
     ones[axis] = shape[axis]
     dtype = torch.float64 if packet(node) in ("im2col", "unfold") else torch.int64
@@ -73,7 +73,7 @@ def moved(flow: Propagation, node: fx.Node, shape: tuple[int, ...], axis: int) -
 
 
 def _unfolded(found: Tensor, *, over_sides: bool) -> Tensor:
-    """Positions, counted from 1, among which 0 is padding: a channel's is that of the places that are not padded."""
+    """Positions, counted from 1, where 0 is padding: a channel's is that of its entries that are not padded."""
     channels = found if over_sides else found.amax(-1, keepdim=True).expand_as(found)
     return channels.clamp_min(1) - 1
 
@@ -102,19 +102,19 @@ def axes_that_vary(found: Tensor) -> list[int]:
         if found.stride(axis) and bool((first != found).any()):  # an expanded axis has stride 0
             axes.append(axis)
         else:
-            found = first  # one index is like all others, so the other axes are compared in less time
+            found = first  # all indices are alike, so comparing the other axes takes less time
     return axes
 
 
 def _placed(flow: Propagation, node: fx.Node, value: Value, found: Tensor, row: Row, zero: bool) -> Value:
-    """Put the labels of one input axis on the output, where `found` holds the position that every entry came from."""
+    """Put the labels of one input axis on the output; `found` holds the position that every entry came from."""
     if not found.numel():
         return value
     axes = axes_that_vary(found)
     if not axes:
         flow.freeze(row[int(found.flatten()[0]) :][:1], node, "a single index is picked")
         return value
-    compact = found[tuple(slice(None) if d in axes else 0 for d in range(found.ndim))].numpy()  # one axis for each
+    compact = found[tuple(slice(None) if d in axes else 0 for d in range(found.ndim))].numpy()  # only these axes
     kept = _axis_to_keep(flow, compact, row) if len(axes) > 1 else 0
     table = row[np.moveaxis(compact, kept, 0).reshape(compact.shape[kept], -1)]
     labels, axis = flow.labels.tie(table), axes[kept]
@@ -129,7 +129,7 @@ def _placed(flow: Propagation, node: fx.Node, value: Value, found: Tensor, row: 
 
 
 def _axis_to_keep(flow: Propagation, compact: np.ndarray[Any, Any], row: Row) -> int:
-    """Of the axes that an axis is split into, the one that leaves most nodes apart; of equal ones the last."""
+    """Of the axes that an axis is split into, the one that keeps most nodes separate; the last of equal ones."""
     roots, inverse = np.unique(flow.labels.find(row), return_inverse=True)
     best, most = 0, -1
     for axis in range(compact.ndim):

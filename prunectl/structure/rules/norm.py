@@ -1,4 +1,4 @@
-"""Normalisations. Over an axis that can shrink, statistics are those of the original width: what is removed is zero."""
+"""Normalisations. Over an axis that can shrink, statistics use the original width: removed entries are zero."""
 
 from math import prod
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def _write_batch_norm(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | N
 @operation("batch_norm", "instance_norm", liveness=Liveness.PASSES, writer=_write_batch_norm)
 @operation("_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
 def batch_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Every channel (axis 1) on its own; instances too."""
+    """Every channel (axis 1) is normalised separately; so is every instance."""
     x = flow.value(a["input"])
     given = {k: flow.value(a[k]) for k in ("weight", "bias", "running_mean", "running_var") if a.get(k) is not None}
     row = join(flow, node, [x.rows[1], *(v.rows[0] for v in given.values())]) if x.shape[1] > 1 else None
@@ -53,7 +53,7 @@ def _statistics_over(flow: Propagation, node: fx.Node, x: Value, axis: int) -> R
     if row is None:
         return None
     if not x.zero[axis]:
-        flow.freeze(row, node, "statistics are taken over it, and what is removed would not be zero")
+        flow.freeze(row, node, "statistics are taken over it, and removed entries would not be zero")
         return None
     flow.wide.add(node)
     return row
@@ -112,13 +112,13 @@ def layer_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 @operation("_weight_norm")
 def weight_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """A direction over its length: the axes that the length runs over may shrink, for zeros add nothing to it."""
+    """A direction divided by its length: the axes of the length may shrink, because zeros do not change it."""
     v, kept = flow.value(a["v"]), a["dim"]
-    flow.freeze(v.rows[kept], node, "what is removed would be 0 / 0")
-    flow.freeze(flow.value(a["g"]), node, "what is removed would be 0 / 0")
+    flow.freeze(v.rows[kept], node, "removed entries would be 0 / 0")
+    flow.freeze(flow.value(a["g"]), node, "removed entries would be 0 / 0")
     for axis, row in index_rows(v):
         if axis != kept and not v.zero[axis]:
-            flow.freeze(row, node, "summed over, and what is removed would not be zero")
+            flow.freeze(row, node, "summed over, and removed entries would not be zero")
     rows = tuple(None if axis == kept else row for axis, row in enumerate(v.rows))
     return Value(v.shape, rows, v.zero, v.image)
 
@@ -149,7 +149,7 @@ def _edit_group_norm(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 @operation("group_norm", writer=_write_group_norm, editor=_edit_group_norm)
 @operation("native_group_norm")
 def group_norm(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Statistics over the channels of each group: whole groups go, or the same channels of every group."""
+    """Statistics over the channels of each group: whole groups are removed, or the same channels of every group."""
     x = flow.value(a["input"])
     groups = flow.number(a["num_groups"] if "num_groups" in a else a["group"])
     given = [flow.value(a[key]) for key in ("weight", "bias") if a.get(key) is not None]

@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 def _write_range(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """The range of the picked indices among those that are left."""
+    """The range of the picked indices among the remaining ones."""
     x, axis = em.flow.value(a["self"]), a["dim"]
     left = em.kept(x.rows[axis])
     if left is None:
@@ -44,7 +44,7 @@ def pick_range(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _write_select(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """The place of the picked index among those that are left."""
+    """The position of the picked index among the remaining ones."""
     x = em.flow.value(a["self"])
     left = em.kept(x.rows[a["dim"]])
     if left is None:
@@ -60,7 +60,7 @@ def select(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _write_index(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """Positions among those that are left."""
+    """Positions among the remaining indices."""
     axis, positions = _picked(em.flow, node) or (0, None)
     left, out = em.kept(em.flow.value(a["self"]).rows[axis]), em.kept(em.flow.value(node).rows[axis])
     if positions is None or left is None:
@@ -70,7 +70,7 @@ def _write_index(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
 
 
 def _edit_index(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """The module's code would pick by the old positions."""
+    """Refuse, if needed: the module's code would pick by the old positions."""
     found = _picked(edits.flow, node)
     if found and edits.kept(edits.flow.value(a["self"]).rows[found[0]]) is not None:
         raise Impossible
@@ -78,10 +78,10 @@ def _edit_index(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 
 @operation("index", liveness=Liveness.PASSES, writer=_write_index, editor=_edit_index)
 def index(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Picking by constant indices; an axis that is picked from stays whole, but where the indices are rewritten."""
+    """Picking by constant indices; the axis stays whole, unless the indices are rewritten."""
     source = flow.value(a["self"])
     if any(isinstance(i, fx.Node) and i not in flow.known for i in a["indices"]):
-        return flow.stop(node, "picked by what depends on the image")
+        return flow.stop(node, "picked by values that depend on the image")
     if _picked(flow, node) is not None:
         return move(flow, node, a)
     indexed = _indexed_axes(flow, a["indices"])
@@ -101,7 +101,7 @@ def index_select(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _picked(flow: Propagation, node: fx.Node) -> tuple[int, Tensor] | None:
-    """The axis of an image's tensor that one row of constant positions picks from, and these; None for all else."""
+    """The axis from which one row of constant positions picks, and the positions; None in all other cases."""
     a = bind(node)
     given = [a["index"]] if packet(node) == "index_select" else [i for i in a["indices"] if i is not None]
     positions, x = flow.known.get(given[0]), flow.value(a["self"])
@@ -126,7 +126,7 @@ def _indexed_axes(flow: Propagation, indices: list[Any]) -> list[int]:
 
 @operation("embedding")
 def embedding(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Lines of a table (N, C) by indices (...): all lines stay."""
+    """Rows of a table (N, C) by indices (...): all rows stay."""
     table, shape = flow.value(a["weight"]), flow.shape(node)
     flow.freeze(table.rows[0], node, "picked from by an index")
     indices = flow.tensors_of(a["indices"])

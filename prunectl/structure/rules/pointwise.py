@@ -1,4 +1,4 @@
-"""Operations entry by entry, with broadcasting."""
+"""Operations that work entry by entry, with broadcasting."""
 
 import torch
 from torch import fx
@@ -17,9 +17,9 @@ KEEP_ZERO = {
     *("contiguous", "detach", "alias", "lift_fresh_copy", "positive", "zeros_like", "zero", "softsign"),
     *("tanhshrink",),
 }
-"""0 stays 0."""
+"""Functions that map 0 to 0."""
 DIVIDES = {"rsqrt", "reciprocal", "log", "log2", "log10"}
-"""0 becomes infinite."""
+"""Functions that map 0 to infinity."""
 
 
 @operation(
@@ -44,9 +44,9 @@ def pointwise(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
         met = [(v, d) for v, d in met if d >= 0 and v.shape[d] == size and size > 1]
         if (name in DIVIDES or _is_negative_power(name, a)) and any(v.zero[d] for v, d in met):
             for v, d in met:
-                flow.freeze(v.rows[d], node, "what is removed would become infinite")
+                flow.freeze(v.rows[d], node, "removed entries would become infinite")
         if name == "div" and isinstance(a["other"], fx.Node) and _divides(flow, a, axis - len(shape), size):
-            flow.freeze(flow.value(a["other"]).rows[axis - len(shape)], node, "what is removed would be 0 / 0")
+            flow.freeze(flow.value(a["other"]).rows[axis - len(shape)], node, "removed entries would be 0 / 0")
         rows.append(join(flow, node, [v.rows[d] for v, d in met]))
         zero.append(_stays_zero(name, a, operands, met))
     return Value(shape, tuple(rows), tuple(zero), any(v.image for v in operands))
@@ -70,7 +70,7 @@ def _aligned(weight: Value, axes: int) -> Value:
 
 
 def _divides(flow: Propagation, a: Arguments, axis: int, size: int) -> bool:
-    """Whether what is divided by is zero at what is removed."""
+    """Whether the divisor is zero at removed indices."""
     below = flow.value(a["other"])
     return len(below.shape) >= -axis and below.shape[axis] == size and below.zero[axis] and below.rows[axis] is not None
 
@@ -83,7 +83,7 @@ def _is_negative_power(name: str, a: Arguments) -> bool:
 def _stays_zero(  # noqa: PLR0911  (a table of cases)
     name: str, a: Arguments, operands: list[Value], met: list[tuple[Value, int]]
 ) -> bool:
-    """Whether the result is zero at what is removed along an axis, where `met` are the operands that have it."""
+    """Whether the result is zero at removed indices of an axis; `met` are the operands that have the axis."""
     zeros = [v.zero[d] for v, d in met]
     if not zeros:
         return False
@@ -115,7 +115,7 @@ def _summands(name: str, operands: list[Value]) -> list[Value]:
 
 @operation("new_zeros", "new_ones", "new_full", "new_empty")
 def factory(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """A constant whose type is that of a tensor."""
+    """A constant with the type of a tensor."""
     sizes = flow.number(a["size"])
     value = {"new_ones": 1, "new_full": a.get("fill_value") or 0}.get(packet(node), 0)
     flow.known[node] = torch.full(sizes, value, dtype=node.meta["val"].dtype)

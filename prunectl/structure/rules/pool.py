@@ -37,6 +37,6 @@ def pool(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 @operation("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
 def sample(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Take entries from the places that a grid (B, H', W', 2) names."""
-    flow.freeze(flow.value(a["grid"]), node, "places to take from")
+    """Sample entries at the positions of a grid (B, H', W', 2)."""
+    flow.freeze(flow.value(a["grid"]), node, "positions to sample at")
     return pool(flow, node, a)

@@ -1,4 +1,4 @@
-"""LSTM and GRU: a hidden unit whose weights are all zero stays at zero, so it can go."""
+"""LSTM and GRU: a hidden unit whose weights are all zero stays at zero, so it can be removed."""
 
 from math import prod
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
-    """The first states, which are zero, as wide as the hidden layer is now."""
+    """The first states, which are zero, in the new width of the hidden layer."""
     units = {em.size(em.flow.value(p), 1) for p in a["params"][1 :: 4 if a["has_biases"] else 2]}
     if len(units) > 1:
         raise StructureError("the layers of a recurrent network have different widths")
@@ -46,7 +46,7 @@ def recurrent(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
         return flow.stop(node, "a recurrent layer whose first state is not zero")
     read = {part.args[1] for part in node.users if part.users}
     if read != {0} and flow.shapes(node)[1:] != [tuple(flow.known[s].shape) for s in states]:
-        return flow.stop(node, "a last state of an LSTM, whose shape torch 2.11 gets wrong")
+        return flow.stop(node, "a last state of an LSTM, whose shape torch 2.11 reports wrongly")
     row, steps = x.rows[-1], prod(x.shape[:-1]) // BATCH
     units: list[Row] = []
     for layer in range(a["num_layers"]):

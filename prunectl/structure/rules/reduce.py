@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from prunectl.structure.surgery.graph_writer import Emitter
 
 _EXACT = {"sum", "linalg_vector_norm", "norm", "mean", "frobenius_norm", "count_nonzero"}
-"""Zeros do not change these; a mean is taken over the original number of entries."""
+"""Reductions that zeros do not change; a mean is taken over the original number of entries."""
 _NOT_ZERO = {"softmax", "log_softmax", "_softmax", "logsumexp", "logcumsumexp", "prod", "argmax", "argmin"}
-"""Zeros along other axes do not come out of these as zeros."""
+"""Reductions that do not map zeros along other axes to zeros."""
 _WITH_INDICES = {"topk", "sort", "max", "min", "cummax", "cummin", "median", "kthvalue", "mode"}
 _KEEPS_SHAPE = {"softmax", "log_softmax", "_softmax", "sort", "topk"}
 _KEEPS_SHAPE |= {"cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"}
@@ -44,7 +44,7 @@ def _write_mean(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
 @operation("topk", "sort", "cumprod", "logcumsumexp", "cummax", "cummin", "median", "kthvalue", "mode")
 @operation("nanmean", "nansum", "std_mean", "aminmax")
 def reduce(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """An axis that is reduced may shrink where zeros change nothing; all others pass."""
+    """A reduced axis may shrink if zeros change nothing; all others pass."""
     x, name = flow.value(node.args[0]), packet(node)
     if name in ("max", "min") and isinstance(node.args[1] if len(node.args) > 1 else None, fx.Node):
         return pointwise(flow, node, a)
@@ -73,14 +73,14 @@ def _reduced(flow: Propagation, node: fx.Node, x: Value, axis: int) -> None:
         return
     name = packet(node)
     if name not in _EXACT or not x.zero[axis]:
-        flow.freeze(row, node, "reduced over, and what is removed would count")
+        flow.freeze(row, node, "reduced over, and removed entries would count")
     elif name == "mean":
         flow.wide.add(node)
 
 
 @operation("diff", liveness=Liveness.PASSES)
 def diff(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Neighbours along an axis are subtracted: it stays, and along all others what is put at its ends meets it."""
+    """Neighbours along an axis are subtracted: it stays; along all others, the tensors put at its ends meet it."""
     parts, shape = flow.tensors_of([a["self"], a["prepend"], a["append"]]), flow.shape(node)
     over = flow.number(a["dim"]) % len(shape)
     rows: list[Row | None] = []

@@ -31,7 +31,7 @@ def _write_unflatten(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
 
 
 def _resized(em: "Emitter", given: Any, out: Value, axis: int) -> Any:
-    """A size in a list of sizes: the new one, also where it was computed from the batch."""
+    """The new size in a list of sizes, also if it was computed from the batch."""
     now, was = em.size(out, axis), out.shape[axis]
     if now == was or (isinstance(given, int) and given == -1):
         return given
@@ -50,7 +50,7 @@ def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 @operation("_unsafe_view", writer=_write)
 @operation("_reshape_alias", "view_as", "reshape_as")
 def reshape(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Axes that are split, merged, added or left out."""
+    """Axes are split, merged, added or dropped."""
     return move(flow, node, a)
 
 
@@ -58,7 +58,7 @@ def reshape(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 @operation("broadcast_to", writer=_write, editor=_edit)
 @operation("expand_as", liveness=Liveness.PASSES)
 def expand(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """An axis that repeats one entry may have any length: it gets labels, which become those of what it meets."""
+    """An axis that repeats one entry may have any length: it gets labels, which join those of the axes it meets."""
     source = flow.value(node.args[0])
     found = move(flow, node, a)
     assert isinstance(found, Value)

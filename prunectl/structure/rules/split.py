@@ -1,4 +1,4 @@
-"""Operations that cut a tensor into pieces."""
+"""Operations that split a tensor into pieces."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
-    """Pieces of the sizes that they have now."""
+    """Pieces with their new sizes."""
     x, axis = em.flow.value(a["self"]), a["dim"]
     if em.kept(x.rows[axis]) is None:
         return None
@@ -32,7 +32,7 @@ def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 @operation("chunk", liveness=Liveness.PASSES, writer=_write)
 @operation("tensor_split", writer=_write)
 def split(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Equal pieces stay equal: the network's own code computes where to cut."""
+    """Equal pieces stay equal: the network's own code computes where to split."""
     pieces = move(flow, node, a)
     assert isinstance(pieces, list)
     _tie(flow, pieces)
@@ -40,7 +40,7 @@ def split(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
 
 
 def _edit_given(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """Also the list of sizes, where the owner has it as an attribute."""
+    """Also edit the list of sizes, if the owner has it as an attribute."""
     edits.set_sizes(node)
     now = [edits.size(value, a["dim"]) for value in edits.flow.tensors_of(node)]
     for attribute, given in list(vars(edits.module_of(node)).items()):
@@ -50,7 +50,7 @@ def _edit_given(edits: "Edits", node: fx.Node, a: Arguments) -> None:
 
 @operation("split_with_sizes", liveness=Liveness.PASSES, writer=_write, editor=_edit_given)
 def split_with_sizes(flow: Propagation, node: fx.Node, a: Arguments) -> Result:
-    """Pieces of given sizes; where these are equal, they stay equal."""
+    """Pieces of given sizes; equal ones stay equal."""
     pieces = move(flow, node, a)
     assert isinstance(pieces, list)
     if len({piece.shape for piece in pieces}) == 1:

@@ -1,1 +1,1 @@
-"""Making the smaller network from the structure: cutting tensors, editing modules or the graph, and the proof."""
+"""Makes the smaller network: cuts tensors, edits modules or the graph, and proves the result."""

@@ -1,4 +1,4 @@
-"""The smaller network: its own code where that runs the smaller tensors and computes the same, else its graph."""
+"""Builds the smaller network: with its own code if that computes the same on smaller tensors, else with its graph."""
 
 import copy
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A smaller network, the plan by which it was made, and its largest relative difference to the masked one."""
+    """A smaller network, the plan that made it, and its largest relative difference to the masked one."""
 
     plan: Plan
     network: nn.Module
@@ -28,16 +28,16 @@ class Built:
 
 
 def built(masked: Reference, working: nn.Module, analysis: Analysis, removed: Tensor, tolerance: float) -> Built:
-    """The network without the `removed` nodes (bool, (nodes,)); it runs its own code where that computes the same.
+    """The network without the `removed` nodes (bool, (nodes,)); it runs its own code if that computes the same.
 
-    `working` holds the tensors that are cut: those of `masked`, with constants folded into biases. A rewritten graph is
-    compared, but its difference may be above the tolerance.
+    `working` holds the tensors to cut: those of `masked`, with constants folded into biases. A rewritten graph is
+    compared, but its difference may exceed the tolerance.
 
     Raises:
         StructureError: what is left cannot be run.
     """
     kept = kept_indices(analysis.structure, removed)
-    why = "channels of the image are gone"
+    why = "channels of the image were removed"
     if ("", 1) not in kept:
         try:
             plan = Plan(kept, edits_for(masked.network, analysis.flow, gone_labels(analysis, removed), alive=False))
@@ -59,18 +59,18 @@ def compared(masked: Reference, small: nn.Module, plan: Plan) -> float:
     """The difference to the masked network.
 
     Raises:
-        StructureError: the smaller network fails; says why it does not run its own code.
+        StructureError: the smaller network fails; the message says why it does not run its own code.
     """
     try:
         return masked.difference(small)
     except StructureError as error:
         if plan.why:
-            raise StructureError(f"{error}; it runs a rewritten graph, its own code cannot: {plan.why}") from error
+            raise StructureError(f"{error}; it runs a rewritten graph, because of its own code: {plan.why}") from error
         raise
 
 
 def planned_alive(plan: Plan, working: nn.Module, analysis: Analysis, removed: Tensor) -> Plan:
-    """The same plan, with the statistics of norms over what is left."""
+    """The same plan, with the statistics of norms over the remaining channels."""
     if not plan.graph:
         try:
             return Plan(
@@ -89,7 +89,7 @@ def made(whole: nn.Module, plan: Plan, shape: Shape) -> nn.Module:
 
 
 def without(model: nn.Module, analysis: Analysis, removed: Tensor, shape: Shape) -> nn.Module:
-    """A network that is smaller by the `removed` nodes and can be run; `model` itself is left as it is."""
+    """A network without the `removed` nodes that can be run; `model` itself does not change."""
     zeroed = zero_out(model, analysis, removed)
     return built(Reference(zeroed, shape, FEW_BATCHES), zeroed, analysis, removed, tolerance=1e-3).network
 

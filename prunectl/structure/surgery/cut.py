@@ -1,4 +1,4 @@
-"""Removal of nodes: index_select on every axis that carries them, and what then runs the smaller tensors."""
+"""Removes nodes with index_select on every axis that carries them, and resizes the modules."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from prunectl.torchtools.copies import like, with_tensors
 from prunectl.torchtools.held import held_outside_state
 
 Kept = dict[tuple[str, int], Tensor]
-"""The indices that are left on every axis from which some go, int64; all others are whole."""
+"""The remaining indices of every axis that loses some, int64; other axes are whole."""
 
 
 def kept_indices(structure: Structure, removed: Tensor) -> Kept:
-    """What is left on every axis without the `removed` nodes (bool, (nodes,)); ("", 1) are the image's channels."""
+    """The indices of every axis without the `removed` nodes (bool, (nodes,)); ("", 1) are the image's channels."""
     gone = structure.gone(removed)
     axes = {**structure.axes, ("", 1): structure.image}
     found = {key: torch.nonzero(~gone[classes]).flatten() for key, classes in axes.items()}
@@ -25,19 +25,19 @@ def kept_indices(structure: Structure, removed: Tensor) -> Kept:
 
 
 def composed(before: Kept, after: Kept) -> Kept:
-    """What two removals, one after the other, leave of the first network."""
+    """The indices of the first network that two consecutive removals keep."""
     both = {key: left[after[key]] if key in after else left for key, left in before.items()}
     return {**after, **both}
 
 
 def since(before: Kept, after: Kept) -> Kept:
-    """What is left of the network that `before` left, when `after` is left of the first: undo `composed`."""
+    """Indices kept by the second removal, relative to the network left by the first: the inverse of `composed`."""
     found = {key: torch.searchsorted(before[key], left) if key in before else left for key, left in after.items()}
     return {key: left for key, left in found.items() if key not in before or len(left) < len(before[key])}
 
 
 def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
-    """The same tensors without what is gone; those that are not touched are the same objects."""
+    """The tensors without the removed indices; unchanged ones are the same objects."""
     small = dict(tensors)
     for (name, axis), left in kept.items():
         if name in small:
@@ -46,9 +46,9 @@ def cut(tensors: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
 
 
 def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
-    """A copy of a network with smaller tensors, whose layers know their new widths.
+    """A copy of a network with smaller tensors, whose layers have their new widths.
 
-    Weights that stay as they are share the memory of the network's own.
+    Unchanged weights share memory with the network's own.
 
     Raises:
         StructureError: a list or another attribute holds a parameter that gets smaller.
@@ -59,7 +59,7 @@ def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
     changed = {id(tensor) for name, tensor in state.items() if name in smaller}
 
     def own(tensor: Tensor) -> Tensor:
-        if id(tensor) in changed:  # a place for the smaller one
+        if id(tensor) in changed:  # a placeholder for the smaller one
             return like(tensor, tensor.detach().to("meta"))
         return like(tensor, tensor.detach() if tensor.ndim > 1 else tensor.detach().clone())
 
@@ -75,13 +75,13 @@ def _check_references(model: nn.Module, kept: Kept) -> None:
     for path, value in held_outside_state(model).items():
         if id(value) in names:
             raise StructureError(
-                f"{path} holds the parameter {names[id(value)]} a second time, and would keep it in its old size; use "
+                f"{path} holds the parameter {names[id(value)]} a second time, and would keep its old size; use "
                 f"{names[id(value)]} itself in the forward pass"
             )
 
 
 def cut_unstored_(model: nn.Module, kept: Kept) -> None:
-    """Make the buffers smaller that no state dict holds."""
+    """Cut the buffers that are not in the state dict."""
     state = model.state_dict()
     unstored = {name: buffer for name, buffer in model.named_buffers() if name not in state}
     for name, buffer in cut(unstored, kept).items():
@@ -90,12 +90,12 @@ def cut_unstored_(model: nn.Module, kept: Kept) -> None:
 
 
 def cut_masks(masks: Masks, kept: Kept) -> Masks:
-    """The masks of a smaller network; one that prunes nothing any more is dropped."""
+    """The masks of a smaller network; masks that no longer prune anything are dropped."""
     return Masks({name: mask for name, mask in cut(masks, kept).items() if not mask.all()})
 
 
 def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple[nn.Module, Masks]:
-    """Put a smaller network back into the shapes of the dense one, with masks over what was gone.
+    """Expand a smaller network to the shapes of the dense one, with masks over the removed entries.
 
     Removed entries are zero (one for a variance). `dense` has the shapes, and becomes the result.
     """
@@ -114,7 +114,7 @@ def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple
 
 
 def _embedded(tensor: Tensor, shape: torch.Size, places: dict[int, Tensor], fill: float | bool) -> Tensor:
-    """A tensor of `shape` that holds another one at the given indices of each axis."""
+    """A tensor of `shape` with another one at the given indices of each axis."""
     if not places:
         return tensor.detach().clone()
     whole = torch.full(shape, fill, dtype=tensor.dtype, device=tensor.device)

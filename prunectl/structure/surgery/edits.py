@@ -1,4 +1,4 @@
-"""What to change in a network's own modules, so that their code runs on smaller tensors."""
+"""Finds the edits in a network's own modules with which their code runs on smaller tensors."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ _RESIZED = {"in_features", "out_features", "in_channels", "out_channels", "num_f
 
 
 def edits_for(model: nn.Module, flow: Propagation, gone: np.ndarray[Any, Any], *, alive: bool) -> tuple[Edit, ...]:
-    """The attributes to set and the modules to swap, where `gone[label]` is removed.
+    """The attributes to set and the modules to swap if `gone[label]` is removed.
 
     Raises:
-        Impossible: something would have to change that is not an attribute of a module.
+        Impossible: something other than an attribute of a module would have to change.
     """
     edits = Edits(model, flow, gone, alive=alive)
     for node in flow.graph.nodes:
@@ -30,7 +30,7 @@ def edits_for(model: nn.Module, flow: Propagation, gone: np.ndarray[Any, Any], *
 
 
 class Edits(Remaining):
-    """Collects edits, one for each attribute and module; all methods raise Impossible where none would do."""
+    """Collects edits, one per attribute and module; all methods raise Impossible if no edit is possible."""
 
     def __init__(self, model: nn.Module, flow: Propagation, gone: np.ndarray[Any, Any], *, alive: bool) -> None:
         super().__init__(flow, gone, alive=alive)
@@ -38,7 +38,7 @@ class Edits(Remaining):
         self.found: dict[tuple[str, str], Edit] = {}
 
     def visit(self, node: fx.Node) -> None:
-        """Collect what one operation needs."""
+        """Collect the edits that one operation needs."""
         module, entry = self.module_of(node), operation_of(node)
         if isinstance(module, nn.MultiheadAttention):
             self._attention(node, module)
@@ -55,7 +55,7 @@ class Edits(Remaining):
             raise Impossible from error
 
     def norm_of(self, node: fx.Node) -> str | None:
-        """The kind of swap for the norm that calls an operation, None if its class is not known."""
+        """The kind of swap for the norm that calls an operation; None if its class is unknown."""
         return NORMS.get(type(self.module_of(node)).__name__)
 
     def set(self, node: fx.Node, attribute: str, old: Any, new: Any) -> None:
@@ -68,7 +68,7 @@ class Edits(Remaining):
             raise Impossible
 
     def set_sizes(self, node: fx.Node) -> None:
-        """Set the attributes, whatever their names, that are the old size of an axis of an operation's result."""
+        """Set all attributes, of any name, that hold the old size of an axis of an operation's result."""
         module = self.module_of(node)
         for value in self.flow.tensors_of(node):
             for axis in value.labelled:

@@ -1,4 +1,4 @@
-"""Nodes that masks have killed, and the constants that they leave behind."""
+"""Finds nodes that masks have cut off, and folds the constants that they leave behind."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,14 @@ from prunectl.structure.trace import Analysis, named_tensors
 def bury_(
     model: nn.Module, analysis: Analysis, masks: Masks, draw: DrawImages = noise, staying: Tensor | None = None
 ) -> Tensor:
-    """Find the nodes that can go without a change of the function: bool (nodes,).
+    """Find the nodes that can be removed without changing the function: bool (nodes,).
 
-    A node that is masked on all its parameters is removed, and one that no output depends on. A node that the image
-    does not reach is a constant: it is removed when it is zero wherever it is used, or when every consumer can take the
-    constant into its bias: `model` then holds other tensors, and those that it had keep their values. At the zero
-    padding of a convolution a constant other than zero is not constant, so such a node stays. On every axis at least
-    one node stays, and of the nodes `staying` (bool, (nodes,)) only those are removed that are masked on all their
-    parameters. `model` is best in float64.
+    Nodes that are masked on all their parameters, or on which no output depends, are removed. A node that the image
+    does not reach is a constant: it is removed if it is zero wherever it is used, or if every consumer can take the
+    constant into its bias. `model` then holds new tensors; the old ones keep their values. At the zero padding of a
+    convolution a nonzero constant is not constant, so such a node stays. At least one node stays on every axis. Nodes
+    in `staying` (bool, (nodes,)) are removed only if they are masked on all their parameters. `model` should be in
+    float64.
     """
     axes = analysis.structure.axes
     removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
@@ -41,13 +41,13 @@ def bury_(
 
 
 def masked_nodes(analysis: Analysis, masks: Masks, model: nn.Module) -> Tensor:
-    """The nodes that are masked on all their parameters, except one on every axis: bool (nodes,)."""
+    """Nodes that are masked on all their parameters, except one on every axis: bool (nodes,)."""
     dead = torch.cat([dead_nodes(analysis.structure, masks, model), torch.tensor([False])])
     return _leave_one(analysis.structure.axes, torch.zeros_like(dead), dead)[:-1]
 
 
 def nothing_but_masked(model: nn.Module, analysis: Analysis, masks: Masks, staying: Tensor | None = None) -> bool:
-    """Whether `bury_` finds no more than the nodes that are masked on all their parameters, as masks decide alone."""
+    """Whether `bury_` finds only nodes that are masked on all their parameters, judged from the masks alone."""
     removed = torch.cat([masked_nodes(analysis, masks, model), torch.tensor([False])])
     held = torch.zeros_like(removed) if staying is None else analysis.structure.gone(staying)
     paths = Paths(analysis, masks, removed[:-1])
@@ -56,7 +56,7 @@ def nothing_but_masked(model: nn.Module, analysis: Analysis, masks: Masks, stayi
 
 
 def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Tensor) -> Tensor:
-    """Take back one removal on every axis that would become empty; both are bool (nodes + 1,)."""
+    """Undo one removal on every axis that would become empty; both are bool (nodes + 1,)."""
     after = after.clone()
     for classes in axes.values():
         if after[classes].all():
@@ -65,7 +65,7 @@ def _leave_one(axes: Mapping[tuple[str, int], Tensor], before: Tensor, after: Te
 
 
 def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: DrawImages) -> Tensor:
-    """Move constants into the biases of their consumers where every use of a node allows it; return these nodes."""
+    """Move constants into the biases of their consumers if every use of a node allows it; return these nodes."""
     uses = _uses(paths)
     candidates = _constants(paths, uses, removed | held)
     if not candidates.any():
@@ -80,12 +80,12 @@ def _fold_(model: nn.Module, paths: Paths, removed: Tensor, held: Tensor, draw: 
 
 
 def _uses(paths: Paths) -> list[tuple[fx.Node, fx.Node]]:
-    """Every operation that multiplies or mixes channels, with each tensor in which it does."""
+    """Every operation that multiplies or mixes channels, with each tensor whose channels it uses."""
     return [(node, source) for node in paths.order for source in _read_by(paths, node)]
 
 
 def _constants(paths: Paths, uses: list[tuple[fx.Node, fx.Node]], without: Tensor) -> Tensor:
-    """The classes that are read and that the image reaches nowhere they are read: bool (nodes + 1,)."""
+    """The classes that are read, and that the image does not reach anywhere they are read: bool (nodes + 1,)."""
     read, live = torch.zeros_like(without), torch.zeros_like(without)
     for _, source in uses:
         lying = paths.lying(source)
@@ -96,7 +96,7 @@ def _constants(paths: Paths, uses: list[tuple[fx.Node, fx.Node]], without: Tenso
 
 
 def _read_by(paths: Paths, node: fx.Node) -> list[fx.Node]:
-    """The tensors in which an operation multiplies or mixes channels."""
+    """The tensors whose channels an operation multiplies or mixes."""
     link = paths.links.get(node)
     if link is not None:
         return [] if link.own else [bind(node)["input"]]
@@ -117,7 +117,7 @@ def _accepts(
     wanted: Tensor,
     removed: Tensor,
 ) -> Tensor:
-    """For which classes an operation can do without the constant that it reads: bool (nodes + 1,)."""
+    """The classes whose constant an operation can do without: bool (nodes + 1,)."""
     fine = torch.ones_like(wanted)
     link = paths.links.get(node)
     for axis, row in paths.rows(source):
@@ -136,7 +136,7 @@ def _accepts(
 
 
 def _takes_constants(model: nn.Module, paths: Paths, link: Link) -> bool:
-    """Whether a constant input channel is nothing but a shift of the layer's bias, which nothing else uses."""
+    """Whether a constant input channel only shifts the layer's bias, which nothing else uses."""
     a = bind(link.node)
     if a.get("bias") is None or a.get("groups", 1) != 1 or link.transposed:
         return False
@@ -147,23 +147,23 @@ def _takes_constants(model: nn.Module, paths: Paths, link: Link) -> bool:
 
 
 def _shift_bias_(model: nn.Module, paths: Paths, link: Link, folded: Tensor, seen: Mapping[fx.Node, Tensor]) -> None:
-    """Add what the folded inputs (bool (inputs,)) contribute at their values to the bias, and cut them off."""
+    """Add the contribution of the folded inputs (bool (inputs,)) to the bias, and cut them off."""
     a, tensors = bind(link.node), named_tensors(model)
     chosen = torch.nonzero(folded).flatten()
     constants = seen[a["input"]].index_select(link.axis, chosen).movedim(link.axis, 0).flatten(1)[:, 0]
     weight, axis = tensors[link.weight], 0 if link.transposed else 1
     with torch.no_grad():
-        if constants.any():  # without a bias to take it, only a constant of zero was accepted
+        if constants.any():  # without a bias, only zero constants were accepted
             columns = weight.index_select(1, chosen)
             columns = columns.flatten(2).sum(2) if columns.ndim > 2 else columns
             bias = tensors[paths.flow.graph.names[a["bias"]]]
             bias.data = bias.data + columns @ constants
-        if weight.index_select(axis, chosen).view(torch.uint8).any():  # a bit: -0 becomes 0
+        if weight.index_select(axis, chosen).view(torch.uint8).any():  # any bit set: -0 becomes 0
             weight.data = weight.data.index_fill(axis, chosen, 0)
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph on random images, and keeps the wanted tensors."""
+    """Runs a graph on random images, and stores the wanted tensors."""
 
     def __init__(self, paths: Paths, wanted: set[fx.Node]) -> None:
         super().__init__(paths.flow.graph.module)
@@ -190,7 +190,7 @@ class _Recorder(fx.Interpreter):
         return self.seen
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one step; what only asserts the type of a tensor is left out, for it may be another here."""
+        """Run one step; assertions about the type of a tensor are skipped, because it may differ here."""
         if n.op == "call_function" and packet(n).startswith("_assert"):
             return None
         value = super().run_node(n)

@@ -1,4 +1,4 @@
-"""Whether a network that runs a rewritten graph trains as the masked one would: the proof compares outputs alone."""
+"""Checks that a rewritten graph trains like the masked network; the proof compares only outputs."""
 
 import copy
 from typing import Any
@@ -19,10 +19,10 @@ _ALLOWED = 1e-5
 def training_doubt(
     masked: nn.Module, small: nn.Module, kept: Kept, shape: tuple[int, int, int], draw: DrawImages
 ) -> str | None:
-    """What is different in a training of `small`, in words; None where nothing was found. Both are in float64.
+    """A sentence about how a training of `small` would differ; None if no difference was found. Both are in float64.
 
     Gradients are compared in eval mode: an exported graph has neither the backward pass of an `autograd.Function` nor
-    `no_grad`. In training mode it has to run.
+    `no_grad`. In training mode, it only has to run.
     """
     images = draw((2, *shape), torch.Generator().manual_seed(0)).double()
     try:
@@ -36,12 +36,12 @@ def training_doubt(
     if worst <= _ALLOWED * scale:
         return None
     found_in_code = _gradient_changes(masked, images)
-    because = f": its code has {' and '.join(found_in_code)}, which a rewritten graph has not" if found_in_code else ""
-    return f"its gradients are not those of the masked network, by {worst / scale:.0%} at {name}{because}"
+    because = f": its code has {' and '.join(found_in_code)}, which a rewritten graph lacks" if found_in_code else ""
+    return f"its gradients differ from those of the masked network by {worst / scale:.0%} at {name}{because}"
 
 
 def _gradient_changes(network: nn.Module, images: Tensor) -> list[str]:
-    """What in a network's code makes its gradients others than those of its operations, as far as a run shows it."""
+    """What in a network's code changes its gradients relative to its operations, as far as a run shows it."""
     own, switches = copy.deepcopy(network).requires_grad_(True), _Switches()
     with evaluating(own), torch.enable_grad(), switches:
         outputs = [o for o in tree_leaves(own(images)) if isinstance(o, Tensor) and o.grad_fn is not None]
@@ -50,7 +50,7 @@ def _gradient_changes(network: nn.Module, images: Tensor) -> list[str]:
 
 
 class _Switches(TorchFunctionMode):
-    """Notes whether gradients are switched off."""
+    """Records whether gradients are switched off."""
 
     off = False
 

@@ -1,4 +1,4 @@
-"""A network that runs a rewritten graph in place of its own code, with its own modules as the owners of its tensors."""
+"""A network that runs a rewritten graph instead of its own code; its own modules hold the tensors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ Forward = Callable[[nn.Module, Tensor], Any]
 
 
 class Constants:
-    """Tensors that a graph needs, on every device that asks for them."""
+    """Tensors that a graph needs, on every device that uses them."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self.tensors = tensors
@@ -33,9 +33,9 @@ class Constants:
 
 
 class Rewritten(nn.Module):
-    """What `rewritten_` makes of a network: one forward function for inference, one for training.
+    """A network made by `rewritten_`: one forward function for inference, one for training.
 
-    That for training is written when it is first asked for.
+    The one for training is written on first use.
     """
 
     forwards: dict[bool, tuple[Forward, Constants]]
@@ -43,11 +43,11 @@ class Rewritten(nn.Module):
 
     @property
     def constants(self) -> Constants:
-        """The constants of the mode that the network is in."""
+        """The constants of the network's current mode."""
         return self.forwards[self.training][1]
 
     def forward(self, x: Tensor) -> Any:
-        """Map images (B, C, H, W) of the original number of channels to what the network's own code would."""
+        """Map images (B, C, H, W), with the original number of channels, to the results of the network's own code."""
         if self.training not in self.forwards:
             self.forwards[self.training] = type(self).write(self.training)
         return self.forwards[self.training][0](self, x)
@@ -56,10 +56,10 @@ class Rewritten(nn.Module):
 def rewritten_(
     small: nn.Module, dense: nn.Module, shape: tuple[int, int, int], kept: Kept, *, alive: bool = False
 ) -> nn.Module:
-    """Let `small`, which has the modules of `dense` and smaller tensors, run the graph of `dense` for what is left.
+    """Let `small`, which has the modules of `dense` and smaller tensors, run the graph of `dense` on these.
 
-    The class of `small` becomes one that derives from its own, so that it stays what it was in all else. `alive` takes
-    statistics over what is left, in place of those of the original width.
+    The class of `small` becomes a subclass of its own class, so that everything else stays. `alive` takes statistics
+    over the remaining channels instead of the original width.
 
     Raises:
         StructureError: the network cannot be traced or written.
@@ -76,7 +76,7 @@ def rewritten_(
 
 
 def _hollow(tensor: Tensor) -> Tensor:
-    """A parameter of the same shape that holds a single number; a buffer as it is."""
+    """A parameter of the same shape with a single stored number; a buffer unchanged."""
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), tensor.requires_grad)
     return on_cpu(tensor)
@@ -103,7 +103,7 @@ def _function(graph: fx.Graph) -> Forward:
 
 
 def labels_cut(labels: Labels, axes: dict[tuple[str, int], Row], kept: Kept) -> np.ndarray[Any, Any]:
-    """Which labels are removed, from the indices that are left on the axes."""
+    """Which labels are removed, from the remaining indices of the axes."""
     gone = np.zeros(labels.used, dtype=bool)
     for key, left in kept.items():
         if key in axes:

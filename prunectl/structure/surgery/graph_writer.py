@@ -1,4 +1,4 @@
-"""Rewrite an exported graph for a network from which nodes are gone."""
+"""Rewrites an exported graph for a network without the removed nodes."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from prunectl.structure.surgery.remaining import Remaining
 
 aten = torch.ops.aten
 _TYPED_ALIKE = {"scaled_dot_product_attention": ("attn_mask", "query"), "baddbmm": ("self", "batch1")}
-"""Arguments that must have the type of another one: torch reads a mask of another type as if it had that one."""
+"""Arguments that must have the type of another one: torch misreads a mask of a different type."""
 _DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size"}
 
 
 class Emitter(Remaining):
-    """Copies a graph for the tensors that are left."""
+    """Copies a graph for the remaining tensors."""
 
     def __init__(self, flow: Propagation, gone: np.ndarray[Any, Any], *, alive: bool) -> None:
         super().__init__(flow, gone, alive=alive)
@@ -79,14 +79,14 @@ class Emitter(Remaining):
         return made
 
     def _retype_mask_(self, node: fx.Node) -> dict[fx.Node, Any]:
-        """Let attention read its mask in the type of the queries, and return what stood for the mask before.
+        """Let attention read its mask in the type of the queries, and return the previous mapping of the mask.
 
-        A mask made of booleans was traced with the type that the network had then; the network may be cast later.
+        A mask made of booleans was traced with the network's type at that time; the network may be cast later.
         """
         mask, like = (bind(node).get(name) for name in _TYPED_ALIKE.get(packet(node), ("", "")))
         if not isinstance(mask, fx.Node) or not isinstance(like, fx.Node):
             return {}
-        if mask.meta["val"].dtype != like.meta["val"].dtype:  # booleans, or a mistake of the network's own
+        if mask.meta["val"].dtype != like.meta["val"].dtype:  # booleans, or a bug in the network
             return {}
         before = {mask: self.new[mask]}
         dtype = self.graph.call_function(getattr, (self.new[like], "dtype"))
@@ -94,7 +94,7 @@ class Emitter(Remaining):
         return before
 
     def _like_image_(self, made: fx.Node, *, typed: bool) -> None:
-        """Make a new tensor on the image's device; if `typed`, also in the image's type where that was the old type."""
+        """Make a new tensor on the image's device; if `typed`, also in the image's type if that was the old type."""
         own = self.flow.graph.images[0].meta["val"]
         given = {"device": made.kwargs.get("device"), "dtype": made.kwargs.get("dtype")}
         for key, value in given.items():

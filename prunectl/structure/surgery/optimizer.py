@@ -1,4 +1,4 @@
-"""An optimiser that continues with a smaller network."""
+"""Lets an optimiser continue with a smaller network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ from prunectl.structure.surgery.cut import Kept
 
 
 def carry_(optimizer: Optimizer, old: nn.Module, new: nn.Module, kept: Kept) -> None:
-    """Let an optimiser of `old` continue with `new`, the same network without what is not `kept` of `old`.
+    """Let an optimiser of `old` continue with `new`, the same network with only the `kept` indices of `old`.
 
-    State with the axes of its parameter (momentum, mean squares) loses what the parameter lost. Step counts, learning
+    State with the axes of its parameter (momentum, mean squares) is cut like the parameter. Step counts, learning
     rates, hooks, and the schedulers that hold the optimiser stay.
 
     Raises:
-        OptionError: state of a parameter that got smaller has other axes.
+        OptionError: the state of a cut parameter has other axes.
     """
     names = {parameter: name for name, parameter in old.named_parameters()}
     parameters = dict(new.named_parameters())
@@ -35,7 +35,7 @@ def carry_(optimizer: Optimizer, old: nn.Module, new: nn.Module, kept: Kept) -> 
 
 
 def restart_(optimizer: Optimizer, model: nn.Module, grown: Mapping[str, Tensor]) -> None:
-    """Forget what an optimiser knows of entries that have just grown: bool masks by parameter name."""
+    """Reset an optimiser's state of entries that have just grown: bool masks by parameter name."""
     for name, mask in grown.items():
         for value in optimizer.state.get(model.get_parameter(name), {}).values():
             if isinstance(value, Tensor) and value.shape == mask.shape:
@@ -43,7 +43,7 @@ def restart_(optimizer: Optimizer, model: nn.Module, grown: Mapping[str, Tensor]
 
 
 def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor], slot: str) -> object:
-    """A state without what its parameter lost; a factored one (Adafactor) has a single entry on some axes."""
+    """A state cut like its parameter; a factored one (Adafactor) has a single entry on some axes."""
     if not isinstance(value, Tensor) or value.numel() == 1:
         return value
     if not places:
@@ -61,7 +61,7 @@ def _cut(value: object, before: Tensor, after: Tensor, places: dict[int, Tensor]
 
 
 def laid_out(value: Any, parameter: Tensor) -> Any:
-    """State in its parameter's own memory format, which a fused step wants, if it is a tensor of its shape."""
+    """A state tensor of its parameter's shape, in the parameter's memory format, as fused steps need it."""
     if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)

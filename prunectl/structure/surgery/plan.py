@@ -1,4 +1,4 @@
-"""How a smaller network is made from the dense one, as values that a file can hold."""
+"""Plan: how a smaller network is made from the dense one, in values that a file can hold."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ from prunectl.structure.surgery.replacements import apply_edits_
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is left on the axes of the dense network, and what runs it.
+    """The remaining indices on the axes of the dense network, and how the smaller network runs.
 
-    `edits` change attributes of modules and swap modules; where `graph` is set, the network's graph is rewritten
-    instead. `alive` says that norms take their statistics over what is left. `why` says what kept the modules from
-    running it, where the graph does; no file holds it.
+    `edits` change attributes of modules and swap modules; if `graph` is set, the network's graph is rewritten instead.
+    `alive` says that norms take their statistics over the remaining channels. `why` says why a graph is needed; it is
+    not saved.
     """
 
     kept: Kept
@@ -27,7 +27,7 @@ class Plan:
     why: str = ""
 
     def to_edits(self) -> tuple[dict[str, Any], ...]:
-        """What goes into a checkpoint's `edits`."""
+        """The values of a checkpoint's `edits`."""
         rows: dict[str, int] = {}
         axes = {}
         for (name, axis), left in sorted(self.kept.items()):
@@ -50,7 +50,7 @@ class Plan:
         return Plan(kept, tuple(edit for edit in edits if edit is not plan), plan["graph"], plan["alive"])
 
     def after(self, kept: Kept, edits: tuple[dict[str, Any], ...]) -> "Plan":
-        """The plan of two shrinks, of which the first one, with these, left a network that runs its own code."""
+        """The plan of two shrinks; the first one, with these edits, left a network that runs its own code."""
         named = {(edit["module"], edit.get("attribute", "swap")): edit for edit in (*edits, *self.edits)}
         return Plan(composed(kept, self.kept), tuple(named.values()), self.graph, self.alive)
 
@@ -59,12 +59,12 @@ class Plan:
         apply_edits_(small, self.edits)
 
     def finish_(self, small: nn.Module, dense: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-        """Rewrite the graph, where that is what runs the network; `dense` has the same modules in their old widths."""
+        """Rewrite the graph, if the plan needs it; `dense` has the same modules in their old widths."""
         return rewritten_(small, dense, shape, self.kept, alive=self.alive) if self.graph else small
 
 
 def _packed(left: Tensor) -> str:
-    """Indices as a hexadecimal number: bit i stands for index i."""
+    """Indices as a hexadecimal number: bit i for index i."""
     digits = bytearray(b"0" * (int(left.max()) + 1))
     for i in left.tolist():
         digits[-1 - i] = ord("1")

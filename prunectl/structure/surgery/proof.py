@@ -1,4 +1,4 @@
-"""The proof: a smaller network is compared with the masked one that it came from."""
+"""The proof: compares a smaller network with the masked one that it came from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ DrawImages = Callable[[tuple[int, ...], Generator], Tensor]
 """Makes random images of a shape (B, C, H, W)."""
 
 BATCHES = (1, 8)
-"""One image, and a number of them that no tracer has seen: a network runs twice in a proof."""
+"""Batch sizes of a proof: one image, and a number that the tracer has not seen."""
 FEW_BATCHES = (1, 3)
 """For large networks, where the proof would take minutes."""
 LARGE = 10**10
@@ -29,7 +29,7 @@ def noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A network that others are compared with, on random batches of images; it runs once on each of them.
+    """A network to compare others with, on random batches of images; it runs once on each batch.
 
     Networks are compared in eval mode, each in the type of its parameters.
     """
@@ -47,7 +47,7 @@ class Reference:
         preprocessing: Callable[[Tensor], Tensor],
         batches: tuple[int, ...] = BATCHES,
     ) -> "Reference":
-        """On normal noise, or, for a network that does not take all numbers (a logarithm), on random pixels.
+        """A reference on normal noise, or, if the network does not take all numbers (a logarithm), on random pixels.
 
         Raises:
             ProofError: it fails on both, or its outputs are not finite.
@@ -69,14 +69,14 @@ class Reference:
         return replace(self, network=network)
 
     def alone(self) -> "Reference":
-        """The same outputs without the network, which can then go."""
+        """The same outputs without the network, which can then be freed."""
         found = self.of(nn.Module())
-        found.__dict__["outputs"] = self.outputs  # where `cached_property` has them
+        found.__dict__["outputs"] = self.outputs  # where `cached_property` stores them
         return found
 
     @property
     def images(self) -> list[Tensor]:
-        """The batches, always the same ones."""
+        """The batches, the same each time."""
         generator = torch.Generator().manual_seed(self.seed)
         return [self.draw((size, *self.shape), generator) for size in self.batches]
 
@@ -111,7 +111,7 @@ class Reference:
 
 
 def drawn_for(network: nn.Module, shape: tuple[int, int, int], preprocessing: Callable[[Tensor], Tensor]) -> DrawImages:
-    """What draws the images that a network takes, see `Reference.on_fitting_images`.
+    """The function that draws images for a network, see `Reference.on_fitting_images`.
 
     Raises:
         ProofError: it fails on both kinds, or its outputs are not finite.
@@ -141,7 +141,7 @@ def _expected(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _outputs(network: nn.Module, images: Tensor, name: str, kind: type[PrunectlError]) -> Tensor:
-    """All outputs of a network, in float64 in one row; where it fails, an error of this kind."""
+    """All outputs of a network, in float64 in one row; if it fails, raises an error of this kind."""
     try:
         outputs = network(images.to(like_images(network)))
     except Exception as error:  # the network's own code may raise anything
@@ -152,5 +152,5 @@ def _outputs(network: nn.Module, images: Tensor, name: str, kind: type[PrunectlE
 
 
 def like_images(network: nn.Module) -> Tensor:
-    """A tensor of the type and place that the network wants of its images."""
+    """A tensor with the type and device that the network needs for its images."""
     return next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))

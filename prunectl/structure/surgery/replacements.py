@@ -1,4 +1,4 @@
-"""Modules that take the place of others in a shrunk network, under the same parameter names."""
+"""Modules that replace others in a shrunk network, with the same parameter names."""
 
 import operator
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from prunectl.structure import width_norms
 
 
 class WideNorm(nn.Module):
-    """A normalisation whose statistics are those of `width` channels, of which the removed ones would be zero."""
+    """A normalisation with statistics over `width` channels, where removed ones count as zero."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -66,16 +66,16 @@ class WideGroupNorm(WideNorm):
 
 
 class Attention(nn.Module):
-    """nn.MultiheadAttention for self-attention, with heads of a width of their own.
+    """nn.MultiheadAttention for self-attention, with heads of any width.
 
-    The scale of the products stays that of the original width of a head.
+    The scale of the products stays that of the original head width.
     """
 
     def __init__(self, attention: nn.MultiheadAttention, scale: float) -> None:
         super().__init__()
         self.num_heads, self.scale = attention.num_heads, scale
         self.batch_first, self.dropout = attention.batch_first, attention.dropout
-        self._qkv_same_embed_dim = False  # torch's encoder layers look here before they take their fused kernel
+        self._qkv_same_embed_dim = False  # keeps torch's encoder layers from using their fused kernel
         self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj = attention.out_proj
         self.train(attention.training)
@@ -91,7 +91,7 @@ class Attention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """Map (B, N, E), or (N, B, E) where the batch is not first, to the same shape; no weights are returned."""
+        """Map (B, N, E), or (N, B, E) if the batch is not first, to the same shape; no weights are returned."""
         if key_padding_mask is not None:
             raise NotImplementedError("a shrunk attention layer takes no key_padding_mask")
         parts = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
@@ -116,18 +116,18 @@ SWAPS: dict[str, Callable[..., nn.Module]] = {
     "attention": Attention,
 }
 NORMS = {"LayerNorm": "layer_norm", "LayerNorm2d": "layer_norm_2d", "RMSNorm": "rms_norm", "GroupNorm": "group_norm"}
-"""What takes the place of a norm, by the name of its class; another library's may have the same name and work."""
+"""Replacements of norms by class name; this also works for other libraries' classes with the same name."""
 
 
 def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
-    """Make the recorded changes: `{"module", "attribute", "value"}` sets one, `{"module", "swap", ...}` swaps a module.
+    """Apply recorded edits: `{"module", "attribute", "value"}` sets a size, `{"module", "swap", ...}` swaps a module.
 
-    A stranger's file may hold them, so a size is all that an edit sets: an attribute of the network's own class that is
-    a whole number, or several, to ones that are no larger.
+    They may come from a stranger's file, so an edit can only set sizes: attributes that are whole numbers, to numbers
+    that are no larger.
 
     Raises:
         KeyError: an unknown swap.
-        AttributeError: no such module, or no such size.
+        AttributeError: no such module or size.
     """
     for edit in edits:
         if "attribute" in edit:
@@ -141,10 +141,10 @@ def apply_edits_(model: nn.Module, edits: tuple[dict[str, Any], ...]) -> None:
 
 def _set_size_(module: nn.Module, attribute: str, value: Any) -> None:
     of_class = None if hasattr(nn.Module, attribute) else getattr(type(module), attribute, None)
-    old = vars(module).get(attribute, of_class)  # which may have the name of a method, as `half`
+    old = vars(module).get(attribute, of_class)  # it may have the name of a method, such as `half`
     sizes, now, single = _sizes(old), _sizes(value), isinstance(old, int) == isinstance(value, int)
     if not sizes or not single or len(sizes) != len(now) or any(map(operator.gt, now, sizes)):
-        raise AttributeError(f"'{attribute}' is not a size of a {type(module).__name__} that {value} could be")
+        raise AttributeError(f"'{attribute}' of a {type(module).__name__} is not a size that can become {value}")
     setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
 
 

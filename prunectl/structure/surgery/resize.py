@@ -1,4 +1,4 @@
-"""Modules that take the shapes of a file: what makes a shrunk network load into the code of the dense one."""
+"""Resizes modules to the shapes of a file, so that a shrunk network loads into the code of the dense one."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ _WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
 
 
 def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Make `state` the network's parameters and buffers, resizing the modules to it; the state's shapes are the truth.
+    """Load `state` into the network's parameters and buffers, and resize the modules to its shapes.
 
-    Tensors that fit are filled, as other attributes may share their memory; in place of others come those of `state`.
+    Tensors that fit are filled, because other attributes may share their memory; others are replaced.
 
     Raises:
-        CheckpointError: keys that are missing or that the network does not have.
+        CheckpointError: keys are missing or unknown.
     """
     own = dict(_named_tensors(model))
     tied = _tied(model)
@@ -42,13 +42,13 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     model.load_state_dict(versioned, assign=True)
     for name, first in tied.items():
         set_tensor_(model, name, model.get_parameter(first))
-    with evaluating(model), torch.no_grad():  # a parametrisation may change its buffers when a weight is read
+    with evaluating(model), torch.no_grad():  # reading a weight may change buffers of a parametrisation
         for module in model.modules():
             _set_widths(module)
 
 
 def _placed(own: Tensor | None, value: Tensor) -> Tensor:
-    """The network's own tensor, filled; a new one in its memory format where it has no memory, or does not fit."""
+    """The network's own tensor, filled; or a new one in its memory format if it has no memory or does not fit."""
     if own is None or (own.shape, own.dtype) != (value.shape, value.dtype):
         return value
     if own.device == value.device:
@@ -58,22 +58,22 @@ def _placed(own: Tensor | None, value: Tensor) -> Tensor:
 
 
 def check_tensors(model: nn.Module, state: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Tensor]) -> None:
-    """Compare parameters and the statistics of norms in a file with the dense network's, of which `kept` is left.
+    """Compare parameters and norm statistics in a file with those of the dense network, cut to `kept`.
 
-    Other buffers are the network's own affair: it may resize them, or keep infinities in them.
+    Other buffers are not checked: the network may resize them, or keep infinities in them.
 
     Raises:
-        CheckpointError: of another type or shape, or numbers that are not finite.
+        CheckpointError: wrong type or shape, or numbers that are not finite.
     """
     norms = [f"{name}." for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
     own: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     own |= {name: buffer for name, buffer in model.named_buffers() if name.startswith(tuple(norms))}
-    for name in [name for name in own if name in state]:  # in the network's order, so that the error is the same
+    for name in [name for name in own if name in state]:  # in the network's order, for a reproducible error
         tensor, shape = state[name], [*own[name].shape]
         shape = [len(kept.get((name, axis), range(length))) for axis, length in enumerate(shape)]
         if (own[name].dtype, shape) != (tensor.dtype, [*tensor.shape]):
             found, expected = _described(tensor.dtype, tensor.shape), _described(own[name].dtype, shape)
-            how = "take the file as prunectl wrote it"
+            how = "use the file as prunectl wrote it"
             if own[name].dtype != tensor.dtype:
                 how += f", or build the network in its type: .to({tensor.dtype})"
             raise CheckpointError(f"{name} is {found}, expected {expected}; {how}")
@@ -92,7 +92,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    """Further names of parameters that have several, each with the first name."""
+    """The additional names of tied parameters, each with the first name."""
     first: dict[int, str] = {}
     named = model.named_parameters(remove_duplicate=False)
     return {name: first[id(p)] for name, p in named if first.setdefault(id(p), name) != name}
@@ -111,7 +111,7 @@ def set_tensor_(model: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _set_widths(module: nn.Module) -> None:
-    """Let the width attributes of a layer say what its tensors are."""
+    """Set the width attributes of a layer to the sizes of its tensors."""
     for kind, widths in _WIDTHS.items():
         if isinstance(module, kind):
             for attribute, tensor, axis in widths:

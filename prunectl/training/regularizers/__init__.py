@@ -1,1 +1,1 @@
-"""Penalties on parameters, one short file a family: a function of the network that returns a scalar."""
+"""Penalties on parameters, one short file per family: functions of the network that return a scalar."""

@@ -1,4 +1,4 @@
-"""DeepHoyer: penalties that make weights, or whole filters, zero whatever their scale (Yang et al. 2020)."""
+"""DeepHoyer: scale-invariant penalties that make weights or whole filters zero (Yang et al. 2020)."""
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,11 @@ def bn_scales(model: nn.Module) -> Tensor:
     """Σ |γ| over the scales of all BatchNorms: a scalar. Source: Liu et al. 2017 (arXiv:1708.06519), section 3.
 
     Raises:
-        OptionError: the network has none.
+        OptionError: the network has no BatchNorm.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine]
     if not norms:
-        raise OptionError("bn-l1 shrinks the scales of BatchNorm, and this network has none; use l1")
+        raise OptionError("bn-l1 shrinks the scales of BatchNorm, but this network has no BatchNorm; use l1")
     return torch.stack([norm.weight.abs().sum() for norm in norms]).sum()
 
 

@@ -89,10 +89,10 @@ TYPES: dict[str, Build] = {
     "float64": of_type(torch.float64),
 }
 UNTRAINABLE: dict[str, tuple[Build, str]] = {
-    "auxiliary": (Auxiliary, "returns a tuple in training, expected logits"),
-    "in place": (InPlace, "no backward pass, as an operation in place overwrites"),
-    "without gradients": (WithoutGradients, "no backward pass, as its outputs depend on no parameter"),
-    "all frozen": (all_frozen, "no backward pass, as its outputs depend on no parameter"),
+    "auxiliary": (Auxiliary, "returns a tuple in training, expected only logits"),
+    "in place": (InPlace, "no backward pass: an in-place operation overwrites"),
+    "without gradients": (WithoutGradients, "no backward pass: its outputs depend on no parameter"),
+    "all frozen": (all_frozen, "no backward pass: its outputs depend on no parameter"),
 }
 KEPT: dict[str, Build] = {
     **TYPES,
@@ -133,21 +133,21 @@ REFUSED: dict[str, tuple[Build, str]] = {
     **{
         change.__name__: (looks(change), words)
         for change, words in (
-            (random_tensor, r"another scale .*register_buffer\('scale', tensor\)"),
-            (random_unstored_buffer, r"another scale .*register_buffer\('scale', tensor\)"),
-            (random_number, r"another scale .*-M.*register_buffer"),
-            (random_numpy_number, "another scale"),
-            (random_numpy_array, "another table"),
-            (random_torch_number, "another scale"),
-            (from_weights, "another scale"),
-            (copy_of_weights, "another scale"),
+            (random_tensor, r"different scale .*register_buffer\('scale', tensor\)"),
+            (random_unstored_buffer, r"different scale .*register_buffer\('scale', tensor\)"),
+            (random_number, r"different scale .*-M.*register_buffer"),
+            (random_numpy_number, "different scale"),
+            (random_numpy_array, "different table"),
+            (random_torch_number, "different scale"),
+            (from_weights, "different scale"),
+            (copy_of_weights, "different scale"),
             (view_of_weights, r"holds shift, which shares the memory of conv\.weight"),
         )
     },
-    "random permutation": (Permuted, r"another order\[\d\]"),
-    "random list": (RandomList, r"another gains\[0\]"),
-    "hidden parameter": (HiddenParameter, r"another hidden\[0\]"),
-    "random closure": (RandomClosure, r"another act\.factor"),
+    "random permutation": (Permuted, r"different order\[\d\]"),
+    "random list": (RandomList, r"different gains\[0\]"),
+    "hidden parameter": (HiddenParameter, r"different hidden\[0\]"),
+    "random closure": (RandomClosure, r"different act\.factor"),
     "random activation": (random_activation, "GELU at norm.1 or a Tanh|Tanh at norm.1 or a GELU"),
     "random width": (random_width, r"could not be read again.*head\.\d\.\w+"),
     "random depth": (random_depth, "could not be read again"),

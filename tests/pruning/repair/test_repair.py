@@ -255,7 +255,7 @@ def test_what_cannot_be_repaired(chain) -> None:
     pruned = weight_masked(dense)
     with pytest.raises(OptionError, match="nothing is pruned"):
         repair(dense, data, reference=dense)
-    with pytest.raises(OptionError, match="no dense network to compare with; give `reference`"):
+    with pytest.raises(OptionError, match="no dense network to compare with; pass `reference`"):
         repair(pruned, data)
     with pytest.raises(OptionError, match="needs training images: add `data`"):
         repair(pruned, None, reference=dense)

@@ -12,9 +12,9 @@ from prunectl.reporting.sources import Sources
 
 @dataclass(frozen=True)
 class SavingAxis:
-    """A saving that accuracy is drawn against: a value of each operating point.
+    """A saving on the horizontal axis: a value of each operating point.
 
-    `choice` names it in a list of axes. `better` says whether more or less of it is better. The scale `times` is
+    `choice` is its name in the list of axes. `better` says whether more or less of it is better. The scale `times` is
     logarithmic with ticks at 2x, 4x, ...; `zero` starts at 0; `share` is linear, but logarithmic for a wide range.
     """
 
@@ -29,13 +29,13 @@ class SavingAxis:
 
 @dataclass(frozen=True)
 class Measure:
-    """An accuracy that is drawn upwards: a share, shown in percent."""
+    """An accuracy on the vertical axis: a share, shown in percent."""
 
     name: str
     title: str
     value: RowValue
     near: float | None = None
-    """Show only this many percentage points below the dense network."""
+    """If set, show only this many percentage points below the dense network."""
 
 
 def _mean(key: str, factor: float = 1.0) -> Callable[[Point], float | None]:
@@ -77,7 +77,7 @@ AXES = (
         "fewer FLOPs, without pruned weights (dense / left)",
         _mean("speedup"),
         "times",
-        note="The theoretical speed-up, which only hardware for sparse weights comes close to.",
+        note="The theoretical speed-up, which only sparse hardware approaches.",
     ),
     SavingAxis(
         "size",
@@ -86,7 +86,7 @@ AXES = (
         _mean("compressed_bytes", 1e-3),
         "log",
         "less",
-        "One bit for every entry that can be pruned, plus the values of those kept.",
+        "One bit for every prunable entry, plus the values of the kept ones.",
     ),
     SavingAxis(
         "latency",
@@ -120,7 +120,7 @@ def training_axis(setting: Setting) -> SavingAxis:
 
 
 def robust_measures(setting: Setting) -> list[Measure]:
-    """One for every attack and ε that was run on any of the networks."""
+    """One measure per attack and ε that was run on any network."""
     found: dict[tuple[str, float], None] = {}
     for point in [*([setting.dense] if setting.dense else []), *(point for _, point in setting.points)]:
         for row in point.rows:
@@ -133,7 +133,7 @@ def robust_measures(setting: Setting) -> list[Measure]:
 
 
 def corruption_measures(sources: Sources) -> list[Measure]:
-    """Mean accuracy over severities, one for every set of corruptions and images."""
+    """Mean accuracy over severities, one measure per set of corruptions and images."""
     found: dict[str, dict[str, float]] = {}
     for source in sources.given:
         for record in source.attacks:

@@ -1,7 +1,7 @@
 """One figure of the page: an SVG with its texts and its numbers.
 
 matplotlib draws SVG, instead of a script in the browser such as plotly (4.8 MB in every page) or vega (0.8 MB): the
-page opens at once, prints sharply, and needs no script for its figures; a screen reader reads their alternative texts.
+page opens at once, prints sharply, and its figures need no script; a screen reader reads their alternative texts.
 The colours are those of Okabe and Ito (2008), which colour-blind people can distinguish. Every series also has its own
 marker and dash. In the SVG, colours are variables of the page's style sheet, so that figures follow light and dark.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INK, GRID, SOFT = "#010101", "#020202", "#030303"
 """Placeholders for colours of the page: text, grid lines, and background areas."""
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f")
-"""Okabe and Ito without black, which is for the dense network, and with a darker yellow, for white pages."""
+"""Colours of Okabe and Ito without black, which is for the dense network, and with a darker yellow for white pages."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 WIDTH, HEIGHT = 4.3, 3.0
@@ -62,7 +62,7 @@ _RC: Any = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a series is drawn, in all figures."""
+    """The style of a series in all figures."""
 
     number: int
 
@@ -88,12 +88,12 @@ class Style:
 
 
 Styles = Mapping[str, Style]
-"""By the label of a method."""
+"""Styles by the label of a method."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the page: `svg` is markup, `alt` describes it in words, `rows` are the numbers behind it."""
+    """A figure of the page: `svg` is markup, `alt` describes it in words, `rows` are its numbers."""
 
     name: str
     title: str
@@ -105,12 +105,12 @@ class Figure:
 
 
 def escape_math(text: str) -> str:
-    """A text that matplotlib does not take for a formula."""
+    """The text, escaped so that matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")
 
 
 def power_of_ten(value: float, _: int = 0) -> str:
-    """The label of a tick on a logarithmic axis, as plain text, which is drawn much faster than a formula."""
+    """The label of a tick on a logarithmic axis, in plain text, which is drawn much faster than a formula."""
     exponent = round(log10(value)) if value > 0 else 0
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if value > 0 and value != 1 else f"{value:g}"
 
@@ -122,7 +122,7 @@ def require() -> None:
     """Refuse to draw without matplotlib.
 
     Raises:
-        OptionError: with the command that installs it.
+        OptionError: names the command that installs it.
     """
     try:
         import matplotlib  # noqa: F401, PLC0415
@@ -144,8 +144,8 @@ def drawing(width: float = WIDTH, height: float = HEIGHT, **grid: Any) -> Iterat
 def to_svg(figure: "Drawing", name: str, alt: str, hits: Sequence[Hit] = (), front: Sequence[Hit] = ()) -> str:
     """The markup of a drawing, without a size, with ids that begin with the figure's name.
 
-    A group whose id begins with `series-3` has the classes `series s3`, by which the page's legend hides it. `front`
-    are those of the `hits` that form the Pareto front.
+    A group whose id begins with `series-3` gets the classes `series s3`, with which the page's legend hides it. `front`
+    are the `hits` on the Pareto front.
     """
     text = StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -163,7 +163,7 @@ def to_svg(figure: "Drawing", name: str, alt: str, hits: Sequence[Hit] = (), fro
     svg = re.sub(r">\s+<", "><", svg)
     used = set(re.findall(r"(?:url\(|href=\")#([^\")]+)", svg))
     svg = re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", svg)
-    role = "group" if hits else "img"  # what is inside of an image cannot be reached by keyboard
+    role = "group" if hits else "img"  # the keyboard cannot reach elements inside an image
     svg = re.sub(
         r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>',
         rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '

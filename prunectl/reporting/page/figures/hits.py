@@ -1,4 +1,4 @@
-"""What is drawn over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
+"""Elements drawn over the points of a figure: tooltips, links to runs, and the rings of the Pareto front."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hit:
-    """A point in data coordinates of `axes`, and the text that appears beside it.
+    """A point in data coordinates of `axes`, and its tooltip.
 
-    `runs` are the rows of the table of all checkpoints that it leads to. A point that takes part in the Pareto front
-    has a `cost`, less of which is better; its `y` is what more is better of. `target` is that of its operating point,
-    and `seeds` are the points of its single seeds: (seed, x, y, cost).
+    `runs` are the rows that it links to in the table of all checkpoints. A candidate for the Pareto front has a `cost`
+    (less is better); more `y` is better. `target` is that of its operating point, and `seeds` are the points of single
+    seeds: (seed, x, y, cost).
     """
 
     axes: "Axes"
@@ -31,7 +31,7 @@ class Hit:
 
 
 def markup(figure: "Drawing", hits: Sequence[Hit], front: Sequence[Hit] = ()) -> str:
-    """The elements of all hits that are in sight, and the line through those on the front."""
+    """The elements of all visible hits, and the line through those on the front."""
     shown = [hit for hit in hits if min(hit.axes.get_ylim()) <= hit.y <= max(hit.axes.get_ylim())]
     marks = "".join(_mark(figure, hit, ring=hit in front) for hit in shown)
     if not front:
@@ -42,7 +42,7 @@ def markup(figure: "Drawing", hits: Sequence[Hit], front: Sequence[Hit] = ()) ->
 
 
 def _mark(figure: "Drawing", hit: Hit, *, ring: bool) -> str:
-    """A transparent circle that can be reached by keyboard; a link where it leads to a run."""
+    """A transparent circle that the keyboard can reach; a link if it leads to a run."""
     x, y = _place(figure, hit)
     series = f" series s{hit.series}" if hit.series is not None else ""
     values: dict[str, Any] = {"tip": hit.text, "cost": hit.cost, "y": hit.y, "target": hit.target}
@@ -59,7 +59,7 @@ def _mark(figure: "Drawing", hit: Hit, *, ring: bool) -> str:
 
 
 def _seeds(figure: "Drawing", hit: Hit) -> Iterator[str]:
-    """Seed, place, cost and y of every single seed that is in sight, with commas."""
+    """Seed, position, cost and y of every visible single seed, separated by commas."""
     low, high = sorted(hit.axes.get_ylim())
     for seed, x, y, cost in hit.seeds:
         if low <= y <= high:
@@ -68,6 +68,6 @@ def _seeds(figure: "Drawing", hit: Hit) -> Iterator[str]:
 
 
 def _place(figure: "Drawing", hit: Hit) -> tuple[float, float]:
-    """In points from the upper left corner of the drawing."""
+    """The position in points from the upper left corner of the drawing."""
     x, y = hit.axes.transData.transform((hit.x, hit.y)) * 72 / figure.dpi
     return float(x), float(figure.get_figheight() * 72 - y)

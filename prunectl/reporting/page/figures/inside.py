@@ -18,9 +18,9 @@ from prunectl.reporting.page.figures.figure import (
 )
 
 LINE = 0.23
-"""Inches for each layer."""
+"""Inches per layer."""
 _CLASSES = 40
-"""The most classes of a confusion matrix that is drawn; up to half as many, it also has counts."""
+"""Most classes of a drawn confusion matrix; with up to half as many, it also has counts."""
 
 
 def layer_bars(layers: Sequence[Layer], *, prefix: str) -> Figure:
@@ -48,7 +48,7 @@ def layer_bars(layers: Sequence[Layer], *, prefix: str) -> Figure:
 
 
 def outline(layers: Sequence[Layer], image: tuple[int, int, int], *, prefix: str) -> Figure:
-    """The network from the image downwards, with a bar for the outputs of each layer, before and after."""
+    """The network from the image downwards, with bars for the outputs of each layer, before and after."""
     alt = "Drawing of the network, widths before and after. " + "; ".join(
         f"{layer.name}: {layer.outputs} to {layer.left}" for layer in layers
     )
@@ -110,7 +110,7 @@ def histogram(after: Distribution | None, before: Distribution | None, *, what: 
 
 
 def by_rank(found: Distribution, *, what: str, prefix: str) -> Figure | None:
-    """The absolute values by rank, and how many are kept; None where all are 0."""
+    """The absolute values by rank, and how many are kept; None if all are 0."""
     positive = [(rank, value) for rank, value in found.ranked if value > 0]
     if not positive:
         return None

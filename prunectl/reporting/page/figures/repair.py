@@ -1,4 +1,4 @@
-"""What a repair did to the layers of a network."""
+"""The errors of a network's layers before and after a repair."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from prunectl.reporting.page.figures.figure import GRID, INK, SERIES, WIDTH, Fig
 from prunectl.reporting.page.figures.inside import LINE, short
 
 _LEAST = 1e-6
-"""Smaller errors are drawn here, as the axis is logarithmic."""
+"""Smaller errors are drawn at this value, because the axis is logarithmic."""
 
 
 def repair_bars(layers: Sequence[Mapping[str, Any]], *, prefix: str) -> Figure:
@@ -32,7 +32,7 @@ def repair_bars(layers: Sequence[Mapping[str, Any]], *, prefix: str) -> Figure:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
         svg = to_svg(figure, name, alt)
     same = sum(layer["before"] == layer["after"] for layer in layers)
-    kept = f" {same} of {len(layers)} layers were left as they were." if same else ""
+    kept = f" The repair did not change {same} of {len(layers)} layers." if same else ""
     caption = f"Squared difference to the dense network's outputs, divided by their variance.{kept}"
     rows = tuple((layer["layer"], layer["before"], layer["after"]) for layer in layers)
     return Figure(name, "Repair: error of each layer", caption, alt, svg, ("layer", "before", "after"), rows)

@@ -1,4 +1,4 @@
-"""Accuracy against a saving: one line for each method, with a band over its seeds."""
+"""Accuracy against a saving: one line per method, with a band over its seeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ _FEW = 5.0
 _SIZE = (4.7, 3.1)
 """Inches."""
 Runs = Callable[[Point], tuple[int, ...]]
-"""The rows of an operating point in the table of all checkpoints."""
+"""Returns the rows of an operating point in the table of all checkpoints."""
 
 
 def trade_off(
@@ -27,7 +27,7 @@ def trade_off(
     prefix: str,
     runs: Runs = lambda point: (),
 ) -> Figure | None:
-    """The figure of one saving; None where it was not measured, or is equal for all networks."""
+    """The figure of one saving; None if it was not measured, or is equal for all networks."""
     lines = {s: _line(s, axis, measure) for s in setting.series}
     lines = {series: line for series, line in lines.items() if line}
     every = [entry for line in lines.values() for entry in line]
@@ -81,7 +81,7 @@ def _spreads(every: Sequence[_Plotted], dense: _Plotted, near: float) -> bool:
 def _draw(
     axes: Any, lines: Mapping[Series, list[_Plotted]], dense: _Plotted | None, styles: Styles, *, joined: bool
 ) -> None:
-    """Draw the dense baseline, then a line with a band for each method, or points with whiskers if not `joined`."""
+    """Draw the dense baseline, then a line with a band per method, or points with whiskers if not `joined`."""
     if dense:
         x, y, _ = dense
         axes.axhline(100 * y.mean, color=INK, linewidth=1, linestyle=(0, (6, 3)), gid="dense")
@@ -111,7 +111,7 @@ def _hits(
     plotted: tuple[SavingAxis, Measure],
     runs: Runs,
 ) -> list[tuple[Hit, int]]:
-    """The tooltip of each point, which leads to its runs, with the identity of what was plotted there."""
+    """The tooltip of each point, with links to its runs and its series, target and seeds."""
     found: list[tuple[Hit, int]] = []
     sign = _sign(plotted[0])
     if dense:
@@ -140,7 +140,7 @@ def _single_seeds(point: Point, axis: SavingAxis, measure: Measure) -> Iterator[
 
 
 def _sign(axis: SavingAxis) -> int:
-    """1 where less of the saving is better, else -1."""
+    """1 if less of the saving is better, else -1."""
     return 1 if axis.better == "less" else -1
 
 
@@ -149,7 +149,7 @@ def _seeds(count: int) -> str:
 
 
 def _room(axes: Any) -> None:
-    """Show a range of at least a few percentage points, the size of seed noise, and nothing beyond 100 %."""
+    """Show a range of at least a few percentage points (the size of seed noise), and nothing above 100 %."""
     low, high = axes.get_ylim()
     more = max(_FEW - (high - low), 0) / 2
     low, high = max(low - more, -0.5), min(high + more, 101.5)
@@ -194,7 +194,7 @@ _SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 
 def _apart(ticks: Sequence[float], low: float, high: float) -> list[float]:
-    """The ticks within the values that leave room for their labels on a logarithmic axis."""
+    """The ticks within the range that leave room for their labels on a logarithmic axis."""
     room = (max(high, 2) / max(low, 1e-9)) ** 0.115
     found: list[float] = []
     for tick in ticks:

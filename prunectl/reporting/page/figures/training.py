@@ -78,7 +78,7 @@ _PANELS = (
         (_Line("memory", "memory_bytes", {"color": SERIES[6]}),),
         scale=1e-6,
         zero=True,
-        caption="The peak since the program started: allocated on the GPU, or resident in the process on a CPU.",
+        caption="The peak since the program started: allocated memory on a GPU, resident memory on a CPU.",
     ),
 )
 
@@ -114,9 +114,9 @@ def course(source: Source, lineage: Sequence[Source]) -> Course:
 
 
 def panels(found: Course, *, prefix: str) -> tuple[list[Figure], list[str]]:
-    """The figures of one course, and what is constant, in words.
+    """The figures of one course, and texts on constant lines.
 
-    Constant lines, and panels without any other, are left out; so are those over FLOPs where FLOPs grow with the steps.
+    Constant lines, and panels with no others, are left out; so are panels over FLOPs if FLOPs grow with the steps.
     """
     made, constant = [], []
     same = bool(found.records) and _proportional(found.records)
@@ -133,14 +133,14 @@ def panels(found: Course, *, prefix: str) -> tuple[list[Figure], list[str]]:
 
 
 def _constant(panel: _Panel, line: _Line, value: float) -> str:
-    """A curve with one value, in words."""
+    """The text for a constant curve."""
     what = panel.title.partition(" over")[0].lower()
     of = f" of {line.label}" if len(panel.lines) > 1 else ""
     return f"{what}{of} {value:.4g}{' %' if '(%)' in panel.unit else ' MB' if '(MB)' in panel.unit else ''}"
 
 
 def _varies(points: Sequence[tuple[float, float]], panel: _Panel) -> bool:
-    """Whether a curve shows anything: values that differ by more than a hundredth, or a twentieth on an axis from 0."""
+    """Whether a curve is worth drawing: its values differ by more than 1 %, or 5 % on an axis from 0."""
     values = [y for _, y in points]
     return max(values) - min(values) > max(map(abs, values)) / (20 if panel.zero else 100)
 
@@ -232,6 +232,6 @@ def all_courses(setting: Setting, sources: Sources, styles: Styles, *, prefix: s
         axes.set_ylabel("evaluation accuracy (%)")
         svg = to_svg(figure, name, alt)
     numbers = tuple((label, i, x, y) for i, (label, _, _, points) in enumerate(runs) for x, y in points)
-    caption = "One line for each run, one value for each epoch, including trainings before pruning."
+    caption = "One line per run, one value per epoch, including trainings before pruning."
     title = f"Evaluation accuracy over cumulative FLOPs, all runs{suffix}"
     return Figure(name, title, caption, alt, svg, ("method", "run", "total_flops", "evaluation accuracy %"), numbers)

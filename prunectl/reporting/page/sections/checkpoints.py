@@ -31,12 +31,12 @@ _MEASURED = (
     ("latency_onnx_1_s", "ms, 1 image, ONNX Runtime", "{:.3f}", 1e3),
     ("latency_onnx_64_s", "ms, 64 images, ONNX Runtime", "{:.2f}", 1e3),
 )
-"""Columns that are there where some network was measured so."""
+"""Columns that are shown if some network was measured this way."""
 _Number = tuple[str, str, str, float]
 
 
 def checkpoints_section(data: PageData) -> Section:
-    """One row for every checkpoint that was given."""
+    """One row per given checkpoint."""
     numbers = (*_NUMBERS, *(each for each in _MEASURED if any(row[each[0]] is not None for row in data.rows)))
     columns = ("checkpoint", "method", "target", "seed", *(title for _, title, *_ in numbers), "robust", "sha256")
     numeric = (False, False, True, True, *(True for _ in numbers), False, False)
@@ -46,7 +46,7 @@ def checkpoints_section(data: PageData) -> Section:
     return Section(
         "All checkpoints",
         "Only results measured on exactly these files count. Of several measurements, the last one is shown."
-        + (" - means not measured: run `prunectl eval` on that checkpoint." if unmeasured else ""),
+        + (" - means not measured; run `prunectl eval` on that checkpoint." if unmeasured else ""),
         tables=[Table("checkpoints", "Checkpoints", columns, numeric, body, True, filters, "run")],
     )
 

@@ -14,7 +14,7 @@ from prunectl.reporting.page.figures.repair import repair_bars
 from prunectl.reporting.sources import Source
 
 _CONFUSED, _NAMED = 8, 6
-_LEAD = "What pruning left of a network, what a repair changed, and where the network errs."
+_LEAD = "What pruning kept of a network, what a repair changed, and which errors the network makes."
 
 
 def inside_section(data: PageData) -> Section | None:
@@ -27,16 +27,16 @@ def inside_section(data: PageData) -> Section | None:
 
 
 def _missing(data: PageData) -> str:
-    """Which operating points are not here, as a page has room for twelve."""
+    """A text on operating points that are not shown, because a page has room for twelve."""
     names = left_out(data.sources, data.settings, data.networks)
     if not names:
         return ""
     few = "; ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    return f" Not shown, as a page has room for {MOST_NETWORKS}: {few}. To see one, add `--inside CHECKPOINT`."
+    return f" Not shown, because a page has room for {MOST_NETWORKS}: {few}. To see one, add `--inside CHECKPOINT`."
 
 
 def _panel(data: PageData, number: int, network: Network) -> Section:
-    """One network; the first one has curves and pictures that the others lack, to keep the page small."""
+    """One network; only the first one has curves and pictures, to keep the page small."""
     source, look, prefix = network.source, data.looks.get(network.source.path), f"n{number}"
     name = base_name(source.path)
     section = Section(network.label, name if name != network.label else "")
@@ -71,7 +71,7 @@ def _network(section: Section, source: Source, look: Look, prefix: str, *, whole
         if layer.kept < layer.weights
     ]
     if masks:
-        title = "Masks. Outputs run downwards, inputs across. The darker the blue, the more weights are kept there."
+        title = "Masks. Outputs are rows, inputs are columns. Darker blue means that more weights are kept there."
         section.pictures.append((title, masks))
     if "scores" in look.missing and whole:
         section.notes.append(look.missing["scores"])
@@ -97,11 +97,11 @@ def _repair(section: Section, source: Source, prefix: str) -> None:
         if layers:
             section.figures.append(repair_bars(layers, prefix=f"{prefix}-{number}"))
         else:
-            section.notes.append("The repair changed BatchNorm statistics alone.")
+            section.notes.append("The repair changed only BatchNorm statistics.")
 
 
 def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial], *, hint: bool) -> None:
-    """Adversarial examples as pairs of pictures, or the picture that the attack saved."""
+    """Adversarial examples as pairs of pictures, or the picture saved by the attack."""
     names = dict(enumerate(map(str, focus.measured.get("per_class", {}))))
     if found:
         pictures = []
@@ -110,9 +110,7 @@ def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial], 
             alt = f"A test image of class {label} and its adversarial example, classified as {answer}"
             words = f"{label}, then classified as {answer}"
             pictures.append(Picture(image_link(one.clean), alt, words, beside=image_link(one.adversarial)))
-        section.pictures.append(
-            ("Adversarial examples. Test images, each with what the attack turned it into.", pictures)
-        )
+        section.pictures.append(("Adversarial examples. Test images, each beside its adversarial version.", pictures))
         return
     file, tensors = (beside(focus.path, f".examples.{suffix}") for suffix in ("png", "safetensors"))
     if not file.exists() or (tensors.exists() and not is_of(tensors, focus.sha256)):
@@ -123,7 +121,7 @@ def _adversarial(section: Section, focus: Source, found: Sequence[Adversarial], 
             )
         return
     picture = Picture(image_link(file.read_bytes()), f"Grid of adversarial examples of {base_name(focus.path)}", "")
-    section.pictures.append(("Adversarial examples. Test images, each with what the attack turned it into.", [picture]))
+    section.pictures.append(("Adversarial examples. Test images, each beside its adversarial version.", [picture]))
 
 
 def _confusion(section: Section, focus: Source, prefix: str) -> None:
@@ -146,7 +144,7 @@ def _saliency(section: Section, look: Look) -> None:
         pictures = [
             Picture(
                 image_link(sample.image),
-                f"A test image of class {sample.label}, and its pixels that matter most for the answer {sample.answer}",
+                f"A test image of class {sample.label}, and the pixels that matter most for the answer {sample.answer}",
                 sample.label if sample.label == sample.answer else f"{sample.label}, classified as {sample.answer}",
                 beside=image_link(sample.saliency),
             )

@@ -1,4 +1,4 @@
-"""Layers by methods: where each prunes."""
+"""Where methods prune: a table of layers by methods."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -12,14 +12,14 @@ from prunectl.reporting.page.blocks import Cell, Section, Table
 from prunectl.reporting.page.data import PageData
 
 _LEAD = (
-    "Where methods prune: the share of the weights of each layer that is kept, and of its outputs (channels, neurons) "
-    "that keep a weight, in percent of the dense layer. Mean ± standard deviation over seeds."
+    "Where methods prune: the kept share of each layer's weights, and of its outputs (channels, neurons) that keep a "
+    "weight, in percent of the dense layer. Mean ± standard deviation over seeds."
 )
 _Values = Callable[[MethodLayers], Mapping[str, Stat]]
 
 
 def layers_section(data: PageData) -> Section | None:
-    """A table for each target, folded where there is only one method; None where no layer is known."""
+    """A table per target, folded if there is only one method; None if no layers are known."""
     shares = layer_shares(data.setting, data.sources.every, _analysed(data))
     if shares is None:
         return None
@@ -34,7 +34,7 @@ def layers_section(data: PageData) -> Section | None:
 
 
 def _analysed(data: PageData) -> Shapes | None:
-    """The layers in the order of the network, from one of this setting that was analysed."""
+    """The layers in the order of the network, from an analysed network of this setting."""
     ours = {row["checkpoint"] for _, point in data.setting.points for row in point.rows}
     ours |= {row["checkpoint"] for row in data.setting.dense.rows} if data.setting.dense else set()
     looks = [look for path, look in data.looks.items() if str(path) in ours and look.layers]
@@ -60,7 +60,7 @@ def _table(
     values: _Values,
     size: Callable[[tuple[int, ...]], int],
 ) -> Table:
-    """One row for each layer, and one for all of them, which is the mean weighted by their sizes."""
+    """One row per layer, and one for all layers, which is the mean weighted by their sizes."""
     sizes = {layer: size(shape) for layer, shape in layers.items()}
     rows = [
         (Cell(layer), Cell(f"{sizes[layer]:,}", sizes[layer]), *(_cell(values(each)[layer]) for each in methods))
@@ -74,7 +74,7 @@ def _table(
 
 
 def _cell(stat: Stat) -> Cell:
-    """A share in percent to three digits, as `12.3 ± 0.4`."""
+    """A share in percent to three digits, such as `12.3 ± 0.4`."""
     spread = "" if stat.std is None else f" ± {100 * stat.std:.2g}"
     return Cell(f"{100 * stat.mean:.3g}{spread}", stat.mean)
 

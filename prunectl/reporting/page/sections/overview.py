@@ -1,4 +1,4 @@
-"""The answer, and whether the comparison is fair."""
+"""The answer, and the checklist for a fair comparison."""
 
 from prunectl.reporting.page.blocks import Section, Summary
 from prunectl.reporting.page.checklist import checklist

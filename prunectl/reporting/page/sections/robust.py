@@ -1,4 +1,4 @@
-"""Robust accuracy: against weights, over ε, and every recorded attack as a table."""
+"""Robust accuracy: against weights, over ε, and a table of all recorded attacks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +14,7 @@ from prunectl.reporting.page.figures.tradeoff import trade_off
 from prunectl.reporting.rows import attack_name, images_of
 
 _MOST = 8
-"""Most attacks and ε that are drawn for each setting; the table has all of them."""
+"""Most combinations of attack and ε drawn per setting; the table has all of them."""
 _LEAD = (
     "The share of all test images that are still classified correctly under an attack. ε is the largest change that "
     "the attack may make to an image, in the attack's norm, with pixels from 0 to 1. Images that are misclassified "
@@ -44,7 +44,7 @@ def robust_section(data: PageData) -> Section:
 
 
 def _trade_offs(data: PageData) -> tuple[list[Figure], int]:
-    """The figures of one setting, and how many more measures there are."""
+    """The figures of one setting, and the number of measures not drawn."""
     measures = robust_measures(data.setting)
     figures = [
         trade_off(data.setting, AXES[0], measure, data.styles, prefix=data.prefix, runs=data.runs)
@@ -55,7 +55,7 @@ def _trade_offs(data: PageData) -> tuple[list[Figure], int]:
 
 
 def _over_eps(data: PageData) -> Figure | None:
-    """The attacks of the first network that was attacked, the one in focus first."""
+    """The attacks on the network in focus, else on the first attacked one."""
     by_path = {row["checkpoint"]: row for row in data.rows}
     shown = [str(network.source.path) for network in data.networks]
     for path in dict.fromkeys([*shown, *by_path]):
@@ -68,7 +68,7 @@ def _over_eps(data: PageData) -> Figure | None:
 
 
 def _table(data: PageData) -> Table:
-    """Every recorded attack and corruption; of several records of one attack, the last."""
+    """All recorded attacks and corruptions; the last of several records of one attack."""
     rows: list[tuple[Cell, ...]] = []
     for number, source in enumerate(data.sources.given):
         method = data.methods.get(str(source.path)) or data.rows[number]["criterion"] or "dense"

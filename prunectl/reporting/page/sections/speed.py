@@ -7,7 +7,7 @@ from prunectl.reporting.page.figures.speed import speed_bars
 
 
 def speed_section(data: PageData) -> Section | None:
-    """Dense, masked and shrunk side by side, with the likely reasons where pruning did not make it faster."""
+    """Dense, masked and shrunk side by side, with likely reasons if pruning did not make it faster."""
     if data.focus is None:
         return None
     section = Section("Measured speed")

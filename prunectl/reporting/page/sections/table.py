@@ -18,9 +18,9 @@ from prunectl.reporting.page.sections.training import training_section
 
 @dataclass(frozen=True)
 class Entry:
-    """A section's anchor in the page and what builds it; None leaves it out.
+    """A section's anchor in the page and the function that builds it; None leaves it out.
 
-    `per_setting` repeats it for each setting, and puts the setting's prefix before the anchor.
+    `per_setting` repeats it for each setting, with the setting's prefix before the anchor.
     """
 
     anchor: str
@@ -39,4 +39,4 @@ SECTIONS = (
     Entry("checkpoints", checkpoints_section),
     Entry("provenance", provenance_section),
 )
-"""In the order of the page."""
+"""The sections, in the order of the page."""

@@ -1,4 +1,4 @@
-"""Accuracy against what pruning saved."""
+"""Accuracy against savings."""
 
 from prunectl.reporting.curves import Setting
 from prunectl.reporting.formats import share_text, target_text, times
@@ -10,19 +10,19 @@ from prunectl.reporting.page.figures.tradeoff import trade_off
 from prunectl.reporting.page.operating_points import points_table
 
 _LEAD = (
-    "Each line is a method, each point the mean over its seeds, the band one standard deviation. The dashed line is "
+    "Each line is a method, each point the mean over its seeds, each band one standard deviation. The dashed line is "
     "the dense network. Circled points form the Pareto front: no other point shown is at least as good on both axes. "
-    "A point leads to its runs. One method, target or seed can be shown alone."
+    "Click a point to see its runs. The filters show a single method, target or seed."
 )
 
 
 def trade_off_section(data: PageData) -> Section:
-    """Top-1 accuracy against a saving that can be chosen, the Pareto front, and the operating points as a table."""
+    """Top-1 accuracy against a chosen saving, the Pareto front, and the table of operating points."""
     section = Section(f"Trade-off{data.suffix}", _LEAD, legend=True, front=True)
     if not data.setting.series:
         section.notes.append("No pruned network was measured. Run `prunectl eval` on it, then `prunectl report`.")
         return section
-    if len(data.setting.points) == 1:  # a chart of one point shows nothing
+    if len(data.setting.points) == 1:  # a chart with one point shows nothing
         return Section(
             f"Trade-off{data.suffix}", tables=[points_table(data.setting, prefix=data.prefix, runs=data.runs)]
         )
@@ -45,13 +45,13 @@ def trade_off_section(data: PageData) -> Section:
 
 
 def _budget(setting: Setting) -> str:
-    """The budget that all operating points were pruned to; nothing where there is none, or several."""
+    """The budget to which all operating points were pruned; empty if there is none or several."""
     kinds = {target_text(point.target).partition(" ")[0] for _, point in setting.points}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
 _AXES_OF = {"flops": "FLOPs", "size": "size", "latency": "time"}
-"""The choice that is shown first, by budget."""
+"""The choice shown first, by budget."""
 _CHOICES = {CLOSE.name: "weights, close to dense", TOP5.name: "weights, top-5"}
 
 
@@ -61,7 +61,7 @@ def _front_table(data: PageData) -> Table:
     rows = []
     for series, point in front(data.setting):
         accuracy, saved = point.stat("accuracy"), point.stat("compression")
-        assert accuracy is not None and saved is not None  # else it is not on the front
+        assert accuracy is not None and saved is not None  # else it would not be on the front
         drop = None if dense is None else 100 * (accuracy.mean - dense.mean)
         runs = data.runs(point)
         name = " ".join(filter(None, [series.label, target_text(point.target)]))

@@ -1,4 +1,4 @@
-"""Training: all runs, and step by step the trainings of one network."""
+"""Training: all runs, and the trainings of one network step by step."""
 
 from prunectl.checkpoints.names import base_name
 from prunectl.reporting.page.blocks import Section
@@ -8,7 +8,7 @@ from prunectl.reporting.sources import Source
 
 
 def training_section(data: PageData) -> Section | None:
-    """What the logs hold, and which logs are missing."""
+    """Curves from the logs, and notes on missing logs."""
     section = Section("Training", legend=True)
     courses = [
         all_courses(part.setting, part.sources, part.styles, prefix=f"t{part.number}", suffix=part.suffix)
@@ -34,7 +34,7 @@ def _one_network(section: Section, focus: Source, lineage: tuple[Source, ...]) -
         section.notes.append(f"Constant, not drawn: {', '.join(constant)}.")
     if found.records:
         section.lead = (
-            f"All runs, then step by step the trainings that led to {base_name(focus.path)}. "
+            f"All runs, then the trainings that led to {base_name(focus.path)}, step by step. "
             "Dashed vertical lines mark prunings."
         )
     else:
