@@ -43,17 +43,17 @@ class WithNodes(Unit):
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
         self.solved: tuple[int, int] | None = None
-        """How many nodes the last `solve` keeps, and how many entries of its ranking are removed for that."""
+        """The number of nodes that the last `solve` keeps, and the number of entries of its ranking to remove."""
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
         self.gone = self.begun = dead_nodes(self.structure, self.masks, model)
         self.went = torch.zeros(0, dtype=torch.int64)
-        """The nodes that were removed since, in their order."""
+        """The nodes removed since, in their order."""
         self.staying = nodes_on(self.structure, self.protected)
         """The nodes on the axes of the layers that stay, bool (nodes,)."""
         self.counted = torch.ones(self.structure.nodes, dtype=torch.bool)
-        """All nodes but the channels of the image, which no sparsity counts, bool (nodes,)."""
+        """All nodes except the channels of the image, which no sparsity counts, bool (nodes,)."""
         self.counted[self.structure.image[self.structure.image != FROZEN]] = False
         inner = int(self.counted.sum())
         self.nodes = max(checkpoint.dense.nodes or 0, inner)
@@ -61,7 +61,7 @@ class WithNodes(Unit):
         self.spending = None if how.budget is None else BudgetMeter(how.budget, checkpoint, model, self.analysis)
         self.shapes = original_shapes(checkpoint)
         self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
-        """How many nodes every group had in the original network, int64 (groups,)."""
+        """The number of nodes of every group in the original network, int64 (groups,)."""
         self.firm = self.rules.max_pruned is not None
         """Whether the user set the ceiling; the default ceiling is raised if a target needs it."""
         if not self.firm:
@@ -70,11 +70,11 @@ class WithNodes(Unit):
 
     @cached_property
     def multiples(self) -> Multiples:
-        """How many nodes of each kind are removed or added back at a time."""
+        """The number of nodes of each kind that are removed or added back together."""
         return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, restore the values of nodes that return, and find the nodes that are removed."""
+        """Replace the masks, restore the values of nodes that return, and find the removed nodes."""
         for name, mask in self.masks.items():
             returns = ~mask & masks.of(name, mask)
             if returns.any():
@@ -89,13 +89,13 @@ class WithNodes(Unit):
         return (self.structure,)
 
     def comparable(self, scores: Scores) -> Scores:
-        """The scores with those of nodes normalised, on the cpu."""
+        """The scores, with those of nodes normalised, on the cpu."""
         left = ~self.gone if scores.unscored is None else ~(self.gone | scores.unscored)
         found = normalized(self.rules.normalize or "none", _of_nodes(scores), left, self.structure)
         return replace(scores, nodes=found)
 
     def ranking(self, scores: Scores) -> Ranking:
-        """The nodes in the order in which they are removed."""
+        """The nodes in the order of removal."""
         return rank(
             self.structure,
             _of_nodes(self.comparable(scores)),
@@ -112,11 +112,11 @@ class WithNodes(Unit):
 
     @property
     def unreached(self) -> Tensor:
-        """The nodes that are removed, and those that no path of kept weights reaches: bool (nodes,)."""
+        """The removed nodes, and those that no path of kept weights reaches: bool (nodes,)."""
         return self.gone | cut_off(self.model, self.analysis, self.masks)
 
     def result(self) -> dict[str, Any]:
-        """Sparsities, and the costs of the network without the nodes that are removed."""
+        """Sparsities, and the costs of the network without the removed nodes."""
         thin = thin_groups(self.structure, self.gone, self.sizes)
         odd = [] if self.rules.multiple_of == 1 else self.multiples.odd_widths(self.structure, self.gone)
         return {
@@ -130,7 +130,7 @@ class WithNodes(Unit):
         }
 
     def many(self, nodes: Tensor) -> int:
-        """How many of these nodes, bool (nodes,), a sparsity counts."""
+        """The number of these nodes, bool (nodes,), that a sparsity counts."""
         return int((nodes & self.counted).sum())
 
 
@@ -140,30 +140,30 @@ class Nodes(WithNodes):
     word = "node"
 
     def lost_classes(self) -> list[int]:
-        """None: every layer keeps a node with all its weights, so the network need not be run."""
+        """Empty: every layer keeps a node with all its weights, so the network need not be run."""
         return []
 
     def check_keep(self, sparsity: float | None) -> None:
         """Refuse `keep` patterns that hold every node. `select` refuses targets that cannot be reached."""
         if self.protected and bool((self.staying | self.gone).all()):
-            raise OptionError("`keep` covers all nodes that are left, so nothing can be pruned; keep fewer layers")
+            raise OptionError("`keep` covers all remaining nodes, so nothing can be pruned; keep fewer layers")
 
     @property
     def total(self) -> int:
-        """How many nodes the original dense network has."""
+        """The number of nodes of the original dense network."""
         return self.nodes
 
     @property
     def kept(self) -> int:
-        """How many nodes are alive."""
+        """The number of alive nodes."""
         return self.many(~self.gone) + self.alone
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a target that is reached already, or a scope for weights."""
+        """Refuse a target that is already reached, or a scope for weights."""
         self.asked = sparsity
         if self.scope not in NODE_SCOPES:
             if pattern_of(self.scope) is not None or self.scope in SCOPES:
-                raise OptionError(f"scope {self.scope} is for weights; nodes are ranked {' or '.join(NODE_SCOPES)}")
+                raise OptionError(f"scope {self.scope} is for weights; for nodes, use {' or '.join(NODE_SCOPES)}")
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)
@@ -173,11 +173,11 @@ class Nodes(WithNodes):
             now, budget = self.spending.text(self.spending.without(self.gone)), self.spending.budget
             limit = self.spending.text(self.spending.limit)
             raise OptionError(
-                f"the network already has {now}, `{budget.kind}` {budget.text} asks for {limit}; ask for less"
+                f"the network already has {now}, `{budget.kind}` {budget.text} allows {limit}; use a lower budget"
             )
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
-        """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
+        """Keep an exact count of nodes, or, in multiples, as many as possible up to it."""
         ranking, keep = self.ranking(scores), self.keep(sparsity)
         excess = self.kept - keep
         if self.solved is not None and self.solved[0] == keep:
@@ -188,7 +188,7 @@ class Nodes(WithNodes):
             return self.select(scores, sparsity)
         if count is None:
             most = 1 - (self.kept - self.many(ranking.removed(len(ranking.order)))) / self.total
-            asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
+            asked = sparsity if self.asked is None else self.asked  # a single round asks for less than the target
             raise OptionError(f"node sparsity {asked:.15g} was requested, but {most:.4g} is the maximum {self._limits}")
         removed = ranking.removed(count)
         self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
@@ -209,7 +209,7 @@ class Nodes(WithNodes):
 
     @property
     def _may_refill(self) -> bool:
-        """Whether the target may leave room for nodes: a counted budget, or a sparsity where multiples differ."""
+        """Whether the target may leave room for nodes: a counted budget, or a sparsity with differing multiples."""
         counted = self.rules.multiple_of == AUTO if self.spending is None else self.spending.budget.kind != "latency"
         return counted and self.rules.refill
 
@@ -225,7 +225,7 @@ class Nodes(WithNodes):
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
     def solve(self, scores: Scores) -> float:
-        """The node sparsity that the threshold leads to, or the smallest that meets the budget."""
+        """The node sparsity that the threshold gives, or the smallest that meets the budget."""
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
@@ -243,7 +243,7 @@ class Nodes(WithNodes):
         if count is None:
             least = spending.without(gone | ranking.removed(len(ranking.order)))
             raise OptionError(
-                f"`{spending.budget.kind}` {spending.budget.text} asks for {spending.text(spending.limit)}, "
+                f"`{spending.budget.kind}` {spending.budget.text} allows {spending.text(spending.limit)}, "
                 f"but {spending.text(least)} is the minimum {self._limits}"
             )
         return self._solved_by(ranking, count)
@@ -256,20 +256,20 @@ class Nodes(WithNodes):
 
     @property
     def _limits(self) -> str:
-        """Why no more can be removed."""
+        """A text on why no more can be removed."""
         rules = self.rules
         multiples = "" if rules.multiple_of == 1 else f", in multiples of {rules.multiple_of}"
         if rules.multiple_of == AUTO:
             multiples = f", in multiples of {BLOCK} in groups of more than {WIDE}"
         kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
         most = rules.max_pruned or 1.0
-        ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
+        ceiling = f", and no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
         return (
             f"with {rules.min_nodes} or more nodes left in every layer{kept}{multiples}{ceiling}; ask for less pruning"
         )
 
     def result(self) -> dict[str, Any]:
-        """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
+        """Sparsities, costs, and, for a latency target, the latency relative to the dense network, measured again."""
         result = super().result()
         if self.spending is not None and self.spending.budget.kind == "latency":
             found = self.spending.latency(self.gone)
@@ -280,19 +280,19 @@ class Nodes(WithNodes):
 def _of_nodes(scores: Scores) -> Tensor:
     """The scores of the nodes, on the cpu."""
     if scores.nodes is None:
-        raise OptionError("a criterion whose unit is nodes or both has to score the nodes")
+        raise OptionError("a criterion whose unit is nodes or both must score the nodes")
     return scores.nodes.cpu()
 
 
 def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analysis:
-    """Trace a network, with the channels of the image as nodes where outer layers may go."""
+    """Trace a network, with the channels of the image as nodes if outer layers may be pruned."""
     analysis = analyse(model, checkpoint.spec.input, outer=rules.outer_layers)
     structure = analysis.structure
     if rules.outer_layers and (structure.image == FROZEN).all():
         raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
     if not structure.nodes:
         raise OptionError(
-            f"{checkpoint.spec.name} has no node that can be pruned, as outputs stay; use a criterion for weights, "
+            f"{checkpoint.spec.name} has no prunable node, because outputs stay; use a criterion for weights, "
             "such as snipit"
         )
     return analysis
