@@ -1,4 +1,4 @@
-"""Nodes as a unit of pruning, alone or with weights."""
+"""Nodes as a unit of pruning, on their own or with weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
