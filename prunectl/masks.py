@@ -1,4 +1,4 @@
-"""Which entries of which parameters are kept."""
+"""Masks: which entries of which parameters are kept."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

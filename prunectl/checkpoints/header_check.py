@@ -60,7 +60,7 @@ def _is_shrunk(head: "Header") -> bool:
 
 
 def _is_edit(edit: Any) -> bool:
-    """An attribute that is set, a module that is swapped, or what is left on the axes of the dense network."""
+    """Whether this is an edit: a set attribute, a swapped module, or remaining indices of the dense network's axes."""
     if not isinstance(edit, dict):
         return False
     if "kept" in edit:

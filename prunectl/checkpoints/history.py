@@ -85,7 +85,7 @@ class HistoryEntry:
 
     @property
     def data(self) -> Mapping[str, Any] | None:
-        """The images that the command used: `name`, perhaps `source`, and what was changed in them."""
+        """The images of the command: `name`, possibly `source`, and the changes to them."""
         return self.options.get("data")
 
     @property

@@ -12,7 +12,7 @@ OPTIONAL = {"--repair": METHODS}
 
 
 class WithOptionalValues(TyperCommand):
-    """A command in which `--repair` alone is `--repair refit`."""
+    """A command in which `--repair` without a value means `--repair refit`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Insert omitted values, then parse."""

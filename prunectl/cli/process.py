@@ -6,7 +6,7 @@ import os
 # mallopt's names in glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _ALL, _LARGE = 1 << 30, 1 << 24
-"""Bytes of freed tensors: a process keeps smaller ones, with the first or second limit."""
+"""Limits in bytes: smaller freed tensors stay with a process that keeps memory, or with one that gives it back."""
 _KEEPING = ("train", "eval", "attack", "repair", "explain", "predict", "report")
 """Commands that run a network on many batches; `prune` does if its criterion uses images, and calls this itself."""
 

@@ -137,7 +137,7 @@ class Reader:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what it brings."""
+        """(C, H, W) of the images."""
         return self.shaper.shape
 
     def read(self, i: int) -> tuple[Tensor, int]:
@@ -153,7 +153,7 @@ class Reader:
             raise DataError(f"{self.items.where}, item {i}: {error}") from error
 
     def __call__(self, i: int) -> NDArray[np.uint8]:
-        """Pixels alone."""
+        """Only the pixels."""
         return self.read(i)[0].numpy()
 
 

@@ -1,1 +1,1 @@
-"""What a network reaches and costs: accuracy, FLOPs, latency, memory, structure."""
+"""Measures networks: accuracy, FLOPs, latency, memory, structure."""

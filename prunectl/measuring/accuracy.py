@@ -1,4 +1,4 @@
-"""How well a network classifies: one pass over labelled images."""
+"""Measures how well a network classifies, in one pass over labelled images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _TOP = 5
 
 
 MOST_BATCH, MOST_BYTES = 512, 32 << 20
-"""Images in a batch, and bytes that they take as float32: larger batches are no faster."""
+"""Most images in a batch, and most bytes of them as float32: larger batches are no faster."""
 
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Loss is the mean cross-entropy; `confusion[true, predicted]` counts images, int64 (classes, classes)."""
+    """Accuracies and loss; `confusion[true, predicted]` counts images, int64 (classes, classes)."""
 
     loss: float
     top1: float
@@ -32,12 +32,12 @@ class Accuracy:
 
     @property
     def per_class(self) -> list[float | None]:
-        """Share of each class's images that are right; None for a class without images."""
+        """The share of correctly classified images per class; None for a class without images."""
         counts, right = self.confusion.sum(1).tolist(), self.confusion.diag().tolist()
         return [r / n if n else None for r, n in zip(right, counts, strict=True)]
 
     def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
-        """All of it as plain values, with the classes by name."""
+        """All values as plain ones, with the classes by name."""
         return {
             "accuracy": self.top1,
             "top5": self.top5,
@@ -61,11 +61,11 @@ def accuracy(
     batch_size: int | None = None,
     amp: bool = False,
 ) -> Accuracy:
-    """Classify every image once, in eval mode; the mode is put back.
+    """Classify every image once, in eval mode; the mode is restored.
 
-    It is in full float32, or with `amp` in bfloat16 where that is safe. A batch has `batch_size` images, or as many as
-    `batch_for` says. Counts stay on the device until the end. Of several processes each takes its share, and all have
-    the result.
+    It runs in full float32, or with `amp` in bfloat16 where that is safe. A batch has `batch_size` images, by default
+    `batch_for`. Counts stay on the device until the end. Each of several processes takes its share, and all get the
+    result.
     """
     device = next(model.parameters()).device
     counts = _Counts(classes, device)
@@ -80,7 +80,7 @@ def accuracy(
 def accuracy_of(
     logits_of: Callable[[Tensor], Tensor], images: ImageSource, *, classes: int, batch_size: int | None = None
 ) -> Accuracy:
-    """Classify every image once by a function on the cpu, of uint8 pixels (B, C, H, W) to logits (B, classes)."""
+    """Classify every image once with a function on the cpu from uint8 pixels (B, C, H, W) to logits (B, classes)."""
     counts = _Counts(classes, torch.device("cpu"))
     for pixels, labels in images.batches(batch_for(images.shape) if batch_size is None else batch_size):
         counts.add_(logits_of(pixels), labels)
@@ -88,7 +88,7 @@ def accuracy_of(
 
 
 class _Counts:
-    """Sums over batches, on one device: of the loss, of images whose class is among the best five, of each pair."""
+    """Sums over batches, on one device: the loss, the images whose class is among the top five, and each pair."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self.classes = classes
@@ -105,6 +105,6 @@ class _Counts:
         self.confusion.index_add_(0, labels * self.classes + best[:, 0], torch.ones_like(labels))
 
     def result(self, count: int) -> Accuracy:
-        """Of `count` images in total."""
+        """The accuracy over `count` images in total."""
         table = self.confusion.view(self.classes, self.classes).cpu()
         return Accuracy(float(self.loss) / count, int(table.diag().sum()) / count, int(self.top5) / count, table)

@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable class of an image, and the `top` ones with their probabilities, the best first."""
+    """The most probable class of an image, and the `top` classes with their probabilities, the best first."""
 
     name: str
     probability: float
@@ -31,12 +31,12 @@ class Prediction:
 
 
 def classify(checkpoint: Checkpoint, images: Iterable[Any], *, top: int = 5, batch_size: int = 64) -> list[Prediction]:
-    """Classify paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1], in the order given.
+    """Classify paths, PIL images, or pixels (C, H, W), uint8 or float in [0, 1], in the given order.
 
-    Files and PIL images are rotated as their EXIF data say, resized by the checkpoint's `resize`, and normalised.
+    Files and PIL images are rotated by their EXIF data, resized by the checkpoint's `resize`, and normalised.
 
     Raises:
-        DataError: something is not an image, or pixels have another shape than the network takes.
+        DataError: something is not an image, or pixels do not have the network's input shape.
     """
     network = classifier_of(checkpoint)
     decoded = (pixels_of(image, network.shape, network.resize) for image in images)
@@ -48,10 +48,10 @@ def classify(checkpoint: Checkpoint, images: Iterable[Any], *, top: int = 5, bat
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """What classifies images, whichever file it comes from.
+    """Classifies images, with the network of any kind of file.
 
     `probabilities` maps B images (C, H, W) of pixels in [0, 1], of this `shape`, to (B, classes) on the cpu; `names`
-    are those of the classes, or their numbers if they have no names.
+    are the class names, or numbers if there are none.
     """
 
     shape: Shape
@@ -64,7 +64,7 @@ def classifier_of(checkpoint: Checkpoint) -> Classifier:
     """The network of a checkpoint as a classifier.
 
     Raises:
-        NoNormalisation: nothing says how pixels become its input.
+        NoNormalisation: how pixels become its input is unknown.
     """
     checkpoint.preprocessing.check_known()
     return Classifier(
@@ -76,7 +76,7 @@ def classifier_of(checkpoint: Checkpoint) -> Classifier:
 
 
 def predictions(probabilities: Tensor, names: Sequence[str], top: int) -> list[Prediction]:
-    """What probabilities (B, classes) say of each image."""
+    """The prediction for each image from probabilities (B, classes)."""
     best = probabilities.topk(min(top, len(names)), dim=1)
     rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     pairs = [tuple((names[i], p) for i, p in zip(indices, values, strict=True)) for indices, values in rows]
@@ -106,7 +106,7 @@ def pixels_of(image: Any, shape: Shape, resize: Resize | None) -> Tensor:
 
 
 def _resized(image: Image.Image, shape: Shape, resize: Resize | None) -> Tensor:
-    """By the rule, as image folders are read, to the pixel; without one, the whole image to the network's size."""
+    """Resize by the rule, exactly as for image folders; without one, resize the whole image to the network's size."""
     channels, height, width = shape
     if resize is not None and height == width and channels in (1, 3):
         decoder = Decoder(height, "L" if channels == 1 else "RGB", resize.crop, resize.interpolation)

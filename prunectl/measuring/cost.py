@@ -1,4 +1,4 @@
-"""What a network costs: parameters, weights, multiply-accumulates."""
+"""Counts the costs of a network: parameters, weights, multiply-accumulates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from prunectl.torchtools.copies import like_parameters, on_meta, with_tensors
 from prunectl.torchtools.storages import Storages
 
 _Counted = tuple[dict[str, Tensor], int, dict[str, int], tuple[int, ...]]
-"""The prunable weights, the FLOPs of one image, those of them that multiply by each weight, and the output shape."""
+"""The prunable weights, the FLOPs of one image, the FLOPs per weight, and the output shape."""
 
 
 MOST_PARAMETERS, MOST_PIXELS = 3 * 10**7, 3 * 64 * 64
-"""Of a network that is counted on an image: on a cpu it takes half the time of the meta device up to there."""
+"""Limits of a network that is counted on an image: up to these, a cpu takes half the time of the meta device."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One prunable layer: its weights, how many of them are kept, how often each is used per image."""
+    """One prunable layer: its weights, the number kept, and how often each is used per image."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,13 +35,13 @@ class LayerCost:
 
     @property
     def weights(self) -> int:
-        """Weights in the layer, pruned ones counted."""
+        """Weights in the layer, including pruned ones."""
         return torch.Size(self.shape).numel()
 
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs per image (2 x multiply-accumulates), all of them and without those of pruned weights."""
+    """FLOPs per image (2 x multiply-accumulates), with and without pruned weights."""
 
     parameters: int
     flops: int
@@ -61,18 +61,18 @@ class Cost:
 
     @property
     def nonzero_flops(self) -> int:
-        """What hardware that skips every pruned weight would do: the theoretical speed-up, not a measured one."""
+        """FLOPs on hardware that skips every pruned weight: a theoretical value, not a measured one."""
         return self.flops - 2 * sum((layer.weights - layer.kept) * layer.uses for layer in self.layers)
 
 
 def cost(model: nn.Module, masks: Masks, shape: tuple[int, int, int]) -> Cost:
-    """Count during a run: of a small network on a blank image, of a large one on the meta device, without computing.
+    """Count during a run: a small network on a blank image, a large one on the meta device, without computing.
 
-    Small ones are faster on an image, and their operations on the meta device would load torch's compiler. A network
-    that looks at values, or that holds tensors which are no buffers, cannot run on the meta device, whatever its size.
+    Small networks are faster on an image, and their operations on the meta device would load torch's compiler. A
+    network that reads values, or holds tensors that are not buffers, cannot run on the meta device, whatever its size.
 
     Raises:
-        OptionError: a network that does not take images (B, C, H, W), or does not return a tensor of logits.
+        OptionError: the network does not take images (B, C, H, W), or does not return a tensor of logits.
     """
     counted = None if _is_small(model, shape) else _on_meta(model, shape)
     weights, flops, used, outputs = counted or _run(model, shape)
@@ -99,7 +99,7 @@ def _is_small(model: nn.Module, shape: tuple[int, int, int]) -> bool:
 
 
 def _on_meta(model: nn.Module, shape: tuple[int, int, int]) -> _Counted | None:
-    """None for a network that cannot run there."""
+    """The counts on the meta device; None for a network that cannot run there."""
     try:
         return _counted(on_meta(model), shape)
     except PrunectlError:
@@ -109,7 +109,7 @@ def _on_meta(model: nn.Module, shape: tuple[int, int, int]) -> _Counted | None:
 
 
 def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
-    """The same from a run of one image."""
+    """The counts from a run of one image."""
     weights = prunable(network)
     image = like_parameters(network, 1, *shape)
     network.eval()
@@ -121,18 +121,18 @@ def _counted(network: nn.Module, shape: tuple[int, int, int]) -> _Counted:
     except Exception:  # noqa: BLE001  (what torch raises for `torch.cond` differs between its releases)
         counted = _Flops(weights)
         with counted, FlopCounterMode(display=False) as counter, torch.no_grad():
-            logits = network(image)  # the counter runs all branches, and hands on their operations
+            logits = network(image)  # the counter runs all branches, and passes on their operations
         total = counter.get_total_flops()
     if not isinstance(logits, Tensor):
         raise OptionError(
             f"expected a network that returns a tensor of logits (B, classes), found {type(logits).__name__}; "
-            "wrap it in a module that returns the logits alone"
+            "wrap it in a module that returns only the logits"
         )
     return weights, total, counted.by_weight, tuple(logits.shape)
 
 
 def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
-    """The same on the network's own device (where torch's counter misses what is fused), with its values."""
+    """The counts on the network's own device, with its values; torch's counter would miss fused operations there."""
     own = with_tensors(model, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone())
     try:
         with single_steps(), full_precision(), torch.random.fork_rng(devices=[]):
@@ -150,8 +150,8 @@ def _run(model: nn.Module, shape: tuple[int, int, int]) -> _Counted:
 class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts FLOPs by torch's formulas: `total`, and those of the operations that multiply by each weight.
 
-    Torch's `FlopCounterMode` counts the same, also where a network has branches (`torch.cond`), but loads torch's
-    compiler, which takes longer than the whole count.
+    torch's `FlopCounterMode` counts the same, and also handles branches (`torch.cond`), but loads torch's compiler,
+    which takes longer than the whole count.
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
@@ -162,11 +162,11 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Torch's compiler is not running here; to be hidden from it would load it."""
+        """Torch's compiler is not running here; being hidden from it would load it."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, in its parts where it has any, and count it if torch has a formula for it."""
+        """Run an operation, decomposed if possible, and count it if torch has a formula for it."""
         with self:
             parts = func.decompose(*args, **(kwargs or {}))
         if parts is not NotImplemented:

@@ -1,4 +1,4 @@
-"""evaluate: the accuracy and the cost of a network."""
+"""evaluate: measures the accuracy and the cost of a network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,12 +26,12 @@ def evaluate(
     runtimes: Sequence[str] = (),
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate on the test images of `data`: one record of plain values, all counts per image.
+    """Evaluate on the test images of `data`; returns one record of plain values, all counts per image.
 
-    Batches, and with `amp` the type of the numbers, are those of `accuracy`; latency is that of the network's own type.
-    `flops` is what the network executes (2 x multiply-accumulates), `nonzero_flops` leaves pruned weights out: a bound
-    on what sparse hardware could save. Sparsities refer to the original dense network. The latency is that of torch as
-    it is, or of every one of `runtimes`, measured in turns. `report` is called with what is measured now.
+    Batches and `amp` are as in `accuracy`; latency is measured in the network's own type. `flops` is what the network
+    executes (2 x multiply-accumulates), `nonzero_flops` leaves out pruned weights: a bound on the savings of sparse
+    hardware. Sparsities refer to the original dense network. Latency is measured in plain torch, or in each of
+    `runtimes`, in turns. `report` is called with the current measurement.
 
     Raises:
         DataError: the images do not fit the network, or there are none.
@@ -74,7 +74,7 @@ def evaluate(
 
 
 def costs(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Weights, nodes, sparsities, FLOPs and bytes of a network, beside those of its dense original."""
+    """Weights, nodes, sparsities, FLOPs and bytes of a network, and those of its dense original."""
     counted = cost(checkpoint.model, checkpoint.masks, checkpoint.spec.input)
     nodes, present = _nodes(checkpoint)
     dense = checkpoint.dense
@@ -101,14 +101,14 @@ def costs(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _nodes(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
-    """How many nodes some path of kept weights reaches, and how many are in memory."""
+    """The number of nodes on a path of kept weights, and the number in memory."""
     if checkpoint.dense.nodes is None:
         return None, None
     if not checkpoint.masks and not checkpoint.edits:
         return checkpoint.dense.nodes, checkpoint.dense.nodes
     try:
         whole = expanded(checkpoint)
-    except OptionError:  # shrunk with --norm alive: it has no masks, and so no nodes that are cut off
+    except OptionError:  # shrunk with --norm alive: it has no masks, so no nodes are cut off
         present = nodes_present(checkpoint)
         return present, present
     cut = count_cut_off(whole.model, checkpoint.spec.input, whole.masks)

@@ -1,4 +1,4 @@
-"""explain: which slices of a network are coupled, what each group of them holds, and what must stay and why."""
+"""explain: shows which slices of a network are coupled, the size of each group, and what must stay and why."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ _KERNEL, _MEETS = "the kernel's positions", "meets an axis that stays"
 _CONVOLUTION = nn.modules.conv._ConvNd
 Record = dict[str, Any]
 Place = tuple[str, str, str]
-"""A parameter, an operation that reads it, and the module in which that happens."""
+"""A parameter, an operation that reads it, and the module that runs the operation."""
 
 
 def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
-    """One record of plain values: `model`, `shrunk`, `input`, and those of `explain_network`.
+    """One record of plain values: `model`, `shrunk`, `input`, and the values of `explain_network`.
 
     A shrunk network that runs swapped modules or a rewritten graph is described in its original shapes.
 
     Raises:
-        StructureError: the network cannot be followed; the message names the place.
+        StructureError: the network cannot be traced; the message names the place.
         UnknownName: a pattern of `keep` matches no layer.
     """
     whole = expanded(checkpoint)
@@ -39,17 +39,17 @@ def explain(checkpoint: Checkpoint, *, keep: Sequence[str] = ()) -> Record:
 def explain_network(
     model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False, keep: Sequence[str] = ()
 ) -> Record:
-    """The structure of any network that takes images (B, C, H, W); with `outer`, these have nodes as well.
+    """The structure of any network that takes images (B, C, H, W); with `outer`, the images have nodes too.
 
     Layers that `keep` names, by shell patterns of modules or parameters, stay with all nodes on their axes.
 
-    `groups` are nodes that share an axis: how many, which parameters make them and which read them, and the share of
-    all parameters and FLOPs that would be removed with them; what is between two groups counts for both. `frozen` are
-    the axes of parameters that stay, by cause: [parameter, axis, indices that stay, indices]. Positions of kernels are
-    left out. `untouchable` counts the parameters that no removal reaches, `prunable_share` is that of all others.
+    `groups` are nodes that share an axis: their number, the parameters that output and read them, and the share of all
+    parameters and FLOPs that are removed with them; weights between two groups count for both. `frozen` are the axes of
+    parameters that stay, by cause: [parameter, axis, indices that stay, indices]. Positions of kernels are left out.
+    `untouchable` counts the parameters that no removal reaches, `prunable_share` is the share of all others.
 
     Raises:
-        StructureError: the network cannot be followed; the message names the place.
+        StructureError: the network cannot be traced; the message names the place.
         UnknownName: a pattern of `keep` matches no layer.
     """
     analysis = analyse(model, shape, outer=outer, lines=True)
@@ -75,7 +75,7 @@ def explain_network(
 
 
 def untouchable(structure: Structure, model: nn.Module) -> int:
-    """How many entries of parameters have no index that can be removed."""
+    """The number of entries of parameters without a removable index."""
     rows = (_rows(structure, name, parameter) for name, parameter in model.named_parameters())
     return sum(torch.Size(int((classes == FROZEN).sum()) for classes in row).numel() for row in rows)
 
@@ -105,9 +105,9 @@ def _groups(structure: Structure, parameters: dict[str, nn.Parameter], total: in
 
 
 def _names(structure: Structure, parameters: dict[str, nn.Parameter]) -> tuple[list[list[str]], list[list[str]]]:
-    """The parameters that make the nodes of each group, and those that read them, in the order of the network.
+    """The parameters that output the nodes of each group, and those that read them, in the order of the network.
 
-    Vectors, as those of norms and biases, change a node on its way, and are named where nothing else makes it.
+    Vectors, such as those of norms and biases, change a node on its way; they are named if nothing else outputs it.
     """
     count = len(torch.bincount(structure.groups))
     makers, vectors, readers = ([dict[str, None]() for _ in range(count)] for _ in range(3))
@@ -135,7 +135,7 @@ def _share(rows: Iterable[Tensor], group: Tensor, count: int) -> Tensor:
 
 
 def _frozen(structure: Structure, model: nn.Module, readers: Collection[Place]) -> list[Record]:
-    """The axes that stay, by cause and line of the source, in the order in which they were found."""
+    """The axes that stay, by cause and source line, in the order in which they were found."""
     causes: dict[tuple[str, str, str], Record] = {}
     parameters = {name for name, _ in model.named_parameters()}
     kernels = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, _CONVOLUTION)}
@@ -154,7 +154,7 @@ def _frozen(structure: Structure, model: nn.Module, readers: Collection[Place]) 
 
 
 def _kept(structure: Structure, parameters: Collection[str], kept: Tensor) -> list[Record]:
-    """The axes that stay as they carry nodes of layers that are kept, as one more cause."""
+    """One more cause: the axes that stay because they carry nodes of kept layers."""
     held = structure.gone(kept)
     axes = [
         [name, axis, int(held[classes].sum()), len(classes)]
@@ -165,13 +165,13 @@ def _kept(structure: Structure, parameters: Collection[str], kept: Tensor) -> li
 
 
 def _why(name: str, reason: Reason, readers: Collection[Place]) -> str:
-    """The cause in words; channels of the image are named apart from other axes that stay."""
+    """The cause in words; channels of the image are distinguished from other axes that stay."""
     meets_image = reason.why == _MEETS and (name, reason.operation, reason.module) in readers
     return "reads the image" if meets_image else reason.why
 
 
 def _first_readers(graph: Graph, parameters: Collection[str]) -> set[Place]:
-    """Where parameters meet the image before it has met any other."""
+    """Where parameters read the image before any other parameter has."""
     names: dict[fx.Node, set[str]] = {}
     image, mixed = set(graph.images), set[fx.Node]()
     found: set[Place] = set()

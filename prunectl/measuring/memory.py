@@ -1,4 +1,4 @@
-"""Bytes: of a network's tensors, and of a process at its peak."""
+"""Measures bytes: of a network's tensors, and of a process at its peak."""
 
 import resource
 import sys
@@ -17,7 +17,7 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def stored_bytes(model: nn.Module, masks: Masks) -> tuple[int, int]:
-    """Bytes of all tensors: stored whole, and with pruned entries left out (one bit each, and the kept values)."""
+    """Bytes of all tensors: stored whole, and without pruned entries (one bit each, and the kept values)."""
     whole = packed = 0
     for name, tensor in model.state_dict().items():
         size = tensor.numel() * tensor.element_size()
@@ -34,11 +34,11 @@ def peak_memory(device: torch.device, work: Callable[[], Any]) -> tuple[Any, int
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let `memory_in_use` count from now on; on a cpu only Linux can, elsewhere it counts from the process's start."""
+    """Restart the count of `memory_in_use`; on a cpu without Linux, it counts from the process's start."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    trim()  # what was freed before, and kept by the allocator, is not the work's
+    trim()  # freed memory that the allocator keeps must not count
     with suppress(OSError):
         _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
 

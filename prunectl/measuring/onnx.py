@@ -1,4 +1,4 @@
-"""A network in ONNX Runtime, exported by torch."""
+"""Runs networks in ONNX Runtime, exported by torch."""
 
 from importlib import import_module
 from pathlib import Path
@@ -14,15 +14,15 @@ from prunectl.structure.program import TRACED, program_of
 from prunectl.torchtools.temporaries import temporary_folder
 
 ONNX_FOLDER = "prunectl-onnx"
-"""In $TMPDIR, where a `Session` reads from; what a kill left there goes with the next one."""
+"""A folder in $TMPDIR from which a `Session` reads; leftovers of a kill are removed with the next one."""
 HINT = "ONNX files need packages that are not installed: pip install 'prunectl[onnx]'"
 
 
 def check_installed() -> None:
-    """Refuse early where the packages of the extra are missing.
+    """Refuse early if the packages of the extra are missing.
 
     Raises:
-        OptionError: they are.
+        OptionError: they are missing.
     """
     try:
         for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -37,13 +37,13 @@ def onnx_model(network: nn.Module, shape: tuple[int, int, int], *, names: tuple[
     `names` are those of input and output.
 
     Raises:
-        StructureError: it cannot be traced, or holds an operation that ONNX has not.
+        StructureError: it cannot be traced, or has an operation that ONNX lacks.
     """
     return _exported(network, shape, names).model_proto
 
 
 def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: int | None = None) -> "Session":
-    """A network in ONNX Runtime, by way of a temporary file, so that memory holds one copy of its weights.
+    """A network in ONNX Runtime, loaded from a temporary file, so that memory holds one copy of its weights.
 
     Raises:
         StructureError: as `onnx_model`.
@@ -59,7 +59,7 @@ def onnx_session(network: nn.Module, shape: tuple[int, int, int], *, threads: in
 
 
 def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
-    """Write a network for ONNX Runtime, its weights beside it, from where a `Session` maps them.
+    """Write a network for ONNX Runtime, with its weights in a file beside it, which a `Session` maps.
 
     Raises:
         StructureError: as `onnx_model`.
@@ -69,7 +69,7 @@ def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> N
 
 
 def _exported(network: nn.Module, shape: tuple[int, int, int], names: tuple[str, str]) -> torch.onnx.ONNXProgram:
-    """The network as torch exports it, see `onnx_model`."""
+    """The network's export by torch, see `onnx_model`."""
     program = program_of(network, shape)
     try:
         with quietly():
@@ -86,14 +86,14 @@ def _exported(network: nn.Module, shape: tuple[int, int, int], names: tuple[str,
     except Exception as error:  # the exporter raises errors of any type
         raise StructureError(
             f"the network cannot be exported to ONNX ({type(error).__name__}: {first_line(error)}); "
-            "export NAME.pt2 in its place"
+            "export NAME.pt2 instead"
         ) from error
 
 
 class Session:
     """A network in ONNX Runtime on the cpu: float32 images (B, C, H, W) in, float32 (B, classes) out.
 
-    It computes in as many `threads` as torch does, unless another number is given.
+    `threads` defaults to torch's number.
     """
 
     def __init__(self, data: bytes | Path, *, threads: int | None = None) -> None:

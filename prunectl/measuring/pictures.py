@@ -1,4 +1,4 @@
-"""Pictures of a network as tensors: its confusion matrix, and the saliency of its loss."""
+"""Makes pictures of a network as tensors: its confusion matrix, and the saliency of its loss."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from prunectl.data.images import Preprocessing
 from prunectl.measuring.saliency import saliency
 
 _SIDE = 256
-"""The fewest pixels on the longer side of a picture."""
+"""Least pixels on the longer side of a picture."""
 _INK = (8, 48, 107)
 """The colour of 1; 0 is white."""
 

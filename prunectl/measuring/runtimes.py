@@ -1,4 +1,4 @@
-"""A network in one of the runtimes that a latency is measured in."""
+"""Runs a network in a runtime whose latency is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from prunectl.torchtools.contexts import one_thread
 
 _NO_COMPILER = "No working C++ compiler"
 _MOST_COMPILATIONS = 256
-"""Of one function: torch's own limit, 8, would run later networks of the same class eagerly and silently."""
+"""Most compilations of one function: torch's limit, 8, would silently run later networks of the same class eagerly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """`run` computes one batch and returns when its device is done; `compile_s` are seconds spent on it before."""
+    """`run` computes one batch and returns when its device is done; `compile_s` are the seconds of compiling it."""
 
     run: Callable[[], object]
     compile_s: float | None = None
@@ -33,13 +33,13 @@ def check_available(runtime: str, device: torch.device) -> None:
 
     Raises:
         UnknownName: no such runtime.
-        OptionError: ONNX Runtime is not installed, or the network is not on the cpu; there is no C++ compiler.
+        OptionError: ONNX Runtime or a C++ compiler is missing, or the network is not on the cpu for ONNX Runtime.
     """
     check_runtimes([runtime])
     if runtime == "onnx":
         check_installed()
         if device.type != "cpu":
-            raise OptionError(f"`runtime` onnx measures on the cpu, the network is on {device.type}; add `device` cpu")
+            raise OptionError(f"`runtime` onnx measures on the cpu, the network is on {device.type}; use `device` cpu")
     if runtime == "compiled" and device.type == "cpu":
         from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415
 
@@ -65,7 +65,7 @@ def network_in(runtime: str, model: nn.Module, shape: tuple[int, int, int]) -> C
 
 
 def ready(network: Callable[[Tensor], object], runtime: str, inputs: Tensor) -> Ready:
-    """Prepare the result of `network_in` for one batch: torch.compile compiles for every size of a batch.
+    """Prepare the result of `network_in` for one batch: torch.compile compiles for every batch size.
 
     Raises:
         OptionError: there is no C++ compiler.
@@ -88,13 +88,13 @@ def forward_pass(network: Callable[[Tensor], object], inputs: Tensor) -> Callabl
 
 
 def _compile_seconds(run: Callable[[], object]) -> float:
-    """Compile by a first call, under what holds when calls are timed: torch compiles anew where that changes."""
+    """Compile by a first call, with the settings of timed calls: torch recompiles if these change."""
     from torch._dynamo import config as tracer  # noqa: PLC0415  (loads the compiler)
     from torch._inductor import config as compiler  # noqa: PLC0415
 
     begun = perf_counter()
     patched = tracer.patch(recompile_limit=_MOST_COMPILATIONS), compiler.patch(compile_threads=1)
-    try:  # further compile threads are processes, which would run beside what is timed
+    try:  # more compile threads are processes, which would run beside the timed calls
         with patched[0], patched[1], quietly(), one_thread(), torch.inference_mode():
             run()
     except Exception as error:  # torch, and the network's own code, raise errors of any type
@@ -108,5 +108,5 @@ def _compile_seconds(run: Callable[[], object]) -> float:
 
 def _no_compiler() -> OptionError:
     return OptionError(
-        "`runtime` compiled needs a C++ compiler, and none was found: install g++, or name one in the variable CXX"
+        "`runtime` compiled needs a C++ compiler, but none was found; install g++, or name one in the variable CXX"
     )

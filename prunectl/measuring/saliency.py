@@ -1,4 +1,4 @@
-"""Saliency: the pixels to which the output of a network is most sensitive."""
+"""Saliency: the pixels to which a network's output is most sensitive."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ def saliency(
 ) -> tuple[Tensor, Tensor]:
     """Maps (B, H, W) in [0, 1] of |d objective / d pixel|, and the logits (B, classes), in eval mode.
 
-    `objective` sums one value of each image, computed from the logits. A map has the largest gradient over the
-    channels, divided by its own quantile `top`; larger values become 1.
+    `objective` sums one value per image, computed from the logits. A map has the largest gradient over the channels,
+    divided by its own quantile `top`; larger values become 1.
 
     Source: Simonyan, Vedaldi & Zisserman 2013 (arXiv:1312.6034), section 3, with a class score as objective.
     """

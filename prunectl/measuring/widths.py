@@ -1,4 +1,4 @@
-"""Odd widths: layers whose outputs are not a multiple of the channels that kernels compute at once."""
+"""Finds odd widths: layers whose outputs are not a multiple of the channels that kernels compute at once."""
 
 from torch import nn
 
@@ -19,7 +19,7 @@ def odd_widths(model: nn.Module) -> list[str]:
 
 
 def hint(model: nn.Module) -> str | None:
-    """One line where the widths of a shrunk network may cost speed; the output layer, which stays, does not count."""
+    """A line if the widths of a shrunk network may cost speed; the output layer, which stays, does not count."""
     weights = prunable(model)
     odd = [name for name in odd_widths(model) if name != list(weights)[-1]]
     if not odd:
@@ -34,9 +34,9 @@ def hint(model: nn.Module) -> str | None:
 
 
 def hint_of(checkpoint: Checkpoint) -> str | None:
-    """The line of `hint` for a network that was shrunk.
+    """The line of `hint` for a shrunk network.
 
-    None where multiples were asked for when it was pruned, or where its latency was measured in ONNX Runtime.
+    None if it was pruned in multiples, or to a latency that was measured in ONNX Runtime.
     """
     if not checkpoint.edits or in_multiples(checkpoint) or _was_measured_in_onnx(checkpoint):
         return None
@@ -49,5 +49,5 @@ def _was_measured_in_onnx(checkpoint: Checkpoint) -> bool:
 
 
 def in_multiples(checkpoint: Checkpoint) -> bool:
-    """Whether multiples were asked for when a network was pruned."""
+    """Whether a network was pruned in multiples."""
     return any(entry.options.get("multiple_of", 1) != 1 for entry in checkpoint.history)

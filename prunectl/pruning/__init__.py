@@ -1,1 +1,1 @@
-"""Pruning a checkpoint: scores in, masks out, and shrinking. Nothing here trains or measures accuracy."""
+"""Prunes and shrinks checkpoints: scores in, masks out. Nothing here trains or measures accuracy."""

@@ -1,4 +1,4 @@
-"""auto: the best of several criteria for a trained network, by its accuracy after a repair."""
+"""auto: chooses the best of several criteria for a trained network, by accuracy after a repair."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from prunectl.pruning.trials import Trial, Trials, check_trained, held_out
 from prunectl.torchtools.distributed import processes
 
 _CHOSEN = ("threshold", "schedule", "steps", "scope", "normalize")
-"""Options that belong to one criterion."""
+"""Options that belong to a single criterion."""
 
 
 def pruned_by_the_best(
@@ -28,17 +28,16 @@ def pruned_by_the_best(
     report: Report | None = None,
     latencies: LatencyTrials | None = None,
 ) -> Checkpoint:
-    """Prune a trained network by every candidate for its unit, repair, and keep the most accurate.
+    """Prune a trained network with every candidate for its unit, repair, and keep the most accurate result.
 
-    The unit is weights at a sparsity, nodes at a budget or a least accuracy, unless the options name one. Accuracy is
-    that on a fixed fifth of the training images, from which no candidate scores and no repair fits (`held_out`). The
-    repair is `refit` unless the options name another. With `min_accuracy`, the smallest network that reaches it is kept
-    (`smallest`). The last entry of the history holds a row for each trial, under `tried`, and the accuracy before
-    pruning, under `dense_accuracy`. `report` is called after each candidate with (candidates so far, the most of them,
-    accuracy); all share `latencies`.
+    The default unit is weights for a sparsity, nodes for a budget or a minimum accuracy. Accuracy is measured on a
+    fixed fifth of the training images, which neither scores nor repairs use (`held_out`). The default repair is
+    `refit`. With `min_accuracy`, the smallest network that reaches it is kept (`smallest`). The last entry of the
+    history has a row per trial, under `tried`, and the accuracy before pruning, under `dense_accuracy`. `report` is
+    called after each trial with (trials, most trials, accuracy); all trials share `latencies`.
 
     Raises:
-        OptionError: no images, an untrained network, options of one criterion, or no candidate reaches the target.
+        OptionError: no images, an untrained network, options of a single criterion, or no candidate reaches the target.
         StructureError: the network cannot be traced.
     """
     options = _completed(options)
@@ -56,8 +55,8 @@ def pruned_by_the_best(
         kept = smallest(trials, candidates, str(options.unit), options.min_accuracy)
     else:
         raise OptionError(
-            f"the network reaches {dense.top1:.4f} on {len(trials.data.test)} held-out training images before it is "
-            f"pruned, `min_accuracy` asks for {options.min_accuracy:g}; ask for less"
+            f"`min_accuracy` {options.min_accuracy:g} is above the accuracy before pruning, {dense.top1:.4f} on "
+            f"{len(trials.data.test)} held-out training images; use a lower one"
         )
     kept.row["kept"] = True
     found = {"tried": trials.rows, "dense_accuracy": dense.top1, "held_out": len(trials.data.test)}
@@ -72,7 +71,7 @@ def pruned_by_the_best(
 
 
 def _best(trials: Trials) -> Trial:
-    """The trial of the highest quality; of equal ones the first."""
+    """The trial with the highest quality; the first of equal ones."""
     best: Trial | None = None
     for candidate in CANDIDATES[str(trials.options.unit)]:
         trial = trials.run(candidate)
@@ -90,7 +89,7 @@ def _completed(options: StandalonePruning) -> StandalonePruning:
         if getattr(options, name) is not None:
             raise OptionError(f"criterion auto chooses `{name}` itself; leave it out, or name a criterion")
     if options.options or options.controls:
-        raise OptionError("criterion auto takes no options of a criterion and no sanity checks; name a criterion")
+        raise OptionError("criterion auto has no criterion options or sanity checks; leave them out")
     aims = [name for name in ("sparsity", *BUDGETS, "min_accuracy") if getattr(options, name) is not None]
     if len(aims) != 1:
         raise OptionError(

@@ -1,4 +1,4 @@
-"""The most that a pruned network may cost in parameters, FLOPs, bytes or latency."""
+"""Limits of a pruned network's costs: parameters, FLOPs, bytes or latency."""
 
 import re
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 BUDGET_UNITS: dict[str, dict[str, int]] = {"params": _COUNTS, "flops": _COUNTS, "size": _BYTES, "latency": {}}
 _EXAMPLES = {"params": ", or a count (1.2M)", "flops": ", or a count (300M)", "size": ", or bytes (200KB)"}
-_NO_TIME = "; a latency is compared with that of the dense network on this machine, not given in seconds"
+_NO_TIME = "; a latency is relative to the dense network's on this machine, not in seconds"
 
 
 def in_runtime(options: Mapping[str, Any]) -> str:
-    """Where a latency was measured, for the end of a phrase; nothing for torch as it is."""
+    """The runtime of a latency, for the end of a phrase; empty for plain torch."""
     return f" in {options['runtime']}" if options.get("runtime", EAGER) != EAGER else ""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`kind` is params, flops, size or latency; `amount` an absolute number, or a share of the dense network's.
+    """A limit: `kind` is params, flops, size or latency; `amount` is absolute, or a share of the dense network's.
 
-    A latency is measured in the `runtime` of this name.
+    A latency is measured in this `runtime`.
     """
 
     kind: str
@@ -34,15 +34,15 @@ class Budget:
     runtime: str = EAGER
 
     def limit(self, dense: float) -> float:
-        """The most that the network may cost when the dense one costs `dense`."""
+        """The limit for a network whose dense original costs `dense`."""
         return self.amount * dense if self.relative else self.amount
 
     @staticmethod
     def read(kind: str, text: str, runtime: str | None = None) -> "Budget":
-        """Read `0.125x` (the share that remains), `8x` (from 1 on: that many times less), or `1.2M`, `200KB`.
+        """Read `0.125x` (the share that remains), `8x` (above 1: this many times less), or `1.2M`, `200KB`.
 
         Raises:
-            OptionError: the text reads as none of them, or nothing would remain.
+            OptionError: the text is none of these, or nothing would remain.
         """
         found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", text)
         number, unit = (float(found[1]), found[2]) if found else (0.0, "")

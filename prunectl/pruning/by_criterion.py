@@ -1,4 +1,4 @@
-"""Prune by one criterion: score, select, mask; once or in rounds."""
+"""Prunes with one criterion: score, select, mask; once or in rounds."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -48,10 +48,10 @@ def pruned_by_criterion(
     keep_scores: KeepScores | None = None,
     reuse: bool = False,
 ) -> Checkpoint:
-    """Prune by the criterion that the options name, as `prune.prune` says.
+    """Prune with the criterion of the options, see `prune.prune`.
 
-    With `reuse`, the checkpoint's network may become the pruned one, which saves the memory of a copy. Where the
-    pruning `streams`, its values then stay, and what writes the checkpoint puts zeros where its masks prune.
+    With `reuse`, the checkpoint's network may become the pruned one, which saves the memory of a copy. If the pruning
+    `streams`, its values then stay, and the writer of the checkpoint puts zeros where its masks prune.
     """
     criterion, method = options.criterion, method_of(options)
     rules = selection(options, method)
@@ -119,10 +119,10 @@ def _prepared(
     """The checkpoint with its network in another form that computes the same.
 
     Raises:
-        OptionError: something is pruned already.
+        OptionError: something is already pruned.
     """
     if checkpoint.masks:
-        raise OptionError(f"`{'`, `'.join(keywords)}` changes the order of a dense network, and this one has masks")
+        raise OptionError(f"`{'`, `'.join(keywords)}` reorders a dense network, but this one has masks; leave it out")
     model = copy.deepcopy(checkpoint.model)
     prepare_(model, checkpoint.spec.input, rules.scope, rules.keep, **keywords)
     return replace(checkpoint, model=model)
@@ -135,7 +135,7 @@ def with_repair(
     options: StandalonePruning,
     report: RepairReport | None = None,
 ) -> Checkpoint:
-    """The pruned network, changed in place, fitted to what it was pruned from: as one command with the pruning."""
+    """The pruned network, repaired in place with the network before pruning as its reference, as one command."""
     asked = RepairOptions(str(options.repair), seed=options.seed)
     fitted = repaired(made, data, asked, reference=checkpoint, report=report, in_order=True, in_place=True)
     pruning, fitting = fitted.history[-2:]
@@ -143,7 +143,7 @@ def with_repair(
 
 
 def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion) -> None:
-    """Refuse none or several targets, and options that do not go together."""
+    """Refuse no or several targets, and options that exclude each other."""
     targets = [t for t in (options.sparsity, rules.budget, rules.threshold, pattern_of(rules.scope)) if t is not None]
     if len(targets) != 1:
         raise OptionError("use one target: a sparsity, a budget, a threshold, or a scope such as 2:4")
@@ -152,8 +152,8 @@ def _check(options: StandalonePruning, rules: SelectionRules, method: Criterion)
             raise unknown("control", control, CONTROLS)
     if "shuffle-layerwise" in options.controls and method.unit != "weights":
         raise OptionError(
-            "the shuffle is for masks of weights, and this criterion prunes nodes; use structured-random as a control"
+            "the shuffle is for masks of weights, but this criterion prunes nodes; use structured-random as a control"
         )
     if method.needs_training:
         name = options.criterion
-        raise OptionError(f"{name} prunes while a network trains: prunectl train --criterion {name}")
+        raise OptionError(f"{name} prunes only during training; run prunectl train --criterion {name}")

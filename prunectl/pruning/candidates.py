@@ -7,7 +7,7 @@ from prunectl.checkpoints.options.pruning import StandalonePruning
 
 @dataclass(frozen=True)
 class Candidate:
-    """A criterion, with what differs from its own defaults."""
+    """A criterion, with the options that differ from its defaults."""
 
     criterion: str
     unit: str | None = None
@@ -15,12 +15,12 @@ class Candidate:
     normalize: str | None = None
 
     def __str__(self) -> str:
-        """As on the command line."""
+        """The options, as on the command line."""
         named = {"unit": self.unit, "scope": self.scope, "normalize": self.normalize}
         return " ".join([self.criterion, *(f"--{key} {value}" for key, value in named.items() if value is not None)])
 
     def options(self, asked: StandalonePruning, **target: str | float | None) -> StandalonePruning:
-        """The options of a pruning by this candidate, without repair."""
+        """The options of a pruning with this candidate, without repair."""
         own = {"criterion": self.criterion, "unit": self.unit, "scope": self.scope, "normalize": self.normalize}
         return replace(asked, **own, repair=None, min_accuracy=None, **target)  # type: ignore[arg-type]
 
@@ -43,4 +43,4 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         Candidate("wanda", unit="nodes"),
     ),
 }
-"""By unit, the ones that are best most often first; `tests/benchmarks/auto.py` compares them."""
+"""Candidates by unit, those that win most often first; `tests/benchmarks/auto.py` compares them."""

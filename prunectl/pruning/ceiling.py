@@ -8,15 +8,15 @@ from torch import Tensor
 from prunectl.structure.nodes import FROZEN, Structure
 
 CEILING = 0.9
-"""The share of a group that may be removed by default."""
+"""The default for the share of a group that may be removed."""
 _LEAST_PART = 0.25
 """A group keeps at least this part of the share that all nodes keep."""
 THIN = 0.1
-"""Share of a group's nodes below which it is called thin."""
+"""Share of a group's nodes below which it is thin."""
 
 
 def ceiling_for(sparsity: float) -> float:
-    """The ceiling at a node sparsity: 0.9, and more where that would leave the ranking nothing to decide."""
+    """The ceiling at a node sparsity: 0.9, or more if that would leave the ranking no choice."""
     return round(max(CEILING, 1 - _LEAST_PART * (1 - sparsity)), 4)
 
 
@@ -28,7 +28,7 @@ def sparsity_for(share: float) -> float:
 def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
     """The groups that keep less than a tenth of their nodes, as texts such as `fc1: 1 of 120`.
 
-    `gone` (bool, (nodes,)) are the nodes that are removed, `sizes` (groups,) those of the groups before any pruning.
+    `gone` (bool, (nodes,)) are the removed nodes, `sizes` (groups,) the sizes of the groups before any pruning.
     """
     left = torch.bincount(structure.groups[~gone], minlength=len(sizes))
     names = group_names(structure)
@@ -36,7 +36,7 @@ def thin_groups(structure: Structure, gone: Tensor, sizes: Tensor) -> list[str]:
 
 
 def group_names(structure: Structure) -> dict[int, str]:
-    """Every group by the first layer that makes its nodes, else by the first that has them."""
+    """The name of every group: the first layer that outputs its nodes, else the first that has them."""
     names: dict[int, str] = {}
     for makes in (True, False):
         for (name, axis), classes in structure.axes.items():

@@ -1,4 +1,4 @@
-"""Selection that leaves a path of kept weights from the image to the outputs."""
+"""Selects weights so that a path of kept weights from the image to the outputs remains."""
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ from prunectl.scores import Scores
 def select_connected(
     model: nn.Module, shape: Shape, scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global"
 ) -> Masks:
-    """As `select`, but the weights of one path stay where it would cut all paths through the network.
+    """As `select`, but the weights of one path stay if all paths through the network would be cut.
 
-    The path is found layer by layer, each time by the highest score that is on a path. A network that is cut already,
-    or without any path that is found, is handled as by `select`.
+    The path is found layer by layer, each time by the highest score on a path. A network that is already cut, or in
+    which no path is found, is handled as by `select`.
 
     Raises:
         OptionError: as `select`.
@@ -24,7 +24,7 @@ def select_connected(
     flow = Reachability(model, shape)
     if flow.reaches(Masks({**alive, **kept})) or not flow.reaches(alive):
         return kept
-    if scope == "lamp":  # whose scores depend on those of the whole layer
+    if scope == "lamp":  # its scores depend on those of the whole layer
         scores, scope = lamp(scores, alive), "global"
     highest = max(float(score.max()) for score in scores.values())
     path = _path(flow, scores, alive)
@@ -33,9 +33,9 @@ def select_connected(
 
 
 def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]:
-    """The outputs to which no path of kept weights leads, of those that the dense network reaches.
+    """The outputs that the dense network reaches, but no path of kept weights does.
 
-    Such a logit is a constant, so the image never decides on its class.
+    Such a logit is a constant, so it does not depend on the image.
     """
     flow = Reachability(model, shape)
     lost = (flow.logits(Masks.dense()) > 0) & (flow.logits(masks) <= 0)
@@ -43,7 +43,7 @@ def unreached_classes(model: nn.Module, shape: Shape, masks: Masks) -> list[int]
 
 
 def _path(flow: Reachability, scores: Scores, alive: Masks) -> dict[str, Tensor]:
-    """One weight of every layer, all on one path; a layer that no path needs keeps all."""
+    """One weight per layer, all on one path; a layer that the path does not need keeps all."""
     chosen: dict[str, Tensor] = {}
     none = {name: torch.zeros_like(score, dtype=torch.bool) for name, score in scores.items()}
     for name, score in scores.items():

@@ -1,4 +1,4 @@
-"""Weights and nodes in one ranking, cut where the weight sparsity is exact."""
+"""Ranks weights and nodes together, with a cut that makes the weight sparsity exact."""
 
 from bisect import bisect_left
 
@@ -15,17 +15,17 @@ from prunectl.structure.nodes import Structure
 def nodes_left(
     structure: Structure, model: nn.Module, scores: Scores, ranking: Ranking, alive: Masks, keep: int
 ) -> Masks:
-    """Remove the nodes among the lowest-ranked of all alive weights and nodes, when `keep` weights are to stay.
+    """Remove the nodes among the lowest-ranked of all alive weights and nodes, if `keep` weights stay.
 
-    A removed node takes all its weights with it. The cut comes after the last node with which no more than the target
-    is pruned; `select` then prunes the lowest-ranked weights up to the target. `ranking` is that of `scores.nodes`.
+    A removed node takes all its weights with it. The cut comes after the last node for which no more than the target is
+    pruned; `select` then prunes the lowest-ranked weights up to the target. `ranking` is that of `scores.nodes`.
     """
 
     def without(count: int) -> Masks:
         return merged(alive, node_masks(structure, ranking.removed(count), model))
 
     def too_many(count: int) -> bool:
-        """Whether cutting the ranking right behind its node number `count` prunes more than the target."""
+        """Whether cutting the ranking right after its node number `count` prunes more than the target."""
         threshold = float(_of(scores)[ranking.order[count - 1]])
         return _kept_from(threshold, scores, without(count), model) < keep
 
@@ -40,7 +40,7 @@ def _of(scores: Scores) -> Tensor:
 
 
 def _kept_from(threshold: float, scores: Scores, alive: Masks, model: nn.Module) -> int:
-    """How many prunable weights are alive and score at least `threshold`."""
+    """The number of prunable weights that are alive and score at least `threshold`."""
     kept = 0
     for name in prunable(model):
         high = scores[name] >= threshold

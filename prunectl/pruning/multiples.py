@@ -1,4 +1,4 @@
-"""Widths in multiples: how many nodes of a kind are removed or added back at a time."""
+"""Widths in multiples: the number of nodes of a kind that are removed or added back together."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +18,7 @@ from prunectl.structure.order import node_kinds
 
 @dataclass(frozen=True, eq=False)
 class Multiples:
-    """`kinds` numbers the nodes by the axes that they lie on, int64 (nodes,); multiples of each make every width one.
+    """`kinds` numbers the nodes by the axes that carry them, int64 (nodes,); multiples of kinds make widths multiples.
 
     `steps` has the multiple of every kind, int64 (kinds,).
     """
@@ -30,7 +30,7 @@ class Multiples:
     def of(structure: Structure, multiple_of: int | str, shapes: Mapping[str, torch.Size] | None = None) -> "Multiples":
         """The same multiple for every kind; `auto` is 8 for kinds of more than 16 nodes, 1 for others.
 
-        The nodes are counted before any pruning: `shapes` are those of the dense network's parameters, where they
+        Nodes are counted before any pruning: `shapes` are those of the dense network's parameters, if they
         differ.
         """
         kinds = node_kinds(structure)
@@ -41,14 +41,14 @@ class Multiples:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many kinds have each multiple."""
+        """The number of kinds with each multiple."""
         steps, counts = torch.unique(self.steps, return_counts=True)
         return {str(step): count for step, count in zip(steps.tolist(), counts.tolist(), strict=True)}
 
     def odd_widths(self, structure: Structure, gone: Tensor) -> list[str]:
-        """The layers whose outputs are no multiple of their step, as texts such as `fc1: 6`; frozen ones left out.
+        """The layers whose outputs are not a multiple of their step, as texts such as `fc1: 6`, without frozen ones.
 
-        `gone` (bool, (nodes,)) are the nodes that are removed. An axis of several kinds takes the smallest step.
+        `gone` (bool, (nodes,)) are the removed nodes. An axis with several kinds has the smallest step.
         """
         odd: dict[bytes, str] = {}
         for (name, axis), classes in structure.axes.items():
@@ -61,10 +61,10 @@ class Multiples:
 
 
 def original_sizes(structure: Structure, parts: Tensor, shapes: Mapping[str, torch.Size]) -> Tensor:
-    """How many nodes each part had in the network whose parameters have these `shapes`, int64 (parts,).
+    """The number of nodes of each part in the network whose parameters have these `shapes`, int64 (parts,).
 
-    `parts` (nodes,) numbers the nodes, as `structure.groups` does. Of the axes that hold nodes of a part, the one with
-    most of them says how much longer it was.
+    `parts` (nodes,) numbers the nodes, like `structure.groups`. The axis with most nodes of a part shows its former
+    length.
     """
     sizes = torch.bincount(parts, minlength=1)
     most, found = torch.zeros_like(sizes), sizes.clone()
@@ -78,7 +78,7 @@ def original_sizes(structure: Structure, parts: Tensor, shapes: Mapping[str, tor
 
 
 def original_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
-    """The shapes of a shrunk network's parameters before; none, where nothing builds the dense network again."""
+    """The parameter shapes of a shrunk network's dense original; empty if that cannot be built."""
     if checkpoint.edits and nodes_present(checkpoint) < (checkpoint.dense.nodes or 0):
         with suppress(UnknownName):
             return {name: parameter.shape for name, parameter in checkpoint.dense_network().named_parameters()}

@@ -1,4 +1,4 @@
-"""Scores of nodes on one scale, so that nodes of different groups compare."""
+"""Puts scores of nodes on one scale, so that nodes of different groups are comparable."""
 
 from collections.abc import Callable
 from math import prod
@@ -11,7 +11,7 @@ from prunectl.plugins.registry import unknown
 from prunectl.structure.nodes import Structure
 
 Statistic = Callable[[Tensor, Tensor, int], Tensor]
-"""|scores| (n,), their groups (n,) and the number of groups -> what each group's scores are divided by, (groups,)."""
+"""Maps |scores| (n,), their groups (n,) and the number of groups to the divisor of each group's scores, (groups,)."""
 
 
 def normalized(how: str, scores: Tensor, alive: Tensor, structure: Structure) -> Tensor:
@@ -41,9 +41,9 @@ def normalized(how: str, scores: Tensor, alive: Tensor, structure: Structure) ->
 
 
 def saved_flops(structure: Structure, gone: Tensor) -> Tensor:
-    """FLOPs per image that removing each node alone saves in the network without those `gone`: float64 (nodes,).
+    """FLOPs per image that removing each single node saves in the network without those `gone`: float64 (nodes,).
 
-    A product of lengths L falls to that of L - m, where m of its indices are the node's.
+    In a product of lengths, a length L falls to L - m if m of its indices belong to the node.
     """
     away, saved = structure.gone(gone), torch.zeros(structure.nodes + 1, dtype=torch.float64)
     for product in structure.products:

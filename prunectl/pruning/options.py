@@ -1,4 +1,4 @@
-"""What the options of pruning mean: the criterion, the rules of selection, the budget, and the entry in the history."""
+"""Interprets the options of pruning: criterion, rules of selection, budget, and the entry in the history."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -14,12 +14,12 @@ from prunectl.pruning.rules import NodeRules, SelectionRules
 
 
 def method_of(options: PruneOptions) -> Criterion:
-    """The criterion, for the unit that was chosen."""
+    """The criterion, for the chosen unit."""
     return for_nodes(criterion_named(options.criterion), options.unit, options.criterion)
 
 
 def streams(options: StandalonePruning) -> bool:
-    """Whether the pruning looks at each weight by itself and changes none but by the masks of its one round."""
+    """Whether the pruning reads each weight by itself and changes weights only by the masks of its one round."""
     if options.criterion == AUTO:
         return False
     method = method_of(options)
@@ -31,14 +31,14 @@ def streams(options: StandalonePruning) -> bool:
 
 
 def budget_of(options: PruneOptions) -> Budget | None:
-    """The budget, None where another target was chosen."""
+    """The budget; None for another target."""
     texts = {kind: getattr(options, kind, None) for kind in BUDGET_UNITS}
     runtime = getattr(options, "runtime", None)
     return next((Budget.read(kind, text, runtime) for kind, text in texts.items() if text is not None), None)
 
 
 def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
-    """How a unit is selected."""
+    """The rules for selecting a unit."""
     rules = _rules(options, method)
     return SelectionRules(
         options.scope or method.scope,
@@ -53,7 +53,7 @@ def selection(options: PruneOptions, method: Criterion) -> SelectionRules:
 
 
 def _rules(options: PruneOptions, method: Criterion) -> NodeRules:
-    """The rules for nodes, with the criterion's normalisation; for weights, only what `unit_of` refuses."""
+    """The rules for nodes, with the criterion's normalisation; for weights, only those that `unit_of` refuses."""
     most, normalize = options.max_pruned, options.normalize
     if method.unit == "weights":
         normalize, most = (None if normalize == "none" else normalize), (None if most == 1 else most)
@@ -72,7 +72,7 @@ def _normalization(options: PruneOptions, method: Criterion) -> str:
 
 
 def history_of(options: StandalonePruning, method: Criterion) -> dict[str, Any]:
-    """What a history records: the fields that have a value, and rules for nodes only where nodes go."""
+    """The options in a history: fields with a value, and rules for nodes only if nodes are pruned."""
     without = {each.name for each in fields(NodeRules)} if method.unit == "weights" else set()
     refills = budget_of(options) is not None or options.min_accuracy is not None or options.multiple_of == AUTO
     without |= set() if refills else {"refill"}

@@ -1,4 +1,4 @@
-"""prune: the operation, by a criterion or by the best of several."""
+"""prune: prunes with a criterion, or with the best of several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -44,21 +44,21 @@ def prune(
 ) -> Checkpoint:
     """Prune to a sparsity in (0, 1) of the ORIGINAL dense network, to a budget, or all scores up to a threshold.
 
-    The sparsity is that of nodes where the criterion prunes nodes, else of weights, and exact to the node or weight
-    (unless `rules` ask for multiples). A budget is solved in every round by the ranking of that round; a scope such as
-    2:4 is itself the target. `unit` "nodes" makes a criterion of nodes from one of weights. Every round scores the
-    network with its masks applied, on fresh batches, with all classes `balanced`, and never revives what is pruned,
-    unless the criterion regrows. `keep` names layers that are not pruned, as shell patterns of module or parameter
-    names; the sparsity is still that of the whole network. `controls` names sanity checks that follow
+    The sparsity counts nodes if the criterion prunes nodes, else weights, and is exact to the node or weight (unless
+    `rules` ask for multiples). A budget is solved in every round with the ranking of that round; a scope such as 2:4 is
+    itself the target. `unit` "nodes" turns a criterion of weights into one of nodes. Every round scores the network
+    with its masks applied, on new batches, with all classes `balanced`, and never revives what is pruned, unless the
+    criterion regrows. `keep` names layers that are not pruned, as shell patterns of module or parameter names; the
+    sparsity is still that of the whole network. `controls` names sanity checks to run afterwards
     (`sanity_checks.CONTROLS`), `repair` the method that then fits the result to the checkpoint (`repair.repair`). The
-    criterion "auto" keeps the best of several by their accuracy after the repair, at a sparsity or budget, or the
-    smallest network of at least `min_accuracy` (`auto.pruned_by_the_best`). The checkpoint that comes in is not
-    changed. `data` may be None for a criterion that needs none. `keep_scores` receives the scores of every round.
+    criterion "auto" keeps the best of several by accuracy after the repair, at a sparsity or budget, or the smallest
+    network with at least `min_accuracy` (`auto.pruned_by_the_best`). The given checkpoint is not changed. `data` may be
+    None for a criterion that needs none. `keep_scores` receives the scores of every round.
 
     Raises:
-        OptionError: a target that cannot be reached, or that is reached already; unknown options.
+        OptionError: a target that cannot be reached or is already reached; unknown options.
         UnknownName: no such criterion, schedule, control or layer.
-        StructureError: nodes are to be pruned, and the network cannot be followed.
+        StructureError: nodes are pruned, but the network cannot be traced.
     """
     asked: dict[str, Any] = {} if budget is None else {budget.kind: budget.text}
     if budget is not None and budget.runtime != EAGER:

@@ -1,4 +1,4 @@
-"""The order in which nodes are removed: counts are exact, none is revived, no axis becomes empty."""
+"""Ranks nodes for removal: counts are exact, none is revived, no axis becomes empty."""
 
 import math
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ class Ranking:
     multiples: Multiples | None = None
 
     def removed(self, count: int) -> Tensor:
-        """The first `count` nodes, bool (nodes,); more of them are a superset of fewer.
+        """The first `count` nodes, bool (nodes,); a larger count removes a superset.
 
-        The number kept of every kind is rounded up to its multiple, by leaving its last ones; where that is more than
-        are alive, it is rounded down, by removing its next ones. A kind stays as it is where fewer are alive, or where
-        too many of them must stay.
+        The number of kept nodes of every kind is rounded up to its multiple by keeping its last ones; if that exceeds
+        the alive ones, it is rounded down by removing its next ones. A kind does not change if fewer nodes are alive,
+        or if too many of them must stay.
         """
         chosen = self.order[:count]
         if self.multiples is not None:
@@ -41,7 +41,7 @@ class Ranking:
         return torch.zeros_like(self.alive).index_fill_(0, chosen, True)
 
     def _in_multiples(self, multiples: Multiples, chosen: Tensor) -> Tensor:
-        """How many nodes of every kind are removed, int64 (kinds,)."""
+        """The number of removed nodes of every kind, int64 (kinds,)."""
         kinds, size = multiples.kinds, multiples.steps
         alive = torch.bincount(kinds[self.alive], minlength=len(size))
         kept = alive - torch.bincount(kinds[chosen], minlength=len(size))
@@ -65,13 +65,13 @@ def rank(
     sizes: Tensor | None = None,
     model: nn.Module | None = None,
 ) -> Ranking:
-    """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); of equal ones, the later index comes first.
+    """Rank the `alive` nodes (bool, (nodes,)) by their scores (nodes,); among equal ones, later indices come first.
 
-    Scope `global` ranks all nodes together, `layer` takes the same share of every group, `isomorphic` the same share of
-    every set of isomorphic groups, `erk` keeps shares that fall with the size of the layers that make a group, and
+    Scope `global` ranks all nodes together, `layer` removes the same share of every group, `isomorphic` the same share
+    of every set of isomorphic groups, `erk` keeps shares that fall with the size of the layers that output a group, and
     `lamp` ranks all nodes by their part of what is left of their group. `isomorphic` and `erk` need the `model`.
 
-    What stays, and is left out: the best `min_nodes` of every axis, the best of every group beyond the share
+    These nodes stay and are left out: the best `min_nodes` of every axis, the best of every group beyond the share
     `max_pruned` of its size before any pruning, `sizes` (groups,), and the nodes `staying` (bool, (nodes,)), which
     count first in both and do not count in shares. The nodes `unscored` (bool, (nodes,)) are removed last.
     """
@@ -90,18 +90,18 @@ def rank(
     if shares is not None:
         counts = torch.bincount(shares.parts[~held], minlength=len(shares.density)) * shares.density
         share = (_places(shares.parts[best]) + 0.5) / counts[shares.parts[best]]
-        by_index = torch.argsort(best)  # of equal shares the earlier index stays
+        by_index = torch.argsort(best)  # among equal shares the earlier index stays
         best = _first(best[by_index[torch.argsort(share[by_index], stable=True)]], unscored)
     return Ranking(best[~stays[best]].flip(0), alive, multiples)
 
 
 def _first(best: Tensor, among: Tensor | None) -> Tensor:
-    """The same ids with those in a set (bool, (nodes,)) before all others."""
+    """The same ids, with those in a set (bool, (nodes,)) first."""
     return best if among is None else torch.cat([best[among[best]], best[~among[best]]])
 
 
 def _lamp(structure: Structure, scores: Tensor, among: Tensor) -> Tensor:
-    """s² / Σ s² over the nodes of the group that score s or more: `select.lamp`, with groups in place of layers."""
+    """s² / Σ s² over the nodes of the group that score s or more: `select.lamp`, with groups instead of layers."""
     split = {str(group): structure.groups == group for group in range(int(structure.groups.max()) + 1)}
     adapted = lamp(
         Scores({group: scores.cpu()[nodes] for group, nodes in split.items()}),
@@ -114,7 +114,7 @@ def _lamp(structure: Structure, scores: Tensor, among: Tensor) -> Tensor:
 
 
 def _best_of_every_group(structure: Structure, best: Tensor, most: float, sizes: Tensor | None) -> Tensor:
-    """Those of `best` (ids of nodes) that stay, so that a group loses at most the share `most`: bool (nodes,)."""
+    """The nodes of `best` (ids of nodes) that stay, so that a group loses at most the share `most`: bool (nodes,)."""
     sizes = torch.bincount(structure.groups, minlength=1) if sizes is None else sizes
     left = torch.tensor([size - math.floor(most * size + _EPSILON) for size in sizes.tolist()])
     groups = structure.groups[best]
@@ -128,13 +128,13 @@ def _best_of_every_axis(structure: Structure, best: Tensor, count: int) -> Tenso
     axes = {classes.numpy().tobytes(): classes for classes in structure.axes.values()}
     for classes in axes.values():
         free = torch.unique(classes[classes != FROZEN])
-        free = free[place[free] < structure.nodes]  # those that are alive
+        free = free[place[free] < structure.nodes]  # alive ones
         stays[free[torch.argsort(place[free])[:count]]] = True
     return stays
 
 
 def _places(groups: Tensor) -> Tensor:
-    """How many entries before it are of the same group, for every entry."""
+    """For every entry, the number of earlier entries of the same group."""
     order = torch.argsort(groups, stable=True)
     firsts = torch.searchsorted(groups[order], groups[order])
     return torch.empty_like(groups).index_copy_(0, order, torch.arange(len(groups)) - firsts)

@@ -1,4 +1,4 @@
-"""Where the image arrives in a network, through the weights that are kept."""
+"""Finds where a signal from the image arrives in a network through kept weights."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,14 +21,14 @@ from prunectl.torchtools.weight_products import weight_product
 
 Shape = tuple[int, int, int]
 _PADDING, _TRANSPOSED = 4, 6
-"""Where these are among the arguments of a convolution."""
+"""Positions of these among the arguments of a convolution."""
 
 
 class Reachability:
     """Runs a network on a positive image, without biases, with positive kept weights: a path makes an output above 0.
 
-    Nothing is lost on the way (see `_Adding`). The weights are made from masks, each when the network uses it, and only
-    what looks at all of them holds them: a large network is not copied.
+    Nothing is lost on the way (see `_Adding`). The weights are made from masks when the network uses them, and held
+    only by code that looks at all of them, so a large network is not copied.
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
@@ -44,13 +44,13 @@ class Reachability:
         self.images = 0.5 + torch.linspace(0, 1, math.prod(shape)).view(1, *shape).to(like_parameters(self.network, 1))
 
     def reaches(self, masks: Masks) -> bool:
-        """Whether anything arrives through the weights that are kept."""
+        """Whether anything arrives through the kept weights."""
         return bool(self.logits(masks).sum() > 0)
 
     def arrives(self, masks: Masks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The input and output channels of every used weight that a signal reaches: bool, by name.
 
-        What a network adds itself, such as embeddings of positions, counts as a signal, and so does NaN.
+        Tensors that the network adds itself, such as position embeddings, count as a signal, and so does NaN.
         """
         weights = self._made(masks)
         ends = Ends(weights, lambda channels: (channels != 0).any(1))
@@ -67,8 +67,8 @@ class Reachability:
         return {name: (g * w.detach()) > 0 for (name, w), g in zip(weights.items(), found, strict=True)}
 
     def logits(self, masks: Masks) -> Tensor:
-        """What arrives at each output, (1, classes), without what the network adds of its own."""
-        with saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing):  # which would hold every weight
+        """What arrives at each output, (1, classes), without tensors that the network adds itself."""
+        with saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing):  # autograd would hold every weight
             return self._run(lambda name: self._weight(name, masks)).detach()
 
     def _made(self, masks: Masks) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ class Reachability:
         return {name: self._weight(name, masks) for name in self.weights}
 
     def _weight(self, name: str, masks: Masks) -> Tensor:
-        """A weight that averages what it keeps, made in a graph, where a leaf would be held by all that follows."""
+        """A weight that averages its kept inputs, made in a graph; a leaf would be held by everything that follows."""
         like = self.weights[name]
         made = masks.of(name, like).to(like.device, like.dtype, copy=True)
         inputs = made.flatten(1).sum(1).clamp_min(1)
@@ -85,7 +85,7 @@ class Reachability:
             return made.add_(made.new_zeros(()).requires_grad_())
 
     def _run(self, weight: Callable[[str], Tensor], constants: bool = False) -> Tensor:
-        """The outputs with the weights of these names, with or without what the network adds of its own."""
+        """The outputs with the weights of these names, with or without tensors that the network adds itself."""
         device = self.images.device
         without_amp = torch.autocast(device.type, enabled=False)
         adding, filling = _Adding(Storages({}) if constants else self.constants), _Filling(self.weights, weight)
@@ -95,9 +95,9 @@ class Reachability:
 
 
 class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records for which channels, before and behind each weight, something is true in any run.
+    """Records for which channels, before and after each weight, a predicate is true in any run.
 
-    `true` takes what is in some channels, (channels, n), and returns bool, (channels,).
+    `true` takes the values in some channels, (channels, n), and returns bool, (channels,).
     """
 
     def __init__(self, weights: Mapping[str, Tensor], true: Callable[[Tensor], Tensor]) -> None:
@@ -106,10 +106,10 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.bordered: set[str] = set()
-        """Convolutions that read less at the borders of an image, or write less there."""
+        """Convolutions that read or write less at the borders of an image."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at its inputs and outputs."""
+        """Run an operation, and record its inputs and outputs."""
         out, product = func(*args, **(kwargs or {})), weight_product(func, args, self.weights)
         if product is not None:
             for ends, tensor in ((self.inputs, product.taken), (self.outputs, out)):
@@ -121,7 +121,7 @@ class Ends(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Filling(TorchFunctionMode):
-    """Hands functions the values of weights in place of tensors that have none."""
+    """Passes the values of weights to functions instead of tensors that have none."""
 
     def __init__(self, empty: Mapping[str, Tensor], weight: Callable[[str], Tensor]) -> None:
         super().__init__()
@@ -138,13 +138,13 @@ class _Filling(TorchFunctionMode):
 
 
 class _Adding(TorchFunctionMode):
-    """Runs a network so that what the image sends is never cancelled.
+    """Runs a network so that a signal from the image is never cancelled.
 
-    Of two tensors that depend on the image, the difference is a sum. Norms over the image, which would be zero for
-    equal values, return the mean of their input instead, everywhere, as each of their outputs depends on all that they
-    norm. Convolutions, linear layers and norms by statistics of their own return at most 0.75, each channel for itself,
-    so that no depth and no variance makes it too large or too small, and activations pass it on. Arithmetic on
-    constants, such as masks and coordinates, stays as it is; but `constants` that are added, or put beside, are zero.
+    The difference of two tensors that depend on the image becomes a sum. Norms over the image, which would be zero for
+    equal values, return the mean of their input everywhere instead, since each of their outputs depends on all their
+    inputs. Convolutions, linear layers and norms with their own statistics return at most 0.75, per channel, so that no
+    depth or variance makes values too large or too small, and activations pass them on. Arithmetic on constants, such
+    as masks and coordinates, does not change; but `constants` that are added or concatenated are zero.
     """
 
     def __init__(self, constants: Storages) -> None:
@@ -163,7 +163,7 @@ class _Adding(TorchFunctionMode):
 
 
 def _made(value: Any) -> bool:
-    """Whether something is made by a weight."""
+    """Whether a value depends on the output of a weight."""
     return isinstance(value, Tensor) and value.requires_grad
 
 
@@ -180,7 +180,7 @@ def _logits(value: Tensor, *_: Any, dtype: torch.dtype | None = None, **__: Any)
 
 
 def _level(layer: Callable[..., Tensor], axis: int = 1) -> Callable[..., Tensor]:
-    """A layer whose outputs are at most 0.75, in each channel that anything arrives at; its gradient is a share."""
+    """A layer with outputs of at most 0.75, in each channel that a signal reaches; its gradient is a share."""
 
     def instead(*args: Any, **kwargs: Any) -> Tensor:
         given = layer(*args, **kwargs)
@@ -192,9 +192,9 @@ def _level(layer: Callable[..., Tensor], axis: int = 1) -> Callable[..., Tensor]
 
 
 def _spread(value: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The mean of what is above zero along some axes, at every place."""
+    """The mean of the values above zero along some axes, at every position."""
     there = (value > 0).sum(axes, keepdim=True).clamp_min(1)
-    return (value.sum(axes, keepdim=True) / there).expand_as(value).clone()  # which may be written to
+    return (value.sum(axes, keepdim=True) / there).expand_as(value).clone()  # the copy may be written to
 
 
 def _by_channel(value: Tensor, factors: Tensor | None) -> Tensor:
@@ -211,7 +211,7 @@ def _group_norm(value: Tensor, num_groups: int, *, weight: Tensor | None = None,
 
 
 def _own_or_taken(norm: Callable[..., Tensor], taken: str, *axes: int) -> Callable[..., Tensor]:
-    """A norm of channels by its own statistics, as it is, or by those `taken` of its input (along `axes` too)."""
+    """A norm of channels: unchanged with its own statistics, or with those `taken` of its input (also along `axes`)."""
 
     def instead(value: Tensor, *statistics: Any, **options: Any) -> Tensor:
         if not options[taken]:
@@ -239,17 +239,17 @@ _INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.instance_norm: _own_or_taken(F.instance_norm, "use_input_stats"),
     F.batch_norm: _own_or_taken(F.batch_norm, "training", 0),
 }
-"""What is run in place of what a network calls; the norms are called as `torch.overrides` passes them on."""
+"""Replacements of functions that a network calls; norms are called as `torch.overrides` passes them on."""
 
 
 def _without_values(tensor: Tensor) -> Tensor:
-    """A parameter of the same shape, of 32 bits at least, that takes no memory."""
+    """A parameter of the same shape, of at least 32 bits, that takes no memory."""
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     return nn.Parameter(torch.zeros((), dtype=dtype, device=tensor.device).expand(tensor.shape))
 
 
 def _positive(tensor: Tensor) -> Tensor:
-    """|t|, of its own, of 32 bits at least; of parameters 1 for 0, which training moves. Integers as they are."""
+    """A copy of |t|, of at least 32 bits; zeros of parameters, which training moves, become 1. Integers are kept."""
     if not tensor.is_floating_point():
         return tensor.detach().clone()
     made = tensor.detach().abs().to(torch.promote_types(tensor.dtype, torch.float32))

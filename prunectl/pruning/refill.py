@@ -1,4 +1,4 @@
-"""Nodes that are added back where a budget leaves room."""
+"""Adds nodes back if a budget leaves room."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +11,7 @@ from prunectl.pruning.multiples import Multiples
 def refilled(order: Tensor, multiples: Multiples, fits: Callable[[Tensor], bool]) -> Tensor:
     """The nodes in `order` (ids, in the order of removal) without those that are added back: bool (nodes,).
 
-    The node that was removed last is added back first, if `fits` still holds. If a node does not fit, others of equal
+    The node that was removed last is added back first, if `fits` still holds. If a node does not fit, others with equal
     costs are not tried, because costs only rise. Nodes of a kind are added back in its multiple, and none if fewer were
     removed.
     """
@@ -29,7 +29,7 @@ def refilled(order: Tensor, multiples: Multiples, fits: Callable[[Tensor], bool]
 
 
 def _portions(best: Tensor, multiples: Multiples) -> Iterator[Tensor]:
-    """The ids that are added back together: as many of a kind as its multiple, in the order of the first of them."""
+    """Groups of ids to add back together: a multiple of each kind, in the order of their first id."""
     portions: dict[tuple[int, int], list[int]] = {}
     seen: dict[int, int] = {}
     steps = multiples.steps.tolist()

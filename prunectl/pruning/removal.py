@@ -1,4 +1,4 @@
-"""What of a pruned network `shrink` removes, and what the network costs without it."""
+"""Finds what `shrink` removes from a pruned network, and the costs without it."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,10 +19,10 @@ from prunectl.torchtools.copies import in_type, like, with_tensors
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """The nodes `removed`, bool (nodes,), of a network in float64.
+    """The nodes to remove, `removed` (bool, (nodes,)), from a network in float64.
 
-    `masked` is the network with its weights masked, on whose outputs `expected` holds; `working` has constants folded
-    into its biases as well. `whole` is what `analysis` traced.
+    `masked` is the network with its weights masked, `expected` its outputs; `working` also has constants folded into
+    its biases. `whole` is the network that `analysis` traced.
     """
 
     whole: Whole
@@ -34,10 +34,10 @@ class Removal:
 
     @staticmethod
     def of(checkpoint: Checkpoint, *, constants: bool = True) -> "Removal":
-        """Find them; `constants` is as in `shrink`.
+        """Find the nodes to remove; `constants` is as in `shrink`.
 
         Raises:
-            OptionError: it was shrunk with statistics over what is left.
+            OptionError: it was shrunk with statistics over the kept channels.
             StructureError: the network cannot be traced.
             ProofError: the network fails on random images, or its outputs are not finite.
         """
@@ -45,7 +45,7 @@ class Removal:
         whole = expanded(checkpoint.to(torch.device("cpu")))
         masked = in_type(whole.model, torch.float64)
         analysis = analyse(masked, shape, outer=whole.outer)
-        working = with_tensors(masked, lambda tensor: like(tensor, tensor.detach()))  # `bury_` puts others in place
+        working = with_tensors(masked, lambda tensor: like(tensor, tensor.detach()))  # `bury_` replaces tensors
         large = analysis.structure.flops(torch.zeros(analysis.structure.nodes, dtype=torch.bool)) > LARGE
         expected = Reference.on_fitting_images(
             masked, shape, checkpoint.preprocessing, FEW_BATCHES if large else BATCHES
@@ -59,14 +59,14 @@ class Removal:
 
     @property
     def costs(self) -> Costs:
-        """Those of the network without these nodes."""
+        """The costs of the network without these nodes."""
         return costs_without(self.analysis.structure, self.whole.model, self.removed)
 
 
 def with_costs(checkpoint: Checkpoint, analysis: Analysis | None = None) -> Checkpoint:
-    """The checkpoint with the costs of what `shrink` will leave of it in the last result of its history.
+    """The checkpoint, with the costs of the network after `shrink` in the last result of its history.
 
-    An `analysis` of its network saves the search for constants where masks decide alone.
+    An `analysis` of its network saves the search for constants if the masks alone decide.
     """
     last = checkpoint.history[-1].result
     return checkpoint.with_result({**last, **asdict(_costs(checkpoint, analysis))})
@@ -82,7 +82,7 @@ def _costs(checkpoint: Checkpoint, analysis: Analysis | None) -> Costs:
 
 
 def _kept_parameters(checkpoint: Checkpoint, model: nn.Module) -> frozenset[str]:
-    """The parameters of the layers that the last pruning kept; a name that the network has no longer is ignored."""
+    """The parameters of the layers that the last pruning kept; names that no longer exist are ignored."""
     prunings = [entry.options for entry in checkpoint.history if "criterion" in entry.options]
     found: frozenset[str] = frozenset()
     for pattern in prunings[-1].get("keep", ()) if prunings else ():

@@ -9,15 +9,15 @@ from prunectl.pruning.units.base import Unit
 from prunectl.scores import Scores
 
 Schedule = Callable[[float], tuple[float, ...]]
-"""Target sparsity -> the sparsity after every round."""
+"""Maps a target sparsity to the sparsity after every round."""
 PLACEHOLDER = 0.9
-"""Target sparsity until the first scores decide the real one."""
+"""Placeholder until the first scores give the real target."""
 
 
 def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
-    """The schedule of this name with this number of steps; it is checked that sparsities rise to the target.
+    """The schedule of this name with this number of steps, with a check that sparsities rise to the target.
 
-    Those of a criterion that regrows `may_fall` on the way.
+    Sparsities of a criterion that regrows `may_fall` on the way.
 
     Raises:
         UnknownName: no such schedule.
@@ -34,7 +34,7 @@ def schedule_named(name: str, steps: int, *, may_fall: bool) -> Schedule:
 
 
 def _check_rounds(name: str, rounds: Sequence[float], target: float, *, may_fall: bool) -> None:
-    """Refuse what a user's own schedule cannot mean."""
+    """Refuse invalid sparsities of a user's own schedule."""
     fine = bool(rounds) and all(isinstance(each, float | int) and 0 <= each < 1 for each in rounds)
     fine = fine and math.isclose(rounds[-1], target, abs_tol=1e-9)
     if not (fine and (may_fall or list(rounds) == sorted(rounds))):
@@ -45,7 +45,7 @@ def _check_rounds(name: str, rounds: Sequence[float], target: float, *, may_fall
 
 
 class RoundTargets:
-    """The sparsity after every round. A budget, threshold or pattern decides it only with the scores of a round."""
+    """The sparsity after every round. With a budget, threshold or pattern, the scores of a round decide it."""
 
     def __init__(self, schedule: Schedule, sparsity: float | None) -> None:
         self.schedule, self.sparsity = schedule, sparsity
@@ -59,7 +59,7 @@ class RoundTargets:
         return self.rounds[min(i, len(self.rounds) - 1)]
 
     def solve_(self, unit: Unit, scores: Scores) -> None:
-        """Plan all rounds anew where these scores decide the sparsity."""
+        """Plan all rounds again if these scores decide the sparsity."""
         if self.sparsity is None:
             self.rounds = self.schedule(unit.solve(scores))
 
@@ -69,7 +69,7 @@ def prune_round_(
 ) -> None:
     """Run round `i` on a unit.
 
-    If its sparsity is known and keeps no fewer than `fewer_than`, the round does nothing; None runs it in any case.
+    If its sparsity is known and keeps no fewer than `fewer_than`, the round does nothing; None always runs it.
     """
     known = targets.sparsity is not None
     if known and fewer_than is not None and unit.keep(targets[i]) >= fewer_than:

@@ -1,4 +1,4 @@
-"""The weights of a layer in the order in which they are kept, without a copy of their scores."""
+"""The weights of a layer in the order of their scores, without a copy of the scores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ from torch import Tensor
 from prunectl.torchtools.pieces import pieces
 
 _HALF = 1 << 16
-"""Values of half of the bits of a float32."""
+"""The number of values of half the bits of a float32."""
 _PARTS, _LEAST = 16, 1 << 20
-"""How many parts are sorted one after the other, and the entries that each has at least."""
+"""The number of parts that are sorted one after another, and the least entries of each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """The scores of a layer as float32: -inf where `alive` (bool, of their shape) is False, +inf at index `first`.
 
-    With `make`, `scores` are what it makes of each entry.
+    With `make`, the scores are its results for the entries of `scores`.
     """
 
     scores: Tensor
@@ -30,7 +30,7 @@ class Row:
         return self.scores.numel()
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Make the pieces anew; they may be written to."""
+        """Make new pieces, which may be written to."""
         start = 0
         for piece, *mask in pieces(self.scores, *([] if self.alive is None else [self.alive])):
             made = piece if self.make is None else self.make(piece)
@@ -44,7 +44,7 @@ class Row:
             yield ranked
 
     def alive_entries(self) -> int:
-        """How many entries are above -inf."""
+        """The number of entries above -inf."""
         return sum(int((piece > -torch.inf).count_nonzero()) for piece in self)
 
     def best_first(self) -> "Row":
@@ -58,10 +58,10 @@ class Row:
         return replace(self, first=where)
 
     def descending(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (int64) and values of all entries, the highest first, of equal ones the earlier, in several parts.
+        """Indices (int64) and values of all entries, highest first, earlier ones first among equals, in several parts.
 
-        A part has a sixteenth of the entries, or more where that many are nearly equal. A gpu takes all at once, as
-        its sums over parts would be others.
+        A part has a sixteenth of the entries, or more if that many are nearly equal. A gpu uses one part, because sums
+        over parts would differ.
         """
         size = len(self) if self.scores.is_cuda else max(len(self) // _PARTS, _LEAST)
         for low, high in _ranges(self, size):
@@ -78,7 +78,7 @@ class Row:
 
 
 def _ranges(row: Row, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of bins with at least `size` entries each, from the highest on; the last one has the rest."""
+    """Ranges of bins with at least `size` entries each, from the highest down; the last one has the rest."""
     counts, high, entries = _counted([row]).tolist(), _HALF, 0
     for low in reversed(range(_HALF)):
         entries += counts[low]
@@ -88,11 +88,11 @@ def _ranges(row: Row, size: int) -> Iterator[tuple[int, int]]:
 
 
 def highest_of(rows: Sequence[Row], keep: int) -> list[Tensor]:
-    """True at the `keep` highest entries of all rows together, bool, in one row each; of equal ones the earlier wins.
+    """True at the `keep` highest entries of all rows together, one bool row each; earlier ones first among equals.
 
-    Two counts of the bits of all entries find the lowest value that is kept: time is linear, and memory a piece.
+    Two counts of the bits of all entries find the lowest kept value: time is linear, and memory that of one piece.
     """
-    if keep == 0:  # a layer that is pruned away already
+    if keep == 0:  # a layer that is already pruned completely
         return [torch.zeros(len(row), dtype=torch.bool, device=row.scores.device) for row in rows]
     threshold, ties = _lowest_kept(rows, keep)
     kept = []
@@ -112,7 +112,7 @@ def highest_of(rows: Sequence[Row], keep: int) -> list[Tensor]:
 
 
 def _lowest_kept(rows: Sequence[Row], keep: int) -> tuple[float, int]:
-    """The value of the last entry that is kept, and how many entries of this value are."""
+    """The value of the last kept entry, and how many entries of this value are kept."""
     half, left = _bin_from_above(_counted(rows), keep)
     lower = torch.zeros(_HALF, dtype=torch.int64)
     for row in rows:
@@ -125,7 +125,7 @@ def _lowest_kept(rows: Sequence[Row], keep: int) -> tuple[float, int]:
 
 
 def _counted(rows: Sequence[Row]) -> Tensor:
-    """How many entries are in every bin, int64 (bins,)."""
+    """The number of entries in every bin, int64 (bins,)."""
     counts = torch.zeros(_HALF, dtype=torch.int64)
     for row in rows:
         for piece in row:
@@ -134,7 +134,7 @@ def _counted(rows: Sequence[Row]) -> Tensor:
 
 
 def _bins(numbers: Tensor) -> Tensor:
-    """The upper half of the bits of each key, from 0 on: higher numbers are in the same bin or a higher one."""
+    """The upper half of the bits of each key, from 0: higher numbers are in the same or a higher bin."""
     return (_key(numbers) >> 16) + _HALF // 2
 
 
@@ -146,10 +146,10 @@ def _bin_from_above(counts: Tensor, keep: int) -> tuple[int, int]:
 
 
 def _key(numbers: Tensor) -> Tensor:
-    """Integers in the order of some numbers in float32, equal where they are: -0 is 0."""
+    """Integers in the order of some float32 numbers, equal if the numbers are: -0 is 0."""
     return _flipped((numbers + 0.0).view(torch.int32))
 
 
 def _flipped(bits: Tensor) -> Tensor:
-    """Exchange the bits of a negative float32 and an integer of the same rank: it undoes itself."""
+    """Exchange the bits of a negative float32 and an integer of the same rank; applied twice, it changes nothing."""
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)

@@ -1,4 +1,4 @@
-"""How a unit is selected: its scope, its target if that is not a sparsity, and what must stay."""
+"""Rules of selection: scope, a target other than a sparsity, and what must stay."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from prunectl.pruning.budget import Budget
 class NodeRules:
     """How nodes are ranked, and what stays: `min_nodes` on every axis, a multiple of `multiple_of` in every group.
 
-    The channels of the image stay too, unless `outer_layers` lets them go. `normalize` names a normalisation of the
-    scores (`normalization`), None the criterion's own. No group loses more than the share `max_pruned`; None is 0.9, or
-    more where the target needs it. `multiple_of` "auto" is 8 in groups of more than 16 nodes, and 1 in others. With
-    `refill`, nodes are added back where a target leaves room.
+    The channels of the image stay too, unless `outer_layers` is set. `normalize` names a normalisation of the scores
+    (`normalization`), None is the criterion's own. No group loses more than the share `max_pruned`; None is 0.9, or
+    more if the target needs it. `multiple_of` "auto" is 8 in groups of more than 16 nodes, and 1 in others. With
+    `refill`, nodes are added back if a target leaves room.
     """
 
     min_nodes: int = 1
@@ -38,6 +38,6 @@ class SelectionRules:
     regrow_value: str | None = None
     """As in `Criterion`."""
     keep: tuple[str, ...] = ()
-    """Shell patterns of the modules and parameters that are not pruned."""
+    """Shell patterns of modules and parameters that are not pruned."""
     holds_layers: bool = False
-    """Whether weights that return leave every layer as large a part of all that are kept as it has."""
+    """Whether every layer keeps its share of all kept weights when weights return."""

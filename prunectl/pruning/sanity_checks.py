@@ -1,4 +1,4 @@
-"""Sanity checks of a mask: what a method picked is shuffled or put on other weights (Frankle et al. 2021)."""
+"""Sanity checks of a mask: shuffles it, or puts it on other weights (Frankle et al. 2021)."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from prunectl.torchtools.rng import seed_for
 
 
 def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: int) -> Masks:
-    """Every layer keeps as many weights, drawn at random from those that it had before, with their own values.
+    """Every layer keeps as many weights, drawn at random from those before pruning, with their own values.
 
     Source: Frankle, Dziugaite, Roy & Carbin 2021 (arXiv:2009.08576).
     """
@@ -31,7 +31,7 @@ def shuffle_layerwise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, se
 
 
 def reinitialise(checkpoint: Checkpoint, model: nn.Module, masks: Masks, seed: int) -> Masks:
-    """The masks stay, and all parameters and statistics are drawn anew. Source: as `shuffle_layerwise`."""
+    """The masks stay; all parameters and statistics are initialised again. Source: as `shuffle_layerwise`."""
     plan = Plan.of(checkpoint.edits)
     if plan.graph:
         raise OptionError("a network on a rewritten graph cannot be initialised again; use the network before `shrink`")

@@ -1,4 +1,4 @@
-"""The scores of a round: the batches for a scorer, and the checks of its result."""
+"""Computes the scores of a round: batches for a scorer, and checks of its result."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +25,11 @@ from prunectl.torchtools.layout import fastest
 
 
 class ScoringBatches(Iterator[tuple[Tensor, Tensor]]):
-    """Batches without end for `next`; a `for` over them ends after `per_loop`, which None leaves out."""
+    """Endless batches for `next`; a `for` loop over them ends after `per_loop` batches, unless it is None."""
 
     def __init__(self, endless: Iterator[tuple[Tensor, Tensor]], per_pass: int, per_loop: int | None = None) -> None:
         self.endless, self.per_pass, self.per_loop = endless, per_pass, per_loop
-        """`per_pass` batches are as many images as there are."""
+        """`per_pass` batches hold as many images as there are."""
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         return next(self.endless)
@@ -38,7 +38,7 @@ class ScoringBatches(Iterator[tuple[Tensor, Tensor]]):
         return self.endless if self.per_loop is None else islice(self.endless, self.per_loop)
 
     def of(self, criterion: str, scorer: Callable[..., Scores], keywords: Mapping[str, object]) -> "ScoringBatches":
-        """The same for a criterion: one of the user's own loops as often as its option `batches` says, or once."""
+        """The same for a criterion: a user's own gets as many batches as its option `batches`, or one pass."""
         if criterion in TABLES["criterion"]:
             return self
         found = inspect.signature(scorer).parameters.get("batches")
@@ -68,7 +68,7 @@ def scored(
 ) -> Scores:
     """The scores of a round. `amp` runs the network in bfloat16 where that is safe; sums stay in float32.
 
-    The network is in eval mode, so that no scorer moves the statistics of its norms.
+    The network is in eval mode, so that no scorer changes the statistics of its norms.
 
     Raises:
         OptionError: the scores do not fit the network's weights or nodes, or it has no backward pass.
@@ -84,7 +84,7 @@ def scored(
 
 
 def _as_scores(found: object) -> Scores:
-    """What a scorer returned; a plain dictionary of a user's own is taken as well.
+    """A scorer's result; a user's own scorer may also return a plain dictionary.
 
     Raises:
         OptionError: it is neither.
@@ -103,27 +103,27 @@ def _of_nodes(scores: Scores) -> list[Tensor]:
 
 
 def _running(method: Criterion, unit: Unit, *, amp: bool) -> AbstractContextManager[object]:
-    """The fastest memory layout for a built-in criterion that uses images; other criteria get the layout unchanged."""
+    """Use the fastest memory layout for built-in criteria that use images; the layout does not change for others."""
     if not method.needs_data or not method.scorer.__module__.startswith("prunectl."):
         return autocast(unit.model, enabled=amp)
     return fastest(unit.model, unit.checkpoint.spec.input, amp=amp, by_weights=True)
 
 
 def check_informative(scores: Scores, criterion: str) -> None:
-    """Refuse scores that are all 0, by which the order of the parameters would decide.
+    """Refuse scores that are all 0, with which the order of the parameters would decide.
 
     Raises:
-        OptionError: they are.
+        OptionError: all scores are 0.
     """
     if not any(bool(score.any()) for score in chain(scores.values(), _of_nodes(scores))):
         raise OptionError(
-            f"all scores of {criterion} are 0, for example because the last layer is zero: train the network first, "
+            f"all scores of {criterion} are 0, for example because the last layer is zero; train the network first, "
             "or use another criterion"
         )
 
 
 def _check_fit(scores: Scores, unit: Unit, method: Criterion) -> None:
-    """Refuse scores, of a user's own criterion, that do not match this network's weights or nodes."""
+    """Refuse scores of a user's own criterion that do not match this network's weights or nodes."""
     wanted: dict[str, list[int]] = {}
     if method.unit != "nodes":
         wanted |= {name: list(weight.shape) for name, weight in prunable(unit.model).items()}

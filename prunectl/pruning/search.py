@@ -6,8 +6,8 @@ from collections.abc import Callable
 def fewest(most: int, fits: Callable[[int], bool], tries: int | None = None) -> int | None:
     """The smallest count up to `most` that fits, None if `most` does not.
 
-    `fits` is monotone: every count above one that fits, fits too. `tries` limits how many counts are tried; the result
-    is then the smallest of those that fit.
+    `fits` must be monotone: every count above one that fits must fit too. `tries` limits the number of counts tried;
+    the result is then the smallest of those that fit.
     """
     if not fits(most):
         return None

@@ -1,4 +1,4 @@
-"""Which weights stay: an exact count, the highest scores first, never one that is already pruned."""
+"""Selects the weights that stay: an exact count, the highest scores first, never one that is already pruned."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,12 +17,12 @@ Scope = Callable[[Scores, Masks, int], dict[str, Tensor]]
 
 
 def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global") -> Masks:
-    """Keep exactly `keep` of the weights that are alive.
+    """Keep exactly `keep` of the alive weights.
 
-    Scope `global` ranks all weights together, `layer` gives every layer the same share, `output` every output of a
-    layer, too, `erk` shares that fall with the layer's size, `lamp` ranks all weights by their part of what is left of
-    their layer. Ties go to the earlier index. Every layer keeps at least one weight, so that no layer is cut through. A
-    pattern `N:M` is for `select_pattern`. A function is used directly.
+    Scope `global` ranks all weights together, `layer` keeps the same share of every layer, `output` also of every
+    output of a layer, `erk` keeps shares that fall with the layer's size, `lamp` ranks all weights by their part of
+    what is left of their layer. Among equal scores, earlier indices come first. Every layer keeps at least one weight,
+    so that none is cut through. Patterns `N:M` are for `select_pattern`. A function is used directly.
 
     Raises:
         OptionError: fewer weights than layers would stay, or more than are alive.
@@ -32,33 +32,33 @@ def select(scores: Scores, alive: Masks, keep: int, scope: str | Scope = "global
     left = sum(alive.count(name, shape) for name, shape in scores.shapes.items())
     if keep < len(scores):
         raise OptionError(
-            f"{keep} weights would stay for {len(scores)} layers, at least one each; ask for less sparsity"
+            f"{len(scores)} layers need at least one weight each, but only {keep} would stay; use less sparsity"
         )
     if keep > left:
-        raise OptionError(f"only {left} weights are left, {keep} were to stay; ask for more sparsity")
+        raise OptionError(f"only {left} weights are left, but {keep} should stay; use more sparsity")
     kept = (SCOPES[scope] if isinstance(scope, str) else scope)(scores, alive, keep)
     return Masks({name: kept[name].view(shape) for name, shape in scores.shapes.items()})
 
 
 def _global(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Rank all layers together, the best weight of each layer first of all."""
+    """Rank all layers together, with the best weight of each layer first."""
     rows = [row.best_first() for row in _rows(scores, alive)]
     return dict(zip(scores, highest_of(rows, keep), strict=True))
 
 
 def _layer(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Give every layer the same share of its weights, and rank within the layer."""
+    """Keep the same share of every layer, and rank within the layer."""
     return _shared(scores, alive, keep, [shape.numel() for shape in scores.shapes.values()])
 
 
 def _output(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Give every layer the same share of its weights, and every output (dim 0) of a layer as many as the others."""
+    """Keep the same share of every layer, and equally many weights of every output (dim 0) of a layer."""
     levels = {name: _by_place(_ranked(name, score, alive).view_as(score)) for name, score in scores.items()}
     return _layer(Scores(levels), alive, keep)
 
 
 def _by_place(score: Tensor) -> Tensor:
-    """Scores by which the best weight of every output comes first, then the second of each; of equals the higher."""
+    """Scores that put the best weight of every output first, then the second of each, higher ones first."""
     rows = score.flatten(1) if score.ndim > 1 else score.view(1, -1)
     places = torch.argsort(torch.argsort(rows, descending=True, stable=True), stable=True).flatten()
     order = torch.argsort(score.flatten(), descending=True, stable=True)
@@ -68,7 +68,7 @@ def _by_place(score: Tensor) -> Tensor:
 
 
 def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Give a layer weights in proportion to the sum of its dimensions (n_in + n_out + height + width), all at most.
+    """Keep weights in proportion to the sum of a layer's dimensions (n_in + n_out + height + width), at most all.
 
     Source: Erdős-Rényi-Kernel of Evci et al. 2020, arXiv:1911.11134, section 3.
     """
@@ -76,25 +76,25 @@ def _erk(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
 
 
 def _shared(scores: Scores, alive: Masks, keep: int, sizes: list[int]) -> dict[str, Tensor]:
-    """Share `keep` in proportion to `sizes`, and rank within the layer."""
+    """Distribute `keep` in proportion to `sizes`, and rank within the layer."""
     rows = _rows(scores, alive)
     shares = apportion(sizes, [row.alive_entries() for row in rows], keep)
     return {name: highest_of([row], share)[0] for name, row, share in zip(scores, rows, shares, strict=True)}
 
 
 def _rows(scores: Scores, alive: Masks) -> list[Row]:
-    """The layers in the form in which they are ranked."""
+    """The layers as rows for ranking."""
     sources = {name: scores.source(name) for name in scores}
     return [Row(score, alive.get(name), make=make) for name, (score, make) in sources.items()]
 
 
 def _lamp(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
-    """Rank all layers together by what `lamp` makes of the scores, as float32."""
+    """Rank all layers together by the result of `lamp`, as float32."""
     return _global(lamp(scores, alive, torch.float32), alive, keep)
 
 
 def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Scores:
-    """s² / Σ s² over the weights of the layer that would still be there, those with a score of s or more.
+    """s² / Σ s² over the remaining weights of the layer, those with a score of s or more.
 
     Squares and sums are in float64. Source: layer-adaptive magnitude of Lee et al. 2021, arXiv:2010.07611.
 
@@ -102,7 +102,7 @@ def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Sc
         OptionError: a score is below 0.
     """
     if any(bool((piece < 0).any()) for score in scores.values() for (piece,) in pieces(score)):
-        raise OptionError("scope lamp squares the scores, and some are below 0; use scope global or layer")
+        raise OptionError("scope lamp squares the scores, but some are below 0; use scope global or layer")
     adapted = {}
     for (name, shape), row in zip(scores.shapes.items(), _rows(scores, alive), strict=True):
         shares = torch.empty(len(row), dtype=dtype, device=row.scores.device)
@@ -117,7 +117,7 @@ def lamp(scores: Scores, alive: Masks, dtype: torch.dtype = torch.float64) -> Sc
 
 
 def as_in(masks: Masks) -> Scope:
-    """The scope in which every layer keeps as large a part of the whole as it has in these masks."""
+    """The scope in which every layer keeps the share of all weights that it has in these masks."""
 
     def scope(scores: Scores, alive: Masks, keep: int) -> dict[str, Tensor]:
         sizes = [masks.count(name, shape) for name, shape in scores.shapes.items()]
@@ -140,10 +140,10 @@ def check_scope(scope: str) -> None:
 
 
 def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping[str, int | None]) -> Masks:
-    """Keep the N best of every M weights that follow each other along the inputs, of those alive.
+    """Keep the N best alive weights of every M consecutive ones along the inputs.
 
-    `axes` has the input axis of each weight. A layer without one, or whose inputs are no multiple of M, stays as it is.
-    Ties go to the earlier index.
+    `axes` has the input axis of each weight. A layer without one, or whose inputs are not a multiple of M, is not
+    pruned. Among equal scores, earlier indices come first.
     """
     n, m = pattern
     kept, touched = {}, False
@@ -153,9 +153,7 @@ def select_pattern(scores: Scores, alive: Masks, pattern: Pattern, axes: Mapping
         if chosen is not None:
             kept[name], touched = kept[name] & chosen, True
     if not touched:
-        raise OptionError(
-            f"no layer has inputs in a multiple of {m}, so {n}:{m} would prune nothing; use another scope"
-        )
+        raise OptionError(f"no layer has a multiple of {m} inputs, so {n}:{m} would prune nothing; use another scope")
     return Masks(kept)
 
 
@@ -182,6 +180,6 @@ def apportion(sizes: list[int], room: list[int], total: int) -> list[int]:
 
 
 def _ranked(name: str, score: Tensor, alive: Masks) -> Tensor:
-    """Scores in one row, -inf where the weight is already pruned."""
+    """Scores in one row, with -inf for weights that are already pruned."""
     row = score.detach().float().flatten().clone()
     return row.masked_fill_(~alive[name].flatten(), -torch.inf) if name in alive else row

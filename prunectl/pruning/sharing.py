@@ -1,4 +1,4 @@
-"""Scopes that share out what is removed: which nodes are ranked together, and how much of them stays."""
+"""Scopes that distribute the removal: which nodes are ranked together, and how many of them stay."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Sharing:
 
 
 def sharing(scope: str, structure: Structure, model: nn.Module | None) -> Sharing | None:
-    """The parts of a scope, None where all nodes are ranked together; `isomorphic` and `erk` need the `model`."""
+    """The parts of a scope; None if all nodes are ranked together. `isomorphic` and `erk` need the `model`."""
     if scope == "layer":
         return Sharing.equal(structure.groups)
     if scope == "isomorphic" and model is not None:
@@ -34,10 +34,10 @@ def sharing(scope: str, structure: Structure, model: nn.Module | None) -> Sharin
 
 
 def isomorphic_parts(structure: Structure, model: nn.Module) -> Tensor:
-    """Which set of isomorphic groups a node is of, int64 (nodes,): all of a set are made and read by the same layers.
+    """The set of isomorphic groups of every node, int64 (nodes,): the same layers output and read all groups of a set.
 
-    Two groups are isomorphic where the same kinds of layers meet on them in the same roles (as maker or reader, by
-    which parameter and axis), as often. Source: Isomorphic Pruning of Fang et al. 2024, arXiv:2407.04616, section 3.2.
+    Two groups are isomorphic if the same kinds of layers meet on them in the same roles (output or reader, by which
+    parameter and axis), equally often. Source: Isomorphic Pruning of Fang et al. 2024, arXiv:2407.04616, section 3.2.
     """
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
     parameters = {name for name, _ in model.named_parameters()}
@@ -55,10 +55,10 @@ def isomorphic_parts(structure: Structure, model: nn.Module) -> Tensor:
 
 
 def erk_density(structure: Structure, model: nn.Module) -> Tensor:
-    """Σ (n_in + n_out + height + width) / Σ n_in · n_out · height · width of the weights that make a group, (groups,).
+    """Σ (n_in + n_out + height + width) / Σ n_in · n_out · height · width of a group's output weights: (groups,).
 
-    Up to a factor, these layers have that density by the Erdős-Rényi kernel: Evci et al. 2020 (arXiv:1911.11134),
-    section 3. Where no weight makes a group, those that read it count.
+    Up to a factor, this is the density of these layers by the Erdős-Rényi kernel: Evci et al. 2020 (arXiv:1911.11134),
+    section 3. If no weight outputs a group, those that read it count.
     """
     count = int(structure.groups.max()) + 1
     made, read = torch.zeros(2, count, dtype=torch.float64), torch.zeros(2, count, dtype=torch.float64)

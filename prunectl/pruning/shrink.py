@@ -1,4 +1,4 @@
-"""shrink: remove what a mask has killed, and prove that the function stays."""
+"""shrink: removes pruned nodes, and proves that the function stays the same."""
 
 import copy
 from collections.abc import Callable
@@ -26,28 +26,28 @@ TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 NORMS = ("exact", "alive")
 ROUNDING = 4.0
 Report = Callable[[str], None]
-"""Called with what is done now."""
+"""Called with the current step."""
 
 
 def shrink(
     checkpoint: Checkpoint, *, norm: str = "exact", constants: bool = True, report: Report = lambda doing: None
 ) -> Checkpoint:
-    """A physically smaller network that computes what the masked one computes, with the masks that still prune.
+    """A physically smaller network that computes the same as the masked one, with the masks that still prune.
 
     Surgery and constants are done in float64 and compared with the masked network there, then again in float32; the
-    result has the types of the network that comes in. The largest relative differences are recorded in the history
-    under `proof`. Normalisations over channels of which some are gone keep the statistics of the original width; with
-    `norm` "alive" they use those of the kept channels, which changes the outputs; the change is under `change`. Where a
+    result has the types of the given network. The largest relative differences are recorded in the history under
+    `proof`. Normalisations over channels of which some are removed keep the statistics of the original width; with
+    `norm` "alive" they use those of the kept channels, which changes the outputs; the change is under `change`. If a
     rewritten graph would not train like the masked network, the reason is under `training`. Layers that the last
-    pruning kept stay in their shapes. `report` is called with what is done now. Without `constants`, only nodes are
-    removed that are masked on all their parameters, so that a training continues as that of the masked network would,
-    which still trains constants.
+    pruning kept keep their shapes. `report` is called with the current step. Without `constants`, only nodes that are
+    masked on all their parameters are removed, so that a training continues like that of the masked network, which
+    still trains constants.
 
     Raises:
-        StructureError: the network cannot be followed, or what is left of it cannot be run.
-        ProofError: a difference is above the tolerance: 1e-10 in float64, where the network's own code computes in it;
-            in float32 1e-5, or four times the difference of the masked network in float32 to itself in float64. A
-            network in bfloat16 or float16 is proved in that type as well, with four times its rounding.
+        StructureError: the network cannot be traced, or the smaller network cannot be run.
+        ProofError: a difference is above the tolerance: 1e-10 in float64, if the network's own code computes in it; in
+            float32 1e-5, or four times the masked network's own difference between float32 and float64. A network in
+            bfloat16 or float16 is also proved in that type, with four times its rounding.
     """
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
@@ -59,7 +59,7 @@ def shrink(
     whole, masked, working, expected = found.whole, found.masked, found.working, found.expected
     masks, analysis, removed = whole.masks, found.analysis, found.removed
     image = analysis.structure.image
-    # a network whose own code casts to float32 is no more exact than that
+    # a network whose own code casts to float32 is not more exact than that
     tolerance = TOLERANCES[torch.float32 if analysis.flow.graph.casts else torch.float64]
     report("proof in float64")
     double = built(expected, working, analysis, removed, tolerance)
@@ -69,14 +69,14 @@ def shrink(
     del double
     report("proof in float32")
     own = _in_types_of(whole.model, working)
-    # values of 64 bits that came from 32 go back to the same ones
+    # 64-bit values that came from 32 bits return to the same ones
     single = expected.of(in_type(masked, torch.float32) if own is not None else whole.model)
     expected = expected.alone()
     flow = analysis if norm == "alive" else None
-    del found, masked, analysis  # and with them the network in float64, before its copy becomes one in float32
+    del found, masked, analysis  # frees the network in float64 before its copy in float32 is made
     working = working.float()
     small = made(working, plan, shape)
-    # a network that amplifies rounding may differ by as much as it differs from itself in float64
+    # a network that amplifies rounding may differ as much as its float32 version differs from float64
     allowed = max(TOLERANCES[torch.float32], ROUNDING * expected.difference(single))
     proof["float32"] = _within(compared(single, small, plan), allowed, torch.float32)
     result: dict[str, object] = {"proof": proof}
@@ -112,7 +112,7 @@ def shrink(
 
 
 def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:
-    """A copy of `working` with every tensor in the type that it is stored in; None where float32 is all there is."""
+    """A copy of `working` with every tensor in its stored type; None if float32 is the only type."""
     types = {name: tensor.dtype for name, tensor in named_tensors(stored).items()}
     if not any(dtype.is_floating_point and dtype != torch.float32 for dtype in types.values()):
         return None
@@ -123,10 +123,10 @@ def _in_types_of(stored: nn.Module, working: nn.Module) -> nn.Module | None:
 
 
 def _proof_in_own_type(expected: Reference, stored: nn.Module, small: nn.Module, plan: Plan) -> dict[str, float]:
-    """Prove what is stored, in the type in which it is: constants in biases were rounded to it.
+    """Prove the stored network in its own type: constants in biases were rounded to it.
 
-    The masked network in that type may differ from its values in float64 by rounding alone; the smaller one may differ
-    from it by four times as much.
+    The masked network in that type differs from its float64 values only by rounding; the smaller one may differ from it
+    by four times as much.
     """
     dtype = like_images(small).dtype
     if dtype in TOLERANCES:
@@ -137,10 +137,10 @@ def _proof_in_own_type(expected: Reference, stored: nn.Module, small: nn.Module,
 
 
 def _within(found: float, allowed: float, dtype: torch.dtype) -> float:
-    """Refuse a difference above what is allowed."""
-    if not found <= allowed:  # also when it is nan
+    """Refuse a difference above the allowed one."""
+    if not found <= allowed:  # also if it is nan
         raise ProofError(
-            f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, at most {allowed:.0e} is "
-            "allowed; nothing was written: please report the network and this line"
+            f"the shrunk network differs from the masked one by {found:.2g} in {dtype}, above the allowed "
+            f"{allowed:.0e}; nothing was written; please report the network and this line"
         )
     return found

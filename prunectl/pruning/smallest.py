@@ -1,4 +1,4 @@
-"""The smallest network that still reaches an accuracy, by bisection over the share that is left."""
+"""Finds the smallest network that still reaches an accuracy, by bisection over the remaining share."""
 
 import copy
 import math
@@ -13,23 +13,23 @@ from prunectl.pruning.units.table import unit_of
 from prunectl.pruning.units.with_nodes import WithNodes
 
 STEPS = 8
-"""Level k leaves the share 2^(-k / 8): each leaves 8 % less than the one before."""
+"""Level k leaves the share 2^(-k / 8): each level leaves 8 % less than the previous one."""
 LAST = 56
-"""A share of 1/128."""
+"""The level that leaves a share of 1/128."""
 COARSE = 8
 MOST_TRIALS = 10
 _FINE = 3
-"""Trials that end the search between two coarse levels."""
+"""Trials at the end of the search, between two coarse levels."""
 Try = Callable[[Candidate, int], Trial | None]
 
 
 def share(level: int) -> float:
-    """The share that is left at a level."""
+    """The share left at a level."""
     return 2 ** (-level / STEPS)
 
 
 def target(unit: str, level: int) -> dict[str, str | float]:
-    """The target of a pruning at a level: a sparsity of weights, or with nodes a budget of parameters."""
+    """The target of a pruning at a level: a sparsity of weights, or a budget of parameters for nodes."""
     return {"sparsity": round(1 - share(level), 4)} if unit == "weights" else {"params": f"{share(level):.4g}x"}
 
 
@@ -49,7 +49,7 @@ def smallest(trials: Trials, candidates: Sequence[Candidate], unit: str, least: 
     best = max(row.get("repaired", 0.0) for row in trials.rows)
     raise OptionError(
         f"no smaller network reaches `min_accuracy` {least:g} on {len(trials.data.test)} held-out training images; "
-        f"the best of {len(trials.rows)} reaches {best:.4f}: ask for less"
+        f"the best of {len(trials.rows)} reaches {best:.4f}; use a lower one"
     )
 
 
@@ -57,8 +57,8 @@ class Search:
     """Bisection over levels between one that reaches the accuracy and one that does not.
 
     The first candidate is bisected by `COARSE` levels. The first few are compared at the level where it fails, and the
-    best of them continues: to higher levels where it reaches the accuracy, then by single levels. No more than
-    `MOST_TRIALS` trials are made, so that the last levels stay untried where a later candidate is far ahead.
+    best of them continues: to higher levels if it reaches the accuracy, then by single levels. At most `MOST_TRIALS`
+    trials are made, so the last levels may stay untried if a later candidate is far ahead.
     """
 
     def __init__(self, trial: Try, least: float, first: int) -> None:
@@ -67,7 +67,7 @@ class Search:
         self.kept: Trial | None = None
         """The trial at `low`; None if that is the given network."""
         self.missed: Trial | None = None
-        """The trial at `high`, None where there is none."""
+        """The trial at `high`, or None."""
         self.trials = 0
 
     def run(self, candidates: Sequence[Candidate]) -> Trial | None:

@@ -1,4 +1,4 @@
-"""What candidates reach: a network pruned by each, repaired, and measured on training images held out from both."""
+"""Tries candidates: prunes a network with each, repairs it, and measures it on held-out training images."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from prunectl.pruning.latency_trials import LatencyTrials
 
 LEAST_IMAGES = 100
 MOST_HELD_OUT = 5_000
-"""More images would cost time and decide little: an accuracy of 0.9 on this many has a standard error of 0.004."""
+"""Most held-out images: an accuracy of 0.9 on this many has a standard error of 0.004, so more would hardly matter."""
 Report = Callable[[int, float], None]
 """Called after each trial with (trials so far, its accuracy)."""
 
@@ -34,15 +34,15 @@ class Trial:
 
     @property
     def quality(self) -> tuple[float, float]:
-        """What trials are compared by: accuracy, then the loss, which distinguishes networks that are equally right."""
+        """The values that compare trials: accuracy, then the loss, which distinguishes equally accurate networks."""
         return self.after.top1, -self.after.loss if math.isfinite(self.after.loss) else -math.inf
 
 
 @dataclass(eq=False)
 class Trials:
-    """Runs candidates on one checkpoint, and keeps the table of what was tried in `rows`.
+    """Runs candidates on one checkpoint, and records the trials in `rows`.
 
-    `data` are its images, as `held_out` returns them.
+    `data` are its images, as returned by `held_out`.
     """
 
     checkpoint: Checkpoint
@@ -52,10 +52,10 @@ class Trials:
     latencies: LatencyTrials = field(default_factory=LatencyTrials)
     rows: list[dict[str, Any]] = field(default_factory=list)
     refusal: OptionError | None = None
-    """Why the first candidate that was refused was."""
+    """Why the first refused candidate was refused."""
 
     def run(self, candidate: Candidate, **target: str | float | None) -> Trial | None:
-        """Prune by a candidate, repair and measure; None if it cannot prune this network to this target."""
+        """Prune with a candidate, repair and measure; None if it cannot prune this network to this target."""
         row: dict[str, Any] = {"candidate": str(candidate), **target}
         self.rows.append(row)
         self.latencies.candidate = str(candidate)
@@ -82,15 +82,15 @@ class Trials:
         return Trial(candidate, repaired, row, after)
 
     def measured(self, checkpoint: Checkpoint) -> Accuracy:
-        """How well a network classifies the held-out images."""
+        """The accuracy of a network on the held-out images."""
         images, classes = self.data.test.to(checkpoint.device), checkpoint.spec.classes
         return accuracy(checkpoint.model, images, checkpoint.preprocessing, classes=classes)
 
 
 def held_out(data: ImageData) -> ImageData:
-    """The images with a fixed fifth of the training images, 5,000 at most, in place of the test images.
+    """The images with a fixed fifth of the training images, 5,000 at most, instead of the test images.
 
-    They are among those that `tuning` holds out, so that a network trained with it has seen none of them.
+    They are among those that `tuning` holds out, so a network trained with it has seen none of them.
 
     Raises:
         OptionError: there are too few.
@@ -105,16 +105,16 @@ def held_out(data: ImageData) -> ImageData:
 
 
 def check_trained(dense: Accuracy) -> None:
-    """Refuse a network that is no better than naming the most frequent class, within two standard errors.
+    """Refuse a network that is no better than the most frequent class, within two standard errors.
 
     Raises:
-        OptionError: it is not.
+        OptionError: it is no better.
     """
     counts = dense.confusion.sum(1)
     images = int(counts.sum())
     chance = int(counts.max()) / images
     if dense.top1 <= chance + 2 * math.sqrt(chance * (1 - chance) / images):
         raise OptionError(
-            f"criterion auto compares by accuracy, and this network classifies {dense.top1:.1%} of {images} held-out "
-            f"training images, the most frequent class alone {chance:.1%}: train it first, or name a criterion"
+            f"criterion auto needs a trained network, but this one classifies {dense.top1:.1%} of {images} held-out "
+            f"training images correctly, the most frequent class {chance:.1%}; train it first, or name a criterion"
         )

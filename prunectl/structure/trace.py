@@ -34,7 +34,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False)
 
 
 def analyse(model: nn.Module, shape: tuple[int, int, int], *, outer: bool = False, lines: bool = False) -> Analysis:
-    """As `trace`, with intermediate results; with `lines`, reasons have the line of the network's source.
+    """As `trace`, but with intermediate results; with `lines`, reasons have the line of the network's source.
 
     Parameters that are used only in training (auxiliary heads) also couple what they read.
     """

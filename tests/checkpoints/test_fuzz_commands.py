@@ -67,7 +67,7 @@ def test_a_plan_of_millions_of_pipelines_is_refused(refused, tmp_path: Path) -> 
     grid = "\n".join(f"{key} = {list(range(200))}" for key in "abc")
     run = "train --model mlp5 --seed {a} --epochs {b} -b {c}"
     (tmp_path / "plan.toml").write_text(f'[grid]\n{grid}\n[pipelines]\nx = "{run}"\n')
-    assert "is 8,000,000 pipelines with all values" in refused("sweep", "plan.toml", "-o", "out")
+    assert "makes 8,000,000 pipelines with all values" in refused("sweep", "plan.toml", "-o", "out")
     (tmp_path / "plan.toml").write_text(f"a = {DEEP}")
     assert "nested too deep" in refused("sweep", "plan.toml", "-o", "out")
     (tmp_path / "config.toml").write_text(f"[train]\nlr = {DEEP}")

@@ -101,7 +101,7 @@ def test_what_cannot_be_repaired_is_one_line(net, tiny, tmp_path, refused, cli):
     assert "tiny.safetensors was pruned from a network that was never saved" in refused("repair", "tiny.safetensors")
     assert "network for" not in refused("repair", "net.prune.safetensors", "--reference", "gone.safetensors")
     assert (
-        "the reference is logistic-regression for 1x4x4 images of 10 classes, the pruned network lenet300"
+        "the reference is logistic-regression for 1x4x4 images of 10 classes, but the pruned network is lenet300"
         in refused("repair", "net.prune.safetensors", "--reference", "tiny.safetensors")
     )
     assert "--calibration noise uses no images; leave out --data" in refused(

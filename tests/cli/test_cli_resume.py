@@ -230,7 +230,7 @@ def test_a_training_of_images_in_the_size_of_its_network_is_resumed(cli, tmp_pat
 
 def test_a_resumed_training_writes_a_safetensors_file(cli, refused):
     cli("train", "--model", "lenet300", "--subset", 300, "--max-minutes", 0, "-o", "a.safetensors")
-    assert "ends in .safetensors" in refused("train", "--resume", "a.resume.safetensors", "-o", "out.pt")
+    assert "must end in .safetensors" in refused("train", "--resume", "a.resume.safetensors", "-o", "out.pt")
 
 
 def test_what_came_to_lie_at_the_output_is_kept_and_so_is_the_training(net, raw, cli, monkeypatch, tmp_path):
@@ -248,7 +248,7 @@ def test_what_came_to_lie_at_the_output_is_kept_and_so_is_the_training(net, raw,
     assert (ran.code, ran.out, (tmp_path / "a.safetensors").read_bytes()) == (1, "", b"of someone else")
     assert ran.err.splitlines()[-1] == (
         "prunectl: a.safetensors exists; choose another output with -o, or replace it with --force; the training is "
-        "kept: prunectl train --resume a.resume.safetensors -o OTHER"
+        "saved: prunectl train --resume a.resume.safetensors -o OTHER"
     )
     assert cli("train", "--resume", "a.resume.safetensors", "-o", "b.safetensors") == "b.safetensors\n"
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()

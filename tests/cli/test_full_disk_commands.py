@@ -74,7 +74,7 @@ def test_an_attack_goes_on_where_its_batches_cannot_be_kept(tiny, raw, disk, tmp
     disk.suffixes = (".attack.part.jsonl",)
     ran = raw(*ATTACK.split())
     assert ran.code == 0 and json.loads(ran.out)["images"] == 40
-    assert ran.err.count("warning: cannot write tiny.attack.part.jsonl: No space left on device; the attack goes") == 1
+    assert ran.err.count("warning: cannot write tiny.attack.part.jsonl: No space left on device; the attack cont") == 1
     assert not (tmp_path / "tiny.attack.part.jsonl").exists()
 
 

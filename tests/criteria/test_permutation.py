@@ -87,14 +87,14 @@ def test_n_m_keeps_more_with_permuted_channels_and_is_repaired_at_once() -> None
     fitted = prune(begun, data, options={"permute": "true"}, repair="refit", **options)
     errors = fitted.history[-1].result["layers"]
     assert sum(layer["after"] for layer in errors) < 0.9 * sum(layer["before"] for layer in errors)
-    with pytest.raises(OptionError, match="channels of this network were permuted"):
+    with pytest.raises(OptionError, match="pruning permuted the channels of this network"):
         repair(moved, data, RepairOptions("refit"), reference=begun)
 
 
 def test_what_cannot_be_permuted() -> None:
     begun = fresh_checkpoint(NETWORKS["chain"], SHAPE, randomise_)
     masked = prune(begun, None, criterion="magnitude", sparsity=0.1)
-    with pytest.raises(OptionError, match="`permute` changes the order of a dense network, and this one has masks"):
+    with pytest.raises(OptionError, match="`permute` reorders a dense network, but this one has masks"):
         prune(masked, None, criterion="n:m", options={"permute": "true"})
     with pytest.raises(OptionError, match="`permute` orders channels for a pattern"):
         prune(begun, None, criterion="n:m", scope="layer", sparsity=0.5, options={"permute": "true"})

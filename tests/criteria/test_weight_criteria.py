@@ -170,7 +170,7 @@ def test_targets_that_cannot_be_are_refused() -> None:
     pruned = prune(start, data, criterion="snip", sparsity=0.8, batch_size=16)
     with pytest.raises(OptionError, match=r"already has weight sparsity 0\.8006, 0\.7 was requested"):
         prune(pruned, data, criterion="snip", sparsity=0.7)
-    with pytest.raises(OptionError, match="1 weights would stay for 2 layers"):
+    with pytest.raises(OptionError, match="2 layers need at least one weight each, but only 1 would stay"):
         prune(start, data, criterion="magnitude", sparsity=0.998)
     with pytest.raises(OptionError, match="scores on images"):
         prune(start, None, criterion="snip", sparsity=0.7)
@@ -217,5 +217,5 @@ def test_two_of_four_inputs_of_a_transposed_convolution() -> None:
 
 
 def test_imp_is_nothing_without_a_training() -> None:
-    with pytest.raises(OptionError, match="imp prunes while a network trains: prunectl train --criterion imp"):
+    with pytest.raises(OptionError, match="imp prunes only during training; run prunectl train --criterion imp"):
         prune(fresh_checkpoint(network, SHAPE), None, criterion="imp", sparsity=0.5)

@@ -34,7 +34,7 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
         "        from torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
         "resize 256 px, bilinear, crop 224 px\n" in ran.err
     )
-    assert f"{ASSUMED}pass --mean if it was otherwise\n" in ran.err
+    assert f"{ASSUMED}pass --mean if this is wrong\n" in ran.err
     assert json.dumps(ran.out) == '"net.import.safetensors\\n"'
 
 
@@ -42,8 +42,8 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        (["--classes"], "pass --mean and --std if it was otherwise\n"),
-        (["--classes", "--mean"], "pass --std if it was otherwise\n"),
+        (["--classes"], "pass --mean and --std if this is wrong\n"),
+        (["--classes", "--mean"], "pass --std if this is wrong\n"),
         (["--classes", "--mean", "--std"], None),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_value_that_cannot_work_is_one_line(flag, tmp_path, refused) -> None:
 @pytest.mark.parametrize("text", ["nan,0,0", "a,b,c", ""])
 def test_a_mean_is_a_list_of_numbers(text, tmp_path, refused) -> None:
     torch.save(Net().state_dict(), tmp_path / "net.pt")
-    assert "--mean takes numbers like 0.5,0.5,0.5" in refused(
+    assert "--mean takes numbers such as 0.5,0.5,0.5" in refused(
         "import", "net.pt", "--model", BUILDER, "--mean", text, "--std", "1"
     )
 

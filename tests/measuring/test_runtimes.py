@@ -196,12 +196,12 @@ def test_without_a_compiler_it_is_one_line(net: Path, refused, monkeypatch: pyte
 
     with config.patch({"cpp.cxx": ("no-such-compiler",)}):
         line = refused("eval", net.name, "--runtime", "compiled")
-    assert "needs a C++ compiler, and none was found: install g++, or name one in the variable CXX" in line
+    assert "needs a C++ compiler, but none was found; install g++, or name one in the variable CXX" in line
 
 
 def test_onnx_runtime_measures_on_the_cpu_and_names_are_checked() -> None:
     with pytest.raises(
-        OptionError, match="`runtime` onnx measures on the cpu, the network is on cuda; add `device` cpu"
+        OptionError, match="`runtime` onnx measures on the cpu, the network is on cuda; use `device` cpu"
     ):
         check_available("onnx", torch.device("cuda"))
     with pytest.raises(UnknownName, match="no runtime named 'jit'"):

@@ -79,16 +79,16 @@ def test_an_option_of_what_has_none():
 @pytest.mark.parametrize(
     ("key", "text", "wants"),
     [
-        ("batches", "many", "of type int, as 5 is"),
-        ("batches", "2.5", "of type int, as 5 is"),
-        ("batches", "", "of type int, as 5 is"),
-        ("rate", "fast", "of type float, as 0.5 is"),
-        ("on", "maybe", "of type bool, as True is"),
-        ("on", "2", "of type bool, as True is"),
+        ("batches", "many", "of type int, such as 5"),
+        ("batches", "2.5", "of type int, such as 5"),
+        ("batches", "", "of type int, such as 5"),
+        ("rate", "fast", "of type float, such as 0.5"),
+        ("on", "maybe", "of type bool, such as True"),
+        ("on", "2", "of type bool, such as True"),
     ],
 )
 def test_a_value_that_does_not_read(key, text, wants):
-    expected = f"option '{key}' of criterion x is {wants}; got '{text}'"
+    expected = f"option '{key}' of criterion x takes a value {wants}, got '{text}'"
     assert refusal(lambda: keyword_options(plugin, {key: text}, "criterion x")) == expected
 
 

@@ -140,14 +140,14 @@ def test_a_name_in_a_package():
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("nowhere.py:thing", "no file nowhere.py"),
+        ("nowhere.py:thing", "no such file: nowhere.py"),
         ("no_such_package.module:thing", "No module named 'no_such_package'"),
         ("collections:nothing", "module 'collections' has no attribute 'nothing'"),
         ("collections.nothing:x", "No module named 'collections.nothing'"),
         (":thing", "no module named ''"),
         (".nothing:thing", "no module named '.nothing'"),
         ("..:thing", "no module named '..'"),
-        (".py:thing", "no file .py"),
+        (".py:thing", "no such file: .py"),
         (":", "no module named ''"),
     ],
 )

@@ -157,7 +157,7 @@ def test_the_command_line_prints_the_table_of_the_history(raw, cli, tmp_path) ->
     ("options", "said"),
     [
         ({"sparsity": 0.5, "normalize": "mean"}, "auto chooses `normalize` itself"),
-        ({"sparsity": 0.5, "options": {"batches": 2}}, "no options of a criterion"),
+        ({"sparsity": 0.5, "options": {"batches": 2}}, "no criterion options"),
         ({"sparsity": 0.5, "min_accuracy": 0.5}, "one target.*got sparsity and min_accuracy"),
         ({"sparsity": 0.5, "unit": "both"}, "no unit named 'both'"),
         ({"sparsity": 0.5, "repair": "magic"}, "no repair named 'magic'"),
@@ -186,7 +186,7 @@ def test_no_images_are_refused(dense) -> None:
 def test_an_accuracy_out_of_reach_is_refused(dense, data) -> None:
     labels = data.train.labels
     half = replace(data, train=data.train.relabel((labels + torch.arange(len(labels)) % 2) % 10))
-    with pytest.raises(OptionError, match="held-out training images before it is pruned, `min_accuracy` asks for 1"):
+    with pytest.raises(OptionError, match="`min_accuracy` 1 is above the accuracy before pruning"):
         prune(dense, half, criterion="auto", min_accuracy=1.0)
 
 

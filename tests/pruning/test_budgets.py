@@ -54,7 +54,7 @@ def test_latency_is_measured_with_the_shrunk_network() -> None:
     start = checkpoint_of(wide.append(nn.Linear(1000, 3)), SHAPE)
     pruned = prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "2x"))
     assert 0.02 < pruned.history[-1].result["latency"] < 0.8
-    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x asks for .* of the dense latency, but .* is the minimum"):
+    with pytest.raises(OptionError, match=r"`latency` 1e?\d*x allows .* of the dense latency, but .* is the minimum"):
         prune(start, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
 
 
@@ -76,7 +76,7 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
     with pytest.raises(OptionError, match=r"0\.\d+ \(.*x\) is the minimum"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("latency", "100000x"))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(OptionError, match=r"already has \d+,\d+ parameters, `params` 2x asks for 133,705 parameters"):
+    with pytest.raises(OptionError, match=r"already has \d+,\d+ parameters, `params` 2x allows 133,705 parameters"):
         prune(once, None, criterion="efficient-convnets", budget=Budget.read("params", "2x"))
 
 
@@ -92,17 +92,20 @@ def test_budgets_of_a_shrunk_network_are_shares_of_the_dense_original() -> None:
         ({"sparsity": 0.99999}, r"node sparsity 0\.99999 was requested, but 0\.875 is the maximum"),
         (
             {"sparsity": 0.5, "criterion": "cnip", "rules": NodeRules(multiple_of=2)},
-            "`multiple_of` is for criteria that prune nodes alone",
+            "`multiple_of` is for criteria that prune only nodes",
         ),
         (
             {"budget": Budget.read("params", "10")},
-            r"`params` 10 asks for 10 parameters, but \d+ parameters is the minimum",
+            r"`params` 10 allows 10 parameters, but \d+ parameters is the minimum",
         ),
-        ({"budget": Budget.read("flops", "1x")}, r"the network already has [\d,]+ FLOPs, `flops` 1x asks for"),
+        ({"budget": Budget.read("flops", "1x")}, r"the network already has [\d,]+ FLOPs, `flops` 1x allows"),
         ({"sparsity": 0.5, "rules": NodeRules(outer_layers=True)}, "no channel of this network's images can be"),
-        ({"sparsity": 0.5, "criterion": "cnip", "scope": "layer"}, "ranked together: `scope` is global, got 'layer'"),
+        (
+            {"sparsity": 0.5, "criterion": "cnip", "scope": "layer"},
+            "ranked together and need `scope` global, got",
+        ),
         ({"budget": Budget.read("size", "2x"), "criterion": "snip"}, r"`size` is .* prune nodes \(snap, snapit, str"),
-        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights: pass `sparsity`"),
+        ({"budget": Budget.read("size", "2x"), "criterion": "cnip"}, "this one prunes weights; use `sparsity`"),
         (
             {"sparsity": 0.5, "rules": NodeRules(multiple_of=8), "criterion": "snip"},
             "`multiple_of`, `outer_layers`, `normalize` and `max_pruned` are for criteria of nodes",
@@ -117,7 +120,7 @@ def test_what_cannot_be_reached_or_asked(keywords, message) -> None:
 
 
 def test_a_network_without_nodes_and_nodes_that_are_gone_already() -> None:
-    with pytest.raises(OptionError, match="test has no node that can be pruned, as outputs stay"):
+    with pytest.raises(OptionError, match="test has no prunable node, because outputs stay"):
         prune(
             checkpoint_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SHAPE),
             None,

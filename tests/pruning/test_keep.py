@@ -66,9 +66,7 @@ def test_any_layers_at_any_sparsity(layers, sparsity) -> None:
     asked = WEIGHTS - round(sparsity * WEIGHTS)
     least = sum(LAYERS[name] for name in layers) + len(LAYERS) - len(layers)
     if asked < least or asked == WEIGHTS:
-        message = (
-            "already" if asked == WEIGHTS else r"was requested, but 0\.\d+ is the maximum with .* `keep`; ask for less"
-        )
+        message = "already" if asked == WEIGHTS else r"was requested, but 0\.\d+ is the maximum with .* `keep`; use a"
         with pytest.raises(OptionError, match=message):
             prune(begun, None, criterion="magnitude", sparsity=sparsity, keep=keep)
         return
@@ -215,7 +213,7 @@ def test_what_cannot_be_kept(keep, error, message) -> None:
     with pytest.raises(error, match=message.replace("?", r"\?")):
         prune(start(), None, criterion="magnitude", sparsity=0.5, keep=keep)
     if error is OptionError:
-        message = "`keep` covers all nodes that are left"
+        message = "`keep` covers all remaining nodes"
     with pytest.raises(error, match=message.replace("?", r"\?")):
         prune(start(), None, criterion="structured-random", sparsity=0.5, keep=keep)
 

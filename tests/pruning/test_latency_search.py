@@ -89,7 +89,7 @@ def test_steps_in_the_curve_end_after_eight_trials_with_one_that_fits(follows) -
 def test_what_no_network_reaches_is_refused_after_one_trial_and_before_any_score(follows, monkeypatch) -> None:
     measured = follows(lambda x: 0.3 + 0.7 * x)
     monkeypatch.setattr("prunectl.pruning.by_criterion.scored", lambda *_, **__: pytest.fail("it scored"))
-    line = r"`latency` 4x asks for 0\.25 of the dense latency in onnx, but 0\.301 \(3\.3\dx\) is the minimum with 1 or"
+    line = r"`latency` 4x allows 0\.25 of the dense latency in onnx, but 0\.301 \(3\.3\dx\) is the minimum with 1 or"
     with pytest.raises(OutOfReach, match=line):
         prune(wide(), None, criterion="efficient-convnets", budget=Budget.read("latency", "4x", "onnx"))
     assert len(measured) == 1
@@ -150,7 +150,7 @@ def test_networks_of_equal_widths_are_measured_once_and_the_dense_one_never(foll
     measured = follows(lambda x: x)
     searched(wide(), "2x", multiple_of=100)
     assert len(set(measured[:-1])) == len(measured) - 1 and 1.0 not in measured
-    with pytest.raises(OptionError, match=r"already has 1 of the dense latency, `latency` 1x asks for 1 of the dense"):
+    with pytest.raises(OptionError, match=r"already has 1 of the dense latency, `latency` 1x allows 1 of the dense"):
         searched(wide(), "1x")
 
 

@@ -149,12 +149,12 @@ def test_lamp_looks_at_what_is_left():
 
 
 def test_lamp_has_no_use_for_signs():
-    with pytest.raises(PrunectlError, match="scope lamp squares the scores, and some are below 0"):
+    with pytest.raises(PrunectlError, match="scope lamp squares the scores, but some are below 0"):
         select(Scores({"a": torch.tensor([2.0, 1.0, -10.0])}), Masks.dense(), 2, "lamp")
 
 
 def test_a_pattern_that_fits_nowhere_is_refused():
-    with pytest.raises(PrunectlError, match="no layer has inputs in a multiple of 4, so 2:4 would prune nothing"):
+    with pytest.raises(PrunectlError, match="no layer has a multiple of 4 inputs, so 2:4 would prune nothing"):
         select_pattern(Scores({"a": torch.ones(4, 3), "b": torch.ones(8)}), Masks.dense(), (2, 4), {"a": 1, "b": None})
 
 
@@ -209,10 +209,10 @@ def test_what_goes_in_is_left_alone():
 @pytest.mark.parametrize(
     ("keep", "scope", "message"),
     [
-        (1, "global", "1 weights would stay for 2 layers, at least one each; ask for less sparsity"),
-        (1, "layer", "1 weights would stay for 2 layers, at least one each; ask for less sparsity"),
-        (4, "global", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
-        (4, "layer", "only 3 weights are left, 4 were to stay; ask for more sparsity"),
+        (1, "global", "2 layers need at least one weight each, but only 1 would stay; use less sparsity"),
+        (1, "layer", "2 layers need at least one weight each, but only 1 would stay; use less sparsity"),
+        (4, "global", "only 3 weights are left, but 4 should stay; use more sparsity"),
+        (4, "layer", "only 3 weights are left, but 4 should stay; use more sparsity"),
         (2, "world", "no scope named 'world'; known: global, layer, output, erk, lamp, 2:4"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_failed_stage_holds_up_what_stands_behind_it_and_nothing_else(sweep, r
     assert (code, record["run"]) == (1, 6)
     (name,) = record["failed"]
     assert name == "twice-sparsity0.5.prune.prune"
-    assert ", 0.5 was requested; ask for more" in record["failed"][name]
+    assert ", 0.5 was requested; use a higher one" in record["failed"][name]
     ran = raw("sweep", "plan.toml", "--out", "out")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1] == (

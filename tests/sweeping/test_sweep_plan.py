@@ -112,7 +112,7 @@ def test_names_that_would_be_the_same_are_told_apart():
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ("[grid", "it is not valid TOML:  "),
+        ("[grid", "it is not valid TOML: "),
         ("", "it has no pipelines; add [pipelines] with lines such as"),
         (
             "[gird]\nseed=1\n[pipelines]\na='train --model mlp5'",

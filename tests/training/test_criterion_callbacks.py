@@ -63,7 +63,7 @@ def test_a_threshold_trims_just_what_is_below(criterion: str) -> None:
 
 
 def test_thresholds_that_make_no_sense() -> None:
-    with pytest.raises(OptionError, match="`threshold` compares all scores with one number: `scope` is global"):
+    with pytest.raises(OptionError, match="`threshold` is one number for all scores and needs `scope` global"):
         prune(start(), None, criterion="magnitude", threshold=0.1, scope="layer")
     with pytest.raises(OptionError, match="use one target: a sparsity, a budget, a threshold"):
         prune(start(), None, criterion="magnitude", threshold=0.1, sparsity=0.5)

@@ -259,7 +259,7 @@ def test_pruning_begins_where_the_network_stands() -> None:
             "7 rounds .*`epochs` 33 or more, got 32",
         ),
         (lambda: recipe("snapit-during", 0.95), "node sparsity 0.95 was requested, but 0.8.* is the maximum"),
-        (lambda: recipe("snipit-during", 0.999), "weights would stay for 4 layers"),
+        (lambda: recipe("snipit-during", 0.999), "4 layers need at least one weight each"),
         (lambda: recipe("snipit-during", 0.5, min_nodes=2), "are for criteria of nodes"),
         (lambda: recipe("snapit-during", 0.5, options={"q": "1"}), "has no option 'q'"),
         (lambda: recipe("snapit-durin", 0.5), "did you mean 'snapit-during'"),

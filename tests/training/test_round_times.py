@@ -140,8 +140,8 @@ def test_the_last_round_meets_a_budget_as_prune_does(kind: str, text: str, round
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_training() -> None:
-    with pytest.raises(OptionError, match=r"`flops` 500x asks for .* is the minimum"):
+    with pytest.raises(OptionError, match=r"`flops` 500x allows .* is the minimum"):
         Trainer(start(), image_data(), recipe("snapit-during", None, flops="500x", steps=1))
     small = shrink(prune(start(), None, criterion="efficient-convnets", sparsity=0.5))
-    with pytest.raises(OptionError, match=r", `params` 0\.9x asks for"):
+    with pytest.raises(OptionError, match=r", `params` 0\.9x allows"):
         Trainer(small, image_data(), recipe("snapit-during", None, params="0.9x", steps=1))

@@ -130,7 +130,7 @@ def test_gates_train_beside_the_network_and_leave_with_the_round() -> None:
 def test_l0_refuses_what_it_does_not_know() -> None:
     with pytest.raises(OptionError, match="count weights or flops; got"):
         gates(count="nodes")
-    with pytest.raises(OptionError, match="l0 prunes while a network trains"):
+    with pytest.raises(OptionError, match="l0 prunes only during training"):
         prune(start(), image_data(), criterion="l0", sparsity=0.5)
 
 

@@ -50,7 +50,7 @@ def is_scalar(value: Any) -> bool:
 
 
 def optional(fits: Fits) -> Fits:
-    """None as well."""
+    """The same check, but None is allowed too."""
     return lambda value: value is None or fits(value)
 
 

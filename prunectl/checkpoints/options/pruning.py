@@ -35,7 +35,7 @@ def _has_no_rule(options: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What prunes a network and how far; the options that `prune` and pruning during training share.
+    """Criterion, target and rules of a pruning: the options that `prune` and pruning during training share.
 
     `sparsity` is in (0, 1); a threshold replaces it: scores up to it are pruned. None for `schedule`, `steps`, `scope`
     or `unit` means the criterion's own. `options` are those of the criterion. `keep` names layers that are not pruned,
@@ -157,7 +157,7 @@ def check_sparsity(sparsity: float) -> None:
 
 
 def check_multiple(multiple_of: int | str) -> None:
-    """Refuse what is neither a number of nodes nor `auto`.
+    """Refuse a value that is neither a number of nodes nor `auto`.
 
     Raises:
         OptionError: it is neither.

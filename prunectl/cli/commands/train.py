@@ -126,9 +126,9 @@ def command(
     reg_options, criterion_options = _plugin_options(plugin_options, reg, criterion)
     source = begins_at(checkpoint, model, model_options, data or input_shape, pretrained=pretrained)
     path = options.named(output_path, source, "train")
-    train_run.check_target(path, force=force)
     if not force:
         train_run.refuse_over_paused(path)
+    train_run.check_target(path, force=force)
     _refuse_without_criterion(ctx, criterion)
 
     from prunectl.checkpoints.checkpoint import read

@@ -1,1 +1,1 @@
-"""Repair: recover what a pruned network has lost, from the dense one, without training."""
+"""Repair: recovers what a pruned network has lost, from the dense one, without training."""

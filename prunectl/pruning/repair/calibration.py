@@ -12,7 +12,7 @@ from prunectl.torchtools.rng import seed_for
 
 
 def training_images(checkpoint: Checkpoint, data: ImageData, n: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Batches (B, C, H, W) of `n` training images, or of all where there are fewer, drawn without labels."""
+    """Batches (B, C, H, W) of `n` training images, or of all if there are fewer, drawn without labels."""
     generator = torch.Generator().manual_seed(seed_for("repair", seed))
     chosen = torch.randperm(len(data.train), generator=generator)[:n]
     images = data.train.take(chosen.to(data.train.labels.device))
@@ -21,7 +21,7 @@ def training_images(checkpoint: Checkpoint, data: ImageData, n: int, size: int, 
 
 
 def noise_images(checkpoint: Checkpoint, n: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Batches of `n` images of standard normal noise, in the place of normalised images (OBSPA, arXiv:2403.18955)."""
+    """Batches of `n` images of standard normal noise, instead of normalised images (OBSPA, arXiv:2403.18955)."""
     generator = torch.Generator().manual_seed(seed_for("repair", seed))
     for begun in range(0, n, size):
         batch = torch.randn(min(size, n - begun), *checkpoint.spec.input, generator=generator)

@@ -1,4 +1,4 @@
-"""Values of a network for many batches, in memory up to a limit, then in temporary files."""
+"""Stores values of a network for many batches, in memory up to a limit, then in temporary files."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from prunectl.errors import FileError
 
 
 class Budget:
-    """How many bytes may be in memory."""
+    """The number of bytes that may be in memory."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.used = limit, 0

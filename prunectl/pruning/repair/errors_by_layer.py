@@ -1,13 +1,13 @@
-"""How far the outputs of a layer are from those of the dense one, before and after its repair."""
+"""The distance of a layer's outputs from the dense layer's, before and after its repair."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """Squared errors of the outputs that are left, relative to the variance of those of the dense layer.
+    """Squared errors of the remaining outputs, relative to the variance of the dense layer's.
 
-    `before` is with the layers in front of it repaired already; both are measured on images that were held out.
+    `before` is measured with all earlier layers repaired; both are measured on held-out images.
     """
 
     layer: str

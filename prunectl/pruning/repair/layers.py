@@ -1,4 +1,4 @@
-"""The operations of a graph at which a repair stops: layers with a weight of their own, and BatchNorms."""
+"""The operations of a graph at which a repair stops: layers with their own weight, and BatchNorms."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ _NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 class Layer:
     """A linear layer or convolution whose weight is a parameter that nothing else reads.
 
-    `bias` is the name of its bias, None without one. `floats` says that nothing but a BatchNorm reads its outputs,
-    which removes any offset.
+    `bias` is the name of its bias, None without one. `floats` says that only a BatchNorm reads its outputs, which
+    removes any offset.
     """
 
     node: fx.Node
@@ -86,7 +86,7 @@ def _layer(graph: Graph, tensors: Mapping[str, Tensor], node: fx.Node, readers: 
 
 
 def _is_own(tensor: Tensor, readers: Counter[int]) -> bool:
-    """Whether a tensor is a parameter of one operation alone."""
+    """Whether a tensor is a parameter of only one operation."""
     return isinstance(tensor, nn.Parameter) and readers[id(tensor)] == 1
 
 

@@ -1,4 +1,4 @@
-"""A pruned network and the dense one that it came from, in the same shapes."""
+"""Puts a pruned network and its dense reference into the same shapes."""
 
 import copy
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from prunectl.structure.trace import named_tensors
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """`model` may be changed; `dense` are the tensors of the reference by name, None where there is none."""
+    """`model` may be changed; `dense` are the tensors of the reference by name, None without one."""
 
     model: nn.Module
     masks: Masks
@@ -25,7 +25,7 @@ class Pair:
     kept: Kept
 
     def result(self, checkpoint: Checkpoint) -> nn.Module:
-        """The repaired network, in the shapes of the checkpoint that was repaired."""
+        """The repaired network, in the shapes of the repaired checkpoint."""
         if self.model.training != checkpoint.model.training:
             self.model.train(checkpoint.model.training)
         if not self.kept:
@@ -37,16 +37,16 @@ class Pair:
 
 
 def paired(checkpoint: Checkpoint, reference: Checkpoint | None, *, in_place: bool = False) -> Pair:
-    """Put a checkpoint and its reference into the same shapes, those of the dense network where one of them is smaller.
+    """Put a checkpoint and its reference into the same shapes, those of the dense network if one of them is smaller.
 
-    With `in_place`, the network that may be changed is that of the checkpoint, where the shapes agree.
+    With `in_place`, the checkpoint's own network may be changed if the shapes agree.
 
     Raises:
-        OptionError: the reference is another network, or one was shrunk with statistics over what is left.
+        OptionError: the reference is another network, or one was shrunk with statistics over the kept channels.
     """
     if reference is not None and not _alike(checkpoint, reference):
         raise OptionError(
-            f"the reference is {_described(reference)}, the pruned network {_described(checkpoint)}; use the "
+            f"the reference is {_described(reference)}, but the pruned network is {_described(checkpoint)}; use the "
             "checkpoint that it was pruned from"
         )
     plan = Plan.of(checkpoint.edits)

@@ -1,4 +1,4 @@
-"""refit: the kept weights of a layer by least squares, so that its outputs come close to those of the dense layer."""
+"""refit: fits the kept weights of a layer by least squares to the outputs of the dense layer."""
 
 from collections.abc import Iterator
 
@@ -12,27 +12,27 @@ from prunectl.pruning.repair.walk import DENSE, PRUNED, Tensors, Walk
 from prunectl.torchtools.normal_equations import NormalEquations, solved
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
-"""Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is taken."""
+"""Candidates for the ridge, in mean diagonals of X^T X; the one with the least error on held-out images is used."""
 HELD_OUT = 5
-"""One batch of this many is held out to choose the ridge."""
+"""One batch in this many is held out to choose the ridge."""
 ROWS_PER_WEIGHT = 16
-"""Rows that are enough for the least squares of a weight, where positions in an image are more."""
+"""Enough rows per weight for the least squares, if an image has more positions."""
 MOST_TRIED = 64
-"""Outputs of a group by which the ridge is chosen, and that are solved for at once."""
+"""Outputs of a group that choose the ridge, and that are solved together."""
 MOST_ENTRIES = 8 * 10**6
-"""Entries of rows up to which all are taken, whatever the number of weights."""
+"""Entries of rows up to which all are used, whatever the number of weights."""
 MOST_PRODUCTS = 1 << 30
-"""Bytes of the products of inputs, K² for each group, that a layer may need; solving takes twice as many again."""
+"""Most bytes of a layer's input products, K² per group; solving takes twice as many in addition."""
 
 
 def refit_(walk: Walk, layer: Layer, masks: Masks) -> LayerError | None:
-    """Fit a layer of the pruned network in place, where that lowers its error on images held out from the fit.
+    """Fit a layer of the pruned network in place, if that lowers its error on images held out from the fit.
 
-    `walk` has advanced to the layer: inputs X are those that the pruned network has there, the outputs wanted those of
-    the dense layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free
-    where the layer has a bias, or where a BatchNorm removes it. The ridge is chosen on one batch in `HELD_OUT`, by
-    `MOST_TRIED` outputs, then all are fitted to all images. The error is that of these outputs on the held-out images
-    before that, relative to the variance of y; None for a layer of which nothing is left.
+    `walk` has advanced to the layer: the inputs X are the pruned network's, the wanted outputs are those of the dense
+    layer on its own inputs. The kept weights of every output minimise |X w + b - y|^2 (`solved`); b is free if the
+    layer has a bias or a BatchNorm removes it. The ridge is chosen on one batch in `HELD_OUT`, with `MOST_TRIED`
+    outputs, then all outputs are fitted to all images. The returned error is that of these outputs on the held-out
+    images before the final fit, relative to the variance of y; None for a layer without kept weights.
 
     Source: Optimal Brain Compression (arXiv:2208.11580), section 3, and ThiNet (arXiv:1707.06342), equation 6, on the
     inputs of the network pruned so far.
@@ -59,7 +59,7 @@ def too_wide(tensors: Tensors, layer: Layer, masks: Masks) -> bool:
 
 
 class _Fit:
-    """The least squares of one layer, on the inputs that some output keeps a weight of."""
+    """The least squares of one layer, on the inputs for which some output keeps a weight."""
 
     def __init__(self, walk: Walk, layer: Layer, masks: Masks) -> None:
         self.walk, self.layer = walk, layer
@@ -68,9 +68,9 @@ class _Fit:
         self.bias = None if layer.bias is None else tensors[layer.bias].detach()
         self.support = unfold.matrix(masks.of(layer.weight, self.weight))
         self.used = torch.nonzero(self.support.flatten(0, 1).any(0)).flatten()
-        """The inputs of a group, of its K, that count."""
+        """The used inputs of a group, of its K."""
         self.rows = self.support.any(2)
-        """The outputs (G, O) that are fitted: those with kept weights, unless their bias alone is pruned."""
+        """The fitted outputs (G, O): those with kept weights, unless only their bias is pruned."""
         if layer.bias is not None and self.bias is not None:
             self.rows = self.rows & unfold.vector(masks.of(layer.bias, self.bias))
         self.free = layer.floats or self.bias is not None
@@ -79,14 +79,14 @@ class _Fit:
         self.share = self._share()
 
     def _share(self) -> float:
-        """The share of the positions in an image that are enough for this number of weights."""
+        """The share of the positions in an image that suffices for this number of weights."""
         _, y = next(self.batches(held=False))
         available = self.layer.unfolding.outputs(y).shape[1] * self.walk.batches
         wanted = max(ROWS_PER_WEIGHT * len(self.used), MOST_ENTRIES // (len(self.sums.xx) * len(self.used)))
         return min(1.0, wanted / available)
 
     def add_(self, *, held: bool) -> None:
-        """Add the rows of the images held out, or of all others."""
+        """Add the rows of the held-out images, or of all others."""
         if self.free and self.sums.count:
             self.sums.uncentre_()
         for rows, wanted in self.pieces(held=held):
@@ -95,7 +95,7 @@ class _Fit:
             self.sums.centre_()
 
     def tried(self) -> slice:
-        """The outputs of each group by which the ridge is chosen: some from the first to the last."""
+        """The outputs of each group that choose the ridge: some from the first to the last."""
         outputs = self.layer.unfolding.sizes[1]
         return slice(None, None, -(-outputs // MOST_TRIED))
 
@@ -110,19 +110,19 @@ class _Fit:
         return self.layer.unfolding.vector(self.bias)[:, outputs].double()
 
     def present(self, outputs: slice) -> tuple[Tensor, Tensor]:
-        """The layer as it is, matrix and offset, with the mean of the outputs wanted where a BatchNorm sees to it."""
+        """The present matrix and offset, with the mean of the wanted outputs if a BatchNorm follows."""
         matrix = self.matrix(outputs)
         return matrix, self.sums.offsets(matrix, outputs) if self.layer.floats else self.offset(outputs)
 
     def solution(self, ridge: float, outputs: slice) -> tuple[Tensor, Tensor]:
-        """Matrix (G, O, K) and offset (G, O) of some outputs by the sums so far."""
+        """Matrix (G, O, K) and offset (G, O) of some outputs from the sums so far."""
         rows = self.rows[:, outputs]
         support = self.support[:, outputs].index_select(2, self.used) & rows[:, :, None]
         matrix, offset = solved(self.sums, self.matrix(outputs), support, ridge, outputs), self.offset(outputs)
         return matrix, torch.where(rows, self.sums.offsets(matrix, outputs), offset) if self.free else offset
 
     def errors(self, candidates: list[tuple[Tensor, Tensor]], outputs: slice) -> tuple[list[float], float]:
-        """Squared errors of some outputs on the held-out images, and the variance of what is wanted there."""
+        """Squared errors of some outputs on the held-out images, and the variance of the wanted outputs there."""
         total, kept = [0.0] * len(candidates), self.rows[:, outputs]
         count, one, two = 0, torch.zeros_like(candidates[0][1]), torch.zeros_like(candidates[0][1])
         for rows, every in self.pieces(held=True):
@@ -134,7 +134,7 @@ class _Fit:
         return total, float((two - one.square() / max(count, 1))[kept].sum())
 
     def solve_(self, ridge: float) -> None:
-        """Put the solution for all outputs into the network, some at a time."""
+        """Write the solution for all outputs into the network, some at a time."""
         matrix, count = self.layer.unfolding.matrix(self.weight).clone(), self.layer.unfolding.sizes[1]
         one_system = bool(self.support[self.rows][:, self.used].all())
         step, offsets = count if one_system else MOST_TRIED, list[Tensor]()
@@ -148,7 +148,7 @@ class _Fit:
             self.bias.copy_(torch.cat(offsets, 1).reshape(self.bias.shape))
 
     def pieces(self, *, held: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the inputs that count, and outputs wanted, of the images held out or of all others."""
+        """Rows of the used inputs and wanted outputs, of the held-out images or of all others."""
         for i, (x, y) in enumerate(self.batches(held=held)):
             for rows, wanted in self.layer.unfolding.pieces(x, y, self.share, draw=i):
                 yield rows if len(self.used) == rows.shape[2] else rows.index_select(2, self.used), wanted

@@ -1,4 +1,4 @@
-"""repair: recover what pruning has cost, by the outputs of the dense network and without training."""
+"""repair: recovers what pruning has cost, with the outputs of the dense network and without training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,9 +31,9 @@ Report = Callable[[int, int, str], None]
 """Called before each stop with (stops done, stops, the layer's name)."""
 MOST_BATCH = 128
 BATCH_BYTES = 4 << 20
-"""The largest tensor that a batch makes in the network."""
+"""Most entries of the largest tensor of a batch in the network."""
 LEAST_KEPT = 16 << 20
-"""Bytes of activations that are kept in memory at least; more go to temporary files."""
+"""Least bytes of activations kept in memory; more go to temporary files."""
 _OF_LAYERS: dict[str, Callable[[Walk, Layer, Masks], LayerError | None]] = {"refit": refit_, "scale": scale_}
 
 
@@ -47,15 +47,15 @@ def repair(
     in_order: bool = False,
     in_place: bool = False,
 ) -> Checkpoint:
-    """Fit what is left of a pruned network to the network that it was pruned from, the `reference`; masks stay.
+    """Fit the kept weights of a pruned network to the network that it was pruned from, the `reference`; masks stay.
 
     Layer by layer in the order of the graph, `refit` solves for the kept weights and biases (`refit_`) and `scale`
-    matches variances (`scale_`); both also estimate the BatchNorm statistics again, as `bn` alone does, which needs no
-    reference. With noise in place of images, the statistics do not change. A layer that is `too_wide` for `refit` stays
-    as it is, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
-    The error of every layer before and after is in the history, under `layers`. `in_order` says that the channels of
-    the reference are in the order of the checkpoint's, whatever a pruning has permuted. `in_place` repairs the network
-    of the checkpoint, for callers that do not need it any more; without, its copy, which takes as much memory again.
+    matches variances (`scale_`); both also estimate the BatchNorm statistics again. `bn` does only that, and needs no
+    reference. With noise instead of images, the statistics do not change. A layer that is `too_wide` for `refit` is not
+    changed, and is named in the history under `too_wide`. A shrunk network is repaired in the shapes of the dense one.
+    The history has the error of every layer before and after, under `layers`. `in_order` says that the channels of the
+    reference have the checkpoint's order, whatever a pruning has permuted. `in_place` repairs the checkpoint's own
+    network, if the caller no longer needs it; otherwise a copy, which takes as much memory again.
 
     Raises:
         OptionError: no reference, one with channels in another order, no images, or nothing is pruned.
@@ -66,8 +66,8 @@ def repair(
     _check(checkpoint, data, options, reference)
     if options.method != "bn" and not in_order and _has_permuted(checkpoint):
         raise OptionError(
-            "the channels of this network were permuted when it was pruned, so its reference has them in a different "
-            "order; repair while you prune: `prunectl prune` with `repair`"
+            "pruning permuted the channels of this network, so its reference has them in a different order; "
+            "repair while pruning: `prunectl prune` with `repair`"
         )
     pair = paired(checkpoint, reference, in_place=in_place)
     repaired, errors, wide = repaired_pair(pair, checkpoint, data, options, report)
@@ -81,7 +81,7 @@ def repair(
 def repaired_pair(
     pair: Pair, checkpoint: Checkpoint, data: ImageData | None, options: RepairOptions, report: Report | None = None
 ) -> tuple[nn.Module, list[LayerError], list[str]]:
-    """The repaired network in the shapes of the checkpoint, the errors of its layers, and those that are too wide."""
+    """The repaired network in the shapes of the checkpoint, the errors of its layers, and the layers too wide."""
     tensors = named_tensors(pair.model)
     networks: list[Tensors] = [tensors]
     if options.method != "bn" and pair.dense is not None:
@@ -129,7 +129,7 @@ def _walked(
 def _batches(
     graph: Graph, checkpoint: Checkpoint, images: ImageData | None, options: RepairOptions
 ) -> Iterator[Tensor]:
-    """The images in batches that the graph takes, at least `HELD_OUT` of them, by the largest tensor that it makes."""
+    """The images in at least `HELD_OUT` batches, small enough for the largest tensor in the graph."""
     n = options.n if images is None else min(options.n, len(images.train))
     image = graph.images[0].meta["val"]
     if isinstance(image.shape[0], torch.SymInt):
@@ -144,7 +144,7 @@ def _batches(
 
 
 def _other_reference(checkpoint: Checkpoint, reference: Checkpoint | None) -> str | None:
-    """The hash of a reference that the history of the checkpoint does not lead to."""
+    """The hash of a reference that the checkpoint's history does not lead to."""
     pruning = pruned_by(checkpoint.history)
     known = None if pruning is None else checkpoint.history[pruning].parent
     return None if reference is None or reference.sha256 == known else reference.sha256
@@ -166,6 +166,6 @@ def _check(
     if options.method == "bn":
         return
     if not checkpoint.masks and not checkpoint.edits:
-        raise OptionError("nothing is pruned, so there is nothing to repair; run `prunectl prune` first")
+        raise OptionError("nothing to repair: this checkpoint is not pruned; run `prunectl prune` first")
     if reference is None:
         raise OptionError("no dense network to compare with; pass `reference`, the checkpoint before it was pruned")

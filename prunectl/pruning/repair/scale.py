@@ -1,4 +1,4 @@
-"""scale: every output channel of a layer multiplied so that its variance comes close to that of the dense layer."""
+"""scale: multiplies every output channel of a layer to bring its variance close to the dense layer's."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""bn: estimate the running statistics of a BatchNorm again."""
+"""bn: estimates the running statistics of a BatchNorm again."""
 
 import torch
 
@@ -7,10 +7,10 @@ from prunectl.pruning.repair.walk import PRUNED, Walk
 
 
 def recalibrate_(walk: Walk, norm: Norm) -> None:
-    """Set the running mean and variance to those of all images, as the network in eval mode sees them.
+    """Set the running mean and variance to those of all images in the network's eval mode.
 
-    `walk` has advanced to the BatchNorm, so that those in front of it have theirs already: the result is what averages
-    with momentum None (torch.nn.BatchNorm2d) are over one batch of all images. The variance is unbiased, as in torch.
+    `walk` has advanced to the BatchNorm, so earlier BatchNorms have their new statistics: the result equals averages
+    with momentum None (torch.nn.BatchNorm2d) over one batch of all images. The variance is unbiased, as in torch.
     """
     count, one, two = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for x in walk.values(PRUNED, norm.input):

@@ -1,4 +1,4 @@
-"""Networks of one graph, run over all batches side by side, from one operation to the next that is of interest."""
+"""Runs several networks with one graph over all batches, from one stop to the next."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from prunectl.pruning.repair.columns import Budget, Column
 from prunectl.structure.export import Graph, packet
 
 PRUNED, DENSE = 0, 1
-"""The places of the networks in a walk."""
+"""The positions of the networks in a walk."""
 Tensors = Mapping[str, Tensor]
-"""Parameters and buffers by name; what changes in them changes what is run from then on."""
+"""Parameters and buffers by name; changes in them affect later operations."""
 
 
 class Walk:
-    """Runs a graph with the tensors of several networks, and keeps what the rest of it reads, batch by batch.
+    """Runs a graph with the tensors of several networks, and stores what later operations read, per batch.
 
-    Every operation runs once for every batch and network. `networks` are their tensors, `limit` is how many bytes may
-    be kept in memory. With `amp` the operations are in bfloat16 where that is safe.
+    Every operation runs once per batch and network. `networks` are their tensors, `limit` is the number of bytes that
+    may be kept in memory. With `amp` the operations run in bfloat16 where that is safe.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Walk:
         self.fixed = {node: tensor.to(device) for node, tensor in graph.constants.items()}
 
     def start(self, images: Iterable[Tensor]) -> None:
-        """Take the images of every batch."""
+        """Store the images of every batch."""
         columns = [Column(self.budget) for _ in self.networks]
         for batch in images:
             self.batches += 1
@@ -46,7 +46,7 @@ class Walk:
             kept[self.graph.images[0]] = column
 
     def advance(self, stop: fx.Node, done: Callable[[int], None] | None = None) -> None:
-        """Run every network up to an operation, which itself waits."""
+        """Run every network up to an operation, without running that."""
         end = self.place[stop]
         for which in range(len(self.networks)):
             alive = [n for n in self.nodes[:end] if self.last[n] >= end and not self._is_fixed(n)]
@@ -66,11 +66,11 @@ class Walk:
         self.at = end
 
     def values(self, which: int, node: fx.Node) -> Column:
-        """A value of a network that the operations from here on read, for every batch."""
+        """A value of a network that later operations read, for every batch."""
         return self.columns[which][node]
 
     def computed(self, which: int, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        """What an operation makes of values, with the tensors of a network."""
+        """The result of an operation on values, with the tensors of a network."""
 
         def value(of: fx.Node) -> Any:
             return values[of] if of in values else self._fixed_value(which, of)
@@ -106,5 +106,5 @@ class Walk:
         return self.networks[which][self.graph.names[node]]
 
     def _placed(self, value: Any) -> Any:
-        """The device that a network was traced on is the cpu: here it runs where it is."""
+        """Replace the device of tracing, the cpu, by the one on which the networks are."""
         return self.device if isinstance(value, torch.device) else value

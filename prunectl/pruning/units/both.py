@@ -17,18 +17,18 @@ class Both(WithNodes):
     def check(self, sparsity: float | None) -> None:
         """Refuse a scope other than global, and a threshold."""
         if self.scope != "global":
-            raise OptionError(f"weights and nodes are ranked together: `scope` is global, got '{self.scope}'")
+            raise OptionError(f"weights and nodes are ranked together and need `scope` global, got '{self.scope}'")
         if self.threshold is not None:
-            raise OptionError("weights and nodes are ranked together: pass `sparsity` instead of `threshold`")
+            raise OptionError("weights and nodes are ranked together; use `sparsity` instead of `threshold`")
         if self.rules.normalize not in (None, "none"):
             raise OptionError(
-                "weights and nodes are compared without normalisation: `normalize` must be none, got "
+                "weights and nodes are compared without normalisation and need `normalize` none, got "
                 f"'{self.rules.normalize}'"
             )
         if self.rules.multiple_of != 1:
             raise OptionError(
-                "pruned weights can remove further nodes, so widths cannot be set: `multiple_of` is for "
-                f"criteria that prune nodes alone ({criteria_for_nodes()})"
+                "pruned weights can remove more nodes, so widths cannot be set; `multiple_of` is for "
+                f"criteria that prune only nodes ({criteria_for_nodes()})"
             )
         super().check(sparsity)
 
@@ -40,7 +40,7 @@ class Both(WithNodes):
         return Masks({**left, **kept})
 
     def _last(self, scores: Scores) -> Scores:
-        """The scores with the weights of the layers that stay above all others."""
+        """The scores, with the weights of the layers that stay above all others."""
         if not self.protected or scores.nodes is None:
             return scores
         top = max(float(score.max()) for score in (*scores.values(), scores.nodes))

@@ -28,30 +28,30 @@ class Nodes(WithNodes):
     word = "node"
 
     def lost_classes(self) -> list[int]:
-        """None: every layer keeps a node with all its weights, so the network need not be run."""
+        """Empty: every layer keeps a node with all its weights, so the network need not be run."""
         return []
 
     def check_keep(self, sparsity: float | None) -> None:
         """Refuse `keep` patterns that hold every node. `select` refuses targets that cannot be reached."""
         if self.protected and bool((self.staying | self.gone).all()):
-            raise OptionError("`keep` covers all nodes that are left, so nothing can be pruned; keep fewer layers")
+            raise OptionError("`keep` covers all remaining nodes, so nothing can be pruned; keep fewer layers")
 
     @property
     def total(self) -> int:
-        """How many nodes the original dense network has."""
+        """The number of nodes of the original dense network."""
         return self.nodes
 
     @property
     def kept(self) -> int:
-        """How many nodes are alive."""
+        """The number of alive nodes."""
         return self.many(~self.gone) + self.alone
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a target that is reached already, or a scope for weights."""
+        """Refuse a target that is already reached, or a scope for weights."""
         self.asked = sparsity
         if self.scope not in NODE_SCOPES:
             if pattern_of(self.scope) is not None or self.scope in SCOPES:
-                raise OptionError(f"scope {self.scope} is for weights; nodes are ranked {' or '.join(NODE_SCOPES)}")
+                raise OptionError(f"scope {self.scope} is for weights; for nodes, use {' or '.join(NODE_SCOPES)}")
             raise unknown("scope", self.scope, NODE_SCOPES)
         if self.spending is None:
             super().check(sparsity)
@@ -67,7 +67,7 @@ class Nodes(WithNodes):
                 raise self._out_of_reach(least.latency.value)
 
     def select(self, scores: Scores, sparsity: float) -> Masks:
-        """Keep an exact count of nodes, or, in multiples, the most that are no more than that."""
+        """Keep an exact count of nodes, or, in multiples, as many as possible up to it."""
         ranking, keep = self.ranking(scores), self.keep(sparsity)
         excess = self.kept - keep
         if self.solved is not None and self.solved[0] == keep:
@@ -78,7 +78,7 @@ class Nodes(WithNodes):
             return self.select(scores, sparsity)
         if count is None:
             most = 1 - (self.kept - self.many(ranking.removed(len(ranking.order)))) / self.total
-            asked = sparsity if self.asked is None else self.asked  # a round asks for less than all of them
+            asked = sparsity if self.asked is None else self.asked  # a single round asks for less than the target
             raise OptionError(f"node sparsity {asked:.15g} was requested, but {most:.4g} is the maximum {self._limits}")
         removed = ranking.removed(count)
         self.went = torch.cat([self.went, ranking.order[removed[ranking.order]]])
@@ -99,7 +99,7 @@ class Nodes(WithNodes):
 
     @property
     def _may_refill(self) -> bool:
-        """Whether the target may leave room for nodes: a counted budget, or a sparsity where multiples differ."""
+        """Whether the target may leave room for nodes: a counted budget, or a sparsity with differing multiples."""
         counted = self.rules.multiple_of == AUTO if self.spending is None else self.spending.budget.kind != "latency"
         return counted and self.rules.refill
 
@@ -117,7 +117,7 @@ class Nodes(WithNodes):
         return self.spending is not None and self.spending.without(self.gone) <= self.spending.limit
 
     def solve(self, scores: Scores) -> float:
-        """The node sparsity that the threshold leads to, or the smallest that meets the budget."""
+        """The node sparsity that the threshold gives, or the smallest that meets the budget."""
         if self.spending is None:
             assert self.threshold is not None
             ranking = self.ranking(scores)
@@ -149,10 +149,10 @@ class Nodes(WithNodes):
 
     @property
     def _asked(self) -> str:
-        """What the budget asks for."""
+        """What the budget allows."""
         assert self.spending is not None
         budget = self.spending.budget
-        return f"`{budget.kind}` {budget.text} asks for {self.spending.text(self.spending.limit)}"
+        return f"`{budget.kind}` {budget.text} allows {self.spending.text(self.spending.limit)}"
 
     def _solved_by(self, ranking: Ranking, count: int) -> float:
         """The sparsity at which the first `count` nodes of a ranking are removed."""
@@ -162,20 +162,20 @@ class Nodes(WithNodes):
 
     @property
     def _limits(self) -> str:
-        """Why no more can be removed."""
+        """A text on why no more can be removed."""
         rules = self.rules
         multiples = "" if rules.multiple_of == 1 else f", in multiples of {rules.multiple_of}"
         if rules.multiple_of == AUTO:
             multiples = f", in multiples of {BLOCK} in groups of more than {WIDE}"
         kept = f" and {int(self.staying.sum())} in the layers of `keep`" if self.protected else ""
         most = rules.max_pruned or 1.0
-        ceiling = f", no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
+        ceiling = f", and no group losing more than {most:g} (`max_pruned`)" if most < 1 else ""
         return (
             f"with {rules.min_nodes} or more nodes left in every layer{kept}{multiples}{ceiling}; ask for less pruning"
         )
 
     def result(self) -> dict[str, Any]:
-        """Sparsities, costs, and the latency relative to the dense network, measured once more, if it was asked for."""
+        """Sparsities, costs, and, for a latency target, the latency relative to the dense network, measured again."""
         result = super().result()
         if self.spending is not None and self.spending.budget.kind == "latency":
             found = self.spending.latency(self.gone)

@@ -18,14 +18,14 @@ UNITS: dict[str, type[Unit]] = {"weights": Weights, "nodes": Nodes, "both": Both
 def unit_of(
     method: Criterion, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules, *, untouched: bool = False
 ) -> Unit:
-    """What a criterion prunes of a network: a copy of the checkpoint's, or itself where its weights are `untouched`.
+    """The unit that a criterion prunes, on a copy of the checkpoint's network, or on itself if it stays `untouched`.
 
     Raises:
-        OptionError: rules for nodes where none are pruned, an unknown unit, or a network without nodes or weights.
-        StructureError: nodes are to be pruned, and the network cannot be followed.
+        OptionError: rules for nodes but none are pruned, an unknown unit, or a network without nodes or weights.
+        StructureError: nodes are pruned, but the network cannot be traced.
     """
     if method.unit not in UNITS:
-        raise OptionError(f"a criterion's unit is weights, nodes or both, got '{method.unit}'")
+        raise OptionError(f"a criterion's unit must be weights, nodes or both, got '{method.unit}'")
     if method.unit == "weights" and how.rules != EVERY_NODE:
         raise OptionError(
             "`min_nodes`, `multiple_of`, `outer_layers`, `normalize` and `max_pruned` are for criteria of nodes "

@@ -19,7 +19,7 @@ from prunectl.scores import Scores
 
 
 class Weights(Unit):
-    """Single weights are pruned; a criterion that regrows brings others back."""
+    """Single weights are pruned; with a criterion that regrows, others return."""
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.original = {name: w.detach().clone() for name, w in prunable(model).items()} if how.regrow_value else {}
@@ -39,14 +39,14 @@ class Weights(Unit):
         super().apply_(masks, anew)
 
     def check(self, sparsity: float | None) -> None:
-        """Refuse a sparsity beside a pattern, and masked nodes where weights would return."""
+        """Refuse a sparsity together with a pattern, and masked nodes if weights would return."""
         if pattern_of(self.scope) is not None:
             if sparsity is not None or self.budget is not None or self.threshold is not None:
                 raise OptionError(f"`scope` {self.scope} decides how many weights are pruned; leave out other targets")
             self.check_keep(None)
             return
         if self._grows and any(name not in self.original for name in self.masks):
-            raise OptionError("this criterion regrows weights, and nodes of the network are masked; shrink it first")
+            raise OptionError("this criterion regrows weights, but nodes of the network are masked; shrink it first")
         if self.how.regrow_value and sparsity is not None and self.keep(sparsity) == self.kept:
             self.check_keep(sparsity)
             return
@@ -67,7 +67,7 @@ class Weights(Unit):
         return Masks({**self.masks, **kept})
 
     def solve(self, scores: Scores) -> float:
-        """The sparsity of the pattern, or of what scores above the threshold, with a weight left in every layer."""
+        """The sparsity of the pattern, or with the scores above the threshold and a weight in every layer kept."""
         pattern = pattern_of(self.scope)
         if pattern is not None:
             return 1 - self._by_pattern(scores, pattern).kept(self.model) / self.total
@@ -83,7 +83,7 @@ class Weights(Unit):
 
     @property
     def _grows(self) -> bool:
-        """Whether weights return anywhere, not only those that the checkpoint had."""
+        """Whether weights may return anywhere, not only those that the checkpoint had."""
         return self.how.regrow_value in ("zero", "random")
 
     @property
@@ -94,7 +94,7 @@ class Weights(Unit):
         return self.checkpoint.masks if self.how.regrow_value else self.masks
 
     def _value(self, name: str, weight: Tensor) -> Tensor:
-        """The values of weights that return; random ones have the scale of those that are kept."""
+        """The values of weights that return; random ones have the scale of the kept ones."""
         if self.how.regrow_value == "original":
             return self.original[name]
         if self.how.regrow_value == "zero":
@@ -104,7 +104,7 @@ class Weights(Unit):
 
 
 class UntouchedWeights(Weights):
-    """Weights whose values stay, as they may lie in a file: what writes the network puts zeros where masks prune."""
+    """Weights whose values stay, because they may be in a file: the writer puts zeros where masks prune."""
 
     def _zero_(self) -> None:
-        """Leave everything as it is."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What units that remove nodes share: the network's structure, the ranking of its nodes, and what is gone."""
+"""What units that remove nodes share: the network's structure, the ranking of its nodes, and the removed nodes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -36,17 +36,17 @@ class WithNodes(Unit):
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, how: SelectionRules) -> None:
         self.asked: float | None = None
         self.solved: tuple[int, int] | None = None
-        """How many nodes the last `solve` keeps, and how many entries of its ranking are removed for that."""
+        """The number of nodes that the last `solve` keeps, and the number of entries of its ranking to remove."""
         self.analysis = _follow(checkpoint, model, how.rules)
         self.structure = self.analysis.structure
         super().__init__(checkpoint, model, how)
         self.gone = self.begun = dead_nodes(self.structure, self.masks, model)
         self.went = torch.zeros(0, dtype=torch.int64)
-        """The nodes that were removed since, in their order."""
+        """The nodes removed since, in their order."""
         self.staying = nodes_on(self.structure, self.protected)
         """The nodes on the axes of the layers that stay, bool (nodes,)."""
         self.counted = torch.ones(self.structure.nodes, dtype=torch.bool)
-        """All nodes but the channels of the image, which no sparsity counts, bool (nodes,)."""
+        """All nodes except the channels of the image, which no sparsity counts, bool (nodes,)."""
         self.counted[self.structure.image[self.structure.image != FROZEN]] = False
         inner = int(self.counted.sum())
         self.nodes = max(checkpoint.dense.nodes or 0, inner)
@@ -56,7 +56,7 @@ class WithNodes(Unit):
         self.search = LatencySearch(self.spending, self._share_without) if self.spending and latency else None
         self.shapes = original_shapes(checkpoint)
         self.sizes = original_sizes(self.structure, self.structure.groups, self.shapes)
-        """How many nodes every group had in the original network, int64 (groups,)."""
+        """The number of nodes of every group in the original network, int64 (groups,)."""
         self.firm = self.rules.max_pruned is not None
         """Whether the user set the ceiling; the default ceiling is raised if a target needs it."""
         if not self.firm:
@@ -65,11 +65,11 @@ class WithNodes(Unit):
 
     @cached_property
     def multiples(self) -> Multiples:
-        """How many nodes of each kind are removed or added back at a time."""
+        """The number of nodes of each kind that are removed or added back together."""
         return Multiples.of(self.structure, self.rules.multiple_of, self.shapes)
 
     def apply_(self, masks: Masks, anew: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the masks, restore the values of nodes that return, and find the nodes that are removed."""
+        """Replace the masks, restore the values of nodes that return, and find the removed nodes."""
         for name, mask in self.masks.items():
             returns = ~mask & masks.of(name, mask)
             if returns.any():
@@ -84,13 +84,13 @@ class WithNodes(Unit):
         return (self.structure,)
 
     def comparable(self, scores: Scores) -> Scores:
-        """The scores with those of nodes normalised, on the cpu."""
+        """The scores, with those of nodes normalised, on the cpu."""
         left = ~self.gone if scores.unscored is None else ~(self.gone | scores.unscored)
         found = normalized(self.rules.normalize or "none", node_scores(scores), left, self.structure)
         return replace(scores, nodes=found)
 
     def ranking(self, scores: Scores) -> Ranking:
-        """The nodes in the order in which they are removed."""
+        """The nodes in the order of removal."""
         comparable = node_scores(self.comparable(scores))
         return self._ranked(comparable, self.scope, self.rules.max_pruned or 1.0, scores.unscored)
 
@@ -119,11 +119,11 @@ class WithNodes(Unit):
 
     @property
     def unreached(self) -> Tensor:
-        """The nodes that are removed, and those that no path of kept weights reaches: bool (nodes,)."""
+        """The removed nodes, and those that no path of kept weights reaches: bool (nodes,)."""
         return self.gone | cut_off(self.model, self.analysis, self.masks)
 
     def result(self) -> dict[str, Any]:
-        """Sparsities, and the costs of the network without the nodes that are removed."""
+        """Sparsities, and the costs of the network without the removed nodes."""
         thin = thin_groups(self.structure, self.gone, self.sizes)
         odd = [] if self.rules.multiple_of == 1 else self.multiples.odd_widths(self.structure, self.gone)
         return {
@@ -137,11 +137,11 @@ class WithNodes(Unit):
         }
 
     def _share_without(self, gone: Tensor) -> float:
-        """The share of the dense network's nodes that is left without some, bool (nodes,)."""
+        """The share of the dense network's nodes that are left without these, bool (nodes,)."""
         return (self.many(~gone) + self.alone) / self.nodes
 
     def many(self, nodes: Tensor) -> int:
-        """How many of these nodes, bool (nodes,), a sparsity counts."""
+        """The number of these nodes, bool (nodes,), that a sparsity counts."""
         return int((nodes & self.counted).sum())
 
 
@@ -160,7 +160,7 @@ def _follow(checkpoint: Checkpoint, model: nn.Module, rules: NodeRules) -> Analy
         raise OptionError("no channel of this network's images can be removed; leave out `outer_layers`")
     if not structure.nodes:
         raise OptionError(
-            f"{checkpoint.spec.name} has no node that can be pruned, as outputs stay; use a criterion for weights, "
+            f"{checkpoint.spec.name} has no prunable node, because outputs stay; use a criterion for weights, "
             "such as snipit"
         )
     return analysis

@@ -73,7 +73,7 @@ class Summary:
 
 @dataclass
 class Section:
-    """A part of the page. Its blocks are shown in this order; `notes` say what is missing.
+    """A part of the page, with its blocks in this order; `notes` name missing ones.
 
     A section with nothing but notes is folded into a line at the end of the page.
     """

@@ -64,11 +64,11 @@ class _Leaving:
 
 
 class L2DeepFool(_Leaving, L2DeepFoolAttack):
-    """In the L2 norm."""
+    """DeepFool in the L2 norm."""
 
 
 class LinfDeepFool(_Leaving, LinfDeepFoolAttack):
-    """In the max norm."""
+    """DeepFool in the max norm."""
 
 
 def _asked(model: Any, points: Tensor) -> tuple[Tensor, Tensor]:

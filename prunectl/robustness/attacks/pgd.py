@@ -16,7 +16,7 @@ _CROSSING = 2.5
 def pgd(
     *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True
 ) -> LinfProjectedGradientDescentAttack:
-    """In the max norm; `rel_stepsize` is in units of eps."""
+    """PGD in the max norm; `rel_stepsize` is in units of eps."""
     size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
     return LinfProjectedGradientDescentAttack(steps=steps, rel_stepsize=size, random_start=random_start)
 
@@ -24,7 +24,7 @@ def pgd(
 def l2_pgd(
     *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True
 ) -> L2ProjectedGradientDescentAttack:
-    """In the L2 norm; `rel_stepsize` is in units of eps."""
+    """PGD in the L2 norm; `rel_stepsize` is in units of eps."""
     size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
     return L2ProjectedGradientDescentAttack(steps=steps, rel_stepsize=size, random_start=random_start)
 
@@ -32,6 +32,6 @@ def l2_pgd(
 def l1_pgd(
     *, steps: int = 40, rel_stepsize: float | None = None, random_start: bool = True, quantile: float = 0.99
 ) -> SparseL1DescentAttack:
-    """In the L1 norm, on the largest entries of the gradient (Tramer & Boneh 2019, arXiv:1904.13000)."""
+    """PGD in the L1 norm, on the largest entries of the gradient (Tramer & Boneh 2019, arXiv:1904.13000)."""
     size = _CROSSING / max(steps, 1) if rel_stepsize is None else rel_stepsize
     return SparseL1DescentAttack(steps=steps, rel_stepsize=size, random_start=random_start, quantile=quantile)

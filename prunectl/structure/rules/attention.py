@@ -22,7 +22,7 @@ def _write(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node:
 
 
 def _edit(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """Refuse, if needed: the module's code would use the scale of the new width."""
+    """Refuse a smaller width without a given scale: the module's code would use the scale of the new width."""
     query = edits.flow.value(a["query"])
     if a["scale"] is None and edits.size(query, -1) != query.shape[-1]:
         raise Impossible

@@ -70,7 +70,7 @@ def _write_index(em: "Emitter", node: fx.Node, a: Arguments) -> fx.Node | None:
 
 
 def _edit_index(edits: "Edits", node: fx.Node, a: Arguments) -> None:
-    """Refuse, if needed: the module's code would pick by the old positions."""
+    """Refuse an axis that shrinks: the module's code would pick by the old positions."""
     found = _picked(edits.flow, node)
     if found and edits.kept(edits.flow.value(a["self"]).rows[found[0]]) is not None:
         raise Impossible

@@ -253,7 +253,7 @@ def test_options_that_cannot_work(asked, error, text) -> None:
 def test_what_cannot_be_repaired(chain) -> None:
     dense, data = chain
     pruned = weight_masked(dense)
-    with pytest.raises(OptionError, match="nothing is pruned"):
+    with pytest.raises(OptionError, match="nothing to repair: this checkpoint is not pruned"):
         repair(dense, data, reference=dense)
     with pytest.raises(OptionError, match="no dense network to compare with; pass `reference`"):
         repair(pruned, data)
@@ -262,5 +262,5 @@ def test_what_cannot_be_repaired(chain) -> None:
     with pytest.raises(OptionError, match="10 training images or more, test has 9"):
         repair(pruned, image_data(9, SHAPE), reference=dense)
     other = replace(dense, spec=replace(dense.spec, name="other"))
-    with pytest.raises(OptionError, match="the reference is other for 1x8x8 images of 3 classes, the pruned network"):
+    with pytest.raises(OptionError, match="the reference is other for 1x8x8 images of 3 classes, but the pruned"):
         repair(pruned, data, reference=other)

@@ -1,5 +1,5 @@
 "use strict";
-// One of several charts, and one of several networks, is shown at a time. Without a script all of them are there.
+// Shows one of several charts, and one of several networks, at a time. Without a script, all are shown.
 (() => {
   // charts: a row of buttons
   for (const group of document.querySelectorAll(".chosen")) {

@@ -1,7 +1,7 @@
 "use strict";
-// Figures: tooltips, and what the legend shows and hides.
+// Figures: tooltips, and legends that show and hide methods.
 (() => {
-  // what the legends hide: classes of methods, all targets but one, and all seeds but one
+  // what the legends hide: classes of methods, all targets except one, and all seeds except one
   const hidden = new Set();
   let target = "";
   let seed = "";
@@ -12,7 +12,7 @@
   const isPicked = (hit) => (!target || hit.dataset.target === target) && (!seed || seedsOf(hit).has(seed));
   const isShown = (hit) => ![...hit.classList].some((name) => hidden.has(name)) && isPicked(hit);
 
-  // a point is the mean over seeds, or that of one seed alone
+  // a point is the mean over seeds, or the value of a single seed
   const whole = new Map();
   const move = (hit) => {
     const circles = hit.querySelectorAll("circle");
@@ -28,8 +28,8 @@
     hit.setAttribute("aria-label", hit.dataset.tip);
   };
 
-  // tooltips: by mouse, by keyboard, and by touch, where the first tap shows one and the second follows its link.
-  // Points in one place share a tooltip.
+  // tooltips: by mouse, keyboard and touch, where the first tap shows the tooltip and the second follows its link.
+  // Points at the same place share a tooltip.
   const tip = document.getElementById("tip");
   let owner = null;
   let tapped = false;
@@ -69,7 +69,7 @@
   });
   addEventListener("scroll", () => { if (owner && owner === document.activeElement) show(owner); else hide(); }, { passive: true });
 
-  // the Pareto front of the points that are shown
+  // the Pareto front of the visible points
   const drawFront = (svg) => {
     const hits = [...svg.querySelectorAll(".hit[data-cost]")].map((hit) => ({ hit, x: Number(hit.dataset.cost), y: Number(hit.dataset.y) }));
     const front = new Set();
@@ -103,7 +103,7 @@
       drawFronts();
     });
   }
-  // lists that show one target, or one seed, alone; all legends say the same
+  // lists that show a single target or seed; all legends change together
   const order = (a, b) => a.localeCompare(b, "en", { numeric: true });
   const hits = [...document.querySelectorAll(".hit[data-cost]")];
   const choose = (name, values, chosen) => {

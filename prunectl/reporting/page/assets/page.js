@@ -15,7 +15,7 @@
     store(root.dataset.theme);
   });
 
-  // the navigation marks the section that is being read
+  // the navigation marks the visible section
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {

@@ -1,5 +1,5 @@
 "use strict";
-// Tables: sorting, filters, what scrolls, and the runs that a point leads to.
+// Tables: sorting, filters, scrolling, and the runs that a point links to.
 (() => {
   // a click on a column sorts by it, a second one reverses the order; missing values stay last
   const value = (row, column) => {
@@ -22,7 +22,7 @@
     });
   }
 
-  // filters: words in any column, and lists of the values of some columns
+  // filters: words in any column, and lists of values of some columns
   const resets = new Map();
   for (const table of document.querySelectorAll("table")) {
     const input = document.querySelector(`[data-search="${table.id}"]`);
@@ -68,7 +68,7 @@
     if (rows.some((row) => row.hidden)) resets.get(rows[0].closest("table"))();
   });
 
-  // the hint at scrolling is shown only for tables that scroll
+  // the scrolling hint is shown only for tables that scroll
   const cue = (scroll) => { scroll.previousElementSibling.hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
   const scrolls = document.querySelectorAll(".scroll");
   const watch = new ResizeObserver((entries) => { for (const entry of entries) cue(entry.target); });
