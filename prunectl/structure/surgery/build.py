@@ -65,7 +65,9 @@ def compared(masked: Reference, small: nn.Module, plan: Plan) -> float:
         return masked.difference(small)
     except StructureError as error:
         if plan.why:
-            raise StructureError(f"{error}; it runs a rewritten graph, because of its own code: {plan.why}") from error
+            raise StructureError(
+                f"{error}; it runs a rewritten graph, because its own code fails: {plan.why}"
+            ) from error
         raise
 
 
