@@ -172,7 +172,7 @@ def test_published_weights_of_googlenet_renormalise_their_input() -> None:
     del how["weights"]
     with pytest.raises(
         OptionError,
-        match=r"whether inception_v3 renormalises its input; pass -M transform_input=true",
+        match=r"whether torchvision/googlenet renormalises its input; pass -M transform_input=true",
     ):
         prunectl.from_state_dict(theirs.state_dict(), "torchvision/googlenet", **how)
     plain = prunectl.from_state_dict(
