@@ -40,14 +40,11 @@ def hand_over(
     Raises:
         FileError: it could not be recorded.
     """
-    from datetime import UTC, datetime
-
     from prunectl.torchtools.distributed import leads
 
     if not leads():
         return
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    noted = {"command": command, "checkpoint": sha256, "time": now, **record}
+    noted = _dated(command, sha256, record)
     failure = None
     if path is not None:
         try:
@@ -58,6 +55,28 @@ def hand_over(
     output.emit(json_line(noted) if as_json else checkpoint)
     if failure is not None:
         raise FileError(f"{failure}; the results above are not recorded") from failure
+
+
+def note(path: Path | None, command: str, sha256: str | None, record: dict[str, Any]) -> None:
+    """Append what a command measured of a further checkpoint; a failure is a warning.
+
+    Only the first of several processes does.
+    """
+    from prunectl.torchtools.distributed import leads
+
+    if path is None or not leads():
+        return
+    try:
+        append_record(path, _dated(command, sha256, record))
+    except FileError as error:
+        output.warn(f"{error}; its results are not recorded")
+
+
+def _dated(command: str, sha256: str | None, record: dict[str, Any]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"command": command, "checkpoint": sha256, "time": now, **record}
 
 
 def _is_noted(checkpoint: Path, record: dict[str, Any]) -> bool:

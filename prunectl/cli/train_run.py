@@ -216,7 +216,7 @@ def _hint_at_recalibration(trainer: "Trainer", model: "nn.Module") -> None:
     old = lag(model, trainer.step) if trainer.step and not trainer.recipe.recalibrate else 0.0
     if old > _MOST_LAG:
         output.say(
-            f"hint: after {output.many(trainer.step, 'step')}, {old:.0%} of BatchNorm's running statistics still comes "
+            f"hint: after {output.many(trainer.step, 'step')}, {old:.0%} of BatchNorm's running statistics is "
             "from before the training; --recalibrate estimates them again"
         )
 

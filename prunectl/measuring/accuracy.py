@@ -100,7 +100,8 @@ class _Counts:
     def add_(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: float logits (B, classes), labels (B,)."""
         self.loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
-        best = logits.topk(min(_TOP, self.classes), dim=1).indices  # (B, 5), best first
+        order = logits.sort(dim=1, descending=True, stable=True).indices  # of equal logits the first, as by argmax
+        best = order[:, :_TOP]
         self.top5 += (best == labels[:, None]).any(1).sum()
         self.confusion.index_add_(0, labels * self.classes + best[:, 0], torch.ones_like(labels))
 

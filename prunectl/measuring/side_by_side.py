@@ -10,7 +10,6 @@ from prunectl.checkpoints.checkpoint import Checkpoint
 from prunectl.checkpoints.options.runtimes import EAGER
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
-from prunectl.measuring.accuracy import accuracy
 from prunectl.measuring.evaluate import evaluate
 from prunectl.measuring.latency import LATENCY_BATCHES, Ratio, ratios, timing, turns_of_two
 from prunectl.measuring.runtimes import Ready, network_in, ready
@@ -34,28 +33,44 @@ def evaluate_beside(
     runtimes: Sequence[str] = (),
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The record of `evaluate`, with that of another network, measured on the same images, under `against`.
+    """The record of `evaluate`, with how another network compares, measured on the same images, under `against`.
 
-    Latencies, by default those of torch as it is, are measured in turns.
+    Latencies, by default those of plain torch, are measured in turns.
 
     Raises:
         DataError, StructureError: as `evaluate`.
         OptionError: as `evaluate`, or the networks are of different tasks.
     """
+    settings: dict[str, Any] = {"batch_size": batch_size, "amp": amp, "with_latency": with_latency}
+    return both_evaluated(checkpoint, other, data, runtimes=runtimes, report=report, **settings)[0]
+
+
+def both_evaluated(
+    checkpoint: Checkpoint,
+    other: Checkpoint,
+    data: ImageData,
+    *,
+    batch_size: int | None = None,
+    amp: bool = False,
+    with_latency: bool = True,
+    runtimes: Sequence[str] = (),
+    report: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of `evaluate_beside`, and that of the other network on its own."""
     spec, say = checkpoint.spec, report or (lambda _: None)
     check_alike((spec.input, spec.classes), (other.spec.input, other.spec.classes))
     other.check_held_out(data)
-    settings: dict[str, Any] = {"batch_size": batch_size, "amp": amp}
-    record = evaluate(checkpoint, data, with_latency=False, runtimes=runtimes, report=report, **settings)
+    settings: dict[str, Any] = {"batch_size": batch_size, "amp": amp, "with_latency": False, "runtimes": runtimes}
+    record = evaluate(checkpoint, data, report=report, **settings)
     say("accuracy of the other network")
-    images = data.in_order_of(other.names).test.to(other.device)
-    found = accuracy(other.model, images, other.preprocessing, classes=spec.classes, **settings)
-    record["against"] = {"checkpoint": other.sha256, **compared(record["accuracy"], found.top1)}
+    theirs = evaluate(other, data, **settings)
+    record["against"] = {"checkpoint": other.sha256, **compared(record["accuracy"], theirs["accuracy"])}
     if with_latency:
         say("latency of both networks")
-        ours, theirs = latencies_beside(checkpoint.model, other.model, spec.input, runtimes or (EAGER,))
-        record["latency"], record["against"]["latency"] = ours, theirs
-    return record
+        timings = latencies_beside(checkpoint.model, other.model, spec.input, runtimes or (EAGER,))
+        record["latency"], record["against"]["latency"] = timings
+        theirs["latency"] = [{k: v for k, v in each.items() if not k.startswith("ratio")} for each in timings[1]]
+    return record, theirs
 
 
 def compared(accuracy_of_one: float, accuracy_of_other: float) -> dict[str, float]:

@@ -184,6 +184,10 @@ def resolve(kind: str, spec: str) -> Any:
     Raises:
         UnknownName: no plug-in has that name; the message suggests the nearest one.
     """
+    if not isinstance(spec, str):
+        raise UnknownName(
+            f"a {kind} is named by a text, such as 'file.py:name' for your own, got a {type(spec).__name__}"
+        )
     if spec in TABLES[kind]:
         return _attribute(kind, TABLES[kind][spec])
     if spec.startswith(HUBS):

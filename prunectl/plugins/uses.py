@@ -29,7 +29,7 @@ USES: dict[str, dict[str, str]] = {
         "obc": "Weights of a trained network; the kept weights are updated to compensate, layer by layer.",
         "obspa": "Nodes of a trained network; the kept weights are updated to compensate.",
         "hoyer-square": "Weights that training itself pushes to zero; set the penalty with -O strength.",
-        "random": "Control: every criterion should be better than this one.",
+        "random": "Control: a criterion that is not better gains nothing.",
         "erk": "Control with the layer densities of sparse training.",
         "snap": "Nodes before training in one round; the network is smaller and faster at once.",
         "snapit": "First choice for nodes before training, in rounds.",

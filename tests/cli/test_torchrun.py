@@ -101,6 +101,7 @@ def test_processes_evaluate_as_one(cli, net) -> None:
     assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-6)
 
 
+@pytest.mark.long
 def test_processes_attack_as_one(cli, net) -> None:
     line = "attack net.safetensors -a fgsm --eps 0.05 -n 60 -b 20 --save-examples 3 --device cpu"
     cli(*line.split())

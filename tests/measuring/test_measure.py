@@ -134,6 +134,17 @@ def test_accuracy_counts_over_uneven_batches() -> None:
     assert found.top5 >= found.top1
 
 
+def test_of_equal_logits_the_first_class_counts_as_by_argmax() -> None:
+    images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]))
+
+    class Tied(Fixed):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[2.0] * 40 + [1.0] * 60]).expand(len(x), 100)
+
+    found = accuracy(Tied(), images, Preprocessing((0.0,), (1.0,)), classes=100)
+    assert (found.top1, found.top5) == (0.5, 1.0)
+
+
 def test_top5_is_top1_where_there_are_fewer_classes() -> None:
     images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]))
 

@@ -79,3 +79,7 @@ def test_eval_prints_a_table_that_fits_80_columns_and_records_it(net: Path, raw,
     assert rows[1].endswith(" points") and all(len(row) <= 80 for row in rows)
     (line,) = net.with_name("net.results.jsonl").read_text().splitlines()[-1:]
     assert set(json.loads(line)["against"]) == {"checkpoint", "accuracy", "accuracy_difference", "latency"}
+    other = json.loads(net.with_name("net.prune.results.jsonl").read_text().splitlines()[-1])
+    assert (other["command"], other["checkpoint"]) == ("eval", json.loads(line)["against"]["checkpoint"])
+    assert other["accuracy"] == json.loads(line)["against"]["accuracy"]
+    assert [set(each) & {"ratio", "batch"} for each in other["latency"]] == [{"batch"}, {"batch"}]

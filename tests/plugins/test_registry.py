@@ -248,3 +248,10 @@ def test_the_users_file_is_read_as_it_is_now_and_nothing_is_written_beside_it(tm
         assert module.value == value
         del sys.modules[module.__name__]
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_criterion_object_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        UnknownName, match=r"a criterion is named by a text, such as 'file\.py:name' .* got a Criterion"
+    ):
+        resolve("criterion", resolve("criterion", "snip"))

@@ -154,11 +154,15 @@ def test_names_that_would_be_the_same_are_told_apart():
             "it uses the checkpoint of the previous command",
         ),
         ("[pipelines]\na = 'train --help'", "--help runs no command"),
+        (
+            "[pipelines]\na = 'prune --model mlp5 -c mine.py:mine'",
+            "run sweep in the folder of mine.py",
+        ),
     ],
 )
 def test_a_bad_plan_is_one_line_before_anything_runs(plan, said, refused, tmp_path):
     (tmp_path / "plan.toml").write_text(plan)
-    told = refused("sweep", "plan.toml", "--out", "out")
+    told = refused("sweep", "plan.toml", "--out", "out", "--trust")
     assert told.startswith("prunectl: plan.toml: ") and said in told
 
 

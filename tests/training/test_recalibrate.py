@@ -44,9 +44,9 @@ def test_nothing_lags_without_running_averages() -> None:
 
 
 def test_a_short_training_hints_at_recalibration_and_an_option_ends_that(raw, tmp_path) -> None:
-    line = "train --model resnet20 -M width=4 --image-size 8 --subset 60 -b 30 --device cpu -o net.safetensors --force"
+    line = "train --model resnet20 -M width=2 --image-size 4 --subset 40 -b 20 --device cpu -o net.safetensors --force"
     ran = raw(*line.split(), "--epochs", 1)
-    hint = "hint: after 2 steps, 81% of BatchNorm's running statistics still comes from before the training; --"
+    hint = "hint: after 2 steps, 81% of BatchNorm's running statistics is from before the training; --"
     assert hint in ran.err
     assert "hint: after" not in raw(*line.split(), "--epochs", 1, "--recalibrate").err
     assert "hint: after" not in raw(*line.split(), "--epochs", 0).err

@@ -1,9 +1,9 @@
 """prunectl eval."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,11 @@ from prunectl.checkpoints.options.runtimes import RUNTIMES, check_runtimes
 from prunectl.cli import eval_onnx, image_options, options, output, precision, progress
 from prunectl.cli.completion import completes_list
 from prunectl.cli.eval_output import latency_lines, show_against
-from prunectl.cli.results import hand_over, results_of
+from prunectl.cli.results import hand_over, note, results_of
 from prunectl.errors import FileError, OptionError, ThresholdMissed
+
+if TYPE_CHECKING:
+    from prunectl.checkpoints.checkpoint import Checkpoint
 
 FEW_CLASSES = 10
 """With fewer classes, top-5 accuracy says little and is not printed."""
@@ -75,8 +78,9 @@ def command(
 ) -> None:
     """Measure a network: accuracy, loss, confusion, weights, nodes, FLOPs, bytes, latency, memory.
 
-    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. For an ONNX file, `eval`
-    measures accuracy, loss, bytes and latency in ONNX Runtime, and appends nothing.
+    The record is appended to NAME.results.jsonl beside the checkpoint, whose path is printed. With --against, the other
+    checkpoint gets its own record. For an ONNX file, `eval` measures accuracy, loss, bytes and latency in ONNX Runtime,
+    and appends nothing.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise OptionError(f"--min-accuracy must be between 0 and 1, got {min_accuracy:g}")
@@ -104,8 +108,7 @@ def command(
 
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
-    from prunectl.measuring.evaluate import evaluate
-    from prunectl.measuring.side_by_side import evaluate_beside
+    from prunectl.measuring.side_by_side import both_evaluated
     from prunectl.measuring.widths import hint_of
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
@@ -116,8 +119,8 @@ def command(
     precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, **changes)
     with progress.progress_bar("eval") as bar:
-        measure = evaluate if other is None else partial(evaluate_beside, other=other)
-        record = measure(
+        measure: Callable[..., Any] = _measured if other is None else partial(both_evaluated, other=other)
+        record, theirs = measure(
             network, data=images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
             report=bar.step,
         )  # fmt: skip
@@ -133,8 +136,17 @@ def command(
     slow = hint_of(network)
     if slow is not None:
         output.say(f"hint: {slow}")
+    if against is not None and theirs is not None:
+        note(results_of(against), "eval", record["against"]["checkpoint"], theirs)
     hand_over(results, "eval", source, network.sha256, record, as_json=as_json)
     _check_accuracy(record, min_accuracy)
+
+
+def _measured(network: "Checkpoint", **settings: Any) -> tuple[dict[str, Any], None]:
+    """The record of a network that is compared with no other."""
+    from prunectl.measuring.evaluate import evaluate
+
+    return evaluate(network, **settings), None
 
 
 def _check_kinds(source: Path, against: Path) -> None:

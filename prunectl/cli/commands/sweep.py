@@ -158,6 +158,9 @@ def _read(where: str, download: bool, arguments: Sequence[str]) -> dict[str, Any
         if name.islower() and name not in PRESETS:  # other names are looked up in foolbox
             check("attack", name)
     code = {Path(name.partition(":")[0]) for name in (*named.values(), *attacks) if ".py:" in name}
+    for path in sorted(code):
+        if not path.is_file():
+            raise FileError(f"{where}: there is no {path} in {Path.cwd()}; run sweep in the folder of {path}")
     return params | {"code": [str(sha256_of(path)) for path in sorted(code)]}
 
 

@@ -21,6 +21,9 @@ from prunectl.pruning.units.with_nodes import WithNodes, node_scores
 from prunectl.scores import Scores
 from prunectl.structure.node_masks import merged, node_masks
 
+_TIMES = 100
+"""A budget below this, without a unit, is likely to mean how many times less."""
+
 
 class Nodes(WithNodes):
     """Nodes are removed."""
@@ -144,7 +147,9 @@ class Nodes(WithNodes):
         """What is said where the least cost, that of the smallest network, is above the budget."""
         assert self.spending is not None
         if self.search is None:
-            return OptionError(f"{self._asked}, but {self.spending.text(least)} is the minimum {self._limits}")
+            budget = self.spending.budget
+            hint = f"; did you mean {budget.text}x?" if budget.text.isdecimal() and budget.amount < _TIMES else ""
+            return OptionError(f"{self._asked}, but {self.spending.text(least)} is the minimum {self._limits}{hint}")
         return OutOfReach(f"{self._asked}, but {least:.3g} ({1 / least:.3g}x) is the minimum {self._limits}")
 
     @property
