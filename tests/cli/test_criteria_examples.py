@@ -6,11 +6,10 @@ from prunectl.plugins.registry import names
 from tests.helpers.marks import quick
 
 SMALL = "--model resnet20 -M width=4 --image-size 8 --subset 64 --device cpu"
-PATTERNS = ["n:m", "sr-ste"]
-OTHERS = ["lamp", "snap"]
+QUICK = ["n:m", "snap"]
 
 
-@pytest.mark.parametrize("name", quick(names("criterion"), [*PATTERNS, *OTHERS]))
+@pytest.mark.parametrize("name", quick(names("criterion"), QUICK))
 def test_the_example_of_a_criterion_runs(name: str, cli) -> None:
     shown = cli("criteria", name).partition("  example  ")[2]
     words = shown.split()

@@ -226,6 +226,7 @@ load_data(f"imagefolder:{sys.argv[1]}")
 """
 
 
+@pytest.mark.long
 def test_what_a_killed_decode_left_goes_with_the_next_one(tmp_path):
     root = write_tree(tmp_path / "pets")
     ran = subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False)

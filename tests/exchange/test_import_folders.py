@@ -89,6 +89,7 @@ def test_it_is_rebuilt_without_the_folder(tmp_path, cli) -> None:
     torch.testing.assert_close(prunectl.load(tmp_path / "net.safetensors")(x), network(x).logits)
 
 
+@pytest.mark.long
 def test_names_of_modules_and_prefixes_work_as_well(tmp_path) -> None:
     network = vit().eval()
     folder = prunectl.from_state_dict(saved(network, tmp_path / "theirs"))

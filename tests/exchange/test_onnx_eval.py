@@ -24,6 +24,7 @@ def test_accuracy_and_loss_are_those_of_the_checkpoint(cli, net: Path, exported:
     assert theirs["bytes"] == path.stat().st_size
 
 
+@pytest.mark.long
 def test_the_same_checkpoint_has_the_same_bytes_and_latency_in_onnx_runtime(raw, cli, net: Path, exports: Path) -> None:
     path = cli("export", net, "-o", "net.onnx")
     assert net.with_name("net.onnx").read_bytes() == (exports / "net.onnx").read_bytes()

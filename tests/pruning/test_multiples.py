@@ -86,6 +86,7 @@ def test_what_goes_back_is_a_whole_step_of_its_group() -> None:
 
 @given(st.lists(st.integers(2, 45), min_size=1, max_size=3), st.floats(0.05, 0.85), st.sampled_from([1, 3]))
 @settings(deadline=None, max_examples=10)
+@pytest.mark.long
 def test_every_wide_group_keeps_a_multiple_of_eight_and_narrow_ones_make_the_count_exact(
     sizes, sparsity, steps
 ) -> None:
