@@ -20,7 +20,7 @@ _COLUMNS = (
     "top-5 %",
     "training FLOPs / dense",
     "KB",
-    "ms per image",
+    "ms per image (by eval)",
 )
 
 
