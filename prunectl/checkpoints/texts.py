@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +60,8 @@ def parsed_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is not TOML, nested too deep, or a text in it holds a zero character.
     """
+    import tomllib  # noqa: PLC0415  (it takes longer to import than all else here)
+
     try:
         tables = tomllib.loads(text)
     except RecursionError as error:

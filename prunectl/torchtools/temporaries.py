@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -106,6 +105,8 @@ def _began(pid: int) -> float | None:
 @cache
 def _host() -> str:
     """Eight digits for this machine or container: a process number means nothing elsewhere."""
+    import platform  # noqa: PLC0415  (every command starts with this module)
+
     try:
         numbers = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (no path)
     except OSError:
