@@ -50,7 +50,7 @@ def evaluate(
         other = given_to_measure(against, data).checkpoint
         return evaluate_beside(
             found.checkpoint, other, found.data, batch_size=batch_size, amp=amp, with_latency=latency, runtimes=runtimes
-        )
+        )[0]
     return evaluating.evaluate(
         found.checkpoint, found.data, batch_size=batch_size, amp=amp, with_latency=latency, runtimes=runtimes
     )

@@ -77,7 +77,7 @@ def from_state_dict(
     with suggesting(model, file.content):
         shape, count, means, stds = check_complete(usage, model)
     held = sum(tensor.numel() for tensor in tensors_in(file.content))
-    with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}, so it is for another network"):
+    with at_most(_LARGER * held + _FRESH, f"{file.name} holds {held:,}; pass the network that it belongs to"):
         begun = untrained(model, shape, count, Preprocessing(means, stds), options=given, seed=seed)
     trim()  # the memory of its first weights
     begun = replace(begun, names=usage.names or (), resize=usage.resize, data=data)

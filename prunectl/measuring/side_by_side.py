@@ -27,43 +27,26 @@ def evaluate_beside(
     other: Checkpoint,
     data: ImageData,
     *,
-    batch_size: int | None = None,
-    amp: bool = False,
     with_latency: bool = True,
     runtimes: Sequence[str] = (),
     report: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """The record of `evaluate`, with how another network compares, measured on the same images, under `against`.
+    **settings: Any,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The records of `evaluate`, with these `settings`, for two networks on the same images.
 
-    Latencies, by default those of plain torch, are measured in turns.
+    The first record says under `against` how the other network compares. Latencies, by default those of plain torch,
+    are measured in turns.
 
     Raises:
         DataError, StructureError: as `evaluate`.
         OptionError: as `evaluate`, or the networks are of different tasks.
     """
-    settings: dict[str, Any] = {"batch_size": batch_size, "amp": amp, "with_latency": with_latency}
-    return both_evaluated(checkpoint, other, data, runtimes=runtimes, report=report, **settings)[0]
-
-
-def both_evaluated(
-    checkpoint: Checkpoint,
-    other: Checkpoint,
-    data: ImageData,
-    *,
-    batch_size: int | None = None,
-    amp: bool = False,
-    with_latency: bool = True,
-    runtimes: Sequence[str] = (),
-    report: Callable[[str], None] | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The record of `evaluate_beside`, and that of the other network on its own."""
     spec, say = checkpoint.spec, report or (lambda _: None)
     check_alike((spec.input, spec.classes), (other.spec.input, other.spec.classes))
     other.check_held_out(data)
-    settings: dict[str, Any] = {"batch_size": batch_size, "amp": amp, "with_latency": False, "runtimes": runtimes}
-    record = evaluate(checkpoint, data, report=report, **settings)
+    record = evaluate(checkpoint, data, with_latency=False, runtimes=runtimes, report=report, **settings)
     say("accuracy of the other network")
-    theirs = evaluate(other, data, **settings)
+    theirs = evaluate(other, data.in_order_of(other.names), with_latency=False, runtimes=runtimes, **settings)
     record["against"] = {"checkpoint": other.sha256, **compared(record["accuracy"], theirs["accuracy"])}
     if with_latency:
         say("latency of both networks")

@@ -196,7 +196,9 @@ def _setting(model: str, data: str, ends: list[_End], sources: Sources, notices:
     when: dict[tuple[str | None, str], str | None] = {}
     for source, row, how in ends:
         if source.seen is None:
-            notices.append(f"{source.path}: its method is unknown without the checkpoint, so it is in no curve")
+            notices.append(
+                f"{source.path}: left out of the curves, because without the checkpoint its method is unknown"
+            )
             continue
         key = (how.criterion, how.recipe)
         when[key] = how.when

@@ -1,6 +1,7 @@
 """`eval --against`: two networks on the same images and in turns, and what cannot be compared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,22 @@ def test_the_ratio_is_that_of_this_network_to_the_other(monkeypatch: pytest.Monk
 def test_both_classify_the_same_images(quick_timing: None) -> None:
     data = image_data()
     one, other = (checkpoint_of(names(bias), SHAPE) for bias in (1.0, -1.0))
-    record = evaluate_beside(one, other, data, runtimes=("eager",))
+    record, theirs = evaluate_beside(one, other, data, runtimes=("eager",))
+    assert theirs["accuracy"] == record["against"]["accuracy"]
     shares = [float((data.test.labels == label).float().mean()) for label in (0, 1)]
     assert (record["accuracy"], record["against"]["accuracy"]) == (pytest.approx(shares[0]), pytest.approx(shares[1]))
     assert record["against"]["accuracy_difference"] == pytest.approx(shares[0] - shares[1])
     assert [set(each) for each in record["latency"]] == [KEYS] * 2
     assert [set(each) for each in record["against"]["latency"]] == [KEYS | RATIO] * 2
     check_result(json.loads(json.dumps({"command": "eval", **record})))
+
+
+def test_each_network_has_its_own_order_of_the_classes(quick_timing: None) -> None:
+    data, one = image_data(), checkpoint_of(names(1.0), SHAPE)
+    swapped = (data.classes[1], data.classes[0], *data.classes[2:])
+    other = replace(checkpoint_of(names(-1.0), SHAPE), names=swapped)  # its class 1 is class 0 of the data
+    record, theirs = evaluate_beside(one, other, data, with_latency=False)
+    assert record["accuracy"] == theirs["accuracy"] == record["against"]["accuracy"] > 0
 
 
 def test_networks_of_different_tasks_are_refused() -> None:

@@ -108,7 +108,7 @@ def command(
 
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
-    from prunectl.measuring.side_by_side import both_evaluated
+    from prunectl.measuring.side_by_side import evaluate_beside
     from prunectl.measuring.widths import hint_of
     from prunectl.torchtools.devices import device_named
     from prunectl.torchtools.distributed import leads
@@ -119,7 +119,7 @@ def command(
     precision.warn_of_amp(where, asked=amp)
     images = images_for(network, data, data_dir, **changes)
     with progress.progress_bar("eval") as bar:
-        measure: Callable[..., Any] = _measured if other is None else partial(both_evaluated, other=other)
+        measure: Callable[..., Any] = _measured if other is None else partial(evaluate_beside, other=other)
         record, theirs = measure(
             network, data=images, batch_size=batch_size, amp=amp, with_latency=latency and leads(), runtimes=runtimes,
             report=bar.step,
