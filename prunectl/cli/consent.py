@@ -1,11 +1,9 @@
 """Consent to run code: code named on the command line may run, and with --trust code named in its files."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from prunectl.cli import in_process
 from prunectl.plugins.registry import names_code
 from prunectl.plugins.trust import trusting
 
@@ -29,15 +27,3 @@ def _code_in(command: str, parameters: Mapping[str, Any]) -> Iterator[str]:
     for kind, spec in [*plugins_in(command, parameters).items(), *attacks]:
         if names_code(kind, spec):
             yield spec
-
-
-@dataclass(frozen=True)
-class ConsentingRun:
-    """Runs command lines, in any process, with the user's consent (`trust`) to this command."""
-
-    trust: bool
-
-    def __call__(self, arguments: Sequence[str], stream: TextIO | None = None) -> in_process.Ran:
-        """Run `prunectl ARGUMENTS`."""
-        with trusting(everything=self.trust):
-            return in_process.run(arguments, stream)

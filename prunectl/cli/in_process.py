@@ -1,24 +1,21 @@
-"""Runs command lines inside this process for other commands, or parses them without running.
-
-The commands are those of `cli.app`, which is imported by name because it imports this module.
-"""
+"""Runs command lines inside this process for other commands, or parses them without running."""
 
 import contextlib
-import importlib
 import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TextIO
 
 import typer
 
-from prunectl.cli.program import app, main
+from prunectl.cli.app import main
+from prunectl.cli.loading import Commands
 from prunectl.errors import OptionError
+from prunectl.plugins.trust import trusting
 
-_REGISTRY = "prunectl.cli.app"
+_COMMANDS = Commands()
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 _PLACES = ("PRUNECTL_DATA_DIR", "PRUNECTL_TRUST")
 """Environment variables that still apply: paths and trust, not options."""
@@ -40,7 +37,6 @@ def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool
 
     Options come only from the arguments, not from PRUNECTL_*.
     """
-    importlib.import_module(_REGISTRY)
     out, err = io.StringIO(), _Tee(stream, failure)
     code = 0
     with _plain_environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -54,6 +50,18 @@ def run(arguments: Sequence[str], stream: TextIO | None = None, *, failure: bool
     return Ran(code, out.getvalue().strip(), err.last.removeprefix("prunectl: "))
 
 
+@dataclass(frozen=True)
+class ConsentingRun:
+    """Runs command lines, in any process, with the user's consent (`trust`) to this command."""
+
+    trust: bool
+
+    def __call__(self, arguments: Sequence[str], stream: TextIO | None = None) -> Ran:
+        """Run `prunectl ARGUMENTS`."""
+        with trusting(everything=self.trust):
+            return run(arguments, stream)
+
+
 def read(arguments: Sequence[str]) -> dict[str, Any]:
     """The parameters of a command line, with the command's name as `command`; nothing is run or imported.
 
@@ -61,9 +69,9 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
         OptionError: unknown command or option, or an invalid value.
     """
     name = arguments[0] if arguments else ""
-    command = _commands().get(name)
+    command = _COMMANDS.get(name)
     if command is None:
-        raise OptionError(f"no command '{name}'; known: {', '.join(_commands())}")
+        raise OptionError(f"no command '{name}'; known: {', '.join(_COMMANDS)}")
     try:
         with _plain_environment(), contextlib.redirect_stdout(io.StringIO()):
             context = command.make_context(name, list(arguments[1:]))
@@ -76,16 +84,8 @@ def read(arguments: Sequence[str]) -> dict[str, Any]:
 
 def default(command: str, flag: str) -> object:
     """The default of a command's option; None if there is none or another option decides."""
-    params = _commands()[command].params if command in _commands() else ()
+    params = _COMMANDS[command].params if command in _COMMANDS else ()
     return next((param.default for param in params if flag in param.opts), None)
-
-
-@cache
-def _commands() -> dict[str, Any]:
-    """The parser's commands, by name."""
-    importlib.import_module(_REGISTRY)
-    commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    return commands
 
 
 @contextlib.contextmanager

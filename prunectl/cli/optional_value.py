@@ -5,20 +5,15 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from prunectl.checkpoints.options.repair import METHODS
-
-OPTIONAL = {"--repair": METHODS}
-"""The values of each of these options; without a value, the first is used."""
-
 
 class WithOptionalValues(TyperCommand):
     """A command in which `--repair` without a value means `--repair refit`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Insert omitted values, then parse."""
-        for flag, values in OPTIONAL.items():
-            args = completed(args, flag, values)
-        return super().parse_args(ctx, args)
+        from prunectl.checkpoints.options.repair import METHODS
+
+        return super().parse_args(ctx, completed(args, "--repair", METHODS))
 
 
 def completed(arguments: Sequence[str], flag: str, values: Collection[str]) -> list[str]:

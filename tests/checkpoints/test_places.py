@@ -242,7 +242,7 @@ def test_trust_is_not_kept(trained, elsewhere):
 
 
 def test_the_stages_of_a_sweep_run_on_its_consent(trained):
-    from prunectl.cli.consent import ConsentingRun
+    from prunectl.cli.in_process import ConsentingRun
 
     line = ["eval", f"{trained}/out/a.safetensors", "--no-latency"]
     assert ConsentingRun(trust=True)(line).code == 0

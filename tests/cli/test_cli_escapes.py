@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from prunectl.checkpoints.escapes import csv_cell, markdown, visible
 from prunectl.cli import output, progress, terminal
-from prunectl.cli.program import main
+from prunectl.cli.app import main
 from prunectl.reporting.formats import table_csv
 from tests.helpers.running import run_cli
 

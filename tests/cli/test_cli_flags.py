@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from prunectl.cli.app import app
-from prunectl.cli.program import with_flags
+from prunectl.cli.app import app, with_flags
 
 PARAMETERS = {name: command.params for name, command in typer.main.get_command(app).commands.items()}
 

@@ -11,6 +11,7 @@ from prunectl.cli.app import app
 from prunectl.cli.help.examples import EXAMPLES
 from prunectl.cli.help.groups import GROUPS, group_of
 from prunectl.cli.help.program import help_of
+from prunectl.cli.loading import COMMANDS
 from tests.helpers.running import run_without_torch
 
 PROGRAM = typer.main.get_command(app)
@@ -52,10 +53,12 @@ def test_every_description_is_whole(name):
     assert words(PROGRAM.commands[name].help.partition("\n\n")[0]) in text
 
 
-def test_the_program_lists_every_command_with_its_whole_first_sentence():
-    text = words(HELP[""])
-    for name, command in PROGRAM.commands.items():
-        assert f" {name} {words(command.help.partition(chr(10) * 2)[0])}" in text
+@pytest.mark.parametrize("name", PROGRAM.commands)
+def test_the_program_lists_every_command_with_its_whole_first_sentence(name):
+    """The list is the table COMMANDS in prunectl/cli/loading.py; its sentences are those of the docstrings."""
+    (sentence,) = [sentences[name] for sentences in COMMANDS.values() if name in sentences]
+    assert sentence == words(PROGRAM.commands[name].help.partition("\n\n")[0])
+    assert f" {name} {sentence}" in words(HELP[""])
 
 
 @pytest.mark.parametrize("name", PROGRAM.commands)
@@ -117,3 +120,17 @@ def test_help_loads_neither_torch_nor_what_the_parser_needs(tmp_path):
     code = "import sys; sys.modules['torch'] = sys.modules['pydantic'] = sys.modules['rich'] = None; "
     ran = run_without_torch(tmp_path, "train", "--help", before=code)
     assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize(("line", "loaded"), [(["--help"], set()), (["--version"], set()), (["log", "-h"], {"log"})])
+def test_a_command_line_loads_only_the_command_that_it_runs(tmp_path, line, loaded):
+    code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); "
+    ran = run_without_torch(tmp_path, *line, before=code)
+    found = {name.rpartition(".")[2] for name in ran.out.split() if name.startswith("prunectl.cli.commands.")}
+    assert (ran.code, found) == (0, loaded)
+
+
+def test_help_of_an_unknown_command_is_refused(raw):
+    ran = raw("evl", "--help")
+    assert (ran.code, ran.out) == (2, "")
+    assert "No such command: evl. Did you mean eval?" in ran.err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prunectl.cli.program import _full
+from prunectl.cli.app import _full
 from prunectl.data import cache, decode, workers
 from prunectl.data.decode import MOST_HIGH, Decoder, usual_height
 from prunectl.data.load import load_data

@@ -7,9 +7,9 @@ from typing import Any, get_args, get_type_hints
 
 from typer.models import ArgumentInfo
 
-from prunectl.cli.app import app
 from prunectl.cli.guide_pages import FOLDER
 from prunectl.cli.help.groups import in_groups
+from prunectl.cli.loading import NAMES, callback
 from prunectl.criteria.base.criterion import criterion_named
 from prunectl.plugins.option_uses import OPTIONS
 from prunectl.plugins.registry import PRESETS, TABLES, resolve
@@ -22,8 +22,7 @@ INTERNAL = ("image_size", "download", "progress", "direct", "network", "shape", 
 
 def commands() -> str:
     """Every command with its arguments and options."""
-    shown = [info for info in app.registered_commands if not info.hidden]
-    parts = [part for info in shown for part in _command(info.name, info.callback)]
+    parts = [part for name in NAMES for part in _command(name, callback(name))]
     return _page(
         "Commands", "Every command with its arguments and options, as `prunectl COMMAND --help` lists them.", parts
     )

@@ -53,7 +53,7 @@ def command(
     If it was interrupted, the same command continues: it runs only stages that failed or did not finish. The results
     are reported in DIR/report.html, DIR/report.csv and DIR/report.json.
     """
-    from prunectl.cli.consent import ConsentingRun
+    from prunectl.cli.in_process import ConsentingRun
     from prunectl.sweeping import run, state
 
     if engine not in ENGINES:

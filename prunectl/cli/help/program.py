@@ -1,7 +1,6 @@
-"""The program: its commands in groups with whole descriptions, and what a wrong command may have meant."""
+"""The program: its commands in groups, and what a wrong command may have meant."""
 
 import difflib
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +8,9 @@ from typer.core import TyperGroup
 
 from prunectl.cli.help.command import bold, record, write_examples
 from prunectl.cli.help.formatter import HelpContext
+from prunectl.cli.loading import COMMANDS, NAMES, Commands
 
 HELP = ("-h", "--help")
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "Make a network": ("train", "prune", "repair", "shrink", "import", "export"),
-    "Measure it": ("eval", "attack", "predict", "report", "sweep"),
-    "See what was done": ("log", "diff", "rerun", "inspect", "explain"),
-    "Look up": ("criteria", "models", "datasets", "attacks", "guide", "help"),
-}
 _CALLED = {
     "eval": "test evaluate validate benchmark bench measure profile flops latency",
     "train": "training fit finetune fine-tune retrain resume distill distil",
@@ -49,6 +43,14 @@ class Program(TyperGroup):
 
     context_class = HelpContext
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands."""
+        return list(self.commands)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""
         self.format_commands(ctx, formatter)
@@ -57,15 +59,11 @@ class Program(TyperGroup):
             formatter.write_dl(rows)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands in their groups; those without one come last."""
-        grouped = {name for names in COMMANDS.values() for name in names}
-        others = tuple(name for name in self.commands if name not in grouped)
-        width = max(map(len, self.commands))
-        for head, names in {**COMMANDS, "Others": others}.items():
-            rows = [(name.ljust(width), _first(self.commands[name].help)) for name in names if name in self.commands]
-            if rows:
-                with formatter.section(bold(head)):
-                    formatter.write_dl(rows)
+        """Write the commands in their groups."""
+        width = max(map(len, NAMES))
+        for head, sentences in COMMANDS.items():
+            with formatter.section(bold(head)):
+                formatter.write_dl([(name.ljust(width), sentence) for name, sentence in sentences.items()])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the epilog and examples."""
@@ -83,16 +81,16 @@ class Program(TyperGroup):
 
     def _meant(self, name: str) -> list[str]:
         """The commands that a wrong name may have meant."""
-        others = {other: command for other, command in OTHER_NAMES.items() if command in (*self.commands, "--version")}
-        if name.lower() in others:
-            return [others[name.lower()]]
-        close = difflib.get_close_matches(name, [*self.commands, *others], n=1, cutoff=0.6)
-        return list(dict.fromkeys(others.get(each, each) for each in close))
+        if name.lower() in OTHER_NAMES:
+            return [OTHER_NAMES[name.lower()]]
+        close = difflib.get_close_matches(name, [*NAMES, *OTHER_NAMES], n=1, cutoff=0.6)
+        return [OTHER_NAMES.get(each, each) for each in close]
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
     """Whether a command line is nothing but a wish for help: answered without the parser, whose types load slowly."""
-    return bool(words) and words[-1] in HELP and not any(word.startswith("-") for word in words[:-1])
+    *before, last = words or ("",)
+    return last in HELP and (not before or before[0] in NAMES) and not any(word.startswith("-") for word in before)
 
 
 def help_of(program: Any, words: Sequence[str]) -> str:
@@ -101,8 +99,3 @@ def help_of(program: Any, words: Sequence[str]) -> str:
     command = program.commands.get(words[0])
     shown = top if command is None else HelpContext(command, info_name=words[0], parent=top, help_option_names=[*HELP])
     return str(shown.get_help())
-
-
-def _first(text: str | None) -> str:
-    """The first paragraph of a help text, on one line."""
-    return " ".join(inspect.cleandoc(text or "").partition("\n\n")[0].split())
