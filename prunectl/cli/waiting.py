@@ -9,15 +9,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TextIO
 
-NICENESS = 10
-"""The niceness of loading beside running commands."""
+LEAST_NICE, NICER, NICEST = 4, 3, 19
+"""The niceness of loading beside running commands: what the next command in the pipe needs is loaded first."""
 LATER = {
     "train": ["torch._dynamo"],  # imported by the first optimiser step
     "prune": ["prunectl.checkpoints.checkpoint", "prunectl.pruning.prune"],
     "shrink": ["torch.export._trace"],
-    "eval": ["torch.export._trace"],
     "attack": ["prunectl.robustness.attack"],
 }
 """Modules that commands nearly always load, in nested calls."""
@@ -85,7 +85,8 @@ def _has_line(stream: TextIO) -> bool:
 def _load(names: list[str], ended: threading.Event) -> None:
     """Import modules at a low priority until `ended`; failures are reported later, where the module is used."""
     if sys.platform == "linux":  # there, each thread has its own priority
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        niceness = min(LEAST_NICE + NICER * commands_before(), NICEST)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     for name in names:
         if ended.is_set():
             return
@@ -93,3 +94,21 @@ def _load(names: list[str], ended: threading.Event) -> None:
             importlib.import_module(name)
         except Exception:  # noqa: BLE001  (a module may raise anything)
             return
+
+
+def commands_before() -> int:
+    """How many running commands of prunectl come before this one in its pipe: a shell starts them in order.
+
+    0 where the system does not list its processes.
+    """
+    own, group = os.getpid(), os.getpgrp()
+    earlier = (entry for entry in Path("/proc").glob("[0-9]*") if int(entry.name) < own)
+    return sum(_is_prunectl(entry, group) for entry in earlier)
+
+
+def _is_prunectl(process: Path, group: int) -> bool:
+    """Whether a process runs prunectl in this group of processes."""
+    try:
+        return os.getpgid(int(process.name)) == group and b"prunectl" in (process / "cmdline").read_bytes()
+    except OSError:  # it has ended
+        return False

@@ -32,7 +32,8 @@ STEPS = (
 def seconds(checkout: Path) -> dict[str, float]:
     """One run of the job in an empty folder."""
     job = " | ".join(f"{sys.executable} -m prunectl {step}" for step in STEPS)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP")}
+    unset = ("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")  # as for a user, whose second run has bytecode
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
@@ -54,6 +55,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
     runs: dict[str, list[dict[str, float]]] = {"before": [], "after": []}
+    for checkout in (given.earlier, HERE.parents[1]):
+        seconds(checkout.resolve())
     for _ in range(given.turns):
         for name, checkout in (("before", given.earlier), ("after", HERE.parents[1])):
             runs[name].append(seconds(checkout.resolve()))

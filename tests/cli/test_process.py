@@ -59,7 +59,7 @@ def test_a_step_that_waits_for_its_path_loads_what_it_will_import(monkeypatch: p
 
     def load(name: str) -> None:
         loaded.append(name)
-        if name == waiting.LATER["eval"][-1]:  # the last: now the step before is ready
+        if name == waiting.LATER["shrink"][-1]:  # the last: now the step before is ready
             os.write(writing, b"net.safetensors\n")
 
     def command() -> None:
@@ -69,10 +69,10 @@ def test_a_step_that_waits_for_its_path_loads_what_it_will_import(monkeypatch: p
         from json import tool  # noqa: F401
 
     monkeypatch.setattr(waiting.importlib, "import_module", load)
-    waiting.loading_ahead("eval", command)()
+    waiting.loading_ahead("shrink", command)()
     os.close(writing)
     assert lines == ["net.safetensors\n"]
-    assert loaded == ["colorsys", "json", *waiting.LATER["eval"]]
+    assert loaded == ["colorsys", "json", *waiting.LATER["shrink"]]
 
 
 @pytest.mark.parametrize("written", [b"", b"net.safetensors\n"])
@@ -95,3 +95,13 @@ def test_a_step_that_need_not_wait_loads_nothing_ahead(written: bytes, monkeypat
 @pytest.mark.parametrize("name", [name for names in waiting.LATER.values() for name in names])
 def test_what_is_loaded_ahead_exists(name: str) -> None:
     assert importlib.util.find_spec(name) is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not list their processes")
+def test_commands_of_a_pipe_are_counted_in_the_order_of_the_pipe() -> None:
+    """Three stages count once all have started; the shell, whose line names prunectl too, comes before all."""
+    count = "import sys, time; from prunectl.cli.waiting import commands_before as c; time.sleep(2); n = c(); "
+    stage = f"{sys.executable} -c '{count}time.sleep(2); print(sys.stdin.read(), n)'"
+    line = f"true | {' | '.join([stage] * 3)}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, start_new_session=True)
+    assert done.stdout.split() == ["1", "2", "3"]
