@@ -3,7 +3,7 @@
 Run as `python -m tests.benchmarks.throughput [--rounds N] [--amp] [--out FILE.json] [NETWORK[:BATCH:STEPS] ..]`, one
 thread. The sides take turns (A B C D A B C D ...) in one process: the bare loop in both layouts, the trainer on the
 dense network, and on one masked to 0.9. *bare* is the median over rounds of the time of the faster bare loop (the one
-with the smaller sum) divided by that of the trainer, *masked* that of the dense trainer divided by that of the masked
+with the smaller median) divided by that of the trainer, *masked* that of the dense trainer divided by that of the masked
 one: 1 is as fast, less is slower. Times are processor seconds.
 """
 
@@ -96,7 +96,7 @@ def measured(name: str, batch: int, steps: int, rounds: int, *, amp: bool) -> di
             began = time.process_time()
             run()
             taken[side].append(time.process_time() - began)
-    fastest = min(FORMATS, key=lambda key: sum(taken[key]))
+    fastest = min(FORMATS, key=lambda key: statistics.median(taken[key]))
 
     def ratio(over: str, under: str) -> list[float]:
         found = [a / b for a, b in zip(taken[over], taken[under], strict=True)]
