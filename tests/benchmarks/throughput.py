@@ -2,9 +2,9 @@
 
 Run as `python -m tests.benchmarks.throughput [--rounds N] [--amp] [--out FILE.json] [NETWORK[:BATCH:STEPS] ..]`, one
 thread. The sides take turns (A B C D A B C D ...) in one process: the bare loop in both layouts, the trainer on the
-dense network, and on one masked to 0.9. *bare* is the median over rounds of the time of the faster bare loop (the one
-with the smaller median) divided by that of the trainer, *masked* that of the dense trainer divided by that of the masked
-one: 1 is as fast, less is slower. Times are processor seconds.
+dense network, and on one masked to 0.9. *bare* is the median over rounds of the time of the faster bare loop (by
+medians) divided by that of the trainer, *masked* that of the dense trainer divided by that of the masked one: 1 is as
+fast, less is slower. Times are processor seconds.
 """
 
 import copy
