@@ -76,6 +76,8 @@ class Part:
         tally = Tally.read(record["batch"])
         if (len(tally.robust), list(tally.methods)) != (len(attacker.levels), [m.name for m in attacker.methods]):
             raise ValueError("it is of another attack")
+        if (tally.agree is None) != (attacker.reference is None):
+            raise ValueError("it is of an attack with another reference")
         if "examples" in record:
             attacker.examples.take_up_(record["examples"], attacker.data.shape, len(attacker.data.classes))
         self.done.append(tally)

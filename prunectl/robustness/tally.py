@@ -9,7 +9,7 @@ from typing import Any
 from prunectl.checkpoints.options.checks import every, expect, is_count, is_number, optional
 
 _COUNT = expect("a whole number", is_count)
-_COUNTS = expect("a list of whole numbers", optional(every(is_count)))
+_COUNTS = expect("a list of whole numbers", every(is_count))
 _NORMS = expect("a list of numbers", every(optional(is_number)))
 _SECONDS = expect("a number", is_number)
 
@@ -54,18 +54,22 @@ class Tally:
             KeyError, TypeError, ValueError, AttributeError: it is not a tally.
         """
         counts = {key: plain[key] for key in ("images", "clean", "attacked")}
-        tables = {key: plain[key] for key in ("robust", "turned", "agree")}
+        tables = {key: plain[key] for key in ("robust", "turned")}
+        if plain["agree"] is not None or plain["clean_agree"] is not None:
+            tables["agree"], counts["clean_agree"] = plain["agree"], plain["clean_agree"]
         for name, one in plain["methods"].items():
             tables |= {f"{name}.{key}": one[key] for key in ("tried", "robust", "turned")}
             _NORMS(f"{name}.norms", one["norms"])
             _SECONDS(f"{name}.seconds", one["seconds"])
-        for name, value in {**counts, "clean_agree": plain["clean_agree"] or 0}.items():
+        for name, value in counts.items():
             _COUNT(name, value)
         for name, value in tables.items():
             _COUNTS(name, value)
         _SECONDS("seconds", plain["seconds"])
-        if len({len(value) for value in tables.values() if value is not None}) != 1:
+        if len({len(value) for value in tables.values()}) != 1:
             raise ValueError("the number of eps differs")
+        if max(*counts.values(), *(count for value in tables.values() for count in value)) > plain["images"]:
+            raise ValueError("a count is larger than the number of images")
         methods = {
             name: MethodTally(**{**one, "norms": [float("inf") if n is None else n for n in one["norms"]]})
             for name, one in plain["methods"].items()
