@@ -128,3 +128,7 @@ def first_line(error: BaseException) -> str:
     """The message of an error, in one line of at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
+
+
+class ChangedCode(UserWarning):
+    """The user's file that builds a network has changed since the network was written."""

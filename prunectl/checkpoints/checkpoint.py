@@ -26,7 +26,7 @@ from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.names import checkpoint_file, mask_path
 from prunectl.checkpoints.network import network
 from prunectl.checkpoints.pixels import Deployed
-from prunectl.checkpoints.places import named_in, places_of, written
+from prunectl.checkpoints.places import named_in, places_of, warn_of_change, written
 from prunectl.checkpoints.steady import steadily
 from prunectl.checkpoints.stored import Stored
 from prunectl.checkpoints.tensor_file import content, head_of, map_tensors, read_tensors
@@ -198,6 +198,7 @@ def _read(path: Path, model: Builder | None, mapped: bool) -> Checkpoint:
         check_buildable(head.model, str(path))
         with known(places):
             check_trusted("model", head.model.name, str(path))
+        warn_of_change(head.model.name, places, path)
     masks = Masks.dense() if head.pair is None else _read_masks(path, head.pair)
     try:
         state = map_tensors(path) if mapped else read_tensors(path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from prunectl.checkpoints.files import PLACES
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.checkpoints.options.table import plugins_of
 from prunectl.checkpoints.texts import parsed
-from prunectl.errors import CheckpointError
+from prunectl.errors import ChangedCode, CheckpointError
 from prunectl.plugins.code_files import imported_sha256
 from prunectl.plugins.places import Place, Places, exists, place_of, sha256_of
 from prunectl.plugins.registry import names
@@ -59,6 +60,14 @@ def places_of(metadata: Mapping[str, str], path: Path) -> Places:
         return {spec: _place(spec, values, folder) for spec, values in parsed(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged record of places ({error}); use an intact copy") from error
+
+
+def warn_of_change(model: str, places: Places, path: Path) -> None:
+    """Warn if the user's file that builds the network of a checkpoint is no longer the one that was recorded."""
+    place = places.get(model)
+    if place is not None and place.change() is not None:
+        text = f"{place.find()} has changed since {path} was written, so its network may compute something else"
+        warnings.warn(text, ChangedCode, stacklevel=2)
 
 
 def named_in(model: str, data: str, history: Iterable[HistoryEntry]) -> list[str]:

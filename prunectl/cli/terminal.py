@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prunectl.checkpoints.escapes import visible
+from prunectl.errors import ChangedCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,9 @@ def guard() -> None:
 
 
 def _one_line(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: Any = None) -> str:
-    """A warning without the line of code that raised it."""
+    """A warning without the line of code that raised it; one of prunectl's own without its place."""
+    if issubclass(category, ChangedCode):
+        return f"{wrapped(visible(f'warning: {message}'))}\n"
     return f"{visible(f'{filename}:{lineno}: {category.__name__}: {message}')}\n"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 
@@ -17,8 +18,8 @@ from torch import nn
 import prunectl
 from prunectl.checkpoints.files import PLACES, sha256, with_places
 from prunectl.checkpoints.header import read_toc
-from prunectl.errors import UnknownName
-from tests.helpers.running import run_cli
+from prunectl.errors import ChangedCode, UnknownName
+from tests.helpers.running import run_cli, run_shell
 
 NET = """
 from torch import nn
@@ -141,8 +142,29 @@ def test_of_two_files_that_of_the_recorded_content_is_taken(here, elsewhere):
     (elsewhere / "net.py").write_text("raise SystemExit('another file of this name')")
     run(elsewhere, f"{EVAL} out/a.safetensors")
     (here / "net.py").write_text(NET + "# a note\n")  # edited: then the nearest
-    with pytest.raises(UnknownName, match="another file of this name"):
+    with (
+        pytest.warns(ChangedCode, match=r"net\.py has changed since .*a\.safetensors was written"),
+        pytest.raises(UnknownName, match="another file of this name"),
+    ):
         prunectl.load(target / "a.safetensors", trust=True)
+
+
+@pytest.mark.parametrize("line", ["eval {} --no-latency", "prune {} -c magnitude -s 0.5 --force"])
+def test_a_network_whose_file_has_changed_is_read_with_a_warning(here, line):
+    line = f"{line.format('out/a.safetensors')} --trust"
+    run(here, line)  # no warning, which would be an error here
+    (here / "net.py").write_text(NET + "# a note\n")
+    said = f"{here / 'net.py'} has changed since out/a.safetensors was written, so its network may compute"
+    with pytest.warns(ChangedCode, match=f"^{re.escape(said)} something else$"):
+        run(here, line)
+
+
+def test_a_warning_of_changed_code_is_a_line_without_its_place(here):
+    (here / "net.py").write_text(NET + "# a note\n")
+    ran = run_shell(here, "prunectl eval out/a.safetensors --no-latency --trust")
+    said = [line for line in ran.err.splitlines() if "has changed" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"warning: {here / 'net.py'} has changed since ")
 
 
 def test_a_missing_file_is_one_line_with_all_places(here, elsewhere):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunectl.cli import options, output
-from prunectl.errors import FileError, Interrupted, NotTheSame, UntrustedCode
+from prunectl.errors import ChangedCode, FileError, Interrupted, NotTheSame, UntrustedCode
 from prunectl.plugins.places import known
 from prunectl.plugins.trust import consented
 from prunectl.torchtools.temporaries import temporary_folder
@@ -59,7 +60,8 @@ def command(
     files = rerun.file_changes(places)
     for file in files.values():
         output.say(_file_change(file, path))
-    with _folder(folder) as place:
+    with _folder(folder) as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChangedCode)  # it was said above
         with known(places):
             made = rerun.rerun(steps, place, _runner(folder), str(path), data_dir=data_dir, download=download)
         ours, theirs = read(path), read(made)
