@@ -111,7 +111,15 @@ def _points(console: "Console", setting: "Setting") -> None:
     labels = [(s.label if point is s.points[0] else "", point) for s, point in setting.points]
     every = [("dense", setting.dense)] if setting.dense is not None else []
     lines = [_point(label, point, wide=console.width >= _WIDE) for label, point in [*every, *labels]]
-    head = ("criterion", "target", "top-1 %", "fewer\nweights", "fewer\nFLOPs*", "training\nFLOPs", "seeds")
+    head: tuple[str, ...] = (
+        "criterion",
+        "target",
+        "top-1 %",
+        "fewer\nweights",
+        "fewer\nFLOPs*",
+        "training\nFLOPs",
+        "seeds",
+    )
     if console.width >= _WIDE:
         head = (*head[:3], "top-5 %", *head[3:])
     table = Table(box=None, pad_edge=False, title=setting.name, title_justify="left")
