@@ -1,5 +1,6 @@
 """Tables of benchmarks in Markdown files: made from records, between words that stay."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.benchmarks import rankings, repair
 from tests.benchmarks.beside_render import rows, table
 from tests.benchmarks.filled import fill
 
+ROOT = Path(__file__).parents[1]
 RECORD = {"repair": None, "times_fewer": 2.0, "parameters": 100, "seconds": 1.0, "at_once": 10.0, "after_1": 20.0}
 
 
@@ -44,6 +46,16 @@ def test_methods_are_ordered_by_their_last_accuracy_and_refusals_left_out() -> N
         "| ours: taylor | 2 | 2.00x | 100 | 10.0 ± 0.0 | 20.0 ± 0.0 | 55.0 ± 7.1 | 1 |",
         "| torch-pruning: Taylor | 1 | 2.00x | 100 | 10.0 | 20.0 | 40.0 | 1 |",
     ]
+
+
+def test_accuracies_in_the_guide_are_those_of_the_benchmark() -> None:
+    guide = (ROOT / "prunectl/guide/before.md").read_text(encoding="utf-8")
+    measured = (ROOT / "tests/benchmarks/CRITERIA.md").read_text(encoding="utf-8").partition("### lenet5 on ")[2]
+    quoted = re.findall(r"^\| `([\w-]+)`[^|]*((?:\| [\d.]+ ){3})\|$", guide, flags=re.MULTILINE)
+    assert len(quoted) == 8
+    for name, accuracies in quoted:
+        row = re.search(rf"^\| {name} \|(.*)\|$", measured, flags=re.MULTILINE)
+        assert row is not None and re.findall(r"[\d.]+", accuracies) == re.findall(r"([\d.]+) ±", row[1])[:3], name
 
 
 def test_what_benchmarks_do_once_is_called_where_they_replace_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,9 @@ def _named(check: Check, names: str) -> dict[str, Check]:
 RESULTS: dict[str, Check] = {
     **_named(_COUNT, "nodes removed parameters flops bytes held_out step"),
     **_named(
-        _NUMBER, "weight_sparsity node_sparsity max_pruned latency latency_low latency_high change dense_accuracy"
+        _NUMBER,
+        "weight_sparsity node_sparsity max_pruned latency latency_low latency_high change dense_accuracy "
+        "recalibrated_accuracy",
     ),
     **_named(_TEXT, "runs training configuration found_under"),
     **_named(_TEXTS, "missing unused converted thin_groups odd_widths too_wide"),

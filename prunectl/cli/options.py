@@ -17,7 +17,7 @@ from prunectl.cli.config import configure
 from prunectl.cli.heartbeat import waiting
 from prunectl.cli.torchrun import ahead, from_first
 from prunectl.cli.waiting import line_of
-from prunectl.errors import OptionError
+from prunectl.errors import FileError, OptionError
 
 if TYPE_CHECKING:
     from prunectl.data.images import ImageData
@@ -212,9 +212,16 @@ def checkpoint_path(argument: str | None, *, or_model: bool = False) -> Path:
 
 
 def _own_file(path: Path) -> Path:
-    """The file of a checkpoint; PyTorch weights are refused before PyTorch is loaded."""
+    """The file of a checkpoint; PyTorch weights and a missing file are refused before PyTorch is loaded."""
     check_not_torch(path)
-    return checkpoint_file(path)
+    file = checkpoint_file(path)
+    try:
+        file.stat()
+    except FileNotFoundError as error:
+        raise FileError(f"cannot read {file}: no such file or directory; check the path") from error
+    except OSError:  # the next reader reports it
+        pass
+    return file
 
 
 def _line_of_stdin() -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prunectl.checkpoints.checkpoint import Checkpoint
     from prunectl.pruning.latency_trials import LatencyTrial
 
+_HOW = "one image on one CPU thread"
 _NOT_TARGETS = ("candidate", "at_once", "repaired", "loss", "kept", "refused")
 
 
@@ -45,13 +46,17 @@ def tell(criterion: str, pruned: "Checkpoint") -> None:
             f"{output.counted(reached['flops'])} FLOPs ({saved} fewer), {output.counted(reached['bytes'])}B"
         )
     if "latency" in reached:
-        output.say(f"measured again, {_interval(reached)} of the dense latency{in_runtime(chosen)}")
+        output.say(f"measured again, {_interval(reached)} of the dense latency{in_runtime(chosen)}, {_HOW}")
 
 
 def _interval(reached: Mapping[str, Any]) -> str:
     """A latency with its 95 % interval."""
-    value, low, high = (reached[key] for key in ("latency", "latency_low", "latency_high"))
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return _ratio(*(reached[key] for key in ("latency", "latency_low", "latency_high")))
+
+
+def _ratio(value: float, low: float, high: float) -> str:
+    """A relative latency as a speed-up, and with its interval."""
+    return f"{output.times(1 / value)}, {value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:
@@ -60,12 +65,13 @@ def tell_trial(asked: str, runtime: str | None, trial: "LatencyTrial") -> None:
         from prunectl.pruning.budget import in_runtime
 
         where = in_runtime({"runtime": runtime or EAGER})
-        output.say(f"--latency {asked}: {trial.limit:.3g} of the dense latency{where} (95 % intervals):")
+        output.say(f"--latency {asked}: {trial.limit:.3g} of the dense latency{where}, {_HOW} (95 % intervals):")
     found, who = trial.latency, f"{trial.candidate}, " if trial.candidate else ""
     small = "smallest network, " if trial.smallest else ""
     verdict = "fast enough" if trial.fits else "perhaps fast enough" if trial.may_fit else "too slow"
-    interval = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-    output.say(f"{who}trial {trial.number}, {small}{100 * trial.kept:.1f}% of nodes: {interval}, {verdict}")
+    number = f"trial {trial.number} of at most {trial.most}"
+    ratio = _ratio(found.value, found.low, found.high)
+    output.say(f"{who}{number}, {small}{100 * trial.kept:.1f}% of nodes: {ratio}, {verdict}")
 
 
 def _show_trials(result: Mapping[str, Any], *, trained_on_all: bool) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prunectl.reporting.curves import Point, Setting
 
 WIDTH, _NAME = 80, 26
+_WIDE = 100
+"""The columns from which the operating points have top-5 accuracy: names of methods need the room in fewer."""
 _OTHERS = tuple(f"latency_{runtime}_" for runtime in RUNTIMES if runtime != EAGER)
 """Prefix of the columns of other runtimes."""
 
@@ -104,45 +106,51 @@ def _points(console: "Console", setting: "Setting") -> None:
     """Print mean and standard deviation over seeds, and below them what the checklist misses."""
     from rich.table import Table
 
-    from prunectl.reporting.formats import share_text, target_text
     from prunectl.reporting.page.checklist import checklist
 
-    table = Table(box=None, pad_edge=False, title=setting.name, title_justify="left")
-    table.add_column("criterion", overflow="fold", ratio=1)
-    for title in (
+    labels = [(s.label if point is s.points[0] else "", point) for s, point in setting.points]
+    every = [("dense", setting.dense)] if setting.dense is not None else []
+    lines = [_point(label, point, wide=console.width >= _WIDE) for label, point in [*every, *labels]]
+    head: tuple[str, ...] = (
+        "criterion",
         "target",
         "top-1 %",
-        "top-5 %",
         "fewer\nweights",
         "fewer\nFLOPs*",
         "training\nFLOPs",
         "seeds",
-    ):
+    )
+    if console.width >= _WIDE:
+        head = (*head[:3], "top-5 %", *head[3:])
+    table = Table(box=None, pad_edge=False, title=setting.name, title_justify="left")
+    table.add_column(head[0], overflow="fold", ratio=1)
+    for title in head[1:]:
         table.add_column(title, justify="right", no_wrap=True)
-
-    def add(label: str, point: "Point") -> None:
-        compression, speedup, spent = (point.stat(key) for key in ("compression", "speedup", "training_flops"))
-        table.add_row(
-            label,
-            target_text(point.target) or "-",
-            share_text(point.stat("accuracy")),
-            share_text(point.stat("top5")),
-            "-" if compression is None else f"{compression.mean:.3g}x",
-            "-" if speedup is None else f"{speedup.mean:.3g}x",
-            "-" if spent is None else output.counted(spent.mean),
-            str(len(point.rows)),
-        )
-
-    if setting.dense is not None:
-        add("dense", setting.dense)
-    for series, point in setting.points:
-        add(series.label if point is series.points[0] else "", point)
+    for line in first_broken(head, lines, console.width):
+        table.add_row(*line)
     console.print(table)
     if setting.points:
         console.print("* without pruned weights, which only sparse hardware skips")
     for check in checklist(setting):
         if not check.met:
             output.say(f"report: {check.rule}: {check.found}")
+
+
+def _point(label: str, point: "Point", *, wide: bool) -> list[str]:
+    """An operating point as a row."""
+    from prunectl.reporting.formats import share_text, target_text
+
+    compression, speedup, spent = (point.stat(key) for key in ("compression", "speedup", "training_flops"))
+    return [
+        label,
+        target_text(point.target) or "-",
+        share_text(point.stat("accuracy")),
+        *([share_text(point.stat("top5"))] if wide else []),
+        "-" if compression is None else f"{compression.mean:.3g}x",
+        "-" if speedup is None else f"{speedup.mean:.3g}x",
+        "-" if spent is None else output.counted(spent.mean),
+        str(len(point.rows)),
+    ]
 
 
 def _fixed(value: float | None) -> str:

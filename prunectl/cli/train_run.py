@@ -66,6 +66,13 @@ def claimed(path: Path, *, force: bool) -> Iterator[Journal]:
         log.close()
 
 
+def say_augmentation(trainer: "Trainer") -> None:
+    """Print the augmentation that a dataset has by default: it changes what is learned."""
+    if trainer.recipe.augment is None and trainer.augment:
+        names = ", ".join(trainer.augment)
+        output.say(f"augmentation: {names} (default of {trainer.data.name}; --augment none turns it off)")
+
+
 def follow(trainer: "Trainer") -> None:
     """Take part in a training that the first process watches, saves and writes.
 

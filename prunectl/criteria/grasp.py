@@ -32,11 +32,12 @@ def gradient_flow(
     temperature: float = T,
     chunk: int = 0,
 ) -> Scores:
-    """θ · Hg of every prunable weight θ: removing the lowest raises |g|² most, or lowers it least.
+    """θ · Hg of every prunable weight θ; the highest stay: removing the lowest raises |g|² most, or lowers it least.
 
     g is the gradient of the cross-entropy of logits / T by the kept weights, H its Hessian. Source: Wang,
-    Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch; the
-    scores of several batches are added up. The authors of SNIP-it keep what algorithm 2 removes.
+    Zhang & Grosse 2020 (arXiv:2002.07376), eq. 8 and algorithm 2, which removes the highest -θ · Hg of one batch: the
+    sign is the opposite, the removed weights are the same. The scores of several batches are added up. The authors of
+    SNIP-it keep what algorithm 2 removes.
     """
     return Scores(_removals(model, data, prunable(model), LossSampling(batches, bn, chunk=chunk), temperature))
 

@@ -9,6 +9,7 @@ import torch
 
 from prunectl.checkpoints import files
 from prunectl.checkpoints.checkpoint import Checkpoint
+from prunectl.checkpoints.options.export import check_fits, kind_of
 from prunectl.data.images import ImageData
 from prunectl.errors import OptionError
 from prunectl.exchange.folder import check_folder, write_folder
@@ -16,8 +17,6 @@ from prunectl.exchange.loader_py import check_loader, write_loader
 from prunectl.exchange.programs import Report, Use, program, quiet
 from prunectl.measuring.onnx import check_installed
 from prunectl.models.given import given, read_network
-
-FORMATS = "NAME.onnx, NAME.pt2, NAME.py or FOLDER/"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,9 @@ def export(
         ProofError: the exported network does not compute the same; nothing is written.
     """
     kind, target = kind_of(path), Path(path)
-    check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8 is not None)
+    check_fits(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8 is not None)
+    if kind == "onnx":
+        check_installed()
     source = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     check_target(target, kind, source, force=force)
     network = read_network(checkpoint).to(torch.device("cpu"))
@@ -97,38 +98,6 @@ def _to_calibrate(network: Checkpoint, data: object) -> ImageData:
     images = given(network, data).data
     images.check_fits(network.spec.input, network.spec.classes, network.spec.name)
     return images
-
-
-def kind_of(path: str | Path) -> str:
-    """The kind of file that a path names: "onnx", "pt2", "py" or "folder".
-
-    Raises:
-        OptionError: it names none of these.
-    """
-    suffix = Path(path).suffix
-    if str(path).endswith("/") or Path(path).is_dir() or not suffix:
-        return "folder"
-    if suffix not in (".onnx", ".pt2", ".py"):
-        raise OptionError(f"expected {FORMATS}, got {path}")
-    return suffix.removeprefix(".")
-
-
-def check_options(kind: str, *, pixels: bool, softmax: bool, fuse: bool, fp16: bool, int8: bool) -> None:
-    """Refuse options that a kind of file does not have, before any work is done.
-
-    Raises:
-        OptionError: names the first such option, or what has to be installed.
-    """
-    asked = {"pixels": pixels, "softmax": softmax, "fuse": fuse, "fp16": fp16, "int8": int8}
-    fit = {"onnx": tuple(asked), "pt2": ("pixels", "softmax", "fuse")}.get(kind, ())
-    wrong = next((name for name, given in asked.items() if given and name not in fit), None)
-    if wrong is not None:
-        takes = "NAME.onnx" if wrong in ("fp16", "int8") else "NAME.onnx and NAME.pt2"
-        raise OptionError(f"`{wrong}` is for {takes}; leave it out, or choose such an output")
-    if fp16 and int8:
-        raise OptionError("`fp16` and `int8` exclude each other; use one of them")
-    if kind == "onnx":
-        check_installed()
 
 
 def check_target(target: Path, kind: str, source: Path | None, *, force: bool) -> None:

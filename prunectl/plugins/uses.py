@@ -7,7 +7,8 @@ USES: dict[str, dict[str, str]] = {
         "snip": "Fast baseline for weights before training, up to about 95 %; above that use snipit.",
         "snipit": "Weights before training at high sparsity: in rounds, it removes far fewer whole layers than snip.",
         "snipit-during": "Weights in the first epochs of training, at high sparsity.",
-        "grasp": "Weights before training, if the gradient flow of the pruned network matters; compare with snipit.",
+        "grasp": "Weights before training, if the gradient flow of the pruned network matters; compare with snipit. "
+        "In short trainings, below about 100 steps, it is behind random.",
         "iterative-grasp": "grasp in rounds, for a fair comparison with snipit.",
         "synflow": "Weights before training without any images; keeps every layer connected at extreme sparsity.",
         "force": "Weights before training at extreme sparsity; pruned weights may return in a later round.",

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from prunectl.measuring.latency import Ratio
-from prunectl.pruning.latency_trials import LatencyTrial, LatencyTrials
+from prunectl.pruning.latency_trials import MOST_TRIALS, LatencyTrial, LatencyTrials
 from prunectl.pruning.node_costs import BudgetMeter
 from prunectl.pruning.ranking import Ranking
 from prunectl.pruning.search import fewest
 
-MOST_TRIALS = 8
-"""Networks that are measured for one ranking."""
 _CLOSE = 0.05
 """A network that fits ends the search if its latency is within this share of the limit: a ratio is no more exact."""
 _AIM = 1 - 0.7 * _CLOSE
@@ -56,10 +54,11 @@ class LatencySearch:
         suffice where the interval of what is left holds the limit. `least` are the nodes that the smallest network is
         without, whose trial is the first one.
         """
-        begun, bracket = self.trials.count, _Bracket(self, ranking, gone)
+        bracket = _Bracket(self, ranking, gone)
+        self.trials.most = self.trials.count + MOST_TRIALS
         for ends in (gone, least):
             bracket.add(self.spending.flops(ends), self.trial(ends))
-        while bracket.is_open and self.trials.count < begun + MOST_TRIALS:
+        while bracket.is_open and self.trials.count < self.trials.most:
             count = bracket.next(self.trials.flops)
             found = self.trial(gone | ranking.removed(count))
             bracket.add(bracket.flops(count), found, count)

@@ -170,12 +170,17 @@ class Trainer:
         return self._recalibrated(trained) if self.recipe.recalibrate else trained
 
     def _recalibrated(self, trained: Checkpoint) -> Checkpoint:
-        """The same with new BatchNorm statistics: running averages lag behind the weights of a short training."""
+        """The same with new BatchNorm statistics: running averages lag behind the weights of a short training.
+
+        Its accuracy is recorded where one process trains.
+        """
         options = RepairOptions("bn", seed=self.recipe.seed)
         model = repaired_pair(paired(trained, None), trained, self.data, options)[0]
-        if len(self.data.test) and not distributed.joined():
-            self.recalibrated = self._accuracy(model)
-        return replace(trained, model=model)
+        made = replace(trained, model=model)
+        if not len(self.data.test) or distributed.joined():
+            return made
+        self.recalibrated = self._accuracy(model)
+        return made.with_result({**trained.history[-1].result, "recalibrated_accuracy": self.recalibrated.top1})
 
     def _accuracy(self, model: nn.Module) -> Accuracy:
         """The accuracy on the evaluation images."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.helpers.running import PROGRAM, listing
+from tests.helpers.running import PROGRAM, listing, run_without_torch
 
 
 def damaged(name: str, intact: bytes) -> bytes:
@@ -267,3 +267,29 @@ def test_weights_of_torch_are_refused_before_torch_is_loaded(tmp_path, refused) 
             "net.pth holds PyTorch weights, not a prunectl checkpoint; import it: prunectl import net.pth "
             "--model NAME -o NEW.safetensors" in refused(*command.split())
         )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("eval x.safetensors", "shrink x.safetensors", "repair x.safetensors", "attack x.safetensors"),
+        *("train x.safetensors", "prune x.safetensors -c magnitude -s 0.5", "export x.safetensors"),
+    ],
+)
+def test_a_missing_checkpoint_is_refused_before_torch_is_loaded(line, tmp_path):
+    ran = run_without_torch(tmp_path, *line.split())
+    message = "prunectl: cannot read x.safetensors: no such file or directory; check the path\n"
+    assert (ran.code, ran.out, ran.err) == (1, "", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("-o x.py --pixels", "--pixels is for NAME.onnx and NAME.pt2; leave it out, or choose such an output"),
+        ("-o x.onnx --int8 --fp16", "--fp16 and --int8 exclude each other; use one of them"),
+        ("-o x.pth", "expected NAME.onnx, NAME.pt2, NAME.py or FOLDER/, got x.pth"),
+    ],
+)
+def test_options_of_an_export_are_refused_before_torch_is_loaded(options, message, tiny):
+    ran = run_without_torch(tiny.parent, "export", "tiny.safetensors", *options.split())
+    assert (ran.code, ran.out, ran.err) == (1, "", f"prunectl: {message}\n")

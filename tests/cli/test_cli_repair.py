@@ -8,6 +8,7 @@ import pytest
 from prunectl.checkpoints.checkpoint import read
 from prunectl.checkpoints.files import sha256
 from prunectl.cli.optional_value import completed
+from prunectl.cli.progress import Bar
 from tests.helpers.running import run_line, run_without_torch
 
 FEW = "-n 60"
@@ -117,3 +118,16 @@ def test_a_wrong_method_is_told_without_torch(net, tmp_path):
     ran = run_without_torch(tmp_path, "repair", "net.prune.safetensors", "--method", "obs")
     assert ran.code == 1
     assert ran.err.startswith("prunectl: no repair named 'obs'")
+
+
+def test_the_progress_counts_steps_as_batchnorms_are_among_them(cli, raw, monkeypatch):
+    network = ["--model", "resnet20", "-M", "width=4", "--image-size", "8"]
+    cli("train", *network, "--epochs", 0, "-o", "net.safetensors")
+    cli(*["prune", "net.safetensors", "-c", "magnitude", "-s", "0.5", "-o", "cut.safetensors"])
+    shown = []
+    monkeypatch.setattr(Bar, "update", lambda self, done, fields: shown.append(fields()))
+    ran = raw(*["repair", "cut.safetensors", "-n", "40"])
+    assert ran.code == 0, ran.err
+    assert [line.partition(",")[0] for line in shown] == [f"step {i + 1} of {len(shown)}" for i in range(len(shown))]
+    fitted = int(ran.err.partition("repair: ")[2].split()[0])
+    assert len(shown) == fitted + 19  # ResNet20 has a BatchNorm after each of its 19 convolutions

@@ -169,6 +169,15 @@ def test_every_command_is_in_the_table_of_the_guide() -> None:
     assert missing == [], f"add {ROW} start.md"
 
 
+def test_the_paper_in_miniature_has_as_many_stages_as_its_page_says() -> None:
+    (plan,) = [block.text for block in blocks(TEXTS["paper"]) if block.language == "toml"]
+    stages, results = stages_of(read_plan(plan), in_process.read)
+    assert f"not run: {len(stages)} stages" in TEXTS["paper"]
+    assert {"snipit", "snapit", "snipit-during -s 0.98"} <= {
+        value for each in results for value in each.values.values()
+    }
+
+
 def test_plan_of_the_sweep_has_as_many_stages_as_the_guide_says() -> None:
     (plan,) = [block.text for block in blocks(TEXTS["report"]) if block.language == "toml"]
     stages, results = stages_of(read_plan(plan), in_process.read)

@@ -54,6 +54,13 @@ def test_a_folder_without_tests_is_split_and_says_so(flat, raw):
     assert "warning: pets has neither test/ nor val/: 10% of each class is held out (--split)\n" in ran.err
 
 
+def test_the_default_augmentation_is_printed_with_how_to_turn_it_off(flat, raw):
+    said = "augmentation: flip (default of pets; --augment none turns it off)\n"
+    assert said in raw(*shlex.split(TRAIN)).err
+    for chosen in ("none", "flip"):
+        assert "augmentation: " not in raw(*shlex.split(f"{TRAIN} --force --augment {chosen}")).err
+
+
 def test_warnings_name_what_is_not_used(tmp_path, raw):
     write_tree(tmp_path / "pets")
     (tmp_path / "pets" / "train" / "eel").mkdir()

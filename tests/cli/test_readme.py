@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import resnet18
 
 from prunectl.plugins.registry import TABLES
 from tests.benchmarks import curve
@@ -14,32 +15,19 @@ from tests.helpers.own_networks import loader
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-NET = """
-from torch import nn
-
-def build(shape, classes):
-    return nn.Sequential(
-        nn.Conv2d(shape[0], 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
-        nn.Linear(192, classes),
-    )
-"""
 
 
 @pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of someone who has a trained network: net.py, weights.pth, photos."""
-    tmp_path.joinpath("net.py").write_text(NET, encoding="utf-8")
-    names: dict = {}
-    exec(NET, names)
+def trained(tmp_path: Path) -> Path:
+    """The folder of someone who has a trained network: weights.pth, photos."""
     torch.manual_seed(0)
-    torch.save(names["build"]((3, 32, 32), 2).state_dict(), tmp_path / "weights.pth")  # noqa: TID251  (as users do)
+    torch.save(resnet18(num_classes=2).state_dict(), tmp_path / "weights.pth")  # noqa: TID251  (as users do)
     for part in ("train", "test"):
         for label in ("cats", "dogs"):
             place = tmp_path / "photos" / part / label
             place.mkdir(parents=True)
             for i in range(6):
                 Image.new("RGB", (32, 32), (40 * i, 200 * (label == "cats"), 0)).save(place / f"{i}.png")
-    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

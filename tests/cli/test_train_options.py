@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
+from prunectl.checkpoints.checkpoint import read
 from prunectl.checkpoints.options.pruning import GradualPruning
 from prunectl.training.recipe import Recipe
 from prunectl.training.trainer import Trainer
@@ -115,3 +116,6 @@ def test_the_accuracy_that_is_printed_is_that_of_the_recalibrated_network(raw, c
     cli("eval", "net.safetensors", "--no-latency")
     found = json.loads((tmp_path / "net.results.jsonl").read_text())["accuracy"]
     assert f"; recalibrated: {100 * found:.2f}%" in ran.err
+    (entry,) = read(tmp_path / "net.safetensors").history
+    assert entry.result == {"recalibrated_accuracy": found}
+    assert f"recalibrated accuracy {100 * found:.2f}%" in cli("log", "net.safetensors")

@@ -207,6 +207,17 @@ def test_what_has_no_near_name(line, words, raw):
 
 
 @pytest.mark.parametrize(
+    "line",
+    ["eval --latency onnx net.safetensors", "eval net.safetensors --latency onnx", "eval x.onnx --latency=onnx"],
+)
+def test_a_runtime_after_the_switch_for_latencies(line, raw):
+    ran = raw(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1] == "Error: --latency takes no value; write --runtime onnx"
+    assert "takes no value" not in raw("prune", "net.safetensors", "-c", "snap", "--latency", "onnx").err
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("train --model resnet50", "did you mean 'torchvision/resnet50'"),

@@ -8,7 +8,9 @@ from torchvision import models
 
 from prunectl.exchange.usage import configuration_of, is_assumed
 
-ASSUMED = "the file does not state its normalisation; "
+ASSUMED = "warning: the file does not state its normalisation, so the library's "
+MEAN, STD = "mean 0.485,0.456,0.406", "std 0.229,0.224,0.225"
+OTHER = "is assumed; if the network was trained with another, add"
 LEFT = {"--input": "3x64x64", "--classes": "5", "--mean": "0.5", "--std": "0.25"}
 
 
@@ -34,7 +36,7 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
         "        from torchvision's weights of squeezenet1_1: input 3x224x224, mean 0.485,0.456,0.406, "
         "resize 256 px, bilinear, crop 224 px\n" in ran.err
     )
-    assert f"{ASSUMED}pass --mean if this is wrong\n" in ran.err
+    assert f"{ASSUMED}{MEAN} {OTHER} --mean R,G,B\n" in ran.err
     assert json.dumps(ran.out) == '"net.import.safetensors\\n"'
 
 
@@ -42,8 +44,8 @@ def test_what_is_taken_from_the_library_is_named(tmp_path, raw) -> None:
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        (["--classes"], "pass --mean and --std if this is wrong\n"),
-        (["--classes", "--mean"], "pass --std if this is wrong\n"),
+        (["--classes"], f"{MEAN} and {STD} {OTHER} --mean R,G,B --std R,G,B\n"),
+        (["--classes", "--mean"], f"{STD} {OTHER} --std R,G,B\n"),
         (["--classes", "--mean", "--std"], None),
     ],
 )

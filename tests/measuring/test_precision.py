@@ -90,23 +90,25 @@ def test_the_processor_is_asked_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("native", "asked", "flops", "said"),
+    ("native", "asked", "flops", "images", "said"),
     [
-        (True, None, precision.LEAST_FLOPS, "hint: this processor has bfloat16 instructions"),
-        (True, None, precision.LEAST_FLOPS - 1, ""),
-        (True, True, 10**9, ""),
-        (True, False, 10**9, ""),
-        (False, None, 10**9, ""),
-        (False, True, 10**9, "warning: this cpu has no instructions for bfloat16, so --amp makes it slower"),
-        (False, False, 10**9, ""),
+        (True, None, precision.LEAST_FLOPS, 50_000, "hint: this processor has bfloat16 instructions"),
+        (True, None, precision.LEAST_FLOPS - 1, 10**9, ""),
+        (True, None, 10**9, 1_000, "hint: this processor has bfloat16 instructions"),
+        (True, None, 10**9, 999, ""),
+        (True, True, 10**9, 10**9, ""),
+        (True, False, 10**9, 10**9, ""),
+        (False, None, 10**9, 10**9, ""),
+        (False, True, 10**9, 1, "warning: this cpu has no instructions for bfloat16, so --amp makes it slower"),
+        (False, False, 10**9, 10**9, ""),
     ],
 )
 def test_one_line_says_where_it_helps_and_where_not(
-    native: bool, asked: bool | None, flops: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    native: bool, asked: bool | None, flops: int, images: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(bfloat16, "native_bfloat16", lambda device: native)
     precision.warn_of_amp(CPU, asked=asked)
-    precision.hint_at_amp(CPU, asked=asked, flops=flops)
+    precision.hint_at_amp(CPU, asked=asked, flops=flops, images=images)
     found = capsys.readouterr().err
     assert found.startswith(said)
     assert found.count("\n") == bool(said)

@@ -83,6 +83,7 @@ def test_steps_in_the_curve_end_after_eight_trials_with_one_that_fits(follows) -
     pruned, trials = searched(wide(), "0.55x")
     assert pruned.history[-1].result["latency"] == 0.5
     assert len(trials) <= 1 + 8
+    assert {trial.most for trial in trials} == {1 + 8}
     assert 0.4 < pruned.history[-1].result["flops"] / pruned.dense.flops <= 0.5
 
 
@@ -184,13 +185,14 @@ def test_prune_prints_a_line_for_every_trial(net: Path, raw, monkeypatch: pytest
     monkeypatch.setattr(BudgetMeter, "latency", lambda *_, **__: next(ratios))
     ran = raw("prune", net.name, "-c", "depgraph", "--latency", "2x", "--runtime", "onnx", "-o", "x.safetensors")
     assert ran.code == 0, ran.err
-    before, *lines, _ = [line for line in ran.err.splitlines() if "of the dense latency" in line or "trial" in line]
-    assert before == "--latency 2x: 0.5 of the dense latency in onnx (95 % intervals):"
-    assert [line.partition(",")[0] for line in lines] == ["trial 1", "trial 2", "trial 3"]
-    assert lines[0].startswith("trial 1, smallest network, ")
+    before, *lines, last = [line for line in ran.err.splitlines() if "of the dense latency" in line or "trial" in line]
+    how = "one image on one CPU thread"
+    assert before == f"--latency 2x: 0.5 of the dense latency in onnx, {how} (95 % intervals):"
+    assert [line.partition(",")[0] for line in lines] == [f"trial {number} of at most 9" for number in (1, 2, 3)]
+    assert lines[0].startswith("trial 1 of at most 9, smallest network, ")
     assert [line.partition("% of nodes: ")[2] for line in lines] == [
-        "0.100 (0.090 to 0.120), fast enough",
-        "0.700 (0.680 to 0.730), too slow",
-        "0.490 (0.470 to 0.500), fast enough",
+        "10.0x, 0.100 (0.090 to 0.120), fast enough",
+        "1.43x, 0.700 (0.680 to 0.730), too slow",
+        "2.04x, 0.490 (0.470 to 0.500), fast enough",
     ]
-    assert all(len(line) <= 80 for line in [before, *lines])
+    assert last == f"measured again, 2.08x, 0.480 (0.470 to 0.490) of the dense latency in onnx, {how}"

@@ -96,7 +96,7 @@ def test_every_figure_has_an_alternative_text_and_its_data(elements):
     assert table[0] == [
         "method",
         "target",
-        "fewer weights (dense / kept); above: weight sparsity",
+        "compression ratio (weights, dense / kept); above: weight sparsity",
         "top-1 accuracy mean",
         "std",
         "seeds",
@@ -290,10 +290,10 @@ def test_robust_accuracy_of_several_attacks_and_of_corrupted_images(tmp_path):
     assert data.notices == ["fgsm+pgd (l2) on dense-s0 and 2 more: the gradient is zero"]
     section = robust_section(data)
     assert [(figure.title, figure.rows[1][3]) for figure in section.figures[:-1]] == [
-        ("Robust accuracy, fgsm at ε = 0.1 against fewer weights", 0.25),
-        ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 against fewer weights", 0.3),
-        ("Accuracy on corrupted images (blur), mean over severities against fewer weights", 0.5),
-        ("Accuracy on corrupted images (jpeg) on 5 of 10 images, mean over severities against fewer weights", 0.125),
+        ("Robust accuracy, fgsm at ε = 0.1 over weight sparsity", 0.25),
+        ("Robust accuracy, fgsm+pgd (l2) at ε = 0.1 over weight sparsity", 0.3),
+        ("Accuracy on corrupted images (blur), mean over severities over weight sparsity", 0.5),
+        ("Accuracy on corrupted images (jpeg) on 5 of 10 images, mean over severities over weight sparsity", 0.125),
     ]
 
 

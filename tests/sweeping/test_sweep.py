@@ -197,6 +197,16 @@ def test_an_interrupted_training_goes_on(sweep, raw, tmp_path, monkeypatch):
     assert len((out / "a.train.log.jsonl").read_text().splitlines()) == 6
 
 
+def test_stages_are_counted_and_those_that_pipelines_share_only_if_there_are_any(tmp_path, raw) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    (tmp_path / "alone.toml").write_text('[pipelines]\ndense = "train --model mlp5 --epochs 1"\n')
+    counted = {name: raw("sweep", f"{name}.toml", "-o", "out", "--dry-run").err for name in ("plan", "alone")}
+    assert counted["plan"].startswith(
+        f"sweep: 7 pipelines, {STAGES} stages (2 shared by several pipelines), 0 already done"
+    )
+    assert counted["alone"].startswith("sweep: 1 pipeline, 1 stage, 0 already done")
+
+
 def test_without_ray_there_is_a_hint(refused, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "plan.toml").write_text("[pipelines]\na = 'train --model mlp5 --epochs 0'")

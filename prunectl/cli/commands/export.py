@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from prunectl.checkpoints.names import beside
+from prunectl.checkpoints.options.export import check_fits, kind_of
 from prunectl.cli import options, output, progress
 from prunectl.errors import PrunectlError
 
@@ -50,14 +51,14 @@ def command(
     """
     source = options.checkpoint_path(checkpoint)
     target = output_path or str(beside(source, ".onnx"))
+    kind = kind_of(target)
+    check_fits(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
 
     from prunectl.checkpoints.checkpoint import read
     from prunectl.cli.start import images_for
-    from prunectl.exchange.export import check_options, check_target, export, kind_of
+    from prunectl.exchange.export import check_target, export
 
-    kind = kind_of(target)
     with _flags():
-        check_options(kind, pixels=pixels, softmax=softmax, fuse=fuse, fp16=fp16, int8=int8)
         check_target(Path(target), kind, source, force=force)
         images = images_for(read(source), data, data_dir) if int8 else None
         with progress.progress_bar("export") as bar:

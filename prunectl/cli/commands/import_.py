@@ -231,6 +231,17 @@ def _taken(imported: "Checkpoint", stated: Collection[str]) -> Iterator[str]:
         yield f"resize {rule.shorter_side} px, {rule.interpolation}, {cut}"
 
 
+def _assumption(imported: "Checkpoint", unstated: Collection[str]) -> str:
+    """That the library's normalisation is assumed, and how to set another."""
+    how = {"mean": imported.preprocessing.mean, "std": imported.preprocessing.std}
+    assumed = " and ".join(f"{name} {','.join(f'{value:.4g}' for value in how[name])}" for name in unstated)
+    flags = " ".join(f"--{name} R,G,B" for name in unstated)
+    return (
+        f"the file does not state its normalisation, so the library's {assumed} is assumed; if the network was trained "
+        f"with another, add {flags}"
+    )
+
+
 def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrained: bool) -> None:
     """Print what was read, and how; `stated` are the options on the command line."""
     from prunectl.exchange.usage import is_assumed
@@ -245,10 +256,9 @@ def _say(imported: "Checkpoint", name: str, stated: Collection[str], *, pretrain
         output.say(
             f"        from {result['configuration']}: {taken or 'nothing, because the command line sets everything'}"
         )
-        unstated = [f"--{option}" for option in ("mean", "std") if option not in stated]
+        unstated = [option for option in ("mean", "std") if option not in stated]
         if unstated and is_assumed(result["configuration"]) and not pretrained:
-            both = " and ".join(unstated)
-            output.say(f"        the file does not state its normalisation; pass {both} if this is wrong")
+            output.warn(_assumption(imported, unstated))
     if "converted" in result:
         output.say(f"        {', '.join(result['converted'])} converted to the network's own type")
     for kind, names in (

@@ -138,5 +138,7 @@ def _results(result: dict[str, Any], accuracy: float | None) -> list[str]:
         f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("weight_sparsity", "node_sparsity") if key in result
     ]
     lines += [f"{output.many(result['removed'], 'node')} removed"] if "removed" in result else []
+    if "recalibrated_accuracy" in result:
+        lines.append(f"recalibrated accuracy {output.percent(result['recalibrated_accuracy'])}")
     lines += output.unreached(result) + (output.repaired(result) if "layers" in result else [])
     return [*lines, *([] if accuracy is None else [f"accuracy {output.percent(accuracy)}"])]

@@ -199,7 +199,7 @@ def _watched(
 
         def report_repair(i: int, stops: int, name: str) -> None:
             bar.begin("repair", stops)
-            bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
+            bar.update(i, lambda: f"step {i + 1} of {stops}, {name}")
 
         return pruned(
             begun,

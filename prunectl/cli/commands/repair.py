@@ -82,7 +82,7 @@ def command(
 
         def report(i: int, stops: int, name: str) -> None:
             bar.begin("repair", stops)
-            bar.update(i, lambda: f"layer {i + 1} of {stops}, {name}")
+            bar.update(i, lambda: f"step {i + 1} of {stops}, {name}")
 
         repaired, peak = peak_memory(
             pruned.device, lambda: repair(pruned, images, chosen, reference=dense, report=report, in_place=True)

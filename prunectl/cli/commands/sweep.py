@@ -66,7 +66,7 @@ def command(
     stages, results = _stages(plan, text, download=download)
     shared = sum(stage.uses - 1 for stage in stages)
     stage_run = ConsentingRun(trust)
-    line = f"sweep: {output.many(len(results), 'pipeline')}, {output.many(len(stages), 'stage')} ({shared} more shared)"
+    line = f"sweep: {output.many(len(results), 'pipeline')}, {_counted(stages)}"
     if dry_run:
         todo = run.jobs_of(stages, out.resolve(), stage_run)
         output.say(f"{line}, {len(stages) - len(todo)} already done; would run:")
@@ -110,6 +110,13 @@ def _reported(paths: "list[Path]", out: Path) -> Path | None:
     except OptionError as error:
         output.say(str(error))
         return out / "report.csv"
+
+
+def _counted(stages: "Sequence[Stage]") -> str:
+    """The number of stages, and how many of them several pipelines share, if any."""
+    several = sum(stage.uses > 1 for stage in stages)
+    shared = f" ({several} shared by several pipelines)" if several else ""
+    return f"{output.many(len(stages), 'stage')}{shared}"
 
 
 def _stages(plan: Path, text: str, *, download: bool) -> "tuple[list[Stage], list[Result]]":

@@ -165,7 +165,9 @@ def command(
     if not leads():
         return train_run.follow(trainer)
     if trainer.total_steps:
-        precision.hint_at_amp(where, asked=amp, flops=trainer.learner.flops)
+        train_run.say_augmentation(trainer)
+        count = trainer.total_steps * trainer.recipe.batch_size
+        precision.hint_at_amp(where, asked=amp, flops=trainer.learner.flops, images=count)
     run = Run(
         data=data or begun.data,
         output=str(path),

@@ -14,12 +14,14 @@ from prunectl.reporting.sources import Sources
 class SavingAxis:
     """A saving on the horizontal axis: a value of each operating point.
 
-    `choice` is its name in the list of axes. `better` says whether more or less of it is better. The scale `times` is
-    logarithmic with ticks at 2x, 4x, ...; `zero` starts at 0; `share` is linear, but logarithmic for a wide range.
+    `choice` is its name in the list of axes, `title` that in a figure's title. `better` says whether more or less of it
+    is better. The scale `times` is logarithmic with ticks at 2x, 4x, ...; `zero` starts at 0; `share` is linear, but
+    logarithmic for a wide range.
     """
 
     name: str
     choice: str
+    title: str
     label: str
     value: Callable[[Point], float | None]
     scale: str = "linear"
@@ -59,14 +61,16 @@ AXES = (
     SavingAxis(
         "weights",
         "weights",
-        "fewer weights (dense / kept); above: weight sparsity",
+        "weight sparsity",
+        "compression ratio (weights, dense / kept); above: weight sparsity",
         _mean("compression"),
         "times",
-        note="Compression: the prunable weights of the dense network divided by those kept.",
+        note="Compression ratio: the prunable weights of the dense network divided by those kept.",
     ),
     SavingAxis(
         "nodes",
         "nodes",
+        "node sparsity",
         "node sparsity (%)",
         _mean("node_sparsity", 100),
         note="The share of channels and neurons that are removed, or that no path of kept weights connects.",
@@ -74,12 +78,14 @@ AXES = (
     SavingAxis(
         "flops",
         "FLOPs",
-        "fewer FLOPs, without pruned weights (dense / left)",
+        "theoretical speed-up",
+        "theoretical speed-up (FLOPs, dense / left), without pruned weights",
         _mean("speedup"),
         "times",
         note="The theoretical speed-up, which only sparse hardware approaches.",
     ),
     SavingAxis(
+        "size",
         "size",
         "size",
         "size (KB, smaller to the right), without pruned weights",
@@ -91,7 +97,8 @@ AXES = (
     SavingAxis(
         "latency",
         "time",
-        "time for one image (ms)",
+        "latency",
+        "latency of one image (ms)",
         _time,
         "zero",
         "less",
@@ -110,6 +117,7 @@ def training_axis(setting: Setting) -> SavingAxis:
 
     return SavingAxis(
         "training",
+        "training FLOPs",
         "training FLOPs",
         "training FLOPs (own / dense, fewer to the right)",
         value,

@@ -1,4 +1,4 @@
-"""Accuracy against a saving: one line per method, with a band over its seeds."""
+"""Accuracy over a saving: one line per method, with a band over its seeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ def trade_off(
         return None
     sign = _sign(axis)
     front = {id(every[i]) for i in pareto([(sign * x, y.mean) for x, y, _ in every])}
-    title = f"{measure.title} against {axis.label.partition(' (')[0].partition(',')[0]}"
+    title = f"{measure.title} over {axis.title}"
     alt = _alt(title, lines, dense)
     name = f"{prefix}-{measure.name}-{axis.name}"
     with drawing(*_SIZE) as (figure, axes):

@@ -1,4 +1,4 @@
-"""Robust accuracy: against weights, over ε, and a table of all recorded attacks."""
+"""Robust accuracy: over weight sparsity, over ε, and a table of all recorded attacks."""
 
 from collections.abc import Iterator
 from dataclasses import replace

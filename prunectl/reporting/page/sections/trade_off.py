@@ -1,4 +1,4 @@
-"""Accuracy against savings."""
+"""Accuracy over savings."""
 
 from prunectl.reporting.curves import Setting
 from prunectl.reporting.formats import share_text, target_text, times
@@ -17,7 +17,7 @@ _LEAD = (
 
 
 def trade_off_section(data: PageData) -> Section:
-    """Top-1 accuracy against a chosen saving, the Pareto front, and the table of operating points."""
+    """Top-1 accuracy over a chosen saving, the Pareto front, and the table of operating points."""
     section = Section(f"Trade-off{data.suffix}", _LEAD, legend=True, front=True)
     if not data.setting.series:
         section.notes.append("No pruned network was measured. Run `prunectl eval` on it, then `prunectl report`.")
