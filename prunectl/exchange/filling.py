@@ -4,7 +4,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from prunectl.errors import CheckpointError
 from prunectl.exchange.matching import Matched
 from prunectl.exchange.mismatch import other_names, other_shapes
+from prunectl.plugins.patterns import fits
 from prunectl.torchtools.mapped_pages import CopiedOut
 from prunectl.torchtools.pieces import all_finite
 
@@ -50,7 +50,7 @@ def fill_(
     current = model.state_dict()
     own: dict[str, Tensor] = {name: t for name, t in current.items() if isinstance(t, Tensor)}
     odd = {name for name, t in matched.tensors.items() if name in own and _is_other(t, own[name])}
-    refused = [name for name in sorted(odd) if not _fits(name, allowed)]
+    refused = [name for name in sorted(odd) if not fits(name, allowed)]
     if refused:
         pairs = {name: (tuple(matched.tensors[name].shape), tuple(own[name].shape)) for name in refused}
         raise CheckpointError(other_shapes(pairs, where, image, classes))
@@ -71,8 +71,8 @@ def fill_(
     if infinite is not None:
         raise CheckpointError(f"{where}: {infinite} has values that are not finite; use an earlier file")
     fresh = _not_tied(model, {*missing, *odd})
-    wrong = [name for name in fresh if not _fits(name, allowed) and not name.endswith("num_batches_tracked")]
-    unused = [name for name in unexpected if not _fits(name, allowed)]
+    wrong = [name for name in fresh if not fits(name, allowed) and not name.endswith("num_batches_tracked")]
+    unused = [name for name in unexpected if not fits(name, allowed)]
     if wrong or unused:
         raise CheckpointError(other_names(wrong, unused, where))
     return Filled(tuple(fresh), tuple(sorted(unexpected)), tuple(t.removeprefix("torch.") for t in sorted(converted)))
@@ -81,10 +81,6 @@ def fill_(
 def _is_other(tensor: Tensor, own: Tensor) -> bool:
     """Whether the shapes differ; torch itself takes one element for a scalar."""
     return tensor.shape != own.shape and not (own.dim() == 0 and tensor.numel() == 1)
-
-
-def _fits(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _check_values(name: str, tensor: Tensor, own: Tensor, where: str) -> None:

@@ -15,6 +15,8 @@ _LISTINGS = {
     **{"page of the guide": "guide", "layer": "inspect CHECKPOINT"},
 }
 """The commands that list the names of a kind, by its word in messages."""
+_SHOWN = 200
+"""The most characters of a wrong name in a message."""
 _PART = 3
 """The least length of a name that is searched within longer ones."""
 _CALLED = {
@@ -80,7 +82,8 @@ def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Coll
     library = name.partition("/")[0] if what == "model" and "/" in name else ""
     listing = f"`prunectl {_LISTINGS[what]}{f' {library}' if library else ''}`" if what in _LISTINGS else ""
     hint = f"did you mean {meant}?" if meant else f"known: {some(known, listing)}"
-    return UnknownName(f"no {what} named '{name}'; {hint}")
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
+    return UnknownName(f"no {what} named '{shown}'; {hint}")
 
 
 def some(names: Sequence[str], listing: str) -> str:

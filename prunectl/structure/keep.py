@@ -1,11 +1,11 @@
 """Finds layers that must stay: the parameters that patterns name, and the nodes on their axes."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from prunectl.plugins.patterns import fits
 from prunectl.plugins.registry import unknown
 from prunectl.structure.nodes import Structure
 
@@ -22,7 +22,7 @@ def parameters_named(model: nn.Module, patterns: Iterable[str]) -> frozenset[str
     every = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
     found: set[str] = set()
     for pattern in patterns:
-        matched = {own for name, own in every.items() if any(fnmatchcase(path, pattern) for path in _paths(name))}
+        matched = {own for name, own in every.items() if any(fits(path, [pattern]) for path in _paths(name))}
         if not matched:
             raise unknown("layer", pattern, dict.fromkeys(path for name in every for path in _paths(name)))
         found |= matched

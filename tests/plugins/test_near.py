@@ -94,3 +94,8 @@ def test_a_file_without_a_function(source, words, tmp_path):
     with pytest.raises(UnknownName) as error:
         check("model", str(path))
     assert words.format(path) in str(error.value)
+
+
+def test_a_long_name_is_cut_in_the_message() -> None:
+    text = str(unknown("layer", "[" * 100_000, ["features.0"]))
+    assert text == f"no layer named '{'[' * 200}... (100,000 characters)'; known: features.0"
