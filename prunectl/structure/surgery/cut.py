@@ -100,7 +100,7 @@ def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple
     Removed entries are zero (one for a variance). `dense` has the shapes, and becomes the result.
     """
     shapes = {name: tensor.shape for name, tensor in dense.state_dict().items()}
-    parameters = dict(dense.named_parameters(remove_duplicate=False))
+    parameters = {name for name, _ in dense.named_parameters()}  # a tied one has one mask
     places = {name: {axis: left for (n, axis), left in kept.items() if n == name} for name, _ in kept}
     state, full = {}, {}
     for name, tensor in model.state_dict().items():
