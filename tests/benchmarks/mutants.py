@@ -44,7 +44,7 @@ TESTS = {
         *("checkpoints/test_inspect.py", "checkpoints/test_round_trips.py", "checkpoints/test_header_fields.py"),
     ),
     "prunectl.checkpoints.files": tuple(
-        f"checkpoints/test_{name}.py" for name in ("write", "sidecars", "leftovers", "races", "places")
+        f"checkpoints/test_{name}.py" for name in ("file_parts", "write", "sidecars", "leftovers", "races", "places")
     ),
     "prunectl.checkpoints.checkpoint": (
         *("checkpoints/test_checkpoint.py", "checkpoints/test_held_out.py", "checkpoints/test_repr.py"),
