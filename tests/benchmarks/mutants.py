@@ -207,9 +207,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=TESTS)
     chosen = parser.parse_args()
-    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     for module in [name for name in TESTS if chosen.only in (None, name)]:
-        records[module] = tried(module, chosen.each, chosen.seed)
+        record = tried(module, chosen.each, chosen.seed)
+        records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}  # of other runs, too
+        records[module] = record
         RECORDS.write_text(json.dumps(records, indent=1) + "\n")
 
 
