@@ -161,13 +161,17 @@ class Placed(nn.Module):
         return self.head(self.last(self.first(x) + self.places).mean((2, 3)))
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_a_constant_that_differs_from_place_to_place_stays(same: bool) -> None:
+@pytest.mark.parametrize(
+    ("constant", "step", "gone"), [(1.0, 0.0, [1]), (1.0, 1.0, []), (1000.0, 1e-11, [1]), (1000.0, 1e-10, [])]
+)
+def test_a_constant_that_differs_from_place_to_place_by_more_than_rounding_stays(
+    constant: float, step: float, gone: list[int]
+) -> None:
     model = randomise_(Placed()).eval().double()
     model.first.bias.data[1] = 0
-    model.places.data[1] = 1.0 if same else torch.arange(1.0, 37).view(6, 6)
+    model.places.data[1] = constant + step * torch.arange(36.0, dtype=torch.float64).view(6, 6)
     pruned = Masks({"first.weight": torch.tensor([True, False, True])[:, None, None, None].expand(3, 1, 3, 3)})
-    assert buried(model, pruned) == ([1] if same else [])
+    assert buried(model, pruned) == gone
 
 
 def test_nodes_masked_on_all_their_parameters() -> None:

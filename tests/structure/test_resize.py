@@ -68,15 +68,19 @@ def test_a_frozen_parameter_stays_frozen_in_another_shape() -> None:
     assert not model.weight.requires_grad and model.bias.requires_grad
 
 
-def test_a_network_without_memory_takes_the_tensors_in_its_own_format() -> None:
+@pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
+def test_a_network_without_memory_takes_the_tensors_in_its_own_format(given: torch.memory_format) -> None:
+    formats = (torch.channels_last, torch.contiguous_format)
     with torch.device("meta"):
-        model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Conv2d(3, 2, 2)).to(memory_format=torch.channels_last)
-        model[1].weight = nn.Parameter(model[1].weight.contiguous())
+        model = nn.Sequential(*(nn.Conv2d(2, 3, 2).to(memory_format=own) for own in formats))
     state = {name: torch.rand(t.shape) for name, t in model.state_dict().items()}
+    state |= {f"{i}.weight": state[f"{i}.weight"].contiguous(memory_format=given) for i in (0, 1)}
     load_state_(model, state, "x.st")
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
-    assert model[1].weight.data_ptr() == state["1.weight"].data_ptr()  # the same format: no copy
+    for i, own in enumerate(formats):
+        assert model[i].weight.is_contiguous(memory_format=own)
+        copied = model[i].weight.data_ptr() != state[f"{i}.weight"].data_ptr()
+        assert copied == (own != given)
 
 
 class Tied(nn.Module):
