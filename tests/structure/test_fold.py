@@ -162,7 +162,8 @@ class Placed(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("constant", "step", "gone"), [(1.0, 0.0, [1]), (1.0, 1.0, []), (1000.0, 1e-11, [1]), (1000.0, 1e-10, [])]
+    ("constant", "step", "gone"),
+    [(1.0, 0.0, [1]), (1e-6, 1e-14, [1]), (1e-6, 1e-13, []), (1.0, 1.0, []), (1e3, 1e-11, [1]), (1e3, 1e-10, [])],
 )
 def test_a_constant_that_differs_from_place_to_place_by_more_than_rounding_stays(
     constant: float, step: float, gone: list[int]
@@ -172,6 +173,43 @@ def test_a_constant_that_differs_from_place_to_place_by_more_than_rounding_stays
     model.places.data[1] = constant + step * torch.arange(36.0, dtype=torch.float64).view(6, 6)
     pruned = Masks({"first.weight": torch.tensor([True, False, True])[:, None, None, None].expand(3, 1, 3, 3)})
     assert buried(model, pruned) == gone
+
+
+class Shared(nn.Module):
+    """Two layers read what another makes; they share no parameter, one of them, or both."""
+
+    def __init__(self, *shared: str) -> None:
+        super().__init__()
+        self.first, self.one, self.two, self.head = nn.Conv2d(1, 3, 3), conv(), conv(), nn.Linear(2, 3)
+        for name in shared:
+            setattr(self.two, name, getattr(self.one, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.head((self.one(x).relu() + self.two(x.relu())).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("shared", "gone"), [((), [1]), (("weight",), []), (("bias",), []), (("weight", "bias"), [])])
+def test_a_bias_that_something_else_uses_too_takes_no_constant(shared: tuple[str, ...], gone: list[int]) -> None:
+    model = randomise_(Shared(*shared)).eval().double()
+    model.first.bias.data[1] = 0.5
+    pruned = Masks({"first.weight": torch.tensor([True, False, True])[:, None, None, None].expand(3, 1, 3, 3)})
+    assert buried(model, pruned) == gone
+
+
+class Widened(nn.Sequential):
+    """Computes its outputs in float64; a traced graph asserts the type that they had before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()
+
+
+def test_a_network_that_was_traced_in_another_type_is_run_in_this_one() -> None:
+    model = Widened(*network(conv())).float()
+    analysis, pruned = analyse(model, SHAPE), masks(w0=1)
+    assert any(node.name.startswith("_assert") for node in analysis.flow.graph.nodes)
+    pruned.apply_(model)
+    assert bury_(model.double(), analysis, pruned).tolist() == nodes(1).tolist()
 
 
 def test_nodes_masked_on_all_their_parameters() -> None:
