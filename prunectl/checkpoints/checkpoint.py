@@ -294,6 +294,6 @@ def _read_masks(path: Path, pair: str) -> Masks:
     try:
         bits = read_tensors(toc.path)
         return Masks({name: unpack(bits[name], size) for name, size in sizes.items()})
-    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (LookupError, ValueError, TypeError, OSError, RuntimeError, SafetensorError) as error:
         what = str(error).partition("\n")[0]
         raise CheckpointError(f"{toc.path} is not a readable mask file ({what}); use an intact copy") from error

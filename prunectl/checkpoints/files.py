@@ -224,9 +224,9 @@ def _write_beside(path: Path, data: Content) -> Path:
     """Write and sync a temporary file in the folder of `path`, with the permissions of the umask."""
     remove_leftovers(path.absolute().parent, path.name)
     beside = temporary(path)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    new = beside.open("xb")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with new as file:
             for part in (data,) if isinstance(data, bytes) else data:
                 file.write(part)
             file.flush()

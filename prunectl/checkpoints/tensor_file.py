@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
@@ -75,9 +75,12 @@ def map_tensors(path: Path) -> dict[str, Tensor]:
 
 @cache
 def _type(kind: str) -> torch.dtype:
-    """The torch type for a type name of the library."""
+    """The torch type for a type name of the library; some of its types have none."""
     head = json.dumps({"x": {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}}).encode()
-    return load(begun(head))["x"].dtype
+    try:
+        return load(begun(head))["x"].dtype
+    except KeyError as error:
+        raise SafetensorError(f"its numbers of type {kind} cannot be read") from error
 
 
 def _json(data: bytes) -> dict[str, dict[str, object]]:

@@ -13,6 +13,7 @@ from prunectl.structure.surgery.cut import cut_model, kept_indices
 from prunectl.structure.surgery.edits import edits_for
 from prunectl.structure.surgery.plan import Plan
 from prunectl.structure.surgery.proof import FEW_BATCHES, Reference
+from prunectl.structure.surgery.resize import set_widths_
 from prunectl.structure.trace import Analysis
 
 Shape = tuple[int, int, int]
@@ -87,6 +88,7 @@ def made(whole: nn.Module, plan: Plan, shape: Shape) -> nn.Module:
     """The smaller network of a plan, from one in the original shapes."""
     small = cut_model(whole, plan.kept)
     plan.apply_(small)
+    set_widths_(small)  # an edit may have changed the groups of a convolution
     return plan.finish_(small, whole, shape)
 
 

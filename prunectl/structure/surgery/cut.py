@@ -54,17 +54,8 @@ def cut_model(model: nn.Module, kept: Kept) -> nn.Module:
         StructureError: a list or another attribute holds a parameter that gets smaller.
     """
     _check_references(model, kept)
-    smaller = {name for name, _ in kept}
-    state = model.state_dict(keep_vars=True)
-    changed = {id(tensor) for name, tensor in state.items() if name in smaller}
-
-    def own(tensor: Tensor) -> Tensor:
-        if id(tensor) in changed:  # a placeholder for the smaller one
-            return like(tensor, tensor.detach().to("meta"))
-        return like(tensor, tensor.detach() if tensor.ndim > 1 else tensor.detach().clone())
-
-    small = with_tensors(model, own)
-    load_state_(small, {n: t.detach() for n, t in cut(state, kept).items()}, "the smaller network")
+    small = with_tensors(model, lambda t: like(t, t.detach() if t.ndim > 1 else t.detach().clone()))
+    load_state_(small, cut(model.state_dict(), kept), "the smaller network")
     cut_unstored_(small, kept)
     return small
 
@@ -100,7 +91,7 @@ def grown(model: nn.Module, masks: Masks, dense: nn.Module, kept: Kept) -> tuple
     Removed entries are zero (one for a variance). `dense` has the shapes, and becomes the result.
     """
     shapes = {name: tensor.shape for name, tensor in dense.state_dict().items()}
-    parameters = dict(dense.named_parameters(remove_duplicate=False))
+    parameters = {name for name, _ in dense.named_parameters()}  # a tied one has one mask
     places = {name: {axis: left for (n, axis), left in kept.items() if n == name} for name, _ in kept}
     state, full = {}, {}
     for name, tensor in model.state_dict().items():

@@ -138,7 +138,7 @@ def _accepts(
 def _takes_constants(model: nn.Module, paths: Paths, link: Link) -> bool:
     """Whether a constant input channel only shifts the layer's bias, which nothing else uses."""
     a = bind(link.node)
-    if a.get("bias") is None or a.get("groups", 1) != 1 or link.transposed:
+    if a.get("bias") is None or link.transposed:
         return False
     if any(paths.readers(model, a[key]) != 1 for key in ("weight", "bias")):
         return False

@@ -10,12 +10,6 @@ from prunectl.errors import CheckpointError
 from prunectl.torchtools.contexts import evaluating
 from prunectl.torchtools.pieces import all_finite
 
-_WIDTHS: dict[type[nn.Module], tuple[tuple[str, str, int], ...]] = {
-    nn.Linear: (("out_features", "weight", 0), ("in_features", "weight", 1)),
-    nn.modules.conv._ConvNd: (("out_channels", "weight", 0), ("in_channels", "weight", 1)),
-    nn.modules.batchnorm._NormBase: (("num_features", "running_mean", 0),),
-}
-
 
 def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Load `state` into the network's parameters and buffers, and resize the modules to its shapes.
@@ -42,9 +36,7 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     model.load_state_dict(versioned, assign=True)
     for name, first in tied.items():
         set_tensor_(model, name, model.get_parameter(first))
-    with evaluating(model), torch.no_grad():  # reading a weight may change buffers of a parametrisation
-        for module in model.modules():
-            _set_widths(module)
+    set_widths_(model)
 
 
 def _placed(own: Tensor | None, value: Tensor) -> Tensor:
@@ -110,11 +102,24 @@ def set_tensor_(model: nn.Module, name: str, value: Tensor) -> None:
         module._buffers[leaf] = value
 
 
-def _set_widths(module: nn.Module) -> None:
-    """Set the width attributes of a layer to the sizes of its tensors."""
-    for kind, widths in _WIDTHS.items():
-        if isinstance(module, kind):
-            for attribute, tensor, axis in widths:
-                value = getattr(module, tensor, None)
-                if value is not None:
-                    setattr(module, attribute, value.shape[axis])
+def set_widths_(model: nn.Module) -> None:
+    """Set the width attributes of all layers to the sizes of their tensors."""
+    with evaluating(model), torch.no_grad():  # reading a weight may change buffers of a parametrisation
+        for module in model.modules():
+            for attribute, width in _widths(module):
+                setattr(module, attribute, width)
+
+
+def _widths(module: nn.Module) -> Iterator[tuple[str, int]]:
+    """The width attributes of a layer, as its tensors have them; none if its tensors are elsewhere."""
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        if (mean := getattr(module, "running_mean", None)) is not None:
+            yield "num_features", mean.shape[0]
+    elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and getattr(module, "weight", None) is not None:
+        first, second = module.weight.shape[:2]
+        if isinstance(module, nn.Linear):
+            yield from (("out_features", first), ("in_features", second))
+        elif module.transposed:
+            yield from (("in_channels", first), ("out_channels", second * module.groups))
+        else:
+            yield from (("out_channels", first), ("in_channels", second * module.groups))
