@@ -25,6 +25,7 @@ PrunectlError
 
 from pathlib import Path
 
+_SHOWN = 200
 LOST_WORKER = "the system ended a process that decodes images, perhaps because memory ran out"
 
 
@@ -128,6 +129,11 @@ def first_line(error: BaseException) -> str:
     """The message of an error, in one line of at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def cut(name: str) -> str:
+    """A name as a message shows it: the first 200 characters of a longer one, and its length."""
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
 
 
 class ChangedCode(UserWarning):

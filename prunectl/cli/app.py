@@ -1,6 +1,7 @@
 """The command `prunectl`: its options, and its handling of failures; `loading` has its commands."""
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -16,8 +17,11 @@ from prunectl.cli.help.program import Program, asks_for_help, help_of
 from prunectl.cli.process import prepare
 from prunectl.cli.terminal import guard, wrapped
 from prunectl.cli.torchrun import following
-from prunectl.errors import LOST_WORKER, PrunectlError
+from prunectl.errors import LOST_WORKER, PrunectlError, cut
 from prunectl.version import __version__
+
+_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES)
+"""What a question about a path from the command line or a file may end with, wherever it is asked."""
 
 app = typer.Typer(
     cls=Program,
@@ -76,6 +80,10 @@ def _run(arguments: Sequence[str] | None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_PATHS or error.filename is None:
+            raise
+        _fail(f"{str(error.strerror).lower()}: '{visible(cut(str(error.filename)))}'; pass another path", 1)
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from prunectl.errors import UnknownName
+from prunectl.errors import UnknownName, cut
 
 _FAR, _CLOSE = 0.6, 0.75
 """Least similarities of names: to be suggested instead of a list, and to be suggested alone."""
@@ -15,8 +15,6 @@ _LISTINGS = {
     **{"page of the guide": "guide", "layer": "inspect CHECKPOINT"},
 }
 """The commands that list the names of a kind, by its word in messages."""
-_SHOWN = 200
-"""The most characters of a wrong name in a message."""
 _PART = 3
 """The least length of a name that is searched within longer ones."""
 _CALLED = {
@@ -82,8 +80,7 @@ def unknown(what: str, name: str, known: Iterable[str], libraries: Sequence[Coll
     library = name.partition("/")[0] if what == "model" and "/" in name else ""
     listing = f"`prunectl {_LISTINGS[what]}{f' {library}' if library else ''}`" if what in _LISTINGS else ""
     hint = f"did you mean {meant}?" if meant else f"known: {some(known, listing)}"
-    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
-    return UnknownName(f"no {what} named '{shown}'; {hint}")
+    return UnknownName(f"no {what} named '{cut(name)}'; {hint}")
 
 
 def some(names: Sequence[str], listing: str) -> str:

@@ -157,10 +157,10 @@ def test_the_history_and_the_messages_name_the_runtime_of_a_latency(net: Path, r
     monkeypatch.setattr(BudgetMeter, "latency", found)
     line = ("prune", net.name, "-c", "depgraph", "--latency", "2x")
     ran = raw(*line, "--runtime", "onnx", "-o", "onnx.safetensors")
-    assert ran.code == 0 and "measured again, 0.400 (0.390 to 0.410) of the dense latency in onnx\n" in ran.err
+    assert ran.code == 0 and "measured again, 2.50x, 0.400 (0.390 to 0.410) of the dense latency in onnx, " in ran.err
     assert " --latency 2x --runtime onnx " in " ".join(raw("log", "onnx.safetensors").out.split())
     ran = raw(*line, "-o", "eager.safetensors")
-    assert ran.code == 0 and "measured again, 0.400 (0.390 to 0.410) of the dense latency\n" in ran.err
+    assert ran.code == 0 and "measured again, 2.50x, 0.400 (0.390 to 0.410) of the dense latency, one image" in ran.err
     assert "--runtime" not in raw("log", "eager.safetensors").out
     assert missed({"latency": "2x", "runtime": "onnx"}, {"latency": 0.6}).startswith(
         "`latency` 2x was requested, measured again it is 0.600 of the dense latency in onnx (95 % interval "
