@@ -114,8 +114,8 @@ LONG_WORDS = """{} epochs of all images at 32x32 pixels with a one-cycle learnin
 constant one."""
 
 SMALL_FINDINGS = """At 4.3 times fewer FLOPs SNAP-it is above both others by more than the seeds differ. At 2.0 and 12.2
-times fewer it is ahead of both by the means, within the deviation of the seeds. At the same share of nodes SNAP-it is 2 to 5
-points above random nodes, but it also keeps 1.5 to 1.8 times the FLOPs, which explains most of that lead.
+times fewer it is ahead of both by the means, within the deviation of the seeds. At the same share of nodes SNAP-it is 2
+to 5 points above random nodes, but it also keeps 1.5 to 1.8 times the FLOPs, which explains most of that lead.
 
 What limits it: 782 steps at 16x16 pixels, where no network is trained to the end. Scores, schedule and learning rate
 were not varied."""
