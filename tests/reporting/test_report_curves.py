@@ -84,14 +84,6 @@ def test_recipes_of_one_criterion_are_separate_series(tmp_path):
     assert len(notices) == 0
 
 
-def test_the_terminal_has_room_for_the_names_of_methods(tmp_path, raw):
-    sweep(tmp_path, criteria=("structured-efficient-grasp",), sparsities=(0.5,), seeds=(0, 1))
-    shown = raw("report", ".").out.splitlines()
-    assert any(line.startswith("structured-efficient-     0.5  65.50") for line in shown)
-    assert "grasp" in [line.strip() for line in shown]
-    assert all(len(line) <= 80 for line in shown)
-
-
 def test_the_same_seed_twice_is_no_second_seed(tmp_path):
     for name, more in (("a", {}), ("b", {"device": "cuda"})):
         path = checkpoint(tmp_path, name, ("prune", {**SNIP, **more}), ("train", {**TRAIN, "seed": 0}), weights=10)

@@ -5,6 +5,7 @@ import json
 
 from prunectl.checkpoints.history import HistoryEntry
 from prunectl.reporting.history import differences, pruning_method
+from tests.helpers.report_folders import sweep
 
 SNIP = {"criterion": "snip", "sparsity": 0.9, "seed": 0}
 
@@ -50,3 +51,11 @@ def test_a_method_is_named_by_what_it_does_and_not_by_its_files():
     assert differences([json.dumps(recipe) for recipe in many]) == [
         f"option0={i}, option1={i}, option2={i}, 6 more differences" for i in range(2)
     ]
+
+
+def test_the_terminal_has_room_for_the_names_of_methods(tmp_path, raw):
+    sweep(tmp_path, criteria=("structured-efficient-grasp",), sparsities=(0.5,), seeds=(0, 1))
+    shown = raw("report", ".").out.splitlines()
+    assert any(line.startswith("structured-efficient-     0.5  65.50") for line in shown)
+    assert "grasp" in [line.strip() for line in shown]
+    assert all(len(line) <= 80 for line in shown)
