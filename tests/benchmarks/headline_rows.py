@@ -114,15 +114,14 @@ LONG_WORDS = """{} epochs of all images at 32x32 pixels with a one-cycle learnin
 constant one."""
 
 SMALL_FINDINGS = """The aim is met at 4.3 times fewer FLOPs, where SNAP-it is above both others by more than the seeds
-differ. At 2.0 times fewer it equals narrow dense networks, and at 12.2 times fewer it is ahead of both by the means, within
-the deviation of the seeds. At the same share of nodes SNAP-it is 3 to 5 points above random nodes, but it also keeps 1.5
-to 1.8 times the FLOPs, which explains most of that lead.
+differ. At 2.0 times fewer it equals narrow dense networks, and at 12.2 times fewer it is ahead of both by the means,
+within the deviation of the seeds. At the same share of nodes SNAP-it is 3 to 5 points above random nodes, but it also
+keeps 1.5 to 1.8 times the FLOPs, which explains most of that lead.
 
 What limits it: 782 steps at 16x16 pixels, where no network is trained to the end. Scores, schedule and learning rate
 were not varied."""
 
-HOURS = """Not run: at the 72 GFLOP/s that ResNet20 reached in bfloat16 on one core of this machine, by count of FLOPs,
-{}."""
+HOURS = """Not run: at the 72 GFLOP/s that ResNet20 reached in bfloat16 on one core, by count of FLOPs, {}."""
 
 TABLES = (
     Table(
