@@ -85,8 +85,10 @@ def _has_line(stream: TextIO) -> bool:
 def _load(names: list[str], ended: threading.Event) -> None:
     """Import modules at a low priority until `ended`; failures are reported later, where the module is used."""
     if sys.platform == "linux":  # there, each thread has its own priority
+        thread = threading.get_native_id()
         niceness = min(LEAST_NICE + NICER * commands_before(), NICEST)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        # under `nice`, a lower value would be refused
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
     for name in names:
         if ended.is_set():
             return

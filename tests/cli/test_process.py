@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,14 @@ def test_commands_of_a_pipe_are_counted_in_the_order_of_the_pipe() -> None:
     line = f"true | {' | '.join([stage] * 3)}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, start_new_session=True)
     assert done.stdout.split() == ["1", "2", "3"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no priority of a thread")
+@pytest.mark.parametrize(("before", "own", "set_to"), [(0, 0, 4), (2, 0, 10), (9, 0, 19), (1, 15, 15)])
+def test_loading_is_as_nice_as_its_place_and_never_less_than_before(before, own, set_to, monkeypatch) -> None:
+    found = []
+    monkeypatch.setattr(waiting, "commands_before", lambda: before)
+    monkeypatch.setattr(waiting.os, "getpriority", lambda *_: own)
+    monkeypatch.setattr(waiting.os, "setpriority", lambda kind, thread, niceness: found.append(niceness))
+    waiting._load([], threading.Event())
+    assert found == [set_to]
